@@ -1,0 +1,318 @@
+"""The values that travel through fluxcap: ticks, candles, stream keys and the messages of the wire.
+
+All are frozen. Times are integers with their unit in the name: ``ts_ms`` is UNIX epoch milliseconds in true UTC,
+``raw_ts_ms`` the same as the platform stamped it, ``*_ns`` nanoseconds. Nothing here does I/O.
+
+Candles in bulk are NumPy arrays of ``CANDLE_DTYPE`` (shape ``(n,)``), so that ten thousand of them cost no Python
+object each; ``Candle`` is one of them as a value.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import ConfigError
+
+WIRE_SCHEMA_VERSION = 2
+"""The highest envelope version this code reads and writes. Version-1 messages still say 1: see schemas/codec.py."""
+
+CANDLE_DTYPE = np.dtype(
+    [
+        ("ts_ms", "<i8"),
+        ("open", "<f8"),
+        ("high", "<f8"),
+        ("low", "<f8"),
+        ("close", "<f8"),
+        ("volume", "<f8"),
+        ("tick_count", "<u4"),
+        ("flags", "<u2"),
+    ]
+)
+"""One candle a row, in the wire's field order. Packed, little-endian."""
+
+CandleArray: TypeAlias = npt.NDArray[np.void]
+"""Shape ``(n,)``, dtype ``CANDLE_DTYPE``."""
+
+
+class CandleFlags(enum.IntFlag):
+    """How a candle came about. 0 is a complete candle made from live ticks."""
+
+    NONE = 0
+    JOINED_LATE = 1
+    """The first bucket after an attach: it began before the attach, so its open is not known."""
+    BLIND = 2
+    """Part of the bucket had no working feed: high, low and close may miss ticks."""
+    FILLED = 4
+    """Made from, or completed with, the platform's own history."""
+    REVISED = 8
+    """Differs from what was first published under this sequence."""
+
+
+class FeedState(enum.IntEnum):
+    """What feeds a stream; the ``feed_state`` byte of StreamStatusResponse."""
+
+    UNKNOWN = 0
+    NO_BROWSER = 1
+    """No connection to Chrome."""
+    NO_SOCKET = 2
+    """Chrome is there, but no socket of the platform has talked since."""
+    UNSYNCHRONISED = 3
+    """Ticks arrive, but the platform's clock offset is not known yet; nothing is published."""
+    LIVE = 4
+    """The socket talks. A quiet asset on a talking socket is LIVE."""
+    STALLED = 5
+    """The socket is open but has said nothing for longer than it should."""
+    UNSUBSCRIBED = 6
+    """The socket talks, but the page has turned to other assets: this one is not sent any more."""
+
+
+class Tick(msgspec.Struct, frozen=True, gc=False):
+    """One price as the platform sent it. ``ts_ms`` has the platform's offset removed, ``raw_ts_ms`` has not."""
+
+    symbol: str
+    ts_ms: int
+    raw_ts_ms: int
+    price: float
+
+
+class Candle(msgspec.Struct, frozen=True, gc=False):
+    """One bucket. ``ts_ms`` is its start; ``volume`` counts ticks, as FX platforms do."""
+
+    ts_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float = 0.0
+    tick_count: int = 0
+    flags: int = 0
+
+
+def candle_array(candles: Iterable[Candle]) -> CandleArray:
+    """Candles as an array of ``CANDLE_DTYPE``, in the order given."""
+    rows = [(c.ts_ms, c.open, c.high, c.low, c.close, c.volume, c.tick_count, c.flags) for c in candles]
+    return np.array(rows, dtype=CANDLE_DTYPE)
+
+
+def candles_from(array: CandleArray) -> Iterator[Candle]:
+    """The rows of a candle array as values."""
+    for row in array.tolist():
+        yield Candle(*row)
+
+
+_INTERVAL = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def interval_ms(interval: str) -> int:
+    """Length of an interval such as ``5s``, ``1m``, ``4h``, ``1d``, in milliseconds.
+
+    Raises ConfigError for anything else.
+    """
+    match = _INTERVAL.fullmatch(interval)
+    if match is None:
+        raise ConfigError(f"{interval!r} is not an interval; write a number and s, m, h or d, such as 1m.")
+    return int(match[1]) * _UNIT_MS[match[2]]
+
+
+class StreamKey(msgspec.Struct, frozen=True, order=True):
+    """Which stream: who captured it, the platform's own symbol with its case, and the interval."""
+
+    source_id: str
+    symbol: str
+    interval: str
+
+    @property
+    def interval_ms(self) -> int:
+        """Length of the interval in milliseconds. Raises ConfigError."""
+        return interval_ms(self.interval)
+
+    def topic(self, kind: str = "candles") -> bytes:
+        """The PUB topic, e.g. ``b"candles.POCKETOPTION.EURUSD_otc.1m"``.
+
+        ``kind``: ``candles``, ``status``, ``forming``, ``revisions`` or ``ticks``. ZeroMQ matches prefixes, so a
+        reader compares the whole topic.
+        """
+        return f"{kind}.{self.source_id}.{self.symbol}.{self.interval}".encode()
+
+    def __str__(self) -> str:
+        return f"{self.source_id}.{self.symbol}.{self.interval}"
+
+
+class Watermark(msgspec.Struct, frozen=True, gc=False):
+    """The newest of a stream. All 0 while nothing has been numbered."""
+
+    latest_sequence: int = 0
+    latest_ts_ms: int = 0
+    latest_revision: int = 0
+    first_sequence: int = 0
+    """Oldest servable sequence; 0 while there is none."""
+
+
+# --- messages of the wire, version 1 -------------------------------------------------------------------------------
+
+
+class HealthRequest(msgspec.Struct, frozen=True):
+    pass
+
+
+class HealthResponse(msgspec.Struct, frozen=True):
+    ok: bool = True
+    message: str = ""
+
+
+class GetCursorRequest(msgspec.Struct, frozen=True):
+    key: StreamKey
+
+
+class GetCursorResponse(msgspec.Struct, frozen=True):
+    key: StreamKey
+    latest_sequence: int
+    latest_ts_ms: int
+
+
+class SubscribeCandlesRequest(msgspec.Struct, frozen=True):
+    key: StreamKey
+    from_sequence_exclusive: int | None = None
+
+
+class SubscribeCandlesAck(msgspec.Struct, frozen=True):
+    accepted: bool
+    reason: str
+    key: StreamKey
+    latest_sequence: int
+
+
+class CandleBatch(msgspec.Struct, frozen=True, eq=False):
+    """Numbered candles: ``candles[i]`` has sequence ``start_sequence + i``; ``ts_ms`` strictly increases."""
+
+    key: StreamKey
+    start_sequence: int
+    candles: CandleArray
+
+    @property
+    def next_sequence(self) -> int:
+        return self.start_sequence + len(self.candles)
+
+
+class BackfillCandlesRequest(msgspec.Struct, frozen=True):
+    """Candles after a sequence (None: from the oldest), up to and with ``end_ts_ms``; ``limit`` 0 means 10 000."""
+
+    key: StreamKey
+    from_sequence_exclusive: int | None = None
+    end_ts_ms: int | None = None
+    limit: int = 0
+
+
+class BackfillCandlesResponse(msgspec.Struct, frozen=True, eq=False):
+    key: StreamKey
+    start_sequence: int
+    candles: CandleArray
+    has_more: bool
+    next_sequence: int
+
+
+class ErrorResponse(msgspec.Struct, frozen=True):
+    code: int
+    message: str
+
+
+# --- messages of the wire, version 2 -------------------------------------------------------------------------------
+
+
+class StreamStatusRequest(msgspec.Struct, frozen=True):
+    key: StreamKey
+
+
+class StreamStatus(msgspec.Struct, frozen=True):
+    """StreamStatusResponse, asked for or sent each second as the heartbeat on ``status.…``."""
+
+    key: StreamKey
+    latest_sequence: int = 0
+    latest_ts_ms: int = 0
+    server_time_ms: int = 0
+    first_sequence: int = 0
+    store_id: str = ""
+    latest_revision: int = 0
+    feed_state: int = 0
+    last_tick_ts_ms: int = 0
+    platform_offset_ms: int = 0
+
+
+class CandleRevision(msgspec.Struct, frozen=True, eq=False):
+    """Better candles for what was published. ``sequences[i]`` (uint64) names ``candles[i]``; 0 is a minute the main
+    stream never had. Revision ``start_revision + i``."""
+
+    key: StreamKey
+    start_revision: int
+    sequences: npt.NDArray[np.uint64]
+    candles: CandleArray
+
+
+class RevisionsRequest(msgspec.Struct, frozen=True):
+    key: StreamKey
+    from_revision_exclusive: int | None = None
+    limit: int = 0
+
+
+class RevisionsResponse(msgspec.Struct, frozen=True, eq=False):
+    key: StreamKey
+    start_revision: int
+    sequences: npt.NDArray[np.uint64]
+    candles: CandleArray
+    has_more: bool
+    next_revision: int
+
+
+class TickBatch(msgspec.Struct, frozen=True, eq=False):
+    """Ticks as columns of equal length: ``ts_ms`` int64, ``price`` float64. Not stored: best effort."""
+
+    key: StreamKey
+    start_sequence: int
+    ts_ms: npt.NDArray[np.int64]
+    price: npt.NDArray[np.float64]
+
+
+class ListStreamsRequest(msgspec.Struct, frozen=True):
+    pass
+
+
+class ListStreamsResponse(msgspec.Struct, frozen=True):
+    streams: tuple[StreamStatus, ...] = ()
+
+
+Message: TypeAlias = (
+    HealthRequest
+    | HealthResponse
+    | GetCursorRequest
+    | GetCursorResponse
+    | SubscribeCandlesRequest
+    | SubscribeCandlesAck
+    | CandleBatch
+    | BackfillCandlesRequest
+    | BackfillCandlesResponse
+    | ErrorResponse
+    | StreamStatusRequest
+    | StreamStatus
+    | CandleRevision
+    | RevisionsRequest
+    | RevisionsResponse
+    | TickBatch
+    | ListStreamsRequest
+    | ListStreamsResponse
+)
+
+
+class Envelope(msgspec.Struct, frozen=True, eq=False):
+    """A message with what the wire says about it."""
+
+    message: Message
+    correlation_id: str = ""
+    schema_version: int = 1
