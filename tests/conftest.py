@@ -1,0 +1,33 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chromium import Chromium, chromium_executable
+
+
+@pytest.fixture
+def chromium(tmp_path: Path) -> Iterator[Callable[..., Chromium]]:
+    """A factory of headless Chromiums: ``chromium(*args, url="about:blank", port=0) -> Chromium``.
+
+    Each call starts one with a profile of its own under ``tmp_path``; all of them end with the test.
+    """
+    if chromium_executable() is None:
+        pytest.skip("no Chromium on this machine; install chromium or set FLUXCAP_CHROMIUM")
+    with ExitStack() as stack:
+        count = 0
+
+        def start(*args: str, **options: Any) -> Chromium:
+            nonlocal count
+            browser = Chromium(tmp_path / f"chromium-{count}", *args, **options)
+            count += 1
+            stack.callback(browser.stop)
+            return browser
+
+        yield start
