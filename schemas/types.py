@@ -156,6 +156,20 @@ class Watermark(msgspec.Struct, frozen=True, gc=False):
     """Oldest servable sequence; 0 while there is none."""
 
 
+class Gap(msgspec.Struct, frozen=True):
+    """A time in which capture was blind, from ``from_ms`` up to but without ``to_ms`` (epoch ms; 0: not over yet).
+
+    ``symbol`` "" means every symbol of the source. One gap is known by source, symbol and ``from_ms``: the same again
+    with another ``to_ms`` closes it.
+    """
+
+    source_id: str
+    symbol: str
+    from_ms: int
+    to_ms: int = 0
+    reason: str = ""
+
+
 # --- messages of the wire, version 1 -------------------------------------------------------------------------------
 
 

@@ -1,0 +1,155 @@
+"""Numbers sealed candles: candles in, batches with dense sequences out. Pure.
+
+Two steps, so that a failed commit consumes nothing: ``number`` says what the numbers would be, ``confirm`` makes them
+so once the store holds the batch. Sequences start at 1 per stream; the next is always the last confirmed plus one, and
+``ts_ms`` strictly increases with them. Clients that exist ask for a gap again and again until the answer holds the
+candles, so a number once given must be servable for ever: nothing here ever skips or repeats one.
+
+Revisions (better candles for what was published) have numbers of their own, dense from 1 per stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import SequenceError
+from schemas.types import (
+    CANDLE_DTYPE,
+    Candle,
+    CandleArray,
+    CandleBatch,
+    CandleFlags,
+    CandleRevision,
+    StreamKey,
+    Watermark,
+    candle_array,
+)
+
+_NO_WATERMARK = Watermark()
+
+
+def as_candle_array(candles: Sequence[Candle] | CandleArray) -> CandleArray:
+    """Candles in either form as an array of ``CANDLE_DTYPE``, shape ``(n,)``. SequenceError for another dtype."""
+    if isinstance(candles, np.ndarray):
+        if candles.dtype != CANDLE_DTYPE or candles.ndim != 1:
+            raise SequenceError(f"Candles must be a row of CANDLE_DTYPE, not {candles.dtype} with {candles.ndim} axes.")
+        return candles
+    return candle_array(candles)
+
+
+def insane_candle(candles: CandleArray) -> int | None:
+    """Index of the first candle that cannot be one, or None.
+
+    A candle is sane when its time is positive, its prices are finite, ``low <= open, close <= high``, and its volume
+    is finite and not negative.
+    """
+    opens, highs, lows, closes = candles["open"], candles["high"], candles["low"], candles["close"]
+    volume = candles["volume"]
+    # A NaN makes every comparison false, so only the infinities need a test of their own.
+    sane = (
+        (candles["ts_ms"] > 0)
+        & (lows <= opens)
+        & (lows <= closes)
+        & (opens <= highs)
+        & (closes <= highs)
+        & (lows > -np.inf)
+        & (highs < np.inf)
+        & (volume >= 0)
+        & (volume < np.inf)
+    )
+    return None if sane.all() else int(np.argmin(sane))
+
+
+def _require_sane(key: StreamKey, candles: CandleArray) -> None:
+    if len(candles) == 0:
+        raise SequenceError(f"{key}: there is no candle to number.")
+    bad = insane_candle(candles)
+    if bad is not None:
+        raise SequenceError(f"{key}: no candle can look like {Candle(*candles[bad].tolist())}; it was not numbered.")
+
+
+class Sequencer:
+    """The newest number of every stream, and the next ones.
+
+    Parameters
+    ----------
+    watermarks
+        What the store holds, per stream. A stream that is absent starts at sequence 1.
+    """
+
+    def __init__(self, watermarks: Mapping[StreamKey, Watermark]) -> None:
+        self._watermarks = dict(watermarks)
+
+    def watermark(self, key: StreamKey) -> Watermark:
+        """The newest confirmed of a stream; all 0 for one that has nothing yet."""
+        return self._watermarks.get(key, _NO_WATERMARK)
+
+    def number(self, key: StreamKey, candles: Sequence[Candle] | CandleArray) -> CandleBatch:
+        """Candles in time order as the batch that would come next. Consumes nothing.
+
+        Raises SequenceError when there is no candle, when one is insane (see ``insane_candle``), or when times do not
+        strictly increase from the newest confirmed candle on.
+        """
+        array = as_candle_array(candles)
+        _require_sane(key, array)
+        mark = self.watermark(key)
+        times = array["ts_ms"]
+        if times[0] <= mark.latest_ts_ms or (len(times) > 1 and not (times[1:] > times[:-1]).all()):
+            raise SequenceError(
+                f"{key}: candle times must strictly increase, but {times[:3].tolist()} was to follow {mark.latest_ts_ms}."
+            )
+        return CandleBatch(key, mark.latest_sequence + 1, array)
+
+    def confirm(self, batch: CandleBatch) -> None:
+        """The store holds the batch: its sequences are given. Raises SequenceError if it does not come next."""
+        mark = self.watermark(batch.key)
+        if batch.start_sequence != mark.latest_sequence + 1:
+            raise SequenceError(
+                f"{batch.key}: batch {batch.start_sequence} cannot be confirmed after {mark.latest_sequence}."
+            )
+        self._watermarks[batch.key] = msgspec.structs.replace(
+            mark,
+            latest_sequence=batch.next_sequence - 1,
+            latest_ts_ms=int(batch.candles["ts_ms"][-1]),
+            first_sequence=mark.first_sequence or batch.start_sequence,
+        )
+
+    def revise(
+        self, key: StreamKey, sequences: Sequence[int] | npt.NDArray[np.uint64], candles: Sequence[Candle] | CandleArray
+    ) -> CandleRevision:
+        """Better candles as the revisions that would come next. Consumes nothing.
+
+        ``sequences[i]`` names the published candle that ``candles[i]`` replaces, which gets the REVISED flag; 0 is a
+        minute the main stream never had. Raises SequenceError when lengths differ, when a sequence was never given,
+        when a candle is insane, or when one is newer than the watermark (that one belongs on the main stream).
+        """
+        array = as_candle_array(candles).copy()
+        try:
+            numbers = np.asarray(sequences, dtype=np.uint64)
+        except (OverflowError, ValueError, TypeError) as error:
+            raise SequenceError(f"{key}: sequences are whole numbers from 0 on: {error}.") from None
+        if numbers.shape != array.shape:
+            raise SequenceError(f"{key}: {len(numbers)} sequences cannot name {len(array)} revised candles.")
+        _require_sane(key, array)
+        mark = self.watermark(key)
+        if int(numbers.max()) > mark.latest_sequence:
+            raise SequenceError(f"{key}: sequence {numbers.max()} was never given, {mark.latest_sequence} is newest.")
+        if int(array["ts_ms"].max()) > mark.latest_ts_ms:
+            raise SequenceError(f"{key}: a candle newer than {mark.latest_ts_ms} is not a revision.")
+        array["flags"][numbers > 0] |= CandleFlags.REVISED
+        return CandleRevision(key, mark.latest_revision + 1, numbers, array)
+
+    def confirm_revision(self, revision: CandleRevision) -> None:
+        """The store holds the revision. Raises SequenceError if it does not come next."""
+        mark = self.watermark(revision.key)
+        if revision.start_revision != mark.latest_revision + 1:
+            raise SequenceError(
+                f"{revision.key}: revision {revision.start_revision} cannot follow {mark.latest_revision}."
+            )
+        self._watermarks[revision.key] = msgspec.structs.replace(
+            mark, latest_revision=revision.start_revision + len(revision.candles) - 1
+        )
