@@ -1,0 +1,152 @@
+"""Find the browser: who answers on the DevTools port, and which port a profile's browser has opened.
+
+Fails fast: ``probe`` takes at most a second in all, whatever the other side does, and its one error says what to do.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import time
+from pathlib import Path
+
+import msgspec
+
+from schemas.errors import ChromeUnavailable, ConfigError
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 9222
+_MAX_ANSWER_BYTES = 65_536
+_HOST_PORT = re.compile(r"(?:(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):)?(?P<port>[0-9]{1,5})")
+
+
+class BrowserInfo(msgspec.Struct, frozen=True):
+    """What a browser says of itself on ``/json/version``."""
+
+    websocket_url: str
+    """Browser-level DevTools WebSocket, reachable from here."""
+    product: str
+    """E.g. ``Chrome/156.0.8078.79``."""
+    protocol_version: str
+    user_agent: str
+
+
+class _Version(msgspec.Struct, frozen=True):
+    websocket_url: str = msgspec.field(name="webSocketDebuggerUrl")
+    product: str = msgspec.field(name="Browser", default="")
+    protocol_version: str = msgspec.field(name="Protocol-Version", default="")
+    user_agent: str = msgspec.field(name="User-Agent", default="")
+
+
+def parse_endpoint(text: str) -> tuple[str, int]:
+    """``HOST:PORT``, ``[IPv6]:PORT`` or only ``PORT`` (then 127.0.0.1). Raises ConfigError."""
+    match = _HOST_PORT.fullmatch(text.strip())
+    port = int(match["port"]) if match else 0
+    if match is None or not 0 < port < 65536:
+        raise ConfigError(f"{text!r} is not HOST:PORT; write it like {DEFAULT_HOST}:{DEFAULT_PORT}.")
+    return (match["host"] or DEFAULT_HOST).strip("[]"), port
+
+
+def probe(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, timeout_s: float = 1.0) -> BrowserInfo:
+    """Ask who listens on the DevTools port; at most ``timeout_s`` seconds in all.
+
+    Raises ChromeUnavailable: nobody listens, something else than Chrome answers, or the answer comes too late.
+    """
+    where = _address(host, port)
+    try:
+        status, body = _get(host, port, "/json/version", time.monotonic() + timeout_s)
+    except TimeoutError:
+        raise ChromeUnavailable(
+            f"Chrome did not answer on {where} within {timeout_s:g} s; it may be starting, frozen or on another host."
+        ) from None
+    except (http.client.HTTPException, ValueError):
+        raise _something_else(where) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ChromeUnavailable(
+            f"Nothing answers on {where} ({reason}); start Chrome with `fluxcap chrome --port {port}`."
+        ) from None
+    try:
+        version = msgspec.json.decode(body, type=_Version)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise _something_else(where) from None
+    if status != 200 or not version.websocket_url.startswith("ws://"):
+        raise _something_else(where)
+    path = "/" + version.websocket_url.removeprefix("ws://").partition("/")[2]
+    return BrowserInfo(f"ws://{where}{path}", version.product, version.protocol_version, version.user_agent)
+
+
+def active_port(profile_dir: Path) -> tuple[int, str] | None:
+    """Port and WebSocket path that the browser of a profile has written to ``DevToolsActivePort``.
+
+    None when the file is absent or not yet whole. The file outlives a killed browser: probe the port.
+    """
+    try:
+        lines = (profile_dir / "DevToolsActivePort").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return None
+    if len(lines) < 2 or not re.fullmatch(r"[0-9]{1,5}", lines[0]) or not lines[1].startswith("/devtools/"):
+        return None
+    port = int(lines[0])
+    return (port, lines[1]) if 0 < port < 65536 else None
+
+
+def _get(host: str, port: int, path: str, deadline: float) -> tuple[int, bytes]:
+    """GET with one deadline (monotonic seconds) over connecting, sending and every single read."""
+    with _connect(host, port, deadline) as sock:
+        request = f"GET {path} HTTP/1.1\r\nHost: {_address(host, port)}\r\nConnection: close\r\n\r\n"
+        sock.sendall(request.encode("ascii"))
+        answer = bytearray()
+        while len(answer) < _MAX_ANSWER_BYTES:
+            sock.settimeout(_left(deadline))
+            chunk = sock.recv(16_384)
+            answer += chunk
+            if not chunk or _is_whole(answer):
+                break
+    return _parse(bytes(answer))
+
+
+def _connect(host: str, port: int, deadline: float) -> socket.socket:
+    """Try each address of the host within the one deadline (``localhost`` may be two)."""
+    failure: OSError = ConnectionRefusedError("no address")
+    for _family, _type, _proto, _name, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        try:
+            return socket.create_connection(address[:2], _left(deadline))
+        except TimeoutError:
+            raise
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _is_whole(answer: bytearray) -> bool:
+    """Whether the body has as many bytes as the header announced: Chrome keeps the connection open."""
+    head, found, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"(?mi)^content-length:\s*([0-9]{1,9})\s*$", head)
+    return bool(found) and length is not None and len(body) >= int(length[1])
+
+
+def _parse(answer: bytes) -> tuple[int, bytes]:
+    match = re.match(rb"HTTP/1\.[01] ([0-9]{3})", answer)
+    if match is None:
+        raise http.client.BadStatusLine(repr(answer[:40]))
+    return int(match[1]), answer.partition(b"\r\n\r\n")[2]
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _something_else(where: str) -> ChromeUnavailable:
+    return ChromeUnavailable(
+        f"Something other than Chrome answers on {where}; start Chrome on another port with `fluxcap chrome --port` "
+        "and name it with `--chrome HOST:PORT`."
+    )

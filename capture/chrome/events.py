@@ -1,0 +1,149 @@
+"""What the browser tells the rest of fluxcap: sockets that open and end, their frames, tabs that come and go.
+
+Values only. ``capture/chrome/session.py`` makes them from CDP messages; the pipeline reads them. No header, cookie or
+query string is ever part of an event: addresses are cut before ``?``.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+import msgspec
+
+
+class Stamp(msgspec.Struct, frozen=True, gc=False):
+    """When a message had arrived on this machine.
+
+    ``wall_ns`` UNIX epoch nanoseconds, ``mono_ns`` monotonic nanoseconds. ``drained``: nothing more was readable right
+    after it, so that this message is no part of a backlog and time may pass up to it.
+    """
+
+    wall_ns: int
+    mono_ns: int
+    drained: bool = True
+
+
+class SocketId(msgspec.Struct, frozen=True, order=True, gc=False):
+    """A WebSocket of a page or worker. Request numbers repeat between sessions, the pair does not."""
+
+    session_id: str
+    request_id: str
+
+
+class EndReason(enum.StrEnum):
+    """Why a socket or a tab is over."""
+
+    CLOSED = "closed"
+    """Closed by page or server."""
+    FRAME_ERROR = "frame_error"
+    """The browser gave the socket up: a broken frame, or the page was frozen. It never speaks again."""
+    NAVIGATED = "navigated"
+    """The page went elsewhere (into the back/forward cache, or for good)."""
+    RELOADED = "reloaded"
+    TAB_CLOSED = "tab_closed"
+    CRASHED = "crashed"
+    """The renderer process is gone; the tab can be reloaded."""
+    DETACHED = "detached"
+    """The worker or frame ended, or the browser let go of the session."""
+    BROWSER_GONE = "browser_gone"
+
+
+class SocketOpened(msgspec.Struct, frozen=True, gc=False):
+    """``url`` is ``""`` when the socket was open before the attach: it is known by its first frame only."""
+
+    socket: SocketId
+    target_id: str
+    url: str
+
+
+class FrameReceived(msgspec.Struct, frozen=True, gc=False):
+    """A frame the page received. ``opcode`` 1: ``payload`` is the text; 2: it is base64."""
+
+    socket: SocketId
+    target_id: str
+    opcode: int
+    payload: str
+    stamp: Stamp
+
+
+class FrameSent(msgspec.Struct, frozen=True, gc=False):
+    """A frame the page sent. May hold secrets: only what the platform's allow-list names may be decoded."""
+
+    socket: SocketId
+    target_id: str
+    opcode: int
+    payload: str
+    stamp: Stamp
+
+
+class SocketClosed(msgspec.Struct, frozen=True, gc=False):
+    socket: SocketId
+    reason: EndReason
+
+
+class TabAttached(msgspec.Struct, frozen=True, gc=False):
+    """From here on the frames of this tab, frame or worker arrive. ``kind`` is CDP's target type (``page``, ``iframe``,
+    ``worker``, ``shared_worker``, ``service_worker``)."""
+
+    target_id: str
+    url: str
+    title: str
+    kind: str = "page"
+
+
+class TabChanged(msgspec.Struct, frozen=True, gc=False):
+    target_id: str
+    url: str
+    title: str
+
+
+class TabGone(msgspec.Struct, frozen=True, gc=False):
+    """No frame of this target arrives any more. Its sockets were reported closed before. After CRASHED the same
+    target may be attached again by a reload."""
+
+    target_id: str
+    reason: EndReason
+
+
+class CommandTimedOut(msgspec.Struct, frozen=True, gc=False):
+    """The browser (``target_id`` ``""``) or a tab has not answered in time: frozen, discarded or busy."""
+
+    method: str
+    target_id: str
+
+
+class CommandRefused(msgspec.Struct, frozen=True, gc=False):
+    """The browser answered with an error; ``message`` is its text."""
+
+    method: str
+    target_id: str
+    message: str
+
+
+class Responded(msgspec.Struct, frozen=True, gc=False):
+    """The answer to a command that had timed out: what was frozen or busy is back."""
+
+    method: str
+    target_id: str
+
+
+class Malformed(msgspec.Struct, frozen=True, gc=False):
+    """A message that is not what CDP says. ``kind`` is a stable word for counters: ``json``, ``frame``, ``params``…"""
+
+    kind: str
+
+
+ChromeEvent: TypeAlias = (
+    SocketOpened
+    | FrameReceived
+    | FrameSent
+    | SocketClosed
+    | TabAttached
+    | TabChanged
+    | TabGone
+    | CommandTimedOut
+    | CommandRefused
+    | Responded
+    | Malformed
+)

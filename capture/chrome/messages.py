@@ -1,0 +1,155 @@
+"""The parts of CDP messages that fluxcap reads; everything else in a message is skipped undecoded.
+
+Headers, cookies and request bodies have no field here, so that they never become Python objects. Messages whose method
+is not in ``EVENTS`` are dropped by their first bytes. Pure: bytes in, values out.
+
+Chrome writes ``{"method":"…","params":…,"sessionId":"…"}`` in this order; a message in another order takes the slower
+way through ``Head`` and means the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+FRAME_RECEIVED: Final = b'{"method":"Network.webSocketFrameReceived",'
+FRAME_SENT: Final = b'{"method":"Network.webSocketFrameSent",'
+_METHOD_START: Final = b'{"method":"'
+
+NOT_CDP = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What decoding garbage may raise."""
+
+
+class _Camel(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """Base: field names in CDP's camel case."""
+
+
+class FrameBody(_Camel, frozen=True, gc=False):
+    opcode: int
+    payload_data: str
+
+
+class FrameParams(_Camel, frozen=True, gc=False):
+    request_id: str
+    response: FrameBody
+
+
+class FrameMessage(_Camel, frozen=True, gc=False):
+    params: FrameParams
+    session_id: str = ""
+
+
+class Head(_Camel, frozen=True):
+    """The outside of any message: an answer has ``id``, an event ``method``."""
+
+    id: int | None = None
+    method: str = ""
+    params: msgspec.Raw = msgspec.Raw(b"{}")
+    session_id: str = ""
+    error: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class ErrorBody(_Camel, frozen=True):
+    code: int = 0
+    message: str = ""
+
+
+class AttachResult(_Camel, frozen=True):
+    session_id: str
+
+
+class TargetInfo(_Camel, frozen=True):
+    target_id: str
+    type: str
+    url: str = ""
+    title: str = ""
+    subtype: str = ""
+
+
+class TargetInfoParams(_Camel, frozen=True):
+    target_info: TargetInfo
+
+
+class AttachedParams(_Camel, frozen=True):
+    session_id: str
+    target_info: TargetInfo
+
+
+class DetachedParams(_Camel, frozen=True):
+    session_id: str
+
+
+class TargetParams(_Camel, frozen=True):
+    target_id: str
+
+
+class NoParams(_Camel, frozen=True):
+    pass
+
+
+class SocketCreatedParams(_Camel, frozen=True):
+    request_id: str
+    url: str = ""
+
+
+class SocketParams(_Camel, frozen=True):
+    request_id: str
+
+
+class Frame(_Camel, frozen=True):
+    id: str
+    url: str = ""
+    parent_id: str = ""
+
+
+class NavigatedParams(_Camel, frozen=True):
+    frame: Frame
+    type: str = "Navigation"
+
+
+decode_head = msgspec.json.Decoder(Head).decode
+decode_frame = msgspec.json.Decoder(FrameMessage).decode
+decode_frame_params = msgspec.json.Decoder(FrameParams).decode
+decode_error = msgspec.json.Decoder(ErrorBody).decode
+decode_attach_result = msgspec.json.Decoder(AttachResult).decode
+
+EVENTS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    method: msgspec.json.Decoder(params)
+    for method, params in (
+        ("Network.webSocketFrameReceived", FrameParams),
+        ("Network.webSocketFrameSent", FrameParams),
+        ("Network.webSocketCreated", SocketCreatedParams),
+        ("Network.webSocketClosed", SocketParams),
+        ("Network.webSocketFrameError", SocketParams),
+        ("Target.targetCreated", TargetInfoParams),
+        ("Target.targetInfoChanged", TargetInfoParams),
+        ("Target.targetDestroyed", TargetParams),
+        ("Target.targetCrashed", TargetParams),
+        ("Target.attachedToTarget", AttachedParams),
+        ("Target.detachedFromTarget", DetachedParams),
+        ("Inspector.targetCrashed", NoParams),
+        ("Inspector.targetReloadedAfterCrash", NoParams),
+        ("Page.frameNavigated", NavigatedParams),
+    )
+}
+"""The events that are read, each with the decoder of its params."""
+
+_WANTED = frozenset(method.encode() for method in EVENTS)
+
+
+def is_unread_event(message: bytes) -> bool:
+    """True for an event that nobody reads, told by its first bytes alone."""
+    if not message.startswith(_METHOD_START):
+        return False
+    end = message.find(b'"', len(_METHOD_START))
+    return end > 0 and message[len(_METHOD_START) : end] not in _WANTED
+
+
+def encode_command(command_id: int, method: str, params: dict[str, Any], session_id: str) -> str:
+    """A command as Chrome takes it; ``session_id`` ``""`` speaks to the browser itself."""
+    command: dict[str, Any] = {"id": command_id, "method": method, "params": params}
+    if session_id:
+        command["sessionId"] = session_id
+    return msgspec.json.encode(command).decode()

@@ -1,0 +1,267 @@
+"""The CDP state machine over one browser connection: messages in, events and commands out. Pure.
+
+The caller feeds every message to ``receive``, lets time pass through ``expire``, and after each call sends what
+``outgoing`` returns. One session lives as long as one connection; a new connection gets a new session::
+
+    session = CdpSession(platform.is_platform_url)
+    session.start(mono_ns)
+    for message, stamp in connection:
+        events = session.receive(message, stamp)
+        for command in session.outgoing():
+            connection.send(command)
+
+Nothing raises, whatever the browser says: what is no CDP becomes ``Malformed``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from capture.chrome.commands import DEFAULT_TIMEOUT_NS, CommandLedger
+from capture.chrome.events import (
+    ChromeEvent,
+    CommandTimedOut,
+    EndReason,
+    FrameReceived,
+    FrameSent,
+    Malformed,
+    Responded,
+    SocketClosed,
+    SocketOpened,
+    Stamp,
+)
+from capture.chrome.messages import (
+    EVENTS,
+    FRAME_RECEIVED,
+    FRAME_SENT,
+    NOT_CDP,
+    FrameParams,
+    Head,
+    decode_attach_result,
+    decode_error,
+    decode_frame,
+    decode_head,
+    is_unread_event,
+)
+from capture.chrome.sockets import OpenSocket, SocketSnapshot, without_query
+from capture.chrome.targets import Attachment, TabSnapshot, Targets, TargetState
+
+
+class SessionSnapshot(msgspec.Struct, frozen=True):
+    """What the session sees, for ``status``."""
+
+    tabs: tuple[TabSnapshot, ...]
+    sockets: tuple[SocketSnapshot, ...]
+    pending_commands: int
+
+
+class CdpSession:
+    """What one browser connection has shown.
+
+    ``is_platform_url(url)``: whether a page, frame or worker of this address is the platform's; anything else is never
+    attached. ``timeout_ns``: after which an unanswered command is reported.
+    """
+
+    def __init__(self, is_platform_url: Callable[[str], bool], *, timeout_ns: int = DEFAULT_TIMEOUT_NS) -> None:
+        self._commands = CommandLedger(timeout_ns)
+        self._targets = Targets(is_platform_url, self._commands)
+        self._sessions = self._targets.sessions
+        self._root_handlers: dict[str, Callable[[Head, Any, int, list[ChromeEvent]], None]] = {
+            "Target.targetCreated": self._on_target_info,
+            "Target.targetInfoChanged": self._on_target_info,
+            "Target.targetDestroyed": lambda _head, params, _now, out: self._targets.destroyed(params.target_id, out),
+            "Target.targetCrashed": lambda _head, params, _now, out: self._targets.crashed(params.target_id, out),
+            "Target.attachedToTarget": self._on_attached,
+            "Target.detachedFromTarget": self._on_detached,
+        }
+        self._handlers: dict[str, Callable[[Attachment, Any, int, list[ChromeEvent]], None]] = {
+            "Network.webSocketCreated": self._on_socket_created,
+            "Network.webSocketClosed": self._on_socket_closed,
+            "Network.webSocketFrameError": self._on_socket_error,
+            "Page.frameNavigated": self._targets.navigated,
+            "Inspector.targetCrashed": lambda session, _params, _now, out: self._targets.crashed(
+                session.target.id, out
+            ),
+            "Inspector.targetReloadedAfterCrash": lambda session, _params, now, _out: self._targets.revived(
+                session, now
+            ),
+        }
+
+    # --- what the caller does -----------------------------------------------------------------------------------
+
+    def start(self, mono_ns: int) -> None:
+        """Queue the first command. ``mono_ns``: now, monotonic."""
+        self._targets.discover(mono_ns)
+
+    def receive(self, message: bytes | str, stamp: Stamp) -> list[ChromeEvent]:
+        """Take one message of the browser's; returns what it means, in order. Mostly nothing or one frame."""
+        data = message.encode("utf-8", "surrogatepass") if isinstance(message, str) else message
+        if data.startswith(FRAME_RECEIVED):
+            return self._on_frame_message(data, stamp, FrameReceived)
+        if data.startswith(FRAME_SENT):
+            return self._on_frame_message(data, stamp, FrameSent)
+        if is_unread_event(data):
+            return []
+        try:
+            head = decode_head(data)
+        except NOT_CDP:
+            return [Malformed("json")]
+        out: list[ChromeEvent] = []
+        if head.id is not None:
+            self._on_answer(head, stamp.mono_ns, out)
+        elif head.method in EVENTS:
+            self._on_event(head, stamp, out)
+        elif not head.method:
+            out.append(Malformed("message"))
+        return out
+
+    def outgoing(self) -> list[str]:
+        """Commands to send now, in order; each is handed out once."""
+        return self._commands.outgoing()
+
+    def expire(self, mono_ns: int) -> list[ChromeEvent]:
+        """Let time pass: report commands that timed out, attach again to what was lost.
+
+        Call it on drained messages and when idle, so that answers waiting in a backlog are never called late.
+        """
+        out: list[ChromeEvent] = []
+        for command in self._commands.expire(mono_ns):
+            self._targets.timed_out(command, mono_ns)
+            out.append(CommandTimedOut(command.method, command.target_id))
+        self._targets.retry(mono_ns)
+        return out
+
+    def probe(self, mono_ns: int) -> None:
+        """Ask browser and tabs for a sign of life; at most one question to each is open at a time.
+
+        A frozen or busy one shows as CommandTimedOut, its return as Responded.
+        """
+        if not self._commands.awaits("Browser.getVersion"):
+            self._commands.send("Browser.getVersion", {}, mono_ns)
+        for session in self._sessions.values():
+            listening = session.target.state is TargetState.LISTENING
+            if listening and not self._commands.awaits("Runtime.getIsolateId", session.id):
+                self._commands.send(
+                    "Runtime.getIsolateId", {}, mono_ns, target_id=session.target.id, session_id=session.id
+                )
+
+    def browser_gone(self) -> list[ChromeEvent]:
+        """The connection ended: everything that was open is over. The session is of no more use."""
+        out: list[ChromeEvent] = []
+        self._targets.all_gone(out)
+        return out
+
+    def snapshot(self) -> SessionSnapshot:
+        """The tabs and open sockets of the platform as they are now."""
+        tabs = tuple(
+            TabSnapshot(t.id, t.info.type, without_query(t.info.url), t.info.title, t.state.value)
+            for t in self._targets
+        )
+        sockets = tuple(
+            SocketSnapshot(s.id, session.target.id, s.url, s.frames, s.last_ns)
+            for session in self._sessions.values()
+            for s in session.sockets.open.values()
+        )
+        return SessionSnapshot(tabs, sockets, self._commands.pending)
+
+    # --- frames -------------------------------------------------------------------------------------------------
+
+    def _on_frame_message(
+        self, data: bytes, stamp: Stamp, kind: type[FrameReceived] | type[FrameSent]
+    ) -> list[ChromeEvent]:
+        """The short way of nearly all messages: one decode, two look-ups."""
+        try:
+            message = decode_frame(data)
+        except NOT_CDP:
+            return [Malformed("frame")]
+        session = self._sessions.get(message.session_id)
+        if session is None:
+            return []
+        return self._on_frame(session, message.params, stamp, kind)
+
+    def _on_frame(
+        self, session: Attachment, params: FrameParams, stamp: Stamp, kind: type[FrameReceived] | type[FrameSent]
+    ) -> list[ChromeEvent]:
+        out: list[ChromeEvent] = []
+        socket = session.sockets.open.get(params.request_id)
+        if socket is None:
+            socket = self._open(session, params.request_id, "", out)
+        if kind is FrameReceived:
+            socket.frames += 1
+            socket.last_ns = stamp.mono_ns
+        body = params.response
+        out.append(kind(socket.id, session.target.id, body.opcode, body.payload_data, stamp))
+        return out
+
+    # --- everything else ----------------------------------------------------------------------------------------
+
+    def _on_answer(self, head: Head, mono_ns: int, out: list[ChromeEvent]) -> None:
+        command, late = self._commands.answered(head.id or 0)
+        if command is None:
+            return
+        if late:
+            out.append(Responded(command.method, command.target_id))
+        error, session_id = None, ""
+        try:
+            if head.error is not None:
+                error = decode_error(head.error)
+            elif command.method == "Target.attachToTarget":
+                session_id = decode_attach_result(head.result).session_id
+        except NOT_CDP:
+            out.append(Malformed("answer"))
+        self._targets.answered(command, error, session_id, mono_ns, out)
+
+    def _on_event(self, head: Head, stamp: Stamp, out: list[ChromeEvent]) -> None:
+        try:
+            params = EVENTS[head.method].decode(head.params)
+        except NOT_CDP:
+            out.append(Malformed("params"))
+            return
+        root_handler = self._root_handlers.get(head.method)
+        if root_handler is not None:
+            root_handler(head, params, stamp.mono_ns, out)
+            return
+        session = self._sessions.get(head.session_id)
+        if session is None:
+            return
+        handler = self._handlers.get(head.method)
+        if handler is not None:
+            handler(session, params, stamp.mono_ns, out)
+        else:
+            kind = FrameReceived if head.method == "Network.webSocketFrameReceived" else FrameSent
+            out.extend(self._on_frame(session, params, stamp, kind))
+
+    def _on_target_info(self, _head: Head, params: Any, mono_ns: int, out: list[ChromeEvent]) -> None:
+        self._targets.reported(params.target_info, mono_ns, out)
+
+    def _on_attached(self, head: Head, params: Any, mono_ns: int, out: list[ChromeEvent]) -> None:
+        self._targets.attached(head.session_id, params, mono_ns, out)
+
+    def _on_detached(self, _head: Head, params: Any, mono_ns: int, out: list[ChromeEvent]) -> None:
+        self._targets.detached(params.session_id, mono_ns, out)
+
+    def _on_socket_created(self, session: Attachment, params: Any, _now: int, out: list[ChromeEvent]) -> None:
+        if params.request_id not in session.sockets.open:
+            self._open(session, params.request_id, params.url, out)
+
+    def _on_socket_closed(self, session: Attachment, params: Any, _now: int, out: list[ChromeEvent]) -> None:
+        _close(session, params.request_id, EndReason.CLOSED, out)
+
+    def _on_socket_error(self, session: Attachment, params: Any, _now: int, out: list[ChromeEvent]) -> None:
+        _close(session, params.request_id, EndReason.FRAME_ERROR, out)
+
+    def _open(self, session: Attachment, request_id: str, url: str, out: list[ChromeEvent]) -> OpenSocket:
+        self._targets.heard(session.target, out)
+        socket, evicted = session.sockets.add(request_id, url)
+        out.extend(SocketClosed(old, EndReason.DETACHED) for old in evicted)
+        out.append(SocketOpened(socket.id, session.target.id, socket.url))
+        return socket
+
+
+def _close(session: Attachment, request_id: str, reason: EndReason, out: list[ChromeEvent]) -> None:
+    socket = session.sockets.end(request_id)
+    if socket is not None:
+        out.append(SocketClosed(socket, reason))
