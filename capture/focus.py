@@ -1,0 +1,94 @@
+"""Which assets become candles, and how people's names for them are understood. Pure.
+
+Modes: ``lock`` (the named assets), ``follow`` (the asset the trader's page shows), ``all`` (whatever ticks).
+
+Names: canonical is the platform's symbol with its case (``EURUSD_otc``); people type ``EURUSD_OTC``, ``EUR/USD OTC``,
+``eurusd otc``. Separators are dropped, a trailing OTC is split off, and the rest is looked up by symbol and by name. An
+OTC asset and its ordinary twin are different assets.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import re
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from capture.platforms.base import Asset
+from schemas.errors import UnknownAsset
+
+_SEPARATORS = re.compile(r"[/_\-#\s.&']+")
+
+
+class FocusMode(enum.StrEnum):
+    LOCK = "lock"
+    FOLLOW = "follow"
+    ALL = "all"
+
+
+class Focus(msgspec.Struct, frozen=True):
+    """The mode and, for ``lock``, its symbols."""
+
+    mode: FocusMode = FocusMode.FOLLOW
+    symbols: tuple[str, ...] = ()
+
+    def takes(self, symbol: str, active: str | None) -> bool:
+        """Whether an asset becomes candles while the page shows ``active``."""
+        if self.mode is FocusMode.LOCK:
+            return symbol in self.symbols
+        return self.mode is FocusMode.ALL or symbol == active
+
+    def wanted(self, active: str | None) -> tuple[str, ...]:
+        """The assets that are to have a stream even before they tick."""
+        if self.mode is FocusMode.LOCK:
+            return self.symbols
+        return (active,) if self.mode is FocusMode.FOLLOW and active else ()
+
+
+def name_key(name: str) -> tuple[str, bool]:
+    """What two spellings of one asset have in common: letters and digits in upper case, and whether it is OTC."""
+    bare = _SEPARATORS.sub("", name).upper()
+    is_otc = bare.endswith("OTC") and bare != "OTC"
+    return (bare[:-3] if is_otc else bare, is_otc)
+
+
+class AssetNames:
+    """Looks assets up by what people type."""
+
+    def __init__(self, assets: Iterable[Asset] = ()) -> None:
+        self._assets: dict[str, Asset] = {}
+        self._by_key: dict[tuple[str, bool], str] = {}
+        self.replace(assets)
+
+    def __len__(self) -> int:
+        return len(self._assets)
+
+    @property
+    def assets(self) -> Sequence[Asset]:
+        return tuple(self._assets.values())
+
+    def get(self, symbol: str) -> Asset | None:
+        return self._assets.get(symbol)
+
+    def replace(self, assets: Iterable[Asset]) -> None:
+        """Take a new asset table. Symbols win over names where both read alike."""
+        self._assets = {asset.symbol: asset for asset in assets}
+        self._by_key = {name_key(asset.name): asset.symbol for asset in self._assets.values()}
+        self._by_key |= {name_key(symbol): symbol for symbol in self._assets}
+
+    def resolve(self, typed: str) -> str:
+        """The symbol meant; with no table yet, the name as typed. Raises UnknownAsset with the nearest symbols."""
+        if typed in self._assets or not self._assets:
+            return typed
+        found = self._by_key.get(name_key(typed))
+        if found is None:
+            raise UnknownAsset(typed, self._nearest(typed))
+        return found
+
+    def _nearest(self, typed: str) -> tuple[str, ...]:
+        bare, is_otc = name_key(typed)
+        keys = {f"{key}{'OTC' if otc else ''}": symbol for (key, otc), symbol in self._by_key.items()}
+        close = difflib.get_close_matches(bare + ("OTC" if is_otc else ""), keys, n=8, cutoff=0.6)
+        return tuple(dict.fromkeys(keys[key] for key in close))[:3]

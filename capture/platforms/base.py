@@ -1,0 +1,109 @@
+"""What a trading platform must tell fluxcap: the interface of a platform plug-in.
+
+A platform knows its pages' and sockets' addresses and turns the frames of one socket into market events. It is pure: no
+socket, no clock. Times are the platform's own (``raw_ts_ms``); fluxcap measures and removes the offset.
+
+A plug-in is a class with ``Platform``'s methods, announced under the entry point group ``fluxcap.platforms``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from schemas.types import Candle
+
+
+class RawTick(msgspec.Struct, frozen=True, gc=False):
+    """One price as it came: UNIX milliseconds of the platform's clock."""
+
+    symbol: str
+    raw_ts_ms: int
+    price: float
+
+
+class History(msgspec.Struct, frozen=True):
+    """What the page was told of an asset's past. Ticks ascending, ``(raw_ts_ms, price)``; candles ascending, their
+    ``ts_ms`` on the platform's clock, at ``period_ms``."""
+
+    symbol: str
+    period_ms: int
+    ticks: tuple[tuple[int, float], ...] = ()
+    candles: tuple[Candle, ...] = ()
+
+
+class Asset(msgspec.Struct, frozen=True):
+    """One row of the platform's asset table."""
+
+    symbol: str
+    name: str
+    kind: str = ""
+    payout: int = 0
+    is_otc: bool = False
+    active: bool = True
+
+
+class Assets(msgspec.Struct, frozen=True):
+    """The asset table, whole."""
+
+    assets: tuple[Asset, ...]
+
+
+class ActiveAsset(msgspec.Struct, frozen=True):
+    """The page turned to an asset. ``period_ms`` 0 when not told."""
+
+    symbol: str
+    period_ms: int = 0
+
+
+class Favourites(msgspec.Struct, frozen=True):
+    """The symbols of the trader's favourites bar, in order."""
+
+    symbols: tuple[str, ...]
+
+
+class Greeting(msgspec.Struct, frozen=True):
+    """A socket introduced itself: it says something at least every ``ping_interval_ms``."""
+
+    ping_interval_ms: int
+
+
+MarketEvent: TypeAlias = RawTick | History | Assets | ActiveAsset | Favourites | Greeting
+
+
+class SocketDecoder(Protocol):
+    """One socket's frames, in order."""
+
+    malformed: Counter[str]
+    """What could not be understood, by kind."""
+    dropped: Counter[str]
+    """What is none of our business, by event name."""
+
+    def received(self, opcode: int, payload: str) -> Sequence[MarketEvent]:
+        """A frame the page received: opcode 1 text, 2 base64. Never raises for what a frame holds."""
+        ...
+
+    def sent(self, opcode: int, payload: str) -> Sequence[MarketEvent]:
+        """A frame the page sent. Secrets go out here: look only at what is on the allow-list."""
+        ...
+
+
+class Platform(Protocol):
+    """A trading platform."""
+
+    name: str
+
+    def is_page(self, url: str) -> bool:
+        """Whether a browser target of this address belongs to the platform."""
+        ...
+
+    def is_socket(self, url: str) -> bool:
+        """Whether a WebSocket of this address may carry ticks; asked only when the address is known."""
+        ...
+
+    def decoder(self) -> SocketDecoder:
+        """A decoder for a new socket."""
+        ...

@@ -1,0 +1,156 @@
+"""Engine.IO 4 / Socket.IO 5 framing, the receiving side of one WebSocket. Pure.
+
+In: frames as Chrome tells them (opcode 1 text, 2 base64). Out: named events whose payload is still undecoded JSON.
+An event that is not on the allow-list is dropped by its name alone: its payload is never looked at, nor kept.
+
+``451-["name",{"_placeholder":true,"num":0}]`` announces that the next binary frame of the same socket is its payload.
+Frames: https://socket.io/docs/v4/engine-io-protocol/ and .../socket-io-protocol/; recorded shapes in the tests.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections import Counter
+from collections.abc import Collection
+
+import msgspec
+
+TEXT, BINARY = 1, 2
+MAX_ATTACHMENTS = 16
+_PLACEHOLDER = '{"_placeholder":true,"num":0}'
+
+
+class OpenPacket(msgspec.Struct, frozen=True):
+    """The server's Engine.IO greeting. Its ``sid`` is a secret and is not read."""
+
+    ping_interval_ms: int = msgspec.field(default=25_000, name="pingInterval")
+    ping_timeout_ms: int = msgspec.field(default=20_000, name="pingTimeout")
+
+
+class NamedEvent(msgspec.Struct, frozen=True, gc=False):
+    """An allowed event. ``payload`` is the JSON text of its first argument, ``b""`` without one."""
+
+    name: str
+    payload: bytes | str
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """``41`` or ``44``: the server ended or refused the namespace."""
+
+
+SocketIoEvent = NamedEvent | OpenPacket | Refused
+
+_open_decoder = msgspec.json.Decoder(OpenPacket)
+
+
+class SocketIoDecoder:
+    """Frames of one socket, in order. ``dropped`` and ``malformed`` count by kind, for metrics."""
+
+    def __init__(self, allowed: Collection[str]) -> None:
+        self._allowed = frozenset(allowed)
+        self._announced: dict[str, tuple[str, int]] = {}
+        self._awaited: str | None = None
+        self._attachments_left = 0
+        self._attachments: list[bytes] = []
+        self.dropped: Counter[str] = Counter()
+        self.malformed: Counter[str] = Counter()
+
+    def frame(self, opcode: int, payload: str) -> SocketIoEvent | None:
+        """Take one frame. None when it completes no allowed event."""
+        if opcode == BINARY:
+            return self._binary(payload)
+        if opcode != TEXT:
+            return None
+        announced = self._announced.get(payload)
+        if announced is not None:
+            self._await(*announced)
+            return None
+        return self._text(payload)
+
+    def _text(self, payload: str) -> SocketIoEvent | None:
+        kind = payload[:2]
+        if kind == "42":
+            return self._event(payload)
+        if kind == "45":
+            self._announcement(payload)
+            return None
+        if kind in ("41", "44"):
+            return Refused()
+        if payload[:1] == "0":
+            try:
+                return _open_decoder.decode(payload[1:])
+            except msgspec.DecodeError:
+                self.malformed["open"] += 1
+        elif payload[:1] not in ("1", "2", "3", "4", "5", "6"):
+            self.malformed["packet"] += 1
+        return None
+
+    def _event(self, payload: str) -> NamedEvent | None:
+        found = _name_at(payload, 2)
+        if found is None:
+            self.malformed["event"] += 1
+            return None
+        name, end = found
+        if name not in self._allowed:
+            self.dropped[name if len(name) <= 40 else "long name"] += 1
+            return None
+        return NamedEvent(name, payload[end + 1 : -1] if payload[end : end + 1] == "," else b"")
+
+    def _announcement(self, payload: str) -> None:
+        dash = payload.find("-", 2, 6)
+        count = payload[2:dash]
+        found = _name_at(payload, dash + 1) if dash > 2 and count.isdigit() else None
+        if found is None or not 1 <= int(count) <= MAX_ATTACHMENTS:
+            self.malformed["announcement"] += 1
+            self._awaited = None
+            return
+        if len(self._announced) < 256 and payload[dash + 1 :] == f'["{found[0]}",{_PLACEHOLDER}]':
+            self._announced[payload] = (found[0], int(count))
+        self._await(found[0], int(count))
+
+    def _await(self, name: str, count: int) -> None:
+        if self._awaited is not None:
+            self.malformed["attachment missing"] += 1
+        self._awaited = name
+        self._attachments_left = count
+        self._attachments.clear()
+
+    def _binary(self, payload: str) -> NamedEvent | None:
+        name = self._awaited
+        if name is None:
+            self.malformed["orphan binary"] += 1
+            return None
+        self._attachments_left -= 1
+        if self._attachments_left == 0:
+            self._awaited = None
+        if name not in self._allowed:
+            if self._attachments_left == 0:
+                self.dropped[name if len(name) <= 40 else "long name"] += 1
+            return None
+        if not self._attachments:
+            try:
+                self._attachments.append(binascii.a2b_base64(payload))
+            except (binascii.Error, ValueError):
+                self.malformed["base64"] += 1
+                self._awaited = None
+                return None
+        if self._attachments_left:
+            return None
+        return NamedEvent(name, self._attachments.pop())
+
+
+def _name_at(payload: str, at: int) -> tuple[str, int] | None:
+    """The event name of ``["name"…`` that begins at ``at``, after an optional ``/namespace,`` and ack number, and where
+    it ends."""
+    if payload[at : at + 1] == "/":
+        at = payload.find(",", at) + 1
+        if at == 0:
+            return None
+    while payload[at : at + 1].isdigit():
+        at += 1
+    if payload[at : at + 2] != '["':
+        return None
+    end = payload.find('"', at + 2)
+    if end < 0 or payload[-1] != "]":
+        return None
+    return payload[at + 2 : end], end + 1

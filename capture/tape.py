@@ -1,0 +1,81 @@
+"""The tape: the recent ticks of one asset, in time order, each once. Pure.
+
+In: ticks of the live feed and of the platform's history, in any order. Out: the candle of any stretch of time that the
+tape still holds. It knows nothing of buckets, sockets or quality; ``capture/candles.py`` does.
+
+Times are UTC epoch milliseconds. Two ticks of one asset at the same millisecond and price are one tick: in 1,659
+recorded history ticks no time stamp occurs twice, while reconnecting sockets do send the last tick again.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+
+from schemas.types import Candle
+
+
+class TickTape:
+    """Ticks as two parallel columns, 16 bytes a tick. Ascending by time; ties in order of arrival."""
+
+    def __init__(self, horizon_ms: int = 1_800_000) -> None:
+        self._horizon_ms = horizon_ms
+        self._ts = array("q")
+        self._price = array("d")
+        self.last_ts_ms = -1
+        self.holds_from_ms = 0
+        """Older ticks than this were dropped: a bucket that starts before it cannot be folded any more."""
+
+    def __len__(self) -> int:
+        return len(self._ts)
+
+    @property
+    def first_ts_ms(self) -> int | None:
+        return self._ts[0] if self._ts else None
+
+    def add(self, ts_ms: int, price: float) -> bool:
+        """Put one tick in its place. False when it is there already or older than the horizon."""
+        if ts_ms > self.last_ts_ms:
+            self._ts.append(ts_ms)
+            self._price.append(price)
+            self.last_ts_ms = ts_ms
+            if ts_ms - self._ts[0] > 2 * self._horizon_ms:
+                self._prune(ts_ms - self._horizon_ms)
+            return True
+        return self._insert(ts_ms, price)
+
+    def fold(self, start_ms: int, end_ms: int) -> Candle | None:
+        """The candle of ``[start_ms, end_ms)`` with ``ts_ms = start_ms``; None without a tick."""
+        low = bisect_left(self._ts, start_ms)
+        high = len(self._ts) if self.last_ts_ms < end_ms else bisect_left(self._ts, end_ms, low)
+        if low == high:
+            return None
+        prices = self._price[low:high]
+        count = high - low
+        return Candle(start_ms, prices[0], max(prices), min(prices), prices[-1], float(count), count)
+
+    def next_tick_ts_ms(self, from_ms: int) -> int | None:
+        """Time of the first tick at or after ``from_ms``."""
+        at = bisect_left(self._ts, from_ms)
+        return self._ts[at] if at < len(self._ts) else None
+
+    def keep_at_least(self, horizon_ms: int) -> None:
+        """Widen the horizon: a builder of a longer interval reads this tape too."""
+        self._horizon_ms = max(self._horizon_ms, horizon_ms)
+
+    def _insert(self, ts_ms: int, price: float) -> bool:
+        if ts_ms < self.holds_from_ms or self.last_ts_ms - ts_ms > 2 * self._horizon_ms:
+            return False
+        low = bisect_left(self._ts, ts_ms)
+        high = bisect_right(self._ts, ts_ms, low)
+        if price in self._price[low:high]:
+            return False
+        self._ts.insert(high, ts_ms)
+        self._price.insert(high, price)
+        return True
+
+    def _prune(self, before_ms: int) -> None:
+        cut = bisect_left(self._ts, before_ms)
+        del self._ts[:cut]
+        del self._price[:cut]
+        self.holds_from_ms = before_ms
