@@ -100,7 +100,7 @@ class Sequencer:
         times = array["ts_ms"]
         if times[0] <= mark.latest_ts_ms or (len(times) > 1 and not (times[1:] > times[:-1]).all()):
             raise SequenceError(
-                f"{key}: candle times must strictly increase, but {times[:3].tolist()} was to follow {mark.latest_ts_ms}."
+                f"{key}: candle times must increase, but {times[:3].tolist()} was to follow {mark.latest_ts_ms}."
             )
         return CandleBatch(key, mark.latest_sequence + 1, array)
 
@@ -140,7 +140,7 @@ class Sequencer:
             raise SequenceError(f"{key}: sequence {numbers.max()} was never given, {mark.latest_sequence} is newest.")
         if int(array["ts_ms"].max()) > mark.latest_ts_ms:
             raise SequenceError(f"{key}: a candle newer than {mark.latest_ts_ms} is not a revision.")
-        array["flags"][numbers > 0] |= CandleFlags.REVISED
+        array["flags"][numbers > 0] |= np.uint16(CandleFlags.REVISED)
         return CandleRevision(key, mark.latest_revision + 1, numbers, array)
 
     def confirm_revision(self, revision: CandleRevision) -> None:

@@ -1,0 +1,292 @@
+"""The candle store: one DuckDB file, one writer. What it has committed is on the disk; nothing else may be published.
+
+``Store.open`` makes or opens the file, ``commit`` stores any number of batches, revisions and gaps in one durable
+transaction, ``reader()`` gives another thread its own way in. The store is used from one thread, the pipeline's;
+readers from theirs.
+
+It knows the watermark of every stream by heart and refuses a commit that would skip, repeat or go back. A failed
+commit leaves a usable store that holds what it held before: see store_connection.py for how DuckDB fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+
+from bridge import store_rows
+from bridge.store_connection import StoreConnection
+from bridge.store_file import ensure_store, now_ms, set_aside
+from bridge.store_reader import StoreIndex, StoreReader
+from bridge.store_space import SpaceGuard
+from bridge.universe import Listing, read_universe
+from schemas.errors import SequenceError, StoreDamaged, StoreError
+from schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, Watermark
+
+__all__ = ["CHECKPOINT_BYTES", "SETTLE_ROWS", "Store", "set_aside"]
+
+_log = logging.getLogger(__name__)
+
+SETTLE_ROWS = 1_000_000
+"""Fresh rows that are worth sorting by stream; takes about 0.4 s each time."""
+CHECKPOINT_BYTES = 16 * 1024 * 1024
+"""Size of the write-ahead log at which a commit is followed by a checkpoint (10-40 ms)."""
+
+_NOTHING = Watermark()
+
+
+class Store:
+    """See the module. Made by ``Store.open``.
+
+    Attributes
+    ----------
+    store_id
+        Made once with the file. A client that sees another one starts over.
+    """
+
+    def __init__(self, connection: StoreConnection, clock_ms: Callable[[], int], reserve_bytes: int) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._clock_ms = clock_ms
+        self._space = SpaceGuard(connection.path, reserve_bytes)
+        self._stale = False
+        self.path = connection.path
+        self.store_id = ensure_store(self._cursor, self.path, clock_ms)
+        self._load()
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        clock_ms: Callable[[], int] = now_ms,
+        *,
+        memory_limit: str = "512MB",
+        reserve_bytes: int = 4 * 1024 * 1024,
+    ) -> Store:
+        """Open the store at ``path``, or make one.
+
+        Parameters
+        ----------
+        path
+            The file; missing folders are made.
+        clock_ms
+            Wall clock, UTC epoch milliseconds.
+        memory_limit
+            What DuckDB may hold in memory.
+        reserve_bytes
+            Free space below which a commit is refused with StoreFull before DuckDB meets the end of the disk.
+
+        Raises StoreLocked (another process has it; says which), StoreDamaged (see ``set_aside``), StoreFull or
+        StoreError.
+        """
+        file = Path(path)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"The folder of {file} cannot be made: {error}.") from error
+        connection = StoreConnection(file, memory_limit=memory_limit)
+        try:
+            return cls(connection, clock_ms, reserve_bytes)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _load(self) -> None:
+        """Read streams and watermarks; raises StoreDamaged when a stream has not as many candles as numbers."""
+        keys = {i: StreamKey(*key) for i, *key in self._cursor.rows("SELECT * FROM streams ORDER BY stream_id")}
+        newest_revision = dict(self._cursor.rows("SELECT stream_id, max(revision) FROM revisions GROUP BY stream_id"))
+        marks = {key: Watermark(latest_revision=newest_revision.get(i, 0)) for i, key in keys.items()}
+        for i, first, latest, rows, latest_ts in self._cursor.rows(
+            "SELECT stream_id, min(sequence), max(sequence), count(*), max(ts_ms) FROM candles GROUP BY stream_id"
+        ):
+            if i not in keys or rows != latest - first + 1:
+                raise StoreDamaged(
+                    f"{self.path}: {keys.get(i, 'an unknown stream')} has {rows} candles for the sequences {first} to "
+                    f"{latest}; `fluxcap verify` says which. Nothing was changed."
+                )
+            marks[keys[i]] = Watermark(latest, latest_ts, newest_revision.get(i, 0), first)
+        self._fresh_rows = int(self._cursor.rows("SELECT count(*) FROM candles_fresh")[0][0])
+        self._swap_index({key: i for i, key in keys.items()}, marks)
+        self._stale = False
+
+    def _swap_index(self, stream_ids: dict[StreamKey, int], marks: dict[StreamKey, Watermark]) -> None:
+        self._index = StoreIndex(MappingProxyType(stream_ids), MappingProxyType(marks))
+
+    def watermarks(self) -> Mapping[StreamKey, Watermark]:
+        """The newest committed of every stream; an immutable snapshot."""
+        return self._index.watermarks
+
+    def reader(self) -> StoreReader:
+        """Read access for one thread. Ends with the store."""
+        return StoreReader(self._connection.cursor(), lambda: self._index)
+
+    def published(self, key: StreamKey, ts_ms: Sequence[int]) -> dict[int, tuple[int, Candle]]:
+        """Which of the times have a candle on the main stream: ``{ts_ms: (sequence, candle)}``. Raises StoreError."""
+        return StoreReader(self._cursor, lambda: self._index).published(key, ts_ms)
+
+    def commit(
+        self,
+        batches: Sequence[CandleBatch] = (),
+        revisions: Sequence[CandleRevision] = (),
+        gaps: Sequence[Gap] = (),
+    ) -> None:
+        """Store all of it durably, or nothing.
+
+        Revised candles replace the published ones in place, so that a backfill serves the best; the revisions are kept
+        beside. A gap replaces the one of the same source, symbol and ``from_ms``.
+
+        Raises
+        ------
+        SequenceError
+            A batch or revision does not follow the newest of its stream. A fault of the caller's.
+        StoreFull
+            No space. Nothing was stored; the same commit may be tried again later.
+        StoreError
+            Anything else. Nothing was stored.
+        """
+        if not (batches or revisions or gaps):
+            return
+        if self._stale:
+            self._load()
+        marks = self._advanced(batches, revisions)
+        self._space.require(len(batches) + len(revisions) + len(gaps))
+        new_ids = self._new_stream_ids(marks)
+        stream_ids = {**self._index.stream_ids, **new_ids}
+        try:
+            with self._cursor.transaction():
+                store_rows.insert_streams(self._cursor, new_ids)
+                store_rows.insert_batches(self._cursor, batches, stream_ids)
+                for revision in revisions:
+                    store_rows.insert_revision(self._cursor, revision, stream_ids, self._clock_ms())
+                store_rows.put_gaps(self._cursor, gaps)
+        except StoreError:
+            if self._reopened_if_lost() and marks and self._holds(marks):
+                return  # it was durable after all, and reopening has read it
+            raise
+        self._fresh_rows += sum(len(batch.candles) for batch in batches)
+        self._swap_index(stream_ids, {**self._index.watermarks, **marks})
+        self._checkpoint_if_due()
+
+    def _new_stream_ids(self, keys: Iterable[StreamKey]) -> dict[StreamKey, int]:
+        known = self._index.stream_ids
+        after = max(known.values(), default=0)
+        return {key: after + n for n, key in enumerate((key for key in keys if key not in known), start=1)}
+
+    def _advanced(
+        self, batches: Sequence[CandleBatch], revisions: Sequence[CandleRevision]
+    ) -> dict[StreamKey, Watermark]:
+        """The watermarks of the streams concerned as they will be. Raises SequenceError."""
+        marks: dict[StreamKey, Watermark] = {}
+        known = self._index.watermarks
+        for batch in batches:
+            key = batch.key
+            mark = marks.get(key) or known.get(key, _NOTHING)
+            times = batch.candles["ts_ms"]
+            if len(times) == 0 or batch.start_sequence != mark.latest_sequence + 1 or times[0] <= mark.latest_ts_ms:
+                raise SequenceError(f"{key}: a batch from {batch.start_sequence} cannot follow {mark}.")
+            first = mark.first_sequence or batch.start_sequence
+            marks[key] = Watermark(batch.next_sequence - 1, int(times[-1]), mark.latest_revision, first)
+        for revision in revisions:
+            key = revision.key
+            mark = marks.get(key) or known.get(key, _NOTHING)
+            if len(revision.candles) == 0 or revision.start_revision != mark.latest_revision + 1:
+                raise SequenceError(f"{key}: a revision from {revision.start_revision} cannot follow {mark}.")
+            newest = mark.latest_revision + len(revision.candles)
+            marks[key] = Watermark(mark.latest_sequence, mark.latest_ts_ms, newest, mark.first_sequence)
+        return marks
+
+    def _holds(self, marks: Mapping[StreamKey, Watermark]) -> bool:
+        return all(self._index.watermarks.get(key) == mark for key, mark in marks.items())
+
+    def _reopened_if_lost(self) -> bool:
+        """Whether DuckDB had given up its instance; if so it was opened anew and the watermarks were read again.
+
+        Raises StoreError when the file cannot be opened; the next commit tries again.
+        """
+        if self._is_served():
+            return False
+        _log.warning("DuckDB gave up %s; opening it again", self.path)
+        self._stale = True
+        self._connection.reopen()
+        self._load()
+        return True
+
+    def _is_served(self) -> bool:
+        try:
+            self._cursor.rows("SELECT 1 FROM meta LIMIT 1")
+        except StoreError:
+            return False
+        return True
+
+    def _checkpoint_if_due(self) -> None:
+        if self._space.log_bytes() >= CHECKPOINT_BYTES or self._fresh_rows >= SETTLE_ROWS:
+            try:
+                self.checkpoint()
+            except StoreError as error:  # the commit before it stands all the same
+                _log.warning("The store could not be tidied, so its log goes on growing: %s", error)
+
+    def checkpoint(self) -> bool:
+        """Move the write-ahead log into the file, and settle fresh rows when there are enough.
+
+        Returns False when the space left is too small to try it safely. Raises StoreError; the store stays usable.
+        """
+        settling = self._fresh_rows >= SETTLE_ROWS
+        if not self._space.allows_checkpoint(self._fresh_rows if settling else 0):
+            return False
+        try:
+            if settling:
+                with self._cursor.transaction():
+                    store_rows.settle(self._cursor)
+                self._fresh_rows = 0
+            self._cursor.rows("CHECKPOINT")
+        except StoreError:
+            self._reopened_if_lost()
+            raise
+        return True
+
+    def prune(self, before_ts_ms: int) -> int:
+        """Forget candles and revisions older than a time, and gaps that ended before it. Returns the candles deleted.
+
+        The newest candle and revision of a stream always stay, so that its numbers go on. Raises StoreError.
+        """
+        index = self._index
+        newest = {index.stream_ids[key]: mark.latest_sequence for key, mark in index.watermarks.items()}
+        held = self._candles_held()
+        try:
+            with self._cursor.transaction():
+                store_rows.delete_before(self._cursor, before_ts_ms, newest)
+        except StoreError:
+            self._reopened_if_lost()
+            raise
+        self._load()
+        return held - self._candles_held()
+
+    def _candles_held(self) -> int:
+        return sum(m.latest_sequence - m.first_sequence + 1 for m in self.watermarks().values() if m.first_sequence)
+
+    def load_universe(self, csv: Path | str) -> int:
+        """Replace the universe by that of a CSV file; returns how many listings. Raises ConfigError, StoreError."""
+        return self.replace_universe(read_universe(Path(csv)))
+
+    def replace_universe(self, listings: Sequence[Listing]) -> int:
+        """Replace the universe; symbols must differ. Returns how many listings. Raises StoreError."""
+        with self._cursor.transaction():
+            store_rows.replace_universe(self._cursor, listings)
+        return len(listings)
+
+    def close(self) -> None:
+        """Let go of the file. Idempotent; readers end with it."""
+        with contextlib.suppress(StoreError):
+            if self._is_served() and self._space.allows_checkpoint(0):
+                self._cursor.rows("CHECKPOINT")
+        self._connection.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,223 @@
+"""The one DuckDB instance of a store file in this process, its cursors, and what DuckDB's errors mean.
+
+What DuckDB 2.0 does when a disk fills decides the shape of this file (measured on a full tmpfs):
+
+- A commit whose write-ahead log cannot be written raises TransactionException, is rolled back whole, and the instance
+  stays good.
+- A checkpoint that cannot be written raises FatalException and invalidates the instance: every later statement fails
+  until all connections are closed and the file is opened again. If it was DuckDB's own checkpoint after a commit, that
+  commit is durable although ``commit()`` raised.
+
+So DuckDB's automatic checkpoints are off (the store makes them, after looking at the free space), and an invalidated
+instance is opened anew under the readers' feet: each cursor has a lock of its own, held only while it runs one query.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import StoreDamaged, StoreError, StoreFull, StoreLocked
+
+_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
+_LOCKED = ("Could not set lock on file", "already open in this process")
+_DAMAGED = (
+    "Corrupt",
+    "not a valid DuckDB database file",
+    "Failure while replaying WAL",
+    "Failed to deserialize",
+    "Could not read enough bytes",
+    "Could not read all bytes",
+)
+_NEWER = "Trying to read a database file with version number"
+
+_SETTINGS = (
+    "SET GLOBAL checkpoint_threshold = '1TB'",
+    # Above this size DuckDB would skip the log and write a checkpoint within the commit: fatal on a full disk.
+    "SET GLOBAL auto_checkpoint_skip_wal_threshold = 1000000000000",
+)
+
+_open_files: set[Path] = set()
+_open_files_lock = threading.Lock()
+
+
+def store_error(error: Exception, path: Path) -> StoreError:
+    """What a DuckDB error on the store at ``path`` means, as one of ours."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if any(sign in str(error) for sign in _FULL):
+        return StoreFull(f"No space left for {path}: nothing was stored. Free some space; it is tried again. ({text})")
+    if any(sign in str(error) for sign in _LOCKED):
+        return StoreLocked(f"{path} is held by another process{_holder(text)}. Stop it, or use another data folder.")
+    if _NEWER in str(error):
+        return StoreError(f"{path} was written by a newer DuckDB; upgrade duckdb to read it. ({text})")
+    if any(sign in str(error) for sign in _DAMAGED):
+        return StoreDamaged(f"{path} is not a sound store: {text}. `fluxcap verify` says more; it was left as it is.")
+    return StoreError(f"{path}: {text}")
+
+
+def _holder(text: str) -> str:
+    _, _, rest = text.partition("Conflicting lock is held in ")
+    return f": {rest.partition('. See also')[0]}" if rest else ""
+
+
+class StoreConnection:
+    """Opens the file, hands out cursors, and opens it anew when DuckDB has given it up.
+
+    Parameters
+    ----------
+    path
+        The store's file. Its folder must exist.
+    memory_limit
+        What DuckDB may hold in memory, as it writes sizes ("512MB").
+    read_only
+        For looking at a store that nobody has open.
+
+    Raises StoreLocked, StoreDamaged, StoreFull or StoreError.
+    """
+
+    def __init__(self, path: Path, *, memory_limit: str = "512MB", read_only: bool = False) -> None:
+        self.path = path
+        self._config: dict[str, str | bool | int | float | list[str]] = {"memory_limit": memory_limit, "threads": 2}
+        self._read_only = read_only
+        self._cursors: weakref.WeakSet[StoreCursor] = weakref.WeakSet()
+        self._reopening = threading.Lock()
+        self._closed = False
+        self._claim = path.resolve()
+        with _open_files_lock:
+            # DuckDB would share one instance between two stores of a process, and both would number.
+            if self._claim in _open_files:
+                raise store_error(Exception("already open in this process"), path)
+            _open_files.add(self._claim)
+        try:
+            self._root: duckdb.DuckDBPyConnection | None = self._connect()
+        except BaseException:
+            self._release()
+            raise
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        try:
+            root = duckdb.connect(str(self.path), read_only=self._read_only, config=self._config)
+        except (duckdb.Error, OSError) as error:
+            raise store_error(error, self.path) from error
+        for setting in _SETTINGS:
+            with contextlib.suppress(duckdb.CatalogException):  # a DuckDB that has no such setting
+                root.execute(setting)
+        return root
+
+    def cursor(self) -> StoreCursor:
+        """A cursor for one more thread."""
+        cursor = StoreCursor(self)
+        self._cursors.add(cursor)
+        return cursor
+
+    def new_handle(self) -> duckdb.DuckDBPyConnection:
+        """A bare DuckDB cursor, for StoreCursor alone. Raises StoreError when closed."""
+        with self._reopening:
+            if self._closed:
+                raise StoreError(f"{self.path} is closed.")
+            if self._root is None:
+                self._root = self._connect()
+            return self._root.cursor()
+
+    def reopen(self) -> None:
+        """Close every handle and open the file anew. Raises what opening raises; the next query tries again."""
+        with contextlib.ExitStack() as held:
+            for cursor in list(self._cursors):
+                held.enter_context(cursor.dropped())
+            with self._reopening:
+                self._close_root()
+                self._root = self._connect()
+
+    def close(self) -> None:
+        """Close every handle and let go of the file. Idempotent."""
+        for cursor in list(self._cursors):
+            with cursor.dropped():
+                pass
+        with self._reopening:
+            self._closed = True
+            self._close_root()
+        self._release()
+
+    def _close_root(self) -> None:
+        if self._root is not None:
+            # On a full disk the checkpoint on closing fails; the write-ahead log has everything all the same.
+            with contextlib.suppress(duckdb.Error):
+                self._root.close()
+            self._root = None
+
+    def _release(self) -> None:
+        with _open_files_lock:
+            _open_files.discard(self._claim)
+
+
+class StoreCursor:
+    """One thread's way into the store. Survives ``StoreConnection.reopen``."""
+
+    def __init__(self, connection: StoreConnection) -> None:
+        self._connection = connection
+        self._lock = threading.RLock()
+        self._handle: duckdb.DuckDBPyConnection | None = None
+
+    @contextlib.contextmanager
+    def dropped(self) -> Iterator[None]:
+        """No handle, and no query, while this is held."""
+        with self._lock:
+            if self._handle is not None:
+                with contextlib.suppress(duckdb.Error):
+                    self._handle.close()
+                self._handle = None
+            yield
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._lock:
+            if self._handle is None:
+                self._handle = self._connection.new_handle()
+            try:
+                yield self._handle
+            except duckdb.Error as error:
+                raise store_error(error, self._connection.path) from error
+
+    def columns(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, npt.NDArray[Any]]:
+        """The result of a query as NumPy columns by name. Raises StoreError."""
+        with self._running() as handle:
+            result: dict[str, npt.NDArray[Any]] = handle.execute(sql, parameters).fetchnumpy()
+            return result
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The result of a statement as rows. Raises StoreError."""
+        with self._running() as handle:
+            result: list[tuple[Any, ...]] = handle.execute(sql, parameters).fetchall()
+            return result
+
+    def load(self, sql: str, incoming: dict[str, npt.NDArray[Any]]) -> None:
+        """Run a statement that reads NumPy columns as the table ``incoming``. Raises StoreError.
+
+        DuckDB finds ``incoming`` by its name in this frame. Of the ways in, this one costs least or nearly least at
+        any size: 1.6 ms for one durable row (appender 1.5), 2.5 ms for 1,000 (appender 5.5, prepared inserts 860).
+        """
+        with self._running() as handle:
+            columns = {name: np.ascontiguousarray(column) for name, column in incoming.items()}
+            incoming = columns
+            handle.execute(sql).fetchall()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing: commits at the end, rolls back when anything raises. Raises StoreError."""
+        with self._running() as handle:
+            handle.begin()
+            try:
+                yield
+                handle.commit()
+            except BaseException:
+                with contextlib.suppress(duckdb.Error):
+                    handle.rollback()
+                raise

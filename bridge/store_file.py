@@ -1,0 +1,68 @@
+"""Making a store's tables, recognising a store, and setting a damaged one aside."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bridge.store_connection import StoreCursor
+from bridge.store_schema import SCHEMA_VERSION, TABLE_NAMES, TABLES
+from schemas.errors import StoreDamaged, StoreError
+
+
+def now_ms() -> int:
+    """The wall clock, UTC epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def ensure_store(cursor: StoreCursor, path: Path, clock_ms: Callable[[], int]) -> str:
+    """Make the tables in an empty database, or check those that are there. Returns the ``store_id``.
+
+    Raises StoreDamaged when it is not a whole fluxcap store, StoreError when it is of a newer version.
+    """
+    if not cursor.rows("SELECT 1 FROM duckdb_tables() LIMIT 1"):
+        _create(cursor, clock_ms)
+    tables = {name for (name,) in cursor.rows("SELECT table_name FROM information_schema.tables")}
+    if "meta" not in tables:
+        raise StoreDamaged(f"{path} is a DuckDB file, but not a fluxcap store; name another file.")
+    meta = {str(name): str(value) for name, value in cursor.rows("SELECT name, value FROM meta")}
+    version = meta.get("schema_version", "")
+    if version.isdecimal() and int(version) > SCHEMA_VERSION:
+        raise StoreError(f"{path} was written by a newer fluxcap (store version {version}); upgrade fluxcap.")
+    if version != str(SCHEMA_VERSION) or not meta.get("store_id") or not tables >= TABLE_NAMES:
+        raise StoreDamaged(f"{path} lacks parts of a fluxcap store; `fluxcap verify` says which.")
+    return meta["store_id"]
+
+
+def _create(cursor: StoreCursor, clock_ms: Callable[[], int]) -> None:
+    meta = {"schema_version": SCHEMA_VERSION, "store_id": uuid.uuid4().hex, "created_ms": clock_ms()}
+    with cursor.transaction():
+        for statement in TABLES:
+            cursor.rows(statement)
+        for name, value in meta.items():
+            cursor.rows("INSERT INTO meta VALUES (?, ?)", (name, str(value)))
+
+
+def set_aside(path: Path, clock_ms: Callable[[], int] = now_ms) -> Path:
+    """Rename a store and its write-ahead log to ``<name>.damaged-<UTC time>``, so that a new one can be made.
+
+    Nothing is deleted. Returns the new path. Raises StoreError when the file cannot be renamed.
+    """
+    stamp = datetime.fromtimestamp(clock_ms() / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
+    target = path.with_name(f"{path.name}.damaged-{stamp}")
+    number = 1
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+    try:
+        # The log first: were it left behind, DuckDB would replay it into the new store.
+        for ending in (".wal", ""):
+            part = path.with_name(path.name + ending)
+            if part.exists():
+                part.rename(target.with_name(target.name + ending))
+    except OSError as error:
+        raise StoreError(f"{path} could not be set aside: {error}.") from error
+    return target

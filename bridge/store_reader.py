@@ -1,0 +1,167 @@
+"""Reads the store from a thread of its own, beside the writer: pages of candles and revisions, gaps, the universe.
+
+A reader sees what was committed when its query began. Everything comes as NumPy arrays, never as a Python object per
+candle. Sequences are dense, so a page is a range of sequences: no sort and no LIMIT over a long tail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from bridge.store_connection import StoreCursor
+from bridge.store_schema import CANDLE_COLUMNS, candles_from_columns
+from bridge.universe import UNIVERSE_COLUMNS, Listing
+from schemas.types import CANDLE_DTYPE, Candle, CandleArray, Gap, StreamKey, Watermark, candles_from
+
+
+class Page(msgspec.Struct, frozen=True, eq=False):
+    """Candles with dense sequences from ``start_sequence``; ``has_more``: later ones exist within what was asked."""
+
+    start_sequence: int
+    candles: CandleArray
+    has_more: bool = False
+
+    @property
+    def next_sequence(self) -> int:
+        return self.start_sequence + len(self.candles)
+
+
+class RevisionPage(msgspec.Struct, frozen=True, eq=False):
+    """Revisions, dense from ``start_revision``; ``sequences[i]`` (uint64) names ``candles[i]``."""
+
+    start_revision: int
+    sequences: npt.NDArray[np.uint64]
+    candles: CandleArray
+    has_more: bool = False
+
+    @property
+    def next_revision(self) -> int:
+        return self.start_revision + len(self.candles)
+
+
+class StoreIndex(msgspec.Struct, frozen=True):
+    """What the writer knows by heart; swapped whole after each commit."""
+
+    stream_ids: Mapping[StreamKey, int]
+    watermarks: Mapping[StreamKey, Watermark]
+
+
+_NOTHING = Watermark()
+_NO_CANDLES = np.empty(0, dtype=CANDLE_DTYPE)
+_NO_SEQUENCES = np.empty(0, dtype=np.uint64)
+
+_PAGE = f"SELECT sequence, {CANDLE_COLUMNS} FROM candles WHERE stream_id = ? AND sequence > ? AND sequence <= ?"  # noqa: S608
+_REVISIONS = (
+    f"SELECT revision, sequence, {CANDLE_COLUMNS} FROM revisions WHERE stream_id = ? AND revision > ? AND revision <= ?"  # noqa: S608
+)
+
+
+class StoreReader:
+    """One thread's read access; made by ``Store.reader()``.
+
+    Every method raises StoreError when the store cannot answer; the next call may succeed.
+    """
+
+    def __init__(self, cursor: StoreCursor, index: Callable[[], StoreIndex]) -> None:
+        self._cursor = cursor
+        self._index = index
+
+    def watermarks(self) -> Mapping[StreamKey, Watermark]:
+        """The newest committed, per stream."""
+        return self._index().watermarks
+
+    def page(
+        self, key: StreamKey, after_sequence: int | None = None, end_ts_ms: int | None = None, limit: int = 10_000
+    ) -> Page:
+        """Up to ``limit`` candles after a sequence (None: from the oldest), none later than ``end_ts_ms``.
+
+        A stream without candles, or nothing after the sequence, gives an empty page.
+        """
+        index = self._index()
+        mark = index.watermarks.get(key, _NOTHING)
+        after = max(after_sequence or 0, mark.first_sequence - 1, 0)
+        if after >= mark.latest_sequence or limit <= 0:
+            start = after if after_sequence is None else after_sequence
+            return Page(start + 1, _NO_CANDLES, has_more=after < mark.latest_sequence)
+        columns = self._in_order(_PAGE, "sequence", (index.stream_ids[key], after, after + limit))
+        candles = candles_from_columns(columns)
+        more = after + limit < mark.latest_sequence
+        if end_ts_ms is not None:
+            within = int(np.searchsorted(candles["ts_ms"], end_ts_ms, side="right"))
+            more = more and within == len(candles) and self._begins_by(index.stream_ids[key], after + limit, end_ts_ms)
+            candles = candles[:within]
+        start = int(columns["sequence"][0]) if len(columns["sequence"]) else after + 1
+        return Page(start, candles, more)
+
+    def _begins_by(self, stream_id: int, after: int, end_ts_ms: int) -> bool:
+        times = self._cursor.rows(
+            "SELECT ts_ms FROM candles WHERE stream_id = ? AND sequence = ?", (stream_id, after + 1)
+        )
+        return bool(times) and int(times[0][0]) <= end_ts_ms
+
+    def last(self, key: StreamKey, count: int) -> Page:
+        """The newest ``count`` candles of a stream, oldest first."""
+        latest = self._index().watermarks.get(key, _NOTHING).latest_sequence
+        return self.page(key, max(latest - count, 0), None, count)
+
+    def published(self, key: StreamKey, ts_ms: Sequence[int]) -> dict[int, tuple[int, Candle]]:
+        """Which of the times have a candle on the main stream: ``{ts_ms: (sequence, candle)}``."""
+        stream_id = self._index().stream_ids.get(key)
+        if stream_id is None or not ts_ms:
+            return {}
+        columns = self._cursor.columns(
+            f"SELECT sequence, {CANDLE_COLUMNS} FROM candles WHERE stream_id = ? AND ts_ms BETWEEN ? AND ? "  # noqa: S608
+            "AND list_contains(?::BIGINT[], ts_ms)",
+            (stream_id, min(ts_ms), max(ts_ms), [int(time) for time in ts_ms]),
+        )
+        candles = candles_from(candles_from_columns(columns))
+        return {c.ts_ms: (sequence, c) for sequence, c in zip(columns["sequence"].tolist(), candles, strict=True)}
+
+    def revisions(self, key: StreamKey, after_revision: int | None = None, limit: int = 10_000) -> RevisionPage:
+        """Up to ``limit`` revisions after one (None: from the oldest kept). Old ones go with their candles."""
+        index = self._index()
+        latest = index.watermarks.get(key, _NOTHING).latest_revision
+        after = after_revision or 0
+        if after >= latest or limit <= 0:
+            return RevisionPage(after + 1, _NO_SEQUENCES, _NO_CANDLES, has_more=after < latest)
+        stream_id = index.stream_ids[key]
+        oldest = self._cursor.rows("SELECT min(revision) FROM revisions WHERE stream_id = ?", (stream_id,))[0][0]
+        after = max(after, int(oldest or 1) - 1)
+        columns = self._in_order(_REVISIONS, "revision", (stream_id, after, after + limit))
+        return RevisionPage(
+            after + 1,
+            columns["sequence"].astype(np.uint64),
+            candles_from_columns(columns),
+            has_more=after + limit < latest,
+        )
+
+    def _in_order(self, sql: str, number: str, parameters: Sequence[Any]) -> dict[str, npt.NDArray[Any]]:
+        columns = self._cursor.columns(sql, parameters)
+        numbers = columns[number]
+        # Rows come as they were committed, so sorting is hardly ever needed; asking SQL for it costs 1 ms each time.
+        if len(numbers) > 1 and not (numbers[1:] > numbers[:-1]).all():
+            order = np.argsort(numbers, kind="stable")
+            columns = {name: column[order] for name, column in columns.items()}
+        return columns
+
+    def gaps(
+        self, source_id: str | None = None, symbol: str | None = None, from_ms: int = 0, to_ms: int | None = None
+    ) -> list[Gap]:
+        """Blind times that touch ``[from_ms, to_ms)``, oldest first; those of the whole source count for a symbol."""
+        rows = self._cursor.rows(
+            "SELECT source_id, symbol, from_ms, to_ms, reason FROM gaps "
+            "WHERE ($1::VARCHAR IS NULL OR source_id = $1) AND ($2::VARCHAR IS NULL OR symbol IN ('', $2)) "
+            "AND (to_ms = 0 OR to_ms > $3) AND ($4::BIGINT IS NULL OR from_ms < $4) ORDER BY from_ms, symbol",
+            (source_id, symbol, from_ms, to_ms),
+        )
+        return [Gap(*row) for row in rows]
+
+    def universe(self) -> list[Listing]:
+        """The listings in the order of their file."""
+        rows = self._cursor.rows(f"SELECT {', '.join(UNIVERSE_COLUMNS)} FROM universe ORDER BY rowid")  # noqa: S608
+        return [Listing(*row) for row in rows]

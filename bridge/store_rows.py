@@ -1,0 +1,118 @@
+"""What the store writes, statement by statement. Each function runs inside a transaction of the caller's.
+
+All raise StoreError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.store_connection import StoreCursor
+from bridge.store_schema import candle_columns, concatenate
+from bridge.universe import UNIVERSE_COLUMNS, Listing
+from schemas.types import CandleBatch, CandleRevision, Gap, StreamKey
+
+Columns = dict[str, npt.NDArray[Any]]
+StreamIds = Mapping[StreamKey, int]
+
+
+def insert_streams(cursor: StoreCursor, stream_ids: StreamIds) -> None:
+    if stream_ids:
+        columns: Columns = {"stream_id": np.array(list(stream_ids.values()), dtype=np.int32)}
+        for name in ("source_id", "symbol", "interval"):
+            columns[name] = np.array([getattr(key, name) for key in stream_ids], dtype=object)
+        cursor.load("INSERT INTO streams SELECT * FROM incoming", columns)
+
+
+def insert_batches(cursor: StoreCursor, batches: Sequence[CandleBatch], stream_ids: StreamIds) -> None:
+    """All batches with one statement, whatever their number."""
+    if not batches:
+        return
+    ids = np.array([stream_ids[batch.key] for batch in batches], dtype=np.int32)
+    columns: Columns = {
+        "stream_id": np.repeat(ids, [len(batch.candles) for batch in batches]),
+        "sequence": np.concatenate([np.arange(b.start_sequence, b.next_sequence, dtype=np.uint64) for b in batches]),
+        **candle_columns(concatenate([batch.candles for batch in batches])),
+    }
+    cursor.load("INSERT INTO candles_fresh SELECT * FROM incoming", columns)
+
+
+def insert_revision(cursor: StoreCursor, revision: CandleRevision, stream_ids: StreamIds, made_ms: int) -> None:
+    """Keep a revision, and put its candles in the place of the published ones."""
+    count = len(revision.candles)
+    columns: Columns = {
+        "stream_id": np.full(count, stream_ids[revision.key], dtype=np.int32),
+        "revision": np.arange(revision.start_revision, revision.start_revision + count, dtype=np.uint64),
+        "sequence": revision.sequences,
+        **candle_columns(revision.candles),
+        "made_ms": np.full(count, made_ms, dtype=np.int64),
+    }
+    cursor.load("INSERT INTO revisions SELECT * FROM incoming", columns)
+    # The last word on a candle wins, should one message of revisions name it twice.
+    numbers, from_the_end = np.unique(revision.sequences[::-1], return_index=True)
+    keep = (count - 1 - from_the_end)[numbers > 0]
+    if len(keep):
+        _replace_candles(cursor, {name: column[keep] for name, column in columns.items()})
+
+
+def _replace_candles(cursor: StoreCursor, columns: Columns) -> None:
+    low, high = int(columns["sequence"].min()), int(columns["sequence"].max())
+    stream_id = int(columns["stream_id"][0])
+    for table in ("candles_fresh", "candles_settled"):
+        # Literal bounds, so that the zone maps skip the rest of the table.
+        cursor.load(
+            f"UPDATE {table} AS c SET open = i.open, high = i.high, low = i.low, close = i.close, "  # noqa: S608
+            "volume = i.volume, tick_count = i.tick_count, flags = i.flags FROM incoming AS i "
+            f"WHERE c.stream_id = {stream_id} AND c.sequence BETWEEN {low} AND {high} AND c.sequence = i.sequence",
+            columns,
+        )
+
+
+def put_gaps(cursor: StoreCursor, gaps: Sequence[Gap]) -> None:
+    """Each replaces the one of the same source, symbol and ``from_ms``."""
+    for gap in gaps:
+        row = (gap.source_id, gap.symbol, gap.from_ms, gap.to_ms, gap.reason)
+        cursor.rows("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?)", row)
+
+
+def settle(cursor: StoreCursor) -> None:
+    """Move the fresh rows, sorted by stream, to the settled ones."""
+    cursor.rows("INSERT INTO candles_settled SELECT * FROM candles_fresh ORDER BY stream_id, sequence")
+    cursor.rows("DELETE FROM candles_fresh")
+
+
+def delete_before(cursor: StoreCursor, before_ts_ms: int, newest: Mapping[int, int]) -> None:
+    """Delete what is older than a time, but not the newest candle (``{stream_id: sequence}``) and revision of a stream.
+
+    Of the revisions, which are not in time order, only a prefix goes, so that the rest stays dense.
+    """
+    columns: Columns = {
+        "stream_id": np.array(list(newest), dtype=np.int32),
+        "sequence": np.array(list(newest.values()), dtype=np.uint64),
+    }
+    for table in ("candles_fresh", "candles_settled"):
+        cursor.load(
+            f"DELETE FROM {table} AS c USING incoming AS i WHERE c.stream_id = i.stream_id "  # noqa: S608
+            f"AND c.sequence < i.sequence AND c.ts_ms < {int(before_ts_ms)}",
+            columns,
+        )
+    cursor.rows(
+        "DELETE FROM revisions AS r USING (SELECT stream_id, coalesce(min(revision) FILTER (ts_ms >= $1), "
+        "max(revision)) AS keep FROM revisions GROUP BY stream_id) AS k "
+        "WHERE r.stream_id = k.stream_id AND r.revision < k.keep",
+        (before_ts_ms,),
+    )
+    cursor.rows("DELETE FROM gaps WHERE to_ms > 0 AND to_ms < ?", (before_ts_ms,))
+
+
+def replace_universe(cursor: StoreCursor, listings: Sequence[Listing]) -> None:
+    cursor.rows("DELETE FROM universe")
+    if listings:
+        columns: Columns = {}
+        for name in UNIVERSE_COLUMNS:
+            columns[name] = np.array([getattr(listing, name) for listing in listings], dtype=object)
+        cursor.load("INSERT INTO universe SELECT * FROM incoming", columns)
