@@ -112,7 +112,7 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
     failure: OSError = ConnectionRefusedError("no address")
     for _family, _type, _proto, _name, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         try:
-            return socket.create_connection(address[:2], _left(deadline))
+            return socket.create_connection((str(address[0]), port), _left(deadline))
         except TimeoutError:
             raise
         except OSError as error:

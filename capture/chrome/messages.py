@@ -65,7 +65,8 @@ class TargetInfo(_Camel, frozen=True):
     type: str
     url: str = ""
     title: str = ""
-    subtype: str = ""
+    parent_id: str = ""
+    """The target that holds this frame; ``""`` for pages, and from browsers that do not say."""
 
 
 class TargetInfoParams(_Camel, frozen=True):

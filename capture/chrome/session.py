@@ -46,8 +46,9 @@ from capture.chrome.messages import (
     decode_head,
     is_unread_event,
 )
-from capture.chrome.sockets import OpenSocket, SocketSnapshot, without_query
-from capture.chrome.targets import Attachment, TabSnapshot, Targets, TargetState
+from capture.chrome.sockets import OpenSocket, SocketSnapshot
+from capture.chrome.target import Attachment, TabSnapshot, TargetState
+from capture.chrome.targets import Targets
 
 
 class SessionSnapshot(msgspec.Struct, frozen=True):
@@ -156,10 +157,7 @@ class CdpSession:
 
     def snapshot(self) -> SessionSnapshot:
         """The tabs and open sockets of the platform as they are now."""
-        tabs = tuple(
-            TabSnapshot(t.id, t.info.type, without_query(t.info.url), t.info.title, t.state.value)
-            for t in self._targets
-        )
+        tabs = tuple(target.snapshot() for target in self._targets)
         sockets = tuple(
             SocketSnapshot(s.id, session.target.id, s.url, s.frames, s.last_ns)
             for session in self._sessions.values()

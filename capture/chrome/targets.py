@@ -3,23 +3,13 @@
 Only targets whose address is the platform's are ever attached: pages, frames of other processes, shared and service
 workers one by one from what discovery reports, dedicated workers with the page or frame that owns them. Of any other
 target nothing is kept, not even its address.
-
-::
-
-    LOST ──attach──▶ ATTACHING ──session──▶ ENABLING ──answer──▶ LISTENING
-      ▲                  │                   │    ▲                │   │
-      └──refused, silent─┘           time-out▼    │info changed    │   ▼crash
-      ▲                                    SILENT─┘                │ CRASHED ──reload──▶ ENABLING
-      └───────────────────────── the browser let go ───────────────┘
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterator
 
-import msgspec
-
+from capture.chrome.address import origin, without_query
 from capture.chrome.commands import Command, CommandLedger
 from capture.chrome.events import (
     ChromeEvent,
@@ -32,11 +22,13 @@ from capture.chrome.events import (
     TabGone,
 )
 from capture.chrome.messages import AttachedParams, ErrorBody, NavigatedParams, TargetInfo
-from capture.chrome.sockets import SocketTable, origin, without_query
+from capture.chrome.target import Attachment, Target, TargetState
 
 DISCOVERED = ("page", "iframe", "shared_worker", "service_worker")
 """Target types that discovery reports and that are attached by their own address."""
 MAX_TARGETS = 512
+MAX_DEPTH = 16
+"""Of frames and workers inside each other."""
 MAX_RETRIES = 5
 RETRY_NS = 1_000_000_000
 
@@ -49,57 +41,6 @@ _AUTO_ATTACH_WORKERS = {
     "flatten": True,
     "filter": [{"type": "worker"}],
 }
-
-
-class TargetState(enum.Enum):
-    LOST = "lost"
-    """The platform's, but not attached; tried again."""
-    ATTACHING = "attaching"
-    ENABLING = "enabling"
-    """Attached; the first answer is awaited."""
-    LISTENING = "listening"
-    SILENT = "silent"
-    """Attached, but it answers nothing: discarded, frozen or busy."""
-    CRASHED = "crashed"
-
-
-class Target:
-    """A page, frame or worker of the platform."""
-
-    __slots__ = ("info", "lost_ns", "retries", "session", "state")
-
-    def __init__(self, info: TargetInfo) -> None:
-        self.info = info
-        self.state = TargetState.LOST
-        self.session: Attachment | None = None
-        self.retries = 0
-        self.lost_ns = 0
-
-    @property
-    def id(self) -> str:
-        return self.info.target_id
-
-
-class Attachment:
-    """One CDP session of a target. ``parent`` is the session that brought it along (workers), or None."""
-
-    __slots__ = ("id", "parent", "sockets", "target")
-
-    def __init__(self, session_id: str, target: Target, parent: Attachment | None) -> None:
-        self.id = session_id
-        self.target = target
-        self.parent = parent
-        self.sockets = SocketTable(session_id)
-
-
-class TabSnapshot(msgspec.Struct, frozen=True):
-    """A target for ``status``. ``state`` is a TargetState's value."""
-
-    target_id: str
-    kind: str
-    url: str
-    title: str
-    state: str
 
 
 class Targets:
@@ -127,9 +68,9 @@ class Targets:
         if target is None:
             if info.type in DISCOVERED and self._is_ours(info.url):
                 self._meet(info, mono_ns, out)
-        elif info.type == "worker":
-            self._rename(target, info, out)
-        elif not self._is_ours(info.url):
+        elif not info.url:
+            return  # between two documents: what follows says more
+        elif info.type != "worker" and not self._is_ours(info.url):
             self._let_go(target, mono_ns, out)
         else:
             self._rename(target, info, out)
@@ -162,21 +103,31 @@ class Targets:
     # --- attaching ----------------------------------------------------------------------------------------------
 
     def attached(self, parent_id: str, params: AttachedParams, mono_ns: int, out: list[ChromeEvent]) -> None:
-        """The browser has attached a session: keep it if it is one we want, else let it go before it says anything."""
-        parent = self.sessions.get(parent_id)
-        info = params.target_info
-        target = self._targets.get(info.target_id)
-        if parent is not None and target is None and self._is_own_worker(parent, info):
-            target = self._targets[info.target_id] = Target(info)
-        wanted = target is not None and target.session is None and params.session_id not in self.sessions
-        if not parent_id:
-            wanted = wanted and self._is_ours(info.url)
-        if target is None or not wanted:
-            if target is None or target.session is None or target.session.id != params.session_id:
-                self._detach(params.session_id, parent_id, mono_ns)
+        """The browser has attached a session: keep it if it is one we want, else let it go before it says anything.
+
+        ``parent_id``: the session that brought it along, ``""`` for what was asked for.
+        """
+        if params.session_id in self.sessions:
             return
-        self._rename(target, info, out)
-        self._adopt(target, params.session_id, parent, mono_ns)
+        target = self._claimant(parent_id, params.target_info)
+        if target is None:
+            self._detach(params.session_id, parent_id, mono_ns)
+            return
+        self._rename(target, params.target_info, out)
+        self._adopt(target, params.session_id, self.sessions.get(parent_id), mono_ns)
+
+    def _claimant(self, parent_id: str, info: TargetInfo) -> Target | None:
+        """The target that awaits this session. None: a second session of one, or it has left the platform since."""
+        target = self._targets.get(info.target_id)
+        parent = self.sessions.get(parent_id)
+        if target is None and parent is not None and self._is_own_worker(parent, info):
+            target = self._targets[info.target_id] = Target(info)
+        if target is None or target.session is not None:
+            return None
+        if target.info.type != "worker" and not self._is_ours(info.url):
+            del self._targets[target.id]
+            return None
+        return target
 
     def _is_own_worker(self, parent: Attachment, info: TargetInfo) -> bool:
         """A dedicated worker belongs to the frame that made it: same origin, or a blob or data of its own."""
@@ -186,7 +137,7 @@ class Targets:
         return not foreign or self._is_ours(info.url)
 
     def _attach(self, target: Target, mono_ns: int) -> None:
-        target.state = TargetState.ATTACHING
+        target.become(TargetState.ATTACHING)
         params = {"targetId": target.id, "flatten": True}
         self._commands.send("Target.attachToTarget", params, mono_ns, target_id=target.id)
 
@@ -197,7 +148,7 @@ class Targets:
     def _enable(self, target: Target, mono_ns: int) -> None:
         if target.session is None:
             return
-        target.state = TargetState.ENABLING
+        target.become(TargetState.ENABLING)
         kind, session_id = target.info.type, target.session.id
         send = self._commands.send
         send("Network.enable", _NETWORK_ENABLE, mono_ns, target_id=target.id, session_id=session_id)
@@ -209,7 +160,7 @@ class Targets:
     def heard(self, target: Target, out: list[ChromeEvent]) -> None:
         """The target has answered or spoken: its frames arrive."""
         if target.session is not None and target.state is not TargetState.LISTENING:
-            target.state = TargetState.LISTENING
+            target.become(TargetState.LISTENING)
             target.retries = 0
             out.append(TabAttached(target.id, without_query(target.info.url), target.info.title, target.info.type))
 
@@ -241,7 +192,7 @@ class Targets:
         if command.method == "Target.attachToTarget" and target.state is TargetState.ATTACHING:
             self._lose(target, mono_ns)
         elif command.method == "Network.enable" and target.state is TargetState.ENABLING:
-            target.state = TargetState.SILENT
+            target.become(TargetState.SILENT)
 
     def retry(self, mono_ns: int) -> None:
         """Attach again to what was lost a second ago, a few times; after that only when the target changes."""
@@ -271,7 +222,7 @@ class Targets:
         if target is None or target.session is None or target.state is TargetState.CRASHED:
             return
         was_listening = target.state is TargetState.LISTENING
-        target.state = TargetState.CRASHED
+        target.become(TargetState.CRASHED)
         self._commands.forget_session(target.session.id)
         self._drop_children(target.session, EndReason.CRASHED, out)
         _close_sockets(target.session, EndReason.CRASHED, out)
@@ -292,7 +243,9 @@ class Targets:
             self._let_go(target, mono_ns, out)
             return
         same = params.type == "Navigation" and frame.url == target.info.url.partition("#")[0]
-        _close_sockets(attachment, EndReason.RELOADED if same else EndReason.NAVIGATED, out)
+        reason = EndReason.RELOADED if same else EndReason.NAVIGATED
+        _close_sockets(attachment, reason, out)
+        self._close_inner_sockets(target, reason, out)
 
     def all_gone(self, out: list[ChromeEvent]) -> None:
         """The connection to the browser ended."""
@@ -302,17 +255,34 @@ class Targets:
 
     def _let_go(self, target: Target, mono_ns: int, out: list[ChromeEvent]) -> None:
         """It has left the platform: detach now and forget it."""
+        self._close_inner_sockets(target, EndReason.NAVIGATED, out)
         del self._targets[target.id]
         if target.session is not None:
-            parent = target.session.parent
-            self._detach(target.session.id, parent.id if parent else "", mono_ns)
+            self._detach(target.session.id, "", mono_ns)
             self._drop(target.session, EndReason.NAVIGATED, out)
+
+    def _close_inner_sockets(self, outer: Target, reason: EndReason, out: list[ChromeEvent]) -> None:
+        """Sockets of the frames and workers inside a document that has gone.
+
+        They park with it in the back/forward cache: still attached, silent, and never reported closed.
+        """
+        for target in self._targets.values():
+            if target.session is not None and self._is_inside(target, outer):
+                _close_sockets(target.session, reason, out)
+
+    def _is_inside(self, target: Target, outer: Target) -> bool:
+        inner: Target | None = target
+        for _ in range(MAX_DEPTH):
+            inner = self._targets.get(inner.outer_id) if inner is not None else None
+            if inner is outer:
+                return True
+        return False
 
     def _detach(self, session_id: str, parent_id: str, mono_ns: int) -> None:
         self._commands.send("Target.detachFromTarget", {"sessionId": session_id}, mono_ns, session_id=parent_id)
 
     def _lose(self, target: Target, mono_ns: int) -> None:
-        target.state = TargetState.LOST
+        target.become(TargetState.LOST)
         target.lost_ns = mono_ns
 
     def _drop(self, attachment: Attachment, reason: EndReason, out: list[ChromeEvent]) -> None:
@@ -326,7 +296,7 @@ class Targets:
         target.session = None
         if target.state is TargetState.LISTENING:
             out.append(TabGone(target.id, reason))
-        target.state = TargetState.LOST
+        target.become(TargetState.LOST)
 
     def _drop_children(self, attachment: Attachment, reason: EndReason, out: list[ChromeEvent]) -> None:
         for child in [c for c in self.sessions.values() if c.parent is attachment]:
