@@ -1,0 +1,82 @@
+"""The client of fluxcap's wire: every candle of a stream, in order, once each, whatever the network does.
+
+It imports nothing of the capturing side, and needs numpy, msgspec, pyzmq, flatbuffers and duckdb.
+
+Listen and keep a copy
+----------------------
+>>> from bridge.client import Candles, HealthChanged, LiveClient, StreamKey
+>>> key = StreamKey("SIM", "EURUSD", "1s")
+>>> with LiveClient(data_dir="my-data", streams=[key]) as client:      # FLUX_LIVE_PUB, FLUX_CHUNK_REP or 5556, 5557
+...     for event in client.events(timeout=5):
+...         match event:
+...             case Candles(_, start_sequence, candles, is_backfill):
+...                 print(start_sequence, candles["close"])
+...             case HealthChanged(_, health):
+...                 print(health.label, health.reason)
+
+The same with a callback: ``LiveClient(..., on_event=print).start()``; with asyncio: ``async for event in
+client.stream()``. Events are values: Candles, Revision, Forming, HealthChanged, CaughtUp, Gap, StoreReplaced.
+
+What is promised
+----------------
+- Candles come in the order of their sequences, without a hole and without a repetition. What the network lost is
+  fetched while the feed goes on; a Gap event says what the server cannot give any more.
+- With a ``data_dir``, candles and the cursor behind them are stored in one transaction before you see the event: kill
+  the process at any instant, start it again, and it goes on exactly there.
+- A lost last candle is noticed by the next heartbeat, silence within two seconds.
+- A server whose store was created anew is recognised: StoreReplaced, and the stream starts over.
+
+Fetch and be done
+-----------------
+>>> from bridge.client import backfill, export_candles, fetch_status, list_streams
+>>> print(fetch_status(key).latest_sequence)
+>>> export_candles(backfill(key), "eurusd.parquet")
+
+Errors are those of ``schemas.errors``: StoreLocked, StoreError, ConfigError, WireError, WireTimeout.
+"""
+
+from bridge.client.actions import Cursor, StartFrom
+from bridge.client.delivery import SlowConsumer
+from bridge.client.events import (
+    Candles,
+    CaughtUp,
+    Event,
+    Forming,
+    Gap,
+    HealthChanged,
+    Revision,
+    StoreReplaced,
+)
+from bridge.client.export import export_candles
+from bridge.client.fetch import backfill, fetch_status, list_streams
+from bridge.client.health import Health, HealthState
+from bridge.client.live import LiveClient, endpoints
+from bridge.client.zmq_transport import CurveKeys
+from schemas.types import Candle, CandleFlags, StreamKey, StreamStatus
+
+__all__ = [
+    "Candle",
+    "CandleFlags",
+    "Candles",
+    "CaughtUp",
+    "Cursor",
+    "CurveKeys",
+    "Event",
+    "Forming",
+    "Gap",
+    "Health",
+    "HealthChanged",
+    "HealthState",
+    "LiveClient",
+    "Revision",
+    "SlowConsumer",
+    "StartFrom",
+    "StoreReplaced",
+    "StreamKey",
+    "StreamStatus",
+    "backfill",
+    "endpoints",
+    "export_candles",
+    "fetch_status",
+    "list_streams",
+]

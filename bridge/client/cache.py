@@ -1,0 +1,268 @@
+"""The client's own copy of its streams: candles and cursor, merged in one transaction, so that both or neither survive.
+
+``CandleCache`` keeps them in ``client.duckdb``; after a kill at any instant the cursor tells exactly which candles are
+there, and the client goes on from it. ``NoCache`` keeps nothing but the cursors, and those in memory.
+
+Tables: ``candles`` (stream, sequence and the candle), ``extra_candles`` (minutes that only a revision brought, which
+have no sequence), ``cursors`` (``live_cursor.<source>.<symbol>.<interval>`` and a JSON of store_id, latest_sequence,
+latest_ts_ms, latest_revision: the name that desktop clients use).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from bridge.client.actions import Cursor
+from bridge.store_connection import StoreConnection, StoreCursor
+from schemas.errors import ConfigError, StoreDamaged, StoreError
+from schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
+
+CACHE_FILE = "client.duckdb"
+CHECKPOINT_ROWS = 200_000
+"""Rows, or commits in hundreds of rows' worth, after which the write-ahead log is folded into the file."""
+_COMMIT_WEIGHT = 100
+
+_COLUMNS = ", ".join(CANDLE_DTYPE.names or ())
+_CANDLE = """ts_ms BIGINT NOT NULL, open DOUBLE NOT NULL, high DOUBLE NOT NULL, low DOUBLE NOT NULL,
+    close DOUBLE NOT NULL, volume DOUBLE NOT NULL, tick_count UINTEGER NOT NULL, flags USMALLINT NOT NULL"""
+_TABLES = (
+    f"CREATE TABLE IF NOT EXISTS candles (stream VARCHAR NOT NULL, sequence UBIGINT NOT NULL, {_CANDLE}, "
+    "PRIMARY KEY (stream, sequence))",
+    f"CREATE TABLE IF NOT EXISTS extra_candles (stream VARCHAR NOT NULL, {_CANDLE}, PRIMARY KEY (stream, ts_ms))",
+    "CREATE TABLE IF NOT EXISTS cursors (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL)",
+    # The connection asks this table whether DuckDB still serves the file.
+    "CREATE TABLE IF NOT EXISTS meta (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL)",
+)
+_SET = ", ".join(f"{name} = incoming.{name}" for name in CANDLE_DTYPE.names or ())
+
+
+class Append(msgspec.Struct, frozen=True, eq=False):
+    """New candles at the end of a stream: ``candles[i]`` has sequence ``start_sequence + i``."""
+
+    key: StreamKey
+    start_sequence: int
+    candles: CandleArray
+
+
+class Revise(msgspec.Struct, frozen=True, eq=False):
+    """Better candles in place of cached ones; sequence 0 is a minute the stream never had."""
+
+    key: StreamKey
+    sequences: npt.NDArray[np.uint64]
+    candles: CandleArray
+
+
+class Reset(msgspec.Struct, frozen=True):
+    """All cached of a stream belongs to a store that is no more."""
+
+    key: StreamKey
+
+
+Change: TypeAlias = Append | Revise | Reset
+
+
+class Cache(Protocol):
+    """What the live client needs of a cache; both below keep the same promises but for durability."""
+
+    def cursor(self, key: StreamKey) -> Cursor | None:
+        """Where the stream stands, or None when it was never seen."""
+
+    def merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
+        """Apply all changes in order and set the cursors, or nothing at all. Raises StoreError."""
+
+    def candles(
+        self, key: StreamKey, *, from_sequence_exclusive: int = 0, limit: int | None = None
+    ) -> tuple[npt.NDArray[np.uint64], CandleArray]:
+        """The cached candles of a stream in order, as (sequences, candles), both of shape ``(n,)``."""
+
+    def close(self) -> None: ...
+
+
+def cursor_name(key: StreamKey) -> str:
+    """The cursor's key, the same as in desktop clients."""
+    return f"live_cursor.{key}"
+
+
+class NoCache:
+    """Cursors in memory, no candles."""
+
+    def __init__(self) -> None:
+        self._cursors: dict[StreamKey, Cursor] = {}
+
+    def cursor(self, key: StreamKey) -> Cursor | None:
+        return self._cursors.get(key)
+
+    def merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
+        self._cursors.update(cursors)
+
+    def candles(
+        self, key: StreamKey, *, from_sequence_exclusive: int = 0, limit: int | None = None
+    ) -> tuple[npt.NDArray[np.uint64], CandleArray]:
+        """Raises ConfigError: there is nothing to read from."""
+        raise ConfigError(f"No candles of {key} are kept: give the client a data_dir.")
+
+    def close(self) -> None:
+        pass
+
+
+class CandleCache:
+    """Candles and cursors in ``client.duckdb`` under ``data_dir`` (made when absent).
+
+    Raises StoreLocked (saying who holds the file), StoreDamaged, StoreFull or StoreError.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"The folder {data_dir} cannot be made: {error}.") from error
+        self.path = data_dir / CACHE_FILE
+        self._connection = StoreConnection(self.path)
+        try:
+            self._writer = self._connection.cursor()
+            self._reader = self._connection.cursor()
+            with self._writer.transaction():
+                for statement in _TABLES:
+                    self._writer.rows(statement)
+        except BaseException:
+            self._connection.close()
+            raise
+        self._unsettled = 0
+
+    def cursor(self, key: StreamKey) -> Cursor | None:
+        rows = self._reader.rows("SELECT value FROM cursors WHERE name = ?", [cursor_name(key)])
+        if not rows:
+            return None
+        try:
+            return msgspec.json.decode(rows[0][0], type=Cursor)
+        except msgspec.MsgspecError as error:
+            raise StoreDamaged(f"{self.path} holds no sound cursor for {key}: {error}. Move the file away.") from error
+
+    def merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
+        if any(isinstance(change, Reset) for change in changes):
+            # Deleted keys must be gone before they are given anew: DuckDB's index sees both within a transaction.
+            self._reset({change.key for change in changes if isinstance(change, Reset)})
+            changes = _after_resets(changes)
+        with self._writer.transaction():
+            for run in _grouped(changes):
+                if isinstance(run[0], Append):
+                    _append(self._writer, [change for change in run if isinstance(change, Append)])
+                else:
+                    _revise(self._writer, [change for change in run if isinstance(change, Revise)])
+            _set_cursors(self._writer, cursors)
+        rows = sum(len(change.candles) for change in changes if not isinstance(change, Reset))
+        self._unsettled += rows + _COMMIT_WEIGHT
+        if self._unsettled >= CHECKPOINT_ROWS:
+            self._unsettled = 0
+            self._writer.rows("CHECKPOINT")
+
+    def candles(
+        self, key: StreamKey, *, from_sequence_exclusive: int = 0, limit: int | None = None
+    ) -> tuple[npt.NDArray[np.uint64], CandleArray]:
+        columns = self._reader.columns(
+            f"SELECT sequence, {_COLUMNS} FROM candles WHERE stream = ? AND sequence > ? ORDER BY sequence "  # noqa: S608
+            + ("" if limit is None else f"LIMIT {int(limit)}"),
+            [str(key), from_sequence_exclusive],
+        )
+        return np.asarray(columns["sequence"], np.uint64), _rows_of(columns)
+
+    def extra_candles(self, key: StreamKey) -> CandleArray:
+        """Minutes that only revisions brought, in time order."""
+        columns = self._reader.columns(
+            f"SELECT {_COLUMNS} FROM extra_candles WHERE stream = ? ORDER BY ts_ms",  # noqa: S608
+            [str(key)],
+        )
+        return _rows_of(columns)
+
+    def close(self) -> None:
+        """Close the file; what was merged is in it already. Idempotent."""
+        self._connection.close()
+
+    def _reset(self, keys: set[StreamKey]) -> None:
+        with self._writer.transaction():
+            for key in keys:
+                self._writer.rows("DELETE FROM candles WHERE stream = ?", [str(key)])
+                self._writer.rows("DELETE FROM extra_candles WHERE stream = ?", [str(key)])
+                self._writer.rows("DELETE FROM cursors WHERE name = ?", [cursor_name(key)])
+
+
+def _after_resets(changes: Sequence[Change]) -> list[Change]:
+    """What is left of the changes once every stream that is reset anywhere among them is empty."""
+    last = {change.key: place for place, change in enumerate(changes) if isinstance(change, Reset)}
+    return [change for place, change in enumerate(changes) if place > last.get(change.key, -1)]
+
+
+def _grouped(changes: Sequence[Change]) -> list[list[Change]]:
+    """Neighbours of one kind together, so that a thousand streams' candles are one insert."""
+    runs: list[list[Change]] = []
+    for change in changes:
+        if runs and type(runs[-1][0]) is type(change):
+            runs[-1].append(change)
+        else:
+            runs.append([change])
+    return runs
+
+
+def _append(writer: StoreCursor, changes: Sequence[Append]) -> None:
+    sizes = [len(change.candles) for change in changes]
+    numbers = [np.arange(c.start_sequence, c.start_sequence + len(c.candles), dtype=np.uint64) for c in changes]
+    columns = _columns_of([change.candles for change in changes])
+    columns["sequence"] = np.concatenate(numbers)
+    if len(changes) == 1:
+        stream = _quoted(str(changes[0].key))
+    else:
+        stream = "stream"
+        columns["stream"] = np.repeat(np.array([str(change.key) for change in changes], dtype=object), sizes)
+    writer.load(f"INSERT INTO candles SELECT {stream}, sequence, {_COLUMNS} FROM incoming", columns)  # noqa: S608
+
+
+def _revise(writer: StoreCursor, changes: Sequence[Revise]) -> None:
+    for change in changes:
+        stream = _quoted(str(change.key))
+        with_sequence = change.sequences > 0
+        # Of several corrections of one candle the last counts, and an UPDATE must not meet two.
+        for rows, names in ((with_sequence, change.sequences), (~with_sequence, change.candles["ts_ms"])):
+            places = np.flatnonzero(rows)
+            if not len(places):
+                continue
+            newest = {int(name): place for name, place in zip(names[places], places, strict=True)}
+            kept = np.array(sorted(newest.values()))
+            columns = _columns_of([change.candles[kept]])
+            columns["sequence"] = change.sequences[kept]
+            if rows is with_sequence:
+                sql = f"UPDATE candles SET {_SET} FROM incoming WHERE stream = {stream} "  # noqa: S608
+                writer.load(sql + "AND candles.sequence = incoming.sequence", columns)
+            else:
+                sql = f"INSERT OR REPLACE INTO extra_candles SELECT {stream}, {_COLUMNS} FROM incoming"  # noqa: S608
+                writer.load(sql, columns)
+
+
+def _set_cursors(writer: StoreCursor, cursors: Mapping[StreamKey, Cursor]) -> None:
+    if cursors:
+        columns = {
+            "name": np.array([cursor_name(key) for key in cursors], dtype=object),
+            "value": np.array([msgspec.json.encode(cursor).decode() for cursor in cursors.values()], dtype=object),
+        }
+        writer.load("INSERT OR REPLACE INTO cursors SELECT name, value FROM incoming", columns)
+
+
+def _columns_of(arrays: Sequence[CandleArray]) -> dict[str, npt.NDArray[np.generic]]:
+    whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return {name: whole[name] for name in CANDLE_DTYPE.names or ()}
+
+
+def _rows_of(columns: dict[str, npt.NDArray[np.generic]]) -> CandleArray:
+    rows = np.empty(len(columns["ts_ms"]), dtype=CANDLE_DTYPE)
+    for name in CANDLE_DTYPE.names or ():
+        rows[name] = columns[name]
+    return rows
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,326 @@
+"""Joins the parts of a live client: transport events in; requests, merges into the cache, and events out.
+
+No thread and no socket of its own: ``LiveClient`` turns it. In each turn all that came is judged first, then requests
+go out (so that the server works on the next page while we store this one), then everything is merged in one
+transaction, and only then is it told. An event seen is therefore an event stored.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+
+from bridge.client.actions import (
+    Action,
+    Cursor,
+    Deliver,
+    DeliverRevisions,
+    Duplicate,
+    GapLost,
+    Request,
+    RequestRevisions,
+    RequestStatus,
+    Restart,
+    StartFrom,
+)
+from bridge.client.backoff import Backoff
+from bridge.client.cache import Append, Cache, Change, Reset, Revise
+from bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced
+from bridge.client.gaps import ReceiverState, StreamReceiver
+from bridge.client.health import Health, StreamHealth
+from bridge.client.transport import (
+    Answered,
+    Connected,
+    Disconnected,
+    Failed,
+    Garbled,
+    Published,
+    Transport,
+    TransportEvent,
+)
+from schemas.errors import WireError
+from schemas.types import (
+    BackfillCandlesRequest,
+    BackfillCandlesResponse,
+    CandleBatch,
+    CandleRevision,
+    Message,
+    RevisionsRequest,
+    RevisionsResponse,
+    StreamKey,
+    StreamStatus,
+    StreamStatusRequest,
+    candles_from,
+)
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_NS = 100_000_000
+"""How often silence is looked for."""
+REQUESTS_UNDER_WAY = 32
+"""Most requests of all streams together: a thousand streams that resume must not bury the server."""
+_KINDS = ("candles", "status", "revisions")
+
+
+class _Stream:
+    """One subscribed stream: its receiver and its health."""
+
+    def __init__(self, key: StreamKey, receiver: StreamReceiver, now_ns: int) -> None:
+        self.key = key
+        self.receiver = receiver
+        # Half an interval of grace: a server without forming candles sends once an interval.
+        self.health = StreamHealth(now_ns, idle_after_ms=key.interval_ms * 3 // 2 + 2_000)
+        self.told_caught_up = False
+
+
+class Coordinator:
+    """Parameters: ``emit`` gets the events of a turn, in order; ``clock_ns`` is monotonic; ``random`` is in [0, 1)."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        cache: Cache,
+        emit: Callable[[list[Event]], None],
+        *,
+        clock_ns: Callable[[], int],
+        random: Callable[[], float],
+        forming: bool,
+        page_limit: int,
+        request_timeout_ns: int,
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self._transport, self._cache, self._emit = transport, cache, emit
+        self._clock_ns, self._backoff = clock_ns, Backoff(random)
+        self._kinds = (*_KINDS, "forming") if forming else _KINDS
+        self._page_limit = page_limit
+        self._request_timeout_ns = request_timeout_ns
+        self._connected = False
+        self._streams: dict[StreamKey, _Stream] = {}
+        self._topics: dict[bytes, tuple[str, _Stream]] = {}
+        self._waiting: deque[tuple[_Stream, Message]] = deque()
+        self._under_way: dict[int, _Stream] = {}
+        self._last_request_id = 0
+        self._alarms: dict[StreamKey, int] = {}
+        self._next_look_ns = 0
+        self._changes: list[Change] = []
+        self._events: list[Event] = []
+        self._moved: dict[StreamKey, Cursor] = {}
+
+    # --- commands --------------------------------------------------------------------------------------------------
+
+    def add(self, key: StreamKey, start: StartFrom | int) -> None:
+        """Subscribe. A start other than RESUME begins the stream's cache anew. Raises StoreError."""
+        if key in self._streams:
+            return
+        now_ns = self._clock_ns()
+        cursor = self._cache.cursor(key)
+        if cursor is not None and start is not StartFrom.RESUME:
+            self._cache.merge([Reset(key)], {})
+            cursor = None
+        receiver = StreamReceiver(self._backoff, cursor=cursor, start=start, page_limit=self._page_limit)
+        stream = self._streams[key] = _Stream(key, receiver, now_ns)
+        for kind in self._kinds:
+            self._topics[key.topic(kind)] = (kind, stream)
+        self._transport.subscribe([key.topic(kind) for kind in self._kinds])
+        self._events.append(HealthChanged(key, stream.health.now(now_ns)))
+        if self._connected:
+            self._greet(stream, now_ns)
+
+    def remove(self, key: StreamKey) -> None:
+        """Unsubscribe; the cache keeps what it has."""
+        stream = self._streams.pop(key, None)
+        if stream is None:
+            return
+        topics = [key.topic(kind) for kind in self._kinds]
+        self._transport.unsubscribe(topics)
+        for topic in topics:
+            del self._topics[topic]
+        self._alarms.pop(key, None)
+        self._waiting = deque(item for item in self._waiting if item[0] is not stream)
+        self._under_way = {number: owner for number, owner in self._under_way.items() if owner is not stream}
+
+    def connect(self, pub: str, rep: str) -> None:
+        """Go to this server. Raises ConfigError."""
+        self._transport.connect(pub, rep)
+        self._on_disconnected("another server was chosen", self._clock_ns())
+        for stream in self._streams.values():
+            self._tell_health(stream, stream.health.on_connecting(self._clock_ns()))
+
+    def health(self, key: StreamKey) -> Health | None:
+        stream = self._streams.get(key)
+        return None if stream is None else stream.health.now(self._clock_ns())
+
+    def receiver(self, key: StreamKey) -> StreamReceiver | None:
+        stream = self._streams.get(key)
+        return None if stream is None else stream.receiver
+
+    # --- the turn --------------------------------------------------------------------------------------------------
+
+    def turn(self, most_ms: int = 100) -> None:
+        """Wait for something to happen, at most ``most_ms``, and deal with it. Raises StoreError."""
+        for event in self._transport.receive(self._patience_ms(most_ms)):
+            self._on_event(event, self._clock_ns())
+        now_ns = self._clock_ns()
+        for key in [key for key, alarm_ns in self._alarms.items() if alarm_ns <= now_ns]:
+            stream = self._streams[key]
+            self._carry_out(stream, stream.receiver.on_time(now_ns))
+        if now_ns >= self._next_look_ns:
+            self._next_look_ns = now_ns + LOOK_EVERY_NS
+            for stream in self._streams.values():
+                self._tell_health(stream, stream.health.on_time(now_ns))
+        self._send_requests()
+        self._settle()
+
+    def _patience_ms(self, most_ms: int) -> int:
+        if not self._alarms:
+            return most_ms
+        until_ns = min(self._alarms.values()) - self._clock_ns()
+        return max(0, min(most_ms, until_ns // 1_000_000 + 1))
+
+    def _settle(self) -> None:
+        """Store, then tell."""
+        changes, self._changes = self._changes, []
+        moved, self._moved = self._moved, {}
+        events, self._events = self._events, []
+        if changes or moved:
+            self._cache.merge(changes, moved)
+            self.counters["merges"] += 1
+        if events:
+            self._emit(events)
+
+    def _send_requests(self) -> None:
+        while self._waiting and len(self._under_way) < REQUESTS_UNDER_WAY:
+            stream, message = self._waiting.popleft()
+            self._last_request_id += 1
+            self._under_way[self._last_request_id] = stream
+            self.counters["requests"] += 1
+            self._transport.request(self._last_request_id, message, self._request_timeout_ns)
+
+    # --- what comes in ---------------------------------------------------------------------------------------------
+
+    def _on_event(self, event: TransportEvent, now_ns: int) -> None:
+        match event:
+            case Published(topic, message):
+                # Prefixes match too: only a topic that is wholly ours counts.
+                kind, stream = self._topics.get(topic, ("", None))
+                if stream is not None:
+                    self._on_published(stream, kind, message, now_ns)
+            case Answered(request_id, message):
+                stream = self._under_way.pop(request_id, None)
+                if stream is not None:
+                    self._on_answered(stream, message, now_ns)
+            case Failed(request_id, error):
+                stream = self._under_way.pop(request_id, None)
+                if stream is not None:
+                    self.counters["failed_requests"] += 1
+                    if isinstance(error, WireError) and error.code == 404:
+                        self._tell_health(stream, stream.health.on_refused("the server has no such stream", now_ns))
+                    self._carry_out(stream, stream.receiver.on_failed(now_ns))
+            case Connected():
+                self._connected = True
+                for stream in self._streams.values():
+                    self._greet(stream, now_ns)
+            case Disconnected(reason):
+                self._on_disconnected(reason, now_ns)
+            case Garbled(error):
+                self.counters["garbled"] += 1
+                log.debug("dropped a message: %s", error)
+
+    def _greet(self, stream: _Stream, now_ns: int) -> None:
+        stream.told_caught_up = False
+        self._tell_health(stream, stream.health.on_connected(now_ns))
+        self._carry_out(stream, stream.receiver.on_connected(now_ns))
+
+    def _on_disconnected(self, reason: str, now_ns: int) -> None:
+        self._connected = False
+        self._waiting.clear()
+        self._under_way.clear()
+        for stream in self._streams.values():
+            self._tell_health(stream, stream.health.on_disconnected(reason, now_ns))
+            self._carry_out(stream, stream.receiver.on_disconnected(now_ns))
+
+    def _on_published(self, stream: _Stream, kind: str, message: Message, now_ns: int) -> None:
+        if getattr(message, "key", None) != stream.key:
+            self.counters["garbled"] += 1
+            return
+        receiver, health = stream.receiver, stream.health
+        match kind, message:
+            case "candles", CandleBatch():
+                self._tell_health(stream, health.on_update(now_ns))
+                self._carry_out(stream, receiver.on_batch(message, now_ns))
+            case "status", StreamStatus():
+                self._tell_health(stream, health.on_heartbeat(message, now_ns))
+                self._carry_out(stream, receiver.on_heartbeat(message, now_ns))
+            case "forming", CandleBatch():
+                self._tell_health(stream, health.on_update(now_ns))
+                self._events += [Forming(stream.key, candle) for candle in candles_from(message.candles[-1:])]
+            case "revisions", CandleRevision():
+                self._carry_out(stream, receiver.on_revision(message, now_ns))
+            case _:
+                self.counters["garbled"] += 1
+
+    def _on_answered(self, stream: _Stream, message: Message, now_ns: int) -> None:
+        receiver = stream.receiver
+        match message:
+            case StreamStatus() if message.key == stream.key:
+                self._tell_health(stream, stream.health.on_heartbeat(message, now_ns))
+                self._carry_out(stream, receiver.on_status(message, now_ns))
+            case BackfillCandlesResponse() if message.key == stream.key:
+                self._carry_out(stream, receiver.on_page(message, now_ns))
+            case RevisionsResponse() if message.key == stream.key:
+                self._carry_out(stream, receiver.on_revisions(message, now_ns))
+            case _:
+                self.counters["garbled"] += 1
+                self._carry_out(stream, receiver.on_failed(now_ns))
+
+    # --- what goes out ---------------------------------------------------------------------------------------------
+
+    def _carry_out(self, stream: _Stream, actions: list[Action]) -> None:
+        for action in actions:
+            self._carry_out_one(stream, action)
+        wake_ns = stream.receiver.wake_ns
+        if wake_ns is None:
+            self._alarms.pop(stream.key, None)
+        else:
+            self._alarms[stream.key] = wake_ns
+        if stream.receiver.state is ReceiverState.LIVE and not stream.told_caught_up:
+            stream.told_caught_up = True
+            self._events.append(CaughtUp(stream.key, stream.receiver.cursor.latest_sequence))
+
+    def _carry_out_one(self, stream: _Stream, action: Action) -> None:
+        key = stream.key
+        match action:
+            case Deliver(start, candles, is_backfill):
+                self.counters["candles"] += len(candles)
+                self._change(stream, Append(key, start, candles), Candles(key, start, candles, is_backfill))
+            case DeliverRevisions(start, sequences, candles):
+                self.counters["revisions"] += len(candles)
+                self._change(stream, Revise(key, sequences, candles), Revision(key, start, sequences, candles))
+            case Restart(reason, store_id):
+                log.warning("%s starts over: %s", key, reason.value)
+                stream.told_caught_up = False
+                self._change(stream, Reset(key), StoreReplaced(key, store_id, reason.value))
+            case GapLost(first, last, reason):
+                log.warning("%s: sequences %d to %d are lost: %s", key, first, last, reason)
+                self._change(stream, None, Gap(key, first, last, reason))
+            case RequestStatus():
+                self._waiting.append((stream, StreamStatusRequest(key)))
+            case Request(after, limit):
+                self._waiting.append((stream, BackfillCandlesRequest(key, after, None, limit)))
+            case RequestRevisions(after, limit):
+                self._waiting.append((stream, RevisionsRequest(key, after, limit)))
+            case Duplicate(count):
+                self.counters["duplicates"] += count
+            case _:
+                self.counters["buffered"] += 1
+
+    def _change(self, stream: _Stream, change: Change | None, event: Event) -> None:
+        if change is not None:
+            self._changes.append(change)
+        self._events.append(event)
+        self._moved[stream.key] = stream.receiver.cursor
+
+    def _tell_health(self, stream: _Stream, changed: Health | None) -> None:
+        if changed is not None:
+            self._events.append(HealthChanged(stream.key, changed))

@@ -1,0 +1,157 @@
+"""From the thread that talks to the server to the thread that wants the events, with a bound and a policy.
+
+Order is kept per stream. Candles under way and health are news, not history: a newer one takes the place of one that
+still waits, so these cannot fill the queue.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from bridge.client.events import Candles, Event, Forming, Gap, HealthChanged
+from schemas.types import StreamKey
+
+SLOW = "the consumer was too slow; the candles are in the cache, and on the server"
+
+
+class SlowConsumer(enum.Enum):
+    """What happens when events wait longer than the queue is."""
+
+    BLOCK = "block"
+    """Stop reading until there is room. Nothing is lost: what passed meanwhile is fetched afterwards."""
+    SKIP_TO_LATEST = "skip to latest"
+    """Drop the candles that wait and put a Gap event in their place. The cache still gets all of them."""
+
+
+class _Cell:
+    """A place in the queue whose event may be replaced while it waits."""
+
+    __slots__ = ("event",)
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+
+
+class EventQueue:
+    """Bounded by ``limit``: candles count one each, other events one."""
+
+    def __init__(self, policy: SlowConsumer, *, limit: int) -> None:
+        self._policy = policy
+        self._limit = limit
+        self._cells: deque[_Cell] = deque()
+        self._weight = 0
+        self._news: dict[tuple[type[Event], StreamKey], _Cell] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+        self._error: BaseException | None = None
+        self._listener: Callable[[], None] | None = None
+
+    def put(self, events: Iterable[Event]) -> None:
+        """Queue events; under BLOCK waits for room, unless the queue is closed."""
+        with self._changed:
+            for event in events:
+                if self._replaces_news(event):
+                    continue
+                self._make_room(_weight(event))
+                if self._closed:
+                    break
+                self._append(event)
+            self._tell()
+
+    def get(self, timeout: float | None) -> Event | None:
+        """The next event, or None when there was none for ``timeout`` seconds (None: wait) or the queue was closed.
+
+        Raises the error the queue was closed with, once all events before it were taken.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._cells or self._closed, timeout)
+            if not self._cells:
+                if self._error is not None:
+                    raise self._error
+                return None
+            event = self._cells.popleft().event
+            self._weight -= _weight(event)
+            self._news.pop((type(event), event.key), None)
+            self._changed.notify_all()
+            return event
+
+    @property
+    def is_closed(self) -> bool:
+        """Closed, and nothing waits any more."""
+        return self._closed and not self._cells
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End of events. Idempotent; the first error stays."""
+        with self._changed:
+            self._closed = True
+            self._error = self._error or error
+            self._tell()
+
+    def listen(self, listener: Callable[[], None] | None) -> None:
+        """Called, in the producer's thread, whenever there is something to get."""
+        with self._changed:
+            self._listener = listener
+            self._tell()
+
+    def _tell(self) -> None:
+        self._changed.notify_all()
+        if self._listener is not None and (self._cells or self._closed):
+            self._listener()
+
+    def _replaces_news(self, event: Event) -> bool:
+        if isinstance(event, Candles):
+            # A candle under way that comes later must not be seen before these.
+            self._news.pop((Forming, event.key), None)
+        elif isinstance(event, Forming | HealthChanged):
+            cell = self._news.get((type(event), event.key))
+            if cell is not None:
+                cell.event = event
+                return True
+        return False
+
+    def _append(self, event: Event) -> None:
+        cell = _Cell(event)
+        self._cells.append(cell)
+        self._weight += _weight(event)
+        if isinstance(event, Forming | HealthChanged):
+            self._news[(type(event), event.key)] = cell
+
+    def _make_room(self, weight: int) -> None:
+        if not self._cells or self._weight + weight <= self._limit:
+            return
+        if self._policy is SlowConsumer.SKIP_TO_LATEST:
+            self._skip()
+            return
+        self._tell()
+        self._changed.wait_for(
+            lambda: self._closed or not self._cells or self._weight + weight <= self._limit,
+        )
+
+    def _skip(self) -> None:
+        """Waiting candles become gaps, neighbouring gaps of a stream one."""
+        kept: deque[_Cell] = deque()
+        gaps: dict[StreamKey, _Cell] = {}
+        for cell in self._cells:
+            event = cell.event
+            if isinstance(event, Candles):
+                self._weight -= _weight(event) - 1
+                event = Gap(event.key, event.start_sequence, event.end_sequence, SLOW)
+            if isinstance(event, Gap) and event.reason == SLOW:
+                before = gaps.get(event.key)
+                if before is not None and isinstance(before.event, Gap):
+                    before.event = Gap(event.key, before.event.from_sequence, event.to_sequence, SLOW)
+                    self._weight -= 1
+                    continue
+                cell.event = event
+                gaps[event.key] = cell
+            elif not isinstance(event, Forming | HealthChanged):
+                gaps.pop(event.key, None)
+            kept.append(cell)
+        self._cells = kept
+
+
+def _weight(event: Event) -> int:
+    return len(event.candles) if isinstance(event, Candles) else 1

@@ -1,0 +1,161 @@
+"""One-shot questions to a server: ask, wait, return. No thread stays behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import numpy as np
+
+from bridge.client.live import endpoints
+from bridge.client.transport import Answered, Connected, Disconnected, Failed
+from bridge.client.zmq_transport import CurveKeys, ZmqTransport
+from schemas.errors import CodecError, WireTimeout
+from schemas.types import (
+    CANDLE_DTYPE,
+    BackfillCandlesRequest,
+    BackfillCandlesResponse,
+    CandleArray,
+    ListStreamsRequest,
+    ListStreamsResponse,
+    Message,
+    StreamKey,
+    StreamStatus,
+    StreamStatusRequest,
+)
+
+PAGE_LIMIT = 10_000
+"""The server's own limit of candles in an answer."""
+ATTEMPTS = 3
+"""How often a question without an answer is asked before giving up."""
+
+_Answer = TypeVar("_Answer")
+
+
+class _Dialogue:
+    """Questions over one connection, one at a time."""
+
+    def __init__(self, rep: str, timeout: float, curve: CurveKeys | None) -> None:
+        self._rep = rep
+        self._timeout_ns = int(timeout * 1e9)
+        self._transport = ZmqTransport(curve)
+        self._number = 0
+        self._connected = False
+
+    def open(self) -> None:
+        self._transport.connect(None, self._rep)
+        self._await_connection()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def ask(self, message: Message, kind: type[_Answer]) -> _Answer:
+        """The answer, which must be of this kind. Raises WireError, WireTimeout, CodecError."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                answer = self._ask_once(message)
+            except (WireTimeout, CodecError):
+                if attempt == ATTEMPTS:
+                    raise
+                continue
+            if not isinstance(answer, kind):
+                raise CodecError(f"The server answered with {type(answer).__name__} in place of {kind.__name__}.")
+            return answer
+        raise AssertionError("not reached")
+
+    def _ask_once(self, message: Message) -> Message:
+        if not self._connected:
+            self._await_connection()
+        self._number += 1
+        self._transport.request(self._number, message, self._timeout_ns)
+        while True:
+            for event in self._transport.receive(1_000):
+                match event:
+                    case Answered(number, answer) if number == self._number:
+                        return answer
+                    case Failed(number, error) if number == self._number:
+                        raise error
+                    case Disconnected():
+                        self._connected = False
+                    case Connected():
+                        self._connected = True
+
+    def _await_connection(self) -> None:
+        """Raises WireTimeout when no server greets us in time; a refusal of our keys is said at once."""
+        waited_ms, step_ms = 0, 50
+        while waited_ms * 1_000_000 < self._timeout_ns:
+            for event in self._transport.receive(step_ms):
+                if isinstance(event, Connected):
+                    self._connected = True
+                    return
+                if isinstance(event, Disconnected) and not self._connected:
+                    raise WireTimeout(f"No connection to {self._rep}: {event.reason}.")
+            waited_ms += step_ms
+        raise WireTimeout(f"No server answers at {self._rep}; is fluxcap running there?")
+
+
+@contextmanager
+def _dialogue(rep: str | None, timeout: float, curve: CurveKeys | None) -> Iterator[_Dialogue]:
+    dialogue = _Dialogue(endpoints(None, rep)[1], timeout, curve)
+    try:
+        dialogue.open()
+        yield dialogue
+    finally:
+        dialogue.close()
+
+
+def fetch_status(
+    key: StreamKey, rep: str | None = None, *, timeout: float = 2.0, curve: CurveKeys | None = None
+) -> StreamStatus:
+    """Where a stream stands: its watermark, feed state and store.
+
+    rep: the request socket (see ``endpoints``). timeout: seconds per attempt, of which there are three.
+    Raises WireError (code 404: the server has no such stream), WireTimeout, CodecError.
+    """
+    with _dialogue(rep, timeout, curve) as dialogue:
+        return dialogue.ask(StreamStatusRequest(key), StreamStatus)
+
+
+def list_streams(
+    rep: str | None = None, *, timeout: float = 2.0, curve: CurveKeys | None = None
+) -> tuple[StreamStatus, ...]:
+    """All streams a server has. Parameters and errors as ``fetch_status``."""
+    with _dialogue(rep, timeout, curve) as dialogue:
+        return dialogue.ask(ListStreamsRequest(), ListStreamsResponse).streams
+
+
+def backfill(
+    key: StreamKey,
+    rep: str | None = None,
+    *,
+    from_sequence_exclusive: int = 0,
+    limit: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    timeout: float = 5.0,
+    curve: CurveKeys | None = None,
+) -> CandleArray:
+    """The candles of a stream after a sequence, up to its newest at the time of the call; shape ``(n,)``.
+
+    limit: at most so many (None: all). on_progress: called with (candles so far, candles in all) after each page.
+    Parameters and errors otherwise as ``fetch_status``; an answer that brings nothing is a WireTimeout, since a
+    server can always serve what it has numbered.
+    """
+    with _dialogue(rep, timeout, curve) as dialogue:
+        status = dialogue.ask(StreamStatusRequest(key), StreamStatus)
+        have = max(from_sequence_exclusive, status.first_sequence - 1)
+        total = max(0, status.latest_sequence - have)
+        total = total if limit is None else min(total, limit)
+        pages: list[CandleArray] = []
+        done = 0
+        while done < total:
+            request = BackfillCandlesRequest(key, have, None, min(PAGE_LIMIT, total - done))
+            page = dialogue.ask(request, BackfillCandlesResponse)
+            if not len(page.candles):
+                raise WireTimeout(f"The server sent nothing of {key} after sequence {have}, though it has more.")
+            pages.append(page.candles)
+            done += len(page.candles)
+            have = page.start_sequence + len(page.candles) - 1
+            if on_progress is not None:
+                on_progress(done, total)
+        return np.concatenate(pages) if pages else np.empty(0, CANDLE_DTYPE)

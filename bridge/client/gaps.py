@@ -1,0 +1,403 @@
+"""The receiver of one stream: from a lossy live feed and a request socket to every candle in order, once.
+
+Pure: messages and time (``now_ns``, monotonic) go in, actions come out. It never has two requests under way, never
+asks again at once after an answer that brought nothing, and hands out nothing before the server's store is known to be
+the one its position belongs to:
+
+    OFFLINE ──connected──▶ VERIFYING ──same store──▶ CATCHING_UP ⇄ LIVE
+       ▲                       │ other store: Restart, from its first candle
+       └──────disconnected─────┴───────────────────────────────────
+
+The order is that of the ZeroMQ guide's Clone pattern: subscribe first, learn the watermark second, fetch what lies
+between, and drop from the live feed what the fetch had.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import numpy as np
+
+from bridge.client.actions import (
+    Action,
+    Buffered,
+    Cursor,
+    Deliver,
+    DeliverRevisions,
+    Duplicate,
+    GapLost,
+    Request,
+    RequestRevisions,
+    RequestStatus,
+    Restart,
+    RestartReason,
+    StartFrom,
+)
+from bridge.client.backoff import Backoff
+from bridge.client.lane import Lane, Offer, Rows
+from schemas.types import (
+    CANDLE_DTYPE,
+    BackfillCandlesResponse,
+    CandleArray,
+    CandleBatch,
+    CandleRevision,
+    RevisionsResponse,
+    StreamStatus,
+)
+
+REVISION_DTYPE = np.dtype([("sequence", "<u8"), ("candle", CANDLE_DTYPE)])
+"""A row of the revision lane."""
+
+HOLES_BELIEVED = 5
+"""How often the server must answer with later candles only before the ones between count as lost."""
+WENT_BACK_BELIEVED = 5
+"""How many status answers in a row must lie before our position. A snapshot may trail a publish by a moment."""
+DOUBTS_BELIEVED = 4
+"""After so many vain requests, sequences beyond the server's own watermark are taken for a forgery."""
+
+
+class ReceiverState(enum.Enum):
+    OFFLINE = "offline"
+    VERIFYING = "verifying"
+    """Connected; which store the server has is not known yet. Live batches are kept back."""
+    CATCHING_UP = "catching up"
+    LIVE = "live"
+    """All that the server is known to have was delivered."""
+
+
+class _Flight(enum.Enum):
+    STATUS = enum.auto()
+    CANDLES = enum.auto()
+    REVISIONS = enum.auto()
+
+
+class StreamReceiver:
+    """State machine of one stream. Every ``on_…`` returns the actions to carry out, in order.
+
+    cursor: where to resume, or None. start: where to begin without one; a number above 0 is the first sequence
+    wanted, below 0 how many candles before the newest. page_limit: most candles per request. buffer_rows: most
+    candles kept waiting.
+    """
+
+    def __init__(
+        self,
+        backoff: Backoff,
+        *,
+        cursor: Cursor | None = None,
+        start: StartFrom | int = StartFrom.RESUME,
+        page_limit: int = 10_000,
+        buffer_rows: int = 50_000,
+    ) -> None:
+        known = cursor or Cursor()
+        self.state = ReceiverState.OFFLINE
+        self.vain_answers = 0
+        """Requests that failed or brought nothing, ever."""
+        self._backoff = backoff
+        self._page_limit = page_limit
+        self._start: StartFrom | int | None = None if known.store_id else start
+        self._store_id = known.store_id
+        self._last_ts_ms = known.latest_ts_ms
+        self._candles = Lane(known.latest_sequence, limit_rows=buffer_rows)
+        self._revisions = Lane(known.latest_revision, limit_rows=buffer_rows)
+        self._out: list[Action] = []
+        self._flight: _Flight | None = None
+        self._retry_at_ns: int | None = None
+        self._leave_epoch()
+
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(self._store_id, self._candles.position, self._last_ts_ms, self._revisions.position)
+
+    @property
+    def target_sequence(self) -> int:
+        """Highest sequence the server is known to have."""
+        return self._candles.target
+
+    @property
+    def waiting_rows(self) -> int:
+        return self._candles.waiting_rows + self._revisions.waiting_rows
+
+    @property
+    def wake_ns(self) -> int | None:
+        """When ``on_time`` has something to do; None: not before another input."""
+        return self._retry_at_ns if self._connected and self._flight is None else None
+
+    # --- inputs ----------------------------------------------------------------------------------------------------
+
+    def on_connected(self, now_ns: int) -> list[Action]:
+        """Both sockets talk to a server: a new one for all we know."""
+        self._leave_epoch()
+        self._connected = True
+        return self._advance(now_ns)
+
+    def on_disconnected(self, now_ns: int) -> list[Action]:
+        self._leave_epoch()
+        return self._advance(now_ns)
+
+    def on_batch(self, batch: CandleBatch, now_ns: int) -> list[Action]:
+        """A live batch."""
+        if self._connected and _is_sound(batch.start_sequence, batch.candles):
+            start, rows = batch.start_sequence, batch.candles
+            if start == self._candles.position + 1 and int(rows["ts_ms"][0]) <= self._last_ts_ms:
+                # The right number on the wrong time: let the server's store say which it is.
+                self._candles.target = max(self._candles.target, batch.next_sequence - 1)
+                self._status_due = True
+            else:
+                self._take_in(start, rows)
+        return self._advance(now_ns)
+
+    def on_heartbeat(self, status: StreamStatus, now_ns: int) -> list[Action]:
+        """The watermark, unasked. It may be old, so it never restarts a stream; it can only raise doubts."""
+        if self._connected:
+            if self._is_other_store(status):
+                self._doubt()
+            else:
+                self._verify(status)
+                self._status_due = self._status_due or status.latest_sequence < self._candles.position
+        return self._advance(now_ns)
+
+    def on_status(self, status: StreamStatus, now_ns: int) -> list[Action]:
+        """The answer to RequestStatus."""
+        if self._lands(_Flight.STATUS):
+            if self._is_other_store(status):
+                self._restart(RestartReason.STORE_REPLACED, status)
+            else:
+                self._check_went_back(status, now_ns)
+            self._verify(status)
+            if self._attempts >= DOUBTS_BELIEVED:
+                self._believe_watermark(status)
+        return self._advance(now_ns)
+
+    def on_page(self, page: BackfillCandlesResponse, now_ns: int) -> list[Action]:
+        """The answer to Request."""
+        if self._lands(_Flight.CANDLES) and self._verified:
+            if self._candles.missing(1) is None:
+                self._progress()  # the live feed was quicker
+            elif not _is_sound(page.start_sequence, page.candles):
+                self._vain(now_ns)
+            elif page.start_sequence > self._candles.position + 1:
+                self._candles.offer(page.start_sequence, page.candles, is_backfill=True)
+                self._meet_hole(page.start_sequence, now_ns)
+            elif self._candles.offer(page.start_sequence, page.candles, is_backfill=True) is Offer.KEPT:
+                self._progress()
+            else:
+                self._vain(now_ns)
+        return self._advance(now_ns)
+
+    def on_revision(self, revision: CandleRevision, now_ns: int) -> list[Action]:
+        """Corrections from the live feed."""
+        if self._connected and len(revision.candles) and revision.start_revision >= 1:
+            self._revisions.offer(
+                revision.start_revision, _revision_rows(revision.sequences, revision.candles), is_backfill=False
+            )
+        return self._advance(now_ns)
+
+    def on_revisions(self, page: RevisionsResponse, now_ns: int) -> list[Action]:
+        """The answer to RequestRevisions. Older ones than it begins with are not kept by the server any more."""
+        if self._lands(_Flight.REVISIONS) and self._verified:
+            rows = _revision_rows(page.sequences, page.candles)
+            if len(rows) and page.start_revision > self._revisions.position + 1:
+                self._revisions.skip_to(page.start_revision - 1)
+            if self._revisions.offer(page.start_revision, rows, is_backfill=True) is Offer.KEPT:
+                self._progress()
+            else:
+                self._vain(now_ns)
+        return self._advance(now_ns)
+
+    def on_failed(self, now_ns: int) -> list[Action]:
+        """The request under way got an error, or no answer in time."""
+        if self._flight is not None:
+            self._flight = None
+            self._vain(now_ns)
+        return self._advance(now_ns)
+
+    def on_time(self, now_ns: int) -> list[Action]:
+        return self._advance(now_ns)
+
+    # --- rules -----------------------------------------------------------------------------------------------------
+
+    def _leave_epoch(self) -> None:
+        """Forget what belongs to one connection: its requests, and rows not yet known to be of our store."""
+        self._connected = False
+        self._flight = None
+        self._verified = False
+        self._status_due = False
+        self._retry_at_ns = None
+        self._attempts = 0
+        self._holes = 0
+        self._went_back = 0
+        self._candles.forget_waiting()
+        self._revisions.forget_waiting()
+
+    def _lands(self, flight: _Flight) -> bool:
+        if self._flight is not flight:
+            return False
+        self._flight = None
+        return True
+
+    def _take_in(self, start: int, rows: CandleArray) -> None:
+        offer = self._candles.offer(start, rows, is_backfill=False)
+        if offer is Offer.DUPLICATE:
+            self._out.append(Duplicate(len(rows)))
+        elif offer is Offer.KEPT and not (self._verified and start <= self._candles.position + 1):
+            self._out.append(Buffered(start, len(rows)))
+
+    def _is_other_store(self, status: StreamStatus) -> bool:
+        return bool(self._store_id and status.store_id and status.store_id != self._store_id)
+
+    def _doubt(self) -> None:
+        """The feed speaks of another store: keep everything back until an answer says which it is."""
+        self._verified = False
+        self._retry_at_ns = None
+        self._candles.forget_waiting()
+        self._revisions.forget_waiting()
+
+    def _restart(self, reason: RestartReason, status: StreamStatus) -> None:
+        self._candles.restart()
+        self._revisions.restart()
+        self._last_ts_ms = 0
+        self._went_back = 0
+        self._store_id = status.store_id
+        self._start = StartFrom.EARLIEST
+        self._out.append(Restart(reason, status.store_id))
+
+    def _verify(self, status: StreamStatus) -> None:
+        self._verified = True
+        self._store_id = self._store_id or status.store_id
+        if self._start is not None:
+            self._place(self._start, status)
+            self._start = None
+        elif status.first_sequence > self._candles.position + 1:
+            self._lose(status.first_sequence - 1, "older than the oldest candle the server keeps")
+        self._candles.target = max(self._candles.target, status.latest_sequence)
+        self._revisions.target = max(self._revisions.target, status.latest_revision)
+
+    def _place(self, start: StartFrom | int, status: StreamStatus) -> None:
+        """Turn the wish where to begin into a position. Pages come with older revisions already in them."""
+        before_oldest = max(0, status.first_sequence - 1)
+        position, revision = status.latest_sequence, status.latest_revision
+        if start is StartFrom.EARLIEST or start is StartFrom.RESUME:
+            # Revisions from the first one: only they hold the minutes that never had a sequence.
+            position, revision = before_oldest, 0
+        elif isinstance(start, int):
+            wanted = start - 1 if start > 0 else position + start
+            position = min(position, max(0, wanted))
+        self._candles.skip_to(position)
+        self._revisions.skip_to(revision)
+        if before_oldest > position:
+            if isinstance(start, int) and start > 0:
+                self._lose(before_oldest, "older than the oldest candle the server keeps")
+            self._candles.skip_to(before_oldest)
+
+    def _lose(self, to_sequence: int, reason: str) -> None:
+        self._out.append(GapLost(self._candles.position + 1, to_sequence, reason))
+        self._candles.skip_to(to_sequence)
+        self._holes = 0
+
+    def _meet_hole(self, start: int, now_ns: int) -> None:
+        """The answer began later than asked: the oldest candles went meanwhile, or the server lacks some."""
+        self._holes += 1
+        if self._holes >= HOLES_BELIEVED:
+            self._lose(start - 1, "the server has no such candles")
+            self._progress()
+        else:
+            self._vain(now_ns)
+
+    def _check_went_back(self, status: StreamStatus, now_ns: int) -> None:
+        if self._start is not None or status.latest_sequence >= self._candles.position:
+            self._went_back = 0
+            return
+        self._went_back += 1
+        if self._went_back >= WENT_BACK_BELIEVED:
+            self._restart(RestartReason.STORE_WENT_BACK, status)
+        else:
+            self._vain(now_ns)
+
+    def _believe_watermark(self, status: StreamStatus) -> None:
+        """Vain requests for sequences beyond the server's watermark: whoever named them was not the server."""
+        if status.latest_sequence < self._candles.target:
+            self._candles.forget_waiting(status.latest_sequence)
+        if status.latest_revision < self._revisions.target:
+            self._revisions.forget_waiting(status.latest_revision)
+
+    def _progress(self) -> None:
+        self._attempts = 0
+        self._holes = 0
+        self._retry_at_ns = None
+
+    def _vain(self, now_ns: int) -> None:
+        """Nothing gained: wait, then ask where the server stands before asking for more."""
+        self.vain_answers += 1
+        self._attempts += 1
+        self._retry_at_ns = now_ns + self._backoff.wait_ns(self._attempts)
+        self._status_due = True
+
+    # --- the one place where things go on --------------------------------------------------------------------------
+
+    def _advance(self, now_ns: int) -> list[Action]:
+        if self._verified:
+            self._deliver_candles()
+            self._deliver_revisions()
+        if self._connected and self._flight is None:
+            self._request(now_ns)
+        self._set_state()
+        out, self._out = self._out, []
+        return out
+
+    def _deliver_candles(self) -> None:
+        for run in self._candles.take():
+            start, rows = run.start, run.rows
+            if int(rows["ts_ms"][0]) <= self._last_ts_ms:
+                known = int(np.searchsorted(rows["ts_ms"], self._last_ts_ms, side="right"))
+                self._out.append(Duplicate(known))
+                start, rows = start + known, rows[known:]
+            if len(rows):
+                self._last_ts_ms = int(rows["ts_ms"][-1])
+                self._out.append(Deliver(start, rows, run.is_backfill))
+
+    def _deliver_revisions(self) -> None:
+        for run in self._revisions.take(self._revisable):
+            self._out.append(DeliverRevisions(run.start, run.rows["sequence"], run.rows["candle"]))
+
+    def _revisable(self, rows: Rows) -> int:
+        """A correction waits for the candle it corrects, else the older version would come last."""
+        ahead = rows["sequence"] > self._candles.position
+        return int(ahead.argmax()) if ahead.any() else len(rows)
+
+    def _request(self, now_ns: int) -> None:
+        if self._retry_at_ns is not None:
+            if now_ns < self._retry_at_ns:
+                return
+            self._retry_at_ns = None
+        if not self._verified or self._status_due:
+            self._flight, self._status_due = _Flight.STATUS, False
+            self._out.append(RequestStatus())
+        elif missing := self._candles.missing(self._page_limit):
+            self._flight = _Flight.CANDLES
+            self._out.append(Request(*missing))
+        elif missing := self._revisions.missing(self._page_limit):
+            self._flight = _Flight.REVISIONS
+            self._out.append(RequestRevisions(*missing))
+
+    def _set_state(self) -> None:
+        if not self._connected:
+            self.state = ReceiverState.OFFLINE
+        elif not self._verified:
+            self.state = ReceiverState.VERIFYING
+        elif self._candles.missing(1) or self._revisions.missing(1):
+            self.state = ReceiverState.CATCHING_UP
+        else:
+            self.state = ReceiverState.LIVE
+
+
+def _is_sound(start: int, candles: CandleArray) -> bool:
+    """Whether rows keep the wire's promise: numbered from 1, time stamps strictly rising."""
+    ts_ms = candles["ts_ms"]
+    return start >= 1 and len(ts_ms) > 0 and bool((ts_ms[1:] > ts_ms[:-1]).all())
+
+
+def _revision_rows(sequences: Rows, candles: CandleArray) -> Rows:
+    rows = np.empty(len(candles), REVISION_DTYPE)
+    rows["sequence"] = sequences
+    rows["candle"] = candles
+    return rows

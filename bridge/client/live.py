@@ -1,0 +1,305 @@
+"""The live client: one thread that talks to the server, and three ways to hear of it.
+
+A callback, an iterator and an async iterator stand over the same core and give the same events in the same order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.client.actions import Cursor, StartFrom
+from bridge.client.cache import Cache, CandleCache, NoCache
+from bridge.client.coordinator import Coordinator
+from bridge.client.delivery import EventQueue, SlowConsumer
+from bridge.client.events import Event
+from bridge.client.health import Health
+from bridge.client.transport import Transport
+from bridge.client.zmq_transport import CurveKeys, ZmqTransport
+from schemas.errors import ConfigError, FluxcapError
+from schemas.types import CandleArray, StreamKey
+
+log = logging.getLogger(__name__)
+
+DEFAULT_PUB = "tcp://127.0.0.1:5556"
+DEFAULT_REP = "tcp://127.0.0.1:5557"
+
+
+def endpoints(pub: str | None = None, rep: str | None = None) -> tuple[str, str]:
+    """The server's two addresses: as given, else from ``FLUX_LIVE_PUB`` and ``FLUX_CHUNK_REP``, else the defaults."""
+    return (
+        pub or os.environ.get("FLUX_LIVE_PUB") or DEFAULT_PUB,
+        rep or os.environ.get("FLUX_CHUNK_REP") or DEFAULT_REP,
+    )
+
+
+class LiveClient:
+    """Streams of candles from a fluxcap server: in order, once each, gaps fetched while live goes on.
+
+    Parameters
+    ----------
+    pub, rep
+        Addresses of the feed and of the request socket; see ``endpoints``.
+    data_dir
+        Folder of ``client.duckdb``, where candles and cursor are kept together, so that a restart resumes exactly.
+        None keeps no candles. One process at a time can hold it.
+    streams
+        Streams to subscribe to from the start; more with ``subscribe``.
+    start_from
+        Where a stream begins: ``StartFrom.RESUME`` (default), ``EARLIEST`` or ``LATEST``; a number ``n > 0`` is the
+        first sequence wanted, ``n < 0`` that many candles before the newest. Anything but RESUME drops what the cache
+        holds of the stream.
+    forming
+        Also hear of the candle under way (``Forming``, at most five a second and stream).
+    slow_consumer, queue_candles
+        What to do when more than ``queue_candles`` candles wait to be taken.
+    on_event
+        Called with each event, in a thread of its own, in place of ``events`` and ``stream``. What it raises is logged.
+    curve
+        CURVE keys, for a server beyond this machine.
+    page_limit, request_timeout
+        Candles per backfill request (the server allows 10 000); seconds to wait for an answer.
+    transport
+        In place of ZeroMQ; the client closes it.
+
+    Use it as a context manager, or call ``start`` and ``close``.
+    """
+
+    def __init__(
+        self,
+        pub: str | None = None,
+        rep: str | None = None,
+        data_dir: str | Path | None = None,
+        *,
+        streams: Iterable[StreamKey] = (),
+        start_from: StartFrom | int = StartFrom.RESUME,
+        forming: bool = True,
+        slow_consumer: SlowConsumer = SlowConsumer.BLOCK,
+        queue_candles: int = 200_000,
+        on_event: Callable[[Event], None] | None = None,
+        curve: CurveKeys | None = None,
+        page_limit: int = 10_000,
+        request_timeout: float = 2.0,
+        transport: Transport | None = None,
+    ) -> None:
+        if start_from == 0:
+            raise ConfigError("start_from counts sequences from 1, or candles before the newest below 0; 0 is neither.")
+        self._endpoints = endpoints(pub, rep)
+        self._data_dir = None if data_dir is None else Path(data_dir)
+        self._first_streams = tuple(streams)
+        self._start_from = start_from
+        self._forming = forming
+        self._on_event = on_event
+        self._queue = EventQueue(slow_consumer, limit=queue_candles)
+        self._curve = curve
+        self._page_limit = page_limit
+        self._request_timeout_ns = int(request_timeout * 1e9)
+        self._transport = transport
+        self._cache: Cache = NoCache()
+        self._coordinator: Coordinator | None = None
+        self._commands: SimpleQueue[tuple[Callable[[], None], Future[None]]] = SimpleQueue()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    def start(self) -> LiveClient:
+        """Open the cache and begin; the server may come later. Raises StoreLocked, StoreError, ConfigError."""
+        if self._coordinator is not None:
+            raise ConfigError("A client starts once; make a new one.")
+        cache: Cache = NoCache() if self._data_dir is None else CandleCache(self._data_dir)
+        transport = self._transport
+        try:
+            transport = transport or ZmqTransport(self._curve)
+            coordinator = Coordinator(
+                transport,
+                cache,
+                self._queue.put,
+                clock_ns=time.monotonic_ns,
+                random=random.random,
+                forming=self._forming,
+                page_limit=self._page_limit,
+                request_timeout_ns=self._request_timeout_ns,
+            )
+            for key in self._first_streams:
+                coordinator.add(key, self._start_from)
+            coordinator.connect(*self._endpoints)
+        except BaseException:
+            if transport is not None:
+                transport.close()
+            cache.close()
+            raise
+        self._transport, self._cache, self._coordinator = transport, cache, coordinator
+        self._begin("fluxcap-client", self._run, coordinator, transport)
+        if self._on_event is not None:
+            self._begin("fluxcap-client-events", self._call_back, self._on_event)
+        return self
+
+    def close(self) -> None:
+        """End; what was told is stored. Idempotent. Events that wait can still be taken."""
+        self._stopping.set()
+        self._queue.close()
+        if self._coordinator is not None and self._transport is not None:
+            self._transport.wake()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def __enter__(self) -> LiveClient:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- commands --------------------------------------------------------------------------------------------------
+
+    def subscribe(self, key: StreamKey, start_from: StartFrom | int | None = None) -> None:
+        """One more stream. ``start_from`` as in the class, whose value is the default. Raises StoreError."""
+        start = self._start_from if start_from is None else start_from
+        self._command(lambda coordinator: coordinator.add(key, start))
+
+    def unsubscribe(self, key: StreamKey) -> None:
+        """Leave a stream. Its cache stays, so that a later ``subscribe`` resumes."""
+        self._command(lambda coordinator: coordinator.remove(key))
+
+    def reconnect(self, pub: str | None = None, rep: str | None = None) -> None:
+        """Go to another server (or the same anew). If its store is another one, streams start over.
+
+        Raises ConfigError for what is no address; the client has no server then.
+        """
+        target = endpoints(pub, rep)
+        self._command(lambda coordinator: coordinator.connect(*target))
+
+    # --- what is known ---------------------------------------------------------------------------------------------
+
+    def health(self, key: StreamKey) -> Health:
+        """The health of a subscribed stream now, with the age of its last update. Raises ConfigError."""
+        health = None if self._coordinator is None else self._coordinator.health(key)
+        if health is None:
+            raise ConfigError(f"{key} is not subscribed to.")
+        return health
+
+    def cursor(self, key: StreamKey) -> Cursor | None:
+        """Up to where the stream is stored; None before its first candle."""
+        return self._cache.cursor(key)
+
+    def candles(
+        self, key: StreamKey, *, from_sequence_exclusive: int = 0, limit: int | None = None
+    ) -> tuple[npt.NDArray[np.uint64], CandleArray]:
+        """The cached candles in order: (sequences, candles), both of shape ``(n,)``. Raises ConfigError, StoreError."""
+        return self._cache.candles(key, from_sequence_exclusive=from_sequence_exclusive, limit=limit)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What happened so far, by name: candles, revisions, duplicates, requests, failed_requests, garbled, …"""
+        return {} if self._coordinator is None else dict(self._coordinator.counters)
+
+    # --- three faces -----------------------------------------------------------------------------------------------
+
+    def events(self, timeout: float | None = None) -> Iterator[Event]:
+        """Events as they come. Ends when the client is closed, or when none came for ``timeout`` seconds.
+
+        Raises StoreError when the cache cannot go on.
+        """
+        while True:
+            event = self._queue.get(timeout)
+            if event is None:
+                return
+            yield event
+
+    async def stream(self) -> AsyncIterator[Event]:
+        """Events as they come, for asyncio. Ends when the client is closed. Raises as ``events``."""
+        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(ready.set)
+
+        self._queue.listen(tell)
+        try:
+            while True:
+                ready.clear()
+                while (event := self._queue.get(0)) is not None:
+                    yield event
+                if self._queue.is_closed:
+                    return
+                await ready.wait()
+        finally:
+            self._queue.listen(None)
+
+    # --- threads ---------------------------------------------------------------------------------------------------
+
+    def _begin(self, name: str, run: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=run, args=arguments, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _run(self, coordinator: Coordinator, transport: Transport) -> None:
+        error: BaseException | None = None
+        try:
+            while not self._stopping.is_set():
+                self._obey()
+                coordinator.turn()
+        except BaseException as raised:
+            error = raised
+            level = logging.ERROR if isinstance(raised, FluxcapError) else logging.CRITICAL
+            log.log(level, "the live client ends: %s", raised, exc_info=level == logging.CRITICAL)
+        finally:
+            self._stopping.set()
+            transport.close()
+            self._cache.close()
+            self._queue.close(error)
+            self._obey()
+
+    def _call_back(self, on_event: Callable[[Event], None]) -> None:
+        while True:
+            try:
+                event = self._queue.get(None)
+            except Exception:  # logged where it arose
+                return
+            if event is None:
+                return
+            try:
+                on_event(event)
+            except Exception:
+                log.exception("on_event failed on %s", type(event).__name__)
+
+    def _command(self, command: Callable[[Coordinator], None]) -> None:
+        coordinator, transport = self._coordinator, self._transport
+        if coordinator is None or transport is None or self._stopping.is_set():
+            raise ConfigError("The client is not running: call start() first, or use it in a with statement.")
+        done: Future[None] = Future()
+        self._commands.put((lambda: command(coordinator), done))
+        transport.wake()
+        done.result()
+
+    def _obey(self) -> None:
+        while True:
+            try:
+                command, done = self._commands.get_nowait()
+            except Empty:
+                return
+            if self._stopping.is_set():
+                done.set_exception(ConfigError("The client has ended."))
+                continue
+            try:
+                command()
+            except FluxcapError as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)

@@ -1,0 +1,76 @@
+"""The seam between the client and what carries its messages: ZeroMQ today, a distributed log by the same protocol.
+
+A transport knows connections, topics and requests, and nothing of candles: those, the gap machine, the cache and the
+health are the same above any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from schemas.errors import FluxcapError
+from schemas.types import Message
+
+
+class Published(msgspec.Struct, frozen=True, eq=False):
+    """A message on a topic we subscribe to (or one that begins with it: compare the whole)."""
+
+    topic: bytes
+    message: Message
+
+
+class Answered(msgspec.Struct, frozen=True, eq=False):
+    request_id: int
+    message: Message
+
+
+class Failed(msgspec.Struct, frozen=True, eq=False):
+    """An ErrorResponse came (WireError), nothing in time (WireTimeout), or something unreadable (CodecError)."""
+
+    request_id: int
+    error: FluxcapError
+
+
+class Connected(msgspec.Struct, frozen=True):
+    """Feed and requests both reach a server; what comes from now on is of this connection alone."""
+
+
+class Disconnected(msgspec.Struct, frozen=True):
+    """The connection ended, or could not be made, and requests under way have failed; it tries again by itself."""
+
+    reason: str
+
+
+class Garbled(msgspec.Struct, frozen=True, eq=False):
+    """Bytes that are no sound message, dropped."""
+
+    error: FluxcapError
+
+
+TransportEvent: TypeAlias = Published | Answered | Failed | Connected | Disconnected | Garbled
+
+
+class Transport(Protocol):
+    """All but ``wake`` are called by one thread."""
+
+    def connect(self, pub: str | None, rep: str) -> None:
+        """Leave the present server, if any, and go for this one. ``pub`` None: requests only. Raises ConfigError."""
+
+    def subscribe(self, topics: Iterable[bytes]) -> None:
+        """Also holds for every later connection."""
+
+    def unsubscribe(self, topics: Iterable[bytes]) -> None: ...
+
+    def request(self, request_id: int, message: Message, timeout_ns: int) -> None:
+        """Send; exactly one Answered or Failed with this id follows, within the time-out."""
+
+    def receive(self, timeout_ms: int) -> list[TransportEvent]:
+        """What happened, at the latest after ``timeout_ms``; may be empty."""
+
+    def wake(self) -> None:
+        """End a waiting ``receive``; from any thread."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,283 @@
+"""The transport over ZeroMQ: SUB for the feed, DEALER for requests, one pair of sockets for any number of streams.
+
+One connection, one epoch. libzmq reconnects a socket silently and leaves what it had received in the same pipe, so
+that messages of a dead server could be read after the greeting of its successor. Hence both sockets are closed and
+opened anew when either loses its server, and what was read in that very turn is dropped: a client can always fetch it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterable
+
+import msgspec
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from bridge.client.transport import Answered, Connected, Disconnected, Failed, Garbled, Published, TransportEvent
+from schemas.codec import decode, encode
+from schemas.errors import CodecError, ConfigError, FluxcapError, WireError, WireTimeout
+from schemas.types import ErrorResponse, Message
+
+FEED_HWM = 20_000
+"""Messages that may wait for us. What overflows is lost, noticed by the next heartbeat, and fetched."""
+MAX_MESSAGE_BYTES = 17 * 1024 * 1024
+"""A little above the wire's own limit of 16 MiB; libzmq ends a connection that sends more."""
+TURN_MESSAGES = 5_000
+"""Most feed messages read in one go, so that answers are not kept waiting."""
+
+_LOST = zmq.EVENT_DISCONNECTED
+_REFUSALS = {
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "the server refused our key",
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "the other side does not speak our protocol (are keys needed?)",
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "the other side does not speak our protocol",
+}
+
+
+class CurveKeys(msgspec.Struct, frozen=True):
+    """CURVE keys in Z85 (40 characters): the server's public key and our own pair."""
+
+    server_public_key: str
+    client_public_key: str
+    client_secret_key: str
+
+
+class _Link:
+    """One socket with its monitor."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, curve: CurveKeys | None):
+        self.socket = context.socket(kind)
+        self.greeted = False
+        _set_options(self.socket, curve)
+        self.monitor = self.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | _LOST | sum(_REFUSALS))
+        try:
+            self.socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            self.close()
+            raise ConfigError(f"{endpoint!r} is no endpoint to connect to ({error}); write tcp://HOST:PORT.") from error
+
+    def news(self) -> tuple[bool, str]:
+        """Reads the monitor: (whether a connection was lost, why the last handshake failed)."""
+        lost, refusal = False, ""
+        while self.monitor.poll(0):
+            event = int(parse_monitor_message(self.monitor.recv_multipart())["event"])
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self.greeted = True
+            elif event in _REFUSALS:
+                refusal = _REFUSALS[zmq.Event(event)]
+            elif event == _LOST:
+                lost = lost or self.greeted
+        return lost, refusal
+
+    def close(self) -> None:
+        self.socket.disable_monitor()
+        self.monitor.close(linger=0)
+        self.socket.close(linger=0)
+
+
+def _set_options(link: zmq.Socket[bytes], curve: CurveKeys | None) -> None:
+    link.linger = 0
+    link.maxmsgsize = MAX_MESSAGE_BYTES
+    link.reconnect_ivl = 100
+    link.reconnect_ivl_max = 500
+    link.handshake_ivl = 5_000
+    # A peer that vanished without a word (cable, suspended machine) counts as lost after three silent seconds.
+    link.heartbeat_ivl, link.heartbeat_timeout = 1_000, 3_000
+    if link.socket_type == zmq.SUB:
+        link.rcvhwm = FEED_HWM
+    else:
+        link.immediate = 1  # never queue requests for a server that is not there
+    if curve is not None:
+        link.curve_serverkey = curve.server_public_key.encode()
+        link.curve_publickey = curve.client_public_key.encode()
+        link.curve_secretkey = curve.client_secret_key.encode()
+
+
+class ZmqTransport:
+    """See ``Transport``. Owns its context; close it."""
+
+    def __init__(self, curve: CurveKeys | None = None) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._curve = curve
+        self._topics: set[bytes] = set()
+        self._endpoints: tuple[str | None, str] | None = None
+        self._feed: _Link | None = None
+        self._requests: _Link | None = None
+        self._connected = False
+        self._refusal = ""
+        self._deadlines: dict[int, int] = {}
+        self._failures: list[TransportEvent] = []
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._poller = zmq.Poller()
+
+    def connect(self, pub: str | None, rep: str) -> None:
+        self._endpoints = (pub, rep)
+        if self._connected:
+            self._failures.append(Disconnected("another server was chosen"))
+        self._open()
+
+    def subscribe(self, topics: Iterable[bytes]) -> None:
+        for topic in topics:
+            if topic not in self._topics:
+                self._topics.add(topic)
+                if self._feed is not None:
+                    self._feed.socket.setsockopt(zmq.SUBSCRIBE, topic)
+
+    def unsubscribe(self, topics: Iterable[bytes]) -> None:
+        for topic in topics:
+            if topic in self._topics:
+                self._topics.discard(topic)
+                if self._feed is not None:
+                    self._feed.socket.setsockopt(zmq.UNSUBSCRIBE, topic)
+
+    def request(self, request_id: int, message: Message, timeout_ns: int) -> None:
+        payload = encode(message, str(request_id))
+        try:
+            if self._requests is None:
+                raise zmq.Again
+            self._requests.socket.send_multipart([b"", payload], zmq.NOBLOCK)
+        except zmq.Again:
+            where = self._endpoints[1] if self._endpoints else "anywhere"
+            self._failures.append(Failed(request_id, WireTimeout(f"No server answers at {where}; is it running?")))
+        else:
+            self._deadlines[request_id] = time.monotonic_ns() + timeout_ns
+
+    def receive(self, timeout_ms: int) -> list[TransportEvent]:
+        if not self._failures:
+            self._poller.poll(self._patience_ms(timeout_ms))
+        with contextlib.suppress(BlockingIOError):
+            self._wake_out.recv(4096)
+        answered = dict(self._deadlines)
+        events = self._read_requests() + self._read_feed()
+        # After the messages on purpose: a message of a new connection is never seen before its greeting.
+        lost = self._read_monitors(events)
+        if lost:
+            self._deadlines = answered
+            events = []
+            self._open()
+            events.append(Disconnected(lost))
+        failures, self._failures = self._failures, []
+        return failures + events + self._expired()
+
+    def wake(self) -> None:
+        # A full buffer wakes as well; a closed one needs nothing.
+        with contextlib.suppress(BlockingIOError, OSError):
+            self._wake_in.send(b"\0")
+
+    def close(self) -> None:
+        self._close_links()
+        self._wake_in.close()
+        self._wake_out.close()
+        self._context.destroy(linger=0)
+
+    # --- connections -----------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._close_links()
+        self._fail_all("the connection to the server ended")
+        if self._endpoints is None:
+            return
+        pub, rep = self._endpoints
+        self._requests = _Link(self._context, zmq.DEALER, rep, self._curve)
+        if pub is not None:
+            self._feed = _Link(self._context, zmq.SUB, pub, self._curve)
+            for topic in self._topics:
+                self._feed.socket.setsockopt(zmq.SUBSCRIBE, topic)
+        self._poller = zmq.Poller()
+        self._poller.register(self._wake_out.fileno(), zmq.POLLIN)
+        for link in self._links():
+            self._poller.register(link.socket, zmq.POLLIN)
+            self._poller.register(link.monitor, zmq.POLLIN)
+
+    def _links(self) -> list[_Link]:
+        return [link for link in (self._requests, self._feed) if link is not None]
+
+    def _close_links(self) -> None:
+        for link in self._links():
+            link.close()
+        self._requests = self._feed = None
+        self._connected = False
+
+    def _read_monitors(self, events: list[TransportEvent]) -> str:
+        """Notes greetings (a Connected goes before what was read); returns why the connection ended, or ``""``."""
+        for link in self._links():
+            lost, refusal = link.news()
+            if lost:
+                return "connection lost; trying again"
+            if refusal and refusal != self._refusal:
+                self._refusal = refusal
+                events.append(Disconnected(refusal))
+        if not self._connected and self._links() and all(link.greeted for link in self._links()):
+            self._connected, self._refusal = True, ""
+            events.insert(0, Connected())
+        return ""
+
+    # --- messages --------------------------------------------------------------------------------------------------
+
+    def _read_feed(self) -> list[TransportEvent]:
+        events: list[TransportEvent] = []
+        if self._feed is None:
+            return events
+        for _ in range(TURN_MESSAGES):
+            try:
+                frames = self._feed.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            try:
+                if len(frames) != 2:
+                    raise CodecError(f"A feed message has two frames, not {len(frames)}.")
+                events.append(Published(frames[0], decode(frames[1]).message))
+            except CodecError as error:
+                events.append(Garbled(error))
+        return events
+
+    def _read_requests(self) -> list[TransportEvent]:
+        events: list[TransportEvent] = []
+        while self._requests is not None:
+            try:
+                frames = self._requests.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            event = self._answer(frames[-1])
+            if event is not None:
+                events.append(event)
+        return events
+
+    def _answer(self, payload: bytes) -> TransportEvent | None:
+        message: Message | None = None
+        error: FluxcapError | None = None
+        try:
+            envelope = decode(payload)
+            correlation_id, message = envelope.correlation_id, envelope.message
+        except CodecError as garbled:
+            correlation_id, error = garbled.correlation_id, garbled
+        request_id = int(correlation_id) if correlation_id.isascii() and correlation_id.isdigit() else -1
+        if self._deadlines.pop(request_id, None) is None:
+            # An answer that came too late, or one without a name.
+            return None if error is None else Garbled(error)
+        if isinstance(message, ErrorResponse):
+            error = WireError(message.code, message.message)
+        if error is not None or message is None:
+            return Failed(request_id, error or CodecError("An answer without a message."))
+        return Answered(request_id, message)
+
+    def _patience_ms(self, timeout_ms: int) -> int:
+        if not self._deadlines:
+            return timeout_ms
+        left_ms = (min(self._deadlines.values()) - time.monotonic_ns()) // 1_000_000 + 1
+        return max(0, min(timeout_ms, left_ms))
+
+    def _expired(self) -> list[TransportEvent]:
+        now_ns = time.monotonic_ns()
+        late = [request_id for request_id, deadline in self._deadlines.items() if deadline <= now_ns]
+        for request_id in late:
+            del self._deadlines[request_id]
+        return [Failed(request_id, WireTimeout("The server did not answer in time.")) for request_id in late]
+
+    def _fail_all(self, reason: str) -> None:
+        self._failures += [Failed(request_id, WireTimeout(f"No answer: {reason}.")) for request_id in self._deadlines]
+        self._deadlines.clear()
