@@ -1,0 +1,128 @@
+"""The simulated market: which tick an asset has at which instant. Pure: time goes in, ticks come out.
+
+A price is a function of (seed, symbol, time) alone, a sum of smooth noises from one second to a day long. Nothing is
+accumulated, so any stretch of any length can be had at any time and in any pieces, and always comes out the same:
+live ticks, history and candles of one asset can never disagree, not even after the site was started again.
+
+The rhythm is the platform's, at its own rate of 2.1 ticks a second: a slot of 0.5 s, jittered; every sixth slot (three
+seconds) is followed by a keep-alive that repeats the price, which mostly takes the next slot's place; about a quarter
+of all ticks repeat the price before. Ordinary (not OTC) assets leave out slots besides.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from capture.simulator.catalogue import Asset
+
+Int64s: TypeAlias = npt.NDArray[np.int64]
+Uint64s: TypeAlias = npt.NDArray[np.uint64]
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+# Shape (octaves, 1): a column against the row of instants. The weights make it look like a random walk.
+_OCTAVES_MS = 1000.0 * 4.0 ** np.arange(9).reshape(-1, 1)
+_OCTAVE_WEIGHTS = (_OCTAVES_MS / 1000.0) ** 0.5
+_OCTAVE_STREAMS = np.arange(9, dtype=np.uint64).reshape(-1, 1)
+_MOVE_A_SECOND = {"currency": 3e-5, "stock": 5e-5, "cryptocurrency": 1e-4, "index": 3e-5, "commodity": 4e-5}
+_MIN_MOVE_POINTS = 1.8
+
+_SLOTS_A_CYCLE = 6
+_KEEP_ALIVE_AFTER = 4
+_KEEP_ALIVE_PHASE = 0.65
+_SLOT_DISPLACED = 0.7
+"""Share of the slots after a keep-alive that it displaces: 6 + 1 - 0.7 ticks a cycle."""
+_TICKS_A_SLOT = (_SLOTS_A_CYCLE + 1 - _SLOT_DISPLACED) / _SLOTS_A_CYCLE
+_HELD = 0.1
+"""Share of the odd slots that repeat the price before on purpose; others do so by chance."""
+_ORDINARY_GAPS = 0.2
+_JITTER = 0.06
+"""Of a slot, to either side."""
+
+_UNIT = 2.0**-53
+
+
+class Market:
+    """The ticks of one asset."""
+
+    def __init__(self, asset: Asset, *, seed: int, rate_hz: float) -> None:
+        self.asset = asset
+        self.slot_ms = 1000.0 * _TICKS_A_SLOT / rate_hz
+        self._scale: int = 10**asset.decimals
+        self._key = np.uint64(zlib.crc32(f"{seed}/{asset.symbol}".encode()) << 16)
+        self._move = max(_MIN_MOVE_POINTS, _MOVE_A_SECOND[asset.kind] * asset.points)
+        self._white = max(1, round(self._move * 0.8))
+        self.pauses: list[tuple[int, int | None]] = []
+
+    def price(self, points: int) -> float:
+        """Points as the price a platform would write."""
+        return points / self._scale
+
+    def pause(self, at_ms: int) -> None:
+        """From then on the market is quiet: no tick happens."""
+        self.pauses.append((at_ms, None))
+
+    def resume(self, at_ms: int) -> None:
+        """From then on it ticks again, at the price where it then is."""
+        self.pauses = [(begin, at_ms if end is None else end) for begin, end in self.pauses]
+
+    def paused_at(self, ts_ms: int) -> bool:
+        return any(begin <= ts_ms and (end is None or ts_ms < end) for begin, end in self.pauses)
+
+    def ticks(self, from_ms: int, to_ms: int) -> tuple[Int64s, Int64s]:
+        """Ticks with ``from_ms <= ts_ms < to_ms`` (true UTC): two arrays, times and points, ascending in time."""
+        slots = np.arange(int(from_ms // self.slot_ms) - 2, int(to_ms // self.slot_ms) + 3, dtype=np.int64)
+        ts, points = self._all_ticks(slots)
+        wanted = (ts >= from_ms) & (ts < to_ms)
+        for begin, end in self.pauses:
+            wanted &= (ts < begin) | (ts >= (to_ms if end is None else end))
+        return ts[wanted], points[wanted]
+
+    def points_at(self, times_ms: Floats) -> Int64s:
+        """Where the price is at these instants, ticks or not. Same shape."""
+        position = times_ms / _OCTAVES_MS
+        left = np.floor(position).astype(np.int64)
+        fraction = position - left
+        weight = fraction * fraction * (3.0 - 2.0 * fraction)
+        ends = self._noise(np.stack([left, left + 1]), _OCTAVE_STREAMS)
+        level = (_OCTAVE_WEIGHTS * (ends[0] + (ends[1] - ends[0]) * weight)).sum(axis=0)
+        points: Int64s = np.maximum(1, self.asset.points + np.rint(level * self._move).astype(np.int64))
+        return points
+
+    def _all_ticks(self, slots: Int64s) -> tuple[Int64s, Int64s]:
+        slot_ms = self.slot_ms
+        nominal: Floats = slots * np.float64(slot_ms)
+        white = np.rint(self._noise(slots, 20) * self._white).astype(np.int64)
+        points = np.maximum(1, self.points_at(nominal) + white)
+        held = (slots % 2 == 1) & (self._unit(slots, 21) < _HELD)
+        held[0] = False
+        points[held] = points[np.flatnonzero(held) - 1]
+
+        phase = slots % _SLOTS_A_CYCLE
+        happens = (phase != _KEEP_ALIVE_AFTER + 1) | (self._unit(slots, 22) >= _SLOT_DISPLACED)
+        if not self.asset.is_otc:
+            happens &= self._unit(slots, 23) >= _ORDINARY_GAPS
+        repeated = (phase == _KEEP_ALIVE_AFTER) & happens
+
+        times = nominal + (1.0 + self._noise(slots, 24)) * (_JITTER * slot_ms)
+        repeat_times = nominal[repeated] + _KEEP_ALIVE_PHASE * slot_ms
+        all_times = np.concatenate([times[happens], repeat_times]).astype(np.int64)
+        all_points = np.concatenate([points[happens], points[repeated]])
+        order = np.argsort(all_times, kind="stable")
+        return all_times[order], all_points[order]
+
+    def _noise(self, at: Int64s, stream: int | Uint64s) -> Floats:
+        """Evenly from -1 to 1, the same for the same place in the same stream."""
+        return 2.0 * self._unit(at, stream) - 1.0
+
+    def _unit(self, at: Int64s, stream: int | Uint64s) -> Floats:
+        """Evenly from 0 to 1. SplitMix64's finaliser over the place, the stream and the asset's key."""
+        z = at.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + (self._key + np.asarray(stream, dtype=np.uint64))
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+        unit: Floats = (z >> np.uint64(11)).astype(np.float64) * _UNIT
+        return unit
