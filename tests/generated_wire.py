@@ -82,7 +82,8 @@ def build_candles(fb: ModuleType, builder: flatbuffers.Builder, candles: CandleA
     return builder.EndVector()
 
 
-def _key(fb: ModuleType, builder: flatbuffers.Builder, key: StreamKey) -> int:
+def build_key(fb: ModuleType, builder: flatbuffers.Builder, key: StreamKey) -> int:
+    """A stream key."""
     strings = [builder.CreateString(text) for text in (key.source_id, key.symbol, key.interval)]
     fb.StreamKeyStart(builder)
     fb.StreamKeyAddSourceId(builder, strings[0])
@@ -103,7 +104,7 @@ def _bare(name: str) -> Callable[..., int]:
 
 
 def _keyed(name: str) -> Callable[..., int]:
-    return lambda fb, builder, message: _table(fb, builder, name, Key=_key(fb, builder, message.key))
+    return lambda fb, builder, message: _table(fb, builder, name, Key=build_key(fb, builder, message.key))
 
 
 def _health_response(fb: ModuleType, builder: Any, message: types.HealthResponse) -> int:
@@ -114,7 +115,7 @@ def _health_response(fb: ModuleType, builder: Any, message: types.HealthResponse
 def _cursor_response(fb: ModuleType, builder: Any, message: types.GetCursorResponse) -> int:
     sequence, ts_ms = message.latest_sequence, message.latest_ts_ms
     cursor = _table(fb, builder, "Cursor", LatestSequence=sequence, LatestTsMs=ts_ms)
-    return _table(fb, builder, "GetCursorResponse", Key=_key(fb, builder, message.key), Cursor=cursor)
+    return _table(fb, builder, "GetCursorResponse", Key=build_key(fb, builder, message.key), Cursor=cursor)
 
 
 def _from_sequence(number: int | None) -> dict[str, Any]:
@@ -123,17 +124,17 @@ def _from_sequence(number: int | None) -> dict[str, Any]:
 
 def _subscribe_request(fb: ModuleType, builder: Any, message: types.SubscribeCandlesRequest) -> int:
     optional = _from_sequence(message.from_sequence_exclusive)
-    return _table(fb, builder, "SubscribeCandlesRequest", Key=_key(fb, builder, message.key), **optional)
+    return _table(fb, builder, "SubscribeCandlesRequest", Key=build_key(fb, builder, message.key), **optional)
 
 
 def _subscribe_ack(fb: ModuleType, builder: Any, message: types.SubscribeCandlesAck) -> int:
-    reason, key = builder.CreateString(message.reason), _key(fb, builder, message.key)
+    reason, key = builder.CreateString(message.reason), build_key(fb, builder, message.key)
     fields = {"Accepted": message.accepted, "Reason": reason, "Key": key, "LatestSequence": message.latest_sequence}
     return _table(fb, builder, "SubscribeCandlesAck", **fields)
 
 
 def _batch(fb: ModuleType, builder: Any, message: types.CandleBatch) -> int:
-    key, candles = _key(fb, builder, message.key), build_candles(fb, builder, message.candles)
+    key, candles = build_key(fb, builder, message.key), build_candles(fb, builder, message.candles)
     return _table(fb, builder, "CandleBatch", Key=key, StartSequence=message.start_sequence, Candles=candles)
 
 
@@ -141,12 +142,12 @@ def _backfill_request(fb: ModuleType, builder: Any, message: types.BackfillCandl
     optional = _from_sequence(message.from_sequence_exclusive)
     if message.end_ts_ms is not None:
         optional |= {"HasEndTsMs": True, "EndTsMs": message.end_ts_ms}
-    key = _key(fb, builder, message.key)
+    key = build_key(fb, builder, message.key)
     return _table(fb, builder, "BackfillCandlesRequest", Key=key, **optional, Limit=message.limit)
 
 
 def _backfill_response(fb: ModuleType, builder: Any, message: types.BackfillCandlesResponse) -> int:
-    key, candles = _key(fb, builder, message.key), build_candles(fb, builder, message.candles)
+    key, candles = build_key(fb, builder, message.key), build_candles(fb, builder, message.candles)
     page = {"HasMore": message.has_more, "NextSequence": message.next_sequence}
     start = message.start_sequence
     return _table(fb, builder, "BackfillCandlesResponse", Key=key, StartSequence=start, Candles=candles, **page)
@@ -162,7 +163,7 @@ def _status(fb: ModuleType, builder: Any, message: types.StreamStatus) -> int:
         fb,
         builder,
         "StreamStatusResponse",
-        Key=_key(fb, builder, message.key),
+        Key=build_key(fb, builder, message.key),
         LatestSequence=message.latest_sequence,
         LatestTsMs=message.latest_ts_ms,
         ServerTimeMs=message.server_time_ms,
@@ -177,7 +178,7 @@ def _status(fb: ModuleType, builder: Any, message: types.StreamStatus) -> int:
 
 def _revised(fb: ModuleType, builder: Any, message: Any) -> dict[str, Any]:
     return {
-        "Key": _key(fb, builder, message.key),
+        "Key": build_key(fb, builder, message.key),
         "StartRevision": message.start_revision,
         "Candles": build_candles(fb, builder, message.candles),
         "Sequences": _column(builder, message.sequences, builder.PrependUint64),
@@ -198,7 +199,7 @@ def _revision(fb: ModuleType, builder: Any, message: types.CandleRevision) -> in
 def _revisions_request(fb: ModuleType, builder: Any, message: types.RevisionsRequest) -> int:
     number = message.from_revision_exclusive
     optional = {} if number is None else {"HasFromRevision": True, "FromRevisionExclusive": number}
-    key = _key(fb, builder, message.key)
+    key = build_key(fb, builder, message.key)
     return _table(fb, builder, "RevisionsRequest", Key=key, **optional, Limit=message.limit)
 
 
@@ -210,7 +211,7 @@ def _revisions_response(fb: ModuleType, builder: Any, message: types.RevisionsRe
 def _ticks(fb: ModuleType, builder: Any, message: types.TickBatch) -> int:
     times = _column(builder, message.ts_ms, builder.PrependInt64)
     prices = _column(builder, message.price, builder.PrependFloat64)
-    key = _key(fb, builder, message.key)
+    key = build_key(fb, builder, message.key)
     return _table(fb, builder, "TickBatch", Key=key, StartSequence=message.start_sequence, TsMs=times, Price=prices)
 
 
