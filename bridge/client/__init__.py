@@ -51,7 +51,7 @@ from bridge.client.export import export_candles
 from bridge.client.fetch import backfill, fetch_status, list_streams
 from bridge.client.health import Health, HealthState
 from bridge.client.live import LiveClient, endpoints
-from bridge.client.zmq_transport import CurveKeys
+from bridge.curve import ClientCurve, load_client
 from schemas.types import Candle, CandleFlags, StreamKey, StreamStatus
 
 __all__ = [
@@ -59,8 +59,8 @@ __all__ = [
     "CandleFlags",
     "Candles",
     "CaughtUp",
+    "ClientCurve",
     "Cursor",
-    "CurveKeys",
     "Event",
     "Forming",
     "Gap",
@@ -79,4 +79,5 @@ __all__ = [
     "export_candles",
     "fetch_status",
     "list_streams",
+    "load_client",
 ]

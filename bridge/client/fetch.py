@@ -10,7 +10,8 @@ import numpy as np
 
 from bridge.client.live import endpoints
 from bridge.client.transport import Answered, Connected, Disconnected, Failed
-from bridge.client.zmq_transport import CurveKeys, ZmqTransport
+from bridge.client.zmq_transport import ZmqTransport
+from bridge.curve import ClientCurve
 from schemas.errors import CodecError, WireTimeout
 from schemas.types import (
     CANDLE_DTYPE,
@@ -36,7 +37,7 @@ _Answer = TypeVar("_Answer")
 class _Dialogue:
     """Questions over one connection, one at a time."""
 
-    def __init__(self, rep: str, timeout: float, curve: CurveKeys | None) -> None:
+    def __init__(self, rep: str, timeout: float, curve: ClientCurve | None) -> None:
         self._rep = rep
         self._timeout_ns = int(timeout * 1e9)
         self._transport = ZmqTransport(curve)
@@ -96,7 +97,7 @@ class _Dialogue:
 
 
 @contextmanager
-def _dialogue(rep: str | None, timeout: float, curve: CurveKeys | None) -> Iterator[_Dialogue]:
+def _dialogue(rep: str | None, timeout: float, curve: ClientCurve | None) -> Iterator[_Dialogue]:
     dialogue = _Dialogue(endpoints(None, rep)[1], timeout, curve)
     try:
         dialogue.open()
@@ -106,7 +107,7 @@ def _dialogue(rep: str | None, timeout: float, curve: CurveKeys | None) -> Itera
 
 
 def fetch_status(
-    key: StreamKey, rep: str | None = None, *, timeout: float = 2.0, curve: CurveKeys | None = None
+    key: StreamKey, rep: str | None = None, *, timeout: float = 2.0, curve: ClientCurve | None = None
 ) -> StreamStatus:
     """Where a stream stands: its watermark, feed state and store.
 
@@ -118,7 +119,7 @@ def fetch_status(
 
 
 def list_streams(
-    rep: str | None = None, *, timeout: float = 2.0, curve: CurveKeys | None = None
+    rep: str | None = None, *, timeout: float = 2.0, curve: ClientCurve | None = None
 ) -> tuple[StreamStatus, ...]:
     """All streams a server has. Parameters and errors as ``fetch_status``."""
     with _dialogue(rep, timeout, curve) as dialogue:
@@ -133,7 +134,7 @@ def backfill(
     limit: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     timeout: float = 5.0,
-    curve: CurveKeys | None = None,
+    curve: ClientCurve | None = None,
 ) -> CandleArray:
     """The candles of a stream after a sequence, up to its newest at the time of the call; shape ``(n,)``.
 

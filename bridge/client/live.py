@@ -28,7 +28,8 @@ from bridge.client.delivery import EventQueue, SlowConsumer
 from bridge.client.events import Event
 from bridge.client.health import Health
 from bridge.client.transport import Transport
-from bridge.client.zmq_transport import CurveKeys, ZmqTransport
+from bridge.client.zmq_transport import ZmqTransport
+from bridge.curve import ClientCurve
 from schemas.errors import ConfigError, FluxcapError
 from schemas.types import CandleArray, StreamKey
 
@@ -69,7 +70,7 @@ class LiveClient:
     on_event
         Called with each event, in a thread of its own, in place of ``events`` and ``stream``. What it raises is logged.
     curve
-        CURVE keys, for a server beyond this machine.
+        CURVE keys (``load_client``), for a server beyond this machine.
     page_limit, request_timeout
         Candles per backfill request (the server allows 10 000); seconds to wait for an answer.
     transport
@@ -90,7 +91,7 @@ class LiveClient:
         slow_consumer: SlowConsumer = SlowConsumer.BLOCK,
         queue_candles: int = 200_000,
         on_event: Callable[[Event], None] | None = None,
-        curve: CurveKeys | None = None,
+        curve: ClientCurve | None = None,
         page_limit: int = 10_000,
         request_timeout: float = 2.0,
         transport: Transport | None = None,

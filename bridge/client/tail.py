@@ -20,7 +20,7 @@ from bridge.client.actions import StartFrom
 from bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced
 from bridge.client.health import Health, HealthState
 from bridge.client.live import LiveClient
-from bridge.client.zmq_transport import CurveKeys
+from bridge.curve import ClientCurve
 from schemas.types import Candle, CandleFlags, StreamKey, candles_from
 
 CONTEXT_CANDLES = 10
@@ -48,7 +48,7 @@ def tail(
     most_candles: int | None = None,
     out: TextIO | None = None,
     stop: threading.Event | None = None,
-    curve: CurveKeys | None = None,
+    curve: ClientCurve | None = None,
 ) -> int:
     """Print candles, gaps and health of a stream until stopped; the number of candles printed.
 

@@ -12,11 +12,11 @@ import socket
 import time
 from collections.abc import Iterable
 
-import msgspec
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from bridge.client.transport import Answered, Connected, Disconnected, Failed, Garbled, Published, TransportEvent
+from bridge.curve import ClientCurve
 from schemas.codec import decode, encode
 from schemas.errors import CodecError, ConfigError, FluxcapError, WireError, WireTimeout
 from schemas.types import ErrorResponse, Message
@@ -36,18 +36,10 @@ _REFUSALS = {
 }
 
 
-class CurveKeys(msgspec.Struct, frozen=True):
-    """CURVE keys in Z85 (40 characters): the server's public key and our own pair."""
-
-    server_public_key: str
-    client_public_key: str
-    client_secret_key: str
-
-
 class _Link:
     """One socket with its monitor."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, curve: CurveKeys | None):
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, curve: ClientCurve | None):
         self.socket = context.socket(kind)
         self.greeted = False
         _set_options(self.socket, curve)
@@ -77,7 +69,7 @@ class _Link:
         self.socket.close(linger=0)
 
 
-def _set_options(link: zmq.Socket[bytes], curve: CurveKeys | None) -> None:
+def _set_options(link: zmq.Socket[bytes], curve: ClientCurve | None) -> None:
     link.linger = 0
     link.maxmsgsize = MAX_MESSAGE_BYTES
     link.reconnect_ivl = 100
@@ -90,15 +82,13 @@ def _set_options(link: zmq.Socket[bytes], curve: CurveKeys | None) -> None:
     else:
         link.immediate = 1  # never queue requests for a server that is not there
     if curve is not None:
-        link.curve_serverkey = curve.server_public_key.encode()
-        link.curve_publickey = curve.client_public_key.encode()
-        link.curve_secretkey = curve.client_secret_key.encode()
+        curve.secure(link)
 
 
 class ZmqTransport:
     """See ``Transport``. Owns its context; close it."""
 
-    def __init__(self, curve: CurveKeys | None = None) -> None:
+    def __init__(self, curve: ClientCurve | None = None) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._curve = curve
         self._topics: set[bytes] = set()

@@ -1,0 +1,137 @@
+"""bridge.client.delivery: a bounded queue of events with a policy for slow consumers."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from bridge.client.delivery import EventQueue, SlowConsumer
+from bridge.client.events import Candles, Event, Forming, Gap, HealthChanged
+from bridge.client.health import Health, HealthState
+from schemas.errors import StoreError
+from schemas.types import CANDLE_DTYPE, Candle, StreamKey
+
+KEY = StreamKey("SIM", "EURUSD", "1s")
+OTHER = StreamKey("SIM", "GBPUSD", "1s")
+
+
+def candles(start: int, count: int, key: StreamKey = KEY) -> Candles:
+    return Candles(key, start, np.zeros(count, CANDLE_DTYPE), False)
+
+
+def forming(close: float) -> Forming:
+    return Forming(KEY, Candle(1_000, 1.0, 2.0, 0.5, close))
+
+
+def drained(queue: EventQueue) -> list[Event]:
+    events = []
+    while (event := queue.get(0)) is not None:
+        events.append(event)
+    return events
+
+
+def test_events_come_in_order() -> None:
+    queue = EventQueue(SlowConsumer.BLOCK, limit=10)
+    events: list[Event] = [candles(1, 1), forming(1.0), candles(2, 1), forming(2.0)]
+
+    queue.put(events)
+
+    assert drained(queue) == events
+
+
+def test_only_the_newest_forming_candle_and_health_wait() -> None:
+    queue = EventQueue(SlowConsumer.BLOCK, limit=3)
+
+    for n in range(50):
+        queue.put([forming(float(n)), HealthChanged(KEY, Health(HealthState.RECEIVING, str(n)))])
+
+    assert drained(queue) == [forming(49.0), HealthChanged(KEY, Health(HealthState.RECEIVING, "49"))]
+
+
+def test_a_forming_candle_never_overtakes_a_sealed_one() -> None:
+    queue = EventQueue(SlowConsumer.BLOCK, limit=9)
+    sealed = candles(1, 1)
+
+    queue.put([forming(1.0), sealed, forming(2.0)])
+
+    assert drained(queue) == [forming(1.0), sealed, forming(2.0)]
+
+
+def test_blocking_waits_for_room_and_loses_nothing() -> None:
+    queue = EventQueue(SlowConsumer.BLOCK, limit=2)
+    producer = threading.Thread(target=lambda: queue.put([candles(n, 1) for n in range(1, 21)]))
+    producer.start()
+
+    got = [queue.get(10) for _ in range(20)]
+
+    producer.join()
+    assert [event.start_sequence for event in got if isinstance(event, Candles)] == list(range(1, 21))
+
+
+def test_closing_frees_a_blocked_producer() -> None:
+    queue = EventQueue(SlowConsumer.BLOCK, limit=1)
+    producer = threading.Thread(target=lambda: queue.put([candles(1, 1), candles(2, 1)]))
+    producer.start()
+
+    queue.close()
+
+    producer.join(10)
+    assert not producer.is_alive()
+
+
+def test_skipping_puts_one_gap_in_place_of_the_candles_dropped() -> None:
+    queue = EventQueue(SlowConsumer.SKIP_TO_LATEST, limit=5)
+
+    queue.put([candles(n, 1) for n in range(1, 101)])
+    got = drained(queue)
+
+    gap = got[0]
+    assert isinstance(gap, Gap)
+    kept = [event.start_sequence for event in got if isinstance(event, Candles)]
+    assert (gap.from_sequence, gap.to_sequence + 1, kept[-1]) == (1, kept[0], 100)
+    assert [event for event in got if isinstance(event, Gap)] == [gap]
+
+
+def test_skipping_keeps_streams_apart() -> None:
+    queue = EventQueue(SlowConsumer.SKIP_TO_LATEST, limit=4)
+
+    queue.put([candles(n, 1, key) for n in range(1, 8) for key in (KEY, OTHER)])
+    got = drained(queue)
+
+    for key in (KEY, OTHER):
+        covered: list[int] = []
+        for event in got:
+            if event.key != key:
+                continue
+            if isinstance(event, Gap):
+                covered += range(event.from_sequence, event.to_sequence + 1)
+            elif isinstance(event, Candles):
+                covered.append(event.start_sequence)
+        assert covered == list(range(1, 8))
+
+
+def test_an_error_comes_after_the_events_before_it() -> None:
+    queue = EventQueue(SlowConsumer.BLOCK, limit=5)
+    queue.put([candles(1, 1)])
+
+    queue.close(StoreError("full"))
+
+    assert queue.get(0) is not None
+    with pytest.raises(StoreError, match="full"):
+        queue.get(0)
+
+
+def test_a_listener_hears_of_events_and_of_the_end() -> None:
+    queue = EventQueue(SlowConsumer.BLOCK, limit=5)
+    heard: list[int] = []
+    queue.listen(lambda: heard.append(1))
+
+    queue.put([candles(1, 1)])
+    queue.close()
+
+    assert len(heard) == 2
+    assert not queue.is_closed
+    drained(queue)
+    assert queue.is_closed
