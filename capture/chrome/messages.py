@@ -47,7 +47,7 @@ class Head(_Camel, frozen=True):
     method: str = ""
     params: msgspec.Raw = msgspec.Raw(b"{}")
     session_id: str = ""
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw(b"")
     result: msgspec.Raw = msgspec.Raw(b"{}")
 
 

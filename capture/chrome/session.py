@@ -204,7 +204,7 @@ class CdpSession:
             out.append(Responded(command.method, command.target_id))
         error, session_id = None, ""
         try:
-            if head.error is not None:
+            if bytes(head.error):
                 error = decode_error(head.error)
             elif command.method == "Target.attachToTarget":
                 session_id = decode_attach_result(head.result).session_id
