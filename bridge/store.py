@@ -126,6 +126,14 @@ class Store:
         """Which of the times have a candle on the main stream: ``{ts_ms: (sequence, candle)}``. Raises StoreError."""
         return StoreReader(self._cursor, lambda: self._index).published(key, ts_ms)
 
+    def oldest_ts_ms(self, key: StreamKey) -> int:
+        """Time of the oldest candle kept, if older ones were pruned; 0 while the stream has all it ever had."""
+        mark = self._index.watermarks.get(key, _NOTHING)
+        if mark.first_sequence <= 1:
+            return 0
+        page = StoreReader(self._cursor, lambda: self._index).page(key, None, None, 1)
+        return int(page.candles["ts_ms"][0])
+
     def commit(
         self,
         batches: Sequence[CandleBatch] = (),

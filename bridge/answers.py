@@ -1,0 +1,181 @@
+"""Requests of the wire to their answers: bytes in, bytes out, exactly one answer each, whatever came. No socket.
+
+Error answers: 400 not a sound request, 404 a stream nobody has, 413 too large, 426 a version we do not read, 500 our
+own fault. All of them are version-1 envelopes and carry the request's correlation id where it could be read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from bridge.store_reader import Page, RevisionPage
+from schemas.codec import decode, encode
+from schemas.errors import CodecError, FluxcapError, MessageTooLarge
+from schemas.types import (
+    BackfillCandlesRequest,
+    BackfillCandlesResponse,
+    ErrorResponse,
+    GetCursorRequest,
+    GetCursorResponse,
+    HealthRequest,
+    HealthResponse,
+    ListStreamsRequest,
+    ListStreamsResponse,
+    Message,
+    RevisionsRequest,
+    RevisionsResponse,
+    StreamKey,
+    StreamStatus,
+    StreamStatusRequest,
+    SubscribeCandlesAck,
+    SubscribeCandlesRequest,
+)
+
+_log = logging.getLogger(__name__)
+
+PAGE_LIMIT = 10_000
+"""Candles in one answer at most, and when a request says 0: about 0.8 MB."""
+MAX_REQUEST_BYTES = 64 * 1024
+"""No sound request is longer; a longer one is answered 413."""
+_FAR = 1 << 62
+"""Beyond any sequence; keeps start and next within the wire's numbers whatever a request says."""
+
+
+class PageSource(Protocol):
+    """Where candles and revisions come from."""
+
+    def page(self, key: StreamKey, after_sequence: int | None, end_ts_ms: int | None, limit: int) -> Page: ...
+
+    def revisions(self, key: StreamKey, after_revision: int | None, limit: int) -> RevisionPage: ...
+
+
+class UnknownStream(Exception):
+    """A key that is in no snapshot. Never leaves this module."""
+
+
+class Answers:
+    """Answers requests, for the responder's thread.
+
+    Parameters
+    ----------
+    pages
+        Candles and revisions, used from the caller's thread.
+    status
+        The newest immutable snapshot of all streams. A stream that is in it exists; one without candles has cursor 0.
+    clock_ms
+        Wall clock for ``server_time_ms``, UTC epoch milliseconds.
+    health
+        What a HealthRequest is told.
+
+    Attributes
+    ----------
+    counters
+        ``requests``, and ``error_<code>`` per code.
+    """
+
+    def __init__(
+        self,
+        pages: PageSource,
+        status: Callable[[], Mapping[StreamKey, StreamStatus]],
+        clock_ms: Callable[[], int],
+        health: Callable[[], HealthResponse] = HealthResponse,
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self._pages = pages
+        self._status = status
+        self._clock_ms = clock_ms
+        self._health = health
+        self._handlers: dict[type[Any], Callable[[Any], Message]] = {
+            HealthRequest: lambda _: self._health(),
+            GetCursorRequest: self._cursor,
+            SubscribeCandlesRequest: self._subscribe,
+            BackfillCandlesRequest: self._backfill,
+            StreamStatusRequest: self._stream_status,
+            RevisionsRequest: self._revisions,
+            ListStreamsRequest: self._list_streams,
+        }
+
+    def reply(self, payload: bytes) -> bytes:
+        """The answer to a request, encoded. Never raises, whatever the bytes."""
+        self.counters["requests"] += 1
+        correlation_id = ""
+        try:
+            if len(payload) > MAX_REQUEST_BYTES:
+                raise MessageTooLarge(f"The request has {len(payload)} bytes; {MAX_REQUEST_BYTES} is the limit.")
+            envelope = decode(payload)
+            correlation_id = envelope.correlation_id
+            handler = self._handlers.get(type(envelope.message))
+            if handler is None:
+                raise CodecError(f"{type(envelope.message).__name__} is not a request.")
+            return encode(handler(envelope.message), correlation_id)
+        except CodecError as error:
+            return self._error(error.wire_code, str(error), error.correlation_id or correlation_id)
+        except UnknownStream as unknown:
+            return self._error(404, f"There is no stream {unknown}.", correlation_id)
+        except FluxcapError as error:
+            _log.warning("A request could not be answered: %s", error)
+            return self._error(500, str(error), correlation_id)
+        except Exception:
+            _log.exception("A request could not be answered")
+            return self._error(500, "Internal error; the server's log says more.", correlation_id)
+
+    def refuse(self, reason: str) -> bytes:
+        """The answer to frames that hold no single payload."""
+        self.counters["requests"] += 1
+        return self._error(400, reason, "")
+
+    def _error(self, code: int, message: str, correlation_id: str) -> bytes:
+        self.counters[f"error_{code}"] += 1
+        try:
+            return encode(ErrorResponse(code, message), correlation_id)
+        except CodecError:  # a correlation id or text that cannot be written back
+            return encode(ErrorResponse(code, "The request cannot be answered."))
+
+    def _known(self, key: StreamKey) -> StreamStatus:
+        status = self._status().get(key)
+        if status is None:
+            raise UnknownStream(str(key)[:200])
+        return status
+
+    def _cursor(self, request: GetCursorRequest) -> GetCursorResponse:
+        status = self._known(request.key)
+        return GetCursorResponse(request.key, status.latest_sequence, status.latest_ts_ms)
+
+    def _subscribe(self, request: SubscribeCandlesRequest) -> SubscribeCandlesAck:
+        return SubscribeCandlesAck(True, "", request.key, self._known(request.key).latest_sequence)
+
+    def _backfill(self, request: BackfillCandlesRequest) -> BackfillCandlesResponse:
+        self._known(request.key)
+        after = request.from_sequence_exclusive
+        after = None if after is None else min(after, _FAR)
+        page = self._pages.page(request.key, after, request.end_ts_ms, _page_limit(request.limit))
+        return BackfillCandlesResponse(
+            request.key, page.start_sequence, page.candles, page.has_more, page.next_sequence
+        )
+
+    def _revisions(self, request: RevisionsRequest) -> RevisionsResponse:
+        self._known(request.key)
+        after = request.from_revision_exclusive
+        after = None if after is None else min(after, _FAR)
+        page = self._pages.revisions(request.key, after, _page_limit(request.limit))
+        return RevisionsResponse(
+            request.key, page.start_revision, page.sequences, page.candles, page.has_more, page.next_revision
+        )
+
+    def _stream_status(self, request: StreamStatusRequest) -> StreamStatus:
+        return self._as_of_now(self._known(request.key))
+
+    def _list_streams(self, request: ListStreamsRequest) -> ListStreamsResponse:
+        return ListStreamsResponse(tuple(self._as_of_now(status) for _, status in sorted(self._status().items())))
+
+    def _as_of_now(self, status: StreamStatus) -> StreamStatus:
+        return msgspec.structs.replace(status, server_time_ms=self._clock_ms())
+
+
+def _page_limit(limit: int) -> int:
+    return min(limit, PAGE_LIMIT) if limit else PAGE_LIMIT

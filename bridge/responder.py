@@ -1,0 +1,208 @@
+"""The request socket: a thread that owns a ROUTER and gives every request exactly one answer.
+
+What to answer is bridge/answers.py; whose turn it is, bridge/queueing.py. This file moves frames. A request comes as
+``[identity][empty][payload]`` from a REQ socket, with or without the empty frame from a DEALER; its answer goes back
+along the same route. Frames that hold no single payload are answered 400.
+
+Nothing a client does stops the thread or another client: sends never block, an answer that a slow reader does not take
+is kept (one per client) and tried again, a client that is gone is forgotten.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+
+import zmq
+
+from bridge.answers import Answers
+from bridge.curve import ServerCurve
+from bridge.endpoint import bind, keep_alive
+from bridge.queueing import FairQueue
+from schemas.codec import MAX_MESSAGE_BYTES
+
+_log = logging.getLogger(__name__)
+
+_SEND_QUEUE = 16
+"""Answers on their way to one client; at 0.8 MB a page a slow reader holds 13 MB at most."""
+_RECEIVE_QUEUE = 1_000
+_TURNS_A_ROUND = 64
+"""Requests received, and answered, before the other gets its turn."""
+_RETRY_MS = 20
+_FAILURES_IN_A_ROW = 100
+
+
+def split_route(frames: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """What ROUTER received as (route for the answer, payload frames).
+
+    The route ends with the first empty frame after the identity (REQ's delimiter; a proxy adds hops before it), or is
+    the identity alone. A single empty frame is a payload: nothing follows it.
+    """
+    for at in range(1, len(frames) - 1):
+        if not frames[at]:
+            return frames[: at + 1], frames[at + 1 :]
+    return frames[:1], frames[1:]
+
+
+class Responder:
+    """Owns the ROUTER socket and its thread.
+
+    Parameters
+    ----------
+    context
+        ZeroMQ context.
+    endpoint
+        Where to bind, such as ``tcp://127.0.0.1:5557``; port 0 picks a free one.
+    answers
+        Used in the responder's thread only.
+    curve
+        Keys; needed for an endpoint beyond loopback.
+
+    Attributes
+    ----------
+    endpoint
+        As bound.
+
+    Raises AlreadyRunning when the endpoint is in use, ConfigError when it cannot be bound or lacks keys.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        answers: Answers,
+        curve: ServerCurve | None = None,
+    ) -> None:
+        self._context = context
+        self._answers = answers
+        self._queue = FairQueue()
+        self._counters: Counter[str] = Counter()
+        self._thread: threading.Thread | None = None
+        self._router = context.socket(zmq.ROUTER)
+        self._router.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        self._router.setsockopt(zmq.SNDHWM, _SEND_QUEUE)
+        self._router.setsockopt(zmq.RCVHWM, _RECEIVE_QUEUE)
+        # Mandatory turns silent loss into an error here: a full line is told from a client that is gone.
+        self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        # A client that comes back under its own name before its old connection timed out gets the name.
+        self._router.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        self._router.setsockopt(zmq.LINGER, 0)
+        keep_alive(self._router)
+        self._wake_name = f"inproc://fluxcap-responder-{id(self)}"
+        self._wake_in = context.socket(zmq.PAIR)
+        self._wake_out = context.socket(zmq.PAIR)
+        self._poller = zmq.Poller()
+        self._poller.register(self._router, zmq.POLLIN)
+        self._poller.register(self._wake_in, zmq.POLLIN)
+        try:
+            self._wake_in.bind(self._wake_name)
+            self._wake_out.connect(self._wake_name)
+            self.endpoint = bind(self._router, endpoint, curve)
+        except BaseException:
+            self._close_sockets()
+            raise
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """``requests``, ``error_<code>``; ``answers`` sent; ``held_back``, ``forgotten``, ``refused``: see queueing.py;
+        ``failures`` of the thread itself."""
+        return dict(self._answers.counters + self._counters)
+
+    def start(self) -> Responder:
+        """Start answering. Returns itself."""
+        self._thread = threading.Thread(target=self._run, name="responder", daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Stop answering and close the socket. Idempotent."""
+        if self._thread is not None:
+            self._wake_out.send(b"")
+            self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                _log.error("The responder did not stop within %.0f s", timeout_s)
+                return
+            self._thread = None
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        for socket in (self._router, self._wake_in, self._wake_out):
+            socket.close(linger=0)
+
+    def _run(self) -> None:
+        failures = 0
+        while failures < _FAILURES_IN_A_ROW:
+            try:
+                if not self._round():
+                    return
+                failures = 0
+            except zmq.ContextTerminated:
+                return
+            except Exception:
+                failures += 1
+                self._counters["failures"] += 1
+                _log.exception("The responder goes on after a failure")
+                time.sleep(0.01)
+        _log.critical("The responder gives up: it failed %d times in a row", failures)
+
+    def _round(self) -> bool:
+        """Receive some, answer some. False when told to stop."""
+        idle_ms = _RETRY_MS if len(self._queue) else None
+        ready = dict(self._poller.poll(0 if self._queue.ready else idle_ms))
+        if self._wake_in in ready:
+            return False
+        if self._router in ready:
+            self._receive()
+        self._retry_held()
+        for _ in range(_TURNS_A_ROUND):
+            if not self._answer_next():
+                break
+        return True
+
+    def _receive(self) -> None:
+        for _ in range(_TURNS_A_ROUND):
+            try:
+                frames = self._router.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            if not self._queue.add(frames[0], split_route(frames)):
+                self._counters["refused"] += 1
+
+    def _answer_next(self) -> bool:
+        turn = self._queue.next()
+        if turn is None:
+            return False
+        identity, (route, payload) = turn
+        if len(payload) == 1:
+            answer = self._answers.reply(payload[0])
+        else:
+            answer = self._answers.refuse(f"A request is one frame, not {len(payload)}.")
+        self._send(identity, [*route, answer])
+        return True
+
+    def _retry_held(self) -> None:
+        if not self._queue.held:
+            return
+        for identity in self._queue.overdue(time.monotonic_ns()):
+            self._forget(identity)
+        for identity in self._queue.held:
+            self._send(identity, self._queue.unsent(identity))
+
+    def _send(self, identity: bytes, frames: list[bytes]) -> None:
+        try:
+            self._router.send_multipart(frames, zmq.DONTWAIT)
+        except zmq.Again:
+            self._counters["held_back"] += identity not in self._queue.held
+            self._queue.hold_back(identity, frames, time.monotonic_ns())
+        except zmq.ZMQError as error:
+            self._forget(identity)
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+        else:
+            self._counters["answers"] += 1
+            self._queue.served(identity)
+
+    def _forget(self, identity: bytes) -> None:
+        self._counters["forgotten"] += self._queue.forget(identity)

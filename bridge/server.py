@@ -1,0 +1,276 @@
+"""The server side of the wire in one piece: number, commit, publish, answer. Daemon and dev server both stand on it.
+
+``WireServer.publish`` is the only way a candle reaches the wire: number → commit (durable) → remember → publish. So
+whatever a client has heard of can be fetched, and a crash between commit and publish is healed by the next heartbeat.
+
+All methods are for one thread, the pipeline's. The responder has a thread of its own inside; it reads an immutable
+status snapshot that is swapped here, and a cursor of the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+
+import msgspec
+import zmq
+
+from bridge.answers import Answers
+from bridge.curve import ServerCurve, gatekeeper
+from bridge.publisher import Publisher
+from bridge.recent import RecentCandles, RecentPages
+from bridge.responder import Responder
+from bridge.sequencer import Sequencer, as_candle_array
+from bridge.store import Store
+from bridge.store_file import now_ms
+from schemas.types import (
+    Candle,
+    CandleArray,
+    CandleBatch,
+    CandleFlags,
+    CandleRevision,
+    FeedState,
+    Gap,
+    HealthResponse,
+    StreamKey,
+    StreamStatus,
+    TickBatch,
+    Watermark,
+    candles_from,
+)
+
+Sealed = Mapping[StreamKey, Sequence[Candle] | CandleArray] | Iterable[tuple[StreamKey, Sequence[Candle] | CandleArray]]
+"""Candles by stream, in time order."""
+
+DEFAULT_PUB = "tcp://127.0.0.1:5556"
+DEFAULT_REP = "tcp://127.0.0.1:5557"
+
+
+class FeedInfo(msgspec.Struct, frozen=True):
+    """What the caller knows of a stream's feed; goes out with the heartbeat."""
+
+    feed_state: int = FeedState.UNKNOWN
+    last_tick_ts_ms: int = 0
+    platform_offset_ms: int = 0
+
+
+_NO_FEED = FeedInfo()
+
+
+class WireServer:
+    """Serves as soon as it is made, until ``close``. A context manager.
+
+    Parameters
+    ----------
+    store
+        An open store, which stays the caller's to close, or a path to open (and then close).
+    pub, rep
+        Endpoints to bind; port 0 picks a free one.
+    clock_ms
+        Wall clock, UTC epoch milliseconds, for ``server_time_ms``.
+    curve
+        Keys for both sockets; needed beyond loopback.
+    health
+        What a HealthRequest is told; called in the responder's thread.
+
+    Attributes
+    ----------
+    pub_endpoint, rep_endpoint
+        As bound.
+    store
+        The store; use it from the same thread.
+
+    Raises AlreadyRunning, ConfigError, and what ``Store.open`` raises.
+    """
+
+    def __init__(
+        self,
+        store: Store | Path | str,
+        pub: str = DEFAULT_PUB,
+        rep: str = DEFAULT_REP,
+        *,
+        clock_ms: Callable[[], int] = now_ms,
+        curve: ServerCurve | None = None,
+        health: Callable[[], HealthResponse] = HealthResponse,
+    ) -> None:
+        self._clock_ms = clock_ms
+        self._feeds: Mapping[StreamKey, FeedInfo] = {}
+        self._recent = RecentCandles()
+        with contextlib.ExitStack() as closing:
+            if isinstance(store, Store):
+                self.store = store
+            else:
+                self.store = closing.enter_context(Store.open(store, clock_ms))
+            self._sequencer = Sequencer(self.store.watermarks())
+            context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+            closing.callback(context.term)
+            closing.enter_context(gatekeeper(context, curve))
+            self._publisher = Publisher(context, pub, curve)
+            closing.callback(self._publisher.close)
+            self._snapshot: Mapping[StreamKey, StreamStatus] = MappingProxyType(
+                {key: self._status(key) for key in self.store.watermarks()}
+            )
+            self._pages = RecentPages(self._recent, self.store.reader())
+            answers = Answers(self._pages, lambda: self._snapshot, clock_ms, health)
+            self._responder = Responder(context, rep, answers, curve)
+            closing.callback(self._responder.stop)
+            self._responder.start()
+            self._closing = closing.pop_all()
+        self.pub_endpoint = self._publisher.endpoint
+        self.rep_endpoint = self._responder.endpoint
+
+    @property
+    def store_id(self) -> str:
+        return self.store.store_id
+
+    def watermark(self, key: StreamKey) -> Watermark:
+        """The newest published of a stream; all 0 for one that has nothing yet."""
+        return self._sequencer.watermark(key)
+
+    def status(self) -> Mapping[StreamKey, StreamStatus]:
+        """The snapshot that clients see: every known stream. Immutable; may be read from any thread."""
+        return self._snapshot
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Messages sent by topic (``sent_…``), the responder's counters, pages from memory and from the store."""
+        sent = {f"sent_{kind}": count for kind, count in self._publisher.counters.items()}
+        pages = {"pages_from_memory": self._pages.hits, "pages_from_store": self._pages.misses}
+        return sent | self._responder.counters | pages
+
+    def ensure_stream(self, key: StreamKey) -> None:
+        """Make a stream known before its first candle: cursor 0, empty pages, a heartbeat. Raises ConfigError."""
+        _ = key.interval_ms  # refuses an interval that is none
+        if key not in self._snapshot:
+            self._swap_snapshot([key])
+
+    def publish(self, sealed: Sealed) -> list[CandleBatch]:
+        """Number, commit and publish sealed candles of any number of streams; one batch per entry with candles.
+
+        All or nothing: if anything raises, no number is used and nothing was published, and the same call may be made
+        again.
+
+        Raises SequenceError for candles that do not follow (see ``Sequencer.number``), StoreFull while the disk is
+        full, StoreError.
+        """
+        entries = sealed.items() if isinstance(sealed, Mapping) else sealed
+        batches = [self._sequencer.number(key, candles) for key, candles in entries if len(candles)]
+        if not batches:
+            return []
+        self.store.commit(batches)
+        for batch in batches:
+            self._sequencer.confirm(batch)
+            self._recent.append(batch)
+        self._swap_snapshot(batch.key for batch in batches)
+        for batch in batches:
+            self._publisher.batch(batch)
+        return batches
+
+    def revise(self, better: Sealed) -> list[CandleRevision]:
+        """Commit and publish better candles for minutes that are past; the newest of each stream's are revisions.
+
+        A minute that was published keeps its sequence; one that never was goes out with sequence 0. Left out are
+        candles equal to what is published (flags aside from REVISED included) and those older than the store keeps.
+
+        Raises SequenceError for a candle newer than the watermark, StoreFull, StoreError; nothing was changed then.
+        """
+        entries = better.items() if isinstance(better, Mapping) else better
+        revisions = [r for r in (self._revision(key, candles) for key, candles in entries) if r is not None]
+        if not revisions:
+            return []
+        self.store.commit(revisions=revisions)
+        for revision in revisions:
+            self._sequencer.confirm_revision(revision)
+            self._recent.revise(revision)
+        self._swap_snapshot(revision.key for revision in revisions)
+        for revision in revisions:
+            self._publisher.revision(revision)
+        return revisions
+
+    def _revision(self, key: StreamKey, candles: Sequence[Candle] | CandleArray) -> CandleRevision | None:
+        values = list(candles_from(as_candle_array(candles)))
+        published = self.store.published(key, [candle.ts_ms for candle in values])
+        oldest_ms = self.store.oldest_ts_ms(key)
+        sequences, changed = [], []
+        for candle in values:
+            sequence, old = published.get(candle.ts_ms, (0, None))
+            if candle.ts_ms >= oldest_ms and not (old and _same(candle, old)):
+                sequences.append(sequence)
+                changed.append(candle)
+        return self._sequencer.revise(key, sequences, changed) if changed else None
+
+    def record_gaps(self, gaps: Sequence[Gap]) -> None:
+        """Commit blind times; one of the same source, symbol and ``from_ms`` is replaced. Raises StoreError."""
+        self.store.commit(gaps=gaps)
+
+    def heartbeat(self, now_ms: int, feeds: Mapping[StreamKey, FeedInfo] | None = None) -> None:
+        """Send every known stream's status. Call it once a second.
+
+        Parameters
+        ----------
+        now_ms
+            Wall clock, for ``server_time_ms``.
+        feeds
+            What is known of the streams' feeds; a stream that is absent gets FeedState.UNKNOWN. None: as last time.
+        """
+        if feeds is not None:
+            self._feeds = dict(feeds)
+            self._swap_snapshot(list(self._snapshot))
+        for status in self._snapshot.values():
+            self._publisher.heartbeat(msgspec.structs.replace(status, server_time_ms=now_ms))
+
+    def forming(self, key: StreamKey, candle: Candle, now_mono_ns: int) -> bool:
+        """Send the candle under way; False when one went out within 200 ms."""
+        return self._publisher.forming(key, candle, now_mono_ns)
+
+    def ticks(self, ticks: TickBatch) -> None:
+        """Send ticks; they are not stored."""
+        self._publisher.ticks(ticks)
+
+    def prune(self, before_ts_ms: int) -> int:
+        """Forget what is older than a time, as ``Store.prune``; clients see the new ``first_sequence``."""
+        deleted = self.store.prune(before_ts_ms)
+        self._sequencer = Sequencer(self.store.watermarks())
+        self._swap_snapshot(list(self._snapshot))
+        return deleted
+
+    def _status(self, key: StreamKey) -> StreamStatus:
+        mark = self._sequencer.watermark(key)
+        feed = self._feeds.get(key, _NO_FEED)
+        return StreamStatus(
+            key=key,
+            latest_sequence=mark.latest_sequence,
+            latest_ts_ms=mark.latest_ts_ms,
+            server_time_ms=self._clock_ms(),
+            first_sequence=mark.first_sequence,
+            store_id=self.store.store_id,
+            latest_revision=mark.latest_revision,
+            feed_state=feed.feed_state,
+            last_tick_ts_ms=feed.last_tick_ts_ms,
+            platform_offset_ms=feed.platform_offset_ms,
+        )
+
+    def _swap_snapshot(self, changed: Iterable[StreamKey]) -> None:
+        self._snapshot = MappingProxyType(dict(self._snapshot) | {key: self._status(key) for key in changed})
+
+    def close(self) -> None:
+        """Stop answering, let queued messages leave (bounded), close the sockets, and the store if it was opened here.
+
+        Idempotent.
+        """
+        self._closing.close()
+
+    def __enter__(self) -> WireServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _same(candle: Candle, published: Candle) -> bool:
+    revised = published.flags & CandleFlags.REVISED
+    return msgspec.structs.replace(candle, flags=candle.flags | revised) == published
