@@ -60,7 +60,7 @@ def probe(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, timeout_s: float =
         raise ChromeUnavailable(
             f"Chrome did not answer on {where} within {timeout_s:g} s; it may be starting, frozen or on another host."
         ) from None
-    except (http.client.HTTPException, ValueError):
+    except (http.client.HTTPException, ValueError, ConnectionResetError, BrokenPipeError):
         raise _something_else(where) from None
     except OSError as error:
         reason = error.strerror or str(error)

@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -173,13 +174,16 @@ def start_chrome(
 
 
 def _require_free(port: int) -> None:
+    """Refuse a port that somebody listens on, and say who."""
     if not port:
         return
     try:
+        socket.create_connection((DEFAULT_HOST, port), 1).close()
+    except OSError:
+        return
+    try:
         info = probe(DEFAULT_HOST, port)
-    except ChromeUnavailable as error:
-        if "Nothing answers" in str(error):
-            return
+    except ChromeUnavailable:
         raise ChromeUnavailable(f"Port {port} is taken by another program; choose another with --port.") from None
     raise ChromeUnavailable(f"{info.product} already answers on port {port}; use it, or choose another with --port.")
 

@@ -1,0 +1,130 @@
+"""Finding the browser's program and the flags it is started with."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from capture.chrome import launch
+from capture.chrome.launch import find_chrome, launch_flags, start_chrome
+from schemas.errors import ChromeUnavailable, ConfigError
+
+
+def program(path: Path, script: str = "exit 0") -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_configured_program_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = program(tmp_path / "my-chrome")
+    monkeypatch.setenv("FLUXCAP_CHROME", str(mine))
+
+    assert find_chrome() == mine
+
+
+def test_configured_program_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLUXCAP_CHROME", str(tmp_path / "absent"))
+
+    with pytest.raises(ConfigError, match="FLUXCAP_CHROME"):
+        find_chrome()
+
+
+def test_chrome_is_preferred_to_chromium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLUXCAP_CHROME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program(tmp_path / "chromium")
+    assert find_chrome() == tmp_path / "chromium"
+
+    program(tmp_path / "google-chrome")
+    assert find_chrome() == tmp_path / "google-chrome"
+
+
+def test_no_browser_at_all_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLUXCAP_CHROME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(launch, "_usual_places", lambda _platform: [tmp_path / "absent"])
+
+    with pytest.raises(ChromeUnavailable, match="install Chrome or Chromium, or set FLUXCAP_CHROME"):
+        find_chrome()
+
+
+def test_usual_places_of_the_mac() -> None:
+    places = launch._usual_places("darwin")
+
+    assert Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome") in places
+
+
+def test_usual_places_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROGRAMFILES", r"C:\Program Files")
+
+    assert any(place.name.endswith("chrome.exe") for place in launch._usual_places("win32"))
+
+
+def test_flags_name_port_and_profile_and_end_with_the_page() -> None:
+    flags = launch_flags(9222, Path("/p"), url="https://platform.test/", extra=["--lang=en"])
+
+    assert flags[:2] == ["--remote-debugging-port=9222", "--user-data-dir=/p"]
+    assert flags[-2:] == ["--lang=en", "https://platform.test/"]
+    assert "--headless=new" not in flags
+
+
+def test_headless_is_asked_for() -> None:
+    assert "--headless=new" in launch_flags(0, Path("/p"), headless=True)
+
+
+@pytest.mark.parametrize(("user", "without_sandbox"), [(0, True), (1000, False)])
+def test_only_root_goes_without_the_sandbox(monkeypatch: pytest.MonkeyPatch, user: int, without_sandbox: bool) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+
+    assert ("--no-sandbox" in launch_flags(0, Path("/p"))) is without_sandbox
+
+
+def test_port_is_open_to_this_machine_only() -> None:
+    flags = launch_flags(9222, Path("/p"), headless=True)
+
+    assert not [flag for flag in flags if "remote-debugging-address" in flag or "remote-allow-origins" in flag]
+
+
+def test_program_that_ends_at_once_is_said_to_have_ended(tmp_path: Path) -> None:
+    broken = program(tmp_path / "broken", "exit 3")
+
+    with pytest.raises(ChromeUnavailable, match=r"ended at start \(exit code 3\)"):
+        start_chrome(0, tmp_path / "profile", executable=broken)
+
+
+def test_program_that_hands_over_to_a_running_one_is_told(tmp_path: Path) -> None:
+    handing_over = program(tmp_path / "chrome", "exit 0")
+
+    with pytest.raises(ChromeUnavailable, match="already running on"):
+        start_chrome(0, tmp_path / "profile", executable=handing_over)
+
+
+def test_program_that_opens_no_port_is_ended(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    deaf = program(tmp_path / "deaf", f"echo $$ > {pid_file}; exec sleep 600")
+
+    with pytest.raises(ChromeUnavailable, match="no DevTools port in time"):
+        start_chrome(0, tmp_path / "profile", executable=deaf, timeout_s=1)
+
+    pid = int(pid_file.read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_program_that_cannot_be_started_is_a_setting_that_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be started"):
+        start_chrome(0, tmp_path / "profile", executable=tmp_path / "absent")
+
+
+def test_taken_port_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(ChromeUnavailable, match=f"Port {port} is taken"):
+            start_chrome(port, tmp_path / "profile", executable=tmp_path / "absent")
+
+    assert not (tmp_path / "profile").exists()
