@@ -13,6 +13,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
+from typing import NamedTuple
 
 import msgspec
 import zmq
@@ -41,22 +42,27 @@ from schemas.types import (
     candles_from,
 )
 
-Sealed = Mapping[StreamKey, Sequence[Candle] | CandleArray] | Iterable[tuple[StreamKey, Sequence[Candle] | CandleArray]]
-"""Candles by stream, in time order."""
+Candles = Sequence[Candle] | CandleArray
+Sealed = Mapping[StreamKey, Candles] | Iterable[tuple[StreamKey, Candles]]
+"""Candles by stream, each stream once and in time order."""
 
 DEFAULT_PUB = "tcp://127.0.0.1:5556"
 DEFAULT_REP = "tcp://127.0.0.1:5557"
 
 
-class FeedInfo(msgspec.Struct, frozen=True):
+class Revised(NamedTuple):
+    """Better candles of one stream."""
+
+    key: StreamKey
+    candles: Candles
+
+
+class FeedInfo(NamedTuple):
     """What the caller knows of a stream's feed; goes out with the heartbeat."""
 
     feed_state: int = FeedState.UNKNOWN
     last_tick_ts_ms: int = 0
     platform_offset_ms: int = 0
-
-
-_NO_FEED = FeedInfo()
 
 
 class WireServer:
@@ -96,7 +102,7 @@ class WireServer:
         health: Callable[[], HealthResponse] = HealthResponse,
     ) -> None:
         self._clock_ms = clock_ms
-        self._feeds: Mapping[StreamKey, FeedInfo] = {}
+        self._feed_of: Callable[[StreamKey], tuple[int, int, int]] = lambda key: FeedInfo()
         self._recent = RecentCandles()
         with contextlib.ExitStack() as closing:
             if isinstance(store, Store):
@@ -189,7 +195,7 @@ class WireServer:
             self._publisher.revision(revision)
         return revisions
 
-    def _revision(self, key: StreamKey, candles: Sequence[Candle] | CandleArray) -> CandleRevision | None:
+    def _revision(self, key: StreamKey, candles: Candles) -> CandleRevision | None:
         values = list(candles_from(as_candle_array(candles)))
         published = self.store.published(key, [candle.ts_ms for candle in values])
         oldest_ms = self.store.oldest_ts_ms(key)
@@ -205,19 +211,21 @@ class WireServer:
         """Commit blind times; one of the same source, symbol and ``from_ms`` is replaced. Raises StoreError."""
         self.store.commit(gaps=gaps)
 
-    def heartbeat(self, now_ms: int, feeds: Mapping[StreamKey, FeedInfo] | None = None) -> None:
+    def heartbeat(
+        self, now_ms: int, feed_of: Callable[[StreamKey], FeedInfo | tuple[int, int, int]] | None = None
+    ) -> None:
         """Send every known stream's status. Call it once a second.
 
         Parameters
         ----------
         now_ms
             Wall clock, for ``server_time_ms``.
-        feeds
-            What is known of the streams' feeds; a stream that is absent gets FeedState.UNKNOWN. None: as last time.
+        feed_of
+            What is known of a stream's feed. None: as it was said last time, at first FeedState.UNKNOWN.
         """
-        if feeds is not None:
-            self._feeds = dict(feeds)
-            self._swap_snapshot(list(self._snapshot))
+        if feed_of is not None:
+            self._feed_of = feed_of
+        self._swap_snapshot(list(self._snapshot))
         for status in self._snapshot.values():
             self._publisher.heartbeat(msgspec.structs.replace(status, server_time_ms=now_ms))
 
@@ -229,6 +237,10 @@ class WireServer:
         """Send ticks; they are not stored."""
         self._publisher.ticks(ticks)
 
+    def checkpoint(self) -> bool:
+        """Tidy the store, as ``Store.checkpoint``."""
+        return self.store.checkpoint()
+
     def prune(self, before_ts_ms: int) -> int:
         """Forget what is older than a time, as ``Store.prune``; clients see the new ``first_sequence``."""
         deleted = self.store.prune(before_ts_ms)
@@ -238,7 +250,7 @@ class WireServer:
 
     def _status(self, key: StreamKey) -> StreamStatus:
         mark = self._sequencer.watermark(key)
-        feed = self._feeds.get(key, _NO_FEED)
+        feed = FeedInfo(*self._feed_of(key))
         return StreamStatus(
             key=key,
             latest_sequence=mark.latest_sequence,
