@@ -93,18 +93,21 @@ def _printer(key: StreamKey, client: LiveClient, as_json: bool, out: TextIO) -> 
     if not console.is_terminal:
 
         def show_plain(event: Event) -> None:
-            for line in screen.lines(event, with_health=True):
-                console.print(line)
+            _print_all(console, screen.lines(event, with_health=True))
 
         yield show_plain
         return
     with Live(get_renderable=screen.status_line, console=console, refresh_per_second=5):
 
         def show_live(event: Event) -> None:
-            for line in screen.lines(event, with_health=False):
-                console.print(line)
+            _print_all(console, screen.lines(event, with_health=False))
 
         yield show_live
+
+
+def _print_all(console: Console, lines: list[Text]) -> None:
+    if lines:
+        console.print(Text("\n").join(lines))
 
 
 def json_lines(event: Event) -> list[str]:
@@ -189,7 +192,8 @@ class _Screen:
     def status_line(self) -> Text:
         line = _health_text(self._health()).append(f"  {self._key}", style="bold")
         if self._forming is not None:
-            line.append(f"  forming {_clock(self._forming.ts_ms)} {_prices(self._forming)}", style="dim")
+            candle = self._forming
+            line.append(f"  {_clock(candle.ts_ms)[11:]} forming: {candle.close}, {candle.volume:g} ticks", style="dim")
         return line
 
 

@@ -1,0 +1,170 @@
+"""bridge.client.cache: candles and cursor together, or neither."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from bridge.client.actions import Cursor
+from bridge.client.cache import CACHE_FILE, Append, CandleCache, NoCache, Reset, Revise
+from schemas.errors import ConfigError, SequenceError, StoreDamaged, StoreError, StoreLocked
+from schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
+
+KEY = StreamKey("SIM", "EURUSD", "1s")
+OTHER = StreamKey("SIM", "O'HARA.X", "1m")
+
+
+def candles(start: int, count: int) -> CandleArray:
+    rows = np.zeros(count, CANDLE_DTYPE)
+    rows["ts_ms"] = 1_000 * np.arange(start, start + count)
+    rows["close"] = np.arange(start, start + count)
+    rows["flags"] = 3
+    return rows
+
+
+def cursor(sequence: int, store: str = "a") -> Cursor:
+    return Cursor(store, sequence, 1_000 * sequence, 7)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[CandleCache]:
+    opened = CandleCache(tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_what_was_merged_is_there_after_reopening(tmp_path: Path) -> None:
+    first = CandleCache(tmp_path)
+    first.merge([Append(KEY, 1, candles(1, 5)), Append(OTHER, 1, candles(1, 2))], {KEY: cursor(5), OTHER: cursor(2)})
+    first.close()
+
+    again = CandleCache(tmp_path)
+    sequences, rows = again.candles(KEY)
+    kept = (again.cursor(KEY), again.cursor(OTHER))
+    others = len(again.candles(OTHER)[0])
+    again.close()
+
+    assert kept == (cursor(5), cursor(2))
+    assert sequences.tolist() == [1, 2, 3, 4, 5]
+    assert rows.tobytes() == candles(1, 5).tobytes()
+    assert others == 2
+
+
+def test_the_cursor_is_kept_under_the_name_that_desktop_clients_use(tmp_path: Path) -> None:
+    cache = CandleCache(tmp_path)
+    cache.merge([Append(KEY, 1, candles(1, 1))], {KEY: cursor(1)})
+    cache.close()
+
+    with duckdb.connect(str(tmp_path / CACHE_FILE), read_only=True) as connection:
+        row = connection.execute("SELECT name, value::JSON->>'latest_sequence' FROM cursors").fetchall()
+
+    assert row == [("live_cursor.SIM.EURUSD.1s", "1")]
+
+
+def test_a_merge_that_fails_leaves_nothing_of_itself(cache: CandleCache) -> None:
+    cache.merge([Append(KEY, 1, candles(1, 3))], {KEY: cursor(3)})
+
+    with pytest.raises((StoreError, SequenceError)):
+        cache.merge([Append(KEY, 4, candles(4, 2)), Append(KEY, 3, candles(3, 1))], {KEY: cursor(5)})
+
+    assert cache.candles(KEY)[0].tolist() == [1, 2, 3]
+    assert cache.cursor(KEY) == cursor(3)
+
+
+def test_a_revision_replaces_in_place_and_the_last_of_several_counts(cache: CandleCache) -> None:
+    cache.merge([Append(KEY, 1, candles(1, 3)), Append(OTHER, 1, candles(1, 3))], {KEY: cursor(3)})
+    better = candles(1, 2)
+    better["close"] = [7.5, 8.5]
+
+    cache.merge([Revise(KEY, np.array([2, 2], np.uint64), better)], {KEY: cursor(3)})
+
+    assert cache.candles(KEY)[1]["close"].tolist() == [1.0, 8.5, 3.0]
+    assert cache.candles(OTHER)[1]["close"].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_a_minute_without_a_sequence_is_kept_apart(cache: CandleCache) -> None:
+    cache.merge([Append(KEY, 1, candles(1, 1))], {})
+    late, later = candles(9, 1), candles(9, 1)
+    later["close"] = 99.0
+
+    cache.merge([Revise(KEY, np.array([0], np.uint64), late), Revise(KEY, np.array([0], np.uint64), later)], {})
+
+    assert cache.candles(KEY)[0].tolist() == [1]
+    assert cache.extra_candles(KEY)["close"].tolist() == [99.0]
+
+
+def test_a_reset_empties_one_stream_and_what_follows_stays(cache: CandleCache) -> None:
+    cache.merge([Append(KEY, 1, candles(1, 3)), Append(OTHER, 1, candles(1, 3))], {KEY: cursor(3), OTHER: cursor(3)})
+
+    cache.merge([Append(KEY, 4, candles(4, 1)), Reset(KEY), Append(KEY, 1, candles(1, 2))], {KEY: cursor(2, "b")})
+
+    assert cache.candles(KEY)[0].tolist() == [1, 2]
+    assert cache.cursor(KEY) == cursor(2, "b")
+    assert len(cache.candles(OTHER)[0]) == 3
+
+
+def test_candles_can_be_read_in_part(cache: CandleCache) -> None:
+    cache.merge([Append(KEY, 1, candles(1, 9))], {})
+
+    assert cache.candles(KEY, from_sequence_exclusive=3, limit=2)[0].tolist() == [4, 5]
+
+
+def test_an_unknown_stream_has_no_cursor_and_no_candles(cache: CandleCache) -> None:
+    assert cache.cursor(KEY) is None
+    assert len(cache.candles(KEY)[1]) == 0
+
+
+def test_who_holds_the_file_is_said(tmp_path: Path) -> None:
+    CandleCache(tmp_path).close()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"import duckdb, sys; c = duckdb.connect({str(tmp_path / CACHE_FILE)!r}); "
+         "print('held', flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+
+        with pytest.raises(StoreLocked, match=str(holder.pid)):
+            CandleCache(tmp_path)
+
+        holder.kill()
+
+
+def test_a_file_that_is_no_store_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / CACHE_FILE).write_bytes(b"not a database" * 1_000)
+
+    with pytest.raises(StoreDamaged):
+        CandleCache(tmp_path)
+
+    assert (tmp_path / CACHE_FILE).read_bytes().startswith(b"not a database")
+
+
+def test_a_cursor_that_is_not_sound_is_said(tmp_path: Path) -> None:
+    cache = CandleCache(tmp_path)
+    cache.close()
+    with duckdb.connect(str(tmp_path / CACHE_FILE)) as connection:
+        connection.execute("INSERT INTO cursors VALUES ('live_cursor.SIM.EURUSD.1s', '{')")
+
+    cache = CandleCache(tmp_path)
+    try:
+        with pytest.raises(StoreDamaged, match="cursor"):
+            cache.cursor(KEY)
+    finally:
+        cache.close()
+
+
+def test_without_a_cache_only_cursors_are_known() -> None:
+    cache = NoCache()
+    cache.merge([Append(KEY, 1, candles(1, 1))], {KEY: cursor(1)})
+
+    assert cache.cursor(KEY) == cursor(1)
+    with pytest.raises(ConfigError, match="data_dir"):
+        cache.candles(KEY)

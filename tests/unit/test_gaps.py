@@ -1,0 +1,379 @@
+"""bridge.client.gaps: the rules of one stream's receiver, one by one. The model is in tests/property."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from bridge.client.actions import (
+    Action,
+    Buffered,
+    Cursor,
+    Deliver,
+    DeliverRevisions,
+    Duplicate,
+    GapLost,
+    Request,
+    RequestRevisions,
+    RequestStatus,
+    Restart,
+    RestartReason,
+    StartFrom,
+)
+from bridge.client.backoff import Backoff
+from bridge.client.gaps import HOLES_BELIEVED, WENT_BACK_BELIEVED, ReceiverState, StreamReceiver
+from schemas.types import (
+    CANDLE_DTYPE,
+    BackfillCandlesResponse,
+    CandleArray,
+    CandleBatch,
+    CandleRevision,
+    RevisionsResponse,
+    StreamKey,
+    StreamStatus,
+)
+
+KEY = StreamKey("SIM", "EURUSD", "1s")
+SECOND_NS = 1_000_000_000
+
+
+def candles(start: int, count: int, *, shift_ms: int = 0) -> CandleArray:
+    rows = np.zeros(count, CANDLE_DTYPE)
+    rows["ts_ms"] = 1_000 * np.arange(start, start + count) + shift_ms
+    rows["close"] = np.arange(start, start + count)
+    return rows
+
+
+def batch(start: int, count: int = 1) -> CandleBatch:
+    return CandleBatch(KEY, start, candles(start, count))
+
+
+def page(start: int, count: int) -> BackfillCandlesResponse:
+    return BackfillCandlesResponse(KEY, start, candles(start, count), False, start + count)
+
+
+def status(latest: int, *, store: str = "a", first: int = 1, revision: int = 0) -> StreamStatus:
+    return StreamStatus(KEY, latest, 1_000 * latest, 0, first, store, revision)
+
+
+def revised(start: int, sequences: Sequence[int]) -> CandleRevision:
+    return CandleRevision(KEY, start, np.array(sequences, np.uint64), candles(1, len(sequences)))
+
+
+def receiver(
+    *, cursor: Cursor | None = None, start: StartFrom | int = StartFrom.RESUME, page_limit: int = 100
+) -> StreamReceiver:
+    return StreamReceiver(Backoff(lambda: 1.0), cursor=cursor, start=start, page_limit=page_limit)
+
+
+def live_receiver(position: int = 10) -> StreamReceiver:
+    """One that has delivered up to ``position``."""
+    it = receiver(cursor=Cursor("a", position, 1_000 * position, 0))
+    it.on_connected(0)
+    it.on_status(status(position), 0)
+    assert it.state is ReceiverState.LIVE
+    return it
+
+
+def told(actions: list[Action]) -> list[tuple[object, ...]]:
+    """Actions in short: arrays as (start, count)."""
+    short: list[tuple[object, ...]] = []
+    for action in actions:
+        match action:
+            case Deliver(start, rows, is_backfill):
+                assert rows["close"].tolist() == list(range(start, start + len(rows)))
+                short.append(("deliver", start, len(rows), is_backfill))
+            case DeliverRevisions(start, sequences, _):
+                short.append(("revise", start, sequences.tolist()))
+            case Request(after, limit):
+                short.append(("request", after, limit))
+            case RequestRevisions(after, limit):
+                short.append(("request revisions", after, limit))
+            case RequestStatus():
+                short.append(("status",))
+            case Buffered(start, count):
+                short.append(("buffered", start, count))
+            case Duplicate(count):
+                short.append(("duplicate", count))
+            case Restart(reason, store):
+                short.append(("restart", reason, store))
+            case GapLost(first, last, _):
+                short.append(("lost", first, last))
+    return short
+
+
+def test_a_new_connection_asks_for_the_watermark_first() -> None:
+    it = receiver()
+
+    assert told(it.on_connected(0)) == [("status",)]
+    assert it.state is ReceiverState.VERIFYING
+
+
+def test_it_fetches_up_to_the_watermark_page_by_page_while_live_waits() -> None:
+    it = receiver(page_limit=4)
+    it.on_connected(0)
+    assert told(it.on_batch(batch(8), 0)) == [("buffered", 8, 1)]
+
+    assert told(it.on_status(status(7), 0)) == [("request", 0, 4)]
+    assert told(it.on_batch(batch(9), 0)) == [("buffered", 9, 1)]
+    assert told(it.on_page(page(1, 4), 0)) == [("deliver", 1, 4, True), ("request", 4, 3)]
+    assert it.state is ReceiverState.CATCHING_UP
+    assert told(it.on_page(page(5, 3), 0)) == [("deliver", 5, 3, True), ("deliver", 8, 2, False)]
+    assert it.state is ReceiverState.LIVE
+
+
+def test_a_batch_that_comes_next_is_delivered() -> None:
+    it = live_receiver()
+
+    assert told(it.on_batch(batch(11, 2), 0)) == [("deliver", 11, 2, False)]
+    assert it.cursor == Cursor("a", 12, 12_000, 0)
+
+
+def test_a_gap_is_fetched_exactly_and_the_batch_after_it_waits() -> None:
+    it = live_receiver()
+
+    assert told(it.on_batch(batch(14), 0)) == [("buffered", 14, 1), ("request", 10, 3)]
+    assert told(it.on_page(page(11, 3), 0)) == [("deliver", 11, 3, True), ("deliver", 14, 1, False)]
+
+
+def test_there_are_never_two_requests_under_way() -> None:
+    it = live_receiver()
+    it.on_batch(batch(14), 0)
+
+    assert told(it.on_batch(batch(20), 0)) == [("buffered", 20, 1)]
+    assert told(it.on_heartbeat(status(30), 0)) == []
+    assert told(it.on_time(10 * SECOND_NS)) == []
+
+
+def test_a_heartbeat_tells_of_a_lost_last_batch() -> None:
+    it = live_receiver()
+
+    assert told(it.on_heartbeat(status(12), 0)) == [("request", 10, 2)]
+
+
+def test_what_was_delivered_is_a_duplicate() -> None:
+    it = live_receiver()
+
+    assert told(it.on_batch(batch(9, 2), 0)) == [("duplicate", 2)]
+
+
+def test_an_answer_that_the_live_feed_overtook_asks_for_nothing_more() -> None:
+    it = live_receiver()
+    it.on_heartbeat(status(11), 0)
+    it.on_batch(batch(11), 0)
+
+    assert told(it.on_page(page(11, 1), 0)) == []
+    assert it.vain_answers == 0
+
+
+def test_an_empty_answer_backs_off_then_asks_where_the_server_stands() -> None:
+    it = live_receiver()
+    it.on_heartbeat(status(12), 0)
+
+    assert told(it.on_page(page(11, 0), 0)) == []
+    assert it.wake_ns == 50_000_000
+    assert told(it.on_time(49_999_999)) == []
+    assert told(it.on_time(50_000_000)) == [("status",)]
+    assert told(it.on_status(status(12), 50_000_000)) == [("request", 10, 2)]
+    assert told(it.on_page(page(11, 0), 50_000_000)) == []
+    assert it.wake_ns == 150_000_000
+    assert it.vain_answers == 2
+
+
+def test_a_failed_request_backs_off_and_progress_forgets_the_failures() -> None:
+    it = live_receiver()
+    it.on_heartbeat(status(12), 0)
+    it.on_failed(0)
+    it.on_time(50_000_000)
+    it.on_status(status(12), 50_000_000)
+
+    assert told(it.on_page(page(11, 2), 50_000_000)) == [("deliver", 11, 2, True)]
+    it.on_heartbeat(status(13), 50_000_000)
+    it.on_failed(50_000_000)
+    assert it.wake_ns == 100_000_000
+
+
+def test_a_new_store_starts_the_stream_over() -> None:
+    it = live_receiver()
+    it.on_disconnected(0)
+    assert told(it.on_connected(0)) == [("status",)]
+    it.on_batch(batch(11), 0)
+
+    actions = told(it.on_status(status(3, store="b"), 0))
+
+    assert actions == [("restart", RestartReason.STORE_REPLACED, "b"), ("request", 0, 3)]
+    assert told(it.on_page(page(1, 3), 0)) == [("deliver", 1, 3, True)]
+    assert it.cursor.store_id == "b"
+
+
+def test_a_heartbeat_of_another_store_holds_everything_back_until_an_answer_decides() -> None:
+    it = live_receiver()
+
+    assert told(it.on_heartbeat(status(40, store="b"), 0)) == [("status",)]
+    assert told(it.on_batch(batch(11), 0)) == [("buffered", 11, 1)]
+    assert told(it.on_status(status(10), 0)) == [("deliver", 11, 1, False)]
+
+
+def test_an_answer_of_an_older_connection_is_not_taken() -> None:
+    it = live_receiver()
+    it.on_heartbeat(status(12), 0)
+    it.on_disconnected(0)
+    it.on_connected(0)
+
+    assert told(it.on_page(page(11, 2), 0)) == []
+    assert it.cursor.latest_sequence == 10
+
+
+def test_a_store_that_went_back_is_believed_after_several_answers_only() -> None:
+    it = live_receiver()
+    now_ns = 0
+    it.on_heartbeat(status(4), now_ns)
+    answers: list[tuple[object, ...]] = []
+    for _ in range(WENT_BACK_BELIEVED):
+        assert answers == []
+        answers = told(it.on_status(status(4), now_ns))
+        now_ns += SECOND_NS
+        it.on_time(now_ns)
+
+    assert answers[0] == ("restart", RestartReason.STORE_WENT_BACK, "a")
+
+
+def test_a_status_a_moment_behind_the_feed_restarts_nothing() -> None:
+    it = live_receiver()
+    it.on_heartbeat(status(9), 0)
+    it.on_batch(batch(11), 0)
+    it.on_status(status(10), 0)
+    it.on_time(SECOND_NS)
+
+    assert told(it.on_status(status(11), SECOND_NS)) == []
+    assert it.state is ReceiverState.LIVE
+
+
+def test_candles_older_than_the_oldest_kept_are_announced_as_lost() -> None:
+    it = receiver(cursor=Cursor("a", 10, 10_000, 0))
+    it.on_connected(0)
+
+    assert told(it.on_status(status(40, first=31), 0)) == [("lost", 11, 30), ("request", 30, 10)]
+
+
+def test_a_hole_in_the_servers_store_is_believed_after_several_answers_only() -> None:
+    it = live_receiver()
+    it.on_heartbeat(status(13), 0)
+    now_ns = 0
+    for _ in range(HOLES_BELIEVED - 1):
+        assert [action[0] for action in told(it.on_page(page(12, 2), now_ns))] == []
+        now_ns += SECOND_NS
+        it.on_time(now_ns)
+        it.on_status(status(13), now_ns)
+
+    assert told(it.on_page(page(12, 2), now_ns)) == [("lost", 11, 11), ("deliver", 12, 2, True)]
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        (StartFrom.RESUME, [("request", 4, 96)]),
+        (StartFrom.EARLIEST, [("request", 4, 96)]),
+        (StartFrom.LATEST, []),
+        (50, [("request", 49, 51)]),
+        (2, [("lost", 2, 4), ("request", 4, 96)]),
+        (500, []),
+        (-10, [("request", 90, 10)]),
+        (-500, [("request", 4, 96)]),
+    ],
+)
+def test_where_a_stream_without_a_cursor_begins(start: StartFrom | int, expected: list[tuple[object, ...]]) -> None:
+    it = receiver(start=start)
+    it.on_connected(0)
+
+    assert told(it.on_status(status(100, first=5), 0)) == expected
+
+
+def test_a_cursor_goes_before_the_wish_where_to_begin() -> None:
+    it = receiver(cursor=Cursor("a", 98, 98_000, 0), start=StartFrom.LATEST)
+    it.on_connected(0)
+
+    assert told(it.on_status(status(100), 0)) == [("request", 98, 2)]
+
+
+def test_a_number_on_the_wrong_time_is_left_to_the_servers_store() -> None:
+    it = live_receiver()
+    forged = CandleBatch(KEY, 11, candles(11, 1, shift_ms=-5_000))
+
+    assert told(it.on_batch(forged, 0)) == [("status",)]
+    assert told(it.on_status(status(11), 0)) == [("request", 10, 1)]
+    assert told(it.on_page(page(11, 1), 0)) == [("deliver", 11, 1, True)]
+
+
+def test_times_delivered_before_are_dropped_from_a_page() -> None:
+    it = live_receiver()
+    it.on_heartbeat(status(13), 0)
+    rows = candles(11, 3)
+    rows["ts_ms"][0] = 10_000
+
+    actions = it.on_page(BackfillCandlesResponse(KEY, 11, rows, False, 14), 0)
+
+    assert told(actions) == [("duplicate", 1), ("deliver", 12, 2, True)]
+
+
+@pytest.mark.parametrize("times", [[11_000, 11_000], [12_000, 11_000]])
+def test_a_batch_whose_times_do_not_rise_is_dropped(times: list[int]) -> None:
+    it = live_receiver()
+    rows = candles(11, 2)
+    rows["ts_ms"] = times
+
+    assert told(it.on_batch(CandleBatch(KEY, 11, rows), 0)) == []
+    assert it.waiting_rows == 0
+
+
+def test_sequences_beyond_the_servers_watermark_are_given_up_after_vain_requests() -> None:
+    it = live_receiver()
+    it.on_batch(batch(9_000), 0)
+    now_ns = 0
+    for _ in range(5):
+        it.on_page(page(11, 0), now_ns)
+        now_ns += SECOND_NS
+        it.on_time(now_ns)
+        it.on_status(status(10), now_ns)
+
+    assert it.state is ReceiverState.LIVE
+    assert it.waiting_rows == 0
+
+
+def test_a_revision_waits_for_the_candle_it_corrects() -> None:
+    it = live_receiver()
+
+    assert told(it.on_revision(revised(1, [5, 11]), 0)) == [("revise", 1, [5])]
+    assert told(it.on_batch(batch(11), 0)) == [("deliver", 11, 1, False), ("revise", 2, [11])]
+
+
+def test_missing_revisions_are_fetched_after_the_candles() -> None:
+    it = live_receiver()
+
+    assert told(it.on_heartbeat(status(11, revision=2), 0)) == [("request", 10, 1)]
+    assert told(it.on_page(page(11, 1), 0)) == [("deliver", 11, 1, True), ("request revisions", 0, 2)]
+    answer = RevisionsResponse(KEY, 1, np.array([3, 0], np.uint64), candles(1, 2), False, 3)
+    assert told(it.on_revisions(answer, 0)) == [("revise", 1, [3, 0])]
+    assert it.cursor.latest_revision == 2
+
+
+def test_revisions_that_the_server_forgot_are_passed_over() -> None:
+    it = live_receiver()
+    it.on_heartbeat(status(10, revision=9), 0)
+
+    answer = RevisionsResponse(KEY, 8, np.array([3, 4], np.uint64), candles(1, 2), False, 10)
+
+    assert told(it.on_revisions(answer, 0)) == [("revise", 8, [3, 4])]
+    assert it.state is ReceiverState.LIVE
+
+
+def test_nothing_is_asked_and_nothing_taken_without_a_server() -> None:
+    it = live_receiver()
+
+    assert told(it.on_disconnected(0)) == []
+    assert it.state is ReceiverState.OFFLINE
+    assert told(it.on_batch(batch(11), 0)) == []
+    assert told(it.on_heartbeat(status(20), 0)) == []
+    assert it.wake_ns is None
