@@ -19,6 +19,7 @@ from types import MappingProxyType, TracebackType
 from bridge import store_rows
 from bridge.store_connection import StoreConnection
 from bridge.store_file import ensure_store, now_ms, set_aside
+from bridge.store_mark import StoreMark, numbers_given
 from bridge.store_reader import StoreIndex, StoreReader
 from bridge.store_space import SpaceGuard
 from bridge.universe import Listing, read_universe
@@ -54,6 +55,7 @@ class Store:
         self._stale = False
         self.path = connection.path
         self.store_id = ensure_store(self._cursor, self.path, clock_ms)
+        self._mark = StoreMark(self.path, self.store_id)
         self._load()
 
     @classmethod
@@ -109,6 +111,8 @@ class Store:
             marks[keys[i]] = Watermark(latest, latest_ts, newest_revision.get(i, 0), first)
         self._fresh_rows = int(self._cursor.rows("SELECT count(*) FROM candles_fresh")[0][0])
         self._swap_index({key: i for i, key in keys.items()}, marks)
+        self._given = numbers_given(marks)
+        self._mark.check(self._given)
         self._stale = False
 
     def _swap_index(self, stream_ids: dict[StreamKey, int], marks: dict[StreamKey, Watermark]) -> None:
@@ -173,7 +177,10 @@ class Store:
             if self._reopened_if_lost() and marks and self._holds(marks):
                 return  # it was durable after all, and reopening has read it
             raise
-        self._fresh_rows += sum(len(batch.candles) for batch in batches)
+        candles = sum(len(batch.candles) for batch in batches)
+        self._fresh_rows += candles
+        self._given += candles + sum(len(revision.candles) for revision in revisions)
+        self._mark.write(self._given)
         self._swap_index(stream_ids, {**self._index.watermarks, **marks})
         self._checkpoint_if_due()
 
@@ -290,6 +297,7 @@ class Store:
             if self._is_served() and self._space.allows_checkpoint(0):
                 self._cursor.rows("CHECKPOINT")
         self._connection.close()
+        self._mark.close()
 
     def __enter__(self) -> Store:
         return self

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bridge.store_connection import StoreCursor
+from bridge.store_mark import MARK_ENDING
 from bridge.store_schema import SCHEMA_VERSION, TABLE_NAMES, TABLES
 from schemas.errors import StoreDamaged, StoreError
 
@@ -21,10 +22,18 @@ def now_ms() -> int:
 def ensure_store(cursor: StoreCursor, path: Path, clock_ms: Callable[[], int]) -> str:
     """Make the tables in an empty database, or check those that are there. Returns the ``store_id``.
 
-    Raises StoreDamaged when it is not a whole fluxcap store, StoreError when it is of a newer version.
+    Raises what ``check_store`` raises.
     """
     if not cursor.rows("SELECT 1 FROM duckdb_tables() LIMIT 1"):
         _create(cursor, clock_ms)
+    return check_store(cursor, path)
+
+
+def check_store(cursor: StoreCursor, path: Path) -> str:
+    """The ``store_id`` of a store.
+
+    Raises StoreDamaged when it is not a whole fluxcap store, StoreError when it is of a newer version.
+    """
     tables = {name for (name,) in cursor.rows("SELECT table_name FROM information_schema.tables")}
     if "meta" not in tables:
         raise StoreDamaged(f"{path} is a DuckDB file, but not a fluxcap store; name another file.")
@@ -59,7 +68,7 @@ def set_aside(path: Path, clock_ms: Callable[[], int] = now_ms) -> Path:
         target = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
     try:
         # The log first: were it left behind, DuckDB would replay it into the new store.
-        for ending in (".wal", ""):
+        for ending in (".wal", MARK_ENDING, ""):
             part = path.with_name(path.name + ending)
             if part.exists():
                 part.rename(target.with_name(target.name + ending))

@@ -1,0 +1,163 @@
+"""Whether a store is sound, read from end to end without changing it. For `fluxcap verify`.
+
+Checked: it is a whole fluxcap store; sequences of every stream are dense and times strictly increase; every candle is
+sane; revisions are dense, name candles that were published, and the last of each is what a backfill serves; gaps end
+after they begin; no number that was given is missing. Reading everything also has DuckDB check every block's checksum.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from bridge.sequencer import insane_candle
+from bridge.store_connection import StoreConnection, StoreCursor
+from bridge.store_file import check_store
+from bridge.store_mark import StoreMark, numbers_given
+from bridge.store_schema import CANDLE_COLUMNS, candles_from_columns
+from schemas.errors import ConfigError, StoreDamaged, StoreError
+from schemas.types import CandleArray, StreamKey, Watermark
+
+
+class Verdict(enum.IntEnum):
+    """What a finding means; the highest of all is the exit code."""
+
+    SOUND = 0
+    DAMAGE = 1
+    CANNOT_TELL = 2
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that is wrong. ``subject`` is the stream or table."""
+
+    verdict: Verdict
+    subject: str
+    text: str
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """0 sound, 1 damage, 2 cannot tell. Damage that was seen outweighs what could not be seen."""
+    verdicts = {finding.verdict for finding in findings}
+    if Verdict.DAMAGE in verdicts:
+        return int(Verdict.DAMAGE)
+    return int(max(verdicts, default=Verdict.SOUND))
+
+
+def verify(path: Path | str) -> list[Finding]:
+    """Everything that is wrong with the store at ``path``; nothing when it is sound. Changes nothing, never raises.
+
+    A store that another process holds, or that cannot be read, gives a single finding CANNOT_TELL.
+    """
+    file = Path(path)
+    if not file.is_file():
+        return [Finding(Verdict.CANNOT_TELL, str(file), "There is no such file.")]
+    try:
+        connection = StoreConnection(file, read_only=True)
+    except StoreError as error:
+        return [_finding(str(file), error)]
+    found: list[Finding] = []
+    try:
+        found.extend(_inspect(connection.cursor(), file))
+    except StoreError as error:
+        found.append(_finding(str(file), error))
+    finally:
+        connection.close()
+    return found
+
+
+def _finding(subject: str, error: StoreError) -> Finding:
+    verdict = Verdict.DAMAGE if isinstance(error, StoreDamaged) else Verdict.CANNOT_TELL
+    return Finding(verdict, subject, str(error))
+
+
+def _damage(subject: object, text: str) -> Finding:
+    return Finding(Verdict.DAMAGE, str(subject), text)
+
+
+def _inspect(cursor: StoreCursor, path: Path) -> Iterator[Finding]:
+    store_id = check_store(cursor, path)
+    keys = {i: StreamKey(*key) for i, *key in cursor.rows("SELECT * FROM streams ORDER BY stream_id")}
+    marks = {}
+    for stream_id, key in keys.items():
+        try:
+            _ = key.interval_ms
+        except ConfigError as error:
+            yield _damage(key, str(error))
+        candles, sequences = _candles(cursor, stream_id)
+        yield from _inspect_candles(key, sequences, candles)
+        latest = int(sequences[-1]) if len(sequences) else 0
+        newest, findings = _inspect_revisions(cursor, key, stream_id, latest)
+        yield from findings
+        marks[key] = Watermark(latest_sequence=latest, latest_revision=newest)
+    for table in ("candles", "revisions"):
+        orphans = cursor.rows(f"SELECT count(*) FROM {table} WHERE stream_id NOT IN (SELECT stream_id FROM streams)")  # noqa: S608
+        if orphans[0][0]:
+            yield _damage(table, f"{orphans[0][0]} rows belong to no stream.")
+    for gap in cursor.rows("SELECT source_id, symbol, from_ms, to_ms FROM gaps WHERE to_ms > 0 AND to_ms < from_ms"):
+        yield _damage("gaps", f"A gap ends before it begins: {gap}.")
+    StoreMark(path, store_id).check(numbers_given(marks))
+
+
+def _candles(cursor: StoreCursor, stream_id: int) -> tuple[CandleArray, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    columns = cursor.columns(
+        f"SELECT sequence, {CANDLE_COLUMNS} FROM candles WHERE stream_id = ? ORDER BY sequence",  # noqa: S608
+        (stream_id,),
+    )
+    return candles_from_columns(columns), columns["sequence"].astype(np.int64)
+
+
+def _inspect_candles(
+    key: StreamKey, sequences: np.ndarray[tuple[int], np.dtype[np.int64]], candles: CandleArray
+) -> Iterator[Finding]:
+    steps = np.diff(sequences)
+    for at in np.flatnonzero(steps != 1)[:3]:
+        what = "comes twice" if steps[at] == 0 else f"is followed by {sequences[at + 1]}"
+        yield _damage(key, f"Sequence {sequences[at]} {what}.")
+    for at in np.flatnonzero(np.diff(candles["ts_ms"]) <= 0)[:3]:
+        yield _damage(key, f"Time does not increase after sequence {sequences[at]}.")
+    bad = insane_candle(candles)
+    if bad is not None:
+        yield _damage(key, f"Sequence {sequences[bad]} is no candle: {candles[bad]}.")
+
+
+def _inspect_revisions(
+    cursor: StoreCursor, key: StreamKey, stream_id: int, latest_sequence: int
+) -> tuple[int, list[Finding]]:
+    """The newest revision, and what is wrong with them."""
+    found = []
+    columns = cursor.columns(
+        f"SELECT revision, sequence, {CANDLE_COLUMNS} FROM revisions WHERE stream_id = ? ORDER BY revision",  # noqa: S608
+        (stream_id,),
+    )
+    revisions = columns["revision"].astype(np.int64)
+    if len(revisions) == 0:
+        return 0, []
+    for at in np.flatnonzero(np.diff(revisions) != 1)[:3]:
+        found.append(_damage(key, f"Revision {revisions[at]} is followed by {revisions[at + 1]}."))
+    bad = insane_candle(candles_from_columns(columns))
+    if bad is not None:
+        found.append(_damage(key, f"Revision {revisions[bad]} is no candle."))
+    if int(columns["sequence"].max()) > latest_sequence:
+        found.append(_damage(key, f"A revision names sequence {columns['sequence'].max()}, which was never given."))
+    found += [
+        _damage(key, f"Sequence {number} is not as its last revision has it.")
+        for number in _differing(cursor, stream_id)
+    ]
+    return int(revisions[-1]), found
+
+
+def _differing(cursor: StoreCursor, stream_id: int) -> list[int]:
+    """Sequences whose stored candle is not that of their last revision (pruned ones aside); three at most."""
+    fields = "ts_ms, open, high, low, close, volume, tick_count, flags"
+    rows = cursor.rows(
+        f"SELECT sequence FROM (SELECT DISTINCT ON (sequence) sequence, ({fields}) AS candle FROM revisions "  # noqa: S608
+        "WHERE stream_id = $1 AND sequence > 0 ORDER BY sequence, revision DESC) AS last "
+        f"JOIN (SELECT sequence, ({fields}) AS candle FROM candles WHERE stream_id = $1) AS held USING (sequence) "
+        "WHERE last.candle <> held.candle ORDER BY sequence LIMIT 3",
+        (stream_id,),
+    )
+    return [number for (number,) in rows]
