@@ -1,0 +1,61 @@
+# What a developer does. `make help` lists it.
+# Everything lives in .venv; a fresh Debian or Ubuntu machine needs only Python 3.11 or newer, make and apt.
+
+SHELL := /bin/sh
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+MINUTES ?= 30
+COUNT ?= 1000000
+SECONDS ?= 90
+PYTEST_ARGS ?=
+
+.PHONY: help demo test lint bench soak fuzz schema setup system clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
+
+demo: setup system ## Run simulated site, real Chrome, daemon and client, and compare what they have (SECONDS=90)
+	@$(BIN)/fluxcap demo --seconds $(SECONDS)
+
+test: setup system ## Run all tests
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: setup system ## Measure, each figure beside its yardstick in the same run
+	@$(BIN)/python tests/bench/bench_codec.py
+
+soak: setup system ## Long runs under faults (MINUTES=30)
+	@$(BIN)/python tests/soak/wire_storm.py --scenarios 200
+
+fuzz: setup ## Feed a million mutated inputs (COUNT=1000000)
+	@$(BIN)/python tests/fuzz/fuzz_codec.py --count $(COUNT)
+
+schema: setup system ## Generate the wire code anew from schemas/market_data.fbs
+	@$(BIN)/python -m schemas.generate
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fluxcap needs Python 3.11 or newer."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { \
+	  v=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+	  echo "Installing $$v …"; ./tests/install-system.sh $$v && $(PYTHON) -m venv --clear $(VENV); }
+	@echo "Installing fluxcap into $(VENV) …"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $@
+
+# Chromium for demo and tests, flatc for the schema: installed only where they are missing.
+system:
+	@set -e; missing=""; \
+	{ command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable; } >/dev/null || missing="$$missing chromium"; \
+	command -v chromedriver >/dev/null || missing="$$missing chromium-driver"; \
+	command -v flatc >/dev/null || missing="$$missing flatbuffers-compiler"; \
+	if [ -n "$$missing" ]; then ./tests/install-system.sh $$missing; fi
+
+clean: ## Remove what was installed and cached here
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

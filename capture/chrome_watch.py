@@ -1,0 +1,68 @@
+"""Looks for the browser: every five seconds, and at once after it was lost.
+
+In: the scheduler's calls. Out: a connection handed to the pipeline, or the one sentence that says why there is none. It
+runs on the scheduler's thread, so that a probe, which takes up to a second, never keeps the pipeline waiting.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from capture import log
+from capture.chrome.endpoint import active_port, probe
+from capture.pipeline import ChromeState, Pipeline
+from schemas.errors import BrowserGone, ChromeUnavailable
+
+POLL_S = 5
+EAGER_S = (0.5, 1.0, 2.0, 3.0)
+"""After a loss the browser is looked for sooner than the poll: a restart takes a second or two."""
+
+
+class ChromeWatch:
+    """Keeps the pipeline attached. ``profile``: where Chrome says which port it took, if it took another."""
+
+    def __init__(
+        self, pipeline: Pipeline, scheduler: BackgroundScheduler, host: str, port: int, profile: Path | None = None
+    ) -> None:
+        self._pipeline = pipeline
+        self._scheduler = scheduler
+        self._host = host
+        self._port = port
+        self._profile = profile
+        self._last_reason = ""
+
+    def start(self) -> None:
+        """Look now, and then every five seconds."""
+        self._scheduler.add_job(
+            self.poll, "interval", seconds=POLL_S, id="chrome", next_run_time=datetime.now(UTC), max_instances=1
+        )
+
+    def poll(self) -> None:
+        """One look. Does nothing while attached."""
+        if self._pipeline.attached or not self._pipeline.alive:
+            return
+        try:
+            info = probe(self._host, self._current_port())
+            self._pipeline.attach(info.websocket_url, info.product)
+            self._last_reason = ""
+        except (ChromeUnavailable, BrowserGone) as error:
+            if str(error) != self._last_reason:
+                self._last_reason = str(error)
+                log.warn("waiting for chrome", reason=str(error))
+            self._pipeline.chrome_absent(str(error))
+        except TimeoutError:
+            log.warn("pipeline is busy; will attach later")
+
+    def chrome_changed(self, state: ChromeState, reason: str) -> None:
+        """Listener: after a loss, look again soon."""
+        if state is ChromeState.ABSENT and self._scheduler.running:
+            now = datetime.now(UTC)
+            for delay_s in EAGER_S:
+                self._scheduler.add_job(self.poll, "date", run_date=now + timedelta(seconds=delay_s))
+
+    def _current_port(self) -> int:
+        found = active_port(self._profile) if self._profile else None
+        return found[0] if found else self._port

@@ -1,0 +1,77 @@
+"""The command line. Thin: every command parses its options, then hands over to the module that does the work.
+
+Heavy modules are imported inside the commands, so that ``fluxcap --help`` stays quick. Results go to stdout, logs and
+errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong use, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+import typer
+
+from capture.commands import chrome, demo, focus, run, simulate, status, tail
+from schemas.errors import ConfigError, FluxcapError, UnknownAsset
+
+app = typer.Typer(
+    name="fluxcap",
+    help="Exact candles from the trading page in your own Chrome, stored and republished over ZeroMQ.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("chrome")(chrome.chrome)
+app.command("status")(status.status)
+app.add_typer(focus.app, name="focus")
+app.command("tail")(tail.tail)
+app.command("simulate")(simulate.simulate)
+app.command("demo")(demo.demo)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"fluxcap {installed('fluxcap')}")
+        raise typer.Exit
+    if debug:
+        os.environ["FLUXCAP_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    sys.exit(run_cli(sys.argv[1:]))
+
+
+def run_cli(arguments: list[str]) -> int:
+    """Run one command; returns its exit code."""
+    try:
+        return int(app(arguments, standalone_mode=False, prog_name="fluxcap") or 0)
+    except click.exceptions.Abort:
+        return 130
+    except KeyboardInterrupt:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2 if error.exit_code == 2 else 1
+    except BrokenPipeError:
+        # Whoever read our output has left (`fluxcap tail … | head`): nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except FluxcapError as error:
+        if os.environ.get("FLUXCAP_DEBUG"):
+            raise
+        typer.echo(f"fluxcap: {error}", err=True)
+        return 2 if isinstance(error, ConfigError | UnknownAsset) else 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _debug(value: bool) -> bool:
+    if value:
+        os.environ["FLUXCAP_DEBUG"] = "1"
+    return value
+
+
+Debug = Annotated[bool, typer.Option("--debug", callback=_debug, help="Log more; show tracebacks of errors.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Settings file. [default: ./fluxcap.toml if it is there]")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Data folder of the running daemon. [default: data]")]
+ControlUrl = Annotated[
+    str | None, typer.Option("--control", help="Control address of the daemon. [default: found in its data folder]")
+]

@@ -1,0 +1,68 @@
+"""``fluxcap run``: the daemon, in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from capture.commands.options import ConfigOption, Debug
+
+
+def run(
+    chrome: Annotated[
+        str | None, typer.Option(help="Where Chrome's DevTools listen, HOST:PORT. [default: 127.0.0.1:9222]")
+    ] = None,
+    platform: Annotated[str | None, typer.Option(help="Trading platform. [default: pocketoption]")] = None,
+    platform_url: Annotated[
+        list[str] | None, typer.Option(help="A further page or socket host of the platform; * allowed; repeatable.")
+    ] = None,
+    focus: Annotated[
+        str | None, typer.Option(help="Assets to lock, comma-separated. Without it: the asset the page shows.")
+    ] = None,
+    interval: Annotated[str | None, typer.Option(help="Candle length: 5s, 1m, 1h… [default: 1m]")] = None,
+    source: Annotated[str | None, typer.Option(help="Name of this source on the wire. [default: POCKETOPTION]")] = None,
+    collect: Annotated[
+        str | None,
+        typer.Option("--collect", "--collect-stream", help="CSV files: tick, candle, both or none. [default: none]"),
+    ] = None,
+    tick_chunk_size: Annotated[int | None, typer.Option(help="Ticks a CSV file. [default: 1000]")] = None,
+    candle_chunk_size: Annotated[int | None, typer.Option(help="Candles a CSV file. [default: 100]")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where store and files live. [default: data]")] = None,
+    pub: Annotated[str | None, typer.Option(help="PUB endpoint. [default: tcp://127.0.0.1:5556]")] = None,
+    rep: Annotated[str | None, typer.Option(help="Request endpoint. [default: tcp://127.0.0.1:5557]")] = None,
+    web: Annotated[bool | None, typer.Option("--web/--no-web", help="Serve dashboard and Socket.IO.")] = None,
+    web_port: Annotated[int | None, typer.Option(help="Port of the web server. [default: 3001]")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Control port while the web is off. [default: 3001]")] = None,
+    log_json: Annotated[bool | None, typer.Option("--log-json", help="Log as JSON lines.")] = None,
+    config: ConfigOption = None,
+    debug: Debug = False,
+) -> None:
+    """Attach to Chrome, form candles, keep and publish them, until Ctrl-C.
+
+    Chrome need not run yet: start it with `fluxcap chrome`, open the trading page, and it is picked up by itself.
+    """
+    from capture.foreground import run_daemon
+    from capture.settings import load_settings
+
+    settings = load_settings(
+        config,
+        chrome=chrome,
+        platform=platform,
+        platform_url=platform_url,
+        focus=focus,
+        interval=interval,
+        source=source,
+        collect=collect,
+        tick_chunk_size=tick_chunk_size,
+        candle_chunk_size=candle_chunk_size,
+        data_dir=data_dir,
+        pub=pub,
+        rep=rep,
+        web=web,
+        web_port=web_port,
+        control_port=control_port,
+        log_json=log_json,
+    )
+    raise typer.Exit(run_daemon(settings, debug=debug))

@@ -1,0 +1,99 @@
+"""``fluxcap status``: what the running daemon sees."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+
+from capture.commands.options import ControlUrl, DataDir, Json
+
+
+def status(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
+    """Show Chrome, tabs, sockets, clock offset, focus, streams with their ages, and counters."""
+    from capture.running import RunningDaemon
+
+    seen = RunningDaemon(data_dir, control).get("/api/status")
+    if as_json:
+        typer.echo(json.dumps(seen))
+        return
+    from rich.console import Console
+
+    console = Console()
+    for renderable in render(seen):
+        console.print(renderable)
+
+
+def render(seen: dict[str, Any]) -> list[Any]:
+    """The status as rich renderables, most important first."""
+    from rich.table import Table
+
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    facts.add_column(overflow="fold")
+    for name, value in _facts(seen):
+        facts.add_row(name, value)
+    streams = Table(title=None, box=None, padding=(0, 2), header_style="dim")
+    for column in ("stream", "feed", "sequence", "newest candle", "last tick"):
+        streams.add_column(column, justify="right" if column in ("sequence", "last tick") else "left")
+    for stream in seen["streams"]:
+        streams.add_row(
+            stream["stream"],
+            _feed(stream["feed"]),
+            str(stream["latest_sequence"]),
+            _clock(stream["latest_ts_ms"]),
+            _age(stream["age_ms"]),
+        )
+    return [facts, "", streams] if seen["streams"] else [facts]
+
+
+def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
+    tabs = ", ".join(tab["url"] for tab in seen["tabs"]) or "no tab of the platform"
+    focus = f"{seen['focus_mode']}: {', '.join(seen['focus_symbols']) or 'none yet'}"
+    if seen["focus_unknown"]:
+        focus += f"  [yellow](unknown on the platform: {', '.join(seen['focus_unknown'])})[/]"
+    period_s = seen["detected_period_s"]
+    facts = [
+        ("fluxcap", f"{seen['version']}, process {seen['pid']}, up {_duration(seen['uptime_s'])}"),
+        ("chrome", f"{_chrome(seen['chrome'])} {seen['browser'] or seen['chrome_reason']}"),
+        ("tabs", f"{tabs} ({seen['sockets']} sockets)"),
+        ("clock", seen["clock_reason"]),
+        ("focus", focus),
+        ("detected", f"{seen['detected_asset'] or 'nothing yet'}{f' at {period_s} s' if period_s else ''}"),
+        ("wire", f"{seen['pub']} (PUB), {seen['rep']} (requests)"),
+        ("control", f"{seen['control']}, data in {seen['data_dir']}, collecting {seen['collect']}"),
+    ]
+    notable = {name: n for name, n in seen["counters"].items() if n}
+    if notable:
+        facts.append(("counters", ", ".join(f"{name} {n}" for name, n in sorted(notable.items()))))
+    if seen["store_trouble"]:
+        facts.append(("store", f"[red]{seen['store_trouble']}[/]"))
+    return facts
+
+
+def _chrome(state: str) -> str:
+    return f"[green]{state}[/]" if state == "attached" else f"[yellow]{state}[/]"
+
+
+def _feed(state: str) -> str:
+    colour = {"live": "green", "stalled": "yellow"}.get(state, "red")
+    return f"[{colour}]{state.replace('_', ' ')}[/]"
+
+
+def _clock(ts_ms: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(ts_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if ts_ms else "none yet"
+
+
+def _age(age_ms: int | None) -> str:
+    return "never" if age_ms is None else f"{_duration(age_ms / 1_000)} ago"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"

@@ -1,0 +1,349 @@
+"""The demo: simulated site, real Chrome, daemon and client, each its own process, and a comparison at the end.
+
+The site keeps a ground truth of every tick its market made. After the run every bucket that the daemon sealed is folded
+from that truth by the simulator's own plain method, and must equal the store's candle and the client's candle exactly.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TypeVar
+
+import msgspec
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from bridge.client import Candles, Health, HealthState, LiveClient, Revision, StreamKey
+from bridge.client.cache import CandleCache
+from bridge.store import Store
+from capture.chrome.launch import start_chrome
+from capture.daemon_files import RUN_FILE, RunFile
+from capture.simulator.truth import Truth, read_truth
+from schemas.errors import FluxcapError
+from schemas.types import Candle, CandleArray, candles_from, interval_ms
+
+SITE_ASSETS = ("EURUSD_otc", "GBPUSD_otc", "USDJPY_otc")
+FOCUS = SITE_ASSETS[:2]
+SOURCE = "DEMO"
+START_TIMEOUT_S = 30.0
+CATCH_UP_S = 10.0
+_T = TypeVar("_T")
+_COLOURS = {
+    HealthState.DISCONNECTED: "red",
+    HealthState.CONNECTING: "yellow",
+    HealthState.SUBSCRIBED: "cyan",
+    HealthState.RECEIVING: "green",
+    HealthState.STALLED: "yellow",
+}
+
+
+class StreamResult(msgspec.Struct, frozen=True):
+    """One stream compared: how many candles each has, and the differences in words."""
+
+    symbol: str
+    ticks_sent: int
+    ticks_counted: int
+    truth: int
+    store: int
+    client: int
+    differences: tuple[str, ...]
+
+
+def run_demo(seconds: int, interval: str, headless: bool | None) -> int:
+    """Run it; returns the exit code."""
+    console = Console()
+    interval_ms(interval)
+    stop = threading.Event()
+    with _signals_to(stop), tempfile.TemporaryDirectory(prefix="fluxcap-demo-") as folder, ExitStack() as stack:
+        return _run(Path(folder), seconds, interval, _headless(headless), console, stop, stack)
+
+
+def _run(
+    folder: Path, seconds: int, interval: str, headless: bool, console: Console, stop: threading.Event, stack: ExitStack
+) -> int:
+    console.print(f"[bold]fluxcap demo[/]: {seconds} s of {interval} candles of {' and '.join(FOCUS)}.\n")
+    truth_path = folder / "truth.jsonl"
+    site = stack.enter_context(_site(folder, truth_path))
+    console.print(f"  [green]✓[/] simulated trading site at {site}, {len(SITE_ASSETS)} assets, ticks stamped UTC + 2 h")
+    chrome = stack.enter_context(start_chrome(port=0, profile=folder / "chrome", headless=headless, url=site))
+    console.print(f"  [green]✓[/] {chrome.info.product} {'headless' if headless else 'in a window'}, page open")
+    daemon, run = stack.enter_context(_daemon(folder, chrome.port, site, interval))
+    console.print(f"  [green]✓[/] daemon attached on port {chrome.port}, publishing on {run.pub}")
+    keys = [StreamKey(SOURCE, symbol, interval) for symbol in FOCUS]
+    client = stack.enter_context(LiveClient(run.pub, run.rep, folder / "client", streams=keys))
+    console.print("  [green]✓[/] client subscribed, keeping its own copy\n")
+    ended_early = _watch(client, keys, seconds, console, stop, daemon)
+    if ended_early:
+        console.print(f"\n[red]{ended_early}[/]" if ended_early != "interrupted" else "\nInterrupted.")
+        if ended_early == "interrupted":
+            return 130
+        console.print((folder / "daemon.log").read_text()[-2_000:], highlight=False)
+        return 1
+    _end(daemon)
+    watermarks = _watermarks(folder, keys)
+    _await_client(client, watermarks)
+    client.close()
+    results = [_compare(folder, key, read_truth(truth_path)) for key in keys]
+    console.print(_result_table(results))
+    return _verdict(results, console)
+
+
+def _watch(
+    client: LiveClient,
+    keys: list[StreamKey],
+    seconds: int,
+    console: Console,
+    stop: threading.Event,
+    daemon: subprocess.Popen[bytes],
+) -> str:
+    """Show the streams until the time is over; "" then, else why it ended early."""
+    latest: dict[StreamKey, tuple[int, Candle]] = {}
+    counts = dict.fromkeys(keys, 0)
+    end_s = time.monotonic() + seconds
+
+    def screen() -> Group:
+        left_s = max(0.0, end_s - time.monotonic())
+        return Group(_stream_table(client, keys, latest, counts), Text(f"  {left_s:.0f} s to go", style="dim"))
+
+    with Live(console=console, refresh_per_second=4, get_renderable=screen, transient=False):
+        while time.monotonic() < end_s:
+            if stop.is_set():
+                return "interrupted"
+            if daemon.poll() is not None:
+                return f"The daemon ended by itself with exit code {daemon.returncode}."
+            for event in client.events(timeout=0.2):
+                if isinstance(event, Candles):
+                    *_, last = candles_from(event.candles)
+                    latest[event.key] = (event.end_sequence, last)
+                    counts[event.key] += len(event.candles)
+                elif isinstance(event, Revision):
+                    continue
+                if stop.is_set() or time.monotonic() >= end_s:
+                    break
+    return ""
+
+
+def _stream_table(
+    client: LiveClient,
+    keys: list[StreamKey],
+    latest: dict[StreamKey, tuple[int, Candle]],
+    counts: dict[StreamKey, int],
+) -> Table:
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for column in ("stream", "", "sequence", "open", "high", "low", "close", "ticks", "candles"):
+        table.add_column(column, justify="left" if column in ("stream", "") else "right")
+    for key in keys:
+        health: Health = client.health(key)
+        cells = ["-"] * 6
+        if key in latest:
+            sequence, candle = latest[key]
+            prices = (candle.open, candle.high, candle.low, candle.close)
+            cells = [str(sequence), *(f"{price:.10g}" for price in prices), str(candle.tick_count)]
+        dot = Text(f"● {health.label}", style=_COLOURS[health.state])
+        table.add_row(key.symbol, dot, *cells, str(counts[key]))
+    return table
+
+
+# --- the parts, each its own process -------------------------------------------------------------------------------
+
+
+@contextmanager
+def _site(folder: Path, truth_path: Path) -> Iterator[str]:
+    log_path = folder / "site.log"
+    arguments = ["simulate", "--port", "0", "--assets", ",".join(SITE_ASSETS), "--truth", str(truth_path)]
+    process = _spawn(arguments, log_path)
+    try:
+        yield _await(lambda: _site_url(log_path), process, log_path)
+    finally:
+        _end(process)
+
+
+def _site_url(log_path: Path) -> str | None:
+    found = re.search(r"http://\S+", log_path.read_text())
+    return found[0] if found else None
+
+
+@contextmanager
+def _daemon(
+    folder: Path, chrome_port: int, site: str, interval: str
+) -> Iterator[tuple[subprocess.Popen[bytes], RunFile]]:
+    host = site.removeprefix("http://").strip("/")
+    data_dir, log_path = folder / "data", folder / "daemon.log"
+    arguments = [
+        *("run", "--chrome", f"127.0.0.1:{chrome_port}", "--platform-url", host, "--focus", ",".join(FOCUS)),
+        *("--interval", interval, "--source", SOURCE, "--data-dir", str(data_dir), "--no-web", "--control-port", "0"),
+        *("--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0"),
+    ]
+    process = _spawn(arguments, log_path)
+    try:
+        yield process, _await(lambda: _run_file(data_dir), process, log_path)
+    finally:
+        _end(process)
+
+
+def _run_file(data_dir: Path) -> RunFile | None:
+    try:
+        return msgspec.json.decode((data_dir / RUN_FILE).read_bytes(), type=RunFile)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _spawn(arguments: list[str], log_path: Path) -> subprocess.Popen[bytes]:
+    with log_path.open("wb") as log:
+        return subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-u", "-m", "capture.cli", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _await(found: Callable[[], _T | None], process: subprocess.Popen[bytes], log_path: Path) -> _T:
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        if (value := found()) is not None:
+            return value
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise FluxcapError(f"A part of the demo did not start: {log_path.read_text()[-500:].strip()}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def _signals_to(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the demo in order, so that no process stays behind."""
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _headless(asked: bool | None) -> bool:
+    if asked is not None:
+        return asked
+    return sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+# --- the comparison -------------------------------------------------------------------------------------------------
+
+
+def _watermarks(folder: Path, keys: list[StreamKey]) -> dict[StreamKey, int]:
+    store = Store.open(folder / "data" / "fluxcap.duckdb")
+    try:
+        known = store.watermarks()
+        return {key: known[key].latest_sequence if key in known else 0 for key in keys}
+    finally:
+        store.close()
+
+
+def _await_client(client: LiveClient, watermarks: dict[StreamKey, int]) -> None:
+    """What was published last may be under way still."""
+    deadline_s = time.monotonic() + CATCH_UP_S
+    while time.monotonic() < deadline_s:
+        cursors = {key: client.cursor(key) for key in watermarks}
+        if all((cursor.latest_sequence if (cursor := cursors[key]) else 0) >= watermarks[key] for key in watermarks):
+            return
+        for _ in client.events(timeout=0.1):
+            pass
+
+
+def _compare(folder: Path, key: StreamKey, truth: Truth) -> StreamResult:
+    stored = _stored(folder, key)
+    kept = _kept(folder, key)
+    if not stored:
+        return StreamResult(key.symbol, 0, 0, 0, 0, len(kept), ("nothing was stored",))
+    first_ms, end_ms = stored[0].ts_ms, stored[-1].ts_ms + key.interval_ms
+    expected = truth.candles(key.symbol, key.interval_ms, first_ms, end_ms)
+    differences = [*_differences("store", expected, stored), *_differences("client", stored, kept, with_flags=True)]
+    in_range = [tick for tick in truth.ticks(key.symbol) if first_ms <= tick.ts_ms < end_ms]
+    return StreamResult(
+        key.symbol,
+        len(in_range),
+        sum(candle.tick_count for candle in stored),
+        len(expected),
+        len(stored),
+        len(kept),
+        tuple(differences),
+    )
+
+
+def _differences(name: str, expected: list[Candle], found: list[Candle], *, with_flags: bool = False) -> Iterator[str]:
+    wanted = {candle.ts_ms: candle for candle in expected}
+    seen = {candle.ts_ms: candle for candle in found}
+    for ts_ms in sorted(wanted.keys() | seen.keys()):
+        left, right = wanted.get(ts_ms), seen.get(ts_ms)
+        if left is not None and right is not None and not with_flags:
+            left = msgspec.structs.replace(left, flags=right.flags)
+        if left != right:
+            yield f"{name} {ts_ms}: expected {left}, found {right}"
+
+
+def _stored(folder: Path, key: StreamKey) -> list[Candle]:
+    store = Store.open(folder / "data" / "fluxcap.duckdb")
+    try:
+        return list(candles_from(store.reader().page(key, 0, None, 10_000_000).candles))
+    finally:
+        store.close()
+
+
+def _kept(folder: Path, key: StreamKey) -> list[Candle]:
+    cache = CandleCache(folder / "client")
+    try:
+        candles: CandleArray = cache.candles(key)[1]
+        return list(candles_from(candles))
+    finally:
+        cache.close()
+
+
+def _result_table(results: list[StreamResult]) -> Table:
+    table = Table(title="Truth, store and client compared", title_justify="left", title_style="bold")
+    for column in ("stream", "ticks sent", "ticks in candles", "truth", "store", "client", "differences"):
+        table.add_column(column, justify="left" if column == "stream" else "right")
+    for result in results:
+        counts = (result.ticks_sent, result.ticks_counted, result.truth, result.store, result.client)
+        style = "green" if not result.differences else "red"
+        table.add_row(result.symbol, *map(str, counts), f"[{style}]{len(result.differences)}[/]")
+    return table
+
+
+def _verdict(results: list[StreamResult], console: Console) -> int:
+    for result in results:
+        for line in result.differences[:10]:
+            console.print(f"  [red]{result.symbol}[/] {line}", highlight=False)
+    if any(result.differences for result in results):
+        console.print("[red]Not equal.[/]")
+        return 1
+    console.print("[green]Every sealed candle is the same in the site's truth, the store and the client.[/]")
+    return 0

@@ -1,0 +1,154 @@
+"""Settings of the daemon: one TOML file, the environment, the command line, each overriding the one before.
+
+Every field is an option of ``fluxcap run`` (``tick_chunk_size`` is ``--tick-chunk-size``), a key of the file and a
+variable (``FLUXCAP_TICK_CHUNK_SIZE``). ``FLUX_LIVE_PUB``, ``FLUX_CHUNK_REP``, ``FLUX_SOURCE_ID`` and ``FLUX_INTERVAL``
+are honoured as the clients and servers that exist honour them.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from schemas.errors import ConfigError
+from schemas.types import interval_ms
+
+CONFIG_FILE = "fluxcap.toml"
+DEFAULT_PUB = "tcp://127.0.0.1:5556"
+DEFAULT_REP = "tcp://127.0.0.1:5557"
+DEFAULT_WEB_PORT = 3001
+
+
+class CollectMode(StrEnum):
+    """What goes to CSV files beside the store."""
+
+    TICK = "tick"
+    CANDLE = "candle"
+    BOTH = "both"
+    NONE = "none"
+
+
+class Settings(BaseSettings):
+    """Validated settings; raises ConfigError through ``load_settings``."""
+
+    model_config = SettingsConfigDict(env_prefix="FLUXCAP_", extra="forbid", frozen=True, populate_by_name=True)
+    config_path: ClassVar[Path | None] = None
+
+    chrome: str = "127.0.0.1:9222"
+    platform: str = "pocketoption"
+    platform_url: tuple[str, ...] = ()
+    focus: tuple[str, ...] = ()
+    interval: str = Field("1m", validation_alias=AliasChoices("interval", "FLUXCAP_INTERVAL", "FLUX_INTERVAL"))
+    source: str = Field(
+        "POCKETOPTION",
+        validation_alias=AliasChoices("source", "FLUXCAP_SOURCE", "FLUX_SOURCE_ID"),
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+    )
+    collect: CollectMode = CollectMode.NONE
+    tick_chunk_size: int = Field(1_000, ge=1, le=10_000_000)
+    candle_chunk_size: int = Field(100, ge=1, le=10_000_000)
+    data_dir: Path = Path("data")
+    pub: str = Field(DEFAULT_PUB, validation_alias=AliasChoices("pub", "FLUXCAP_PUB", "FLUX_LIVE_PUB"))
+    rep: str = Field(DEFAULT_REP, validation_alias=AliasChoices("rep", "FLUXCAP_REP", "FLUX_CHUNK_REP"))
+    web: bool = True
+    web_host: str = "127.0.0.1"
+    web_port: int = Field(DEFAULT_WEB_PORT, ge=0, le=65_535)
+    control_port: int = Field(DEFAULT_WEB_PORT, ge=0, le=65_535)
+    log_json: bool = False
+    grace_ms: int = Field(2_000, ge=0, le=60_000)
+    doubt_ms: int = Field(10_000, ge=0, le=600_000)
+    history_wait_ms: int = Field(10_000, ge=0, le=600_000)
+
+    @field_validator("interval")
+    @classmethod
+    def _is_interval(cls, value: str) -> str:
+        try:
+            interval_ms(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("focus", "platform_url", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [value]
+        return tuple(part.strip() for item in value for part in str(item).split(",") if part.strip())
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        sources: list[PydanticBaseSettingsSource] = [init_settings, _PlainListEnv(settings_cls)]
+        if cls.config_path is not None:
+            sources.append(TomlConfigSettingsSource(settings_cls, cls.config_path))
+        return tuple(sources)
+
+    @property
+    def store_path(self) -> Path:
+        return self.data_dir / "fluxcap.duckdb"
+
+    @property
+    def listen_port(self) -> int:
+        """The port of the control endpoint: the web server's, or its own when the web is off."""
+        return self.web_port if self.web else self.control_port
+
+
+class _PlainListEnv(PydanticBaseSettingsSource):
+    """Environment values as plain text: lists are comma-separated, not JSON."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        alias = field.validation_alias
+        names = [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else []
+        for name in [*(n for n in names if n.isupper()), f"FLUXCAP_{field_name.upper()}"]:
+            if name in os.environ:
+                return os.environ[name], field_name, False
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def config_file(chosen: Path | None = None) -> Path | None:
+    """The settings file in force: the one chosen, ``FLUXCAP_CONFIG``, or ``./fluxcap.toml`` when it exists."""
+    if chosen is None and os.environ.get("FLUXCAP_CONFIG"):
+        chosen = Path(os.environ["FLUXCAP_CONFIG"])
+    if chosen is not None:
+        if not chosen.is_file():
+            raise ConfigError(f"There is no settings file {chosen}; `fluxcap config init` writes one.")
+        return chosen
+    return Path(CONFIG_FILE) if Path(CONFIG_FILE).is_file() else None
+
+
+def load_settings(config: Path | None = None, **options: Any) -> Settings:
+    """Settings from file, environment and ``options`` (None: not given). Raises ConfigError with one sentence."""
+    path = config_file(config)
+    given = {name: value for name, value in options.items() if value is not None}
+    bound = type("Settings", (Settings,), {"config_path": path, "__module__": __name__})
+    try:
+        return bound(**given)  # type: ignore[no-any-return]
+    except ValidationError as error:
+        raise ConfigError(_sentence(error, path)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}.") from None
+
+
+def _sentence(error: ValidationError, path: Path | None) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    if first["type"] == "extra_forbidden":
+        return f"Unknown setting {name!r} in {path or 'the settings'}; `fluxcap config show` lists them."
+    reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"Setting {name!r} cannot be {first.get('input')!r}: {reason[:1].lower()}{reason[1:]}."

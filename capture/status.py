@@ -1,0 +1,129 @@
+"""What the running daemon sees, as one value: for ``fluxcap status``, the REST API and the dashboard."""
+
+from __future__ import annotations
+
+import msgspec
+
+from capture.pipeline import PipelineView
+from schemas.types import FeedState
+
+
+class StreamView(msgspec.Struct, frozen=True):
+    """One stream and its ages. ``age_ms``: since its last tick, None before the first."""
+
+    stream: str
+    feed: str
+    latest_sequence: int
+    latest_ts_ms: int
+    last_tick_ts_ms: int
+    age_ms: int | None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The whole state; times UNIX milliseconds UTC."""
+
+    version: str
+    pid: int
+    uptime_s: float
+    server_time_ms: int
+    pub: str
+    rep: str
+    control: str
+    data_dir: str
+    source: str
+    interval: str
+    collect: str
+    chrome: str
+    chrome_endpoint: str
+    chrome_reason: str
+    browser: str
+    tabs: tuple[dict[str, str], ...]
+    sockets: int
+    clock: str
+    clock_reason: str
+    platform_offset_ms: int | None
+    focus_mode: str
+    focus_symbols: tuple[str, ...]
+    focus_unknown: tuple[str, ...]
+    detected_asset: str | None
+    detected_period_s: int | None
+    assets_known: int
+    streams: tuple[StreamView, ...]
+    assets: tuple[dict[str, object], ...]
+    counters: dict[str, int]
+    queue_depth: int
+    store_trouble: str
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What does not change while the daemon runs."""
+
+    version: str
+    pid: int
+    pub: str
+    rep: str
+    control: str
+    data_dir: str
+    source: str
+    interval: str
+    chrome_endpoint: str
+
+
+def status_of(identity: Identity, view: PipelineView, *, now_ms: int, uptime_s: float, collect: str) -> Status:
+    """Put a snapshot of the pipeline into words. ``now_ms``: wall clock."""
+    market, session = view.market, view.session
+    streams = tuple(
+        StreamView(
+            stream=str(stream.key),
+            feed=FeedState(stream.feed_state).name.lower(),
+            latest_sequence=stream.latest_sequence,
+            latest_ts_ms=stream.latest_ts_ms,
+            last_tick_ts_ms=stream.last_tick_ts_ms,
+            age_ms=max(0, now_ms - stream.last_tick_ts_ms) if stream.last_tick_ts_ms else None,
+        )
+        for stream in view.streams
+    )
+    return Status(
+        version=identity.version,
+        pid=identity.pid,
+        uptime_s=round(uptime_s, 1),
+        server_time_ms=now_ms,
+        pub=identity.pub,
+        rep=identity.rep,
+        control=identity.control,
+        data_dir=identity.data_dir,
+        source=identity.source,
+        interval=identity.interval,
+        collect=collect,
+        chrome=view.chrome.value,
+        chrome_endpoint=identity.chrome_endpoint,
+        chrome_reason=view.chrome_reason,
+        browser=view.browser,
+        tabs=tuple({"url": tab.url, "title": tab.title, "state": tab.state} for tab in session.tabs) if session else (),
+        sockets=len(session.sockets) if session else 0,
+        clock=market.clock,
+        clock_reason=market.clock_reason,
+        platform_offset_ms=market.platform_offset_ms,
+        focus_mode=market.focus_mode.value,
+        focus_symbols=market.focus_symbols,
+        focus_unknown=market.focus_unknown,
+        detected_asset=market.active_symbol,
+        detected_period_s=market.active_period_ms // 1_000 or None,
+        assets_known=market.asset_count,
+        streams=streams,
+        assets=tuple(
+            {
+                "symbol": asset.symbol,
+                "focused": asset.focused,
+                "feed": asset.feed_state.name.lower(),
+                "ticks": asset.ticks,
+                "last_price": asset.last_price,
+                "last_tick_ts_ms": asset.last_tick_ts_ms,
+                "blind_reason": asset.blind_reason,
+            }
+            for asset in market.assets
+        ),
+        counters=market.counters,
+        queue_depth=view.queue_depth,
+        store_trouble=view.store_trouble,
+    )
