@@ -80,6 +80,8 @@ class WireServer:
         Keys for both sockets; needed beyond loopback.
     health
         What a HealthRequest is told; called in the responder's thread.
+    publisher, answers
+        Where a test harness puts faults between the server and its clients; made like the originals.
 
     Attributes
     ----------
@@ -100,6 +102,8 @@ class WireServer:
         clock_ms: Callable[[], int] = now_ms,
         curve: ServerCurve | None = None,
         health: Callable[[], HealthResponse] = HealthResponse,
+        publisher: Callable[..., Publisher] = Publisher,
+        answers: Callable[..., Answers] = Answers,
     ) -> None:
         self._clock_ms = clock_ms
         self._feed_of: Callable[[StreamKey], tuple[int, int, int]] = lambda key: FeedInfo()
@@ -113,14 +117,14 @@ class WireServer:
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             closing.callback(context.term)
             closing.enter_context(gatekeeper(context, curve))
-            self._publisher = Publisher(context, pub, curve)
+            self._publisher = publisher(context, pub, curve)
             closing.callback(self._publisher.close)
             self._snapshot: Mapping[StreamKey, StreamStatus] = MappingProxyType(
                 {key: self._status(key) for key in self.store.watermarks()}
             )
             self._pages = RecentPages(self._recent, self.store.reader())
-            answers = Answers(self._pages, lambda: self._snapshot, clock_ms, health)
-            self._responder = Responder(context, rep, answers, curve)
+            answering = answers(self._pages, lambda: self._snapshot, clock_ms, health)
+            self._responder = Responder(context, rep, answering, curve)
             closing.callback(self._responder.stop)
             self._responder.start()
             self._closing = closing.pop_all()
