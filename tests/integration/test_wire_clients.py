@@ -1,0 +1,132 @@
+"""Clients that have only the schema, in Python and JavaScript, against real sockets; they are those of the README."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import zmq
+
+from schemas.codec import decode, encode
+from schemas.generate import SCHEMA_FOLDER
+from schemas.types import BackfillCandlesRequest, BackfillCandlesResponse, CandleBatch, StreamKey
+from tests.golden.write_golden import GOLDEN_FOLDER
+from tests.node_workspace import NODE_SOURCES, node_workspace
+from tests.wire_samples import SAMPLES, sample_candles
+
+KEY = StreamKey("POCKETOPTION", "EURUSD_otc", "1m")
+PAGE = 10
+STORED, PUBLISHED = 25, 28
+"""Sequences that backfill has at first, and at the end; the one before the last is never published live."""
+
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return node_workspace(tmp_path_factory.mktemp("node"))
+
+
+def readme_example(language: str) -> str:
+    blocks = re.findall(rf"```{language}\n(.*?)```", (SCHEMA_FOLDER / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 1
+    return blocks[0]
+
+
+def page_after(sequence: int, latest: int) -> BackfillCandlesResponse:
+    count = min(PAGE, latest - sequence)
+    following = sequence + 1 + count
+    return BackfillCandlesResponse(
+        KEY, sequence + 1, sample_candles(count, first=sequence + 1), following <= latest, following
+    )
+
+
+def serve(publisher: zmq.Socket, responder: zmq.Socket, stop: threading.Event) -> None:
+    """Backfill in pages; live batches over and over, out of order, with one missing."""
+    latest = STORED
+    live = [encode(CandleBatch(KEY, number, sample_candles(1, first=number))) for number in (26, PUBLISHED, 26)]
+    while not stop.is_set():
+        if responder.poll(20):
+            identity, empty, payload = responder.recv_multipart()
+            request = decode(payload).message
+            assert isinstance(request, BackfillCandlesRequest)
+            answer = page_after(request.from_sequence_exclusive or 0, latest)
+            latest = latest if answer.has_more else PUBLISHED
+            responder.send_multipart([identity, empty, encode(answer)])
+        for batch in live:
+            publisher.send_multipart([KEY.topic() + b"o", b"not for those who compare the whole topic"])
+            publisher.send_multipart([KEY.topic(), batch])
+
+
+@contextmanager
+def server() -> Iterator[dict[str, str]]:
+    """A server in a thread; gives the environment in which a client finds it."""
+    context = zmq.Context()
+    publisher, responder = context.socket(zmq.PUB), context.socket(zmq.ROUTER)
+    ports = [socket.bind_to_random_port("tcp://127.0.0.1") for socket in (publisher, responder)]
+    stop = threading.Event()
+    thread = threading.Thread(target=serve, args=(publisher, responder, stop))
+    thread.start()
+    try:
+        yield os.environ | {
+            "FLUX_LIVE_PUB": f"tcp://127.0.0.1:{ports[0]}",
+            "FLUX_CHUNK_REP": f"tcp://127.0.0.1:{ports[1]}",
+            "FLUX_SOURCE_ID": KEY.source_id,
+            "FLUX_INTERVAL": KEY.interval,
+        }
+    finally:
+        stop.set()
+        thread.join()
+        context.destroy(linger=0)
+
+
+def run_client(command: list[str], folder: Path, environment: dict[str, str]) -> list[list[float]]:
+    arguments = [*command, KEY.symbol, str(PUBLISHED)]
+    result = subprocess.run(
+        arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    return [[float(word) for word in line.split()] for line in result.stdout.splitlines()]
+
+
+def expected_lines() -> list[list[float]]:
+    rows = sample_candles(PUBLISHED, first=1).tolist()
+    return [[float(number), *map(float, row[:6])] for number, row in enumerate(rows, start=1)]
+
+
+def test_the_python_client_of_the_readme_prints_each_candle_once_and_in_order(tmp_path: Path):
+    (tmp_path / "client.py").write_text(readme_example("python"))
+
+    with server() as environment:
+        path = {"PYTHONPATH": str(SCHEMA_FOLDER.parent)}
+        lines = run_client([sys.executable, "client.py"], tmp_path, environment | path)
+
+    assert lines == expected_lines()
+
+
+def test_the_javascript_client_of_the_readme_prints_each_candle_once_and_in_order(node: Path):
+    (node / "client.js").write_text(readme_example("js"))
+
+    with server() as environment:
+        lines = run_client(["node", "client.js"], node, environment)
+
+    assert lines == expected_lines()
+
+
+def test_javascript_reads_every_golden_message(node: Path):
+    script = node / "read_messages.js"
+    script.write_text((NODE_SOURCES / "read_messages.js").read_text())
+
+    result = subprocess.run(["node", str(script), str(GOLDEN_FOLDER)], capture_output=True, text=True, check=True)
+
+    assert json.loads(result.stdout) == {
+        name: json.loads((GOLDEN_FOLDER / f"{name}.json").read_text()) for name in SAMPLES
+    }
