@@ -1,0 +1,166 @@
+"""Sequences are dense from 1, times increase, and nothing is given before it is confirmed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bridge.sequencer import Sequencer, insane_candle
+from schemas.errors import SequenceError
+from schemas.types import Candle, CandleFlags, Watermark, candle_array
+from tests.serving import EURUSD, GBPUSD, MINUTE, candle, candle_rows, candles
+
+
+def test_sequences_of_a_new_stream_start_at_one() -> None:
+    assert Sequencer({}).number(EURUSD, [candle(1)]).start_sequence == 1
+
+
+def test_numbering_alone_consumes_nothing() -> None:
+    sequencer = Sequencer({})
+
+    sequencer.number(EURUSD, [candle(1)])
+
+    assert sequencer.number(EURUSD, [candle(1)]).start_sequence == 1
+    assert sequencer.watermark(EURUSD) == Watermark()
+
+
+def test_confirming_moves_the_watermark_to_the_last_candle() -> None:
+    sequencer = Sequencer({})
+
+    sequencer.confirm(sequencer.number(EURUSD, candles(1, 3)))
+
+    assert sequencer.watermark(EURUSD) == Watermark(3, 3 * MINUTE, 0, 1)
+
+
+def test_sequences_go_on_after_what_the_store_holds() -> None:
+    sequencer = Sequencer({EURUSD: Watermark(41, 41 * MINUTE, 7, 12)})
+
+    sequencer.confirm(sequencer.number(EURUSD, [candle(42)]))
+
+    assert sequencer.watermark(EURUSD) == Watermark(42, 42 * MINUTE, 7, 12)
+
+
+def test_streams_are_numbered_apart() -> None:
+    sequencer = Sequencer({EURUSD: Watermark(41, 41 * MINUTE)})
+
+    assert sequencer.number(GBPUSD, [candle(1)]).start_sequence == 1
+
+
+def test_arrays_and_values_are_numbered_alike() -> None:
+    sequencer = Sequencer({})
+
+    from_values = sequencer.number(EURUSD, candles(1, 5))
+    from_array = sequencer.number(EURUSD, candle_rows(1, 5))
+
+    assert np.array_equal(from_values.candles, from_array.candles)
+
+
+@pytest.mark.parametrize(
+    "minutes", [[5], [4], [6, 6], [7, 6], [6, 8, 7]], ids=["same", "before", "twice", "falling", "one falling"]
+)
+def test_time_that_does_not_increase_is_refused(minutes: list[int]) -> None:
+    sequencer = Sequencer({EURUSD: Watermark(5, 5 * MINUTE)})
+
+    with pytest.raises(SequenceError, match="must increase"):
+        sequencer.number(EURUSD, [candle(minute) for minute in minutes])
+
+
+def test_a_minute_without_ticks_leaves_no_hole_in_the_sequences() -> None:
+    sequencer = Sequencer({})
+
+    sequencer.confirm(sequencer.number(EURUSD, [candle(1), candle(9)]))
+
+    assert sequencer.watermark(EURUSD).latest_sequence == 2
+
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "insane",
+    [
+        Candle(MINUTE, NAN, 2, 1, 1.5),
+        Candle(MINUTE, 1.5, NAN, 1, 1.5),
+        Candle(MINUTE, 1.5, 2, NAN, 1.5),
+        Candle(MINUTE, 1.5, 2, 1, NAN),
+        Candle(MINUTE, 1.5, 2, 1, 1.5, NAN),
+        Candle(MINUTE, 0.9, 2, 1, 1.5),
+        Candle(MINUTE, 2.1, 2, 1, 1.5),
+        Candle(MINUTE, 1.5, 2, 1, 0.9),
+        Candle(MINUTE, 1.5, 2, 1, 2.1),
+        Candle(MINUTE, INFINITE, INFINITE, 1, 1.5),
+        Candle(MINUTE, 1.5, 2, -INFINITE, 1.5),
+        Candle(MINUTE, 1.5, 2, 1, 1.5, -1.0),
+        Candle(MINUTE, 1.5, 2, 1, 1.5, INFINITE),
+        Candle(0, 1.5, 2, 1, 1.5),
+        Candle(-MINUTE, 1.5, 2, 1, 1.5),
+    ],
+)
+def test_what_cannot_be_a_candle_gets_no_number(insane: Candle) -> None:
+    assert insane_candle(candle_array([candle(1), insane])) == 1
+    with pytest.raises(SequenceError):
+        Sequencer({}).number(EURUSD, [insane])
+
+
+def test_no_candle_is_no_batch() -> None:
+    with pytest.raises(SequenceError, match="no candle"):
+        Sequencer({}).number(EURUSD, [])
+
+
+def test_an_array_of_another_dtype_is_refused() -> None:
+    with pytest.raises(SequenceError, match="CANDLE_DTYPE"):
+        Sequencer({}).number(EURUSD, np.zeros(3))
+
+
+def test_a_batch_cannot_be_confirmed_twice() -> None:
+    sequencer = Sequencer({})
+    batch = sequencer.number(EURUSD, [candle(1)])
+    sequencer.confirm(batch)
+
+    with pytest.raises(SequenceError):
+        sequencer.confirm(batch)
+
+
+def test_revisions_are_numbered_apart_from_sequences() -> None:
+    sequencer = Sequencer({EURUSD: Watermark(5, 5 * MINUTE, 2, 1)})
+
+    revision = sequencer.revise(EURUSD, [4, 0], [candle(4), candle(3)])
+    sequencer.confirm_revision(revision)
+
+    assert revision.start_revision == 3
+    assert sequencer.watermark(EURUSD) == Watermark(5, 5 * MINUTE, 4, 1)
+
+
+def test_only_revisions_of_published_candles_are_flagged_revised() -> None:
+    sequencer = Sequencer({EURUSD: Watermark(5, 5 * MINUTE)})
+
+    revision = sequencer.revise(EURUSD, [4, 0], [candle(4, flags=CandleFlags.FILLED), candle(3)])
+
+    assert revision.candles["flags"].tolist() == [CandleFlags.FILLED | CandleFlags.REVISED, 0]
+
+
+def test_revising_leaves_the_callers_candles_alone() -> None:
+    mine = candle_rows(4, 1)
+
+    Sequencer({EURUSD: Watermark(5, 5 * MINUTE)}).revise(EURUSD, [4], mine)
+
+    assert mine["flags"].tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("sequences", "minute"),
+    [([6], 5), ([-1], 5), ([1, 2], 5), ([0], 6)],
+    ids=["never given", "below 0", "two", "newer"],
+)
+def test_a_revision_of_nothing_past_is_refused(sequences: list[int], minute: int) -> None:
+    with pytest.raises(SequenceError):
+        Sequencer({EURUSD: Watermark(5, 5 * MINUTE)}).revise(EURUSD, sequences, [candle(minute)])
+
+
+def test_a_revision_cannot_be_confirmed_twice() -> None:
+    sequencer = Sequencer({EURUSD: Watermark(5, 5 * MINUTE)})
+    revision = sequencer.revise(EURUSD, [4], [candle(4)])
+    sequencer.confirm_revision(revision)
+
+    with pytest.raises(SequenceError):
+        sequencer.confirm_revision(revision)
