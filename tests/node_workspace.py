@@ -77,6 +77,6 @@ def _install(folder: Path) -> None:
             timeout=INSTALL_SECONDS,
         )
     except subprocess.CalledProcessError as error:
-        pytest.skip(f"npm cannot install the packages: {error.stderr.strip().splitlines()[-1:]}")
+        pytest.skip(f"npm cannot install the packages: {' '.join(error.stderr.split())[:200]}")
     except subprocess.TimeoutExpired:
         pytest.skip(f"npm did not install the packages within {INSTALL_SECONDS} s")
