@@ -1,0 +1,97 @@
+"""What DuckDB's errors mean, and that an instance it gave up is opened again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bridge.store_connection import StoreConnection, store_error
+from schemas.errors import StoreDamaged, StoreError, StoreFull, StoreLocked
+
+STORE = Path("store.duckdb")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ('Failed to commit: Could not write file "x.wal": No space left on device', StoreFull),
+        ('Failed to create checkpoint because of error: Could not write file "x": File too large', StoreFull),
+        ("Disk quota exceeded", StoreFull),
+        ('Could not set lock on file "x": Conflicting lock is held in python (PID 12)', StoreLocked),
+        ("Corrupt database file: computed checksum 1 does not match stored checksum 2", StoreDamaged),
+        ('The file "x" exists, but it is not a valid DuckDB database file!', StoreDamaged),
+        ('Failure while replaying WAL file "x.wal": Corrupt WAL file', StoreDamaged),
+        ("Trying to read a database file with version number 99, but we can only read 64", StoreError),
+        ("something nobody has seen", StoreError),
+    ],
+)
+def test_an_error_of_duckdb_becomes_the_one_that_says_what_to_do(text: str, kind: type[StoreError]) -> None:
+    assert type(store_error(Exception(text), STORE)) is kind
+
+
+def test_the_holder_of_a_lock_is_named() -> None:
+    text = 'Could not set lock on file "x": Conflicting lock is held in /usr/bin/python (PID 12). See also https://a.b'
+
+    assert ": /usr/bin/python (PID 12). Stop it" in str(store_error(Exception(text), STORE))
+
+
+def test_cursors_survive_reopening(tmp_path: Path) -> None:
+    connection = StoreConnection(tmp_path / "store.duckdb")
+    writer, reader = connection.cursor(), connection.cursor()
+    writer.rows("CREATE TABLE numbers (n BIGINT)")
+    writer.load("INSERT INTO numbers SELECT * FROM incoming", {"n": np.arange(3)})
+    reader.rows("SELECT * FROM numbers")
+
+    connection.reopen()
+
+    assert reader.rows("SELECT sum(n) FROM numbers") == [(3,)]
+    assert writer.columns("SELECT n FROM numbers")["n"].tolist() == [0, 1, 2]
+    connection.close()
+
+
+def test_a_transaction_that_raises_is_rolled_back(tmp_path: Path) -> None:
+    connection = StoreConnection(tmp_path / "store.duckdb")
+    cursor = connection.cursor()
+    cursor.rows("CREATE TABLE numbers (n BIGINT)")
+
+    def failing() -> None:
+        with cursor.transaction():
+            cursor.rows("INSERT INTO numbers VALUES (1)")
+            cursor.rows("INSERT INTO nowhere VALUES (1)")
+
+    with pytest.raises(StoreError):
+        failing()
+
+    assert cursor.rows("SELECT count(*) FROM numbers") == [(0,)]
+    connection.close()
+
+
+def test_columns_that_are_views_with_strides_are_stored_as_they_read(tmp_path: Path) -> None:
+    connection = StoreConnection(tmp_path / "store.duckdb")
+    cursor = connection.cursor()
+    cursor.rows("CREATE TABLE numbers (n BIGINT)")
+    rows = np.zeros(4, dtype=[("other", "<i4"), ("n", "<i8")])
+    rows["n"] = [5, 6, 7, 8]
+
+    cursor.load("INSERT INTO numbers SELECT * FROM incoming", {"n": rows["n"][::-1]})
+
+    assert cursor.columns("SELECT n FROM numbers")["n"].tolist() == [8, 7, 6, 5]
+    connection.close()
+
+
+def test_a_read_only_connection_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "store.duckdb"
+    StoreConnection(path).close()
+    connection = StoreConnection(path, read_only=True)
+
+    with pytest.raises(StoreError, match="read-only"):
+        connection.cursor().rows("CREATE TABLE numbers (n BIGINT)")
+
+    connection.close()
+
+
+def test_a_folder_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreError):
+        StoreConnection(tmp_path)

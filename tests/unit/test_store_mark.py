@@ -1,0 +1,65 @@
+"""A store that lost what it had given is noticed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bridge.store import Store
+from bridge.store_mark import StoreMark, numbers_given
+from schemas.errors import StoreDamaged
+from schemas.types import CandleBatch, Watermark
+from tests.serving import EURUSD, GBPUSD, candle_rows
+
+
+def test_numbers_given_are_sequences_and_revisions() -> None:
+    assert numbers_given({EURUSD: Watermark(5, 1, 2, 1), GBPUSD: Watermark(7)}) == 14
+
+
+def test_a_mark_ahead_of_the_store_is_damage(tmp_path: Path) -> None:
+    mark = StoreMark(tmp_path / "store", "identity")
+    mark.write(10)
+
+    mark.check(10)
+    mark.check(11)
+    with pytest.raises(StoreDamaged, match="lost 1 candles"):
+        mark.check(9)
+    mark.close()
+
+
+@pytest.mark.parametrize("content", ["", "other 00000000000000000010\n", "identity x\n", "identity\n", "ü", "a b c"])
+def test_a_mark_of_another_store_or_unreadable_means_nothing(tmp_path: Path, content: str) -> None:
+    (tmp_path / "store.mark").write_text(content)
+
+    StoreMark(tmp_path / "store", "identity").check(0)
+
+
+def test_a_later_mark_overwrites_an_earlier(tmp_path: Path) -> None:
+    mark = StoreMark(tmp_path / "store", "identity")
+    for given in (999, 5):
+        mark.write(given)
+    mark.check(5)
+    mark.close()
+    mark.close()
+
+
+def test_a_mark_that_cannot_be_written_does_not_matter(tmp_path: Path) -> None:
+    StoreMark(tmp_path / "absent" / "store", "identity").write(1)
+
+
+def test_a_store_without_its_log_is_not_opened(tmp_path: Path) -> None:
+    path, copy = tmp_path / "store.duckdb", tmp_path / "copy"
+    copy.mkdir()
+    with Store.open(path) as store:
+        store.commit([CandleBatch(EURUSD, 1, candle_rows(1, 3))])
+        store.checkpoint()
+        store.commit([CandleBatch(EURUSD, 4, candle_rows(4, 2))])
+        for part in tmp_path.glob("store.duckdb*"):  # as a crash would leave them
+            shutil.copy(part, copy)
+    os.unlink(copy / "store.duckdb.wal")
+
+    with pytest.raises(StoreDamaged, match="lost 2 candles"):
+        Store.open(copy / "store.duckdb")

@@ -1,0 +1,44 @@
+"""Free space is asked for before it matters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bridge.store_space import SpaceGuard
+from schemas.errors import StoreFull
+
+
+def test_room_enough_is_no_error(tmp_path: Path) -> None:
+    SpaceGuard(tmp_path / "store", 1).require(1)
+
+
+def test_less_than_the_reserve_is_full(tmp_path: Path) -> None:
+    with pytest.raises(StoreFull, match="nothing was stored"):
+        SpaceGuard(tmp_path / "store", 1 << 62).require(1)
+
+
+def test_more_than_there_is_room_for_is_full(tmp_path: Path) -> None:
+    with pytest.raises(StoreFull):
+        SpaceGuard(tmp_path / "store", 1).require(1 << 50)
+
+
+def test_no_reserve_leaves_it_to_the_database(tmp_path: Path) -> None:
+    SpaceGuard(tmp_path / "store", 0).require(1 << 60)
+
+
+def test_the_log_counts_towards_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "store.wal").write_bytes(b"x" * 1000)
+    guard = SpaceGuard(tmp_path / "store", 0)
+
+    assert guard.log_bytes() == 1000
+    assert guard.allows_checkpoint(0)
+    assert not guard.allows_checkpoint(1 << 50)
+
+
+def test_a_folder_that_cannot_be_asked_is_left_to_the_database(tmp_path: Path) -> None:
+    guard = SpaceGuard(tmp_path / "absent" / "store", 1)
+
+    guard.require(1)
+    assert guard.log_bytes() == 0
