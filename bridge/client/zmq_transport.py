@@ -77,7 +77,7 @@ def _set_options(link: zmq.Socket[bytes], curve: ClientCurve | None) -> None:
     link.handshake_ivl = 5_000
     # A peer that vanished without a word (cable, suspended machine) counts as lost after three silent seconds.
     link.heartbeat_ivl, link.heartbeat_timeout = 1_000, 3_000
-    if link.socket_type == zmq.SUB:
+    if link.type == zmq.SUB:
         link.rcvhwm = FEED_HWM
     else:
         link.immediate = 1  # never queue requests for a server that is not there

@@ -1,0 +1,83 @@
+"""The dev server as a process: engine and control API together, until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+
+import msgspec
+
+from bridge.devserver.engine import DevEngine
+from bridge.devserver.settings import DevSettings
+from schemas.errors import AlreadyRunning
+
+HELLO = "fluxcap devserver ready"
+"""Begins the line on standard output that says, as JSON, where everything is."""
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where a dev server can be reached."""
+
+    pub: str
+    rep: str
+    api: str
+
+
+def run_devserver(settings: DevSettings, on_ready: Callable[[Addresses], None] | None = None) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    on_ready: called once everything answers; by default the addresses are printed as one line.
+    Raises ConfigError, AlreadyRunning, StoreError.
+    """
+    import uvicorn
+
+    from bridge.devserver.api import make_api
+
+    listener = _listen(settings.api_port)
+    try:
+        engine = DevEngine(settings).start()
+        try:
+            config = uvicorn.Config(make_api(engine), log_level="warning", lifespan="off", access_log=False)
+            addresses = Addresses(*engine.endpoints, f"http://127.0.0.1:{listener.getsockname()[1]}")
+            (on_ready or _say)(addresses)
+            # uvicorn hands SIGINT on once it has closed; for us that is a good end.
+            with contextlib.suppress(KeyboardInterrupt):
+                uvicorn.Server(config).run([listener])
+        finally:
+            engine.close()
+    finally:
+        listener.close()
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(64)
+    except OSError as error:
+        listener.close()
+        raise AlreadyRunning(f"Port {port} for the control API is in use; choose another one ({error}).") from error
+    return listener
+
+
+def _say(addresses: Addresses) -> None:
+    print(HELLO, msgspec.json.encode(addresses).decode(), flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    """``python -m bridge.devserver '{"symbols": ["A"], "pub": "tcp://127.0.0.1:0"}'``: settings as JSON, or none."""
+    try:
+        settings = msgspec.json.decode(arguments[0], type=DevSettings) if arguments else None
+    except msgspec.MsgspecError as error:
+        print(f"The settings are not understood: {error}.", file=sys.stderr)
+        return 2
+    if settings is not None:
+        run_devserver(settings)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="fluxcap-devserver-") as folder:
+        run_devserver(DevSettings(data_dir=folder))
+    return 0
