@@ -1,0 +1,99 @@
+"""Keys: private to their owner, never overwritten, and refused when others may read them."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+import zmq.auth
+
+from bridge.curve import CurveKeys, create_keys, load_client, load_keys, load_server, new_keys
+from schemas.errors import ConfigError
+
+
+def test_keys_that_were_written_are_read_back(tmp_path: Path) -> None:
+    public, secret, *_ = create_keys(tmp_path)
+
+    keys = load_keys(secret)
+
+    assert len(keys.public) == len(keys.secret) == 40
+    assert load_keys(public) == CurveKeys(keys.public)
+
+
+def test_only_the_owner_may_read_the_secret(tmp_path: Path) -> None:
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in create_keys(tmp_path / "keys")}
+
+    assert modes["server.key_secret"] == modes["client.key_secret"] == 0o600
+    assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
+
+
+def test_zeromqs_own_reader_understands_the_files(tmp_path: Path) -> None:
+    _, secret, *_ = create_keys(tmp_path)
+
+    assert zmq.auth.load_certificate(secret) == (load_keys(secret).public, load_keys(secret).secret)
+
+
+def test_keys_are_never_overwritten(tmp_path: Path) -> None:
+    paths = create_keys(tmp_path)
+    before = [path.read_bytes() for path in paths]
+
+    with pytest.raises(ConfigError, match="never overwritten"):
+        create_keys(tmp_path)
+
+    assert [path.read_bytes() for path in paths] == before
+
+
+def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    _, secret, *_ = create_keys(tmp_path)
+    secret.chmod(0o644)
+
+    with pytest.raises(ConfigError, match="chmod 600"):
+        load_keys(secret)
+
+
+@pytest.mark.parametrize("content", ["", "curve\n", 'curve\n    public-key = "short"\n', "\0\1\2"])
+def test_a_file_without_a_key_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.key"
+    path.write_text(content)
+
+    with pytest.raises(ConfigError, match="no CURVE key"):
+        load_keys(path)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fluxcap keys"):
+        load_keys(tmp_path / "absent.key")
+
+
+def test_a_server_and_a_client_need_their_secrets(tmp_path: Path) -> None:
+    server_public, server_secret, client_public, client_secret = create_keys(tmp_path)
+
+    assert load_server(server_secret).allowed is None
+    assert load_client(client_secret, server_public).server_public == load_keys(server_public).public
+    with pytest.raises(ConfigError, match="only a public key"):
+        load_server(server_public)
+    with pytest.raises(ConfigError, match="only a public key"):
+        load_client(client_public, server_public)
+
+
+def test_a_folder_of_public_files_is_the_list_of_who_may_come(tmp_path: Path) -> None:
+    _, server_secret, client_public, _ = create_keys(tmp_path)
+    (tmp_path / "allowed").mkdir()
+    (tmp_path / "allowed" / "desk.key").write_bytes(client_public.read_bytes())
+
+    assert load_server(server_secret, tmp_path / "allowed").allowed == {load_keys(client_public).public}
+
+
+def test_an_empty_list_would_let_nobody_in(tmp_path: Path) -> None:
+    _, server_secret, *_ = create_keys(tmp_path)
+    (tmp_path / "allowed").mkdir()
+
+    with pytest.raises(ConfigError, match="no client could connect"):
+        load_server(server_secret, tmp_path / "allowed")
+
+
+def test_a_secret_is_not_shown(tmp_path: Path) -> None:
+    keys = new_keys()
+
+    assert keys.secret.decode() not in repr(keys)
