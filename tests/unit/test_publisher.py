@@ -1,0 +1,99 @@
+"""Each message goes out on its topic, forming candles at most five times a second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import zmq
+
+from bridge.publisher import FORMING_SPACING_NS, Publisher
+from schemas.codec import decode
+from schemas.errors import AlreadyRunning, ConfigError
+from schemas.types import CandleBatch, CandleRevision, StreamStatus, TickBatch
+from tests.serving import ANY_PORT, EURUSD, GBPUSD, candle, candle_rows, subscribed
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    yield context
+    context.term()
+
+
+@pytest.fixture
+def publisher(context: zmq.Context[zmq.Socket[bytes]]) -> Iterator[Publisher]:
+    publisher = Publisher(context, ANY_PORT)
+    yield publisher
+    publisher.close()
+
+
+@pytest.fixture
+def heard(publisher: Publisher) -> Iterator[zmq.Socket[bytes]]:
+    """A subscriber of everything, whose subscription has arrived."""
+    with subscribed(publisher.endpoint) as socket:
+        for _ in range(10_000):
+            publisher.heartbeat(StreamStatus(GBPUSD))
+            if socket.poll(10):
+                break
+        while socket.poll(200):
+            socket.recv_multipart()
+        yield socket
+
+
+def test_every_kind_of_message_has_its_topic(publisher: Publisher, heard: zmq.Socket[bytes]) -> None:
+    publisher.batch(CandleBatch(EURUSD, 3, candle_rows(3, 2)))
+    publisher.heartbeat(StreamStatus(EURUSD, 4))
+    publisher.revision(CandleRevision(EURUSD, 1, np.array([3], dtype=np.uint64), candle_rows(3, 1)))
+    publisher.ticks(TickBatch(EURUSD, 1, np.array([5], dtype=np.int64), np.array([1.5])))
+    publisher.forming(EURUSD, candle(5), 0)
+
+    received = [heard.recv_multipart() for _ in range(5)]
+
+    assert [topic for topic, _ in received] == [
+        f"{kind}.SIM.EURUSD_otc.1m".encode() for kind in ("candles", "status", "revisions", "ticks", "forming")
+    ]
+    versions = [decode(payload).schema_version for _, payload in received]
+    assert versions == [1, 2, 2, 2, 1]
+
+
+def test_the_forming_candle_is_a_batch_without_a_sequence(publisher: Publisher, heard: zmq.Socket[bytes]) -> None:
+    publisher.forming(EURUSD, candle(5), 0)
+
+    message = decode(heard.recv_multipart()[1]).message
+
+    assert isinstance(message, CandleBatch)
+    assert (message.start_sequence, len(message.candles)) == (0, 1)
+
+
+def test_forming_candles_go_out_five_times_a_second_per_stream(publisher: Publisher) -> None:
+    second = range(0, 1_000_000_000, 10_000_000)
+
+    sent = sum(publisher.forming(EURUSD, candle(5), now_ns) for now_ns in second)
+
+    assert sent == 5
+    assert publisher.forming(GBPUSD, candle(5), 1_000_000)
+    assert publisher.forming(EURUSD, candle(5), 800_000_000 + FORMING_SPACING_NS)
+
+
+def test_sending_without_a_subscriber_is_no_error(publisher: Publisher) -> None:
+    publisher.batch(CandleBatch(EURUSD, 1, candle_rows(1, 1)))
+
+    assert publisher.counters == {"candles": 1}
+
+
+def test_an_endpoint_in_use_names_itself(context: zmq.Context[zmq.Socket[bytes]], publisher: Publisher) -> None:
+    with pytest.raises(AlreadyRunning, match=publisher.endpoint):
+        Publisher(context, publisher.endpoint)
+
+
+def test_beyond_loopback_keys_are_needed(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    with pytest.raises(ConfigError, match="keys"):
+        Publisher(context, "tcp://0.0.0.0:0")
+
+
+def test_closing_twice_does_no_harm(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    publisher = Publisher(context, ANY_PORT)
+    publisher.close()
+    publisher.close()
