@@ -65,7 +65,7 @@ def _install(folder: Path) -> None:
         "--no-fund",
         "--loglevel=error",
         "--prefer-offline",
-        "--fetch-retries=1",
+        "--fetch-retries=0",
     ]
     try:
         subprocess.run(

@@ -141,6 +141,54 @@ def test_fields_in_another_order_at_a_constant_distance_are_read():
     assert candles_of(bytes(data)).tobytes() == candles[20:].tobytes()
 
 
+def exchanged(data: bytes, one: int, other: int) -> bytes:
+    """The references to two rows exchanged: the rows themselves stay where they are."""
+    buffer = bytearray(data)
+    for index, row in ((one, row_of(data, other)), (other, row_of(data, one))):
+        reference = vector_of(data) + 4 * index
+        struct.pack_into("<I", buffer, reference, row - reference)
+    return bytes(buffer)
+
+
+def test_candles_come_in_the_order_of_their_references():
+    candles = sample_candles(40)
+    expected = candles.copy()
+    expected[[5, 6]] = candles[[6, 5]]
+
+    assert candles_of(exchanged(encode(batch(candles)), 5, 6)).tobytes() == expected.tobytes()
+
+
+def test_a_row_in_no_order_that_ends_beyond_the_message_is_refused():
+    data = exchanged(encode(batch(sample_candles(40))), 20, 39)
+
+    with pytest.raises(CodecError):
+        decode(data[:-4])
+
+
+def test_references_that_wrap_around_are_refused():
+    # Their differences, as 32-bit numbers, are all the same, and the last row stands inside the message.
+    data = bytearray(encode(batch(sample_candles(41))))
+    vector = vector_of(bytes(data))
+    first = struct.unpack_from("<I", data, vector)[0]
+    references = (first + 2**31 * np.arange(41)) % 2**32
+    data[vector : vector + 4 * 41] = references.astype("<u4").tobytes()
+
+    with pytest.raises(CodecError):
+        decode(bytes(data))
+
+
+def test_one_of_many_vtables_that_ends_beyond_the_message_is_refused():
+    candles = sample_candles(60)
+    candles["volume"][::2] = 0
+    data = bytearray(generated_wire.build(fb, batch(candles)))
+    data += struct.pack("<4H", 0, 0, 20, 64)
+    row = row_of(bytes(data), 30)
+    struct.pack_into("<i", data, row, row - (len(data) - 4))
+
+    with pytest.raises(CodecError, match="impossible length"):
+        decode(bytes(data))
+
+
 @pytest.mark.parametrize(
     "candles",
     [sample_candles(4).reshape(2, 2), np.zeros(3), [], sample_candles(2).tolist(), np.zeros(3, CANDLE_DTYPE.descr[:6])],
