@@ -6,13 +6,15 @@ the truth, and a ``fault_ended`` line when it is over (at once, for what is done
 
 from __future__ import annotations
 
+import asyncio
 import enum
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from capture.simulator.garbage import GARBAGE, garbage_frames
-from capture.simulator.hub import Hub, after
+from capture.simulator.hub import Hub
 from capture.simulator.outlet import Flow
 from schemas.errors import ConfigError
 
@@ -89,7 +91,7 @@ class FaultDesk:
         self.active[order.fault] = order
         self._apply(order)
         if order.seconds is not None:
-            after(order.seconds, lambda: self._end_if_still(order))
+            _after(order.seconds, lambda: self._end_if_still(order))
         elif order.fault in _MOMENTARY:
             self.end(order.fault)
         return facts
@@ -169,7 +171,7 @@ class FaultDesk:
                 pass
 
     def _close_sockets(self, abrupt: bool) -> None:
-        for session in self._hub.market_sessions():
+        for session in list(self._hub.market_sessions.values()):
             if abrupt:
                 session.outlet.transport.abort()
             else:
@@ -178,12 +180,16 @@ class FaultDesk:
     def _throw_garbage(self, order: FaultOrder) -> None:
         now_ms = self._hub.clock_ms()
         platform_ms = now_ms + self._hub.exchange.offset_ms(now_ms)
-        for session in self._hub.market_sessions():
+        for session in self._hub.market_sessions.values():
             if session.streaming:
                 session.outlet.send(garbage_frames(session.symbol, order.kinds, platform_ms))
         if order.seconds is not None:
-            after(_GARBAGE_EVERY_S, lambda: self._throw_again(order))
+            _after(_GARBAGE_EVERY_S, lambda: self._throw_again(order))
 
     def _throw_again(self, order: FaultOrder) -> None:
         if self.active.get(order.fault) is order:
             self._throw_garbage(order)
+
+
+def _after(seconds: float, call: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(seconds, call)

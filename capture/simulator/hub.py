@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import random
 from collections.abc import Callable
@@ -36,15 +35,12 @@ class Hub:
         self.duplicate_share = 0.0
         self.ticks_out = 0
         self.sessions: dict[int, EngineSession] = {}
+        """All open sockets by number, oldest first."""
+        self.market_sessions: dict[int, MarketSession] = {}
+        """Those of the trading server."""
         self._numbers = itertools.count(1)
         self._framers = {symbol: TickFramer(symbol) for symbol in config.assets}
         self.random = random.Random(config.seed)  # noqa: S311 - a simulation, not a secret
-
-    def market_sessions(self) -> list[MarketSession]:
-        """Market sockets, oldest first."""
-        from capture.simulator.sessions import MarketSession
-
-        return [session for session in self.sessions.values() if isinstance(session, MarketSession)]
 
     def add(self, session: EngineSession) -> int:
         number = next(self._numbers)
@@ -53,13 +49,14 @@ class Hub:
         return number
 
     def remove(self, number: int) -> None:
+        self.market_sessions.pop(number, None)
         session = self.sessions.pop(number, None)
         if session is not None:
             self.truth.event("socket_closed", self.clock_ms(), socket=number, path=session.kind)
 
     def deliver(self, ticks: list[MarketTick]) -> None:
         """Send ticks to every socket that wants them, one tick an event."""
-        listening = [session for session in self.market_sessions() if session.streaming]
+        listening = [session for session in self.market_sessions.values() if session.streaming]
         lines = []
         for symbol, ts_ms, raw_ts_ms, price in ticks:
             frames = self._framers[symbol].frames(raw_ts_ms, price) if listening else b""
@@ -75,10 +72,5 @@ class Hub:
     def open_valve(self) -> None:
         """End a hold or a silence."""
         self.market_valve.flow = Flow.OPEN
-        for session in self.market_sessions():
+        for session in self.market_sessions.values():
             session.outlet.release()
-
-
-def after(seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
-    """Call later on the running loop."""
-    return asyncio.get_running_loop().call_later(seconds, call)

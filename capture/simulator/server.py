@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
         headers = _headers(head)
         if headers.get("upgrade", "").lower() == "websocket":
             self._upgrade(self._received)
-        elif len(body) >= int(headers.get("content-length", "0")):
+        elif len(body) >= _content_length(headers):
             self._answer(head, body)
 
     # --- HTTP -------------------------------------------------------------------------------------------------------
@@ -164,3 +164,8 @@ def _headers(head: bytes) -> dict[str, str]:
         name, _, value = line.partition(":")
         headers[name.strip().lower()] = value.strip()
     return headers
+
+
+def _content_length(headers: dict[str, str]) -> int:
+    length = headers.get("content-length", "0")
+    return int(length) if length.isdecimal() else 0

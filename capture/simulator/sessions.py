@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from capture.simulator import account, framing
 from capture.simulator.catalogue import asset_table
 from capture.simulator.history import PERIODS_S
-from capture.simulator.hub import Hub, after
+from capture.simulator.hub import Hub
 from capture.simulator.outlet import Outlet
 
 _PING_FRAME = framing.text_frame(framing.PING)
@@ -33,7 +33,7 @@ class EngineSession:
         self.joined = False
         self.number = hub.add(self)
         self._timers: set[asyncio.TimerHandle] = set()
-        self._answered_ping = True
+        self._last_pong_s = 0.0
 
     def opened(self) -> None:
         """The WebSocket is there: greet, and begin to ping."""
@@ -57,7 +57,7 @@ class EngineSession:
     def received(self, packet: str) -> None:
         """One text frame of the client."""
         if packet == framing.PONG:
-            self._answered_ping = True
+            self._last_pong_s = _loop_s()
         elif packet.startswith(framing.JOIN):
             self.joined = True
             self.outlet.send(framing.text_frame(framing.joined_packet(self._sid("S"))))
@@ -89,17 +89,17 @@ class EngineSession:
             self._timers.discard(timer)
             call()
 
-        timer = after(seconds, run)
+        timer = asyncio.get_running_loop().call_later(seconds, run)
         self._timers.add(timer)
 
     def _ping(self) -> None:
-        self._answered_ping = False
+        sent_s = _loop_s()
         self.outlet.send_ping(_PING_FRAME)
-        self.later(self.hub.config.ping_timeout_s, self._expect_pong)
+        self.later(self.hub.config.ping_timeout_s, lambda: self._expect_pong(sent_s))
         self.later(self.ping_interval_s, self._ping)
 
-    def _expect_pong(self) -> None:
-        if not self._answered_ping:
+    def _expect_pong(self, since_s: float) -> None:
+        if self._last_pong_s < since_s:
             self.close(_CLOSED_NORMALLY)
 
     def _sid(self, kind: str) -> str:
@@ -113,6 +113,7 @@ class MarketSession(EngineSession):
 
     def __init__(self, hub: Hub, outlet: Outlet, close: Callable[[int], None]) -> None:
         super().__init__(hub, outlet, close)
+        hub.market_sessions[self.number] = self
         self.streaming = False
         """Signed in; ticks may go to it."""
         self.symbol = hub.account.symbol
@@ -139,21 +140,21 @@ class MarketSession(EngineSession):
         self.later(self.hub.config.second_assets_s, self._send_assets)
 
     def on_event(self, name: str, data: list[Any]) -> None:
-        argument = data[0] if data else None
+        argument: Any = data[0] if data else None
         if name == "auth":
             self._sign_in(argument)
         elif not self.streaming:
             return
         elif name == "changeSymbol" and isinstance(argument, dict):
             self._change_symbol(argument.get("asset"), argument.get("period"))
-        elif name == "subfor" and argument in self.hub.exchange.markets:
+        elif name == "subfor" and self._is_open(argument):
             self.asked_for.add(argument)
-        elif name == "unsubfor":
+        elif name == "unsubfor" and self._is_open(argument):
             self.asked_for.discard(argument)
         elif name == "loadHistoryPeriod" and isinstance(argument, dict):
             self._send_earlier(argument)
         elif name == "favorite/change" and isinstance(argument, list):
-            self.hub.account.favourites = [symbol for symbol in argument if symbol in self.hub.exchange.markets]
+            self.hub.account.favourites = [symbol for symbol in argument if self._is_open(symbol)]
             self.emit("successfavorite/change", self.hub.account.favourites)
 
     def _sign_in(self, credentials: Any) -> None:
@@ -175,7 +176,7 @@ class MarketSession(EngineSession):
 
     def _change_symbol(self, symbol: Any, period_s: Any) -> None:
         user = self.hub.account
-        if symbol not in self.hub.exchange.markets or period_s not in PERIODS_S:
+        if not self._is_open(symbol) or period_s not in PERIODS_S:
             return
         self.symbol = user.symbol = symbol
         user.period_s = period_s
@@ -204,11 +205,15 @@ class MarketSession(EngineSession):
     def _send_earlier(self, request: dict[str, Any]) -> None:
         symbol, period_s, last_start_s = request.get("asset"), request.get("period"), request.get("time")
         index = request.get("index", 0)
-        known = isinstance(symbol, str) and symbol in self.hub.exchange.markets and period_s in PERIODS_S
-        if self.hub.config.history and known and isinstance(last_start_s, int) and isinstance(index, int):
-            assert isinstance(symbol, str)  # noqa: S101 - for the type checker; tested just above
-            assert isinstance(period_s, int)  # noqa: S101
-            self.emit("loadHistoryPeriodFast", self.hub.exchange.earlier_history(symbol, period_s, last_start_s, index))
+        if not self.hub.config.history or not self._is_open(symbol) or period_s not in PERIODS_S:
+            return
+        if isinstance(last_start_s, int) and isinstance(index, int):
+            payload = self.hub.exchange.earlier_history(str(symbol), int(period_s), last_start_s, index)
+            self.emit("loadHistoryPeriodFast", payload)
+
+    def _is_open(self, symbol: Any) -> bool:
+        """Whether a client's word names an asset with an open market."""
+        return isinstance(symbol, str) and symbol in self.hub.exchange.markets
 
     def _send_assets(self) -> None:
         self.emit("updateAssets", asset_table(self._platform_s()))
@@ -255,3 +260,7 @@ class CabinetSession(EngineSession):
     def on_joined(self) -> None:
         self.emit_text("auth/success")
         self.emit_text("counters/all/success", self.hub.account.counters())
+
+
+def _loop_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -37,6 +37,7 @@ from schemas.errors import AlreadyRunning, ConfigError
 
 _LONGEST_NAP_S = 0.05
 _SHORTEST_NAP_S = 0.001
+_PAST_BLOCK_MS = 60_000
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
 
@@ -68,8 +69,9 @@ class _RunningSite:
         if self.truth.last_ts_ms is not None:
             from_ms = self.truth.last_ts_ms + 1
         if self.truth.path is not None:
-            past = self.exchange.past(from_ms, start_ms)
-            self.truth.ticks(TruthTick(t.symbol, t.raw_ts_ms, t.ts_ms, t.price, 0) for t in past)
+            for begin_ms in range(from_ms, start_ms, _PAST_BLOCK_MS):
+                past = self.exchange.past(begin_ms, min(begin_ms + _PAST_BLOCK_MS, start_ms))
+                self.truth.ticks(TruthTick(t.symbol, t.raw_ts_ms, t.ts_ms, t.price, 0) for t in past)
         self.truth.event(
             "site_started",
             start_ms,
@@ -92,6 +94,7 @@ class _RunningSite:
                 feeding.result()
         finally:
             feeding.cancel()
+            self.desk.end_all()
             server.close()
             for connection in list(self._connections):
                 connection.abort()
@@ -116,13 +119,13 @@ class _RunningSite:
         self.truth.close()
 
     def _valve(self, url: SplitResult) -> Valve | None:
-        if url.path.startswith(("/chat", "/cabinet")):
-            return self.hub.other_valve
-        return None if self.hub.refusing else self.hub.market_valve
+        kind = _session_kind(url)
+        if kind is None or (kind is MarketSession and self.hub.refusing):
+            return None
+        return self.hub.market_valve if kind is MarketSession else self.hub.other_valve
 
     def _session(self, url: SplitResult, outlet: Outlet, close: Callable[[int], None]) -> EngineSession:
-        kinds: dict[str, type[EngineSession]] = {"/chat": ChatSession, "/cabinet": CabinetSession}
-        kind = next((kind for prefix, kind in kinds.items() if url.path.startswith(prefix)), MarketSession)
+        kind = _session_kind(url) or MarketSession
         return kind(self.hub, outlet, close)
 
 
@@ -259,6 +262,14 @@ def _listen(host: str, port: int) -> socket.socket:
         raise AlreadyRunning(
             f"The simulated site cannot listen on {host}:{port} ({error.strerror}); choose another port."
         ) from error
+
+
+def _session_kind(url: SplitResult) -> type[EngineSession] | None:
+    return {
+        "/socket.io/": MarketSession,
+        "/chat/socket.io/": ChatSession,
+        "/cabinet/socket.io/": CabinetSession,
+    }.get(url.path)
 
 
 def _now_ms() -> int:

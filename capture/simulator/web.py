@@ -66,7 +66,7 @@ class Web:
             "sockets": [{"socket": number, "kind": session.kind} for number, session in hub.sessions.items()],
             "market_sockets": [
                 {"socket": session.number, "symbol": session.symbol, "subscribed": session.subscribed}
-                for session in hub.market_sessions()
+                for session in hub.market_sessions.values()
             ],
             "account": {"symbol": hub.account.symbol, "period_s": hub.account.period_s},
             "faults": [msgspec.to_builtins(order) for order in self._desk.active.values()],

@@ -228,8 +228,8 @@ function showArrows() {
   right.classList.toggle("assets-favorites-arrow--disabled", strip.scrollLeft >= end - 1);
 }
 
-left.addEventListener("click", () => strip.scrollBy({ left: -360 }));
-right.addEventListener("click", () => strip.scrollBy({ left: 360 }));
+left.addEventListener("click", () => strip.scrollBy({ left: -360, behavior: "smooth" }));
+right.addEventListener("click", () => strip.scrollBy({ left: 360, behavior: "smooth" }));
 strip.addEventListener("scroll", showArrows);
 window.addEventListener("resize", showArrows);
 
