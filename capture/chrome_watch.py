@@ -13,8 +13,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from capture import log
 from capture.chrome.endpoint import active_port, probe
-from capture.pipeline import ChromeState, Pipeline
-from schemas.errors import BrowserGone, ChromeUnavailable
+from capture.listeners import ChromeState
+from capture.pipeline import Pipeline
+from schemas.errors import BrowserGone, ChromeUnavailable, NotAnswering
 
 POLL_S = 5
 EAGER_S = (0.5, 1.0, 2.0, 3.0)
@@ -53,8 +54,9 @@ class ChromeWatch:
                 self._last_reason = str(error)
                 log.warn("waiting for chrome", reason=str(error))
             self._pipeline.chrome_absent(str(error))
-        except TimeoutError:
-            log.warn("pipeline is busy; will attach later")
+        except NotAnswering as error:
+            if self._pipeline.alive:
+                log.warn("will attach later", reason=str(error))
 
     def chrome_changed(self, state: ChromeState, reason: str) -> None:
         """Listener: after a loss, look again soon."""

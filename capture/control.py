@@ -7,6 +7,7 @@ in the trader's Chrome could otherwise drive it, Host and Origin are checked on 
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterable
@@ -22,8 +23,9 @@ from pydantic import BaseModel
 from capture.focus import Focus, FocusMode
 from capture.market import Market
 from capture.pipeline import Pipeline
+from capture.port_holder import port_holder
 from capture.status import Status
-from schemas.errors import AlreadyRunning, FluxcapError, UnknownAsset
+from schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, UnknownAsset
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 
@@ -52,7 +54,7 @@ def control_app(pipeline: Pipeline, market: Market, status: Callable[[], Status]
         if isinstance(error, UnknownAsset):
             body["nearest"] = list(error.nearest)
             return JSONResponse(body, status_code=404)
-        return JSONResponse(body, status_code=400)
+        return JSONResponse(body, status_code=503 if isinstance(error, NotAnswering) else 400)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -113,7 +115,10 @@ class ControlServer:
         self._socket = _bound(host, port)
         self.host = host
         self.port: int = self._socket.getsockname()[1]
-        config = uvicorn.Config(app, log_level="warning", access_log=False, ws="websockets-sansio", lifespan="on")
+        # log_config None: its warnings go where ours go, as JSON when asked for.
+        config = uvicorn.Config(
+            app, log_config=None, log_level="warning", access_log=False, ws="websockets-sansio", lifespan="on"
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="fluxcap-web", daemon=True)
 
@@ -133,6 +138,11 @@ class ControlServer:
         self._server.run([self._socket])
 
 
+def _holder(port: int) -> str:
+    holder = port_holder(port)
+    return f" by {holder}" if holder else ""
+
+
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -142,7 +152,10 @@ def _bound(host: str, port: int) -> socket.socket:
         listener.listen(128)
     except OSError as error:
         listener.close()
+        if error.errno != errno.EADDRINUSE:
+            raise ConfigError(f"Port {port} on {host} cannot be had: {error.strerror}.") from None
         raise AlreadyRunning(
-            f"Port {port} on {host} is taken ({error.strerror}); stop what holds it or choose another with --web-port."
+            f"Port {port} on {host} is taken{_holder(port)}; stop what holds it, or choose another with --web-port "
+            "(--control-port while the web is off)."
         ) from None
     return listener

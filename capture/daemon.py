@@ -10,26 +10,27 @@ import os
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from types import TracebackType
 
-import msgspec
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from bridge.server import WireServer
 from capture import log
+from capture.chrome.connection import Connection
 from capture.chrome.endpoint import parse_endpoint
 from capture.chrome_watch import ChromeWatch
 from capture.control import ControlServer, control_app
-from capture.daemon_files import RUN_FILE, RunFile
+from capture.daemon_files import RUN_FILE, RunFile, read_run_file, write_run_file
 from capture.focus import Focus, FocusMode
+from capture.listeners import ChromeState, Listener, Published
 from capture.market import Market, MarketTimes
-from capture.pipeline import ChromeState, Listener, Pipeline, Published
+from capture.pipeline import Connect, Pipeline
 from capture.platforms.base import Platform
 from capture.platforms.pocketoption import PocketOption
+from capture.port_holder import port_holder
 from capture.settings import Settings
 from capture.status import Identity, Status, status_of
-from schemas.errors import ConfigError
+from schemas.errors import AlreadyRunning, ConfigError, NotAnswering, StoreError
 from schemas.types import Candle, StreamKey, interval_ms
 
 CHECKPOINT_S = 60
@@ -43,14 +44,18 @@ def platform_named(name: str, extra_hosts: Sequence[str]) -> Platform:
 
 
 class Daemon:
-    """A running fluxcap. Raises ConfigError, AlreadyRunning, StoreError from its constructor."""
+    """A running fluxcap. Raises ConfigError, AlreadyRunning, StoreError from its constructor.
 
-    def __init__(self, settings: Settings, *, listeners: Sequence[Listener] = ()) -> None:
+    ``connect``: what opens the browser connection, for a test that looks on.
+    """
+
+    def __init__(
+        self, settings: Settings, *, listeners: Sequence[Listener] = (), connect: Connect = Connection
+    ) -> None:
         host, port = parse_endpoint(settings.chrome)
         self.settings = settings
         platform = platform_named(settings.platform, settings.platform_url)
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self.server = WireServer(settings.store_path, settings.pub, settings.rep)
+        self.server = _wire_server(settings)
         try:
             self.market = Market(
                 platform,
@@ -63,7 +68,12 @@ class Daemon:
                 timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True}
             )
             self.pipeline = Pipeline(
-                self.market, self.server, self.key, platform.is_page, listeners=[*listeners, _WatchListener(self)]
+                self.market,
+                self.server,
+                self.key,
+                platform.is_page,
+                listeners=[*listeners, _WatchListener(self)],
+                connect=connect,
             )
             self.watch = ChromeWatch(self.pipeline, self._scheduler, host, port)
             app = control_app(self.pipeline, self.market, self.status, ())
@@ -93,20 +103,22 @@ class Daemon:
         self.control.start()
         self._scheduler.add_job(self._checkpoint, "interval", seconds=CHECKPOINT_S, id="checkpoint")
         self._scheduler.start()
-        self.watch.start()
         run = RunFile(self.identity.pid, self.identity.control, self.identity.pub, self.identity.rep)
-        self._run_file.write_bytes(msgspec.json.encode(run))
+        write_run_file(self.settings.data_dir, run)
         log.event("fluxcap runs", pub=run.pub, rep=run.rep, control=run.control, data=self.identity.data_dir)
+        self.watch.start()
 
     def stop(self) -> None:
-        """Flush, close, let go. Nothing is sealed early."""
+        """Flush, close, let go. Nothing is sealed early. Idempotent."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         self.control.stop()
         self.pipeline.stop()
         self.server.close()
-        self._run_file.unlink(missing_ok=True)
-        log.event("fluxcap stopped")
+        run = read_run_file(self.settings.data_dir)
+        if run is not None and run.pid == self.identity.pid:
+            (self.settings.data_dir / RUN_FILE).unlink(missing_ok=True)
+            log.event("fluxcap stopped")
 
     def status(self) -> Status:
         return status_of(
@@ -118,7 +130,11 @@ class Daemon:
         )
 
     def __enter__(self) -> Daemon:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(
@@ -126,13 +142,25 @@ class Daemon:
     ) -> None:
         self.stop()
 
-    @property
-    def _run_file(self) -> Path:
-        return self.settings.data_dir / RUN_FILE
-
     def _checkpoint(self) -> None:
-        if self.pipeline.alive:
+        try:
             self.pipeline.ask(self.server.store.checkpoint)
+        except (NotAnswering, StoreError) as error:
+            log.warn("store not tidied; trying again in a minute", reason=str(error))
+
+
+def _wire_server(settings: Settings) -> WireServer:
+    """Raises StoreError, ConfigError, AlreadyRunning; the last says which process holds a port, if that can be told."""
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"The data folder {settings.data_dir} cannot be made: {error.strerror}.") from None
+    try:
+        return WireServer(settings.store_path, settings.pub, settings.rep)
+    except AlreadyRunning as error:
+        ports = [endpoint.rpartition(":")[2] for endpoint in (settings.pub, settings.rep) if endpoint in str(error)]
+        holder = port_holder(int(ports[0])) if ports and ports[0].isdecimal() else ""
+        raise AlreadyRunning(f"{error} It is held by {holder}." if holder else str(error)) from None
 
 
 class _WatchListener:

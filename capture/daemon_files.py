@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import msgspec
 
 RUN_FILE = "fluxcap.run.json"
 
 
 class RunFile(msgspec.Struct, frozen=True):
-    """Where a running daemon can be reached; ``fluxcap.run.json`` in its data folder while it runs."""
+    """Where a running daemon can be reached; ``fluxcap.run.json`` in its data folder while it runs.
+
+    A killed daemon leaves it behind: ``is_stale`` tells, and the next daemon on the folder writes its own.
+    """
 
     pid: int
     control: str
     pub: str
     rep: str
+
+    def is_stale(self) -> bool:
+        """Whether its process is known to be gone."""
+        if os.name != "posix":  # signal 0 would end the process there
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
+        return False
+
+
+def write_run_file(data_dir: Path, run: RunFile) -> None:
+    """Write it in one piece: who reads it sees all of it or the one before."""
+    whole = data_dir / f"{RUN_FILE}.new"
+    whole.write_bytes(msgspec.json.encode(run))
+    whole.replace(data_dir / RUN_FILE)
+
+
+def read_run_file(data_dir: Path) -> RunFile | None:
+    """That of a data folder; None when there is none, or it is none."""
+    try:
+        return msgspec.json.decode((data_dir / RUN_FILE).read_bytes(), type=RunFile)
+    except (OSError, msgspec.DecodeError):
+        return None

@@ -30,7 +30,7 @@ from bridge.client import Candles, Health, HealthState, LiveClient, Revision, St
 from bridge.client.cache import CandleCache
 from bridge.store import Store
 from capture.chrome.launch import start_chrome
-from capture.daemon_files import RUN_FILE, RunFile
+from capture.daemon_files import RunFile, read_run_file
 from capture.simulator.truth import Truth, read_truth
 from schemas.errors import FluxcapError
 from schemas.types import Candle, CandleArray, candles_from, interval_ms
@@ -189,16 +189,9 @@ def _daemon(
     ]
     process = _spawn(arguments, log_path)
     try:
-        yield process, _await(lambda: _run_file(data_dir), process, log_path)
+        yield process, _await(lambda: read_run_file(data_dir), process, log_path)
     finally:
         _end(process)
-
-
-def _run_file(data_dir: Path) -> RunFile | None:
-    try:
-        return msgspec.json.decode((data_dir / RUN_FILE).read_bytes(), type=RunFile)
-    except (OSError, msgspec.DecodeError):
-        return None
 
 
 def _spawn(arguments: list[str], log_path: Path) -> subprocess.Popen[bytes]:

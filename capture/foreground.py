@@ -11,22 +11,35 @@ from capture import log
 from capture.daemon import Daemon
 from capture.settings import Settings
 
+LOOK_S = 0.2
+
 
 def run_daemon(settings: Settings, *, debug: bool = False) -> int:
-    """Exit code: 0 after a stop asked for, 1 when the daemon failed."""
-    log.set_up(as_json=settings.log_json, level=logging.DEBUG if debug else logging.INFO)
-    stop = threading.Event()
+    """Exit code: 0 after SIGTERM, 130 after Ctrl-C, 1 when the daemon failed.
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
+    Raises what ``Daemon`` raises, before anything runs.
+    """
+    log.set_up(as_json=settings.log_json, level=logging.DEBUG if debug else logging.INFO)
+    threading.excepthook = _log_thread_failure
+    asked: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    idle = threading.Event()
     try:
         with Daemon(settings) as daemon:
-            while not stop.wait(0.2):
-                if not daemon.pipeline.alive:
-                    break
-        return 1 if daemon.pipeline.failure is not None else 0
+            while not asked and daemon.pipeline.alive:
+                idle.wait(LOOK_S)  # signal handlers run within
     finally:
+        threading.excepthook = threading.__excepthook__
         for number, handler in before.items():
             signal.signal(number, handler)
+    if daemon.pipeline.failure is not None:
+        return 1
+    return 130 if asked[:1] == [signal.SIGINT] else 0
+
+
+def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
+    log.LOGGER.critical("thread failed", exc_info=failure.exc_value)

@@ -2,9 +2,10 @@
 
 Every record has a stable event name and fields::
 
-    log.info("chrome attached", extra={"fields": {"product": "Chrome/156"}})
+    log.event("chrome attached", browser="Chrome/156")
 
-The same event is written at most once a minute when ``rate_limited``; the next one says how many were left out.
+Warnings of other modules and libraries go the same way. What may repeat goes through a ``RateLimit``: at most once a
+minute, and the next one says how many were left out.
 """
 
 from __future__ import annotations
@@ -40,13 +41,26 @@ class RateLimit:
         self._left_out: dict[str, int] = {}
 
     def warn(self, name: str, **fields: Any) -> None:
+        """As the function ``warn``."""
+        if self._is_due(name):
+            warn(name, **fields, **self._omissions(name))
+
+    def failure(self, name: str, error: BaseException, **fields: Any) -> None:
+        """A fault of our own, with its traceback."""
+        if self._is_due(name):
+            LOGGER.error(name, exc_info=error, extra={"fields": fields | self._omissions(name)})
+
+    def _is_due(self, name: str) -> bool:
         now = self._clock()
         if name in self._last and now - self._last[name] < self._every_s:
             self._left_out[name] = self._left_out.get(name, 0) + 1
-            return
+            return False
         self._last[name] = now
+        return True
+
+    def _omissions(self, name: str) -> dict[str, int]:
         left_out = self._left_out.pop(name, 0)
-        warn(name, **fields, **({"left_out": left_out} if left_out else {}))
+        return {"left_out": left_out} if left_out else {}
 
 
 class _JsonFormatter(logging.Formatter):
@@ -57,6 +71,8 @@ class _JsonFormatter(logging.Formatter):
             "event": record.getMessage(),
             **getattr(record, "fields", {}),
         }
+        if record.name != LOGGER.name:
+            entry["logger"] = record.name
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return json.dumps(entry, default=str)
@@ -71,10 +87,18 @@ class _HumanFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours, to be told from others on the root logger."""
+
+
 def set_up(*, as_json: bool = False, level: int = logging.INFO, stream: TextIO | None = None) -> None:
-    """Send fluxcap's events to ``stream`` (stderr). Call once, at start."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    """Send fluxcap's events, and warnings of whatever else logs, to ``stream`` (stderr). Call at start."""
+    handler = _Handler(stream or sys.stderr)
     handler.setFormatter(_JsonFormatter() if as_json else _HumanFormatter())
+    root = logging.getLogger()
+    for earlier in [one for one in root.handlers if isinstance(one, _Handler)]:
+        root.removeHandler(earlier)
+    root.addHandler(handler)
     LOGGER.handlers[:] = [handler]
     LOGGER.setLevel(level)
     LOGGER.propagate = False

@@ -1,21 +1,19 @@
 """The single writer: one thread that owns the browser session, the market, the store's connection and the PUB socket.
 
 In: messages on one bounded queue, from the reader thread, the scheduler and the control server. Out: candles, committed
-and then published. Nobody else touches the state, so no lock guards it. Time enters with the messages: a candle is
-never sealed by time while messages that came before that time are still waiting.
-
-Order at a bucket's end: seal, number, commit, publish, then tell the listeners (files, Socket.IO, metrics).
+and then published (publishing.py). Nobody else touches the state, so no lock guards it. Time enters with the messages:
+a candle is never sealed by time while messages that came before that time are still waiting.
 """
 
 from __future__ import annotations
 
-import enum
+import itertools
 import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -38,17 +36,21 @@ from capture.chrome.events import (
 )
 from capture.chrome.session import CdpSession, SessionSnapshot
 from capture.feeds import BlindReason
-from capture.market import Market, MarketView, Outcome
+from capture.listeners import ChromeState, Listener, Listeners
+from capture.market import Market, MarketView
 from capture.platform_clock import Arrival
-from schemas.errors import BrowserGone, StoreFull
-from schemas.types import Candle, CandleBatch, CandleRevision, FeedState, Gap, StreamKey, StreamStatus, Tick
+from capture.publishing import Publishing
+from schemas.errors import BrowserGone, NotAnswering
+from schemas.types import FeedState, StreamKey, StreamStatus
 
 QUEUE_MAX = 200_000
 HEARTBEAT_NS = 1_000_000_000
 FORMING_NS = 200_000_000
 EXPIRE_NS = 250_000_000
 PROBE_NS = 2_000_000_000
-STORE_RETRY_NS = 1_000_000_000
+LEAVE_NS = 1_000_000_000
+"""How long ``stop`` lets queued messages be handled; what then still waits is as if it had not arrived."""
+ASK_TIMEOUT_S = 5.0
 _T = TypeVar("_T")
 
 _BLIND: dict[EndReason, BlindReason] = {
@@ -63,31 +65,18 @@ _BLIND: dict[EndReason, BlindReason] = {
 }
 
 
-class ChromeState(enum.StrEnum):
-    """Whether there is a browser, as ``status`` says it."""
+class BrowserConnection(Protocol):
+    """What the pipeline needs of ``Connection``."""
 
-    ABSENT = "not reachable"
-    ATTACHED = "attached"
-    SILENT = "attached, not answering"
+    def send(self, text: str) -> None: ...
 
-
-class Published(msgspec.Struct, frozen=True):
-    """What listeners are told after it was committed and published."""
-
-    batches: tuple[CandleBatch, ...]
-    revisions: tuple[CandleRevision, ...]
-    gaps: tuple[Gap, ...]
-    ticks: tuple[Tick, ...]
+    def close(self, timeout_s: float = ...) -> None: ...
 
 
-class Listener(Protocol):
-    """Told on the pipeline's thread, in order: hand over to a queue of your own and return."""
-
-    def published(self, news: Published) -> None: ...
-
-    def forming(self, key: StreamKey, candle: Candle) -> None: ...
-
-    def chrome_changed(self, state: ChromeState, reason: str) -> None: ...
+Connect = Callable[
+    [str, Callable[[bytes, Stamp], None], Callable[[str], None], Callable[[Stamp], None]], BrowserConnection
+]
+"""Opens a browser connection: address, on_message, on_end, on_idle; as ``Connection``."""
 
 
 class PipelineView(msgspec.Struct, frozen=True):
@@ -137,29 +126,31 @@ class Pipeline:
         is_platform_url: Callable[[str], bool],
         *,
         listeners: Sequence[Listener] = (),
+        connect: Connect = Connection,
         wall_ns: Callable[[], int] = time.time_ns,
         mono_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._market = market
         self._server = server
-        self._key_of = key_of
         self._is_platform_url = is_platform_url
-        self._listeners = list(listeners)
+        self._listeners = Listeners(listeners)
+        self._publishing = Publishing(market, server, key_of, self._listeners, mono_ns)
+        self._connect = connect
         self._wall_ns = wall_ns
         self._mono_ns = mono_ns
         self._queue: queue.Queue[Any] = queue.Queue(QUEUE_MAX)
         self._thread = threading.Thread(target=self._run, name="fluxcap-pipeline", daemon=True)
         self._stopping = False
-        self._connection: Connection | None = None
+        self._leave_by_ns = 0
+        self._ended = False
+        self._connection: BrowserConnection | None = None
         self._connection_number = 0
+        self._connection_numbers = itertools.count(1)
         self._session: CdpSession | None = None
         self._browser = ""
         self._chrome = ChromeState.ABSENT
         self._chrome_reason = "not tried yet"
         self._messages = 0
-        self._commits = 0
-        self._store_trouble = ""
-        self._store_retry_ns = 0
         self._next_heartbeat_ns = 0
         self._next_forming_ns = 0
         self._next_expire_ns = 0
@@ -173,10 +164,12 @@ class Pipeline:
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Let what is queued be handled, then end. Seals nothing early."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join(timeout_s)
+        """Let what is queued be handled, for a second at most, then end. Seals nothing early."""
+        if not self._thread.is_alive():
+            return
+        self._leave_by_ns = self._mono_ns() + LEAVE_NS
+        self._post(None)
+        self._thread.join(timeout_s)
 
     @property
     def failure(self) -> BaseException | None:
@@ -192,50 +185,69 @@ class Pipeline:
         """Whether a browser connection is in use."""
         return self._connection is not None
 
-    def ask(self, work: Callable[[], _T], timeout_s: float = 5.0) -> _T:
-        """Run ``work`` on the pipeline's thread; its result, or its error. Raises TimeoutError when it is late."""
+    def ask(self, work: Callable[[], _T], timeout_s: float = ASK_TIMEOUT_S) -> _T:
+        """Run ``work`` on the pipeline's thread; its result, or its error.
+
+        Raises NotAnswering when it is late, and then ``work`` will not begin any more, or when the pipeline has ended.
+        """
         call = _Call(work, Future())
-        self._queue.put(call, timeout=timeout_s)
-        return call.answer.result(timeout_s)  # type: ignore[no-any-return]
+        if self._ended:
+            raise NotAnswering("fluxcap is stopping.")
+        try:
+            self._queue.put(call, timeout=timeout_s)
+            return call.answer.result(timeout_s)  # type: ignore[no-any-return]
+        except CancelledError:
+            raise NotAnswering("fluxcap is stopping.") from None
+        except (TimeoutError, queue.Full):
+            call.answer.cancel()
+            raise NotAnswering(f"fluxcap is too busy to answer within {timeout_s:g} s.") from None
 
     def attach(self, websocket_url: str, browser: str) -> None:
-        """Connect to a browser, from any thread but the pipeline's. Raises BrowserGone."""
-        self._connection_number += 1
-        number = self._connection_number
-        opened = threading.Event()
+        """Connect to a browser, from any thread but the pipeline's. Raises BrowserGone, NotAnswering."""
+        number = next(self._connection_numbers)
+        adopted = threading.Event()  # before it, nothing that the connection says may overtake ``_attached``
 
         def on_message(data: bytes, stamp: Stamp) -> None:
-            opened.wait()
-            self._queue.put(_FromBrowser(number, data, stamp))
+            adopted.wait()
+            self._post(_FromBrowser(number, data, stamp))
 
         def on_end(reason: str) -> None:
-            opened.wait()
-            self._queue.put(_BrowserEnded(number, reason))
+            adopted.wait()
+            self._post(_BrowserEnded(number, reason))
 
-        connection = Connection(
-            websocket_url,
-            on_message,
-            on_end,
-            lambda stamp: self._queue.put(_BrowserIdle(number, stamp)),
+        connection = self._connect(
+            websocket_url, on_message, on_end, lambda stamp: self._post(_BrowserIdle(number, stamp))
         )
         try:
             self.ask(lambda: self._attached(connection, number, browser))
-        finally:
-            opened.set()
+        except BaseException:
+            adopted.set()
+            connection.close()
+            raise
+        adopted.set()
 
     def chrome_absent(self, reason: str) -> None:
         """The probe found no browser; ``reason`` is its sentence."""
-        self._queue.put(_Call(lambda: self._set_chrome(ChromeState.ABSENT, reason), Future()))
+        self._post(_Call(lambda: self._set_chrome(ChromeState.ABSENT, reason), Future()))
 
     def view(self) -> PipelineView:
         """A snapshot, taken on the pipeline's thread."""
         return self.ask(self._view)
 
+    def _post(self, message: Any) -> None:
+        """Queue a message; waits while the queue is full, so that the browser buffers and nothing is lost."""
+        while not self._ended:
+            try:
+                self._queue.put(message, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
     # --- the thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            while not self._stopping:
+            while not (self._stopping or (self._leave_by_ns and self._mono_ns() > self._leave_by_ns)):
                 try:
                     message = self._queue.get(timeout=0.1)
                 except queue.Empty:
@@ -261,13 +273,25 @@ class Pipeline:
             self._call(message)
         else:
             self._stopping = True
-        self._flush()
+        self._publishing.flush()
 
     def _from_browser(self, message: _FromBrowser) -> None:
         session = self._session
         if session is None or message.connection != self._connection_number:
             return
         self._messages += 1
+        try:
+            self._take_in(session, message)
+        except Exception as error:
+            # A fault of ours. The state of this connection cannot be trusted any more: end it as if Chrome had gone,
+            # so that candles say they were blind, and let the watch attach anew.
+            self._limit.failure("a message of chrome's could not be handled; attaching anew", error)
+            connection = self._connection
+            self._end_browser("fluxcap failed at a message and attaches anew")
+            if connection is not None:
+                connection.close(0)
+
+    def _take_in(self, session: CdpSession, message: _FromBrowser) -> None:
         for event in session.receive(message.data, message.stamp):
             if type(event) is FrameReceived:
                 stamp = event.stamp
@@ -314,85 +338,16 @@ class Pipeline:
         """Nothing is queued. With a browser attached its reader tells the time; without one, this does."""
         if self._connection is None:
             self._market.pass_time(_arrival(self._stamp()))
-            self._flush()
+            self._publishing.flush()
 
     def _regularly(self) -> None:
         now_ns = self._mono_ns()
         if now_ns >= self._next_forming_ns:
             self._next_forming_ns = now_ns + FORMING_NS
-            self._publish_forming(now_ns)
+            self._publishing.forming(now_ns)
         if now_ns >= self._next_heartbeat_ns:
             self._next_heartbeat_ns = now_ns + HEARTBEAT_NS
-            self._heartbeat()
-
-    def _flush(self) -> None:
-        """Commit and publish what the market has decided."""
-        if self._store_trouble and self._mono_ns() < self._store_retry_ns:
-            return
-        outcome = self._market.take()
-        if not outcome:
-            return
-        try:
-            news = self._commit(outcome)
-        except StoreFull as error:
-            self._market.give_back(outcome)
-            self._store_retry_ns = self._mono_ns() + STORE_RETRY_NS
-            if not self._store_trouble:
-                log.warn("store full", reason=str(error))
-            self._store_trouble = str(error)
-            return
-        if self._store_trouble:
-            log.event("store has space again")
-            self._store_trouble = ""
-        for listener in self._listeners:
-            listener.published(news)
-
-    def _commit(self, outcome: Outcome) -> Published:
-        sealed = {self._key_of(symbol): candles for symbol, candles in outcome.sealed.items()}
-        gaps = tuple(
-            Gap(self._key_of(news.symbol).source_id, news.symbol, news.from_ms, news.to_ms, news.reason.value)
-            for news in outcome.gaps
-        )
-        batches: Sequence[CandleBatch] = ()
-        revisions: Sequence[CandleRevision] = ()
-        if sealed:
-            batches = self._server.publish(sealed)
-            self._commits += 1
-            outcome.sealed = {}
-        if outcome.revised:
-            revisions = self._revise(outcome)
-            outcome.revised = {}
-        if gaps:
-            self._server.record_gaps(gaps)
-            outcome.gaps = []
-        return Published(tuple(batches), tuple(revisions), gaps, tuple(outcome.ticks))
-
-    def _revise(self, outcome: Outcome) -> Sequence[CandleRevision]:
-        """A bucket completed before anything newer was published is simply the next candle, not a revision."""
-        better: dict[StreamKey, list[Candle]] = {}
-        for symbol, revisions in outcome.revised.items():
-            key = self._key_of(symbol)
-            for revision in revisions:
-                if not revision.published and revision.candle.ts_ms > self._server.watermark(key).latest_ts_ms:
-                    self._server.publish({key: [revision.candle]})
-                else:
-                    better.setdefault(key, []).append(revision.candle)
-        return self._server.revise(better)
-
-    def _publish_forming(self, now_ns: int) -> None:
-        for symbol, candle in self._market.forming().items():
-            key = self._key_of(symbol)
-            self._server.forming(key, candle, now_ns)
-            for listener in self._listeners:
-                listener.forming(key, candle)
-
-    def _heartbeat(self) -> None:
-        for symbol in self._market.focused_symbols():
-            try:
-                self._server.ensure_stream(self._key_of(symbol))
-            except StoreFull as error:
-                self._store_trouble = str(error)
-        self._server.heartbeat(self._wall_ns() // 1_000_000, self._feed_info)
+            self._publishing.heartbeat(self._wall_ns() // 1_000_000, self._feed_info)
 
     def _feed_info(self, key: StreamKey) -> FeedInfo:
         offset_ms = self._market.clock.offset_ms or 0
@@ -407,8 +362,11 @@ class Pipeline:
 
     # --- the browser ----------------------------------------------------------------------------------------------
 
-    def _attached(self, connection: Connection, number: int, browser: str) -> None:
+    def _attached(self, connection: BrowserConnection, number: int, browser: str) -> None:
+        if self._connection is not None:
+            raise BrowserGone("Another connection to Chrome was quicker.")
         self._connection = connection
+        self._connection_number = number
         self._session = CdpSession(self._is_platform_url)
         self._browser = browser
         self._next_probe_ns = self._mono_ns() + PROBE_NS
@@ -425,14 +383,16 @@ class Pipeline:
                 return  # its end is on the queue already
 
     def _browser_ended(self, message: _BrowserEnded) -> None:
-        if message.connection != self._connection_number or self._connection is None:
-            return
-        stamp = self._stamp()
-        if self._session is not None:
-            for event in self._session.browser_gone():
-                self._on_event(event, stamp)
+        if message.connection == self._connection_number and self._connection is not None:
+            self._end_browser(message.reason)
+
+    def _end_browser(self, reason: str) -> None:
+        stamp, session = self._stamp(), self._session
         self._connection = self._session = None
-        self._set_chrome(ChromeState.ABSENT, f"The connection to Chrome ended: {message.reason}.")
+        if session is not None:
+            for event in session.browser_gone():
+                self._on_event(event, stamp)
+        self._set_chrome(ChromeState.ABSENT, f"The connection to Chrome ended: {reason}.")
 
     def _set_chrome(self, state: ChromeState, reason: str) -> None:
         if state is ChromeState.ABSENT and self._connection is not None:
@@ -441,8 +401,7 @@ class Pipeline:
             level = logging.INFO if state is ChromeState.ATTACHED else logging.WARNING
             fields = {"reason": reason} if reason else {"browser": self._browser}
             log.event(f"chrome {state.value}", level=level, **fields)
-            for listener in self._listeners:
-                listener.chrome_changed(state, reason)
+            self._listeners.chrome_changed(state, reason)
         self._chrome, self._chrome_reason = state, reason
 
     # --- the rest -------------------------------------------------------------------------------------------------
@@ -465,14 +424,15 @@ class Pipeline:
             streams=tuple(self._server.status().values()),
             queue_depth=self._queue.qsize(),
             messages=self._messages,
-            commits=self._commits,
-            store_trouble=self._store_trouble,
+            commits=self._publishing.commits,
+            store_trouble=self._publishing.trouble,
         )
 
     def _stamp(self) -> Stamp:
         return Stamp(self._wall_ns(), self._mono_ns(), True)
 
     def _end(self) -> None:
+        self._ended = True
         if self._connection is not None:
             self._connection.close()
         while True:  # nobody may wait for an answer that never comes

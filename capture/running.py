@@ -6,32 +6,34 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 
-from capture.daemon_files import RUN_FILE, RunFile
+from capture.daemon_files import read_run_file
 from capture.settings import DEFAULT_WEB_PORT, load_settings
-from schemas.errors import FluxcapError, UnknownAsset
+from schemas.errors import FluxcapError, NotAnswering, UnknownAsset
 
 TIMEOUT_S = 10.0
 
 
-class NotRunning(FluxcapError):
-    """No daemon answers."""
-
-
 def control_address(data_dir: Path | None, control: str | None) -> str:
-    """Where the daemon's control endpoint is: as given, as its data folder says, or the default port."""
+    """Where the daemon's control endpoint is: as given, as its data folder says, or the default port.
+
+    Raises NotAnswering when the data folder's last daemon is gone without a word.
+    """
     if control:
         return control if "://" in control else f"http://{control}"
     folder = data_dir or load_settings().data_dir
-    try:
-        return msgspec.json.decode((folder / RUN_FILE).read_bytes(), type=RunFile).control
-    except (OSError, msgspec.DecodeError):
+    run = read_run_file(folder)
+    if run is None:
         return f"http://127.0.0.1:{DEFAULT_WEB_PORT}"
+    if run.is_stale():
+        raise NotAnswering(
+            f"No fluxcap runs on {folder}: process {run.pid} ended without leave; start one with `fluxcap run`."
+        )
+    return run.control
 
 
 class RunningDaemon:
-    """A running daemon. Every call raises NotRunning when it does not answer, and its own errors as they came."""
+    """A running daemon. Every call raises NotAnswering when it does not answer, and its own errors as they came."""
 
     def __init__(self, data_dir: Path | None = None, control: str | None = None) -> None:
         self.address = control_address(data_dir, control)
@@ -47,7 +49,7 @@ class RunningDaemon:
             with httpx.Client(base_url=self.address, timeout=TIMEOUT_S, trust_env=False) as client:
                 answer = client.request(method, path, **how)
         except httpx.HTTPError:
-            raise NotRunning(f"No fluxcap answers at {self.address}; start one with `fluxcap run`.") from None
+            raise NotAnswering(f"No fluxcap answers at {self.address}; start one with `fluxcap run`.") from None
         return _result(answer, self.address)
 
 
@@ -55,7 +57,7 @@ def _result(answer: httpx.Response, address: str) -> Any:
     try:
         body = answer.json()
     except ValueError:
-        raise NotRunning(f"What answers at {address} is not fluxcap.") from None
+        raise NotAnswering(f"What answers at {address} is not fluxcap.") from None
     if answer.is_success:
         return body
     message = body.get("error") or body.get("detail") or f"HTTP {answer.status_code}"
@@ -63,4 +65,6 @@ def _result(answer: httpx.Response, address: str) -> Any:
         error = UnknownAsset("", tuple(body["nearest"]))
         error.args = (message,)
         raise error
+    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        raise NotAnswering(str(message))
     raise FluxcapError(str(message))

@@ -19,7 +19,8 @@
     │   └── MessageTooLarge    beyond the size limits of the wire                       (wire 413)
     ├── WireError              the other side of the wire answered with an ErrorResponse
     ├── WireTimeout            the other side of the wire did not answer in time
-    └── AlreadyRunning         a port or data folder is held by another fluxcap         (exit code 1)
+    ├── AlreadyRunning         a port or data folder is held by another fluxcap         (exit code 1)
+    └── NotAnswering           no fluxcap answers: none runs, it is stopping or too busy (exit code 1)
 
 A message says what happened and what to do next. Nothing but these (and KeyboardInterrupt) leaves a public function.
 """
@@ -127,3 +128,7 @@ class WireTimeout(FluxcapError):
 
 class AlreadyRunning(FluxcapError):
     """A port or data folder is held by another fluxcap."""
+
+
+class NotAnswering(FluxcapError):
+    """No fluxcap answers: none runs, it is stopping, or it is too busy."""

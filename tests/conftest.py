@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,3 +32,21 @@ def chromium(tmp_path: Path) -> Iterator[Callable[..., Chromium]]:
             return browser
 
         yield start
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """The names of fluxcap's own events, as they are logged."""
+    names: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            names.append(record.getMessage())
+
+    logger, keep = logging.getLogger("fluxcap"), Keep()
+    level = logger.level
+    logger.addHandler(keep)
+    logger.setLevel(logging.DEBUG)
+    yield names
+    logger.removeHandler(keep)
+    logger.setLevel(level)

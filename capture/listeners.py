@@ -1,0 +1,69 @@
+"""What the rest of fluxcap hears of the pipeline: files, Socket.IO, metrics and the watch over Chrome listen here.
+
+Listeners are told on the pipeline's thread, after the fact. One that raises is reported and told again next time: no
+listener may cost a candle.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from capture import log
+from schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, Tick
+
+
+class ChromeState(enum.StrEnum):
+    """Whether there is a browser, as ``status`` says it."""
+
+    ABSENT = "not reachable"
+    ATTACHED = "attached"
+    SILENT = "attached, not answering"
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What listeners are told after it was committed and published."""
+
+    batches: tuple[CandleBatch, ...]
+    revisions: tuple[CandleRevision, ...]
+    gaps: tuple[Gap, ...]
+    ticks: tuple[Tick, ...]
+
+
+class Listener(Protocol):
+    """Told on the pipeline's thread, in order: hand over to a queue of your own and return."""
+
+    def published(self, news: Published) -> None: ...
+
+    def forming(self, key: StreamKey, candle: Candle) -> None: ...
+
+    def chrome_changed(self, state: ChromeState, reason: str) -> None: ...
+
+
+class Listeners:
+    """Tells all of them, whatever one of them does."""
+
+    def __init__(self, listeners: Sequence[Listener] = ()) -> None:
+        self._listeners = list(listeners)
+        self._limit = log.RateLimit()
+        self.failures = 0
+
+    def published(self, news: Published) -> None:
+        self._tell(lambda listener: listener.published(news))
+
+    def forming(self, key: StreamKey, candle: Candle) -> None:
+        self._tell(lambda listener: listener.forming(key, candle))
+
+    def chrome_changed(self, state: ChromeState, reason: str) -> None:
+        self._tell(lambda listener: listener.chrome_changed(state, reason))
+
+    def _tell(self, call: Callable[[Listener], None]) -> None:
+        for listener in self._listeners:
+            try:
+                call(listener)
+            except Exception as error:
+                self.failures += 1
+                self._limit.failure(f"{type(listener).__name__} failed", error)

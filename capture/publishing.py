@@ -1,0 +1,179 @@
+"""From decided to durable to public: number, commit, publish, then tell the listeners. On the pipeline's thread.
+
+In: what the market has decided. Out: candles in the store and on the wire. Nothing is published that is not stored:
+when the store fails, what was decided goes back to the market and is tried again a second later, in order. What was
+done before the failure stays done, and the listeners hear of exactly that.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from bridge.server import FeedInfo, WireServer
+from capture import log
+from capture.candles import Revision
+from capture.listeners import Listeners, Published
+from capture.market import Outcome
+from schemas.errors import SequenceError, StoreError
+from schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, Tick
+
+RETRY_NS = 1_000_000_000
+
+
+class Decisions(Protocol):
+    """Where outcomes come from: the market."""
+
+    def take(self) -> Outcome: ...
+
+    def give_back(self, outcome: Outcome) -> None: ...
+
+    def forming(self) -> dict[str, Candle]: ...
+
+    def focused_symbols(self) -> tuple[str, ...]: ...
+
+
+class _Done(msgspec.Struct):
+    """What has been done of one outcome."""
+
+    batches: list[CandleBatch] = msgspec.field(default_factory=list)
+    revisions: list[CandleRevision] = msgspec.field(default_factory=list)
+    gaps: list[Gap] = msgspec.field(default_factory=list)
+    ticks: list[Tick] = msgspec.field(default_factory=list)
+
+    def published(self) -> Published | None:
+        if not (self.batches or self.revisions or self.gaps or self.ticks):
+            return None
+        return Published(tuple(self.batches), tuple(self.revisions), tuple(self.gaps), tuple(self.ticks))
+
+
+class Publishing:
+    """See the module.
+
+    Attributes
+    ----------
+    commits
+        Times that sealed candles were committed.
+    refused
+        Candles that could not follow their stream and were dropped: a fault of ours, each is logged.
+    trouble
+        Why the store takes nothing at present; ``""`` while it does.
+    """
+
+    def __init__(
+        self,
+        market: Decisions,
+        server: WireServer,
+        key_of: Callable[[str], StreamKey],
+        listeners: Listeners,
+        mono_ns: Callable[[], int],
+    ) -> None:
+        self._market = market
+        self._server = server
+        self._key_of = key_of
+        self._listeners = listeners
+        self._mono_ns = mono_ns
+        self._retry_ns = 0
+        self.commits = 0
+        self.refused = 0
+        self.trouble = ""
+
+    def flush(self) -> None:
+        """Commit and publish what the market has decided since."""
+        if self.trouble and self._mono_ns() < self._retry_ns:
+            return
+        outcome = self._market.take()
+        if not outcome:
+            return
+        done = _Done(ticks=outcome.ticks)
+        try:
+            self._carry_out(outcome, done)
+        except StoreError as error:
+            self._market.give_back(outcome)
+            self._store_failed(error)
+        else:
+            self._store_works()
+        news = done.published()
+        if news is not None:
+            self._listeners.published(news)
+
+    def forming(self, now_ns: int) -> None:
+        """Send the candles under way. ``now_ns``: monotonic."""
+        for symbol, candle in self._market.forming().items():
+            key = self._key_of(symbol)
+            self._server.forming(key, candle, now_ns)
+            self._listeners.forming(key, candle)
+
+    def heartbeat(self, now_ms: int, feed_of: Callable[[StreamKey], FeedInfo]) -> None:
+        """Send every stream's status; focused ones have a stream before their first candle. ``now_ms``: wall clock."""
+        for symbol in self._market.focused_symbols():
+            self._server.ensure_stream(self._key_of(symbol))
+        self._server.heartbeat(now_ms, feed_of)
+
+    # --- within ---------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, outcome: Outcome, done: _Done) -> None:
+        """Take from ``outcome`` what is done, so that what is left of it can be tried again. Raises StoreError."""
+        if outcome.sealed:
+            self._publish(outcome.sealed, done)
+            self.commits += 1
+        while outcome.revised:
+            symbol, revisions = next(iter(outcome.revised.items()))
+            self._revise(self._key_of(symbol), revisions, done)
+            del outcome.revised[symbol]
+        if outcome.gaps:
+            gaps = [
+                Gap(self._key_of(news.symbol).source_id, news.symbol, news.from_ms, news.to_ms, news.reason.value)
+                for news in outcome.gaps
+            ]
+            self._server.record_gaps(gaps)
+            outcome.gaps = []
+            done.gaps += gaps
+
+    def _publish(self, sealed: dict[str, list[Candle]], done: _Done) -> None:
+        """All streams in one transaction; one by one when one of them cannot follow, so that it harms no other."""
+        try:
+            done.batches += self._server.publish({self._key_of(symbol): sealed[symbol] for symbol in sealed})
+            sealed.clear()
+        except SequenceError:
+            for symbol in list(sealed):
+                self._publish_one({self._key_of(symbol): sealed[symbol]}, done)
+                del sealed[symbol]
+
+    def _publish_one(self, sealed: Mapping[StreamKey, list[Candle]], done: _Done) -> None:
+        try:
+            done.batches += self._server.publish(sealed)
+        except SequenceError as error:
+            self._refuse(sealed, error)
+
+    def _revise(self, key: StreamKey, revisions: list[Revision], done: _Done) -> None:
+        """A bucket completed before anything newer was published is simply the next candle, not a revision."""
+        better: list[Candle] = []
+        for revision in revisions:
+            if not revision.published and revision.candle.ts_ms > self._server.watermark(key).latest_ts_ms:
+                self._publish_one({key: [revision.candle]}, done)
+            else:
+                better.append(revision.candle)
+        try:
+            done.revisions += self._server.revise({key: better})
+        except SequenceError as error:
+            self._refuse({key: better}, error)
+
+    def _refuse(self, candles: Mapping[StreamKey, list[Candle]], error: SequenceError) -> None:
+        for key, dropped in candles.items():
+            self.refused += len(dropped)
+            log.event("candles refused", level=logging.ERROR, stream=str(key), candles=len(dropped), reason=str(error))
+
+    def _store_failed(self, error: StoreError) -> None:
+        self._retry_ns = self._mono_ns() + RETRY_NS
+        if not self.trouble:
+            log.warn("store takes nothing; trying again every second", reason=str(error))
+        self.trouble = str(error)
+
+    def _store_works(self) -> None:
+        if self.trouble:
+            self.trouble = ""
+            log.event("store works again")

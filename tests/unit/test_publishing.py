@@ -1,0 +1,307 @@
+"""Publishing: commit before publish, nothing published that is not stored, what failed is tried again in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.publisher import Publisher
+from bridge.server import FeedInfo, WireServer
+from bridge.store import Store
+from capture.candles import Revision
+from capture.feeds import BlindReason, GapNews
+from capture.listeners import ChromeState, Listeners, Published
+from capture.market import Outcome
+from capture.publishing import RETRY_NS, Publishing
+from schemas.errors import StoreError, StoreFull
+from schemas.types import Candle, CandleBatch, CandleFlags, StreamKey, Tick, candles_from
+
+MINUTE_MS = 60_000
+FIRST_MS = 28_000_000 * MINUTE_MS
+
+
+def key_of(symbol: str) -> StreamKey:
+    return StreamKey("TEST", symbol, "1m")
+
+
+def candle(minute: int, price: float = 1.5, flags: int = 0) -> Candle:
+    return Candle(FIRST_MS + minute * MINUTE_MS, price, price, price, price, 3.0, 3, flags)
+
+
+class Market:
+    """Decides what it is told to; keeps what is given back before what is new, as the real one does."""
+
+    def __init__(self) -> None:
+        self.outcome = Outcome()
+
+    def seal(self, symbol: str, *candles: Candle) -> None:
+        self.outcome.sealed.setdefault(symbol, []).extend(candles)
+
+    def revise(self, symbol: str, *revisions: Revision) -> None:
+        self.outcome.revised.setdefault(symbol, []).extend(revisions)
+
+    def take(self) -> Outcome:
+        taken, self.outcome = self.outcome, Outcome()
+        return taken
+
+    def give_back(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        outcome.ticks = []
+
+    def forming(self) -> dict[str, Candle]:
+        return {"EURUSD_otc": candle(9)}
+
+    def focused_symbols(self) -> tuple[str, ...]:
+        return ("EURUSD_otc",)
+
+
+class JournalStore(Store):
+    """A store that fails when told to, and writes down every commit that stood."""
+
+    failure: Exception | None = None
+    fails_on_revisions = False
+    journal: list[str]
+
+    def commit(self, batches: Any = (), revisions: Any = (), gaps: Any = ()) -> None:
+        if self.failure is not None and (not self.fails_on_revisions or revisions):
+            raise self.failure
+        super().commit(batches, revisions, gaps)
+        self.journal.append("commit")
+
+
+class JournalPublisher(Publisher):
+    journal: list[str] = []  # noqa: RUF012  the server makes the publisher, so the test sets this on the class
+
+    def batch(self, batch: CandleBatch) -> None:
+        self.journal.append("publish")
+        super().batch(batch)
+
+
+class Ear:
+    """A listener that remembers, and fails when told to."""
+
+    def __init__(self, journal: list[str]) -> None:
+        self.journal = journal
+        self.news: list[Published] = []
+        self.formed: list[StreamKey] = []
+        self.deaf = False
+
+    def published(self, news: Published) -> None:
+        if self.deaf:
+            raise OSError("no room in the listener")
+        self.journal.append("tell")
+        self.news.append(news)
+
+    def forming(self, key: StreamKey, candle: Candle) -> None:
+        self.formed.append(key)
+
+    def chrome_changed(self, state: ChromeState, reason: str) -> None: ...
+
+
+class Bench:
+    def __init__(self, folder: Path, *, store_path: str = "s.duckdb") -> None:
+        self.journal: list[str] = []
+        self.now_ns = 0
+        self.market = Market()
+        opened = JournalStore.open(folder / store_path)
+        assert isinstance(opened, JournalStore)
+        self.store = opened
+        self.store.journal = self.journal
+        JournalPublisher.journal = self.journal
+        self.server = WireServer(self.store, "tcp://127.0.0.1:0", "tcp://127.0.0.1:0", publisher=JournalPublisher)
+        self.ears = [Ear(self.journal), Ear([])]
+        self.publishing = Publishing(self.market, self.server, key_of, Listeners(self.ears), lambda: self.now_ns)
+
+    def close(self) -> None:
+        self.server.close()
+        self.store.close()
+
+    def stored(self, symbol: str) -> list[Candle]:
+        return list(candles_from(self.store.reader().page(key_of(symbol), 0, None, 1_000).candles))
+
+    def told(self) -> list[Candle]:
+        return [c for news in self.ears[0].news for batch in news.batches for c in candles_from(batch.candles)]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_candle_is_committed_then_published_then_told(bench: Bench):
+    bench.market.seal("EURUSD_otc", candle(0))
+
+    bench.publishing.flush()
+
+    assert bench.journal == ["commit", "publish", "tell"]
+    assert bench.told() == [candle(0)]
+    assert bench.publishing.commits == 1
+
+
+def test_all_streams_of_one_instant_share_one_commit(bench: Bench):
+    bench.market.seal("EURUSD_otc", candle(0))
+    bench.market.seal("GBPUSD_otc", candle(0))
+
+    bench.publishing.flush()
+
+    assert bench.journal == ["commit", "publish", "publish", "tell"]
+
+
+@pytest.mark.parametrize("failure", [StoreFull("no space"), StoreError("the file was given up")])
+def test_what_the_store_does_not_take_is_not_published_and_is_tried_again_in_order(bench: Bench, failure: Exception):
+    bench.store.failure = failure
+    bench.market.seal("EURUSD_otc", candle(0))
+    bench.publishing.flush()
+    assert bench.journal == []
+    assert bench.publishing.trouble == str(failure)
+
+    bench.market.seal("EURUSD_otc", candle(1))
+    bench.store.failure = None
+    bench.publishing.flush()
+    assert bench.journal == [], "not before the retry is due"
+
+    bench.now_ns += RETRY_NS
+    bench.publishing.flush()
+
+    assert bench.stored("EURUSD_otc") == [candle(0), candle(1)] == bench.told()
+    assert bench.publishing.trouble == ""
+
+
+def test_store_trouble_is_reported_once_and_its_end_once(bench: Bench, logged: list[str]):
+    bench.store.failure = StoreFull("no space")
+    bench.market.seal("EURUSD_otc", candle(0))
+    for _ in range(3):
+        bench.publishing.flush()
+        bench.now_ns += RETRY_NS
+    bench.store.failure = None
+    bench.publishing.flush()
+    bench.publishing.flush()
+
+    assert logged == ["store takes nothing; trying again every second", "store works again"]
+
+
+def test_what_stood_before_a_failure_is_told_and_not_done_twice(bench: Bench):
+    bench.store.failure, bench.store.fails_on_revisions = StoreFull("no space"), True
+    bench.market.seal("EURUSD_otc", candle(0), candle(1))
+    bench.market.revise("EURUSD_otc", Revision(candle(0, 1.25), published=True))
+
+    bench.publishing.flush()
+    assert bench.told() == [candle(0), candle(1)]
+    bench.store.failure = None
+    bench.now_ns += RETRY_NS
+    bench.publishing.flush()
+
+    assert bench.told() == [candle(0), candle(1)]
+    revised = [c for news in bench.ears[0].news for revision in news.revisions for c in candles_from(revision.candles)]
+    assert revised == [candle(0, 1.25, CandleFlags.REVISED)]
+    assert bench.stored("EURUSD_otc") == [candle(0, 1.25, CandleFlags.REVISED), candle(1)]
+
+
+def test_a_bucket_completed_before_anything_newer_is_the_next_candle_and_is_told_as_such(bench: Bench):
+    bench.market.seal("EURUSD_otc", candle(0))
+    bench.publishing.flush()
+    late = candle(1, flags=CandleFlags.FILLED)
+    bench.market.revise("EURUSD_otc", Revision(late, published=False))
+
+    bench.publishing.flush()
+
+    assert bench.told() == [candle(0), late]
+    assert bench.server.watermark(key_of("EURUSD_otc")).latest_sequence == 2
+    assert all(not news.revisions for news in bench.ears[0].news)
+
+
+def test_a_bucket_completed_after_newer_ones_is_a_revision(bench: Bench):
+    bench.market.seal("EURUSD_otc", candle(1))
+    bench.publishing.flush()
+    bench.market.revise("EURUSD_otc", Revision(candle(0), published=False))
+
+    bench.publishing.flush()
+
+    mark = bench.server.watermark(key_of("EURUSD_otc"))
+    assert (mark.latest_sequence, mark.latest_revision) == (1, 1)
+
+
+def test_candles_that_cannot_follow_harm_no_other_stream(bench: Bench):
+    bench.market.seal("EURUSD_otc", candle(5))
+    bench.publishing.flush()
+    bench.market.seal("EURUSD_otc", candle(4))
+    bench.market.seal("GBPUSD_otc", candle(4))
+
+    bench.publishing.flush()
+
+    assert bench.stored("EURUSD_otc") == [candle(5)]
+    assert bench.stored("GBPUSD_otc") == [candle(4)]
+    assert bench.publishing.refused == 1
+    assert bench.publishing.trouble == ""
+
+
+def test_gaps_are_stored_and_told(bench: Bench):
+    bench.market.outcome.gaps.append(GapNews("EURUSD_otc", FIRST_MS, 0, BlindReason.CHROME_GONE))
+    bench.publishing.flush()
+    bench.market.outcome.gaps.append(GapNews("EURUSD_otc", FIRST_MS, FIRST_MS + 700, BlindReason.CHROME_GONE))
+    bench.publishing.flush()
+
+    stored = bench.store.reader().gaps("TEST", "EURUSD_otc", 0, FIRST_MS * 2)
+    assert [(gap.from_ms, gap.to_ms, gap.reason) for gap in stored] == [(FIRST_MS, FIRST_MS + 700, "chrome gone")]
+    assert [len(news.gaps) for news in bench.ears[0].news] == [1, 1]
+
+
+def test_gaps_that_could_not_be_stored_are_tried_again(bench: Bench):
+    bench.store.failure = StoreFull("no space")
+    bench.market.outcome.gaps.append(GapNews("EURUSD_otc", FIRST_MS, 0, BlindReason.CHROME_GONE))
+    bench.publishing.flush()
+    bench.store.failure = None
+    bench.now_ns += RETRY_NS
+
+    bench.publishing.flush()
+
+    assert [len(news.gaps) for news in bench.ears[0].news] == [1]
+
+
+def test_ticks_are_told_even_while_the_store_takes_nothing(bench: Bench):
+    bench.store.failure = StoreFull("no space")
+    bench.market.seal("EURUSD_otc", candle(0))
+    bench.market.outcome.ticks.append(Tick("EURUSD_otc", FIRST_MS, FIRST_MS, 1.5))
+
+    bench.publishing.flush()
+
+    assert [news.ticks for news in bench.ears[0].news] == [(Tick("EURUSD_otc", FIRST_MS, FIRST_MS, 1.5),)]
+    assert not bench.ears[0].news[0].batches
+
+
+def test_a_listener_that_fails_costs_no_candle_and_no_other_listener(bench: Bench):
+    bench.ears[0].deaf = True
+    bench.market.seal("EURUSD_otc", candle(0))
+    bench.publishing.flush()
+    bench.ears[0].deaf = False
+    bench.market.seal("EURUSD_otc", candle(1))
+    bench.publishing.flush()
+
+    assert bench.stored("EURUSD_otc") == [candle(0), candle(1)]
+    assert len(bench.ears[1].news) == 2
+    assert bench.told() == [candle(1)]
+
+
+def test_nothing_decided_touches_nothing(bench: Bench):
+    bench.publishing.flush()
+
+    assert bench.journal == []
+    assert bench.ears[0].news == []
+
+
+def test_a_focused_asset_has_a_stream_before_its_first_candle(bench: Bench):
+    bench.publishing.heartbeat(FIRST_MS, lambda key: FeedInfo(4, FIRST_MS, 7_200_000))
+
+    status = bench.server.status()[key_of("EURUSD_otc")]
+    assert (status.latest_sequence, status.feed_state, status.platform_offset_ms) == (0, 4, 7_200_000)
+
+
+def test_the_candle_under_way_goes_to_listeners(bench: Bench):
+    bench.publishing.forming(1)
+
+    assert bench.ears[0].formed == [key_of("EURUSD_otc")]
