@@ -123,7 +123,8 @@ function onEvent(name, data) {
 }
 
 function onTick([symbol, seconds, price]) {
-  if (!assets.has(symbol) || !(price > 0)) return;
+  const plausible = Math.abs(seconds - Date.now() / 1000) < 86400;
+  if (!assets.has(symbol) || !(price > 0) || !plausible) return;
   site.ticks += 1;
   site.lastTick = [symbol, seconds, price];
   site.prices[symbol] = price;
