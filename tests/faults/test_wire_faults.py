@@ -78,8 +78,8 @@ def test_a_client_killed_at_any_instant_resumes_exactly(server: DevServerProcess
     server.call("PUT", "/faults", Faults(drop_percent=20))
     server.call("POST", "/start")
 
-    for _ in range(4):
-        told = max(told, _tail_until_killed(server, symbol, tmp_path, random.randrange(1, 400)))
+    for _ in range(3):
+        told = max(told, _tail_until_killed(server, symbol, tmp_path, random.randrange(1, 200)))
         cache = CandleCache(tmp_path)
         sequences, cursor = cache.candles(key)[0], cache.cursor(key)
         cache.close()

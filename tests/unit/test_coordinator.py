@@ -1,0 +1,276 @@
+"""bridge.client.coordinator: a turn judges, asks, stores, then tells. Over a scripted transport: the seam holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from bridge.client.actions import Cursor, StartFrom
+from bridge.client.cache import Append, Change, NoCache
+from bridge.client.coordinator import REQUESTS_UNDER_WAY, Coordinator
+from bridge.client.events import Candles, CaughtUp, Event, Forming, HealthChanged
+from bridge.client.transport import (
+    Answered,
+    Connected,
+    Disconnected,
+    Failed,
+    Garbled,
+    Published,
+    TransportEvent,
+)
+from schemas.errors import CodecError, StoreFull, WireError
+from schemas.types import (
+    CANDLE_DTYPE,
+    BackfillCandlesRequest,
+    BackfillCandlesResponse,
+    CandleArray,
+    CandleBatch,
+    Message,
+    StreamKey,
+    StreamStatus,
+    StreamStatusRequest,
+)
+
+KEY = StreamKey("SIM", "EURUSD", "1s")
+
+
+def candles(start: int, count: int) -> CandleArray:
+    rows = np.zeros(count, CANDLE_DTYPE)
+    rows["ts_ms"] = 1_000 * np.arange(start, start + count)
+    return rows
+
+
+class Script:
+    """A transport that does what it is told."""
+
+    def __init__(self) -> None:
+        self.coming: list[TransportEvent] = []
+        self.asked: dict[int, Message] = {}
+        self.topics: set[bytes] = set()
+
+    def connect(self, pub: str | None, rep: str) -> None: ...
+    def subscribe(self, topics: Iterable[bytes]) -> None:
+        self.topics |= set(topics)
+
+    def unsubscribe(self, topics: Iterable[bytes]) -> None:
+        self.topics -= set(topics)
+
+    def request(self, request_id: int, message: Message, timeout_ns: int) -> None:
+        assert request_id not in self.asked
+        self.asked[request_id] = message
+
+    def receive(self, timeout_ms: int) -> list[TransportEvent]:
+        coming, self.coming = self.coming, []
+        return coming
+
+    def wake(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Recorder(NoCache):
+    """Notes what is merged and what was told, in one order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order: list[object] = []
+        self.full = False
+
+    def merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
+        if self.full:
+            raise StoreFull("no space")
+        super().merge(changes, cursors)
+        self.order.append(("stored", [len(c.candles) for c in changes if isinstance(c, Append)], dict(cursors)))
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.script, self.cache, self.now_ns = Script(), Recorder(), 0
+        self.coordinator = Coordinator(
+            self.script,
+            self.cache,
+            self.emit,
+            clock_ns=lambda: self.now_ns,
+            random=lambda: 0.5,
+            forming=True,
+            page_limit=100,
+            request_timeout_ns=10**9,
+        )
+
+    def emit(self, events: list[Event]) -> None:
+        self.cache.order += events
+
+    def turn(self, *coming: TransportEvent) -> list[object]:
+        self.script.coming += coming
+        self.cache.order.clear()
+        self.coordinator.turn(0)
+        return list(self.cache.order)
+
+    def last_request(self) -> tuple[int, Message]:
+        return max(self.script.asked.items())
+
+
+def status(latest: int, key: StreamKey = KEY) -> StreamStatus:
+    return StreamStatus(key, latest, 1_000 * latest, 0, 1, "a", 0, 4)
+
+
+def caught_up(latest: int) -> Bench:
+    bench = Bench()
+    bench.coordinator.add(KEY, StartFrom.LATEST)
+    bench.turn(Connected())
+    bench.turn(Answered(bench.last_request()[0], status(latest)))
+    return bench
+
+
+def batch(start: int) -> Published:
+    return Published(KEY.topic(), CandleBatch(KEY, start, candles(start, 1)))
+
+
+def test_a_stream_subscribes_to_its_topics_and_asks_for_its_status_once_connected() -> None:
+    bench = Bench()
+    bench.coordinator.add(KEY, StartFrom.RESUME)
+
+    bench.turn()
+    assert bench.script.asked == {}
+    bench.turn(Connected())
+
+    assert bench.script.topics == {KEY.topic(kind) for kind in ("candles", "status", "forming", "revisions")}
+    assert bench.last_request()[1] == StreamStatusRequest(KEY)
+
+
+def test_what_is_told_was_stored_before() -> None:
+    bench = caught_up(4)
+
+    order = bench.turn(batch(5))
+
+    stored = order.index(("stored", [1], {KEY: Cursor("a", 5, 5_000, 0)}))
+    told = next(place for place, item in enumerate(order) if isinstance(item, Candles))
+    assert stored < told
+
+
+def test_what_comes_in_one_turn_is_stored_in_one_transaction() -> None:
+    bench = caught_up(4)
+
+    order = bench.turn(batch(5), batch(6), batch(7))
+
+    assert [item for item in order if isinstance(item, tuple)] == [
+        ("stored", [1, 1, 1], {KEY: Cursor("a", 7, 7_000, 0)})
+    ]
+
+
+def test_nothing_is_told_of_what_could_not_be_stored() -> None:
+    bench = caught_up(4)
+    bench.cache.full = True
+
+    with pytest.raises(StoreFull):
+        bench.turn(batch(5))
+
+    assert bench.cache.order == []
+
+
+def test_the_next_page_is_asked_for_before_this_one_is_stored() -> None:
+    bench = Bench()
+    bench.coordinator.add(KEY, StartFrom.RESUME)
+    bench.turn(Connected())
+    bench.turn(Answered(bench.last_request()[0], status(150)))
+    number, first = bench.last_request()
+    assert first == BackfillCandlesRequest(KEY, 0, None, 100)
+    asked_when_stored: list[Message] = []
+    bench.cache.merge = lambda changes, cursors: asked_when_stored.append(bench.last_request()[1])  # type: ignore[method-assign]
+
+    bench.turn(Answered(number, BackfillCandlesResponse(KEY, 1, candles(1, 100), True, 101)))
+
+    assert asked_when_stored == [BackfillCandlesRequest(KEY, 100, None, 50)]
+
+
+def test_a_thousand_streams_do_not_bury_the_server_with_requests() -> None:
+    bench = Bench()
+    keys = [StreamKey("SIM", f"S{n}", "1s") for n in range(1_000)]
+    for key in keys:
+        bench.coordinator.add(key, StartFrom.RESUME)
+
+    bench.turn(Connected())
+    assert len(bench.script.asked) == REQUESTS_UNDER_WAY
+    bench.turn(*(Answered(n, status(0, m.key)) for n, m in bench.script.asked.items()))  # type: ignore[union-attr]
+
+    assert len(bench.script.asked) == 2 * REQUESTS_UNDER_WAY
+
+
+def test_an_alarm_asks_again_after_the_backoff() -> None:
+    bench = caught_up(4)
+    bench.turn(Published(KEY.topic("status"), status(5)))
+    number, _ = bench.last_request()
+    bench.turn(Failed(number, WireError(500, "no")))
+    assert bench.last_request()[0] == number
+
+    bench.now_ns += 60_000_000
+    bench.turn()
+
+    assert bench.last_request()[1] == StreamStatusRequest(KEY)
+
+
+def test_messages_of_other_streams_and_of_the_wrong_kind_are_dropped() -> None:
+    bench = caught_up(4)
+    other = StreamKey("SIM", "EURUSD", "1m")
+
+    order = bench.turn(
+        Published(other.topic(), CandleBatch(other, 5, candles(5, 1))),
+        Published(KEY.topic(), CandleBatch(other, 5, candles(5, 1))),
+        Published(KEY.topic(), status(9)),
+        Published(KEY.topic() + b"x", CandleBatch(KEY, 5, candles(5, 1))),
+        Garbled(CodecError("noise")),
+    )
+
+    assert [item for item in order if isinstance(item, Candles)] == []
+    assert bench.coordinator.counters["garbled"] == 3
+
+
+def test_an_answer_of_the_wrong_kind_counts_as_none() -> None:
+    bench = caught_up(4)
+    bench.turn(Published(KEY.topic("status"), status(5)))
+
+    bench.turn(Answered(bench.last_request()[0], CandleBatch(KEY, 5, candles(5, 1))))
+
+    assert bench.coordinator.counters["garbled"] == 1
+    assert bench.coordinator.receiver(KEY).wake_ns is not None  # type: ignore[union-attr]
+
+
+def test_caught_up_is_said_once_per_connection() -> None:
+    bench = caught_up(4)
+
+    again = bench.turn(batch(5), Disconnected("gone"), Connected())
+    number, _ = bench.last_request()
+    once_more = bench.turn(Answered(number, status(5)))
+
+    assert not any(isinstance(item, CaughtUp) for item in again)
+    assert [item for item in once_more if isinstance(item, CaughtUp)] == [CaughtUp(KEY, 5)]
+
+
+def test_a_candle_under_way_is_told_but_never_stored() -> None:
+    bench = caught_up(4)
+
+    order = bench.turn(Published(KEY.topic("forming"), CandleBatch(KEY, 0, candles(5, 1))))
+
+    assert [type(item) for item in order if not isinstance(item, HealthChanged)] == [Forming]
+
+
+def test_a_stream_that_was_left_is_silent() -> None:
+    bench = caught_up(4)
+
+    bench.coordinator.remove(KEY)
+
+    assert bench.script.topics == set()
+    assert bench.turn(batch(5)) == []
+    assert bench.coordinator.health(KEY) is None
+
+
+def test_a_start_that_is_no_resume_begins_the_cache_anew() -> None:
+    bench = Bench()
+    bench.cache.merge([], {KEY: Cursor("a", 9, 9_000, 0)})
+
+    bench.coordinator.add(KEY, 3)
+    bench.turn(Connected())
+    bench.turn(Answered(bench.last_request()[0], status(20)))
+
+    assert bench.last_request()[1] == BackfillCandlesRequest(KEY, 2, None, 18)
