@@ -1,0 +1,122 @@
+"""The store against a model of plain lists, over commits, failures, revisions, settling, pruning and reopening."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bridge.recent import RecentCandles, RecentPages
+from bridge.sequencer import Sequencer
+from bridge.store import Store
+from bridge.verify import verify
+from schemas.errors import SequenceError
+from schemas.types import Candle, CandleBatch, CandleFlags, StreamKey, candles_from
+from tests.serving import EURUSD, GBPUSD, MINUTE, candle, candle_rows
+
+KEYS = st.sampled_from([EURUSD, GBPUSD])
+
+
+class StoreAgainstModel(RuleBasedStateMachine):
+    """``held[key]`` are the candles by sequence; ``revised[key]`` every revision from the first."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="store-model-"))
+        self.held: dict[StreamKey, dict[int, Candle]] = {EURUSD: {}, GBPUSD: {}}
+        self.revised: dict[StreamKey, list[tuple[int, Candle]]] = {EURUSD: [], GBPUSD: []}
+        self.open()
+
+    def open(self) -> None:
+        self.store = Store.open(self.folder / "store.duckdb")
+        self.sequencer = Sequencer(self.store.watermarks())
+        self.recent = RecentCandles(depth=8)
+        self.pages = RecentPages(self.recent, self.store.reader(), depth=8)
+        self.reader = self.store.reader()
+
+    @rule(key=KEYS, steps=st.lists(st.integers(1, 3), min_size=1, max_size=12), close=st.floats(0.6, 1.9))
+    def publish(self, key: StreamKey, steps: list[int], close: float) -> None:
+        minutes = self.newest_minute(key) + np.cumsum(steps)
+        batch = self.sequencer.number(key, [candle(int(minute), close) for minute in minutes])
+        self.store.commit([batch])
+        self.sequencer.confirm(batch)
+        self.recent.append(batch)
+        self.held[key].update(enumerate(candles_from(batch.candles), batch.start_sequence))
+
+    @rule(key=KEYS)
+    def publish_what_does_not_follow(self, key: StreamKey) -> None:
+        minute = self.newest_minute(key) + 1
+        batch = self.sequencer.number(key, [candle(minute)])
+        skipping = CandleBatch(key, batch.start_sequence + 2, candle_rows(minute + 1, 1))
+        with pytest.raises(SequenceError):
+            self.store.commit([batch, skipping])
+
+    @precondition(lambda self: any(self.held.values()))
+    @rule(key=KEYS, at=st.floats(0, 1, exclude_max=True), close=st.floats(0.6, 1.9))
+    def revise(self, key: StreamKey, at: float, close: float) -> None:
+        if not self.held[key]:
+            return
+        sequence = sorted(self.held[key])[int(at * len(self.held[key]))]
+        better = candle(self.held[key][sequence].ts_ms // MINUTE, close, CandleFlags.REVISED)
+        revision = self.sequencer.revise(key, [sequence], [better])
+        self.store.commit(revisions=[revision])
+        self.sequencer.confirm_revision(revision)
+        self.recent.revise(revision)
+        self.held[key][sequence] = better
+        self.revised[key].append((sequence, better))
+
+    @rule()
+    def settle(self) -> None:
+        self.store._fresh_rows += 1_000_000  # as if it had grown that far
+        assert self.store.checkpoint()
+
+    @rule(minute=st.integers(0, 60))
+    def prune(self, minute: int) -> None:
+        self.store.prune(minute * MINUTE)
+        for key, held in self.held.items():
+            for sequence in sorted(held)[:-1]:
+                if held[sequence].ts_ms < minute * MINUTE:
+                    del self.held[key][sequence]
+        self.sequencer = Sequencer(self.store.watermarks())
+
+    @rule()
+    def reopen(self) -> None:
+        self.store.close()
+        self.open()
+
+    def newest_minute(self, key: StreamKey) -> int:
+        return max((held.ts_ms // MINUTE for held in self.held[key].values()), default=0)
+
+    @invariant()
+    def pages_are_the_models(self) -> None:
+        for key, held in self.held.items():
+            for source in (self.reader, self.pages):
+                page = source.page(key)
+                assert dict(enumerate(candles_from(page.candles), page.start_sequence)) == held
+                assert not page.has_more
+
+    @invariant()
+    def revisions_are_the_models(self) -> None:
+        for key, revised in self.revised.items():
+            page = self.reader.revisions(key)
+            kept = list(zip(page.sequences.tolist(), candles_from(page.candles), strict=True))
+            assert kept == revised[page.start_revision - 1 :]
+            assert page.next_revision == len(revised) + 1
+
+    def teardown(self) -> None:
+        self.store.close()
+        findings = verify(self.folder / "store.duckdb")
+        shutil.rmtree(self.folder)
+        assert findings == []
+
+
+TestStoreAgainstModel = StoreAgainstModel.TestCase
+TestStoreAgainstModel.settings = settings(
+    max_examples=8, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+)
