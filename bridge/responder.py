@@ -108,7 +108,7 @@ class Responder:
     def counters(self) -> dict[str, int]:
         """``requests``, ``error_<code>``; ``answers`` sent; ``held_back``, ``forgotten``, ``refused``: see queueing.py;
         ``failures`` of the thread itself."""
-        return dict(self._answers.counters + self._counters)
+        return dict(self._answers.counters.copy() + self._counters.copy())
 
     def start(self) -> Responder:
         """Start answering. Returns itself."""

@@ -10,6 +10,7 @@ status snapshot that is swapped here, and a cursor of the store.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -80,6 +81,8 @@ class WireServer:
         Keys for both sockets; needed beyond loopback.
     health
         What a HealthRequest is told; called in the responder's thread.
+    observe
+        Told how long a step took: ``observe("commit", seconds)``, ``observe("publish", seconds)``.
     publisher, answers
         Where a test harness puts faults between the server and its clients; made like the originals.
 
@@ -102,10 +105,12 @@ class WireServer:
         clock_ms: Callable[[], int] = now_ms,
         curve: ServerCurve | None = None,
         health: Callable[[], HealthResponse] = HealthResponse,
+        observe: Callable[[str, float], None] = lambda step, seconds: None,
         publisher: Callable[..., Publisher] = Publisher,
         answers: Callable[..., Answers] = Answers,
     ) -> None:
         self._clock_ms = clock_ms
+        self._observe = observe
         self._feed_of: Callable[[StreamKey], tuple[int, int, int]] = lambda key: FeedInfo()
         self._recent = RecentCandles()
         with contextlib.ExitStack() as closing:
@@ -146,7 +151,7 @@ class WireServer:
     @property
     def counters(self) -> dict[str, int]:
         """Messages sent by topic (``sent_…``), the responder's counters, pages from memory and from the store."""
-        sent = {f"sent_{kind}": count for kind, count in self._publisher.counters.items()}
+        sent = {f"sent_{kind}": count for kind, count in dict(self._publisher.counters).items()}
         pages = {"pages_from_memory": self._pages.hits, "pages_from_store": self._pages.misses}
         return sent | self._responder.counters | pages
 
@@ -169,13 +174,17 @@ class WireServer:
         batches = [self._sequencer.number(key, candles) for key, candles in entries if len(candles)]
         if not batches:
             return []
+        begun_s = time.perf_counter()
         self.store.commit(batches)
+        committed_s = time.perf_counter()
         for batch in batches:
             self._sequencer.confirm(batch)
             self._recent.append(batch)
         self._swap_snapshot(batch.key for batch in batches)
         for batch in batches:
             self._publisher.batch(batch)
+        self._observe("commit", committed_s - begun_s)
+        self._observe("publish", time.perf_counter() - committed_s)
         return batches
 
     def revise(self, better: Sealed) -> list[CandleRevision]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from types import TracebackType
 
@@ -20,10 +20,13 @@ from capture.chrome.connection import Connection
 from capture.chrome.endpoint import parse_endpoint
 from capture.chrome_watch import ChromeWatch
 from capture.control import ControlServer, control_app
+from capture.control_files import files_router
 from capture.daemon_files import RUN_FILE, RunFile, read_run_file, write_run_file
 from capture.focus import Focus, FocusMode
 from capture.listeners import ChromeState, Listener, Published
 from capture.market import Market, MarketTimes
+from capture.metrics import Metrics, Snapshot
+from capture.persistence import Persistence
 from capture.pipeline import Connect, Pipeline
 from capture.platforms.base import Platform
 from capture.platforms.pocketoption import PocketOption
@@ -55,8 +58,12 @@ class Daemon:
         host, port = parse_endpoint(settings.chrome)
         self.settings = settings
         platform = platform_named(settings.platform, settings.platform_url)
-        self.server = _wire_server(settings)
+        self.metrics = Metrics(version("fluxcap"))
+        self.server = _wire_server(settings, self.metrics.observe)
         try:
+            self.persistence = Persistence(
+                settings.data_dir, settings.collect, settings.tick_chunk_size, settings.candle_chunk_size
+            )
             self.market = Market(
                 platform,
                 interval_ms(settings.interval),
@@ -72,11 +79,12 @@ class Daemon:
                 self.server,
                 self.key,
                 platform.is_page,
-                listeners=[*listeners, _WatchListener(self)],
+                listeners=[*listeners, self.persistence, self.metrics, _WatchListener(self)],
                 connect=connect,
             )
             self.watch = ChromeWatch(self.pipeline, self._scheduler, host, port)
             app = control_app(self.pipeline, self.market, self.status, ())
+            app.include_router(files_router(self.persistence, self.server.store.reader(), self.metrics))
             self.control = ControlServer(app, settings.web_host, settings.listen_port)
         except BaseException:
             self.server.close()
@@ -99,6 +107,8 @@ class Daemon:
         return StreamKey(self.settings.source, symbol, self.settings.interval)
 
     def start(self) -> None:
+        self.metrics.watch(self._snapshot)
+        self.persistence.start()
         self.pipeline.start()
         self.control.start()
         self._scheduler.add_job(self._checkpoint, "interval", seconds=CHECKPOINT_S, id="checkpoint")
@@ -114,6 +124,7 @@ class Daemon:
             self._scheduler.shutdown(wait=False)
         self.control.stop()
         self.pipeline.stop()
+        self.persistence.stop()
         self.server.close()
         run = read_run_file(self.settings.data_dir)
         if run is not None and run.pid == self.identity.pid:
@@ -126,8 +137,12 @@ class Daemon:
             self.pipeline.view(),
             now_ms=time.time_ns() // 1_000_000,
             uptime_s=time.monotonic() - self._started_s,
-            collect=self.settings.collect.value,
+            collect=self.persistence.view(),
         )
+
+    def _snapshot(self) -> Snapshot:
+        now_ms = time.time_ns() // 1_000_000
+        return Snapshot(self.pipeline.view(), self.persistence.view(), self.server.counters, now_ms)
 
     def __enter__(self) -> Daemon:
         try:
@@ -149,14 +164,14 @@ class Daemon:
             log.warn("store not tidied; trying again in a minute", reason=str(error))
 
 
-def _wire_server(settings: Settings) -> WireServer:
+def _wire_server(settings: Settings, observe: Callable[[str, float], None]) -> WireServer:
     """Raises StoreError, ConfigError, AlreadyRunning; the last says which process holds a port, if that can be told."""
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"The data folder {settings.data_dir} cannot be made: {error.strerror}.") from None
     try:
-        return WireServer(settings.store_path, settings.pub, settings.rep)
+        return WireServer(settings.store_path, settings.pub, settings.rep, observe=observe)
     except AlreadyRunning as error:
         ports = [endpoint.rpartition(":")[2] for endpoint in (settings.pub, settings.rep) if endpoint in str(error)]
         holder = port_holder(int(ports[0])) if ports and ports[0].isdecimal() else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from capture.persistence import CollectView
 from capture.pipeline import PipelineView
 from schemas.types import FeedState
 
@@ -32,7 +33,7 @@ class Status(msgspec.Struct, frozen=True):
     data_dir: str
     source: str
     interval: str
-    collect: str
+    collect: CollectView
     chrome: str
     chrome_endpoint: str
     chrome_reason: str
@@ -69,7 +70,7 @@ class Identity(msgspec.Struct, frozen=True):
     chrome_endpoint: str
 
 
-def status_of(identity: Identity, view: PipelineView, *, now_ms: int, uptime_s: float, collect: str) -> Status:
+def status_of(identity: Identity, view: PipelineView, *, now_ms: int, uptime_s: float, collect: CollectView) -> Status:
     """Put a snapshot of the pipeline into words. ``now_ms``: wall clock."""
     market, session = view.market, view.session
     streams = tuple(

@@ -62,7 +62,8 @@ def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
         ("focus", focus),
         ("detected", f"{seen['detected_asset'] or 'nothing yet'}{f' at {period_s} s' if period_s else ''}"),
         ("wire", f"{seen['pub']} (PUB), {seen['rep']} (requests)"),
-        ("control", f"{seen['control']}, data in {seen['data_dir']}, collecting {seen['collect']}"),
+        ("control", f"{seen['control']}, data in {seen['data_dir']}"),
+        ("csv files", _collecting(seen["collect"])),
     ]
     notable = {name: n for name, n in seen["counters"].items() if n}
     if notable:
@@ -79,6 +80,17 @@ def _chrome(state: str) -> str:
 def _feed(state: str) -> str:
     colour = {"live": "green", "stalled": "yellow"}.get(state, "red")
     return f"[{colour}]{state.replace('_', ' ')}[/]"
+
+
+def _collecting(collect: dict[str, Any]) -> str:
+    text = f"collecting {collect['mode']}"
+    if collect["files"]:
+        text += f": {collect['ticks']} ticks, {collect['candles']} candles in {collect['files']} files"
+    if collect["trouble"]:
+        text += f"  [yellow](cannot write: {collect['trouble']}; {collect['waiting']} lines wait)[/]"
+    if collect["lost"]:
+        text += f"  [red]({collect['lost']} lines lost)[/]"
+    return text
 
 
 def _clock(ts_ms: int) -> str:

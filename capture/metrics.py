@@ -1,0 +1,200 @@
+"""Numbers for Prometheus, served as ``/metrics`` on the control port. All names begin with ``fluxcap_``.
+
+Nearly everything is read from a snapshot of the pipeline when somebody asks, so that the way of a tick pays nothing.
+Only what a snapshot cannot tell is counted as it happens: how long commits and publishing take, and blind times.
+
+Times are seconds, as Prometheus has them. Counters begin at 0 with the process, but for ``fluxcap_candles_total`` and
+``fluxcap_revisions_total``, which are the sequences themselves and survive restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from capture.listeners import ChromeState, Published
+from capture.market import MarketView
+from capture.persistence import CollectView
+from capture.pipeline import PipelineView
+from schemas.errors import NotAnswering
+from schemas.types import Candle, FeedState, Gap, StreamKey, StreamStatus
+
+COMMIT_BUCKETS_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.5)
+"""A durable commit takes 2-4 ms on a good disk; a checkpoint behind it 10-40 ms."""
+PUBLISH_BUCKETS_S = (0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25)
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What the metrics are made of, as of one instant. ``wire``: the wire server's counters by name."""
+
+    pipeline: PipelineView
+    collect: CollectView
+    wire: Mapping[str, int]
+    now_ms: int
+
+
+class Metrics:
+    """The registry and what is counted as it happens. A listener of the pipeline.
+
+    ``version``: for ``fluxcap_build_info``. ``process``: with the figures of this process (CPU, memory, open files).
+    """
+
+    def __init__(self, version: str, *, process: bool = True) -> None:
+        self.registry = CollectorRegistry()
+        self._steps = {
+            "commit": Histogram(
+                "fluxcap_commit_seconds",
+                "Time to make sealed candles durable in the store.",
+                buckets=COMMIT_BUCKETS_S,
+                registry=self.registry,
+            ),
+            "publish": Histogram(
+                "fluxcap_publish_seconds",
+                "Time from the commit until the batches were handed to the wire.",
+                buckets=PUBLISH_BUCKETS_S,
+                registry=self.registry,
+            ),
+        }
+        self._gaps = Counter(
+            "fluxcap_gaps", "Blind times begun, by reason.", labelnames=("reason",), registry=self.registry
+        )
+        self._open_gaps: set[tuple[str, str, int]] = set()
+        self._version = version
+        if process:
+            ProcessCollector(registry=self.registry)
+
+    def watch(self, snapshot: Callable[[], Snapshot]) -> None:
+        """Where snapshots come from; raises NotAnswering when there is none. Call once."""
+        self.registry.register(_FromSnapshot(snapshot, self._version))
+
+    def observe(self, step: str, seconds: float) -> None:
+        """A ``commit`` or ``publish`` took so long."""
+        self._steps[step].observe(seconds)
+
+    def published(self, news: Published) -> None:
+        """Listener: counts gaps once each, when they begin; one of the past when it becomes known."""
+        for gap in news.gaps:
+            self._count(gap)
+
+    def forming(self, key: StreamKey, candle: Candle) -> None:
+        """Listener: of no interest here."""
+
+    def chrome_changed(self, state: ChromeState, reason: str) -> None:
+        """Listener: of no interest here."""
+
+    def _count(self, gap: Gap) -> None:
+        name = (gap.source_id, gap.symbol, gap.from_ms)
+        if gap.to_ms == 0:
+            if name not in self._open_gaps:
+                self._open_gaps.add(name)
+                self._gaps.labels(gap.reason).inc()
+        elif name in self._open_gaps:
+            self._open_gaps.discard(name)
+        elif gap.to_ms > gap.from_ms:
+            self._gaps.labels(gap.reason).inc()
+
+
+class _FromSnapshot(Collector):
+    """Makes metrics of a snapshot taken for each scrape."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot], version: str) -> None:
+        self._snapshot = snapshot
+        self._version = version
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        yield _gauge("build_info", "Always 1; the label says which version runs.", {(self._version,): 1}, "version")
+        try:
+            snapshot = self._snapshot()
+        except NotAnswering:
+            yield _gauge("pipeline_up", "Whether the pipeline answers.", {(): 0})
+            return
+        yield _gauge("pipeline_up", "Whether the pipeline answers.", {(): 1})
+        yield from _pipeline(snapshot.pipeline)
+        yield from _market(snapshot.pipeline.market, snapshot.now_ms)
+        yield from _streams(snapshot.pipeline.streams)
+        yield from _collecting(snapshot.collect)
+        yield _counter("wire", "Messages sent and requests answered on the wire, by kind.", _by(snapshot.wire), "kind")
+
+
+def _pipeline(view: PipelineView) -> Iterator[Metric]:
+    attached = view.chrome is not ChromeState.ABSENT
+    yield _gauge("chrome_attached", "Whether a connection to Chrome is in use.", {(): attached})
+    yield _gauge("tabs", "Tabs of the platform attached to.", {(): len(view.session.tabs) if view.session else 0})
+    yield _gauge("sockets", "Open WebSockets seen.", {(): len(view.session.sockets) if view.session else 0})
+    yield _gauge("queue_depth", "Messages that wait for the pipeline.", {(): view.queue_depth})
+    yield _counter("messages", "DevTools messages handled.", {(): view.messages})
+    yield _counter("commits", "Commits of sealed candles.", {(): view.commits})
+    yield _gauge("store_trouble", "Whether the store takes nothing at present.", {(): bool(view.store_trouble)})
+
+
+def _market(view: MarketView, now_ms: int) -> Iterator[Metric]:
+    ticks = {(asset.symbol,): asset.ticks for asset in view.assets}
+    yield _counter("ticks", "Live ticks taken in, each once.", ticks, "asset")
+    ages = {
+        (asset.symbol,): max(0, now_ms - asset.last_tick_ts_ms) / 1_000
+        for asset in view.assets
+        if asset.last_tick_ts_ms
+    }
+    yield _gauge("tick_age_seconds", "Time since an asset's last tick.", ages, "asset")
+    late = sum(n for name, n in view.counters.items() if name.startswith("late."))
+    yield _counter("late_ticks", "Ticks that came for a candle already sealed.", {(): late})
+    duplicates = view.counters.get("duplicate", 0)
+    yield _counter("duplicate_ticks", "Ticks that were known already and were dropped.", {(): duplicates})
+    kinds = {(kind,): n for kind, n in _below("malformed.", view.counters)}
+    yield _counter("decode_errors", "Frames and ticks of the platform that were refused, by kind.", kinds, "kind")
+    dropped = sum(n for _, n in _below("dropped_incomplete.", view.counters))
+    yield _counter("candles_dropped", "First candles after an attach, not published: begun before it.", {(): dropped})
+    if view.platform_offset_ms is not None:
+        offset = view.platform_offset_ms / 1_000
+        yield _gauge("platform_offset_seconds", "How far the platform's stamps are ahead of UTC.", {(): offset})
+
+
+def _streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
+    streams = tuple(streams)
+    candles = {(str(stream.key),): stream.latest_sequence for stream in streams}
+    yield _counter("candles", "Candles published: the newest sequence of a stream.", candles, "stream")
+    revisions = {(str(stream.key),): stream.latest_revision for stream in streams}
+    yield _counter("revisions", "Better candles published for the past, of a stream.", revisions, "stream")
+    states = {
+        (str(stream.key), state.name.lower()): stream.feed_state == state for stream in streams for state in FeedState
+    }
+    yield _gauge("feed_state", "1 for the state a stream's feed is in, 0 for the others.", states, "stream", "state")
+
+
+def _collecting(view: CollectView) -> Iterator[Metric]:
+    lines = {("tick",): view.ticks, ("candle",): view.candles}
+    yield _counter("csv_lines", "Lines written to CSV files, by kind.", lines, "kind")
+    yield _counter("csv_lines_lost", "Lines that could not be written and were given up.", {(): view.lost})
+    yield _gauge("csv_lines_waiting", "Lines that wait for the disk to work again.", {(): view.waiting})
+
+
+def _below(prefix: str, counters: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    for name, count in counters.items():
+        if name.startswith(prefix):
+            yield name.removeprefix(prefix), count
+
+
+def _by(counters: Mapping[str, int]) -> dict[tuple[str, ...], float]:
+    return {(name,): count for name, count in counters.items()}
+
+
+def _counter(name: str, text: str, values: Mapping[Any, float], *labels: str) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"fluxcap_{name}", text, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
+    return family
+
+
+def _gauge(name: str, text: str, values: Mapping[Any, float], *labels: str) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"fluxcap_{name}", text, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
+    return family
