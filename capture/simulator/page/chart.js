@@ -86,7 +86,7 @@ class CandleChart {
     const long = this.period >= 3600;
     for (let number = bars.length - 1; number >= 0; number -= 12) {
       const moment = new Date(bars[number].time * 1000).toISOString();
-      if (x(number) > 30) pen.fillText(long ? moment.slice(5, 13) + "h" : moment.slice(11, 16), x(number), plot.bottom + 16);
+      if (x(number) > 30) pen.fillText(long ? moment.slice(5, 13).replace("T", " ") + "h" : moment.slice(11, 16), x(number), plot.bottom + 16);
     }
   }
 
