@@ -32,7 +32,7 @@ from bridge.devserver.settings import DevSettings
 from schemas.errors import ConfigError, FluxcapError
 from schemas.types import StreamKey
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1", "testserver"})
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 
 _Value = TypeVar("_Value")
 

@@ -120,7 +120,7 @@ def damaged(payload: bytes, random: Random) -> bytes:
     """
     how = random.randrange(3)
     if how == 0:
-        return payload[: random.randrange(min(len(payload), 16))]
+        return payload[: random.randrange(max(1, min(len(payload), 16)))]
     if how == 1:
         return b""
     # A root offset far outside: no noise may happen to be a message.
