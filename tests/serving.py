@@ -83,14 +83,19 @@ class PlainClient:
 
 @contextmanager
 def subscribed(
-    endpoint: str, topics: Sequence[bytes] = (b"",), curve: ClientCurve | None = None
+    endpoint: str,
+    topics: Sequence[bytes] = (b"",),
+    curve: ClientCurve | None = None,
+    receive_buffer: int | None = None,
 ) -> Iterator[zmq.Socket[bytes]]:
     """A SUB socket that is connected; whether its subscription has arrived is for the caller to find out."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = context.socket(zmq.SUB)
     try:
         socket.setsockopt(zmq.RCVTIMEO, PATIENCE_MS)
-        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.RCVHWM, 0 if receive_buffer is None else 1)
+        if receive_buffer is not None:
+            socket.setsockopt(zmq.RCVBUF, receive_buffer)
         if curve is not None:
             curve.secure(socket)
         for topic in topics:

@@ -1,0 +1,88 @@
+"""A disk that fills: nothing half stored, nothing lost, and on again when there is space."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge.server import WireServer
+from bridge.store import Store
+from bridge.verify import verify
+from schemas.errors import StoreFull
+from tests.serving import ANY_PORT, EURUSD, candle_rows
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_store_survives_a_write_that_cannot_be_finished(tmp_path: Path) -> None:
+    path = tmp_path / "store.duckdb"
+    command = [sys.executable, "-m", "tests.integration.full_disk", str(path)]
+
+    said = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout)
+
+    assert said["outcome"] == said["again"] == said["checkpoint"] == "StoreFull"
+    assert said["readable"] == 100
+    assert said["retried"] == said["tidied"] == "done"
+    assert said["held"] == said["committed"] + 500
+    assert verify(path) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    if not mount or not umount:
+        pytest.skip("no mount command on this machine")
+    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=12m", "none", disk], capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield disk
+    subprocess.run([umount, disk], check=True)
+
+
+def fill(path: Path) -> None:
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(65_536))
+
+
+def test_a_server_publishes_nothing_on_a_full_disk_and_goes_on_after(small_disk: Path) -> None:
+    path = small_disk / "store.duckdb"
+    with Store.open(path) as store, WireServer(store, ANY_PORT, ANY_PORT) as server:
+        server.publish({EURUSD: candle_rows(1, 10)})
+        ballast = small_disk / "ballast"
+        fill(ballast)
+
+        for _ in range(3):
+            with pytest.raises(StoreFull):
+                server.publish({EURUSD: candle_rows(11, 10)})
+        assert server.watermark(EURUSD).latest_sequence == 10
+        assert server.counters["sent_candles"] == 1
+
+        ballast.unlink()
+        server.publish({EURUSD: candle_rows(11, 10)})
+        assert server.watermark(EURUSD).latest_sequence == 20
+    assert verify(path) == []
+
+
+def test_a_disk_filled_to_the_last_byte_costs_no_candle(small_disk: Path) -> None:
+    path = small_disk / "store.duckdb"
+    committed = 0
+    with Store.open(path, reserve_bytes=0) as store, WireServer(store, ANY_PORT, ANY_PORT) as server:
+        with contextlib.suppress(StoreFull):
+            while committed < 1_000_000:
+                committed = server.publish({EURUSD: candle_rows(committed + 1, 1_000)})[0].next_sequence - 1
+        assert committed < 1_000_000
+        assert server.watermark(EURUSD).latest_sequence == committed
+        assert len(store.reader().page(EURUSD, committed - 100).candles) == 100
+    assert verify(path) == []
+    with Store.open(path) as store:
+        assert store.watermarks()[EURUSD].latest_sequence == committed
