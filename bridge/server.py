@@ -161,6 +161,12 @@ class WireServer:
         if key not in self._snapshot:
             self._swap_snapshot([key])
 
+    def forget_stream(self, key: StreamKey) -> None:
+        """Take back ``ensure_stream``; does nothing for a stream that has candles or revisions."""
+        mark = self.watermark(key)
+        if not mark.latest_sequence and not mark.latest_revision:
+            self._snapshot = MappingProxyType({k: status for k, status in self._snapshot.items() if k != key})
+
     def publish(self, sealed: Sealed) -> list[CandleBatch]:
         """Number, commit and publish sealed candles of any number of streams; one batch per entry with candles.
 

@@ -77,6 +77,7 @@ class Publishing:
         self._listeners = listeners
         self._mono_ns = mono_ns
         self._retry_ns = 0
+        self._announced: set[StreamKey] = set()
         self.commits = 0
         self.refused = 0
         self.trouble = ""
@@ -108,9 +109,17 @@ class Publishing:
             self._listeners.forming(key, candle)
 
     def heartbeat(self, now_ms: int, feed_of: Callable[[StreamKey], FeedInfo]) -> None:
-        """Send every stream's status; focused ones have a stream before their first candle. ``now_ms``: wall clock."""
-        for symbol in self._market.focused_symbols():
-            self._server.ensure_stream(self._key_of(symbol))
+        """Send every stream's status. ``now_ms``: wall clock.
+
+        What is in focus has a stream before its first candle, so that clients hear how its feed is. One that leaves the
+        focus without a candle was none: a name as typed, say, before the platform told its spelling.
+        """
+        focused = {self._key_of(symbol) for symbol in self._market.focused_symbols()}
+        for key in self._announced - focused:
+            self._server.forget_stream(key)
+        for key in focused:
+            self._server.ensure_stream(key)
+        self._announced = focused
         self._server.heartbeat(now_ms, feed_of)
 
     # --- within ---------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ class Market:
 
     def __init__(self) -> None:
         self.outcome = Outcome()
+        self.focused: tuple[str, ...] = ("EURUSD_otc",)
 
     def seal(self, symbol: str, *candles: Candle) -> None:
         self.outcome.sealed.setdefault(symbol, []).extend(candles)
@@ -55,7 +56,7 @@ class Market:
         return {"EURUSD_otc": candle(9)}
 
     def focused_symbols(self) -> tuple[str, ...]:
-        return ("EURUSD_otc",)
+        return self.focused
 
 
 class JournalStore(Store):
@@ -299,6 +300,27 @@ def test_a_focused_asset_has_a_stream_before_its_first_candle(bench: Bench):
 
     status = bench.server.status()[key_of("EURUSD_otc")]
     assert (status.latest_sequence, status.feed_state, status.platform_offset_ms) == (0, 4, 7_200_000)
+
+
+def test_a_name_as_typed_is_no_stream_any_more_once_its_spelling_is_known(bench: Bench):
+    bench.market.focused = ("EURUSD_OTC",)
+    bench.publishing.heartbeat(FIRST_MS, lambda key: FeedInfo())
+    bench.market.focused = ("EURUSD_otc",)
+
+    bench.publishing.heartbeat(FIRST_MS, lambda key: FeedInfo())
+
+    assert list(bench.server.status()) == [key_of("EURUSD_otc")]
+
+
+def test_a_stream_with_candles_stays_when_it_leaves_the_focus(bench: Bench):
+    bench.market.seal("EURUSD_otc", candle(0))
+    bench.publishing.flush()
+    bench.publishing.heartbeat(FIRST_MS, lambda key: FeedInfo())
+    bench.market.focused = ()
+
+    bench.publishing.heartbeat(FIRST_MS, lambda key: FeedInfo())
+
+    assert bench.server.status()[key_of("EURUSD_otc")].latest_sequence == 1
 
 
 def test_the_candle_under_way_goes_to_listeners(bench: Bench):

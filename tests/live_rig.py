@@ -1,0 +1,217 @@
+"""What the end-to-end tests share: daemons and clients as processes, and what the candles must be by the truth alone.
+
+``Expectation`` knows nothing of the product's rules but the words of the flags: it works out from the simulator's truth
+which candles there must be and how each must say that it came about.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from bridge.client.cache import CandleCache
+from bridge.store import Store
+from capture.daemon_files import RunFile, read_run_file
+from capture.simulator import Truth
+from schemas.types import Candle, CandleFlags, Gap, StreamKey, candles_from
+
+SOURCE = "E2E"
+START_TIMEOUT_S = 40.0
+T = TypeVar("T")
+
+
+def await_that(found: Callable[[], T | None], timeout_s: float, what: str) -> T:
+    """Poll until there is something true; AssertionError with ``what`` when it takes too long."""
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        value = found()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not happen within {timeout_s:g} s")
+
+
+class Process:
+    """A fluxcap command as a process of its own; what it prints is in ``out_path`` and ``err_path``."""
+
+    def __init__(self, folder: Path, *arguments: str, module: str = "capture.cli") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.out_path, self.err_path = folder / "stdout.txt", folder / "stderr.txt"
+        with self.out_path.open("wb") as out, self.err_path.open("wb") as err:
+            self._process = subprocess.Popen(
+                [sys.executable, "-u", "-m", module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def out(self) -> str:
+        return self.out_path.read_text()
+
+    @property
+    def err(self) -> str:
+        return self.err_path.read_text()
+
+    def end(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 20.0) -> tuple[int, float]:
+        """Signal it; its exit code and the seconds it took to leave."""
+        begin_s = time.monotonic()
+        if self.running:
+            self._process.send_signal(how)
+        try:
+            code = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise AssertionError(f"still there after {timeout_s:g} s: {self.err[-2000:]}") from None
+        return code, time.monotonic() - begin_s
+
+    def wait(self, timeout_s: float = START_TIMEOUT_S) -> int:
+        """Its exit code, when it ends by itself."""
+        return self._process.wait(timeout_s)
+
+    def discard(self) -> None:
+        """End it whatever it does."""
+        if self.running:
+            self._process.kill()
+        self._process.wait()
+
+
+class DaemonProcess(Process):
+    """``fluxcap run`` with free ports, 1 s candles unless told otherwise, and logs as JSON."""
+
+    def __init__(self, folder: Path, chrome_port: int, *options: str, interval: str = "1s") -> None:
+        self.data_dir = folder / "data"
+        self.interval = interval
+        super().__init__(
+            folder,
+            *("run", "--chrome", f"127.0.0.1:{chrome_port}", "--data-dir", str(self.data_dir), "--log-json"),
+            *("--interval", interval, "--source", SOURCE, "--no-web", "--control-port", "0"),
+            *("--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0"),
+            *options,
+        )
+
+    def key(self, symbol: str) -> StreamKey:
+        return StreamKey(SOURCE, symbol, self.interval)
+
+    def run_file(self) -> RunFile:
+        """Where it can be reached, once it says so."""
+
+        def found() -> RunFile | None:
+            assert self.running, self.err[-2000:]
+            run = read_run_file(self.data_dir)
+            return run if run is not None and run.pid == self.pid else None
+
+        return await_that(found, START_TIMEOUT_S, "the run file")
+
+    def status(self) -> dict[str, Any]:
+        answer = httpx.get(f"{self.run_file().control}/api/status", timeout=10, trust_env=False)
+        return dict(answer.raise_for_status().json())
+
+    def await_status(
+        self, holds: Callable[[dict[str, Any]], Any], what: str, timeout_s: float = 40.0
+    ) -> dict[str, Any]:
+        """The first status of which ``holds`` is true."""
+
+        def found() -> dict[str, Any] | None:
+            status = self.status()
+            return status if holds(status) else None
+
+        return await_that(found, timeout_s, what)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Its log, line by line; every line must be JSON."""
+        return [json.loads(line) for line in self.err.splitlines()]
+
+
+def stored(data_dir: Path, key: StreamKey) -> list[Candle]:
+    """The candles of a store that nobody has open, in order of sequence."""
+    with Store.open(data_dir / "fluxcap.duckdb") as store:
+        page = store.reader().page(key, 0, None, 1_000_000)
+        assert page.start_sequence == 1
+        return list(candles_from(page.candles))
+
+
+def stored_gaps(data_dir: Path, symbol: str) -> list[Gap]:
+    with Store.open(data_dir / "fluxcap.duckdb") as store:
+        return store.reader().gaps(SOURCE, symbol, 0, 2**62)
+
+
+def kept(client_dir: Path, key: StreamKey) -> list[Candle]:
+    """The candles of a client's copy, in order of sequence."""
+    cache = CandleCache(client_dir)
+    try:
+        return list(candles_from(cache.candles(key)[1]))
+    finally:
+        cache.close()
+
+
+class Expectation:
+    """What one asset's candles must be, when they were received without a break.
+
+    ``live_from_ms``: since when every tick was received; ``history_from_ms``: since when they are known from the
+    page's history, or None.
+    """
+
+    def __init__(
+        self, truth: Truth, symbol: str, interval_ms: int, live_from_ms: int, history_from_ms: int | None = None
+    ) -> None:
+        self._truth = truth
+        self._symbol = symbol
+        self._interval_ms = interval_ms
+        self._live_from_ms = live_from_ms
+        self._history_from_ms = history_from_ms
+
+    def candles(self, end_ms: int) -> list[Candle]:
+        """All that begin before ``end_ms``, flags included."""
+        known_from_ms = self._live_from_ms if self._history_from_ms is None else self._history_from_ms
+        first_ms = -(-known_from_ms // self._interval_ms) * self._interval_ms
+        whole = self._truth.candles(self._symbol, self._interval_ms, first_ms, end_ms)
+        return [msgspec.structs.replace(candle, flags=self._flags(candle.ts_ms)) for candle in whole]
+
+    def _flags(self, start_ms: int) -> int:
+        if start_ms >= self._live_from_ms:
+            return 0
+        joined = start_ms + self._interval_ms > self._live_from_ms
+        return int(CandleFlags.FILLED | (CandleFlags.JOINED_LATE if joined else 0))
+
+
+def expectation_from_page_load(truth: Truth, symbol: str, interval_ms: int) -> Expectation:
+    """For a daemon that was there before the page: live from the first tick sent, or from the history's end."""
+    history = [event for event in truth.of_kind("history_sent") if event["symbol"] == symbol]
+    if not history:
+        return Expectation(truth, symbol, interval_ms, truth.sent(symbol)[0].ts_ms)
+    until_ms, count = history[0]["until_ts_ms"], history[0]["ticks"]
+    known = [tick.ts_ms for tick in truth.ticks(symbol) if tick.ts_ms <= until_ms][-count:]
+    return Expectation(truth, symbol, interval_ms, known[-1], known[0])
+
+
+def differences(expected: list[Candle], found: list[Candle]) -> list[str]:
+    """What differs, in words; nothing when the two are equal."""
+    wanted, seen = ({candle.ts_ms: candle for candle in candles} for candles in (expected, found))
+    assert len(seen) == len(found), "a time stamp occurs twice"
+    return list(_differences(wanted, seen))
+
+
+def _differences(wanted: dict[int, Candle], seen: dict[int, Candle]) -> Iterator[str]:
+    for ts_ms in sorted(wanted.keys() | seen.keys()):
+        if wanted.get(ts_ms) != seen.get(ts_ms):
+            yield f"{ts_ms}: expected {wanted.get(ts_ms)}, found {seen.get(ts_ms)}"

@@ -1,0 +1,50 @@
+"""A client of the wire in a process of its own, for the end-to-end tests: keeps copies, prints what it is told.
+
+``python -m tests.recording_client JSON`` with a list of ``{"pub", "rep", "data_dir", "streams": [[source, symbol,
+interval]]}``; one line an event on stdout: client number, symbol, first sequence, number of candles, whether it came by
+backfill. Ends on SIGTERM, with its copies closed.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from bridge.client import Candles, Event, LiveClient, StreamKey
+
+printing = threading.Lock()
+
+
+def printer(number: int) -> Callable[[Event], None]:
+    def show(event: Event) -> None:
+        if isinstance(event, Candles):
+            line = [number, event.key.symbol, event.start_sequence, len(event.candles), event.is_backfill]
+        else:
+            line = [number, event.key.symbol, type(event).__name__]
+        with printing:
+            print(json.dumps(line), flush=True)
+
+    return show
+
+
+def main(orders: list[dict[str, Any]]) -> None:
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    with ExitStack() as stack:
+        for number, order in enumerate(orders):
+            keys = [StreamKey(*key) for key in order["streams"]]
+            client = LiveClient(
+                order["pub"], order["rep"], order["data_dir"], streams=keys, forming=False, on_event=printer(number)
+            )
+            stack.enter_context(client)
+        while not stop.wait(0.1):
+            pass
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,93 @@
+"""A client of version 1 as it exists in the field: generated code of its schema, plain sockets, no more."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Any, Self
+
+import zmq
+
+from schemas import types
+from schemas.generated import market_data_v1 as v1
+from tests import generated_wire
+
+PATIENCE_MS = 20_000
+
+
+class Version1Client:
+    """Listens to everything from the start; asks when told to."""
+
+    def __init__(self, pub: str, rep: str) -> None:
+        self.heard: list[tuple[bytes, bytes]] = []
+        """Topic and payload of every message."""
+        self.answers: list[bytes] = []
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._feed = self._context.socket(zmq.SUB)
+        self._feed.setsockopt(zmq.SUBSCRIBE, b"")
+        self._feed.setsockopt(zmq.RCVHWM, 0)
+        self._feed.connect(pub)
+        self._requests = self._context.socket(zmq.REQ)
+        self._requests.setsockopt(zmq.RCVTIMEO, PATIENCE_MS)
+        self._requests.connect(rep)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            if self._feed.poll(50):
+                topic, payload = self._feed.recv_multipart()
+                self.heard.append((topic, payload))
+
+    def batches(self, key: types.StreamKey) -> list[types.CandleBatch]:
+        """The live batches of one stream; the whole topic is compared. Fails on an envelope that does not say 1."""
+        payloads = [payload for topic, payload in self.heard if topic == key.topic()]
+        return [self._read(payload) for payload in payloads]
+
+    def ask(self, request: types.Message) -> Any:
+        """One request, and its reply as the version-1 code reads it."""
+        return self.ask_bytes(generated_wire.build(v1, request, "asked"))
+
+    def ask_bytes(self, payload: bytes) -> Any:
+        self._requests.send(payload)
+        answer = self._requests.recv()
+        self.answers.append(answer)
+        return self._read(answer)
+
+    def fetch(self, key: types.StreamKey, page: int) -> list[tuple[float, ...]]:
+        """All candles by backfill, ``page`` at a time: sequence, then the six fields of version 1."""
+        rows: list[tuple[float, ...]] = []
+        after = 0
+        while True:
+            answer = self.ask(types.BackfillCandlesRequest(key, after, None, page))
+            rows += numbered(answer.start_sequence, answer.candles)
+            if not answer.has_more:
+                return rows
+            after = answer.next_sequence - 1
+
+    @staticmethod
+    def _read(payload: bytes) -> Any:
+        envelope = generated_wire.read(v1, payload)
+        assert envelope.schema_version == 1, "clients that exist refuse anything but 1"
+        return envelope.message
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._feed.close(linger=0)
+        self._requests.close(linger=0)
+        self._context.term()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def numbered(start_sequence: int, candles: types.CandleArray) -> list[tuple[float, ...]]:
+    """Each candle as its sequence and the six fields that version 1 knows."""
+    return [(number, *row[:6]) for number, row in enumerate(candles.tolist(), start=start_sequence)]
