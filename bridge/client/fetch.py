@@ -21,6 +21,8 @@ from schemas.types import (
     ListStreamsRequest,
     ListStreamsResponse,
     Message,
+    RevisionsRequest,
+    RevisionsResponse,
     StreamKey,
     StreamStatus,
     StreamStatusRequest,
@@ -142,21 +144,54 @@ def backfill(
     Parameters and errors otherwise as ``fetch_status``; an answer that brings nothing is a WireTimeout, since a
     server can always serve what it has numbered.
     """
+    found = candle_pages(
+        key, rep, from_sequence_exclusive=from_sequence_exclusive, limit=limit, timeout=timeout, curve=curve
+    )
+    pages = []
+    done = 0
+    for page, total in found:
+        pages.append(page.candles)
+        done += len(page.candles)
+        if on_progress is not None:
+            on_progress(done, total)
+    return np.concatenate(pages) if pages else np.empty(0, CANDLE_DTYPE)
+
+
+def candle_pages(
+    key: StreamKey,
+    rep: str | None = None,
+    *,
+    from_sequence_exclusive: int = 0,
+    limit: int | None = None,
+    timeout: float = 5.0,
+    curve: ClientCurve | None = None,
+) -> Iterator[tuple[BackfillCandlesResponse, int]]:
+    """As ``backfill``, page by page, each with the number of candles in all. Holds the connection while iterated."""
     with _dialogue(rep, timeout, curve) as dialogue:
         status = dialogue.ask(StreamStatusRequest(key), StreamStatus)
         have = max(from_sequence_exclusive, status.first_sequence - 1)
         total = max(0, status.latest_sequence - have)
         total = total if limit is None else min(total, limit)
-        pages: list[CandleArray] = []
         done = 0
         while done < total:
             request = BackfillCandlesRequest(key, have, None, min(PAGE_LIMIT, total - done))
             page = dialogue.ask(request, BackfillCandlesResponse)
             if not len(page.candles):
                 raise WireTimeout(f"The server sent nothing of {key} after sequence {have}, though it has more.")
-            pages.append(page.candles)
             done += len(page.candles)
             have = page.start_sequence + len(page.candles) - 1
-            if on_progress is not None:
-                on_progress(done, total)
-        return np.concatenate(pages) if pages else np.empty(0, CANDLE_DTYPE)
+            yield page, total
+
+
+def revision_pages(
+    key: StreamKey, rep: str | None = None, *, timeout: float = 5.0, curve: ClientCurve | None = None
+) -> Iterator[RevisionsResponse]:
+    """The revisions a server keeps of a stream, page by page. Parameters and errors as ``fetch_status``."""
+    with _dialogue(rep, timeout, curve) as dialogue:
+        have, more = 0, True
+        while more:
+            page = dialogue.ask(RevisionsRequest(key, have, PAGE_LIMIT), RevisionsResponse)
+            if not len(page.candles):
+                return
+            have, more = page.start_revision + len(page.candles) - 1, page.has_more
+            yield page
