@@ -1,7 +1,7 @@
 """The control endpoint on loopback: REST, for the command line and the dashboard.
 
 In: HTTP requests. Out: messages to the pipeline and snapshots of it. Nothing here touches market state. Since any page
-in the trader's Chrome could otherwise drive it, Host and Origin are checked on every request.
+in the trader's Chrome could otherwise drive it, Host and Origin are checked on every request (origin.py).
 """
 
 from __future__ import annotations
@@ -10,24 +10,29 @@ import asyncio
 import errno
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import FileResponse, JSONResponse
+from pydantic import BaseModel, Field
 
 from capture.focus import Focus, FocusMode
+from capture.focus_leases import FocusLeases
 from capture.market import Market
+from capture.origin import OriginGuard
 from capture.pipeline import Pipeline
 from capture.port_holder import port_holder
 from capture.status import Status
 from schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, UnknownAsset
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
+DOCS_PAGE = Path(__file__).with_name("docs.html")
 
 
 class FocusBody(BaseModel):
@@ -37,16 +42,40 @@ class FocusBody(BaseModel):
     symbols: list[str] = []
 
 
-def control_app(pipeline: Pipeline, market: Market, status: Callable[[], Status], hosts: Iterable[str]) -> FastAPI:
-    """The application; ``hosts``: names under which it may be addressed beside the local ones."""
-    app = FastAPI(title="fluxcap", version="1", description="Status and control of a running fluxcap.")
-    allowed = {*LOCAL_NAMES, *hosts}
+class LeaseBody(BaseModel):
+    """The asset to look at, and for how long unless the lease is taken again."""
 
-    @app.middleware("http")
-    async def check_origin(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        if not origin_allowed(request.headers.get("host", ""), request.headers.get("origin"), allowed):
-            return JSONResponse({"error": "This address is for local use only."}, status_code=403)
-        return await call_next(request)
+    asset: str = Field(min_length=1, max_length=64)
+    seconds: float = Field(15.0, gt=0, le=3_600)
+
+
+def control_app(
+    pipeline: Pipeline,
+    market: Market,
+    leases: FocusLeases,
+    status: Callable[[], Status],
+    hosts: Iterable[str] = (),
+    origins: Iterable[str] = (),
+) -> FastAPI:
+    """The application.
+
+    hosts: names under which it may be addressed beside the local ones. origins: foreign origins whose pages may use it.
+    """
+    app = FastAPI(
+        title="fluxcap",
+        version="1",
+        description="Status and control of a running fluxcap.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    origins = tuple(origins)
+    if origins:
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
+    app.add_middleware(OriginGuard, names=(*LOCAL_NAMES, *hosts), origins=origins)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(DOCS_PAGE, media_type="text/html; charset=utf-8")
 
     @app.exception_handler(FluxcapError)
     async def on_error(_: Request, error: Exception) -> JSONResponse:
@@ -74,10 +103,31 @@ def control_app(pipeline: Pipeline, market: Market, status: Callable[[], Status]
             raise HTTPException(422, "Name at least one asset to lock.")
 
         def change() -> dict[str, Any]:
-            market.set_focus(Focus(body.mode, tuple(body.symbols)))
+            leases.set_base(Focus(body.mode, tuple(body.symbols)))
             return focus_view(market)
 
         return await asyncio.to_thread(pipeline.ask, change)
+
+    @app.put("/api/focus/leases/{holder}")
+    async def take_lease(holder: str, body: LeaseBody) -> dict[str, Any]:
+        """A chart looks at an asset: it is in focus beside what others look at, until the lease ends."""
+
+        def take() -> dict[str, Any]:
+            until_ms = time.monotonic_ns() // 1_000_000 + int(body.seconds * 1_000)
+            symbol = leases.take(f"rest {holder}", body.asset, until_ms)
+            return {"asset": symbol, **focus_view(market)}
+
+        return await asyncio.to_thread(pipeline.ask, take)
+
+    @app.delete("/api/focus/leases/{holder}")
+    async def release_lease(holder: str) -> dict[str, Any]:
+        """The chart looks at nothing any more."""
+
+        def release() -> dict[str, Any]:
+            leases.release(f"rest {holder}")
+            return focus_view(market)
+
+        return await asyncio.to_thread(pipeline.ask, release)
 
     @app.get("/api/assets")
     async def assets() -> Any:
@@ -95,17 +145,6 @@ def focus_view(market: Market) -> dict[str, Any]:
         "detected_asset": active.symbol if active else None,
         "detected_period_s": active.period_ms // 1_000 if active else None,
     }
-
-
-def origin_allowed(host: str, origin: str | None, allowed: Iterable[str]) -> bool:
-    """Whether a request was addressed to us by one of our names and comes from no foreign page."""
-    names = set(allowed)
-    if (urlsplit(f"//{host}").hostname or "") not in names:
-        return False
-    if origin is None:
-        return True
-    parts = urlsplit(origin)
-    return parts.hostname in names and parts.netloc.lower() == host.lower()
 
 
 class ControlServer:

@@ -6,6 +6,7 @@ seals nothing early. A browser need not be there.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from importlib.metadata import version
 from types import TracebackType
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from fastapi import FastAPI
 
 from bridge.server import WireServer
 from capture import log
@@ -23,6 +25,7 @@ from capture.control import ControlServer, control_app
 from capture.control_files import files_router
 from capture.daemon_files import RUN_FILE, RunFile, read_run_file, write_run_file
 from capture.focus import Focus, FocusMode
+from capture.focus_leases import FocusLeases
 from capture.listeners import ChromeState, Listener, Published
 from capture.market import Market, MarketTimes
 from capture.metrics import Metrics, Snapshot
@@ -33,10 +36,12 @@ from capture.platforms.pocketoption import PocketOption
 from capture.port_holder import port_holder
 from capture.settings import Settings
 from capture.status import Identity, Status, status_of
+from capture.web.relay import CandleRelay
 from schemas.errors import AlreadyRunning, ConfigError, NotAnswering, StoreError
 from schemas.types import Candle, StreamKey, interval_ms
 
 CHECKPOINT_S = 60
+LEASES_S = 5
 
 
 def platform_named(name: str, extra_hosts: Sequence[str]) -> Platform:
@@ -74,18 +79,29 @@ class Daemon:
             self._scheduler = BackgroundScheduler(
                 timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True}
             )
+            relay = CandleRelay() if settings.web else None
             self.pipeline = Pipeline(
                 self.market,
                 self.server,
                 self.key,
                 platform.is_page,
-                listeners=[*listeners, self.persistence, self.metrics, _WatchListener(self)],
+                listeners=[
+                    *listeners,
+                    self.persistence,
+                    self.metrics,
+                    _WatchListener(self),
+                    *([relay] if relay else []),
+                ],
                 connect=connect,
             )
             self.watch = ChromeWatch(self.pipeline, self._scheduler, host, port)
-            app = control_app(self.pipeline, self.market, self.status, ())
+            self._leases = FocusLeases(self.market)
+            hosts = () if settings.web_host in ("0.0.0.0", "::") else (settings.web_host,)  # noqa: S104
+            app = control_app(self.pipeline, self.market, self._leases, self.status, hosts, settings.web_origin)
             app.include_router(files_router(self.persistence, self.server.store.reader(), self.metrics))
             self.control = ControlServer(app, settings.web_host, settings.listen_port)
+            if relay is not None:
+                self._add_web(app, relay)
         except BaseException:
             self.server.close()
             raise
@@ -112,6 +128,7 @@ class Daemon:
         self.pipeline.start()
         self.control.start()
         self._scheduler.add_job(self._checkpoint, "interval", seconds=CHECKPOINT_S, id="checkpoint")
+        self._scheduler.add_job(self._expire_leases, "interval", seconds=LEASES_S, id="leases")
         self._scheduler.start()
         run = RunFile(self.identity.pid, self.identity.control, self.identity.pub, self.identity.rep)
         write_run_file(self.settings.data_dir, run)
@@ -156,6 +173,18 @@ class Daemon:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _add_web(self, app: FastAPI, relay: CandleRelay) -> None:
+        from capture.web.mount import add_web
+        from capture.web.source import DaemonSource
+
+        settings = self.settings
+        source = DaemonSource(self.pipeline, self.market, self._leases, self.server, settings.source, settings.interval)
+        add_web(app, source, relay, settings.data_dir)
+
+    def _expire_leases(self) -> None:
+        with contextlib.suppress(NotAnswering):
+            self.pipeline.ask(lambda: self._leases.expire(time.monotonic_ns() // 1_000_000))
 
     def _checkpoint(self) -> None:
         try:

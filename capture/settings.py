@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     web: bool = True
     web_host: str = "127.0.0.1"
     web_port: int = Field(DEFAULT_WEB_PORT, ge=0, le=65_535)
+    web_origin: tuple[str, ...] = ()
     control_port: int = Field(DEFAULT_WEB_PORT, ge=0, le=65_535)
     log_json: bool = False
     grace_ms: int = Field(2_000, ge=0, le=60_000)
@@ -74,7 +75,7 @@ class Settings(BaseSettings):
             raise ValueError(str(error)) from None
         return value
 
-    @field_validator("focus", "platform_url", mode="before")
+    @field_validator("focus", "platform_url", "web_origin", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):

@@ -34,6 +34,10 @@ def run(
     rep: Annotated[str | None, typer.Option(help="Request endpoint. [default: tcp://127.0.0.1:5557]")] = None,
     web: Annotated[bool | None, typer.Option("--web/--no-web", help="Serve dashboard and Socket.IO.")] = None,
     web_port: Annotated[int | None, typer.Option(help="Port of the web server. [default: 3001]")] = None,
+    web_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Another origin whose pages may use the web server, http://localhost:5000; repeatable."),
+    ] = None,
     control_port: Annotated[int | None, typer.Option(help="Control port while the web is off. [default: 3001]")] = None,
     log_json: Annotated[bool | None, typer.Option("--log-json", help="Log as JSON lines.")] = None,
     config: ConfigOption = None,
@@ -62,6 +66,7 @@ def run(
         rep=rep,
         web=web,
         web_port=web_port,
+        web_origin=web_origin,
         control_port=control_port,
         log_json=log_json,
     )

@@ -1,0 +1,77 @@
+"""Payloads of the Socket.IO API, as today's chart programs read them. Pure.
+
+Versions of those programs read a candle either flat or under ``candle``: a ``candle_update`` has both. ``timestamp`` of
+a candle is whole seconds UTC, its start; ``timestamp`` of any other message is the time of sending in ISO 8601.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from schemas.types import Candle, interval_ms
+
+
+def iso(ts_ms: int) -> str:
+    """``2026-11-21T23:54:00+00:00``; with milliseconds where there are any."""
+    return datetime.fromtimestamp(ts_ms / 1_000, UTC).isoformat(timespec="milliseconds" if ts_ms % 1_000 else "seconds")
+
+
+def candle_fields(symbol: str, candle: Candle) -> dict[str, Any]:
+    """One candle."""
+    return {
+        "asset": symbol,
+        "timestamp": candle.ts_ms // 1_000,
+        "open": candle.open,
+        "high": candle.high,
+        "low": candle.low,
+        "close": candle.close,
+        "volume": candle.volume,
+        "date": iso(candle.ts_ms),
+    }
+
+
+def candle_update(symbol: str, candle: Candle) -> dict[str, Any]:
+    """``candle_update``: flat and nested."""
+    fields = candle_fields(symbol, candle)
+    return {**fields, "candle": fields}
+
+
+def historical_candles(symbol: str, candles: Iterable[Candle], source: str, now_ms: int) -> dict[str, Any]:
+    """``historical_candles_loaded``; ``source``: store, platform, both, or none."""
+    rows = [candle_fields(symbol, candle) for candle in candles]
+    return {"asset": symbol, "candles": rows, "count": len(rows), "source": source, "timestamp": iso(now_ms)}
+
+
+def connection_status(is_attached: bool, now_ms: int) -> dict[str, Any]:
+    """``connection_status``: that we are there, and whether Chrome is."""
+    return {
+        "status": "connected",
+        "chrome": "connected" if is_attached else "disconnected",
+        "timestamp": iso(now_ms),
+    }
+
+
+def with_time(now_ms: int, **fields: Any) -> dict[str, Any]:
+    """Any other message."""
+    return {**fields, "timestamp": iso(now_ms)}
+
+
+def asked_asset(data: Any) -> str:
+    """The asset a client named, or "" when it named none that could be one."""
+    asset = data.get("asset") if isinstance(data, dict) else None
+    return asset.strip() if isinstance(asset, str) and len(asset) <= 64 else ""
+
+
+def is_other_timeframe(data: Any, interval: str) -> bool:
+    """Whether a client asked for another timeframe than the daemon's; ``1m``, ``1M``, ``M1`` and 60 are the same."""
+    asked = data.get("timeframe") if isinstance(data, dict) else None
+    if asked is None or asked == "":
+        return False
+    seconds = interval_ms(interval) // 1_000
+    if isinstance(asked, int | float):
+        return asked != seconds
+    text = str(asked).strip().lower()
+    flipped = f"{text[1:]}{text[:1]}" if text[:1].isalpha() else text
+    return flipped != interval and text != str(seconds)

@@ -1,0 +1,68 @@
+"""What the Socket.IO API needs of the daemon, in terms of the pipeline, the leases and the store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+from bridge.server import WireServer
+from bridge.store_reader import StoreReader
+from capture.focus_leases import FocusLeases
+from capture.market import Market
+from capture.pipeline import Pipeline
+from schemas.types import Candle, StreamKey, StreamStatus, candles_from, interval_ms
+
+HISTORY_CANDLES = 500
+
+
+class DaemonSource:
+    """Implements ``streaming.Source``. Its methods may be called from any thread; the store is read one at a time."""
+
+    def __init__(
+        self, pipeline: Pipeline, market: Market, leases: FocusLeases, server: WireServer, source_id: str, interval: str
+    ) -> None:
+        self._pipeline = pipeline
+        self._market = market
+        self._leases = leases
+        self._server = server
+        self._source_id = source_id
+        self._interval = interval
+        self._reader: StoreReader = server.store.reader()
+        self._reading = threading.Lock()
+
+    @property
+    def interval(self) -> str:
+        return self._interval
+
+    def take_asset(self, client: str, asset: str) -> str:
+        """Raises UnknownAsset, NotAnswering."""
+        return self._pipeline.ask(lambda: self._leases.take(f"socket.io {client}", asset))
+
+    def release_asset(self, client: str) -> None:
+        """Raises NotAnswering."""
+        self._pipeline.ask(lambda: self._leases.release(f"socket.io {client}"))
+
+    def detected_asset(self) -> str | None:
+        """Raises NotAnswering."""
+        active = self._pipeline.ask(lambda: self._market.active)
+        return active.symbol if active else None
+
+    def history(self, symbol: str) -> tuple[Sequence[Candle], str]:
+        """What the store has, and before it what the platform told of the past. Raises NotAnswering, StoreError."""
+        with self._reading:
+            page = self._reader.last(StreamKey(self._source_id, symbol, self._interval), HISTORY_CANDLES)
+        stored = list(candles_from(page.candles))
+        told = self._pipeline.ask(lambda: self._told(symbol))
+        first_ms = stored[0].ts_ms if stored else None
+        older = [candle for candle in told if first_ms is None or candle.ts_ms < first_ms]
+        older = older[-(HISTORY_CANDLES - len(stored)) :] if len(stored) < HISTORY_CANDLES else []
+        names = [name for name, rows in (("platform", older), ("store", stored)) if rows]
+        return [*older, *stored], "+".join(names) or "none"
+
+    def feeds(self) -> Mapping[StreamKey, StreamStatus]:
+        return self._server.status()
+
+    def _told(self, symbol: str) -> list[Candle]:
+        feed = self._market.feeds.get(symbol)
+        rows = feed.rows.get(interval_ms(self._interval), {}) if feed is not None else {}
+        return [rows[ts_ms] for ts_ms in sorted(rows)]

@@ -1,0 +1,257 @@
+"""The Socket.IO API: candles of an asset a client, pushed to any number of clients. Runs on the web's event loop.
+
+Each client has its own asset; the daemon's focus is the user's together with what the clients look at
+(focus_leases.py). A client that leaves gives its asset back and touches nobody else. Pushes depend on nothing but the
+client's own ``start_stream``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import socketio
+
+from capture import log
+from capture.focus import name_key
+from capture.listeners import ChromeState
+from capture.web import payloads
+from capture.web.relay import CandleNews, CandleRelay, ChromeNews
+from schemas.errors import FluxcapError
+from schemas.types import Candle, FeedState, StreamKey, StreamStatus
+
+FEED_LOOK_S = 1.0
+FEED_PATIENCE_LOOKS = 5
+"""A feed that is not live for so many looks in a row is reported to who streams it, once."""
+
+FEED_REASONS = {
+    FeedState.NO_SOCKET: "Chrome is there, but no trading page is connected; open or reload it.",
+    FeedState.UNSYNCHRONISED: "Ticks arrive, but the platform's clock is not known yet; this takes a few seconds.",
+    FeedState.STALLED: "The trading page's connection has gone silent; reload the page.",
+    FeedState.UNSUBSCRIBED: "The trading page shows other assets, and the platform sends only what it shows.",
+}
+
+
+class Source(Protocol):
+    """What the API needs of the daemon. Every method but the properties blocks and may raise FluxcapError."""
+
+    @property
+    def interval(self) -> str: ...
+
+    def take_asset(self, client: str, asset: str) -> str:
+        """The client looks at an asset, as it is typed; returns its symbol. Raises UnknownAsset."""
+
+    def release_asset(self, client: str) -> None: ...
+
+    def detected_asset(self) -> str | None:
+        """What the page shows."""
+
+    def history(self, symbol: str) -> tuple[Sequence[Candle], str]:
+        """Candles up to now, oldest first, and where they are from."""
+
+    def feeds(self) -> Mapping[StreamKey, StreamStatus]:
+        """The streams; does not block."""
+
+
+class _Client(msgspec.Struct):
+    """One client and what it streams."""
+
+    symbol: str = ""
+    held: list[CandleNews] | None = None
+    """News that wait until the history has been sent; None: send at once."""
+    silent_looks: int = 0
+
+    def wants(self, symbol: str) -> bool:
+        return bool(self.symbol) and (symbol == self.symbol or name_key(symbol) == name_key(self.symbol))
+
+
+class StreamingApi:
+    """See the module. ``app`` is to be mounted at ``/socket.io``."""
+
+    def __init__(self, source: Source, relay: CandleRelay, now_ms: Callable[[], int] | None = None) -> None:
+        self._source = source
+        self._relay = relay
+        self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
+        # Origins are checked before anything reaches us. Handlers of one client run in the order of its messages.
+        self._sio = socketio.AsyncServer(
+            async_mode="asgi", cors_allowed_origins=[], async_handlers=False, max_http_buffer_size=100_000
+        )
+        self.app = socketio.ASGIApp(self._sio)
+        self._clients: dict[str, _Client] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        for name in ("start_stream", "stop_stream", "change_asset", "detect_asset"):
+            self._sio.on(name, getattr(self, f"_on_{name}"))
+        self._sio.on("connect", self._on_connect)
+        self._sio.on("disconnect", self._on_disconnect)
+
+    @property
+    def clients(self) -> int:
+        return len(self._clients)
+
+    # --- what clients say -----------------------------------------------------------------------------------------
+
+    async def _on_connect(self, sid: str, _environ: dict[str, Any], _auth: Any = None) -> None:
+        if not self._tasks:
+            self._begin()
+        self._clients[sid] = _Client()
+        await self._emit_status(sid)
+
+    async def _on_disconnect(self, sid: str, _reason: str = "") -> None:
+        client = self._clients.pop(sid, None)
+        if client is not None and client.symbol:
+            await self._release(sid)
+
+    async def _on_start_stream(self, sid: str, data: Any = None) -> None:
+        await self._stream(sid, data, "stream_started")
+
+    async def _on_change_asset(self, sid: str, data: Any = None) -> None:
+        await self._stream(sid, data, "asset_changed")
+
+    async def _on_stop_stream(self, sid: str, _data: Any = None) -> None:
+        client = self._clients.get(sid)
+        if client is not None and client.symbol:
+            client.symbol, client.held = "", None
+            await self._release(sid)
+        await self._emit("stream_stopped", payloads.with_time(self._now_ms()), sid)
+
+    async def _on_detect_asset(self, sid: str, _data: Any = None) -> None:
+        error = self._chrome_error()
+        if not error:
+            try:
+                asset = await asyncio.to_thread(self._source.detected_asset)
+            except FluxcapError as failure:
+                asset, error = None, str(failure)
+            if asset:
+                await self._emit("asset_detected", payloads.with_time(self._now_ms(), asset=asset), sid)
+                return
+        error = error or "The trading page has not told yet which asset it shows; click on one there."
+        await self._emit("asset_detection_failed", payloads.with_time(self._now_ms(), error=error), sid)
+
+    async def _stream(self, sid: str, data: Any, answer: str) -> None:
+        """Start, or go on with another asset; what streamed before goes on when that cannot be."""
+        client = self._clients.get(sid)
+        asset = payloads.asked_asset(data)
+        error = self._chrome_error() or self._request_error(asset, data)
+        if client is None or error:
+            await self._error(sid, error)
+            return
+        try:
+            symbol = await asyncio.to_thread(self._source.take_asset, sid, asset)
+        except FluxcapError as failure:
+            await self._error(sid, str(failure))
+            return
+        if sid not in self._clients:  # it left meanwhile
+            await self._release(sid)
+            return
+        client.symbol, client.held, client.silent_looks = symbol, [], 0
+        await self._emit(answer, payloads.with_time(self._now_ms(), asset=symbol), sid)
+        await self._send_history(sid, client)
+
+    async def _send_history(self, sid: str, client: _Client) -> None:
+        """History first, and what happened while it was read after it: nothing is missed, nothing comes too early."""
+        try:
+            candles, source = await asyncio.to_thread(self._source.history, client.symbol)
+            history = payloads.historical_candles(client.symbol, candles, source, self._now_ms())
+            await self._emit("historical_candles_loaded", history, sid)
+        except FluxcapError as failure:
+            await self._error(sid, f"The history cannot be read: {failure}")
+        held, client.held = client.held or [], None
+        for news in held:
+            await self._emit("candle_update", payloads.candle_update(news.symbol, news.candle), sid)
+
+    def _request_error(self, asset: str, data: Any) -> str:
+        if not asset:
+            return 'Name an asset: {"asset": "EURUSD_otc"}.'
+        if payloads.is_other_timeframe(data, self._source.interval):
+            return f"Live candles are {self._source.interval} here; other timeframes are in the CSV files."
+        return ""
+
+    def _chrome_error(self) -> str:
+        chrome = self._relay.chrome
+        if chrome.state is ChromeState.ATTACHED:
+            return ""
+        return chrome.reason or "Chrome is not connected."
+
+    async def _release(self, sid: str) -> None:
+        try:
+            await asyncio.to_thread(self._source.release_asset, sid)
+        except FluxcapError as error:
+            log.warn("a client's asset could not be released", reason=str(error))
+
+    # --- what is pushed -------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """On the first connection, since only then the loop is known. The tasks end with the loop."""
+        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(ready.set)
+
+        self._relay.listen(wake)
+        self._tasks = [loop.create_task(self._push(ready)), loop.create_task(self._watch_feeds())]
+
+    async def _push(self, ready: asyncio.Event) -> None:
+        while True:
+            await ready.wait()
+            ready.clear()
+            for news in self._relay.take():
+                await self._guarded(self._tell(news))
+
+    async def _tell(self, news: CandleNews | ChromeNews) -> None:
+        if isinstance(news, ChromeNews):
+            await self._tell_chrome(news)
+            return
+        message: dict[str, Any] | None = None
+        for sid, client in list(self._clients.items()):
+            if not client.wants(news.symbol):
+                continue
+            if client.held is not None:
+                client.held.append(news)
+                continue
+            message = message or payloads.candle_update(news.symbol, news.candle)
+            await self._emit("candle_update", message, sid)
+
+    async def _tell_chrome(self, news: ChromeNews) -> None:
+        is_attached = news.state is ChromeState.ATTACHED
+        for sid, client in list(self._clients.items()):
+            if is_attached:
+                await self._emit("chrome_reconnected", payloads.with_time(self._now_ms(), status="connected"), sid)
+            elif client.symbol:
+                await self._error(sid, news.reason or "Chrome is not connected.")
+            await self._emit_status(sid)
+
+    async def _watch_feeds(self) -> None:
+        while True:
+            await asyncio.sleep(FEED_LOOK_S)
+            if self._clients:
+                await self._guarded(self._look_at_feeds())
+
+    async def _look_at_feeds(self) -> None:
+        states = {key.symbol: status.feed_state for key, status in self._source.feeds().items()}
+        for sid, client in list(self._clients.items()):
+            reason = FEED_REASONS.get(FeedState(states.get(client.symbol, 0)))
+            client.silent_looks = client.silent_looks + 1 if client.symbol and reason else 0
+            if reason and client.silent_looks == FEED_PATIENCE_LOOKS:
+                await self._error(sid, reason)
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """One that fails must not end the pushing for all."""
+        try:
+            await work
+        except Exception as error:
+            log.LOGGER.error("socket.io push failed", exc_info=error)
+
+    async def _emit_status(self, sid: str) -> None:
+        is_attached = self._relay.chrome.state is ChromeState.ATTACHED
+        await self._emit("connection_status", payloads.connection_status(is_attached, self._now_ms()), sid)
+
+    async def _error(self, sid: str, error: str) -> None:
+        await self._emit("stream_error", payloads.with_time(self._now_ms(), error=error), sid)
+
+    async def _emit(self, event: str, message: dict[str, Any], sid: str) -> None:
+        await self._sio.emit(event, message, to=sid)
