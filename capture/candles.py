@@ -6,19 +6,29 @@
   grace; and only when the feed is proven beyond its end, or has stayed silent for the doubt time after it.
 - After a break nothing is sealed until the page's history has come or the wait for it is over (``SymbolFeed``), so that
   missing buckets are filled in time order.
-- Quality: whole live coverage is 0. Else JOINED_LATE when its start was not seen live, BLIND when it was but a part
-  after it was not; FILLED when history made it whole. JOINED_LATE without FILLED is never published.
-- What changes a published candle later is a revision: a late tick, or history that completes it.
+- Quality: whole live coverage is 0. Else BLIND when it was seen live from its start up to its first tick, so that the
+  open is true, but not throughout; JOINED_LATE when not even that; FILLED when history made it whole. JOINED_LATE
+  without FILLED is never published.
+- What changes a published candle later is a revision: a late tick, or history that completes it; so is a candle for a
+  bucket that had to be passed over. Candles that an earlier run of this process published are left as they are.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from typing import TypeVar
 
 import msgspec
 
 from capture.feeds import Feeds, SymbolFeed
+from capture.tape import HORIZON_MS
 from schemas.types import Candle, CandleFlags
+
+REMEMBERED_MAX = 2_000
+"""Sealed buckets that may still be revised."""
+PASSED_OVER_MAX = 500
+"""Buckets without a tick that are remembered after one outage, the newest of them."""
 
 
 class CandleRules(msgspec.Struct, frozen=True):
@@ -43,9 +53,20 @@ def bucket_start(ts_ms: int, interval_ms: int) -> int:
     return ts_ms - ts_ms % interval_ms
 
 
-def _is_whole(flags: CandleFlags) -> bool:
-    """Whether every tick of the bucket is known."""
-    return not flags or bool(flags & CandleFlags.FILLED)
+class _Known(msgspec.Struct, frozen=True):
+    """A bucket of which all is known. ``candle`` None: nothing was traded in it."""
+
+    candle: Candle | None
+    flags: CandleFlags
+
+
+_V = TypeVar("_V")
+
+
+def _remember(buckets: dict[int, _V], start_ms: int, what: _V) -> None:
+    buckets[start_ms] = what
+    if len(buckets) > REMEMBERED_MAX:
+        del buckets[next(iter(buckets))]
 
 
 class CandleBuilder:
@@ -61,13 +82,19 @@ class CandleBuilder:
         self._rules = rules
         self._next_ms = published_ts_ms + rules.interval_ms if published_ts_ms else 0
         self._bucket_end_ms = 0
-        self._incomplete: dict[int, Candle | None] = {}
-        self._review_version = 0
+        self._published: dict[int, Candle] = {}
+        """What this builder published, as it stands, by start."""
+        self._incomplete: dict[int, None] = {}
+        """Starts of the buckets sealed or passed over of which not every tick was known."""
+        self._first_ms = 0
+        """Start of the first bucket that this builder sealed; 0 for none."""
+        self._unproven_end_ms = 0
+        """End of the newest bucket sealed out of doubt: its feed may still prove that it was whole."""
+        self._review_version = feed.review_version
         self._dirty: set[int] = set()
-        self._first_sealed_ms: int | None = None
         self.dropped_incomplete = 0
         self.late_ticks = 0
-        feed.tape.keep_at_least(2 * rules.interval_ms + 600_000)
+        feed.tape.keep_at_least(rules.interval_ms + HORIZON_MS)
 
     @property
     def next_ms(self) -> int:
@@ -81,14 +108,17 @@ class CandleBuilder:
         proven_ms = self._feeds.settle(self._feed)
         found: list[Candle] = []
         for start_ms in self._open_buckets():
-            if not self._is_over(start_ms + self._rules.interval_ms, now_ms, proven_ms):
+            end_ms = start_ms + self._rules.interval_ms
+            if not self._is_over(start_ms, end_ms, now_ms, proven_ms):
                 break
+            self._pass_over(start_ms)
+            if proven_ms < end_ms:
+                self._unproven_end_ms = end_ms
             candle = self._seal(start_ms)
             if candle is not None:
                 found.append(candle)
-            if self._first_sealed_ms is None:
-                self._first_sealed_ms = start_ms
-            self._next_ms = start_ms + self._rules.interval_ms
+                _remember(self._published, start_ms, candle)
+            self._next_ms = end_ms
         self._bucket_end_ms = self._end_of_bucket_under_way()
         return found
 
@@ -103,39 +133,38 @@ class CandleBuilder:
 
     def revisions(self) -> list[Revision]:
         """What late ticks, and history or proof that came after the fact, make of sealed buckets."""
-        if not self._dirty and self._review_version == self._feed.review_version:
-            return []
-        self._feeds.settle(self._feed)
-        better = {revision.candle.ts_ms: revision for revision in self._completed()}
+        proven_late = bool(self._unproven_end_ms) and self._unproven_end_ms <= self._feeds.settle(self._feed)
+        if proven_late:
+            self._unproven_end_ms = 0
+        review = proven_late or self._review_version != self._feed.review_version
+        self._review_version = self._feed.review_version
+        better = self._completed() if review else {}
         for start_ms in self._dirty:
             if start_ms not in better and (revision := self._amended(start_ms)) is not None:
                 better[start_ms] = revision
         self._dirty.clear()
         return [better[start_ms] for start_ms in sorted(better)]
 
-    def _completed(self) -> Iterator[Revision]:
-        if self._review_version == self._feed.review_version:
-            return
-        self._review_version = self._feed.review_version
-        for start_ms, published in list(self._incomplete.items()):
-            flags = self._flags(start_ms)
-            candle = self._fold(start_ms) if _is_whole(flags) else None
-            if candle is None and (row := self._feed.row(self._rules.interval_ms, start_ms)) is not None:
-                candle, flags = row, flags | CandleFlags.FILLED
-            if candle is not None:
+    def _completed(self) -> dict[int, Revision]:
+        """Buckets of which every tick is known by now, or for which the platform told its own candle."""
+        better = {}
+        for start_ms in list(self._incomplete):
+            known = self._known(start_ms)
+            if known is not None:
                 del self._incomplete[start_ms]
-                yield self._revision(start_ms, candle, flags, published=published is not None)
+                if (revision := self._revision(start_ms, known.candle, known.flags)) is not None:
+                    better[start_ms] = revision
+        return better
 
     def _amended(self, start_ms: int) -> Revision | None:
-        """A sealed bucket with its late ticks. Buckets of an earlier run are not on this tape: left as they are."""
-        if self._first_sealed_ms is None or start_ms < self._first_sealed_ms:
+        """A bucket with its late ticks. Of one that this builder never sealed, ticks may lack here: left as it is."""
+        if start_ms < self._first_ms:
             return None
-        if start_ms in self._incomplete and self._incomplete[start_ms] is None:
-            return None
-        candle = self._fold(start_ms)
-        if candle is None:
-            return None
-        return self._revision(start_ms, candle, self._flags(start_ms), published=True)
+        known = self._known(start_ms)
+        if known is not None:
+            return self._revision(start_ms, known.candle, known.flags)
+        candle = self._fold(start_ms) if start_ms in self._published else None
+        return self._revision(start_ms, candle, CandleFlags.BLIND)
 
     def forming(self) -> Candle | None:
         """The candle under way, as far as it has come."""
@@ -143,87 +172,103 @@ class CandleBuilder:
         start_ms = bucket_start(last_ms, self._rules.interval_ms)
         if not last_ms or start_ms < self._next_ms:
             return None
-        candle = self._feed.tape.fold(start_ms, start_ms + self._rules.interval_ms)
+        candle = self._fold(start_ms)
         return candle and msgspec.structs.replace(candle, flags=int(self._forming_flags(start_ms)))
 
     def _open_buckets(self) -> Iterator[int]:
         """Starts of the buckets not sealed yet that hold a tick or a server candle, oldest first."""
         interval_ms = self._rules.interval_ms
-        rows = sorted(start for start in self._feed.rows.get(interval_ms, ()) if start >= self._next_ms)
+        rows = deque(sorted(start for start in self._feed.rows.get(interval_ms, ()) if start >= self._next_ms))
         start_ms = self._next_ms
         while True:
-            tick_ms = self._feed.tape.next_tick_ts_ms(start_ms)
-            starts = [bucket_start(tick_ms, interval_ms)] if tick_ms is not None else []
             while rows and rows[0] < start_ms:
-                rows.pop(0)
-            if rows:
-                starts.append(rows[0])
-            if not starts:
+                rows.popleft()
+            tick_ms = self._feed.tape.next_tick_ts_ms(start_ms)
+            if tick_ms is not None and (not rows or tick_ms < rows[0]):
+                start_ms = bucket_start(tick_ms, interval_ms)
+            elif rows:
+                start_ms = rows[0]
+            else:
                 return
-            start_ms = min(starts)
             yield start_ms
             start_ms += interval_ms
 
-    def _is_over(self, end_ms: int, now_ms: int, proven_ms: int) -> bool:
+    def _is_over(self, start_ms: int, end_ms: int, now_ms: int, proven_ms: int) -> bool:
         if self._feed.last_tick_ts_ms < end_ms and now_ms < end_ms + self._rules.grace_ms:
             return False
-        return proven_ms >= end_ms or now_ms >= end_ms + self._rules.doubt_ms
+        if proven_ms >= end_ms or self._feed.covers(start_ms, end_ms):
+            return True
+        return now_ms >= max(end_ms + self._rules.doubt_ms, self._feeds.patient_until_ms)
+
+    def _pass_over(self, until_ms: int) -> None:
+        """Between the last sealed bucket and this one no tick is known: where nothing was seen, some may yet come."""
+        interval_ms = self._rules.interval_ms
+        if not self._first_ms:
+            self._first_ms = self._next_ms or until_ms
+        if self._next_ms:
+            for start_ms in range(max(self._next_ms, until_ms - PASSED_OVER_MAX * interval_ms), until_ms, interval_ms):
+                if not self._feed.covers(start_ms, start_ms + interval_ms):
+                    _remember(self._incomplete, start_ms, None)
 
     def _seal(self, start_ms: int) -> Candle | None:
         """The bucket's candle, or None for one that may not be published."""
-        flags = self._flags(start_ms)
-        row = self._feed.row(self._rules.interval_ms, start_ms)
-        whole = _is_whole(flags)
-        if not whole and row is not None:
-            # The first partial minute of the raw history does not reproduce the server's candle; there its row wins.
-            return msgspec.structs.replace(row, flags=int(flags | CandleFlags.FILLED))
-        candle = self._fold(start_ms) if whole or not flags & CandleFlags.JOINED_LATE else None
-        if not whole:
-            self._remember_incomplete(start_ms, candle)
+        known = self._known(start_ms)
+        if known is not None:
+            return known.candle and msgspec.structs.replace(known.candle, flags=int(known.flags))
+        _remember(self._incomplete, start_ms, None)
+        flags = self._seen(start_ms)
+        candle = self._fold(start_ms) if flags == CandleFlags.BLIND else None
         if candle is None:
             self.dropped_incomplete += 1
             return None
         return msgspec.structs.replace(candle, flags=int(flags))
 
-    def _flags(self, start_ms: int) -> CandleFlags:
+    def _known(self, start_ms: int) -> _Known | None:
+        """The bucket, when each of its ticks is known or the platform told its own candle; None while incomplete."""
         end_ms = start_ms + self._rules.interval_ms
-        live, history = self._feed.live, self._feed.history
-        if live.covers(start_ms, end_ms):
+        if start_ms >= self._feed.tape.holds_from_ms:
+            if self._feed.live.covers(start_ms, end_ms):
+                return _Known(self._fold(start_ms), CandleFlags.NONE)
+            if self._feed.covers(start_ms, end_ms):
+                return _Known(self._fold(start_ms), self._seen(start_ms) | CandleFlags.FILLED)
+        # The first partial minute of the raw history does not reproduce the server's candle; there its row wins.
+        row = self._feed.row(self._rules.interval_ms, start_ms)
+        return None if row is None else _Known(row, self._seen(start_ms) | CandleFlags.FILLED)
+
+    def _seen(self, start_ms: int) -> CandleFlags:
+        """How a bucket that was not seen live throughout was seen: BLIND with its true open, JOINED_LATE without, 0 not
+        at all."""
+        if not self._feed.live.touches(start_ms, start_ms + self._rules.interval_ms):
             return CandleFlags.NONE
-        flags = CandleFlags.NONE
-        if live.touches(start_ms, end_ms):
-            seen_from_start = live.covered_until(start_ms) > start_ms
-            flags = CandleFlags.BLIND if seen_from_start else CandleFlags.JOINED_LATE
-        elif not history.touches(start_ms, end_ms):
-            flags = CandleFlags.JOINED_LATE
-        if self._feed.covers(start_ms, end_ms):
-            flags |= CandleFlags.FILLED
-        elif flags == CandleFlags.NONE:
-            flags = CandleFlags.JOINED_LATE
-        return flags
+        first_ms = self._feed.tape.next_tick_ts_ms(start_ms)
+        opened = first_ms is not None and first_ms < self._feed.live.covered_until(start_ms)
+        return CandleFlags.BLIND if opened else CandleFlags.JOINED_LATE
 
     def _forming_flags(self, start_ms: int) -> CandleFlags:
         self._feeds.settle(self._feed)
         seen_ms = self._feed.last_tick_ts_ms
-        if self._feed.live.covers(start_ms, seen_ms) or self._feed.covers(start_ms, seen_ms):
+        if self._feed.live.covers(start_ms, seen_ms):
             return CandleFlags.NONE
-        seen_from_start = self._feed.live.covered_until(start_ms) > start_ms
-        return CandleFlags.BLIND if seen_from_start else CandleFlags.JOINED_LATE
+        seen = self._seen(start_ms) or CandleFlags.JOINED_LATE
+        return seen | CandleFlags.FILLED if self._feed.covers(start_ms, seen_ms) else seen
 
     def _fold(self, start_ms: int) -> Candle | None:
         if start_ms < self._feed.tape.holds_from_ms:
             return None
         return self._feed.tape.fold(start_ms, start_ms + self._rules.interval_ms)
 
-    def _revision(self, start_ms: int, candle: Candle, flags: CandleFlags, *, published: bool) -> Revision:
-        if published:
+    def _revision(self, start_ms: int, candle: Candle | None, flags: CandleFlags) -> Revision | None:
+        """None when it says nothing new."""
+        if candle is None:
+            return None
+        was = self._published.get(start_ms)
+        if was is not None:
             flags |= CandleFlags.REVISED
-        return Revision(msgspec.structs.replace(candle, ts_ms=start_ms, flags=int(flags)), published)
-
-    def _remember_incomplete(self, start_ms: int, candle: Candle | None) -> None:
-        self._incomplete[start_ms] = candle
-        while len(self._incomplete) > 1_000:
-            del self._incomplete[next(iter(self._incomplete))]
+        candle = msgspec.structs.replace(candle, flags=int(flags))
+        if was is not None and candle == msgspec.structs.replace(was, flags=was.flags | CandleFlags.REVISED):
+            return None
+        _remember(self._published, start_ms, candle)
+        return Revision(candle, was is not None)
 
     def _end_of_bucket_under_way(self) -> int:
         last_ms = self._feed.last_tick_ts_ms

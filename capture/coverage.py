@@ -10,9 +10,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 
+SPANS_MAX = 10_000
+
 
 class Spans:
-    """A sorted set of disjoint half-open stretches of time."""
+    """A sorted set of disjoint half-open stretches of time; the oldest go when there are more than ``SPANS_MAX``."""
+
+    __slots__ = ("_ends", "_starts")
 
     def __init__(self) -> None:
         self._starts: list[int] = []
@@ -22,17 +26,28 @@ class Spans:
         """Add ``[from_ms, to_ms)``, joined with what touches it. Empty stretches are ignored."""
         if to_ms <= from_ms:
             return
-        if self._ends and from_ms > self._ends[-1]:
+        ends = self._ends
+        if not ends or from_ms > ends[-1]:
             self._starts.append(from_ms)
-            self._ends.append(to_ms)
+            ends.append(to_ms)
+            if len(ends) > SPANS_MAX:
+                del self._starts[0], ends[0]
             return
-        first = bisect_right(self._ends, from_ms - 1)
+        if from_ms >= self._starts[-1]:  # the newest stretch goes on: what happens nearly always
+            ends[-1] = max(ends[-1], to_ms)
+            return
+        first = bisect_right(ends, from_ms - 1)
         last = bisect_right(self._starts, to_ms)
         if first < last:
             from_ms = min(from_ms, self._starts[first])
-            to_ms = max(to_ms, self._ends[last - 1])
+            to_ms = max(to_ms, ends[last - 1])
         self._starts[first:last] = [from_ms]
-        self._ends[first:last] = [to_ms]
+        ends[first:last] = [to_ms]
+
+    def covered_since(self, ts_ms: int) -> int:
+        """Start of the stretch that holds ``ts_ms`` or ends there; ``ts_ms`` itself when none does."""
+        at = bisect_right(self._starts, ts_ms) - 1
+        return self._starts[at] if at >= 0 and self._ends[at] >= ts_ms else ts_ms
 
     def covered_until(self, ts_ms: int) -> int:
         """End of the stretch that holds ``ts_ms``; ``ts_ms`` itself when none does."""
@@ -40,12 +55,13 @@ class Spans:
         return self._ends[at] if at >= 0 and self._ends[at] > ts_ms else ts_ms
 
     def covers(self, from_ms: int, to_ms: int) -> bool:
+        """Whether all of ``[from_ms, to_ms)`` is in the set."""
         return self.covered_until(from_ms) >= to_ms
 
     def touches(self, from_ms: int, to_ms: int) -> bool:
         """Whether any part of ``[from_ms, to_ms)`` is in the set."""
         at = bisect_right(self._starts, to_ms - 1) - 1
-        return at >= 0 and self._ends[at] > from_ms
+        return from_ms < to_ms and at >= 0 and self._ends[at] > from_ms
 
     def forget_before(self, ts_ms: int) -> None:
         """Drop stretches that ended before ``ts_ms``: memory stays bounded over days."""

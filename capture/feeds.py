@@ -1,98 +1,33 @@
 """Which socket brings which asset, since when, and what is therefore known. Pure.
 
-In: signs of life of sockets, ticks, history, ends, all with their time in UTC milliseconds (the platform's clock with
-its offset removed). Out: per asset a ``SymbolFeed`` with its tape of ticks and the stretches of time that were covered.
+In: ticks, other messages, history and ends of sockets, all with their time in UTC milliseconds (the platform's clock
+with its offset removed). Out: per asset a ``SymbolFeed`` with its tape of ticks and the stretches of time covered.
 
 Coverage is told by the socket, not by the asset: WebSockets deliver in order, so a tick of *any* asset at 12:01:00.2 on
-a socket proves that every tick before it on that socket has arrived. A quiet asset on a talking socket is covered.
+a socket proves that every tick before it on that socket has arrived. A quiet asset on a talking socket is covered. What
+ends coverage:
+
+- the socket is gone;
+- the socket's stamps jump: it said nothing for much longer than it is used to, so its server may have dropped ticks
+  ("streams that die silently"). Pings do not count as talk: they come from a layer below that goes on regardless;
+- the page turned to another asset, and this one was not heard again soon, or the page came back to it before.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Hashable, Iterable, Iterator
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator
 
-import msgspec
-
-from capture.coverage import Spans, union_covers
-from capture.tape import TickTape
+from capture.feed import USUAL_QUIET_MS, BlindReason, Doubt, GapNews, SocketFeed, SocketKey, SymbolFeed
 from schemas.types import Candle
 
-SocketKey: TypeAlias = Hashable
+__all__ = ["BlindReason", "Feeds", "GapNews", "SocketKey", "SymbolFeed"]
 
 UNSUBSCRIBED_AFTER_MS = 5_000
 """An asset the page has turned away from, silent this long on a talking socket, is not sent any more."""
-SILENT_AFTER_MS = 5_000
-"""Live OTC assets tick twice a second; a socket silent this long is said to be stalled."""
-
-
-class BlindReason(enum.StrEnum):
-    """Why a feed ended; stored with the gap."""
-
-    CHROME_GONE = "chrome gone"
-    TAB_CLOSED = "tab closed"
-    TAB_CRASHED = "tab crashed"
-    TAB_FROZEN = "tab frozen"
-    NAVIGATED = "navigated away"
-    RELOADED = "page reloaded"
-    SOCKET_CLOSED = "socket closed"
-    SOCKET_SILENT = "socket silent"
-    UNSUBSCRIBED = "page turned to another asset"
-    CLOCK_STEP = "platform clock changed"
-    DAEMON_DOWN = "fluxcap was not running"
-
-
-class GapNews(msgspec.Struct, frozen=True):
-    """An asset's feed ended (``to_ms`` 0) or began again.
-
-    ``to_ms`` = ``from_ms`` takes an opened gap back: the socket was only quiet, and in-order delivery proves that
-    nothing was missed.
-    """
-
-    symbol: str
-    from_ms: int
-    to_ms: int
-    reason: BlindReason
-
-
-class _SocketFeed:
-    __slots__ = ("heard_until_ms", "symbols")
-
-    def __init__(self) -> None:
-        self.heard_until_ms = 0
-        self.symbols: set[str] = set()
-
-
-class SymbolFeed:
-    """All that is known of one asset: its recent ticks, history rows and coverage."""
-
-    def __init__(self, symbol: str) -> None:
-        self.symbol = symbol
-        self.tape = TickTape()
-        self.live = Spans()
-        self.history = Spans()
-        self.rows: dict[int, dict[int, Candle]] = {}
-        """Server candles by interval (ms) and start; volume 0, since the platform does not tell it."""
-        self.carriers: dict[SocketKey, int] = {}
-        self.doubts: dict[SocketKey, int] = {}
-        self.hold_until_ms = 0
-        self.blind_from_ms: int | None = None
-        self.blind_reason: BlindReason | None = None
-        self.suspect = False
-        self.review_version = 0
-        """Changes when past buckets may be better known than when they were sealed."""
-
-    @property
-    def last_tick_ts_ms(self) -> int:
-        return max(self.tape.last_ts_ms, 0)
-
-    def covers(self, from_ms: int, to_ms: int) -> bool:
-        """Whether every tick of the stretch is known, live or from history. Call ``Feeds.settle`` first."""
-        return union_covers(self.live, self.history, from_ms, to_ms)
-
-    def row(self, interval_ms: int, start_ms: int) -> Candle | None:
-        return self.rows.get(interval_ms, {}).get(start_ms)
+FRESH_TICK_MS = 1_000
+FRESH_HISTORY_MS = 10_000
+"""History that ends longer ago than this says nothing of the ticks between its end and the first live one."""
+ROWS_MAX = 1_000
 
 
 class Feeds:
@@ -100,12 +35,19 @@ class Feeds:
 
     def __init__(self, history_wait_ms: int = 10_000) -> None:
         self._history_wait_ms = history_wait_ms
-        self._sockets: dict[SocketKey, _SocketFeed] = {}
+        self._sockets: dict[SocketKey, SocketFeed] = {}
         self._symbols: dict[str, SymbolFeed] = {}
         self._news: list[GapNews] = []
+        self.carrier_changes = 0
+        """Changes whenever an asset begins or ends on a socket."""
+        self.patient_until_ms = 0
+        """Until then silence is not held against anybody: this process itself was not running."""
 
     def __iter__(self) -> Iterator[SymbolFeed]:
         return iter(self._symbols.values())
+
+    def __len__(self) -> int:
+        return len(self._symbols)
 
     def get(self, symbol: str) -> SymbolFeed | None:
         return self._symbols.get(symbol)
@@ -117,23 +59,40 @@ class Feeds:
             found = self._symbols[symbol] = SymbolFeed(symbol)
         return found
 
+    def heard_until_ms(self, socket: SocketKey) -> int:
+        """Newest stamp (UTC ms) of a socket that carries ticks; 0 for any other."""
+        source = self._sockets.get(socket)
+        return source.heard_until_ms if source is not None else 0
+
+    # --- what happens ---------------------------------------------------------------------------------------------
+
     def tick(self, socket: SocketKey, symbol: str, ts_ms: int, price: float, now_ms: int) -> bool:
         """Take one tick. False when it was known already (a second tab, a socket that repeats itself)."""
         feed = self._symbols.get(symbol) or self.feed(symbol)
-        if socket not in feed.carriers:
-            self._begin(socket, feed, ts_ms, now_ms, holds=True)
-        elif socket in feed.doubts:
-            del feed.doubts[socket]
-        source = self._sockets[socket]
-        if ts_ms > source.heard_until_ms:
-            source.heard_until_ms = ts_ms
-        return feed.tape.add(ts_ms, price)
-
-    def heard(self, socket: SocketKey, until_ms: int) -> None:
-        """A socket that carries ticks said something: all it sent before ``until_ms`` has arrived."""
+        is_new = feed.tape.add(ts_ms, price)
         source = self._sockets.get(socket)
-        if source is not None and until_ms > source.heard_until_ms:
-            source.heard_until_ms = until_ms
+        if source is not None:
+            ahead_ms = ts_ms - source.heard_until_ms
+            if source.talk_ms or ahead_ms > USUAL_QUIET_MS:
+                self._after_silence(socket, source, ts_ms)
+        if socket not in feed.carriers:
+            # A tick sent again on connecting proves nothing of the time since; of a second tab it is only as old as
+            # live ticks are.
+            known_and_stale = not is_new and (feed.suspect or not feed.carriers or now_ms - ts_ms > FRESH_TICK_MS)
+            if known_and_stale:
+                return False
+            source = self._begin(socket, feed, ts_ms, now_ms, holds=True)
+        elif feed.doubts and (doubt := feed.doubts.get(socket)) is not None and doubt.ticked(ts_ms):
+            del feed.doubts[socket]
+        if source is not None and ts_ms > source.heard_until_ms:
+            source.heard_until_ms = ts_ms
+        return is_new
+
+    def talked(self, socket: SocketKey, now_ms: int) -> None:
+        """A socket said something that is neither tick nor ping."""
+        source = self._sockets.get(socket)
+        if source is not None and source.symbols:
+            source.talked(now_ms)
 
     def add_history(self, socket: SocketKey, symbol: str, ticks: Iterable[tuple[int, float]], now_ms: int) -> int:
         """The page's history of raw ticks, ascending. Returns how many were not known yet.
@@ -149,46 +108,81 @@ class Feeds:
             added += feed.tape.add(ts_ms, price)
         if last:
             feed.history.add(first, last)
-            if socket not in feed.carriers:
+            if socket not in feed.carriers and now_ms - last <= FRESH_HISTORY_MS:
                 self._begin(socket, feed, last, now_ms, holds=False)
+        self._source(socket).told.add(symbol)
         feed.hold_until_ms = 0
         feed.review_version += 1
         return added
 
     def add_rows(self, symbol: str, interval_ms: int, rows: Iterable[Candle]) -> None:
-        """The platform's own candles of an asset, for stretches older than its raw ticks."""
+        """The platform's own candles of an asset, for stretches older than its raw ticks. The newest are kept."""
         feed = self.feed(symbol)
-        feed.rows.setdefault(interval_ms, {}).update((row.ts_ms, row) for row in rows)
+        known = feed.rows.setdefault(interval_ms, {})
+        known.update((row.ts_ms, row) for row in rows if row.ts_ms % interval_ms == 0)
+        if len(known) > ROWS_MAX:
+            for start_ms in sorted(known)[:-ROWS_MAX]:
+                del known[start_ms]
         feed.review_version += 1
 
-    def turned(self, socket: SocketKey, symbol: str) -> None:
-        """The page asked for another asset: the others of this socket may end here, unless they tick again."""
-        source = self._sockets.get(socket)
-        if source is None:
-            return
-        for other in source.symbols:
-            if other != symbol:
-                self._symbols[other].doubts.setdefault(socket, source.heard_until_ms)
+    def turned(self, socket: SocketKey, symbol: str, now_ms: int) -> None:
+        """The page asked for an asset: the others of this socket may end here, unless they go on ticking.
+
+        Coming back to one in doubt, what it missed meanwhile is unknown: it begins anew.
+        """
+        source = self._source(socket)
+        source.shown = symbol
+        source.told.discard(symbol)
+        for other in tuple(source.symbols):
+            feed = self._symbols[other]
+            doubt = feed.doubts.get(socket)
+            if other == symbol:
+                if doubt is not None:
+                    self._end(socket, feed, BlindReason.UNSUBSCRIBED)
+            elif doubt is not None:
+                doubt.turned_ms = now_ms
+            else:
+                feed.doubts[socket] = Doubt(now_ms, source.heard_until_ms)
 
     def lost(self, socket: SocketKey, reason: BlindReason) -> None:
         """The socket is gone."""
         source = self._sockets.get(socket)
         if source is None:
             return
-        for symbol in list(source.symbols):
+        for symbol in tuple(source.symbols):
             self._end(socket, self._symbols[symbol], reason)
         del self._sockets[socket]
 
+    def restore(self, symbol: str, ticks: Iterable[tuple[int, float]], from_ms: int, to_ms: int) -> None:
+        """Ticks an earlier run of this process received, covered over ``[from_ms, to_ms)``; since then it was down."""
+        feed = self.feed(symbol)
+        for ts_ms, price in ticks:
+            feed.tape.add(ts_ms, price)
+        feed.live.add(from_ms, to_ms)
+        if not feed.carriers:
+            self._blind(feed, to_ms, BlindReason.DAEMON_DOWN)
+
+    def hold_restored(self, now_ms: int) -> None:
+        """The clock is known: restored assets wait for the page's history from now on."""
+        for feed in self._symbols.values():
+            if feed.blind_reason is BlindReason.DAEMON_DOWN:
+                feed.hold_until_ms = now_ms + self._history_wait_ms
+
+    # --- what time does -------------------------------------------------------------------------------------------
+
     def expire(self, now_ms: int) -> None:
         """Let doubts come true: assets the page turned away from that stayed silent, sockets that say nothing."""
-        for feed in self._symbols.values():
-            self._suspect(feed, now_ms)
         for socket, source in self._sockets.items():
-            for symbol in list(source.symbols):
-                feed = self._symbols[symbol]
-                since = feed.doubts.get(socket)
-                if since is not None and min(now_ms, source.heard_until_ms) - since >= UNSUBSCRIBED_AFTER_MS:
-                    self._end(socket, feed, BlindReason.UNSUBSCRIBED)
+            source.trust_talk(now_ms)
+            until_ms = min(now_ms, source.heard_until_ms) - UNSUBSCRIBED_AFTER_MS
+            for symbol in tuple(source.symbols):
+                doubt = self._symbols[symbol].doubts.get(socket)
+                if doubt is not None and doubt.since_ms <= until_ms:
+                    self._end(socket, self._symbols[symbol], BlindReason.UNSUBSCRIBED)
+        if now_ms >= self.patient_until_ms:
+            for feed in self._symbols.values():
+                if feed.carriers:
+                    self._suspect(feed, now_ms)
 
     def settle(self, feed: SymbolFeed) -> int:
         """Bring the asset's live coverage up to date. Returns how far its feed is proven, 0 without a live socket."""
@@ -199,70 +193,98 @@ class Feeds:
             proven = max(proven, until_ms)
         return proven
 
-    def silent_ms(self, feed: SymbolFeed, now_ms: int) -> int | None:
-        """How long the asset's best socket has been silent; None without a live socket."""
-        heard = [self._sockets[socket].heard_until_ms for socket in feed.carriers]
-        return max(0, now_ms - max(heard)) if heard else None
-
     def take_news(self) -> list[GapNews]:
         """Gaps opened and closed since the last call."""
         news, self._news = self._news, []
         return news
 
     def forget_before(self, ts_ms: int) -> None:
-        """Keep memory bounded over days."""
+        """Keep memory bounded over days. Call about once a minute: sockets forget old silences by it, too."""
         for feed in self._symbols.values():
             feed.live.forget_before(ts_ms)
             feed.history.forget_before(ts_ms)
-            for rows in feed.rows.values():
-                for start in [start for start in rows if start < ts_ms]:
-                    del rows[start]
+        for source in self._sockets.values():
+            source.forget_pauses()
+
+    # --- within ---------------------------------------------------------------------------------------------------
+
+    def _after_silence(self, socket: SocketKey, source: SocketFeed, ts_ms: int) -> None:
+        """A tick after other messages, or after a pause: does it still continue what its socket said before?"""
+        quiet_ms = source.pause_before(ts_ms)
+        if quiet_ms < source.jump_ms:
+            source.quiet_ms = max(source.quiet_ms, quiet_ms)
+            return
+        for symbol in tuple(source.symbols):
+            self._jumped(socket, self._symbols[symbol], ts_ms)
+
+    def _jumped(self, socket: SocketKey, feed: SymbolFeed, ts_ms: int) -> None:
+        """The socket's stamps jumped to ``ts_ms``: the asset was not seen meanwhile, unless by another socket."""
+        until_ms = self._until(socket, feed)
+        feed.live.add(feed.carriers[socket], until_ms)
+        feed.carriers[socket] = ts_ms
+        if socket in feed.doubts:
+            feed.doubts[socket].since_ms = ts_ms
+        if feed.suspect:
+            self._seen_again(feed, ts_ms)
+            return
+        self.settle(feed)
+        if not feed.live.covers(until_ms, ts_ms):
+            self._news.append(GapNews(feed.symbol, until_ms, ts_ms, BlindReason.SOCKET_SILENT))
 
     def _suspect(self, feed: SymbolFeed, now_ms: int) -> None:
-        silent_ms = self.silent_ms(feed, now_ms)
-        if silent_ms is None:
-            return
-        if silent_ms >= SILENT_AFTER_MS and not feed.suspect:
+        silent = all(self._sockets[socket].is_silent(now_ms) for socket in feed.carriers)
+        if silent and not feed.suspect:
             feed.suspect = True
-            feed.blind_from_ms, feed.blind_reason = self.settle(feed), BlindReason.SOCKET_SILENT
-            self._news.append(GapNews(feed.symbol, feed.blind_from_ms, 0, feed.blind_reason))
-        elif silent_ms < SILENT_AFTER_MS and feed.suspect:
-            self._clear_suspicion(feed)
-
-    def _clear_suspicion(self, feed: SymbolFeed) -> None:
-        feed.suspect = False
-        if feed.blind_from_ms is not None and feed.blind_reason is not None:
-            self._news.append(GapNews(feed.symbol, feed.blind_from_ms, feed.blind_from_ms, feed.blind_reason))
-        feed.blind_from_ms = feed.blind_reason = None
-        feed.review_version += 1
+            self._blind(feed, self.settle(feed), BlindReason.SOCKET_SILENT)
+        elif feed.suspect and not silent:
+            self._seen_again(feed, feed.blind_from_ms or 0)
 
     def _until(self, socket: SocketKey, feed: SymbolFeed) -> int:
-        return feed.doubts.get(socket, self._sockets[socket].heard_until_ms)
+        doubt = feed.doubts.get(socket)
+        return doubt.since_ms if doubt is not None else self._sockets[socket].heard_until_ms
 
-    def _begin(self, socket: SocketKey, feed: SymbolFeed, since_ms: int, now_ms: int, *, holds: bool) -> None:
+    def _source(self, socket: SocketKey) -> SocketFeed:
         source = self._sockets.get(socket)
         if source is None:
-            source = self._sockets[socket] = _SocketFeed()
-        first = not feed.carriers
+            source = self._sockets[socket] = SocketFeed()
+        return source
+
+    def _begin(self, socket: SocketKey, feed: SymbolFeed, since_ms: int, now_ms: int, *, holds: bool) -> SocketFeed:
+        source = self._source(socket)
+        resumes = feed.suspect or not feed.carriers
         source.symbols.add(feed.symbol)
         source.heard_until_ms = max(source.heard_until_ms, since_ms)
         feed.carriers[socket] = since_ms
-        if not first:
-            return
-        if holds:
-            feed.hold_until_ms = now_ms + self._history_wait_ms
-        if feed.blind_from_ms is not None and feed.blind_reason is not None:
-            self._news.append(GapNews(feed.symbol, feed.blind_from_ms, since_ms, feed.blind_reason))
-            feed.blind_from_ms = feed.blind_reason = None
+        if source.shown is not None and source.shown != feed.symbol:
+            feed.doubts[socket] = Doubt(since_ms, since_ms)  # perhaps only under way when the page turned away
+        self.carrier_changes += 1
+        if resumes:
+            if holds and feed.symbol not in source.told:
+                feed.hold_until_ms = now_ms + self._history_wait_ms
+            self._seen_again(feed, since_ms)
+        return source
 
     def _end(self, socket: SocketKey, feed: SymbolFeed, reason: BlindReason) -> None:
         until_ms = self._until(socket, feed)
-        since_ms = feed.carriers.pop(socket)
-        feed.live.add(since_ms, until_ms)
+        feed.live.add(feed.carriers.pop(socket), until_ms)
         feed.doubts.pop(socket, None)
         self._sockets[socket].symbols.discard(feed.symbol)
+        self.carrier_changes += 1
         if not feed.carriers:
-            if feed.suspect:
-                self._clear_suspicion(feed)
-            feed.blind_from_ms, feed.blind_reason = until_ms, reason
-            self._news.append(GapNews(feed.symbol, until_ms, 0, reason))
+            if feed.suspect and feed.blind_from_ms != until_ms:
+                self._seen_again(feed, feed.blind_from_ms or 0)
+            feed.suspect = False
+            self._blind(feed, until_ms, reason)
+
+    def _blind(self, feed: SymbolFeed, from_ms: int, reason: BlindReason) -> None:
+        feed.blind_from_ms, feed.blind_reason = from_ms, reason
+        self._news.append(GapNews(feed.symbol, from_ms, 0, reason))
+
+    def _seen_again(self, feed: SymbolFeed, since_ms: int) -> None:
+        """Close the asset's gap. ``since_ms`` at or before its begin takes it back."""
+        feed.suspect = False
+        if feed.blind_from_ms is not None and feed.blind_reason is not None:
+            to_ms = max(since_ms, feed.blind_from_ms)
+            self._news.append(GapNews(feed.symbol, feed.blind_from_ms, to_ms, feed.blind_reason))
+            feed.review_version += 1
+        feed.blind_from_ms = feed.blind_reason = None

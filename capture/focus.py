@@ -55,11 +55,16 @@ def name_key(name: str) -> tuple[str, bool]:
 
 
 class AssetNames:
-    """Looks assets up by what people type."""
+    """Looks assets up by what people type.
+
+    The platform tells its table only when a page loads. Attached later, names are learned from what ticks, and one that
+    nothing fits is let stand as typed: it may be learned yet.
+    """
 
     def __init__(self, assets: Iterable[Asset] = ()) -> None:
         self._assets: dict[str, Asset] = {}
         self._by_key: dict[tuple[str, bool], str] = {}
+        self._has_table = False
         self.replace(assets)
 
     def __len__(self) -> int:
@@ -67,25 +72,39 @@ class AssetNames:
 
     @property
     def assets(self) -> Sequence[Asset]:
+        """The platform's table, empty until it was told."""
         return tuple(self._assets.values())
 
     def get(self, symbol: str) -> Asset | None:
+        """The asset of exactly that symbol."""
         return self._assets.get(symbol)
 
     def replace(self, assets: Iterable[Asset]) -> None:
         """Take a new asset table. Symbols win over names where both read alike."""
+        learned = {key: symbol for key, symbol in self._by_key.items() if symbol not in self._assets}
         self._assets = {asset.symbol: asset for asset in assets}
-        self._by_key = {name_key(asset.name): asset.symbol for asset in self._assets.values()}
-        self._by_key |= {name_key(symbol): symbol for symbol in self._assets}
+        self._has_table = bool(self._assets)
+        by_name = {name_key(asset.name): asset.symbol for asset in self._assets.values()}
+        self._by_key = learned | by_name | {name_key(symbol): symbol for symbol in self._assets}
+
+    def learn(self, symbol: str) -> bool:
+        """An asset ticks. True when its name was not known."""
+        key = name_key(symbol)
+        if symbol in self._assets or self._by_key.get(key) == symbol:
+            return False
+        self._by_key.setdefault(key, symbol)
+        return True
 
     def resolve(self, typed: str) -> str:
-        """The symbol meant; with no table yet, the name as typed. Raises UnknownAsset with the nearest symbols."""
-        if typed in self._assets or not self._assets:
+        """The symbol meant; before a table came, the name as typed. Raises UnknownAsset with the nearest symbols."""
+        if typed in self._assets:
             return typed
         found = self._by_key.get(name_key(typed))
-        if found is None:
-            raise UnknownAsset(typed, self._nearest(typed))
-        return found
+        if found is not None:
+            return found
+        if not self._has_table:
+            return typed
+        raise UnknownAsset(typed, self._nearest(typed))
 
     def _nearest(self, typed: str) -> tuple[str, ...]:
         bare, is_otc = name_key(typed)

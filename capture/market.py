@@ -8,35 +8,43 @@ One thread owns it. Every method takes the time of what happened as an ``Arrival
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from capture.candles import CandleBuilder, CandleRules, Revision
-from capture.feeds import BlindReason, Feeds, GapNews, SocketKey, SymbolFeed
+from capture.candles import CandleBuilder, CandleRules
+from capture.feeds import BlindReason, Feeds, SocketKey, SymbolFeed
 from capture.focus import AssetNames, Focus, FocusMode
-from capture.platform_clock import Arrival, PlatformClock
+from capture.focus_desk import FocusDesk
+from capture.market_view import AssetView, MarketView
+from capture.outcome import Outcome
+from capture.platform_clock import MAX_AHEAD_MS, Arrival, PlatformClock
 from capture.platforms.base import (
     ActiveAsset,
     Assets,
     Favourites,
-    Greeting,
     History,
     MarketEvent,
     Platform,
     RawTick,
     SocketDecoder,
 )
-from schemas.errors import UnknownAsset
+from capture.waiting import WaitingRoom
 from schemas.types import Candle, FeedState, Tick
 
-HELD_MAX = 200_000
-"""Events kept while the platform's clock is unknown; the oldest go first."""
+__all__ = ["AssetView", "Market", "MarketTimes", "MarketView", "Outcome"]
+
 PASS_EVERY_MS = 50
-HEARD_MARGIN_MS = 1_000
-"""A ping overtakes ticks: it proves only what is older than their delivery lag and its jitter."""
+FORGET_EVERY_MS = 60_000
+COVERAGE_KEPT_MS = 21_600_000
+ASSETS_MAX = 2_000
+"""More assets than any platform has: beyond it names are garbage."""
+STALL_MS = 2_000
+PATIENCE_MS = 3_000
+"""After this process itself stood still, frames are waiting: so long silence is not held against anybody."""
+DOUBTED_MAX_MS = 20_000
+"""So long nothing is sealed by time while ticks wait for a verdict on the platform's clock."""
 RAW_HISTORY_PERIOD_MS = 60_000
 """Up to this period the history's ticks are known to be raw (recorded at 60 s)."""
 CURRENT_HISTORY_MS = 1_800_000
@@ -48,51 +56,6 @@ class MarketTimes(msgspec.Struct, frozen=True):
     grace_ms: int = 2_000
     doubt_ms: int = 10_000
     history_wait_ms: int = 10_000
-
-
-class Outcome(msgspec.Struct):
-    """What was decided since the last ``take``; lists by time of decision."""
-
-    sealed: dict[str, list[Candle]] = msgspec.field(default_factory=dict)
-    revised: dict[str, list[Revision]] = msgspec.field(default_factory=dict)
-    gaps: list[GapNews] = msgspec.field(default_factory=list)
-    ticks: list[Tick] = msgspec.field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.sealed or self.revised or self.gaps or self.ticks)
-
-
-class AssetView(msgspec.Struct, frozen=True):
-    """One asset for ``status``. ``lag_ms`` is now less its last tick, in platform time."""
-
-    symbol: str
-    focused: bool
-    feed_state: FeedState
-    last_tick_ts_ms: int
-    last_price: float
-    ticks: int
-    blind_reason: str
-
-
-class MarketView(msgspec.Struct, frozen=True):
-    """An immutable snapshot for ``status``."""
-
-    clock: str
-    clock_reason: str
-    platform_offset_ms: int | None
-    focus_mode: FocusMode
-    focus_symbols: tuple[str, ...]
-    focus_unknown: tuple[str, ...]
-    active_symbol: str | None
-    active_period_ms: int
-    favourites: tuple[str, ...]
-    asset_count: int
-    assets: tuple[AssetView, ...]
-    counters: dict[str, int]
-    now_ms: int
-
-
-_Held: TypeAlias = tuple[SocketKey, MarketEvent | BlindReason, Arrival]
 
 
 class Market:
@@ -111,22 +74,35 @@ class Market:
         self._published_ts_ms = published_ts_ms
         self.clock = PlatformClock()
         self.feeds = Feeds(times.history_wait_ms)
-        self.names = AssetNames()
-        self.focus = focus
-        self._unknown_focus: tuple[str, ...] = ()
-        self.active: ActiveAsset | None = None
+        self._desk = FocusDesk(focus)
+        self._carrier_changes = 0
         self.favourites: tuple[str, ...] = ()
         self._decoders: dict[SocketKey, SocketDecoder | None] = {}
         self._builders: dict[str, CandleBuilder] = {}
         self._leaving: dict[str, int] = {}
         """Assets out of focus whose bucket under way is still to be sealed: symbol → start of that bucket."""
-        self._held: deque[_Held] = deque(maxlen=HELD_MAX)
-        self._doubted: deque[_Held] = deque(maxlen=HELD_MAX)
+        self._waiting = WaitingRoom()
+        """While the clock is unknown, everything that needs it; later, what does not fit it."""
         self._outcome = Outcome()
         self._passed_ms = 0
+        self._forget_at_ms = 0
+        self._stalled = False
         self.counters: Counter[str] = Counter()
-        self.tick_counts: Counter[str] = Counter()
-        self.last_prices: dict[str, float] = {}
+
+    @property
+    def focus(self) -> Focus:
+        """The focus, its names resolved as far as they could be."""
+        return self._desk.focus
+
+    @property
+    def names(self) -> AssetNames:
+        """The platform's assets."""
+        return self._desk.names
+
+    @property
+    def active(self) -> ActiveAsset | None:
+        """What the page shows, once a frame told it."""
+        return self._desk.active
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
@@ -137,45 +113,76 @@ class Market:
 
     def received(self, socket: SocketKey, opcode: int, payload: str, at: Arrival, drained: bool) -> None:
         """A frame the page received. ``drained``: nothing more was waiting behind it."""
-        decoder = self._decoder(socket)
+        try:
+            decoder = self._decoders[socket]
+        except KeyError:
+            decoder = self._new_decoder(socket)
         if decoder is not None:
-            self._take_in(socket, decoder.received(opcode, payload), at, drained)
-            if self.clock.offset_ms is not None:
-                self.feeds.heard(socket, self.clock.now_ms(at.mono_ms) - HEARD_MARGIN_MS if drained else 0)
+            events = decoder.received(opcode, payload)
+            if events:
+                self._take_in(socket, events, at, drained)
+            elif drained and len(payload) > 1 and self.clock.synchronised:  # a ping is one character
+                self.feeds.talked(socket, self.clock.now_ms(at.mono_ms))
         if drained:
             self.pass_time(at)
 
     def sent(self, socket: SocketKey, opcode: int, payload: str, at: Arrival) -> None:
         """A frame the page sent."""
-        decoder = self._decoder(socket)
+        decoder = self._decoders[socket] if socket in self._decoders else self._new_decoder(socket)
         if decoder is not None:
             self._take_in(socket, decoder.sent(opcode, payload), at, drained=False)
 
     def socket_lost(self, socket: SocketKey, reason: BlindReason, at: Arrival) -> None:
         """A socket is gone. Its frames have all been seen by now."""
         decoder = self._decoders.pop(socket, None)
-        if decoder is not None:
-            self._count(decoder)
-            self._event(socket, reason, at, drained=False)
+        if decoder is None:
+            return
+        self._count(decoder)
+        if self._waiting or self.clock.offset_ms is None:
+            self._waiting.add(socket, reason, at)  # should waiting ticks of it be taken in yet, it ends after them
+        self.feeds.lost(socket, reason)
+        self._outcome.gaps += self.feeds.take_news()
 
     def pass_time(self, at: Arrival) -> None:
         """Everything that arrived before ``at`` has been taken in: let time do what it does."""
         now_ms = self.clock.now_ms(at.mono_ms)
-        if not now_ms or 0 <= now_ms - self._passed_ms < PASS_EVERY_MS:
+        elapsed_ms = now_ms - self._passed_ms
+        if not now_ms or 0 <= elapsed_ms < PASS_EVERY_MS:
             return
+        doubted = self._waiting.since
+        if doubted is not None and at.mono_ms - doubted.mono_ms < DOUBTED_MAX_MS:
+            return
+        stalled = elapsed_ms > STALL_MS
+        if stalled and not self._stalled:
+            self.feeds.patient_until_ms = now_ms + PATIENCE_MS
+        self._stalled = stalled
         self._passed_ms = now_ms
+        if now_ms >= self._forget_at_ms:
+            self._forget_at_ms = now_ms + FORGET_EVERY_MS
+            self.feeds.forget_before(now_ms - COVERAGE_KEPT_MS - 2 * self._rules.interval_ms)
         self.feeds.expire(now_ms)
+        if self.feeds.carrier_changes != self._carrier_changes:
+            self._carriers_changed()
         for feed in self.feeds:
-            if self._is_focused(feed.symbol) or feed.symbol in self._leaving:
+            if self._desk.takes(feed.symbol) or feed.symbol in self._leaving:
                 self._settle(feed, now_ms)
+        self._outcome.gaps += self.feeds.take_news()
+
+    def restore(
+        self, symbol: str, ticks: Iterable[tuple[int, float]], covered_from_ms: int, covered_to_ms: int
+    ) -> None:
+        """Take what an earlier run of this process received and had not sealed, before anything else happens.
+
+        ``ticks``: ``(ts_ms, price)`` in UTC, all there were in ``[covered_from_ms, covered_to_ms)``. From its end on
+        the daemon was down: the bucket under way then is BLIND for that time, unless history fills it.
+        """
+        self.feeds.restore(symbol, ticks, covered_from_ms, covered_to_ms)
         self._outcome.gaps += self.feeds.take_news()
 
     def set_focus(self, focus: Focus) -> Focus:
         """Take a new focus, its names as people type them. Raises UnknownAsset; then nothing has changed."""
-        focus = msgspec.structs.replace(focus, symbols=tuple(self.names.resolve(name) for name in focus.symbols))
         before = self.focused_symbols()
-        self.focus = focus
-        self._unknown_focus = ()
+        focus = self._desk.set(focus)
         self._leave(before)
         return focus
 
@@ -189,24 +196,19 @@ class Market:
     def give_back(self, outcome: Outcome) -> None:
         """The outcome could not be stored: keep its candles, to be taken again before newer ones."""
         newer, self._outcome = self._outcome, outcome
-        for symbol, candles in newer.sealed.items():
-            outcome.sealed.setdefault(symbol, []).extend(candles)
-        for symbol, revisions in newer.revised.items():
-            outcome.revised.setdefault(symbol, []).extend(revisions)
-        outcome.gaps += newer.gaps
-        outcome.ticks = newer.ticks
+        outcome.append(newer)
 
     def forming(self) -> dict[str, Candle]:
         """The candle under way of every focused asset."""
         found = {}
         for symbol, builder in self._builders.items():
-            if self._is_focused(symbol) and (candle := builder.forming()) is not None:
+            if self._desk.takes(symbol) and (candle := builder.forming()) is not None:
                 found[symbol] = candle
         return found
 
     def feed_state(self, symbol: str, now_ms: int) -> FeedState:
         """What feeds an asset, as far as the market knows; whether there is a browser the caller knows."""
-        if self.clock.offset_ms is None:
+        if not self.clock.synchronised:
             return FeedState.UNSYNCHRONISED if self._decoders else FeedState.NO_SOCKET
         feed = self.feeds.get(symbol)
         if feed is None or not feed.carriers:
@@ -219,6 +221,7 @@ class Market:
         """A snapshot for ``status``."""
         now_ms = self.clock.now_ms(at.mono_ms)
         counters = Counter(self.counters)
+        counters["held_dropped"] = self._waiting.dropped
         for decoder in self._decoders.values():
             if decoder is not None:
                 counters.update({f"malformed.{kind}": n for kind, n in decoder.malformed.items() if n})
@@ -231,8 +234,8 @@ class Market:
             platform_offset_ms=self.clock.offset_ms,
             focus_mode=self.focus.mode,
             focus_symbols=self.focused_symbols(),
-            focus_unknown=self._unknown_focus,
-            active_symbol=self._active_symbol(),
+            focus_unknown=self._desk.unknown,
+            active_symbol=self._desk.active_symbol,
             active_period_ms=self.active.period_ms if self.active else 0,
             favourites=self.favourites,
             asset_count=len(self.names),
@@ -245,13 +248,12 @@ class Market:
         """The assets that have, or are to have, a stream now."""
         if self.focus.mode is FocusMode.ALL:
             return tuple(feed.symbol for feed in self.feeds if feed.carriers)
-        return self.focus.wanted(self._active_symbol())
+        return self.focus.wanted(self._desk.active_symbol)
 
     # --- within ---------------------------------------------------------------------------------------------------
 
-    def _decoder(self, socket: SocketKey) -> SocketDecoder | None:
-        if socket not in self._decoders:
-            self.socket_opened(socket, "")
+    def _new_decoder(self, socket: SocketKey) -> SocketDecoder | None:
+        self.socket_opened(socket, "")
         return self._decoders[socket]
 
     def _take_in(self, socket: SocketKey, events: Sequence[MarketEvent], at: Arrival, drained: bool) -> None:
@@ -259,79 +261,98 @@ class Market:
             if type(event) is RawTick:
                 self._tick(socket, event, at, drained)
             else:
-                self._event(socket, event, at, drained)
+                self._event(socket, event, at)
 
     def _tick(self, socket: SocketKey, tick: RawTick, at: Arrival, drained: bool) -> None:
-        settled = drained and self.clock.observe(tick.raw_ts_ms, at)
-        if self.clock.offset_ms is None:
-            self._held.append((socket, tick, at))
-        elif settled:
-            waiting = self._held or self._doubted
-            waiting.append((socket, tick, at))
-            self._release(waiting)
-        elif self.clock.accept(tick.raw_ts_ms, at):
-            if self._doubted:
-                self.counters["malformed.tick time"] += len(self._doubted)
-                self._doubted.clear()
+        if self._fits_clock(socket, tick, at):
+            if self._waiting:
+                self._refuse_waiting()
             self._accepted(socket, tick, at)
-        else:
-            self._doubted.append((socket, tick, at))
+            return
+        self._waiting.add(socket, tick, at)
+        if drained and self.clock.observe(tick.raw_ts_ms, at):
+            self._release()
 
-    def _event(self, socket: SocketKey, event: MarketEvent | BlindReason, at: Arrival, drained: bool) -> None:
+    def _event(self, socket: SocketKey, event: MarketEvent, at: Arrival) -> None:
         if isinstance(event, Assets):
-            self._learn_assets(event)
+            self._desk.learn_table(event.assets)
         elif isinstance(event, Favourites):
             self.favourites = event.symbols
-        elif isinstance(event, Greeting):
-            return
-        elif self.clock.offset_ms is None:
-            self._note_active(event)
-            self._held.append((socket, event, at))
-        elif self._doubted and isinstance(event, History):
-            self._doubted.append((socket, event, at))
-        else:
-            self._timed(socket, event, at)
-
-    def _timed(self, socket: SocketKey, event: MarketEvent | BlindReason, at: Arrival) -> None:
-        """Events that need the platform's clock."""
-        if isinstance(event, BlindReason):
-            self.feeds.lost(socket, event)
-            self._outcome.gaps += self.feeds.take_news()
         elif isinstance(event, ActiveAsset):
-            self._note_active(event)
-            self.feeds.turned(socket, event.symbol)
-        elif isinstance(event, History):
-            self._history(socket, event, at)
-
-    def _release(self, waiting: deque[_Held]) -> None:
-        """The clock is settled: take in what waited for it, in order."""
-        held = list(waiting)
-        waiting.clear()
-        for socket, event, at in held:
-            if not isinstance(event, RawTick):
-                self._timed(socket, event, at)
-            elif self.clock.accept(event.raw_ts_ms, at):
-                self._accepted(socket, event, at)
+            before = self.focused_symbols()
+            self._desk.turn_to(event)
+            self._leave(before)
+            if self.clock.offset_ms is None:
+                self._waiting.add(socket, event, at)
             else:
+                self.feeds.turned(socket, event.symbol, self.clock.now_ms(at.mono_ms))
+        elif isinstance(event, History):
+            if self.clock.offset_ms is None or self._waiting or not self._fits(event, at):
+                self._waiting.add(socket, event, at)
+            else:
+                self._history(socket, event, at)
+
+    def _release(self) -> None:
+        """The clock is settled: take in what waited for it, in order."""
+        waiting = self._waiting.take()
+        if not self._passed_ms:
+            self.feeds.hold_restored(self.clock.now_ms(waiting[-1].at.mono_ms))
+        for socket, event, at in waiting:
+            if isinstance(event, RawTick):
+                if self._fits_clock(socket, event, at):
+                    self._accepted(socket, event, at)
+                else:
+                    self.counters["malformed.tick time"] += 1
+            elif isinstance(event, BlindReason):
+                self.feeds.lost(socket, event)
+            elif isinstance(event, ActiveAsset):
+                self.feeds.turned(socket, event.symbol, self.clock.now_ms(at.mono_ms))
+            elif isinstance(event, History):
+                self._history(socket, event, at)
+        self._outcome.gaps += self.feeds.take_news()
+
+    def _refuse_waiting(self) -> None:
+        """A tick fits the clock after all: those that did not were absurd."""
+        for socket, event, at in self._waiting.take():
+            if isinstance(event, RawTick):
                 self.counters["malformed.tick time"] += 1
+            elif isinstance(event, History) and socket in self._decoders:
+                self._history(socket, event, at)
+
+    def _fits_clock(self, socket: SocketKey, tick: RawTick, at: Arrival) -> bool:
+        heard_ms = self.feeds.heard_until_ms(socket)
+        return self.clock.accept(tick.raw_ts_ms, at, heard_ms and heard_ms + (self.clock.offset_ms or 0))
 
     def _accepted(self, socket: SocketKey, raw: RawTick, at: Arrival) -> None:
-        offset_ms = self.clock.offset_ms or 0
-        ts_ms = raw.raw_ts_ms - offset_ms
+        ts_ms = raw.raw_ts_ms - (self.clock.offset_ms or 0)
         symbol = raw.symbol
+        feed = self.feeds.get(symbol) or self._new_feed(symbol)
+        if feed is None:
+            return
         if not self.feeds.tick(socket, symbol, ts_ms, raw.price, self.clock.now_ms(at.mono_ms)):
             self.counters["duplicate"] += 1
             return
-        self.tick_counts[symbol] += 1
-        self.last_prices[symbol] = raw.price
-        if not self._is_focused(symbol) and symbol not in self._leaving:
+        feed.tick_count += 1
+        feed.last_price = raw.price
+        if self.feeds.carrier_changes != self._carrier_changes:
+            self._carriers_changed()
+        if not self._desk.takes(symbol) and symbol not in self._leaving:
             return
         self._outcome.ticks.append(Tick(symbol, ts_ms, raw.raw_ts_ms, raw.price))
-        builder = self._builders.get(symbol) or self._builder(self.feeds.feed(symbol))
+        builder = self._builders.get(symbol) or self._builder(feed)
         if ts_ms < builder.next_ms:
             builder.late(ts_ms)
         elif builder.wants_sealing(ts_ms):
-            self._settle(self.feeds.feed(symbol), ts_ms)
+            self._settle(feed, ts_ms)
+
+    def _new_feed(self, symbol: str) -> SymbolFeed | None:
+        """An asset seen for the first time. It may be one that the focus names, as people type it."""
+        if len(self.feeds) >= ASSETS_MAX:
+            self.counters["malformed.too many assets"] += 1
+            return None
+        feed = self.feeds.feed(symbol)
+        self._desk.learn(symbol)
+        return feed
 
     def _settle(self, feed: SymbolFeed, now_ms: int) -> None:
         builder = self._builders.get(feed.symbol) or self._builder(feed)
@@ -351,58 +372,43 @@ class Market:
         builder = self._builders[feed.symbol] = CandleBuilder(self.feeds, feed, self._rules, published)
         return builder
 
+    def _fits(self, history: History, at: Arrival) -> bool:
+        """Whether the newest tick of a history is of the present, so that the clock's offset holds for it."""
+        if not history.ticks:
+            return True
+        lag_ms = self.clock.now_ms(at.mono_ms) + (self.clock.offset_ms or 0) - history.ticks[-1][0]
+        return -MAX_AHEAD_MS <= lag_ms <= CURRENT_HISTORY_MS
+
     def _history(self, socket: SocketKey, history: History, at: Arrival) -> None:
+        if not self._fits(history, at):
+            self.counters["malformed.history time"] += 1
+            return
+        feed = self.feeds.get(history.symbol) or self._new_feed(history.symbol)
+        if feed is None:
+            return
         offset_ms = self.clock.offset_ms or 0
         now_ms = self.clock.now_ms(at.mono_ms)
         if history.period_ms == self._rules.interval_ms:
             rows = (msgspec.structs.replace(row, ts_ms=row.ts_ms - offset_ms) for row in history.candles)
-            self.feeds.add_rows(history.symbol, history.period_ms, [r for r in rows if r.ts_ms <= now_ms])
+            over = [row for row in rows if row.ts_ms + history.period_ms <= now_ms]
+            self.feeds.add_rows(history.symbol, history.period_ms, over)
         raw = history.ticks if history.period_ms <= RAW_HISTORY_PERIOD_MS else ()
-        if raw and not -CURRENT_HISTORY_MS <= raw[-1][0] - offset_ms - now_ms <= HEARD_MARGIN_MS * 60:
-            self.counters["malformed.history time"] += 1
-            return
         ticks = ((raw_ts_ms - offset_ms, price) for raw_ts_ms, price in raw)
         self.counters["history ticks"] += self.feeds.add_history(socket, history.symbol, ticks, now_ms)
-
-    def _learn_assets(self, table: Assets) -> None:
-        self.names.replace(table.assets)
-        if self.focus.mode is not FocusMode.LOCK:
-            return
-        resolved, unknown = [], []
-        for name in self.focus.symbols:
-            try:
-                resolved.append(self.names.resolve(name))
-            except UnknownAsset:
-                resolved.append(name)
-                unknown.append(name)
-        self.focus = msgspec.structs.replace(self.focus, symbols=tuple(dict.fromkeys(resolved)))
-        self._unknown_focus = tuple(unknown)
-
-    def _note_active(self, event: MarketEvent | BlindReason) -> None:
-        if isinstance(event, ActiveAsset):
-            before = self.focused_symbols()
-            period_ms = event.period_ms or (self.active.period_ms if self.active else 0)
-            self.active = ActiveAsset(event.symbol, period_ms)
-            self._leave(before)
 
     def _leave(self, before: tuple[str, ...]) -> None:
         """Assets that lost the focus: the bucket under way is finished, so that the last candle is not lost."""
         for symbol in before:
             builder = self._builders.get(symbol)
-            if builder is not None and not self._is_focused(symbol) and (forming := builder.forming()) is not None:
+            if builder is not None and not self._desk.takes(symbol) and (forming := builder.forming()) is not None:
                 self._leaving[symbol] = forming.ts_ms
-        for symbol in [symbol for symbol in self._leaving if self._is_focused(symbol)]:
+        for symbol in [symbol for symbol in self._leaving if self._desk.takes(symbol)]:
             del self._leaving[symbol]
 
-    def _active_symbol(self) -> str | None:
-        """The asset the page shows; when no frame told it yet (attached late), the only one that ticks."""
-        if self.active is not None:
-            return self.active.symbol
+    def _carriers_changed(self) -> None:
+        self._carrier_changes = self.feeds.carrier_changes
         ticking = [feed.symbol for feed in self.feeds if feed.carriers]
-        return ticking[0] if len(ticking) == 1 else None
-
-    def _is_focused(self, symbol: str) -> bool:
-        return self.focus.takes(symbol, self._active_symbol())
+        self._desk.only_ticking = ticking[0] if len(ticking) == 1 else None
 
     def _count(self, decoder: SocketDecoder) -> None:
         self.counters.update({f"malformed.{kind}": n for kind, n in decoder.malformed.items() if n})
@@ -410,10 +416,10 @@ class Market:
     def _asset_view(self, feed: SymbolFeed, now_ms: int) -> AssetView:
         return AssetView(
             symbol=feed.symbol,
-            focused=self._is_focused(feed.symbol),
+            focused=self._desk.takes(feed.symbol),
             feed_state=self.feed_state(feed.symbol, now_ms),
             last_tick_ts_ms=feed.last_tick_ts_ms,
-            last_price=self.last_prices.get(feed.symbol, 0.0),
-            ticks=self.tick_counts[feed.symbol],
+            last_price=feed.last_price,
+            ticks=feed.tick_count,
             blind_reason=feed.blind_reason.value if feed.blind_reason else "",
         )

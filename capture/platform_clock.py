@@ -4,18 +4,18 @@ The platform stamps ticks two hours ahead of UTC (7,200 s in every recording; wi
 lowers ``tick time - arrival``, so the maximum over a window is the offset less the shortest delivery (0.7-0.8 s). The
 offset proper is a multiple of 900 s, the finest step of the world's time zones.
 
-Until the offset is known nothing may be published. It is taken when several ticks in a row, spread over some seconds of
+Until the offset is known nothing may be published. It is taken when several ticks, spread over some seconds of
 *arrival*, agree with one multiple of 900 s; ticks of a backlog arrive all at once and therefore never qualify. It is
-changed only on longer evidence for another multiple, so noise never moves it.
+changed only on longer evidence, by ticks that no longer fit and none that still do, so noise never moves it.
 
 Two local clocks go in. The wall clock serves only to choose the multiple. All else (what time it is on the platform
 now, whether a tick continues the ones before it) stands on the monotonic clock: a stepped wall clock changes nothing.
+A wall clock that is wrong by a multiple of 15 minutes from the start cannot be told from a platform in another zone.
 """
 
 from __future__ import annotations
 
 import enum
-from collections import deque
 
 import msgspec
 
@@ -23,14 +23,21 @@ STEP_MS = 900_000
 TOLERANCE_MS = 30_000
 """How far the wall clock may be off. Candles do not depend on it: they stand on the platform's own stamps."""
 MAX_DRIFT_MS = 3_000
-"""Ticks in a row agree when tick time and arrival advance alike within this; a draining backlog does not."""
-MAX_JUMP_MS = 60_000
-"""A tick further ahead of, or behind, what the ones before it allow is held until the clock has been judged anew."""
-WINDOW = 256
+"""Ticks agree when tick time and arrival advance alike within this; a draining backlog does not."""
+MAX_AHEAD_MS = 5_000
+"""Latency only lowers stamps, so a tick further ahead of the platform's now is held until the clock is judged anew."""
+MAX_BACK_MS = 60_000
+"""So far a stamp may lie behind what its socket said before."""
+MAX_BACKLOG_MS = 600_000
+"""So far the first stamp of a socket may lie behind the platform's now."""
+LEAD_WINDOW_MS = 300_000
+"""The shortest lag is remembered for one to two of these."""
+RUNS_MAX = 4
+"""Lines of ticks followed at a time while the offset is measured: one true, the others noise."""
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """How many ticks in a row, over how much arrival time, before an offset is taken."""
+    """How many ticks, over how much arrival time, before an offset is taken."""
 
     ticks: int
     span_ms: int
@@ -56,10 +63,38 @@ class ClockState(enum.StrEnum):
     SYNCHRONISED = "synchronised"
 
 
-class _Sight(msgspec.Struct, frozen=True, gc=False):
-    raw_ts_ms: int
-    wall_ms: int
-    mono_ms: int
+class _Run:
+    """Ticks that advance as the local clocks do: one line of ``raw = mono + lead``."""
+
+    __slots__ = ("_first", "_first_raw_ms", "_last", "_last_raw_ms", "away_ms", "lead_ms", "ticks")
+
+    def __init__(self, raw_ts_ms: int, at: Arrival) -> None:
+        self._first = self._last = at
+        self._first_raw_ms = self._last_raw_ms = raw_ts_ms
+        self.away_ms = raw_ts_ms - at.wall_ms
+        self.lead_ms = raw_ts_ms - at.mono_ms
+        self.ticks = 1
+
+    @property
+    def last_mono_ms(self) -> int:
+        return self._last.mono_ms
+
+    def take(self, raw_ts_ms: int, at: Arrival) -> bool:
+        """Whether the tick belongs to this line; if so, it is part of it now."""
+        for was_raw_ms, was in ((self._last_raw_ms, self._last), (self._first_raw_ms, self._first)):
+            elapsed_ms = at.mono_ms - was.mono_ms
+            if abs(raw_ts_ms - was_raw_ms - elapsed_ms) > MAX_DRIFT_MS:
+                return False
+            if abs(at.wall_ms - was.wall_ms - elapsed_ms) > MAX_DRIFT_MS:
+                return False  # the wall clock was stepped: what it said before counts no more
+        self._last_raw_ms, self._last = raw_ts_ms, at
+        self.away_ms = max(self.away_ms, raw_ts_ms - at.wall_ms)
+        self.lead_ms = max(self.lead_ms, raw_ts_ms - at.mono_ms)
+        self.ticks += 1
+        return True
+
+    def suffices(self, evidence: Evidence) -> bool:
+        return self.ticks >= evidence.ticks and self._last.mono_ms - self._first.mono_ms >= evidence.span_ms
 
 
 class PlatformClock:
@@ -69,105 +104,126 @@ class PlatformClock:
         self.offset_ms: int | None = None
         self.state = ClockState.WAITING
         self.changes = 0
-        self._run: deque[_Sight] = deque(maxlen=WINDOW)
-        self._leads: deque[int] = deque(maxlen=WINDOW)
+        self._runs: list[_Run] = []
+        self._residual_ms = 0
+        self._last: Arrival | None = None
         self._lead_ms = 0
-        self._last: _Sight | None = None
+        self._newer_lead_ms = self._older_lead_ms = 0
+        self._window_from_ms = 0
 
-    def observe(self, raw_ts_ms: int, at: Arrival) -> bool:
-        """Take a tick that came over a drained connection. True when it settled the offset, or changed it."""
-        sight = _Sight(raw_ts_ms, at.wall_ms, at.mono_ms)
-        if self._run and not (self._agree(self._run[-1], sight) and self._agree(self._run[0], sight)):
-            self._run.clear()
-        self._run.append(sight)
-        evidence = FIRST_EVIDENCE if self.offset_ms is None else CHANGE_EVIDENCE
-        if len(self._run) < evidence.ticks or at.mono_ms - self._run[0].mono_ms < evidence.span_ms:
-            if self.state is ClockState.WAITING:
-                self.state = ClockState.MEASURING
-            return False
-        return self._judge()
+    @property
+    def synchronised(self) -> bool:
+        """Whether ticks get their time now. False too while a known offset is in question and no tick fits it."""
+        return self.state is ClockState.SYNCHRONISED
 
-    def accept(self, raw_ts_ms: int, at: Arrival) -> bool:
-        """Whether a tick continues the ones before it under the offset taken; those that do move the clock's now.
+    def accept(self, raw_ts_ms: int, at: Arrival, heard_raw_ms: int = 0) -> bool:
+        """Whether a tick fits the offset taken; those that do keep the clock's now.
 
-        A jump back or ahead of more than a minute does not: it is an absurd stamp, or the platform's clock was changed
-        (daylight saving), which ``observe`` will tell.
+        ``heard_raw_ms``: the newest stamp of the same socket, 0 for none. A tick that does not fit is an absurd stamp,
+        or the platform's clock was changed (daylight saving): pass it to ``observe``.
         """
         if self.offset_ms is None:
             return False
-        last = self._last
-        if last is not None:
-            elapsed_ms = max(at.mono_ms - last.mono_ms, at.wall_ms - last.wall_ms)
-            if not -MAX_JUMP_MS <= raw_ts_ms - last.raw_ts_ms <= elapsed_ms + MAX_JUMP_MS:
-                return False
-        self._last = _Sight(raw_ts_ms, at.wall_ms, at.mono_ms)
-        self._lead(raw_ts_ms - at.mono_ms)
+        lead_ms = raw_ts_ms - at.mono_ms
+        ahead_ms = lead_ms - self._lead_ms
+        if ahead_ms > MAX_AHEAD_MS and ahead_ms > MAX_AHEAD_MS + self._slept_ms(at):
+            return False
+        if raw_ts_ms < heard_raw_ms - MAX_BACK_MS or (not heard_raw_ms and ahead_ms < -MAX_BACKLOG_MS):
+            return False
+        self._last = at
+        if self._runs:
+            self._runs.clear()
+            self.state = ClockState.SYNCHRONISED
+        if ahead_ms > 0 or at.mono_ms - self._window_from_ms > LEAD_WINDOW_MS:
+            self._follow(lead_ms, at.mono_ms)
+        elif lead_ms > self._newer_lead_ms:
+            self._newer_lead_ms = lead_ms
         return True
+
+    def observe(self, raw_ts_ms: int, at: Arrival) -> bool:
+        """Take a tick that ``accept`` refused, from a drained connection. True when it settled the offset."""
+        run = self._run_of(raw_ts_ms, at)
+        if run.suffices(FIRST_EVIDENCE if self.offset_ms is None else CHANGE_EVIDENCE):
+            return self._judge(run, at)
+        if self.state is ClockState.WAITING:
+            self.state = ClockState.MEASURING
+        return False
 
     def now_ms(self, mono_ms: int) -> int:
         """UTC of the ticks being delivered at ``mono_ms``: the platform's now less its shortest lag. 0 if unknown."""
-        if self.offset_ms is None or not self._leads:
+        if self.offset_ms is None:
             return 0
         return mono_ms + self._lead_ms - self.offset_ms
 
     @property
-    def last_raw_ts_ms(self) -> int:
-        return self._last.raw_ts_ms if self._last else 0
-
-    @property
     def reason(self) -> str:
         """One sentence for ``status``."""
-        if self.state is ClockState.SYNCHRONISED and self.offset_ms is not None:
-            return f"The platform stamps ticks {self.offset_ms / 3_600_000:+g} h from UTC; removed."
-        if self.state is ClockState.AMBIGUOUS and self._run:
-            away_ms = self._away_ms()
-            off_s = (away_ms - _nearest_step(away_ms)) / 1_000
+        if self.state is ClockState.AMBIGUOUS:
             return (
-                f"Tick times are {off_s:+.0f} s away from any quarter-hour offset: set this computer's clock, "
-                "or the platform's has moved. Nothing is published until they agree."
+                f"Tick times are {self._residual_ms / 1_000:+.0f} s away from any quarter-hour offset: set this "
+                "computer's clock, or the platform's has moved. Nothing is published until they agree."
             )
-        return f"{self.state.value.capitalize()}; nothing is published yet."
+        if self.offset_ms is None:
+            return f"{self.state.value.capitalize()}; nothing is published yet."
+        told = f"The platform stamps ticks {self.offset_ms / 3_600_000:+g} h from UTC; removed."
+        by_wall_ms = self._offset_by_wall_ms()
+        if by_wall_ms != self.offset_ms:
+            told += (
+                f" This computer's clock was changed since: by it they are {by_wall_ms / 3_600_000:+g} h away."
+                " If it is right now, restart fluxcap."
+            )
+        return told
 
-    def _agree(self, first: _Sight, second: _Sight) -> bool:
-        advanced_ms = second.raw_ts_ms - first.raw_ts_ms
-        return abs(advanced_ms - (second.mono_ms - first.mono_ms)) <= MAX_DRIFT_MS
+    def _slept_ms(self, at: Arrival) -> int:
+        """How much longer than the monotonic clock the wall clock ran since the last tick: a suspended computer."""
+        last = self._last
+        return 0 if last is None else max(0, at.wall_ms - last.wall_ms - (at.mono_ms - last.mono_ms))
 
-    def _away_ms(self) -> int:
-        return max(sight.raw_ts_ms - sight.wall_ms for sight in self._run)
+    def _offset_by_wall_ms(self) -> int:
+        last = self._last
+        return _nearest_step(self._lead_ms + last.mono_ms - last.wall_ms) if last else self.offset_ms or 0
 
-    def _judge(self) -> bool:
-        away_ms = self._away_ms()
-        candidate = _nearest_step(away_ms)
-        if abs(away_ms - candidate) > TOLERANCE_MS:
-            if self.offset_ms is None:
-                self.state = ClockState.AMBIGUOUS
-            return False
-        if candidate == self.offset_ms or not self._may_change():
-            return False
-        self.changes += self.offset_ms is not None
-        self.offset_ms = candidate
+    def _run_of(self, raw_ts_ms: int, at: Arrival) -> _Run:
+        for run in self._runs:
+            if run.take(raw_ts_ms, at):
+                return run
+        if len(self._runs) == RUNS_MAX:
+            self._runs.remove(min(self._runs, key=lambda run: run.last_mono_ms))
+        self._runs.append(_Run(raw_ts_ms, at))
+        return self._runs[-1]
+
+    def _judge(self, run: _Run, at: Arrival) -> bool:
+        candidate_ms = _nearest_step(run.away_ms)
+        fits = abs(run.away_ms - candidate_ms) <= TOLERANCE_MS
+        if self.offset_ms is not None:
+            jump_ms = _nearest_step(run.lead_ms - self._lead_ms)
+            if not jump_ms or (fits and candidate_ms == self.offset_ms):
+                # Only the local clocks or the latency jumped, not the platform's: its stamps mean what they meant.
+                return self._settle(self.offset_ms, run, at)
+            fits = fits and candidate_ms - self.offset_ms == jump_ms
+        if fits:
+            return self._settle(candidate_ms, run, at)
+        self.state = ClockState.AMBIGUOUS
+        self._residual_ms = run.away_ms - candidate_ms
+        return False
+
+    def _settle(self, offset_ms: int, run: _Run, at: Arrival) -> bool:
+        self.changes += self.offset_ms is not None and self.offset_ms != offset_ms
+        self.offset_ms = offset_ms
         self.state = ClockState.SYNCHRONISED
-        self._last = self._run[0]
-        self._leads = deque((sight.raw_ts_ms - sight.mono_ms for sight in self._run), maxlen=WINDOW)
-        self._lead_ms = max(self._leads)
+        self._last = at
+        self._lead_ms = self._newer_lead_ms = self._older_lead_ms = run.lead_ms
+        self._window_from_ms = at.mono_ms
+        self._runs.clear()
         return True
 
-    def _may_change(self) -> bool:
-        """Once known, the offset moves only when tick times themselves jumped; a stepped wall clock moves nothing."""
-        if self.offset_ms is None or self._last is None:
-            return True
-        last, first = self._last, self._run[0]
-        jump_ms = (first.raw_ts_ms - last.raw_ts_ms) - (first.mono_ms - last.mono_ms)
-        return abs(jump_ms) > MAX_JUMP_MS
-
-    def _lead(self, lead_ms: int) -> None:
-        full = len(self._leads) == WINDOW
-        dropped = self._leads[0] if full else None
-        self._leads.append(lead_ms)
-        if lead_ms >= self._lead_ms or len(self._leads) == 1:
-            self._lead_ms = lead_ms
-        elif dropped == self._lead_ms:
-            self._lead_ms = max(self._leads)
+    def _follow(self, lead_ms: int, mono_ms: int) -> None:
+        if mono_ms - self._window_from_ms > LEAD_WINDOW_MS:
+            self._older_lead_ms, self._newer_lead_ms = self._newer_lead_ms, lead_ms
+            self._window_from_ms = mono_ms
+        else:
+            self._newer_lead_ms = max(self._newer_lead_ms, lead_ms)
+        self._lead_ms = max(self._newer_lead_ms, self._older_lead_ms)
 
 
 def _nearest_step(away_ms: int) -> int:

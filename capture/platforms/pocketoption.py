@@ -8,6 +8,7 @@ allow-list; balances, deals, chat and sessions are dropped by name, undecoded.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
@@ -21,10 +22,13 @@ from capture.platforms.socketio import NamedEvent, OpenPacket, SocketIoDecoder
 from schemas.types import Candle
 
 DEFAULT_HOSTS = ("pocketoption.com", "*.pocketoption.com", "po.market", "*.po.market", "po.trade", "*.po.trade")
-CHAT_HOSTS = ("chat-po.site", "*.chat-po.site")
 MAX_PRICE = 1e12
+_SYMBOL = re.compile(r"[#A-Za-z0-9][A-Za-z0-9_#&-]{0,31}")
+"""All 183 symbols of the recorded table, and nothing that could do harm in a topic or a file name."""
+_SYMBOLS_MAX = 4_096
 MAX_TS_S = 32_503_680_000.0
 """The year 3000: a time stamp beyond it is not seconds."""
+MAX_PERIOD_S = 86_400 * 31
 
 
 class _HistoryPayload(msgspec.Struct):
@@ -32,6 +36,13 @@ class _HistoryPayload(msgspec.Struct):
     period: int
     history: list[tuple[float, float]] = []
     candles: list[tuple[float, float, float, float, float]] = []
+
+
+class _LooseHistoryPayload(msgspec.Struct):
+    asset: str
+    period: int
+    history: list[Any] = []
+    candles: list[Any] = []
 
 
 class _PeriodRow(msgspec.Struct):
@@ -64,12 +75,12 @@ class _ChangeSymbol(msgspec.Struct):
 _ticks = msgspec.json.Decoder(list[tuple[str, float, float]])
 _any = msgspec.json.Decoder()
 _history = msgspec.json.Decoder(_HistoryPayload)
+_loose_history = msgspec.json.Decoder(_LooseHistoryPayload)
 _period = msgspec.json.Decoder(_PeriodPayload)
 _charts = msgspec.json.Decoder(list[_Chart])
 _settings = msgspec.json.Decoder(_ChartSettings)
 _symbols = msgspec.json.Decoder(list[str])
 _change = msgspec.json.Decoder(_ChangeSymbol)
-_symbol = msgspec.json.Decoder(str)
 
 
 class PocketOption:
@@ -81,28 +92,24 @@ class PocketOption:
         self._hosts = (*DEFAULT_HOSTS, *(host.lower() for host in extra_hosts))
 
     def is_page(self, url: str) -> bool:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and self._is_ours(parts.hostname, _port_of(url))
+        return self._is_ours(url, ("http", "https"))
 
     def is_socket(self, url: str) -> bool:
-        parts = urlsplit(url)
-        return parts.scheme in ("ws", "wss") and self._is_ours(parts.hostname, _port_of(url))
+        return self._is_ours(url, ("ws", "wss"))
 
     def decoder(self) -> PocketOptionDecoder:
         return PocketOptionDecoder()
 
-    def _is_ours(self, host: str | None, port: int | None) -> bool:
-        if host is None:
+    def _is_ours(self, url: str, schemes: Sequence[str]) -> bool:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            return False
+        if host is None or parts.scheme not in schemes:
             return False
         names = (host, f"{host}:{port}") if port else (host,)
         return any(fnmatchcase(name, pattern) for pattern in self._hosts for name in names)
-
-
-def _port_of(url: str) -> int | None:
-    try:
-        return urlsplit(url).port
-    except ValueError:
-        return None
 
 
 class PocketOptionDecoder:
@@ -133,7 +140,7 @@ class PocketOptionDecoder:
     def _decode(self, read: _Reader, event: NamedEvent) -> Sequence[MarketEvent]:
         try:
             return read(event.payload, self.malformed)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             self.malformed[event.name] += 1
             return ()
 
@@ -141,54 +148,94 @@ class PocketOptionDecoder:
 _Reader = Callable[[bytes | str, "Counter[str]"], Sequence[MarketEvent]]
 
 
+_sound_symbols: set[str] = set()
+
+
+def _is_symbol(text: str) -> bool:
+    """Whether a text can be an asset's symbol. What was checked once is remembered: ticks are many, symbols few."""
+    if text in _sound_symbols:
+        return True
+    if _SYMBOL.fullmatch(text) is None:
+        return False
+    if len(_sound_symbols) < _SYMBOLS_MAX:
+        _sound_symbols.add(text)
+    return True
+
+
 def _read_ticks(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
     try:
         rows = _ticks.decode(payload)
     except msgspec.ValidationError:
-        return _read_ticks_singly(payload, malformed)
+        rows = _any_ticks(payload, malformed)
     found: list[MarketEvent] = []
     for symbol, ts_s, price in rows:
-        if 0.0 < price < MAX_PRICE and 0.0 < ts_s < MAX_TS_S and symbol:
+        if 0.0 < price < MAX_PRICE and 0.0 < ts_s < MAX_TS_S and (symbol in _sound_symbols or _is_symbol(symbol)):
             found.append(RawTick(symbol, round(ts_s * 1_000), price))
         else:
             malformed["tick"] += 1
     return found
 
 
-def _read_ticks_singly(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
+def _any_ticks(payload: bytes | str, malformed: Counter[str]) -> list[tuple[str, float, float]]:
     """One bad row must not cost the others of its frame. Further columns are the platform's own business."""
     rows = _any.decode(payload)
-    found: list[MarketEvent] = []
+    found: list[tuple[str, float, float]] = []
     for row in rows if isinstance(rows, list) else [None]:
         match row:
-            case [str(symbol), int() | float() as ts_s, int() | float() as price, *_] if (
-                symbol
-                and not isinstance(ts_s, bool)
-                and not isinstance(price, bool)
-                and 0 < price < MAX_PRICE
-                and 0 < ts_s < MAX_TS_S
-            ):
-                found.append(RawTick(symbol, round(ts_s * 1_000), float(price)))
+            case [str(symbol), ts_s, price, *_] if _is_number(ts_s) and _is_number(price):
+                found.append((symbol, float(ts_s), float(price)))
             case _:
                 malformed["tick"] += 1
     return found
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _read_history(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
-    told = _history.decode(payload)
-    ticks = sorted({round(ts * 1_000): price for ts, price in told.history if _is_sane(ts, price)}.items())
-    malformed["history row"] += len(told.history) - len(ticks)
+    try:
+        told = _history.decode(payload)
+    except msgspec.ValidationError:
+        told = _any_history(payload, malformed)
+    if not _is_symbol(told.asset):
+        malformed["updateHistoryNewFast"] += 1
+        return ()
+    ticks = [(round(ts * 1_000), price) for ts, price in told.history if _is_sane(ts, price)]
+    ticks.sort(key=_time_of)  # stable: ticks of one millisecond stay in their order
     candles = _candles((ts, o, h, low, c) for ts, o, c, h, low in told.candles)
-    malformed["history row"] += len(told.candles) - len(candles)
-    period_ms = max(0, told.period) * 1_000
+    malformed["history row"] += len(told.history) - len(ticks) + len(told.candles) - len(candles)
+    period_ms = _period_ms(told.period)
     return (ActiveAsset(told.asset, period_ms), History(told.asset, period_ms, tuple(ticks), candles))
+
+
+def _any_history(payload: bytes | str, malformed: Counter[str]) -> _HistoryPayload:
+    """A history of which some row is not as recorded: the others still count."""
+    told = _loose_history.decode(payload)
+    numbers = ([cell for cell in row if _is_number(cell)] if isinstance(row, list) else [] for row in told.history)
+    ticks = [(float(row[0]), float(row[1])) for row in numbers if len(row) >= 2]
+    numbers = ([cell for cell in row if _is_number(cell)] if isinstance(row, list) else [] for row in told.candles)
+    candles = [tuple(map(float, row[:5])) for row in numbers if len(row) >= 5]
+    malformed["history row"] += len(told.history) - len(ticks) + len(told.candles) - len(candles)
+    return _HistoryPayload(told.asset, told.period, ticks, candles)  # type: ignore[arg-type]
+
+
+def _time_of(tick: tuple[int, float]) -> int:
+    return tick[0]
+
+
+def _period_ms(period_s: int) -> int:
+    return period_s * 1_000 if 0 < period_s <= MAX_PERIOD_S else 0
 
 
 def _read_period(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
     told = _period.decode(payload)
     candles = _candles((row.time, row.open, row.high, row.low, row.close) for row in told.data)
     malformed["history row"] += len(told.data) - len(candles)
-    return (History(told.asset, max(0, told.period) * 1_000, (), candles),)
+    if not _is_symbol(told.asset):
+        malformed["loadHistoryPeriodFast"] += 1
+        return ()
+    return (History(told.asset, _period_ms(told.period), (), candles),)
 
 
 def _is_sane(ts_s: float, price: float) -> bool:
@@ -210,7 +257,7 @@ def _read_charts(payload: bytes | str, malformed: Counter[str]) -> Sequence[Mark
     for chart in _charts.decode(payload)[:1]:
         settings = chart.settings
         symbol = settings.get("symbol") if isinstance(settings, dict) else _settings.decode(settings).symbol
-        if isinstance(symbol, str) and symbol:
+        if isinstance(symbol, str) and _is_symbol(symbol):
             return (ActiveAsset(symbol),)
     return ()
 
@@ -220,21 +267,22 @@ def _read_assets(payload: bytes | str, malformed: Counter[str]) -> Sequence[Mark
     assets: list[Asset] = []
     for row in rows if isinstance(rows, list) else [None]:
         match row:
-            case [_, str(symbol), str(name), str(kind), _, int() | float() as payout, _, _, _, otc, *rest] if symbol:
+            case [_, str(symbol), str(name), str(kind), _, payout, _, _, _, otc, *rest] if _is_symbol(symbol):
                 active = bool(rest[4]) if len(rest) > 4 else True
-                assets.append(Asset(symbol, name, kind, int(payout), bool(otc), active))
+                percent = int(payout) if _is_number(payout) else 0
+                assets.append(Asset(symbol, name, kind, percent, bool(otc), active))
             case _:
                 malformed["asset row"] += 1
     return (Assets(tuple(assets)),) if assets else ()
 
 
 def _read_favourites(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
-    return (Favourites(tuple(_symbols.decode(payload))),)
+    return (Favourites(tuple(symbol for symbol in _symbols.decode(payload) if _is_symbol(symbol))),)
 
 
 def _read_change(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
     told = _change.decode(payload)
-    return (ActiveAsset(told.asset, max(0, told.period) * 1_000),) if told.asset else ()
+    return (ActiveAsset(told.asset, _period_ms(told.period)),) if _is_symbol(told.asset) else ()
 
 
 _INBOUND: dict[str, _Reader] = {

@@ -17,6 +17,11 @@ import msgspec
 
 TEXT, BINARY = 1, 2
 MAX_ATTACHMENTS = 16
+_NAME_MAX = 40
+_NAMES_MAX = 200
+"""Event names counted apart: beyond, they are garbage and count as one."""
+_REMEMBERED_MAX = 256
+_REMEMBERED_LENGTH_MAX = 128
 _PLACEHOLDER = '{"_placeholder":true,"num":0}'
 
 
@@ -79,7 +84,7 @@ class SocketIoDecoder:
         if payload[:1] == "0":
             try:
                 return _open_decoder.decode(payload[1:])
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeError, RecursionError):
                 self.malformed["open"] += 1
         elif payload[:1] not in ("1", "2", "3", "4", "5", "6"):
             self.malformed["packet"] += 1
@@ -92,19 +97,23 @@ class SocketIoDecoder:
             return None
         name, end = found
         if name not in self._allowed:
-            self.dropped[name if len(name) <= 40 else "long name"] += 1
+            self._drop(name)
             return None
         return NamedEvent(name, payload[end + 1 : -1] if payload[end : end + 1] == "," else b"")
 
     def _announcement(self, payload: str) -> None:
         dash = payload.find("-", 2, 6)
         count = payload[2:dash]
-        found = _name_at(payload, dash + 1) if dash > 2 and count.isdigit() else None
+        found = _name_at(payload, dash + 1) if dash > 2 and count.isascii() and count.isdigit() else None
         if found is None or not 1 <= int(count) <= MAX_ATTACHMENTS:
             self.malformed["announcement"] += 1
             self._awaited = None
             return
-        if len(self._announced) < 256 and payload[dash + 1 :] == f'["{found[0]}",{_PLACEHOLDER}]':
+        if (
+            len(self._announced) < _REMEMBERED_MAX
+            and len(payload) < _REMEMBERED_LENGTH_MAX
+            and payload[dash + 1 :] == f'["{found[0]}",{_PLACEHOLDER}]'
+        ):
             self._announced[payload] = (found[0], int(count))
         self._await(found[0], int(count))
 
@@ -114,6 +123,10 @@ class SocketIoDecoder:
         self._awaited = name
         self._attachments_left = count
         self._attachments.clear()
+
+    def _drop(self, name: str) -> None:
+        known = len(name) <= _NAME_MAX and (name in self.dropped or len(self.dropped) < _NAMES_MAX)
+        self.dropped[name if known else "other"] += 1
 
     def _binary(self, payload: str) -> NamedEvent | None:
         name = self._awaited
@@ -125,7 +138,7 @@ class SocketIoDecoder:
             self._awaited = None
         if name not in self._allowed:
             if self._attachments_left == 0:
-                self.dropped[name if len(name) <= 40 else "long name"] += 1
+                self._drop(name)
             return None
         if not self._attachments:
             try:

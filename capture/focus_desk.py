@@ -1,0 +1,68 @@
+"""What the focus means at present: the mode, the assets known, and what the page shows. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from capture.focus import AssetNames, Focus, FocusMode
+from capture.platforms.base import ActiveAsset, Asset
+from schemas.errors import UnknownAsset
+
+
+class FocusDesk:
+    """Answers whether an asset becomes candles now."""
+
+    def __init__(self, focus: Focus) -> None:
+        self.focus = focus
+        self.names = AssetNames()
+        self.active: ActiveAsset | None = None
+        """What the page shows, once a frame told it."""
+        self.only_ticking: str | None = None
+        """The one asset that ticks, if there is but one: after a late attach no frame tells the active asset."""
+        self.unknown: tuple[str, ...] = ()
+        """Locked names that fit no asset of the platform's table."""
+
+    @property
+    def active_symbol(self) -> str | None:
+        """The asset the page shows, as far as it is known."""
+        return self.active.symbol if self.active is not None else self.only_ticking
+
+    def takes(self, symbol: str) -> bool:
+        """Whether an asset becomes candles."""
+        focus = self.focus
+        return focus.mode is FocusMode.ALL or focus.takes(symbol, self.active_symbol)
+
+    def set(self, focus: Focus) -> Focus:
+        """Take a focus, its names as people type them. Raises UnknownAsset; then nothing has changed."""
+        self.focus = msgspec.structs.replace(focus, symbols=tuple(self.names.resolve(name) for name in focus.symbols))
+        self.unknown = ()
+        return self.focus
+
+    def learn_table(self, assets: tuple[Asset, ...]) -> None:
+        """The platform told its assets."""
+        self.names.replace(assets)
+        self._resolve()
+
+    def learn(self, symbol: str) -> None:
+        """An asset was seen for the first time."""
+        if self.names.learn(symbol):
+            self._resolve()
+
+    def turn_to(self, active: ActiveAsset) -> None:
+        """The page shows an asset. A period that is not told stays as it was."""
+        period_ms = active.period_ms or (self.active.period_ms if self.active else 0)
+        self.active = ActiveAsset(active.symbol, period_ms)
+
+    def _resolve(self) -> None:
+        """Understand the locked names as soon as the assets they mean are known."""
+        if self.focus.mode is not FocusMode.LOCK:
+            return
+        resolved, unknown = [], []
+        for name in self.focus.symbols:
+            try:
+                resolved.append(self.names.resolve(name))
+            except UnknownAsset:
+                resolved.append(name)
+                unknown.append(name)
+        self.focus = msgspec.structs.replace(self.focus, symbols=tuple(dict.fromkeys(resolved)))
+        self.unknown = tuple(unknown)
