@@ -7,6 +7,8 @@ nothing else. Used through the ``chromium`` fixture of tests/conftest.py.
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import os
 import shutil
 import signal
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx
+from tests.plain_http import request
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
@@ -109,8 +111,8 @@ class Chromium:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.endpoint}/json/version", timeout=1, trust_env=False).is_success
-        except httpx.TransportError:
+            return request(self.port, "GET", "/json/version")[0] == 200
+        except (OSError, http.client.HTTPException):
             return False
 
     def log_tail(self) -> str:
@@ -130,12 +132,13 @@ class Chromium:
         return dict(self._http("PUT", f"/json/new?{quote(url, safe='')}"))
 
     def close_tab(self, target_id: str) -> None:
-        httpx.get(f"{self.endpoint}/json/close/{target_id}", timeout=10, trust_env=False).raise_for_status()
+        status, body = request(self.port, "GET", f"/json/close/{target_id}")
+        assert status == 200, body
 
     def _http(self, method: str, path: str) -> Any:
-        response = httpx.request(method, self.endpoint + path, timeout=10, trust_env=False)
-        response.raise_for_status()
-        return response.json()
+        status, body = request(self.port, method, path)
+        assert status == 200, body
+        return json.loads(body)
 
     def kill(self) -> None:
         """SIGKILL the browser and all it started, as a crash would; returns when it is gone."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import httpx
 import pytest
 
 from tests.chromium import Chromium
@@ -16,7 +15,7 @@ def test_a_killed_browser_comes_back_on_the_same_port(chromium: Callable[..., Ch
     browser = chromium()
     port = browser.port
     browser.kill()
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(ConnectionRefusedError):
         browser.version()
 
     browser.restart()

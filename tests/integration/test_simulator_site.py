@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import signal
 import socket
 import subprocess
@@ -13,7 +14,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
@@ -21,6 +21,7 @@ from capture.simulator import Fault, SimulatedSite, SiteConfig, read_truth
 from capture.simulator.garbage import HUGE_BYTES
 from schemas.errors import AlreadyRunning, ConfigError
 from tests.market_client import MarketClient
+from tests.plain_http import request
 
 ASSETS = ("EURUSD_otc", "USDJPY_otc", "LBPUSD_otc")
 OFFSET_MS = 7_200_000
@@ -51,6 +52,10 @@ def signed_in(site: SimulatedSite) -> MarketClient:
     client = MarketClient(site.port)
     client.await_event("updateHistoryNewFast")
     return client
+
+
+def now_ms(site: SimulatedSite) -> int:
+    return int(site.state()["now_ms"])
 
 
 # --- the talk --------------------------------------------------------------------------------------------------------
@@ -230,7 +235,7 @@ def test_secrets_are_planted_where_the_platform_has_them(start_site: Start) -> N
     with signed_in(site) as client, MarketClient(site.port, path="/chat/socket.io/") as chat:
         chat.await_event("chat_room_list")
         seen = str(client.events) + str(chat.events) + str(client.packets[:2])
-    page = httpx.get(site.url, trust_env=False).text
+    page = request(site.port, "GET", "/")[1].decode()
 
     missing = [secret for secret in site.config.secrets.all() if secret not in seen and secret not in page]
     assert missing == []
@@ -293,7 +298,7 @@ def test_run_site_serves_until_it_is_told_to_end(tmp_path: Path, how: signal.Sig
     ) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        assert httpx.get(url, trust_env=False).status_code == 200
+        assert request(int(url.rstrip("/").rpartition(":")[2]), "GET", "/")[0] == 200
 
         process.send_signal(how)
         _, errors = process.communicate(timeout=30)
@@ -359,6 +364,12 @@ def test_a_backlog_comes_in_one_burst_with_nothing_missing(start_site: Start) ->
     assert received == ticks[begin : begin + len(received)]
 
 
+def receive_until(client: MarketClient, raw_ts_ms: int) -> None:
+    """Receive until a tick with that stamp or a later one has come."""
+    while not client.ticks or client.ticks[-1][1] < raw_ts_ms:
+        client.await_ticks(1)
+
+
 def during(ticks: list[tuple[str, int, float]], from_ms: int, to_ms: int = 1 << 62) -> list[tuple[str, int, float]]:
     """The ticks that happened in a stretch of true time, by stamps of UTC + 7200 s."""
     return [tick for tick in ticks if from_ms <= tick[1] - OFFSET_MS < to_ms]
@@ -368,9 +379,9 @@ def test_a_quiet_market_ticks_no_more_while_others_do(start_site: Start) -> None
     site = start_site()
     with signed_in(site) as client:
         site.inject(Fault.QUIET_MARKET, symbols=("EURUSD_otc",))
-        client.drain(1.0)
+        receive_until(client, now_ms(site) + 700 + OFFSET_MS)
         site.end(Fault.QUIET_MARKET)
-        client.drain(1.0)
+        receive_until(client, now_ms(site) + 700 + OFFSET_MS)
     site.stop()
 
     truth = read_truth(site.truth_path)
@@ -387,7 +398,9 @@ def test_a_clock_step_moves_the_stamps_and_nothing_else(start_site: Start) -> No
     with signed_in(site) as client:
         client.await_ticks(10)
         site.inject(Fault.CLOCK_STEP, offset_s=3_600)
-        client.await_ticks(40)
+        while client.await_ticks(1)[0][1] - now_ms(site) > 3_700_000:
+            pass
+        client.await_ticks(20)
         client.emit("changeSymbol", {"asset": "EURUSD_otc", "period": 60})
         history = client.await_event("updateHistoryNewFast")["history"]
     site.stop()
@@ -404,7 +417,7 @@ def test_duplicates_are_sent_twice_and_happened_once(start_site: Start) -> None:
     site = start_site()
     with signed_in(site) as client:
         site.inject(Fault.DUPLICATES, share=1.0)
-        client.await_ticks(60)
+        receive_until(client, now_ms(site) + 700 + OFFSET_MS)
     site.stop()
 
     truth = read_truth(site.truth_path)
@@ -420,22 +433,20 @@ def test_late_ticks_arrive_out_of_order(start_site: Start) -> None:
     with signed_in(site := start_site()) as client:
         site.inject(Fault.LATE_TICKS, share=0.5, extra_ms=300)
 
-        ticks = client.await_ticks(80)
+        receive_until(client, now_ms(site) + 1_500 + OFFSET_MS)
 
-    raw = [at for symbol, at, _ in ticks if symbol == "EURUSD_otc"]
+    raw = [at for symbol, at, _ in client.ticks if symbol == "EURUSD_otc"]
     assert raw != sorted(raw)
 
 
 def test_jitter_delays_and_keeps_the_order(start_site: Start) -> None:
     with signed_in(site := start_site()) as client:
         site.inject(Fault.JITTER, extra_ms=500)
-        client.await_ticks(40)
-        client.ticks.clear()
-        client.arrivals_s.clear()
+        begun_ms = now_ms(site)
+        receive_until(client, begun_ms + 1_500 + OFFSET_MS)
 
-        client.await_ticks(40)
-
-    lags_ms = [at * 1000 - (raw - OFFSET_MS) for at, (_, raw, _) in zip(client.arrivals_s, client.ticks, strict=True)]
+    arrivals = zip(client.arrivals_s, client.ticks, strict=True)
+    lags_ms = [at * 1000 - (raw - OFFSET_MS) for at, (_, raw, _) in arrivals if raw - OFFSET_MS > begun_ms]
     assert max(lags_ms) > 250
     assert [raw for _, raw, _ in client.ticks] == sorted(raw for _, raw, _ in client.ticks)
 
@@ -459,7 +470,7 @@ def test_new_sockets_can_be_refused_while_the_page_is_served(start_site: Start) 
 
     with pytest.raises(InvalidStatus, match="503"):
         MarketClient(site.port)
-    assert httpx.get(site.url, trust_env=False).status_code == 200
+    assert request(site.port, "GET", "/")[0] == 200
 
     site.end()
     with signed_in(site) as client:
@@ -486,7 +497,7 @@ def test_a_fault_begun_anew_replaces_the_one_in_force(start_site: Start) -> None
     with signed_in(site) as client:
         site.inject(Fault.QUIET_MARKET, symbols=("EURUSD_otc",))
         site.inject(Fault.QUIET_MARKET, symbols=("USDJPY_otc",))
-        client.drain(1.0)
+        receive_until(client, now_ms(site) + 700 + OFFSET_MS)
     site.stop()
 
     second = read_truth(site.truth_path).of_kind("fault_begun")[1]
@@ -498,15 +509,17 @@ def test_a_fault_begun_anew_replaces_the_one_in_force(start_site: Start) -> None
 
 def test_faults_over_http(start_site: Start) -> None:
     site = start_site()
-    with httpx.Client(base_url=site.url, trust_env=False) as http:
-        begun = http.post("/control/faults", json={"fault": "refuse"})
-        assert begun.status_code == 200
-        assert [fault["fault"] for fault in begun.json()["faults"]] == ["refuse"]
-        with pytest.raises(InvalidStatus):
-            MarketClient(site.port)
 
-        assert http.delete("/control/faults", params={"fault": "refuse"}).json()["faults"] == []
-        assert http.get("/control/state").json()["offset_s"] == 7_200
+    status, begun = request(site.port, "POST", "/control/faults", b'{"fault": "refuse"}')
+    with pytest.raises(InvalidStatus):
+        MarketClient(site.port)
+    _, ended = request(site.port, "DELETE", "/control/faults?fault=refuse")
+    _, state = request(site.port, "GET", "/control/state")
+
+    assert status == 200
+    assert [fault["fault"] for fault in json.loads(begun)["faults"]] == ["refuse"]
+    assert json.loads(ended)["faults"] == []
+    assert json.loads(state)["offset_s"] == 7_200
 
 
 @pytest.mark.parametrize(
@@ -524,10 +537,10 @@ def test_faults_over_http(start_site: Start) -> None:
 def test_senseless_orders_are_answered_with_a_sentence(start_site: Start, body: bytes) -> None:
     site = start_site()
 
-    answer = httpx.post(site.url + "control/faults", content=body, trust_env=False)
+    status, answer = request(site.port, "POST", "/control/faults", body)
 
-    assert answer.status_code == 400
-    assert answer.json()["error"].endswith(".")
+    assert status == 400
+    assert json.loads(answer)["error"].endswith(".")
     assert site.state()["faults"] == []
 
 
@@ -548,7 +561,7 @@ def test_senseless_orders_are_answered_with_a_sentence(start_site: Start, body: 
     ],
 )
 def test_http_routes(start_site: Start, method: str, path: str, status: int) -> None:
-    assert httpx.request(method, start_site().url + path, trust_env=False).status_code == status
+    assert request(start_site().port, method, f"/{path}")[0] == status
 
 
 def test_bytes_that_are_no_request_do_no_harm(start_site: Start) -> None:
