@@ -228,7 +228,7 @@ def random_scenario(seed: int) -> Scenario:
         batch_size=random.choice((1, 1, 3, 20)),
         history=random.choice((0, 0, 50, 2_000)),
         revise_every=random.choice((0, 4, 9)),
-        page_limit=random.choice((7, 100, 10_000)),
+        page_limit=random.choice((50, 500, 10_000)),
     )
 
 

@@ -49,6 +49,8 @@ def main() -> int:
         results = {seed: result for run in runs for seed, result in run.result().items()}
     outcomes = [result for result in results.values() if isinstance(result, Outcome)]
     settled = sorted(outcome.settled_s for outcome in outcomes) or [0.0]
+    times = {seed: result.settled_s for seed, result in results.items() if isinstance(result, Outcome)}
+    slowest = sorted(times.items(), key=lambda item: -item[1])[:5]
     report = {
         "scenarios": len(results),
         "failed_seeds": sorted(seed for seed, result in results.items() if isinstance(result, str)),
@@ -58,7 +60,9 @@ def main() -> int:
             "p95": round(settled[int(0.95 * (len(settled) - 1))], 2),
             "max": round(settled[-1], 2),
             "promised": SETTLED_WITHIN_S,
+            "late": sum(seconds > SETTLED_WITHIN_S for seconds in settled),
         },
+        "slowest_seeds": {str(seed): round(seconds, 2) for seed, seconds in slowest},
         "seconds": round(time.monotonic() - began, 1),
     }
     print(json.dumps(report))
