@@ -77,8 +77,9 @@ class TableFile:
         except OSError as error:
             raise StoreError(f"{target} cannot be written: {error.strerror or error}.") from error
         try:
-            settings = {"memory_limit": MEMORY_LIMIT, "temp_directory": str(self._folder)}
-            self._connection = duckdb.connect(":memory:", config=settings)
+            self._connection = duckdb.connect(
+                ":memory:", config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(self._folder)}
+            )
             self._connection.execute("SET TimeZone = 'UTC'")
             self._connection.execute(_PLAIN)
             fields = ", ".join(f'"{name}" {column.value[0]}' for name, column in self._columns.items())

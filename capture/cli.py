@@ -12,7 +12,21 @@ import sys
 import click
 import typer
 
-from capture.commands import chrome, demo, focus, run, simulate, status, tail
+from capture.commands import (
+    backfill,
+    chrome,
+    collect_mode,
+    demo,
+    export,
+    focus,
+    gaps,
+    keys,
+    run,
+    simulate,
+    status,
+    tail,
+    verify,
+)
 from schemas.errors import ConfigError, FluxcapError, UnknownAsset
 
 app = typer.Typer(
@@ -27,7 +41,13 @@ app.command("run")(run.run)
 app.command("chrome")(chrome.chrome)
 app.command("status")(status.status)
 app.add_typer(focus.app, name="focus")
+app.command("collect-mode")(collect_mode.collect_mode)
 app.command("tail")(tail.tail)
+app.command("backfill")(backfill.backfill)
+app.command("export")(export.export)
+app.command("gaps")(gaps.gaps)
+app.command("verify")(verify.verify)
+app.command("keys")(keys.keys)
 app.command("simulate")(simulate.simulate)
 app.command("demo")(demo.demo)
 

@@ -20,6 +20,7 @@ from schemas.errors import ConfigError
 from schemas.types import interval_ms
 
 CONFIG_FILE = "fluxcap.toml"
+STORE_FILE = "fluxcap.duckdb"
 DEFAULT_PUB = "tcp://127.0.0.1:5556"
 DEFAULT_REP = "tcp://127.0.0.1:5557"
 DEFAULT_WEB_PORT = 3001
@@ -98,7 +99,7 @@ class Settings(BaseSettings):
 
     @property
     def store_path(self) -> Path:
-        return self.data_dir / "fluxcap.duckdb"
+        return self.data_dir / STORE_FILE
 
     @property
     def listen_port(self) -> int:

@@ -55,7 +55,7 @@ def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
         focus += f"  [yellow](unknown on the platform: {', '.join(seen['focus_unknown'])})[/]"
     period_s = seen["detected_period_s"]
     facts = [
-        ("fluxcap", f"{seen['version']}, process {seen['pid']}, up {_duration(seen['uptime_s'])}"),
+        ("fluxcap", f"{seen['version']}, process {seen['pid']}, up {duration_text(seen['uptime_s'])}"),
         ("chrome", f"{_chrome(seen['chrome'])} {seen['browser'] or seen['chrome_reason']}"),
         ("tabs", f"{tabs} ({seen['sockets']} sockets)"),
         ("clock", seen["clock_reason"]),
@@ -100,10 +100,10 @@ def _clock(ts_ms: int) -> str:
 
 
 def _age(age_ms: int | None) -> str:
-    return "never" if age_ms is None else f"{_duration(age_ms / 1_000)} ago"
+    return "never" if age_ms is None else f"{duration_text(age_ms / 1_000)} ago"
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(int(seconds), 60)

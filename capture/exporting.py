@@ -1,0 +1,205 @@
+"""What ``fluxcap export`` does: finds the archive and the streams meant, and writes one file.
+
+Candles, revisions and gaps come from the store; while a daemon holds that, through the daemon, which is found by its
+data folder. Ticks are not stored: they come from the tick files that ``--collect tick`` wrote, whoever runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from bridge.archive import Archive, Held, RunningServer, StoppedStore
+from bridge.exporting import Progress, Span, What, export_candles, export_gaps, export_revisions, true_gaps
+from bridge.table_file import Column, TableFile
+from capture.collected import CsvFile, collected_files, read_ticks
+from capture.csv_lines import CsvKind
+from capture.daemon_files import read_run_file
+from capture.focus import name_key
+from capture.running import RunningDaemon
+from capture.settings import STORE_FILE
+from schemas.errors import ConfigError, StoreError, StoreLocked, UnknownAsset
+from schemas.types import Gap
+
+_TICK_COLUMNS = {"symbol": Column.TEXT, "timestamp": Column.TIME, "price": Column.PRICE}
+Reporter = Callable[[int], Progress]
+"""Begins a progress display over so many rows; returns what is told of each step."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What to export. ``symbols`` as people type them; empty and None: all."""
+
+    what: What
+    target: Path
+    source: str | None = None
+    symbols: tuple[str, ...] = ()
+    interval: str | None = None
+    span: Span = Span()
+
+
+class Where(msgspec.Struct, frozen=True):
+    """Where from. ``rep`` or ``control`` given: the daemon there, and not the store."""
+
+    data_dir: Path
+    rep: str | None = None
+    control: str | None = None
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What was written. ``through``: ``store``, ``daemon`` or ``tick files``."""
+
+    what: str
+    out: str
+    rows: int
+    bytes: int
+    through: str
+    streams: tuple[str, ...]
+    unreadable_lines: int = 0
+
+
+def export(wanted: Wanted, where: Where, reporter: Reporter = lambda rows: lambda done: None) -> Summary:
+    """Write the file. Raises ConfigError, UnknownAsset, StoreError, WireError, WireTimeout, NotAnswering."""
+    if wanted.interval and wanted.what in (What.TICKS, What.GAPS):
+        raise ConfigError(f"{wanted.what.value.capitalize()} have no interval; leave --interval out.")
+    if wanted.source and wanted.what is What.TICKS:
+        raise ConfigError("Tick files do not say their source; leave --source out.")
+    if wanted.what is What.TICKS:
+        return _export_ticks(wanted, where.data_dir, reporter)
+    with open_archive(where) as (archive, through):
+        if wanted.what is What.GAPS:
+            gaps = _gaps_wanted(archive.gaps(), wanted)
+            rows = export_gaps(gaps, wanted.target)
+            return _summary(wanted, rows, through, sorted({f"{g.source_id}.{g.symbol}" for g in gaps}))
+        streams = _streams_wanted(archive.streams(), wanted)
+        if wanted.what is What.CANDLES:
+            progress = reporter(sum(held.candles for held in streams))
+            rows = export_candles(archive, streams, wanted.span, wanted.target, progress)
+        else:
+            progress = reporter(sum(held.revisions for held in streams))
+            rows = export_revisions(archive, streams, wanted.span, wanted.target, progress)
+        return _summary(wanted, rows, through, [str(held.key) for held in streams])
+
+
+@contextmanager
+def open_archive(where: Where) -> Iterator[tuple[Archive, str]]:
+    """The store, or the daemon that holds it; with which of them it is. Raises StoreError, ConfigError."""
+    if where.rep or where.control:
+        yield _server(where, where.rep), "daemon"
+        return
+    path = where.data_dir / STORE_FILE
+    if not path.is_file():
+        raise ConfigError(
+            f"There is no store in {where.data_dir}: nothing was captured there yet. Name the folder with --data-dir."
+        )
+    try:
+        store = StoppedStore(path)
+    except StoreLocked:
+        run = read_run_file(where.data_dir)
+        if run is None:
+            raise
+        yield _server(where, run.rep), "daemon"
+        return
+    with store:
+        yield store, "store"
+
+
+def _server(where: Where, rep: str | None) -> RunningServer:
+    def gaps() -> list[Gap]:
+        found = RunningDaemon(where.data_dir, where.control).get("/api/gaps")
+        return msgspec.convert(found, list[Gap])
+
+    return RunningServer(rep, gaps)
+
+
+def parse_time(text: str) -> int:
+    """A time as people write it, in UTC epoch ms: ``2026-11-21``, ``2026-11-21T10:30``, with ``Z`` or ``+02:00``.
+
+    Without a zone it is UTC. Raises ConfigError.
+    """
+    try:
+        when = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ConfigError(f"{text!r} is no time; write 2026-11-21 or 2026-11-21T10:30:00 (UTC).") from None
+    return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1_000)
+
+
+def match_symbols(typed: Sequence[str], known: Iterable[str]) -> set[str]:
+    """Which of the known symbols are meant; all without a name. Raises UnknownAsset."""
+    symbols = sorted(set(known))
+    if not typed:
+        return set(symbols)
+    by_key: dict[Any, str] = {name_key(symbol): symbol for symbol in symbols}
+    found = set()
+    for name in typed:
+        symbol = name if name in symbols else by_key.get(name_key(name))
+        if symbol is None:
+            nearest = difflib.get_close_matches(name.upper(), [s.upper() for s in symbols], n=3, cutoff=0.5)
+            raise UnknownAsset(name, tuple(s for s in symbols if s.upper() in nearest))
+        found.add(symbol)
+    return found
+
+
+def _streams_wanted(streams: Sequence[Held], wanted: Wanted) -> list[Held]:
+    symbols = match_symbols(wanted.symbols, (held.key.symbol for held in streams))
+    found = [
+        held
+        for held in streams
+        if held.key.symbol in symbols
+        and wanted.source in (None, held.key.source_id)
+        and wanted.interval in (None, held.key.interval)
+    ]
+    if not found and streams:
+        names = ", ".join(str(held.key) for held in streams[:8])
+        raise ConfigError(f"No stream is like that; there are: {names}{' …' if len(streams) > 8 else ''}.")
+    return found
+
+
+def _gaps_wanted(gaps: Sequence[Gap], wanted: Wanted) -> list[Gap]:
+    symbols = match_symbols(wanted.symbols, (gap.symbol for gap in gaps)) | {""}
+    return [
+        gap
+        for gap in true_gaps(gaps)
+        if gap.symbol in symbols and wanted.source in (None, gap.source_id) and wanted.span.touches(gap)
+    ]
+
+
+def _export_ticks(wanted: Wanted, data_dir: Path, reporter: Reporter) -> Summary:
+    files = collected_files(data_dir, CsvKind.TICK)
+    if not files:
+        raise ConfigError(
+            f"There are no tick files in {data_dir}. Ticks are not in the store; collect them from now on with "
+            "`fluxcap collect-mode tick`, or `fluxcap run --collect tick`."
+        )
+    symbols = match_symbols(wanted.symbols, (file.name.symbol for file in files))
+    files = [file for file in files if file.name.symbol in symbols]
+    progress = reporter(len(files))
+    unreadable = 0
+    with TableFile(wanted.target, _TICK_COLUMNS, order_by=("symbol", "timestamp")) as table:
+        for file in files:
+            unreadable += _add_ticks(table, file, wanted.span)
+            progress(1)
+        table.finish()
+        return _summary(wanted, table.rows, "tick files", sorted(symbols), unreadable)
+
+
+def _add_ticks(table: TableFile, file: CsvFile, span: Span) -> int:
+    try:
+        page = read_ticks(file)
+    except OSError as error:
+        raise StoreError(f"{file.path} cannot be read: {error.strerror}.") from None
+    within = span.holds(page.ts_ms)
+    symbol = np.full(int(within.sum()), page.symbol, dtype=object)
+    table.add({"symbol": symbol, "timestamp": page.ts_ms[within], "price": page.price[within]})
+    return page.unreadable
+
+
+def _summary(wanted: Wanted, rows: int, through: str, streams: Sequence[str], unreadable: int = 0) -> Summary:
+    size = wanted.target.stat().st_size
+    return Summary(wanted.what.value, str(wanted.target), rows, size, through, tuple(streams), unreadable)

@@ -1,0 +1,71 @@
+"""Everything a data folder keeps, checked from end to end without changing it: store, tick journal, CSV files.
+
+A tail cut off in a journal or CSV file is what a kill or a power failure leaves; it is noted, and no damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from bridge.verify import Finding, Verdict
+from bridge.verify import verify as verify_store
+from capture.collected import CsvFile, check_csv, collected_files
+from capture.journal import SUFFIX, check_journal
+from capture.settings import STORE_FILE
+from schemas.errors import ConfigError
+
+MOST_FAULTS = 3
+"""So many faults of one file are told singly."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What was found, and how much was looked at: ``{"stores": 1, "journal files": 2, "CSV files": 30}``."""
+
+    findings: tuple[Finding, ...]
+    checked: dict[str, int]
+
+
+def verify_folder(
+    data_dir: Path, begin: Callable[[int], Callable[[int], None]] = lambda total: lambda done: None
+) -> Report:
+    """Check all of it. ``begin(total)``: progress. Raises ConfigError when there is nothing to check."""
+    store = data_dir / STORE_FILE
+    folders = sorted({path.parent for path in data_dir.rglob(f"*{SUFFIX}")})
+    journal = [check for folder in folders for check in check_journal(folder)]
+    files = collected_files(data_dir)
+    if not (store.is_file() or journal or files):
+        raise ConfigError(f"There is nothing to verify in {data_dir}; name the data folder with --data-dir.")
+    advance = begin(len(files) + 1)
+    findings = list(verify_store(store))
+    advance(1)
+    findings += [
+        _note(check.path, f"ends with {check.torn_bytes} bytes of a record that was cut off; it is not used.")
+        for check in journal
+        if check.torn_bytes
+    ]
+    for file in files:
+        findings += _csv_findings(file)
+        advance(1)
+    checked = {"stores": int(store.is_file()), "journal files": len(journal), "CSV files": len(files)}
+    return Report(tuple(findings), checked)
+
+
+def _csv_findings(file: CsvFile) -> list[Finding]:
+    try:
+        check = check_csv(file)
+    except OSError as error:
+        return [Finding(Verdict.CANNOT_TELL, str(file.path), f"It cannot be read: {error.strerror}.")]
+    findings = [Finding(Verdict.DAMAGE, str(file.path), fault) for fault in check.faults[:MOST_FAULTS]]
+    if len(check.faults) > MOST_FAULTS:
+        more = f"and {len(check.faults) - MOST_FAULTS} lines more."
+        findings.append(Finding(Verdict.DAMAGE, str(file.path), more))
+    if check.torn_bytes:
+        findings.append(_note(file.path, f"ends with {check.torn_bytes} bytes of a line that was cut off."))
+    return findings
+
+
+def _note(path: Path, text: str) -> Finding:
+    return Finding(Verdict.SOUND, str(path), text)
