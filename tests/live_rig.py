@@ -194,9 +194,10 @@ class Expectation:
         return int(CandleFlags.FILLED | (CandleFlags.JOINED_LATE if joined else 0))
 
 
-def expectation_from_page_load(truth: Truth, symbol: str, interval_ms: int) -> Expectation:
-    """For a daemon that was there before the page: live from the first tick sent, or from the history's end."""
-    history = [event for event in truth.of_kind("history_sent") if event["symbol"] == symbol]
+def expectation_from_page_load(truth: Truth, symbol: str, interval_ms: int, after_ms: float = 0) -> Expectation:
+    """For a daemon that was there before the page, which was opened after ``after_ms``: live from the first tick sent,
+    or from the end of its history."""
+    history = [e for e in truth.of_kind("history_sent") if e["symbol"] == symbol and e["at_ms"] > after_ms]
     if not history:
         return Expectation(truth, symbol, interval_ms, truth.sent(symbol)[0].ts_ms)
     until_ms, count = history[0]["until_ts_ms"], history[0]["ticks"]

@@ -1,0 +1,189 @@
+"""Chrome is killed and started again on the same port: capture goes on by itself, and no candle is wrong."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bridge.verify import verify
+from capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
+from schemas.types import Candle, CandleFlags, Gap
+from tests.chromium import Chromium, chromium_executable
+from tests.live_rig import DaemonProcess, Process, kept, stored, stored_gaps
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
+
+WITH_HISTORY, WITHOUT_HISTORY = "EURUSD_otc", "GBPUSD_otc"
+"""The asset that the page shows gets its history with every load; the other one only ticks."""
+FOCUS = (WITH_HISTORY, WITHOUT_HISTORY)
+INTERVAL_MS = 1_000
+LAG_MS = 800
+OUTAGE_S = 2.5
+
+
+class Run(msgspec.Struct):
+    truth: Truth
+    stored: dict[str, list[Candle]]
+    kept: dict[str, list[Candle]]
+    gaps: dict[str, list[Gap]]
+    findings: list[object]
+    killed_ms: float
+    back_ms: int
+    """Time of the first tick that the new page was sent."""
+    events: list[str]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    if chromium_executable() is None:
+        pytest.skip("no Chromium on this machine; install chromium or set FLUXCAP_CHROMIUM")
+    with ExitStack() as stack:
+        return _run(tmp_path_factory.mktemp("killed"), stack)
+
+
+def _run(folder: Path, stack: ExitStack) -> Run:
+    config = SiteConfig(assets=FOCUS, rate_hz=10, truth_path=folder / "truth.jsonl")
+    site = stack.enter_context(SimulatedSite(config))
+    browser = Chromium(folder / "chromium", url=site.url)
+    stack.callback(browser.stop)
+    host = site.url.removeprefix("http://").strip("/")
+    daemon = DaemonProcess(folder, browser.port, "--platform-url", host, "--focus", ",".join(FOCUS))
+    stack.callback(daemon.discard)
+    client = _client(folder, daemon)
+    stack.callback(client.discard)
+    _await_candles(daemon, 0)
+
+    killed_ms = time.time() * 1_000
+    browser.kill()
+    daemon.await_status(lambda seen: seen["chrome"] == "not reachable", "the loss of Chrome")
+    time.sleep(OUTAGE_S)
+    browser.start()
+    back_ms = _first_sent_after(site, killed_ms)
+    _await_candles(daemon, back_ms + 5_000)
+
+    daemon.end()
+    time.sleep(0.5)  # what was published last is on its way
+    client.end()
+    site.stop()
+    return Run(
+        truth=read_truth(site.truth_path),
+        stored={symbol: stored(daemon.data_dir, daemon.key(symbol)) for symbol in FOCUS},
+        kept={symbol: kept(folder / "client", daemon.key(symbol)) for symbol in FOCUS},
+        gaps={symbol: stored_gaps(daemon.data_dir, symbol) for symbol in FOCUS},
+        findings=list(verify(daemon.data_dir / "fluxcap.duckdb")),
+        killed_ms=killed_ms,
+        back_ms=back_ms,
+        events=[event["event"] for event in daemon.events()],
+    )
+
+
+def _client(folder: Path, daemon: DaemonProcess) -> Process:
+    where = daemon.run_file()
+    streams = [[key.source_id, key.symbol, key.interval] for key in map(daemon.key, FOCUS)]
+    order = {"pub": where.pub, "rep": where.rep, "data_dir": str(folder / "client"), "streams": streams}
+    return Process(folder / "client-output", json.dumps([order]), module="tests.recording_client")
+
+
+def _await_candles(daemon: DaemonProcess, after_ms: int) -> None:
+    """Every stream has at least five candles, and one that begins after a time."""
+    daemon.await_status(
+        lambda seen: (
+            len(seen["streams"]) == len(FOCUS)
+            and all(s["latest_sequence"] >= 5 and s["latest_ts_ms"] > after_ms for s in seen["streams"])
+        ),
+        "candles",
+        timeout_s=90,
+    )
+
+
+def _first_sent_after(site: SimulatedSite, after_ms: float) -> int:
+    """When the first tick happened that went out to the new page. It takes a moment to load."""
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s:
+        opened = [e["at_ms"] for e in read_truth(site.truth_path).of_kind("history_sent") if e["at_ms"] > after_ms]
+        sent = read_truth(site.truth_path).sent(WITHOUT_HISTORY) if opened else []
+        late = [tick.ts_ms for tick in sent if tick.ts_ms > opened[0] - LAG_MS - 200]
+        if late:
+            return late[0]
+        time.sleep(0.2)
+    raise AssertionError("the page did not come back")
+
+
+def wholly_known(candle: Candle) -> bool:
+    return candle.flags == 0 or bool(candle.flags & CandleFlags.FILLED)
+
+
+def truth_of(run: Run, symbol: str) -> dict[int, Candle]:
+    """What there should be, from the first candle stored to the last."""
+    found = run.stored[symbol]
+    candles = run.truth.candles(symbol, INTERVAL_MS, found[0].ts_ms, found[-1].ts_ms + 1)
+    return {candle.ts_ms: candle for candle in candles}
+
+
+@pytest.mark.parametrize("symbol", FOCUS)
+def test_every_candle_that_claims_to_be_whole_is_the_truth(run: Run, symbol: str):
+    truth = truth_of(run, symbol)
+    wrong = [
+        candle
+        for candle in run.stored[symbol]
+        if wholly_known(candle) and msgspec.structs.replace(candle, flags=0) != truth[candle.ts_ms]
+    ]
+
+    assert wrong == []
+    assert sum(map(wholly_known, run.stored[symbol])) >= 10
+
+
+def test_with_the_pages_history_not_one_bucket_of_the_outage_is_missing(run: Run):
+    found = {candle.ts_ms: candle for candle in run.stored[WITH_HISTORY]}
+
+    assert found.keys() == truth_of(run, WITH_HISTORY).keys()
+    assert all(map(wholly_known, found.values()))
+    in_outage = [c for ts_ms, c in found.items() if run.killed_ms < ts_ms < run.back_ms - INTERVAL_MS]
+    assert in_outage
+    assert all(candle.flags & CandleFlags.FILLED for candle in in_outage)
+
+
+def test_without_history_buckets_are_missing_in_the_outage_alone(run: Run):
+    missing = sorted(truth_of(run, WITHOUT_HISTORY).keys() - {c.ts_ms for c in run.stored[WITHOUT_HISTORY]})
+
+    assert missing
+    assert missing[0] + INTERVAL_MS >= run.killed_ms - LAG_MS - INTERVAL_MS
+    assert missing[-1] <= run.back_ms
+    assert missing == list(range(missing[0], missing[-1] + 1, INTERVAL_MS))
+
+
+def test_what_is_less_than_whole_says_so_and_lies_at_the_edge_of_the_outage(run: Run):
+    partial = [candle for candle in run.stored[WITHOUT_HISTORY] if not wholly_known(candle)]
+
+    assert len(partial) <= 1
+    assert all(candle.flags == CandleFlags.BLIND for candle in partial)
+    assert all(run.killed_ms - LAG_MS - 2 * INTERVAL_MS < candle.ts_ms < run.killed_ms for candle in partial)
+
+
+@pytest.mark.parametrize("symbol", FOCUS)
+def test_a_gap_is_recorded_over_what_was_not_received(run: Run, symbol: str):
+    gaps = [gap for gap in run.gaps[symbol] if gap.reason == "chrome gone" and gap.to_ms > gap.from_ms]
+
+    assert len(gaps) == 1
+    assert run.killed_ms - LAG_MS - 2 * INTERVAL_MS < gaps[0].from_ms < run.killed_ms
+    assert run.killed_ms + OUTAGE_S * 1_000 - LAG_MS < gaps[0].to_ms <= run.back_ms
+
+
+@pytest.mark.parametrize("symbol", FOCUS)
+def test_the_client_has_what_the_store_has(run: Run, symbol: str):
+    assert run.kept[symbol] == run.stored[symbol]
+
+
+def test_sequences_are_dense_and_the_store_is_sound(run: Run):
+    assert run.findings == []
+
+
+def test_the_log_tells_the_loss_and_the_return(run: Run):
+    told = [event for event in run.events if event in ("chrome attached", "chrome not reachable")]
+
+    assert told == ["chrome attached", "chrome not reachable", "chrome attached"]
