@@ -7,6 +7,7 @@
     ├── ChromeUnavailable      no browser answers on the DevTools port                  (exit code 1)
     ├── BrowserGone            the connection to the browser ended
     ├── CommandFailed          the browser refused a command or did not answer in time
+    ├── PageUnavailable        the trading page is not open, or lacks what was looked for
     ├── ProtocolViolation      bytes from the platform that cannot be what they claim
     ├── UnknownAsset           no asset of that name; carries the nearest names         (exit code 2)
     ├── StoreError             the candle store cannot do what was asked
@@ -46,6 +47,10 @@ class BrowserGone(FluxcapError):
 
 class CommandFailed(FluxcapError):
     """The browser refused a command or did not answer in time."""
+
+
+class PageUnavailable(FluxcapError):
+    """The trading page is not open, or lacks what was looked for on it."""
 
 
 class ProtocolViolation(FluxcapError):

@@ -10,6 +10,7 @@ import re
 import socket
 import time
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -17,7 +18,8 @@ from schemas.errors import ChromeUnavailable, ConfigError
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9222
-_MAX_ANSWER_BYTES = 65_536
+_MAX_ANSWER_BYTES = 4_000_000
+T = TypeVar("T")
 _HOST_PORT = re.compile(r"(?:(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):)?(?P<port>[0-9]{1,5})")
 
 
@@ -39,6 +41,15 @@ class _Version(msgspec.Struct, frozen=True):
     user_agent: str = msgspec.field(name="User-Agent", default="")
 
 
+class PageInfo(msgspec.Struct, frozen=True):
+    """A target of ``/json/list``."""
+
+    id: str
+    type: str
+    url: str = ""
+    title: str = ""
+
+
 def parse_endpoint(text: str) -> tuple[str, int]:
     """``HOST:PORT``, ``[IPv6]:PORT`` or only ``PORT`` (then 127.0.0.1). Raises ConfigError."""
     match = _HOST_PORT.fullmatch(text.strip())
@@ -53,28 +64,18 @@ def probe(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, timeout_s: float =
 
     Raises ChromeUnavailable: nobody listens, something else than Chrome answers, or the answer comes too late.
     """
+    version = ask(host, port, "/json/version", _Version, timeout_s)
     where = _address(host, port)
-    try:
-        status, body = _get(host, port, "/json/version", time.monotonic() + timeout_s)
-    except TimeoutError:
-        raise ChromeUnavailable(
-            f"Chrome did not answer on {where} within {timeout_s:g} s; it may be starting, frozen or on another host."
-        ) from None
-    except (http.client.HTTPException, ValueError, ConnectionResetError, BrokenPipeError):
-        raise _something_else(where) from None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ChromeUnavailable(
-            f"Nothing answers on {where} ({reason}); start Chrome with `fluxcap chrome --port {port}`."
-        ) from None
-    try:
-        version = msgspec.json.decode(body, type=_Version)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise _something_else(where) from None
-    if status != 200 or not version.websocket_url.startswith("ws://"):
+    if not version.websocket_url.startswith("ws://"):
         raise _something_else(where)
     path = "/" + version.websocket_url.removeprefix("ws://").partition("/")[2]
     return BrowserInfo(f"ws://{where}{path}", version.product, version.protocol_version, version.user_agent)
+
+
+def open_pages(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, timeout_s: float = 1.0) -> list[PageInfo]:
+    """The tabs that are open, the one used last first. Raises ChromeUnavailable as ``probe`` does."""
+    targets = ask(host, port, "/json/list", list[PageInfo], timeout_s)
+    return [target for target in targets if target.type == "page"]
 
 
 def active_port(profile_dir: Path) -> tuple[int, str] | None:
@@ -90,6 +91,27 @@ def active_port(profile_dir: Path) -> tuple[int, str] | None:
         return None
     port = int(lines[0])
     return (port, lines[1]) if 0 < port < 65536 else None
+
+
+def ask(host: str, port: int, path: str, answer_type: type[T], timeout_s: float) -> T:
+    """GET a JSON value from the DevTools port within ``timeout_s``; the ChromeUnavailable it raises says why not."""
+    where = _address(host, port)
+    try:
+        status, body = _get(host, port, path, time.monotonic() + timeout_s)
+        if status != 200:
+            raise http.client.HTTPException
+        return msgspec.json.decode(body, type=answer_type)
+    except TimeoutError:
+        raise ChromeUnavailable(
+            f"Chrome did not answer on {where} within {timeout_s:g} s; it may be starting, frozen or on another host."
+        ) from None
+    except (http.client.HTTPException, ValueError, RecursionError, ConnectionResetError, BrokenPipeError):
+        raise _something_else(where) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ChromeUnavailable(
+            f"Nothing answers on {where} ({reason}); start Chrome with `fluxcap chrome --port {port}`."
+        ) from None
 
 
 def _get(host: str, port: int, path: str, deadline: float) -> tuple[int, bytes]:

@@ -1,0 +1,223 @@
+"""The trading page driven through the gate, on the simulated site, beside a tab that must stay untouched."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from capture.chrome.events import FrameReceived, FrameSent
+from capture.chrome.gate import TabGate
+from capture.chrome.page import Favourite, TradingPage
+from capture.simulator import SimulatedSite, SiteConfig
+from schemas.errors import ConfigError, PageUnavailable, UnknownAsset
+from tests.chromium import Chromium, chromium_executable
+from tests.devtools import WAIT_S, Capture, Remote
+from tests.pages import Site
+
+pytestmark = pytest.mark.browser
+
+ASSETS = ("EURUSD_otc", "USDJPY_otc", "LBPUSD_otc", "AUDCAD_otc", "EURCHF_otc", "GBPUSD_otc", "EURNZD_otc")
+
+
+@pytest.fixture(scope="module")
+def trading_site() -> Iterator[SimulatedSite]:
+    with SimulatedSite(SiteConfig(assets=ASSETS)) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def other_site() -> Iterator[Site]:
+    site = Site()
+    yield site
+    site.close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    if chromium_executable() is None or shutil.which("chromedriver") is None:
+        pytest.skip("no Chromium and chromedriver on this machine; install chromium and chromium-driver")
+    browser = Chromium(tmp_path_factory.mktemp("page") / "profile")
+    yield browser
+    browser.stop()
+
+
+@pytest.fixture
+def is_trading_page(trading_site: SimulatedSite) -> Callable[[str], bool]:
+    return lambda url: url.startswith(trading_site.url)
+
+
+@pytest.fixture
+def tab(browser: Chromium, trading_site: SimulatedSite, other_site: Site) -> Iterator[Remote]:
+    """The trading page, hidden behind a page of another site."""
+    tab = Remote(browser, str(browser.open(trading_site.url)["id"]))
+    tab.wait_for("self.site && site.state == 'connected' && site.histories.length")
+    bank = str(browser.open(other_site.url("/frame?src=/quiet", "bank"))["id"])
+    yield tab
+    browser.close_tab(tab.id)
+    browser.close_tab(bank)
+
+
+@pytest.fixture
+def page(browser: Chromium, tab: Remote, is_trading_page: Callable[[str], bool]) -> Iterator[TradingPage]:
+    with TradingPage.attach("127.0.0.1", browser.port, is_trading_page) as page:
+        yield page
+
+
+def targets(browser: Chromium) -> list[dict[str, Any]]:
+    """All targets with whether anybody is attached to them, tabs included."""
+    with connect(browser.version()["webSocketDebuggerUrl"], max_size=None, proxy=None) as connection:
+        connection.send(json.dumps({"id": 1, "method": "Target.getTargets", "params": {"filter": [{}]}}))
+        return list(json.loads(connection.recv(timeout=WAIT_S))["result"]["targetInfos"])
+
+
+def test_favourites_are_read_with_payout_and_the_active_one(page: TradingPage) -> None:
+    favourites = page.favourites()
+
+    assert len(favourites) == len(ASSETS)
+    assert all(isinstance(one, Favourite) and one.payout and 0 < one.payout <= 100 for one in favourites)
+    assert [one.label for one in favourites if one.active] == [page.active_asset()]
+
+
+def test_chosen_asset_shows_on_the_page_and_in_the_frames(
+    page: TradingPage, browser: Chromium, is_trading_page: Callable[[str], bool]
+) -> None:
+    capture = Capture(browser, is_trading_page)
+    capture.until(lambda e: isinstance(e, FrameReceived))
+
+    page.choose_asset("EUR/NZD OTC")
+
+    sent = capture.until(lambda e: isinstance(e, FrameSent) and "changeSymbol" in e.payload)
+    capture.close()
+    assert isinstance(sent, FrameSent)
+    assert "EURNZD_otc" in sent.payload
+    assert page.active_asset() == "EUR/NZD OTC"
+
+
+def test_unknown_label_is_refused_with_the_nearest_ones(page: TradingPage) -> None:
+    with pytest.raises(UnknownAsset) as caught:
+        page.choose_asset("EUR/CHF")
+
+    assert caught.value.nearest[0] == "EUR/CHF OTC"
+
+
+def test_chosen_timeframe_is_asked_for_by_the_page(page: TradingPage, tab: Remote) -> None:
+    page.choose_timeframe("M15")
+
+    tab.wait_for("site.period == 900 && site.histories.some(one => one.period == 900)")
+
+
+def test_timeframe_that_the_page_does_not_have(page: TradingPage) -> None:
+    with pytest.raises(ConfigError, match="M1, M5, M15, H1, H4"):
+        page.choose_timeframe("M2")
+
+
+def test_other_tabs_are_neither_attached_nor_closed_nor_moved(
+    browser: Chromium, page: TradingPage, tab: Remote, trading_site: SimulatedSite
+) -> None:
+    page.choose_asset("EUR/CHF OTC")
+    page.choose_timeframe("H1")
+    page.favourites()
+
+    attached = {target["url"] for target in targets(browser) if target["attached"]}
+    tabs = {
+        target["url"]: target["embedderData"]["tabActive"] for target in targets(browser) if target["type"] == "tab"
+    }
+    assert attached == {trading_site.url}
+    assert [active for url, active in tabs.items() if "bank" in url] == [True]
+
+
+def test_the_traders_tab_cannot_be_closed_by_mistake(browser: Chromium, page: TradingPage, tab: Remote) -> None:
+    with pytest.raises(Exception, match="not allowed"):
+        page._driver.close()
+
+    assert tab.id in {target["id"] for target in browser.targets()}
+
+
+def test_detaching_leaves_browser_and_tabs_as_they_are(
+    browser: Chromium, tab: Remote, is_trading_page: Callable[[str], bool]
+) -> None:
+    before = {target["id"] for target in browser.targets()}
+    page = TradingPage.attach("127.0.0.1", browser.port, is_trading_page)
+    page.detach()
+    page.detach()
+
+    assert {target["id"] for target in browser.targets()} == before
+    assert not [target for target in targets(browser) if target["attached"]]
+    assert tab.evaluate("site.state") == "connected"
+
+
+def test_missing_element_is_named_and_photographed(
+    browser: Chromium,
+    tab: Remote,
+    is_trading_page: Callable[[str], bool],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("capture.chrome.page.FIND_TIMEOUT_S", 0.2)
+    tab.evaluate("document.querySelector('#js-assets-favorites-slider').remove(); 1")
+    picture = tmp_path / "page.png"
+
+    with (
+        TradingPage.attach("127.0.0.1", browser.port, is_trading_page, screenshot=picture) as page,
+        pytest.raises(PageUnavailable, match=r"no favourites bar \(#js-assets-favorites-slider\).*page\.png"),
+    ):
+        page.favourites()
+
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_page_that_is_not_open_is_said_before_a_driver_is_started(browser: Chromium, tmp_path: Path) -> None:
+    with pytest.raises(PageUnavailable, match="open the trading page"):
+        TradingPage.attach("127.0.0.1", browser.port, lambda _url: False, chromedriver=tmp_path / "absent")
+
+
+# --- the gate itself -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gate(browser: Chromium, tab: Remote, is_trading_page: Callable[[str], bool]) -> Iterator[TabGate]:
+    gate = TabGate("127.0.0.1", browser.port, is_trading_page)
+    yield gate
+    gate.close()
+
+
+def get(gate: TabGate, path: str, **headers: str) -> httpx.Response:
+    return httpx.get(f"http://{gate.endpoint}{path}", headers=headers, trust_env=False, timeout=WAIT_S)
+
+
+def test_gate_lists_the_platforms_tab_only(gate: TabGate, tab: Remote) -> None:
+    assert [page["id"] for page in get(gate, "/json/list").json()] == [tab.id]
+
+
+def test_gate_is_no_way_into_the_browser_for_web_pages(gate: TabGate) -> None:
+    url = get(gate, "/json/version").json()["webSocketDebuggerUrl"]
+
+    assert get(gate, "/json/version", Origin="https://evil.test").status_code == 403
+    assert get(gate, "/json/version", Host="evil.test").status_code == 403
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(url, origin="https://evil.test", proxy=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", ["/", "/json/new?x", "/json/close/1", "/devtools/page/1", "/json/protocol"])
+def test_gate_has_no_other_doors(gate: TabGate, path: str) -> None:
+    assert get(gate, path).status_code == 404
+
+
+def test_gate_of_an_absent_browser_says_so(is_trading_page: Callable[[str], bool]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    gate = TabGate("127.0.0.1", port, is_trading_page)
+    answer = get(gate, "/json/version")
+    gate.close()
+
+    assert answer.status_code == 502
+    assert "Nothing answers" in answer.text

@@ -1,0 +1,60 @@
+"""What of the trading page can be told without a browser."""
+
+from __future__ import annotations
+
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from capture.chrome import page
+from capture.chrome.page import SELECTORS, TradingPage, _percent, find_chromedriver
+from schemas.errors import ChromeUnavailable, ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "percent"), [("+92", 92), ("92%", 92), (" 0 ", 0), ("", None), ("N/A", None), ("+", None), ("9.5", None)]
+)
+def test_payout_is_a_whole_percentage_or_unknown(text: str, percent: int | None) -> None:
+    assert _percent(text) == percent
+
+
+def test_configured_driver_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = tmp_path / "my-driver"
+    driver.write_text("#!/bin/sh\n")
+    driver.chmod(driver.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("FLUXCAP_CHROMEDRIVER", str(driver))
+
+    assert find_chromedriver() == driver
+
+
+def test_configured_driver_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLUXCAP_CHROMEDRIVER", str(tmp_path / "absent"))
+
+    with pytest.raises(ConfigError, match="FLUXCAP_CHROMEDRIVER"):
+        find_chromedriver()
+
+
+def test_missing_driver_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLUXCAP_CHROMEDRIVER", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(page, "_DRIVERS", ())
+
+    with pytest.raises(ChromeUnavailable, match="chromium-driver"):
+        find_chromedriver()
+
+
+def test_absent_browser_is_said_before_a_driver_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    with pytest.raises(ChromeUnavailable, match="Nothing answers"):
+        TradingPage.attach("127.0.0.1", port, lambda _url: True, chromedriver=tmp_path / "absent")
+
+
+def test_the_driver_never_closes_a_tab() -> None:
+    source = Path(page.__file__).read_text(encoding="utf-8")
+
+    assert "_driver.close" not in source
+    assert all(SELECTORS.values())
