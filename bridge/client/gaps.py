@@ -33,6 +33,7 @@ from bridge.client.actions import (
     RestartReason,
     StartFrom,
 )
+from bridge.client.asking import Asking, Flight
 from bridge.client.backoff import Backoff
 from bridge.client.lane import Lane, Offer, Rows
 from schemas.types import (
@@ -65,12 +66,6 @@ class ReceiverState(enum.Enum):
     """All that the server is known to have was delivered."""
 
 
-class _Flight(enum.Enum):
-    STATUS = enum.auto()
-    CANDLES = enum.auto()
-    REVISIONS = enum.auto()
-
-
 class StreamReceiver:
     """State machine of one stream. Every ``on_…`` returns the actions to carry out, in order.
 
@@ -90,9 +85,7 @@ class StreamReceiver:
     ) -> None:
         known = cursor or Cursor()
         self.state = ReceiverState.OFFLINE
-        self.vain_answers = 0
-        """Requests that failed or brought nothing, ever."""
-        self._backoff = backoff
+        self._asking = Asking(backoff)
         self._page_limit = page_limit
         self._start: StartFrom | int | None = None if known.store_id else start
         self._store_id = known.store_id
@@ -100,8 +93,6 @@ class StreamReceiver:
         self._candles = Lane(known.latest_sequence, limit_rows=buffer_rows)
         self._revisions = Lane(known.latest_revision, limit_rows=buffer_rows)
         self._out: list[Action] = []
-        self._flight: _Flight | None = None
-        self._retry_at_ns: int | None = None
         self._leave_epoch()
 
     @property
@@ -120,7 +111,12 @@ class StreamReceiver:
     @property
     def wake_ns(self) -> int | None:
         """When ``on_time`` has something to do; None: not before another input."""
-        return self._retry_at_ns if self._connected and self._flight is None else None
+        return self._asking.wake_ns if self._connected else None
+
+    @property
+    def vain_answers(self) -> int:
+        """Requests that failed or brought nothing, ever."""
+        return self._asking.vain
 
     # --- inputs ----------------------------------------------------------------------------------------------------
 
@@ -141,7 +137,7 @@ class StreamReceiver:
             if start == self._candles.position + 1 and int(rows["ts_ms"][0]) <= self._last_ts_ms:
                 # The right number on the wrong time: let the server's store say which it is.
                 self._candles.target = max(self._candles.target, batch.next_sequence - 1)
-                self._status_due = True
+                self._asking.status_due = True
             else:
                 self._take_in(start, rows)
         return self._advance(now_ns)
@@ -153,35 +149,35 @@ class StreamReceiver:
                 self._doubt()
             else:
                 self._verify(status)
-                self._status_due = self._status_due or status.latest_sequence < self._candles.position
+                self._asking.status_due = self._asking.status_due or status.latest_sequence < self._candles.position
         return self._advance(now_ns)
 
     def on_status(self, status: StreamStatus, now_ns: int) -> list[Action]:
         """The answer to RequestStatus."""
-        if self._lands(_Flight.STATUS):
+        if self._asking.lands(Flight.STATUS):
             if self._is_other_store(status):
                 self._restart(RestartReason.STORE_REPLACED, status)
             else:
                 self._check_went_back(status, now_ns)
             self._verify(status)
-            if self._attempts >= DOUBTS_BELIEVED:
+            if self._asking.vain_in_a_row >= DOUBTS_BELIEVED:
                 self._believe_watermark(status)
         return self._advance(now_ns)
 
     def on_page(self, page: BackfillCandlesResponse, now_ns: int) -> list[Action]:
         """The answer to Request."""
-        if self._lands(_Flight.CANDLES) and self._verified:
+        if self._asking.lands(Flight.CANDLES) and self._verified:
             if self._candles.missing(1) is None:
                 self._progress()  # the live feed was quicker
             elif not _is_sound(page.start_sequence, page.candles):
-                self._vain(now_ns)
+                self._asking.gained_nothing(now_ns)
             elif page.start_sequence > self._candles.position + 1:
                 self._candles.offer(page.start_sequence, page.candles, is_backfill=True)
                 self._meet_hole(page.start_sequence, now_ns)
             elif self._candles.offer(page.start_sequence, page.candles, is_backfill=True) is Offer.KEPT:
                 self._progress()
             else:
-                self._vain(now_ns)
+                self._asking.gained_nothing(now_ns)
         return self._advance(now_ns)
 
     def on_revision(self, revision: CandleRevision, now_ns: int) -> list[Action]:
@@ -194,21 +190,20 @@ class StreamReceiver:
 
     def on_revisions(self, page: RevisionsResponse, now_ns: int) -> list[Action]:
         """The answer to RequestRevisions. Older ones than it begins with are not kept by the server any more."""
-        if self._lands(_Flight.REVISIONS) and self._verified:
+        if self._asking.lands(Flight.REVISIONS) and self._verified:
             rows = _revision_rows(page.sequences, page.candles)
             if len(rows) and page.start_revision > self._revisions.position + 1:
                 self._revisions.skip_to(page.start_revision - 1)
             if self._revisions.offer(page.start_revision, rows, is_backfill=True) is Offer.KEPT:
                 self._progress()
             else:
-                self._vain(now_ns)
+                self._asking.gained_nothing(now_ns)
         return self._advance(now_ns)
 
     def on_failed(self, now_ns: int) -> list[Action]:
         """The request under way got an error, or no answer in time."""
-        if self._flight is not None:
-            self._flight = None
-            self._vain(now_ns)
+        if self._asking.flight is not None and self._asking.lands(self._asking.flight):
+            self._asking.gained_nothing(now_ns)
         return self._advance(now_ns)
 
     def on_time(self, now_ns: int) -> list[Action]:
@@ -219,21 +214,12 @@ class StreamReceiver:
     def _leave_epoch(self) -> None:
         """Forget what belongs to one connection: its requests, and rows not yet known to be of our store."""
         self._connected = False
-        self._flight = None
+        self._asking.reset()
         self._verified = False
-        self._status_due = False
-        self._retry_at_ns = None
-        self._attempts = 0
         self._holes = 0
         self._went_back = 0
         self._candles.forget_waiting()
         self._revisions.forget_waiting()
-
-    def _lands(self, flight: _Flight) -> bool:
-        if self._flight is not flight:
-            return False
-        self._flight = None
-        return True
 
     def _take_in(self, start: int, rows: CandleArray) -> None:
         offer = self._candles.offer(start, rows, is_backfill=False)
@@ -248,7 +234,7 @@ class StreamReceiver:
     def _doubt(self) -> None:
         """The feed speaks of another store: keep everything back until an answer says which it is."""
         self._verified = False
-        self._retry_at_ns = None
+        self._asking.at_once()
         self._candles.forget_waiting()
         self._revisions.forget_waiting()
 
@@ -301,7 +287,7 @@ class StreamReceiver:
             self._lose(start - 1, "the server has no such candles")
             self._progress()
         else:
-            self._vain(now_ns)
+            self._asking.gained_nothing(now_ns)
 
     def _check_went_back(self, status: StreamStatus, now_ns: int) -> None:
         if self._start is not None or status.latest_sequence >= self._candles.position:
@@ -311,7 +297,7 @@ class StreamReceiver:
         if self._went_back >= WENT_BACK_BELIEVED:
             self._restart(RestartReason.STORE_WENT_BACK, status)
         else:
-            self._vain(now_ns)
+            self._asking.gained_nothing(now_ns)
 
     def _believe_watermark(self, status: StreamStatus) -> None:
         """Vain requests for sequences beyond the server's watermark: whoever named them was not the server."""
@@ -321,16 +307,8 @@ class StreamReceiver:
             self._revisions.forget_waiting(status.latest_revision)
 
     def _progress(self) -> None:
-        self._attempts = 0
+        self._asking.gained()
         self._holes = 0
-        self._retry_at_ns = None
-
-    def _vain(self, now_ns: int) -> None:
-        """Nothing gained: wait, then ask where the server stands before asking for more."""
-        self.vain_answers += 1
-        self._attempts += 1
-        self._retry_at_ns = now_ns + self._backoff.wait_ns(self._attempts)
-        self._status_due = True
 
     # --- the one place where things go on --------------------------------------------------------------------------
 
@@ -338,7 +316,7 @@ class StreamReceiver:
         if self._verified:
             self._deliver_candles()
             self._deliver_revisions()
-        if self._connected and self._flight is None:
+        if self._connected:
             self._request(now_ns)
         self._set_state()
         out, self._out = self._out, []
@@ -365,18 +343,16 @@ class StreamReceiver:
         return int(ahead.argmax()) if ahead.any() else len(rows)
 
     def _request(self, now_ns: int) -> None:
-        if self._retry_at_ns is not None:
-            if now_ns < self._retry_at_ns:
-                return
-            self._retry_at_ns = None
-        if not self._verified or self._status_due:
-            self._flight, self._status_due = _Flight.STATUS, False
+        if not self._asking.may_ask(now_ns):
+            return
+        if not self._verified or self._asking.status_due:
+            self._asking.launch(Flight.STATUS)
             self._out.append(RequestStatus())
         elif missing := self._candles.missing(self._page_limit):
-            self._flight = _Flight.CANDLES
+            self._asking.launch(Flight.CANDLES)
             self._out.append(Request(*missing))
         elif missing := self._revisions.missing(self._page_limit):
-            self._flight = _Flight.REVISIONS
+            self._asking.launch(Flight.REVISIONS)
             self._out.append(RequestRevisions(*missing))
 
     def _set_state(self) -> None:
