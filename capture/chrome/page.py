@@ -57,7 +57,8 @@ return [...found.querySelectorAll(item)].map((one) => ({
 _CLICK_JS = """
 const [selector, outer, inner, text] = arguments;
 const wanted = (node) => !text || (inner ? node.querySelector(inner)?.textContent : node.textContent)?.trim() === text;
-const found = [...document.querySelectorAll(outer || selector)].find(wanted);
+const all = [...document.querySelectorAll(outer || selector)].filter(wanted);
+const found = all.find((one) => !all.some((other) => one !== other && one.contains(other))); // a click bubbles up only
 const target = found && outer ? found.querySelector(selector) : found;
 if (!target) return false;
 target.scrollIntoView({block: "nearest", inline: "nearest"});
