@@ -36,6 +36,15 @@ def node_workspace(folder: Path) -> Path:
     return folder
 
 
+def node_packages(folder: Path) -> Path:
+    """``folder`` with ``node_modules`` alone; skips as ``node_workspace``."""
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    (folder / "node_modules").symlink_to(_installed_packages() / "node_modules")
+    return folder
+
+
 def _installed_packages() -> Path:
     manifest = (NODE_SOURCES / "package.json").read_bytes()
     default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fluxcap-tests"

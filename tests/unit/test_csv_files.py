@@ -1,0 +1,91 @@
+"""Which collected files charts may read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from capture.web.csv_files import allowed_file, available_files
+
+COLLECTED = "data_collect/5M_candles/EURUSD_otc_5m_2025_09_03_00_33_10.csv"
+HOURS = "data_collect/1H_candles/EURUSD_otc_60m_2025_09_03_00_33_10.csv"
+LIVE = "realtime_stream/1M_candle_data/%23AAPL_otc_1m_2025_09_03_00_33_10_part001.csv"
+TICKS = "realtime_stream/1M_tick_data/EURUSD_otc_ticks_2025_09_03_00_33_10_part002.csv"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for name in (COLLECTED, HOURS, LIVE, TICKS):
+        path = tmp_path / "data_output" / "assets_data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("timestamp,open\n")
+    (tmp_path / "fluxcap.csv").write_text("secret")
+    (tmp_path / "data_output" / "assets_data" / "other.csv").write_text("secret")
+    return tmp_path
+
+
+def test_all_files_are_listed_with_what_their_names_tell(data: Path) -> None:
+    found = {file["path"]: (file["asset"], file["timeframe"], file["size"]) for file in available_files(data)}
+
+    assert found == {
+        COLLECTED: ("EURUSD_otc", "5m", 15),
+        HOURS: ("EURUSD_otc", "1h", 15),
+        LIVE: ("#AAPL_otc", "1m", 15),
+        TICKS: ("EURUSD_otc", "tick", 15),
+    }
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "paths"), [("1h", [HOURS]), ("60m", [HOURS]), ("1H", [HOURS]), ("1m", [LIVE]), ("4h", [])]
+)
+def test_files_of_one_timeframe_are_listed(data: Path, timeframe: str, paths: list[str]) -> None:
+    assert [file["path"] for file in available_files(data, timeframe)] == paths
+
+
+def test_no_data_folder_is_no_files(tmp_path: Path) -> None:
+    assert available_files(tmp_path / "nothing") == []
+
+
+@pytest.mark.parametrize("name", [COLLECTED, Path(COLLECTED).name])
+def test_a_file_is_found_by_path_and_by_name(data: Path, name: str) -> None:
+    found = allowed_file(data, name)
+
+    assert found is not None
+    assert found.name == Path(COLLECTED).name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "data_collect",
+        "../../fluxcap.csv",
+        "fluxcap.csv",
+        "other.csv",
+        "data_collect/../other.csv",
+        "data_collect/5M_candles/../../../../fluxcap.csv",
+        "/etc/passwd",
+        "//etc/passwd",
+        "..\\..\\fluxcap.csv",
+        "%2e%2e/fluxcap.csv",
+        "data_collect/5M_candles/EURUSD_otc_5m_2025_09_03_00_33_10.csv\x00",
+    ],
+)
+def test_no_name_leads_out_of_the_data_folders(data: Path, name: str) -> None:
+    assert allowed_file(data, name) is None
+
+
+def test_an_absolute_path_is_refused_even_of_an_allowed_file(data: Path) -> None:
+    assert allowed_file(data, str(data / "data_output" / "assets_data" / COLLECTED)) is None
+
+
+def test_links_are_not_followed(data: Path) -> None:
+    folder = data / "data_output" / "assets_data" / "data_collect"
+    (folder / "link.csv").symlink_to(data / "fluxcap.csv")
+    (folder / "linked").symlink_to(data, target_is_directory=True)
+
+    assert allowed_file(data, "link.csv") is None
+    assert allowed_file(data, "data_collect/linked/fluxcap.csv") is None
+    assert len(available_files(data)) == 4

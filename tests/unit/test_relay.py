@@ -1,0 +1,93 @@
+"""News on their way from the pipeline's thread to the event loop."""
+
+from __future__ import annotations
+
+from capture.listeners import ChromeState, Published
+from capture.web.relay import CandleNews, CandleRelay, News
+from schemas.types import CandleBatch
+from tests.serving import EURUSD, GBPUSD, candle, candle_rows
+
+
+def listening(limit: int = 100) -> tuple[CandleRelay, list[int]]:
+    relay, wakes = CandleRelay(limit), []
+    relay.listen(lambda: wakes.append(1))
+    return relay, wakes
+
+
+def sealed(first: int, count: int) -> Published:
+    return Published((CandleBatch(EURUSD, first, candle_rows(first, count)),), (), (), ())
+
+
+def minutes(news: list[News]) -> list[int]:
+    return [one.candle.ts_ms // 60_000 for one in news if isinstance(one, CandleNews)]
+
+
+def test_nothing_is_kept_while_nobody_listens() -> None:
+    relay = CandleRelay()
+
+    relay.forming(EURUSD, candle(1))
+    relay.published(sealed(1, 3))
+
+    assert relay.take() == []
+
+
+def test_the_newest_candle_under_way_replaces_the_one_that_waits() -> None:
+    relay, wakes = listening()
+
+    for close in (1.1, 1.2, 1.3):
+        relay.forming(EURUSD, candle(5, close))
+    relay.forming(GBPUSD, candle(5))
+
+    news = relay.take()
+    assert [(one.symbol, one.candle.close) for one in news if isinstance(one, CandleNews)] == [
+        (EURUSD.symbol, 1.3),
+        (GBPUSD.symbol, 1.5),
+    ]
+    assert len(wakes) == 1
+
+
+def test_a_sealed_candle_comes_before_what_was_under_way_after_it() -> None:
+    relay, _ = listening()
+
+    relay.forming(EURUSD, candle(1))
+    relay.published(sealed(1, 1))
+    relay.forming(EURUSD, candle(2))
+
+    assert minutes(relay.take()) == [1, 1, 2]
+
+
+def test_the_queue_is_bounded_and_says_what_it_gave_up() -> None:
+    relay, _ = listening(limit=10)
+
+    relay.published(sealed(1, 25))
+
+    assert minutes(relay.take()) == list(range(16, 26))
+    assert relay.dropped == 15
+
+
+def test_a_forming_candle_that_was_given_up_is_not_waited_for() -> None:
+    relay, _ = listening(limit=2)
+    relay.forming(GBPUSD, candle(1))
+    relay.published(sealed(1, 2))
+
+    relay.forming(GBPUSD, candle(2))
+
+    assert [one.symbol for one in relay.take() if isinstance(one, CandleNews)][-1] == GBPUSD.symbol
+
+
+def test_chrome_is_known_even_while_nobody_listens() -> None:
+    relay = CandleRelay()
+
+    relay.chrome_changed(ChromeState.ATTACHED, "")
+
+    assert relay.chrome.state is ChromeState.ATTACHED
+
+
+def test_it_wakes_again_after_the_news_were_taken() -> None:
+    relay, wakes = listening()
+    relay.published(sealed(1, 1))
+    relay.take()
+
+    relay.published(sealed(2, 1))
+
+    assert len(wakes) == 2
