@@ -66,4 +66,4 @@ class Listeners:
                 call(listener)
             except Exception as error:
                 self.failures += 1
-                self._limit.failure(f"{type(listener).__name__} failed", error)
+                self._limit.failure("listener failed", error, listener=type(listener).__name__)

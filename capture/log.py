@@ -4,8 +4,9 @@ Every record has a stable event name and fields::
 
     log.event("chrome attached", browser="Chrome/156")
 
-Warnings of other modules and libraries go the same way. What may repeat goes through a ``RateLimit``: at most once a
-minute, and the next one says how many were left out.
+All names are listed in log_events.py. Warnings of other modules and libraries go the same way. What may repeat goes
+through a ``RateLimit``: at most once a minute, and the next one says how many were left out. Behind that, no event is
+written more than 60 times a minute, and nothing that looks like a secret is written at all (log_redaction.py).
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from capture.log_redaction import redact, redact_fields
+
 LOGGER = logging.getLogger("fluxcap")
+MOST_A_MINUTE = 60
+LIBRARY_EVENT = "library message"
 
 
 def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
@@ -63,28 +68,76 @@ class RateLimit:
         return {"left_out": left_out} if left_out else {}
 
 
+class _Flood(logging.Filter):
+    """No more than so many of an event a minute, errors apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun_s: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            return True
+        name = f"{record.name} {record.msg}"
+        left_out = 0
+        if record.created - self._begun_s.get(name, 0.0) >= 60.0:
+            left_out = max(0, self._counts.get(name, 0) - MOST_A_MINUTE)
+            self._begun_s[name], self._counts[name] = record.created, 0
+        self._counts[name] += 1
+        if left_out:
+            record.fields = {**getattr(record, "fields", {}), "left_out": left_out}
+        return self._counts[name] <= MOST_A_MINUTE
+
+
+class _Redaction(logging.Filter):
+    """Takes secrets out of a record, its fields and its traceback, whoever made it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact(record.getMessage()), None
+        record.fields = redact_fields(getattr(record, "fields", {}))
+        if record.exc_info:
+            record.exc_text = redact(_tracebacks.formatException(record.exc_info))
+            record.exc_info = None
+        return True
+
+
+_tracebacks = logging.Formatter()
+
+
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
+        own = record.name == LOGGER.name
         entry: dict[str, Any] = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **getattr(record, "fields", {}),
+            "event": record.getMessage() if own else LIBRARY_EVENT,
         }
-        if record.name != LOGGER.name:
-            entry["logger"] = record.name
-        if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
+        if not own:
+            entry |= {"logger": record.name, "message": record.getMessage()}
+        entry |= _besides(record, entry)
+        if record.exc_text:
+            entry["traceback"] = record.exc_text
         return json.dumps(entry, default=str)
 
 
 class _HumanFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
-        mark = {"WARNING": " ! ", "ERROR": " !!"}.get(record.levelname, "   ")
-        fields = "  ".join(f"{key}={value}" for key, value in getattr(record, "fields", {}).items())
-        line = f"{when}{mark}{record.getMessage()}{'  ' + fields if fields else ''}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        mark = {"WARNING": " ! ", "ERROR": " !!", "CRITICAL": " !!"}.get(record.levelname, "   ")
+        fields = "  ".join(f"{key}={_printable(str(value))}" for key, value in getattr(record, "fields", {}).items())
+        line = f"{when}{mark}{_printable(record.getMessage())}{'  ' + fields if fields else ''}"
+        return f"{line}\n{record.exc_text}" if record.exc_text else line
+
+
+def _besides(record: logging.LogRecord, entry: dict[str, Any]) -> dict[str, Any]:
+    """The record's fields, but for names that are the entry's own."""
+    return {name: value for name, value in getattr(record, "fields", {}).items() if name not in entry}
+
+
+def _printable(text: str) -> str:
+    """What a page or a library says may not steer the terminal or feign a line."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -95,6 +148,8 @@ def set_up(*, as_json: bool = False, level: int = logging.INFO, stream: TextIO |
     """Send fluxcap's events, and warnings of whatever else logs, to ``stream`` (stderr). Call at start."""
     handler = _Handler(stream or sys.stderr)
     handler.setFormatter(_JsonFormatter() if as_json else _HumanFormatter())
+    handler.addFilter(_Flood())
+    handler.addFilter(_Redaction())
     root = logging.getLogger()
     for earlier in [one for one in root.handlers if isinstance(one, _Handler)]:
         root.removeHandler(earlier)
