@@ -1,0 +1,249 @@
+"""The command line as a new user meets it, every command a process of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from capture.daemon_files import RUN_FILE
+from capture.simulator import SimulatedSite, SiteConfig
+from tests.chromium import Chromium
+from tests.live_rig import SOURCE, DaemonProcess, Process, await_that
+
+pytestmark = pytest.mark.slow
+
+POLL_S = 5
+
+
+def fluxcap(*arguments: str, timeout_s: float = 60, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "capture.cli", *arguments], capture_output=True, text=True, timeout=timeout_s, cwd=cwd
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
+    """A factory of daemons, each in a folder of its own."""
+    with ExitStack() as stack:
+        count = 0
+
+        def one(chrome_port: int, *options: str) -> DaemonProcess:
+            nonlocal count
+            count += 1
+            daemon = DaemonProcess(tmp_path / f"daemon-{count}", chrome_port, *options)
+            stack.callback(daemon.discard)
+            return daemon
+
+        yield one
+
+
+def test_without_chrome_run_says_one_sentence_and_stays_and_picks_chrome_up_when_it_comes(
+    start: Callable[..., DaemonProcess], chromium: Callable[..., Chromium]
+):
+    port = free_port()
+    daemon = start(port)
+    seen = daemon.await_status(lambda seen: "Nothing answers" in seen["chrome_reason"], "the first look")
+    told = [event for event in daemon.events() if event["event"] == "waiting for chrome"]
+
+    browser = chromium(port=port)
+    began_s = time.monotonic()
+    daemon.await_status(lambda seen: seen["chrome"] == "attached", "the attach", timeout_s=POLL_S + 10)
+    took_s = time.monotonic() - began_s
+
+    assert seen["chrome"] == "not reachable"
+    assert [event["reason"] for event in told] == [
+        f"Nothing answers on 127.0.0.1:{port} (Connection refused); start Chrome with `fluxcap chrome --port {port}`."
+    ]
+    assert took_s < POLL_S + 2
+    assert browser.running
+
+
+def test_focus_and_status_of_a_daemon_that_runs(start: Callable[..., DaemonProcess], chromium: Callable[..., Chromium]):
+    with SimulatedSite(SiteConfig(assets=("EURUSD_otc", "GBPUSD_otc"))) as site:
+        browser = chromium()
+        daemon = start(browser.port, "--platform-url", site.url.removeprefix("http://").strip("/"))
+        daemon.await_status(lambda seen: seen["chrome"] == "attached", "the attach")
+        browser.open(site.url)
+        daemon.await_status(lambda seen: seen["assets_known"], "the asset table")
+        where = ("--data-dir", str(daemon.data_dir))
+
+        followed = fluxcap("focus", "get", "--json", *where)
+        typed = fluxcap("focus", "set", "EURUSD_OTC", "gbp/usd otc", "--json", *where)
+        unknown = fluxcap("focus", "set", "EURUSX_otc", *where)
+        read = fluxcap("focus", "get", *where)
+        released = fluxcap("focus", "release", "--json", *where)
+        everything = fluxcap("focus", "all", "--json", *where)
+        status = fluxcap("status", "--json", *where)
+        screen = fluxcap("status", *where)
+
+    assert json.loads(followed.stdout)["mode"] == "follow"
+    assert json.loads(followed.stdout)["detected_asset"] == "EURUSD_otc"
+    assert json.loads(typed.stdout)["symbols"] == ["EURUSD_otc", "GBPUSD_otc"]
+    assert unknown.returncode == 2
+    assert unknown.stdout == ""
+    assert unknown.stderr.startswith("fluxcap: Unknown asset 'EURUSX_otc'. Did you mean EURUSD_otc")
+    assert len(unknown.stderr.splitlines()) == 1
+    assert read.stdout.splitlines()[0] == "focus     lock: EURUSD_otc, GBPUSD_otc"
+    assert json.loads(released.stdout)["mode"] == "follow"
+    assert json.loads(everything.stdout)["mode"] == "all"
+    seen = json.loads(status.stdout)
+    assert (seen["pid"], seen["chrome"], seen["detected_period_s"]) == (daemon.pid, "attached", 60)
+    assert status.stderr == ""
+    assert "Chrome/" in screen.stdout
+    assert (screen.returncode, screen.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", [["status"], ["focus", "get"], ["focus", "set", "EURUSD_otc"]])
+def test_without_a_daemon_one_sentence_and_exit_code_1(tmp_path: Path, command: list[str]):
+    (tmp_path / RUN_FILE).write_text(
+        json.dumps({"pid": 2**22, "control": f"http://127.0.0.1:{free_port()}", "pub": "", "rep": ""})
+    )
+
+    answer = fluxcap(*command, "--data-dir", str(tmp_path))
+    elsewhere = fluxcap(*command, "--control", f"127.0.0.1:{free_port()}")
+
+    for told in (answer, elsewhere):
+        assert (told.returncode, told.stdout) == (1, "")
+        assert len(told.stderr.splitlines()) == 1
+        assert "`fluxcap run`" in told.stderr
+
+
+def test_a_second_run_says_who_holds_the_folder_or_the_ports(start: Callable[..., DaemonProcess], tmp_path: Path):
+    first = start(free_port())
+    where = first.run_file()
+    control_port = where.control.rpartition(":")[2]
+    free = {"--pub": "tcp://127.0.0.1:0", "--rep": "tcp://127.0.0.1:0", "--control-port": "0"}
+    attempts = {
+        "folder": free | {"--data-dir": str(first.data_dir)},
+        "pub": free | {"--pub": where.pub},
+        "rep": free | {"--rep": where.rep},
+        "control": free | {"--control-port": control_port},
+    }
+
+    for name, options in attempts.items():
+        options = {"--data-dir": str(tmp_path / name)} | options
+        told = fluxcap("run", "--no-web", *(word for option in options.items() for word in option))
+
+        assert (told.returncode, told.stdout) == (1, ""), name
+        assert len(told.stderr.splitlines()) == 1, told.stderr
+        assert str(first.pid) in told.stderr, name
+    assert first.running
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_ends_run_within_two_seconds(start: Callable[..., DaemonProcess], how: signal.Signals, code: int):
+    daemon = start(free_port())
+    daemon.run_file()
+
+    left, seconds = daemon.end(how)
+
+    assert left == code
+    assert seconds < 2
+    assert not (daemon.data_dir / RUN_FILE).exists()
+    told = [event["event"] for event in daemon.events() if event["event"] != "waiting for chrome"]
+    assert told == ["fluxcap runs", "fluxcap stopped"]
+    assert all({"ts", "level", "event"} <= event.keys() for event in daemon.events())
+    assert daemon.out == ""
+
+
+def test_after_a_kill_the_folder_can_be_used_again_at_once(start: Callable[..., DaemonProcess], tmp_path: Path):
+    killed = start(free_port())
+    killed.run_file()
+    killed.end(signal.SIGKILL)
+    asked = fluxcap("status", "--data-dir", str(killed.data_dir))
+
+    again = DaemonProcess(killed.data_dir.parent, free_port())
+    try:
+        seen = again.status()
+        code, _ = again.end()
+    finally:
+        again.discard()
+
+    assert (asked.returncode, str(killed.pid) in asked.stderr) == (1, True)
+    assert seen["pid"] == again.pid
+    assert code == 0
+
+
+def test_tail_into_head_ends_without_a_word(start: Callable[..., DaemonProcess]):
+    daemon = start(free_port())
+    where = daemon.run_file()
+    command = [sys.executable, "-m", "capture.cli", "tail", SOURCE, "EURUSD_otc", "1s", "--json"]
+
+    tail = subprocess.Popen(
+        [*command, "--pub", where.pub, "--rep", where.rep], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert tail.stdout is not None
+    assert tail.stderr is not None
+    first = json.loads(tail.stdout.readline())
+    tail.stdout.close()
+    daemon.end()  # its going is the next thing there is to print
+    code = tail.wait(60)
+    errors = tail.stderr.read()
+    tail.stderr.close()
+
+    assert first["type"] == "health"
+    assert (code, errors) == (0, b"")
+
+
+def test_ctrl_c_ends_tail_without_a_traceback(tmp_path: Path):
+    nowhere = ("--pub", f"tcp://127.0.0.1:{free_port()}", "--rep", f"tcp://127.0.0.1:{free_port()}")
+    tail = Process(tmp_path, "tail", SOURCE, "EURUSD_otc", "1s", "--json", *nowhere)
+    try:
+        await_that(lambda: tail.out, 40, "the first line")
+        code, _ = tail.end(signal.SIGINT)
+    finally:
+        tail.discard()
+
+    assert (code, tail.err) == (130, "")
+
+
+@pytest.mark.browser
+def test_ctrl_c_ends_the_demo_and_everything_it_started(tmp_path: Path, chromium: Callable[..., Chromium]):
+    demo = Process(tmp_path, "demo", "--seconds", "60", "--headless")
+    try:
+        await_that(lambda: "client subscribed" in demo.out or not demo.running, 60, "the demo's start")
+        started = _offspring(demo.pid)
+        code, _ = demo.end(signal.SIGINT, timeout_s=40)
+    finally:
+        demo.discard()
+
+    assert code == 130
+    assert len(started) >= 4, "site, daemon and browser with its helpers"
+    assert [pid for pid in started if _is_alive(pid)] == []
+    assert "Traceback" not in demo.out + demo.err
+
+
+def _offspring(pid: int) -> set[int]:
+    """All processes below one, by their parents."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
