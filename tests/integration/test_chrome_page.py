@@ -50,23 +50,26 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     browser.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def is_trading_page(trading_site: SimulatedSite) -> Callable[[str], bool]:
-    return lambda url: url.startswith(trading_site.url)
+    return lambda url: url == trading_site.url
 
 
-@pytest.fixture
-def tab(browser: Chromium, trading_site: SimulatedSite, other_site: Site) -> Iterator[Remote]:
-    """The trading page, hidden behind a page of another site."""
-    tab = Remote(browser, str(browser.open(trading_site.url)["id"]))
+def open_trading_page(browser: Chromium, url: str) -> Remote:
+    tab = Remote(browser, str(browser.open(url)["id"]))
     tab.wait_for("self.site && site.state == 'connected' && site.histories.length")
-    bank = str(browser.open(other_site.url("/frame?src=/quiet", "bank"))["id"])
-    yield tab
-    browser.close_tab(tab.id)
-    browser.close_tab(bank)
+    return tab
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def tab(browser: Chromium, trading_site: SimulatedSite, other_site: Site) -> Remote:
+    """The trading page, hidden behind a page of another site."""
+    tab = open_trading_page(browser, trading_site.url)
+    browser.open(other_site.url("/frame?src=/quiet", "bank"))
+    return tab
+
+
+@pytest.fixture(scope="module")
 def page(browser: Chromium, tab: Remote, is_trading_page: Callable[[str], bool]) -> Iterator[TradingPage]:
     with TradingPage.attach("127.0.0.1", browser.port, is_trading_page) as page:
         yield page
@@ -142,32 +145,28 @@ def test_the_traders_tab_cannot_be_closed_by_mistake(browser: Chromium, page: Tr
     assert tab.id in {target["id"] for target in browser.targets()}
 
 
-def test_detaching_leaves_browser_and_tabs_as_they_are(
-    browser: Chromium, tab: Remote, is_trading_page: Callable[[str], bool]
-) -> None:
-    before = {target["id"] for target in browser.targets()}
-    page = TradingPage.attach("127.0.0.1", browser.port, is_trading_page)
+def test_detaching_leaves_browser_and_tabs_as_they_are(browser: Chromium, trading_site: SimulatedSite) -> None:
+    tab = open_trading_page(browser, trading_site.url + "?detach")
+    before = {(target["id"], target["url"]) for target in browser.targets()}
+    page = TradingPage.attach("127.0.0.1", browser.port, lambda url: url.endswith("?detach"))
     page.detach()
     page.detach()
 
-    assert {target["id"] for target in browser.targets()} == before
-    assert not [target for target in targets(browser) if target["attached"]]
+    assert {(target["id"], target["url"]) for target in browser.targets()} == before
+    assert not [target for target in targets(browser) if target["attached"] and target["url"].endswith("?detach")]
     assert tab.evaluate("site.state") == "connected"
 
 
 def test_missing_element_is_named_and_photographed(
-    browser: Chromium,
-    tab: Remote,
-    is_trading_page: Callable[[str], bool],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    browser: Chromium, trading_site: SimulatedSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("capture.chrome.page.FIND_TIMEOUT_S", 0.2)
+    tab = open_trading_page(browser, trading_site.url + "?missing")
     tab.evaluate("document.querySelector('#js-assets-favorites-slider').remove(); 1")
     picture = tmp_path / "page.png"
 
     with (
-        TradingPage.attach("127.0.0.1", browser.port, is_trading_page, screenshot=picture) as page,
+        TradingPage.attach("127.0.0.1", browser.port, lambda url: url.endswith("?missing"), screenshot=picture) as page,
         pytest.raises(PageUnavailable, match=r"no favourites bar \(#js-assets-favorites-slider\).*page\.png"),
     ):
         page.favourites()
@@ -184,7 +183,7 @@ def test_page_that_is_not_open_is_said_before_a_driver_is_started(browser: Chrom
 
 
 @pytest.fixture
-def gate(browser: Chromium, tab: Remote, is_trading_page: Callable[[str], bool]) -> Iterator[TabGate]:
+def gate(browser: Chromium, is_trading_page: Callable[[str], bool]) -> Iterator[TabGate]:
     gate = TabGate("127.0.0.1", browser.port, is_trading_page)
     yield gate
     gate.close()
