@@ -26,6 +26,7 @@ from capture.control_files import files_router
 from capture.daemon_files import RUN_FILE, RunFile, read_run_file, write_run_file
 from capture.focus import Focus, FocusMode
 from capture.focus_leases import FocusLeases
+from capture.journal import Remembered, TickJournal, read_journal
 from capture.listeners import ChromeState, Listener, Published
 from capture.market import Market, MarketTimes
 from capture.metrics import Metrics, Snapshot
@@ -49,6 +50,22 @@ def platform_named(name: str, extra_hosts: Sequence[str]) -> Platform:
     if name == PocketOption.name:
         return PocketOption(extra_hosts)
     raise ConfigError(f"There is no platform {name!r}; known: {PocketOption.name}.")
+
+
+def restore(market: Market, stretches: Sequence[Remembered]) -> None:
+    """Give the market back what earlier runs had received, an asset's oldest stretch first."""
+    newest = {stretch.symbol: stretch for stretch in stretches}
+    for stretch in stretches:
+        if newest[stretch.symbol] is not stretch:
+            _restore_one(market, stretch)
+    market.take()  # the gaps between them are in the store already
+    for stretch in newest.values():
+        _restore_one(market, stretch)
+
+
+def _restore_one(market: Market, stretch: Remembered) -> None:
+    ticks = [(tick.ts_ms, tick.price) for tick in stretch.ticks]
+    market.restore(stretch.symbol, ticks, stretch.from_ms, stretch.to_ms)
 
 
 class Daemon:
@@ -79,6 +96,9 @@ class Daemon:
             self._scheduler = BackgroundScheduler(
                 timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True}
             )
+            length_ms = interval_ms(settings.interval)
+            self.journal = TickJournal(settings.data_dir / "journal", 2 * length_ms + settings.doubt_ms)
+            restore(self.market, read_journal(self.journal.folder))
             relay = CandleRelay() if settings.web else None
             self.pipeline = Pipeline(
                 self.market,
@@ -93,6 +113,7 @@ class Daemon:
                     *([relay] if relay else []),
                 ],
                 connect=connect,
+                journal=self.journal,
             )
             self.watch = ChromeWatch(self.pipeline, self._scheduler, host, port)
             self._leases = FocusLeases(self.market)
@@ -142,6 +163,7 @@ class Daemon:
         self.control.stop()
         self.pipeline.stop()
         self.persistence.stop()
+        self.journal.close()
         self.server.close()
         run = read_run_file(self.settings.data_dir)
         if run is not None and run.pid == self.identity.pid:

@@ -65,7 +65,7 @@ class TickJournal:
     """Appends to files in ``folder``. ``keep_ms``: how long a tick may be needed (some intervals)."""
 
     def __init__(self, folder: Path, keep_ms: int) -> None:
-        self._folder = folder
+        self.folder = folder
         self._keep_ms = keep_ms
         self._file: BinaryIO | None = None
         self._rotate_at_ms = 0
@@ -87,7 +87,7 @@ class TickJournal:
         except OSError as error:
             if not self._trouble:
                 self._trouble = True
-                log.warn("journal cannot be written", reason=error.strerror, folder=str(self._folder))
+                log.warn("journal cannot be written", reason=error.strerror, folder=str(self.folder))
             self._abandon_file()
 
     def close(self) -> None:
@@ -104,11 +104,11 @@ class TickJournal:
         if self._file is not None and now_ms < self._rotate_at_ms:
             return
         self.close()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for old in journal_files(self._folder):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for old in journal_files(self.folder):
             if old.stat().st_mtime * 1_000 < now_ms - self._keep_ms - ROTATE_MS:
                 old.unlink(missing_ok=True)
-        path = self._folder / f"ticks-{now_ms}-{os.getpid()}{SUFFIX}"
+        path = self.folder / f"ticks-{now_ms}-{os.getpid()}{SUFFIX}"
         self._file = path.open("ab", buffering=0)
         self._rotate_at_ms = now_ms + ROTATE_MS
         self._write(Entry([], self._since))
@@ -127,22 +127,19 @@ def journal_files(folder: Path) -> list[Path]:
 
 
 def read_journal(folder: Path) -> list[Remembered]:
-    """The newest unbroken stretch of every asset. Never raises for what the files hold."""
-    ticks: dict[str, list[Tick]] = {}
+    """The unbroken stretches of every asset, an asset's oldest first. Never raises for what the files hold."""
+    stretches: dict[tuple[str, int], list[Tick]] = {}
     since: dict[str, int] = {}
     for path in journal_files(folder):
         for entry in _entries(path):
-            for symbol, from_ms in entry.since.items():
-                if since.get(symbol) != from_ms:
-                    since[symbol] = from_ms
-                    ticks[symbol] = [tick for tick in ticks.get(symbol, []) if tick.ts_ms >= from_ms]
+            since |= entry.since
             for symbol, ts_ms, raw_ts_ms, price in entry.ticks:
                 if symbol in since:
-                    ticks.setdefault(symbol, []).append(Tick(symbol, ts_ms, raw_ts_ms, price))
+                    found = stretches.setdefault((symbol, since[symbol]), [])
+                    found.append(Tick(symbol, ts_ms, raw_ts_ms, price))
     return [
-        Remembered(symbol, since[symbol], tuple(sorted(found, key=lambda tick: tick.ts_ms)))
-        for symbol, found in ticks.items()
-        if found
+        Remembered(symbol, from_ms, tuple(sorted(ticks, key=lambda tick: tick.ts_ms)))
+        for (symbol, from_ms), ticks in sorted(stretches.items())
     ]
 
 

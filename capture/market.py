@@ -81,6 +81,8 @@ class Market:
         self._builders: dict[str, CandleBuilder] = {}
         self._leaving: dict[str, int] = {}
         """Assets out of focus whose bucket under way is still to be sealed: symbol → start of that bucket."""
+        self._told_from_ms: dict[str, int] = {}
+        """Since when every tick of a focused asset has gone into an outcome."""
         self._waiting = WaitingRoom()
         """While the clock is unknown, everything that needs it; later, what does not fit it."""
         self._outcome = Outcome()
@@ -179,6 +181,12 @@ class Market:
         self.feeds.restore(symbol, ticks, covered_from_ms, covered_to_ms)
         self._outcome.gaps += self.feeds.take_news()
 
+    def covered_since(self, symbol: str) -> int:
+        """Start (UTC ms) of the unbroken stretch of live coverage that holds the asset's last tick; for the journal."""
+        feed = self.feeds.feed(symbol)
+        self.feeds.settle(feed)
+        return feed.live.covered_since(feed.last_tick_ts_ms)
+
     def set_focus(self, focus: Focus) -> Focus:
         """Take a new focus, its names as people type them. Raises UnknownAsset; then nothing has changed."""
         before = self.focused_symbols()
@@ -205,6 +213,15 @@ class Market:
             if self._desk.takes(symbol) and (candle := builder.forming()) is not None:
                 found[symbol] = candle
         return found
+
+    def told_since_ms(self, symbol: str) -> int:
+        """Start of the unbroken stretch, up to its newest tick, of which every live tick of an asset went into an
+        outcome; 0 without one. What a journal must know to rebuild the bucket under way."""
+        feed = self.feeds.get(symbol)
+        if feed is None or not feed.carriers or symbol not in self._told_from_ms:
+            return 0
+        self.feeds.settle(feed)
+        return max(self._told_from_ms[symbol], feed.live.covered_since(feed.last_tick_ts_ms))
 
     def feed_state(self, symbol: str, now_ms: int) -> FeedState:
         """What feeds an asset, as far as the market knows; whether there is a browser the caller knows."""
@@ -337,7 +354,10 @@ class Market:
         if self.feeds.carrier_changes != self._carrier_changes:
             self._carriers_changed()
         if not self._desk.takes(symbol) and symbol not in self._leaving:
+            self._told_from_ms.pop(symbol, None)
             return
+        if symbol not in self._told_from_ms:
+            self._told_from_ms[symbol] = ts_ms
         self._outcome.ticks.append(Tick(symbol, ts_ms, raw.raw_ts_ms, raw.price))
         builder = self._builders.get(symbol) or self._builder(feed)
         if ts_ms < builder.next_ms:

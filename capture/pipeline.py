@@ -36,6 +36,7 @@ from capture.chrome.events import (
 )
 from capture.chrome.session import CdpSession, SessionSnapshot
 from capture.feeds import BlindReason
+from capture.journal import TickJournal
 from capture.listeners import ChromeState, Listener, Listeners
 from capture.market import Market, MarketView
 from capture.platform_clock import Arrival
@@ -127,6 +128,7 @@ class Pipeline:
         *,
         listeners: Sequence[Listener] = (),
         connect: Connect = Connection,
+        journal: TickJournal | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
         mono_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -134,7 +136,7 @@ class Pipeline:
         self._server = server
         self._is_platform_url = is_platform_url
         self._listeners = Listeners(listeners)
-        self._publishing = Publishing(market, server, key_of, self._listeners, mono_ns)
+        self._publishing = Publishing(market, server, key_of, self._listeners, mono_ns, journal)
         self._connect = connect
         self._wall_ns = wall_ns
         self._mono_ns = mono_ns

@@ -1,5 +1,7 @@
 """From decided to durable to public: number, commit, publish, then tell the listeners. On the pipeline's thread.
 
+Ticks go to the journal first, so that a killed daemon finds the bucket under way again.
+
 In: what the market has decided. Out: candles in the store and on the wire. Nothing is published that is not stored:
 when the store fails, what was decided goes back to the market and is tried again a second later, in order. What was
 done before the failure stays done, and the listeners hear of exactly that.
@@ -8,7 +10,7 @@ done before the failure stays done, and the listeners hear of exactly that.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -34,6 +36,14 @@ class Decisions(Protocol):
     def forming(self) -> dict[str, Candle]: ...
 
     def focused_symbols(self) -> tuple[str, ...]: ...
+
+    def covered_since(self, symbol: str) -> int: ...
+
+
+class Journal(Protocol):
+    """Where ticks are kept until their candle is in the store."""
+
+    def append(self, ticks: Sequence[Tick], since: Mapping[str, int]) -> None: ...
 
 
 class _Done(msgspec.Struct):
@@ -70,12 +80,14 @@ class Publishing:
         key_of: Callable[[str], StreamKey],
         listeners: Listeners,
         mono_ns: Callable[[], int],
+        journal: Journal | None = None,
     ) -> None:
         self._market = market
         self._server = server
         self._key_of = key_of
         self._listeners = listeners
         self._mono_ns = mono_ns
+        self._journal = journal
         self._retry_ns = 0
         self._announced: set[StreamKey] = set()
         self.commits = 0
@@ -89,6 +101,9 @@ class Publishing:
         outcome = self._market.take()
         if not outcome:
             return
+        if self._journal is not None and outcome.ticks:
+            symbols = {tick.symbol for tick in outcome.ticks}
+            self._journal.append(outcome.ticks, {symbol: self._market.covered_since(symbol) for symbol in symbols})
         done = _Done(ticks=outcome.ticks)
         try:
             self._carry_out(outcome, done)

@@ -59,13 +59,16 @@ def test_a_damaged_byte_ends_the_reading_and_raises_nothing(tmp_path: Path, at: 
     assert check_journal(tmp_path)[0].torn_bytes > 0
 
 
-def test_ticks_before_a_break_in_coverage_are_not_given_back(tmp_path: Path) -> None:
+def test_a_break_in_coverage_parts_the_stretches(tmp_path: Path) -> None:
     journal = TickJournal(tmp_path, 120_000)
     journal.append([tick(0), tick(1)], {"EURUSD_otc": T0})
     journal.append([tick(20)], {"EURUSD_otc": tick(20).ts_ms})
     journal.close()
 
-    assert read_journal(tmp_path) == [Remembered("EURUSD_otc", tick(20).ts_ms, (tick(20),))]
+    assert read_journal(tmp_path) == [
+        Remembered("EURUSD_otc", T0, (tick(0), tick(1))),
+        Remembered("EURUSD_otc", tick(20).ts_ms, (tick(20),)),
+    ]
 
 
 def test_two_runs_of_the_daemon_leave_one_history(tmp_path: Path) -> None:
