@@ -6,6 +6,7 @@ runs on the scheduler's thread, so that a probe, which takes up to a second, nev
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class ChromeWatch:
         self._port = port
         self._profile = profile
         self._last_reason = ""
+        self._looking = threading.Lock()
 
     def start(self) -> None:
         """Look now, and then every five seconds."""
@@ -42,9 +44,16 @@ class ChromeWatch:
         )
 
     def poll(self) -> None:
-        """One look. Does nothing while attached."""
-        if self._pipeline.attached or not self._pipeline.alive:
+        """One look. Does nothing while attached, nor while another look is under way."""
+        if not self._looking.acquire(blocking=False):
             return
+        try:
+            if self._pipeline.alive and not self._pipeline.attached:
+                self._look()
+        finally:
+            self._looking.release()
+
+    def _look(self) -> None:
         try:
             info = probe(self._host, self._current_port())
             self._pipeline.attach(info.websocket_url, info.product)

@@ -47,8 +47,7 @@ class Listeners:
     """Tells all of them, whatever one of them does."""
 
     def __init__(self, listeners: Sequence[Listener] = ()) -> None:
-        self._listeners = list(listeners)
-        self._limit = log.RateLimit()
+        self._listeners = [(listener, log.RateLimit()) for listener in listeners]
         self.failures = 0
 
     def published(self, news: Published) -> None:
@@ -61,9 +60,9 @@ class Listeners:
         self._tell(lambda listener: listener.chrome_changed(state, reason))
 
     def _tell(self, call: Callable[[Listener], None]) -> None:
-        for listener in self._listeners:
+        for listener, limit in self._listeners:
             try:
                 call(listener)
             except Exception as error:
                 self.failures += 1
-                self._limit.failure("listener failed", error, listener=type(listener).__name__)
+                limit.failure("listener failed", error, listener=type(listener).__name__)

@@ -1,0 +1,185 @@
+"""The watch over Chrome: one look at a time, one sentence per reason, sooner looks after a loss."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capture import chrome_watch
+from capture.chrome.endpoint import BrowserInfo
+from capture.chrome_watch import EAGER_S, POLL_S, ChromeWatch
+from capture.listeners import ChromeState
+from schemas.errors import BrowserGone, ChromeUnavailable, NotAnswering
+
+INFO = BrowserInfo("ws://127.0.0.1:9222/devtools/browser/x", "Chrome/156", "1.3", "agent")
+
+
+class FakePipeline:
+    """Takes what the watch finds."""
+
+    def __init__(self) -> None:
+        self.alive = True
+        self.attached = False
+        self.absent: list[str] = []
+        self.urls: list[str] = []
+        self.failure: Exception | None = None
+
+    def attach(self, url: str, browser: str) -> None:
+        self.urls.append(url)
+        if self.failure is not None:
+            raise self.failure
+        self.attached = True
+
+    def chrome_absent(self, reason: str) -> None:
+        self.absent.append(reason)
+
+
+class FakeScheduler:
+    def __init__(self) -> None:
+        self.running = True
+        self.jobs: list[tuple[str, dict[str, Any]]] = []
+
+    def add_job(self, work: Callable[[], None], trigger: str, **options: Any) -> None:
+        self.jobs.append((trigger, options))
+
+
+class Bench:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, profile: Path | None = None) -> None:
+        self.pipeline, self.scheduler = FakePipeline(), FakeScheduler()
+        self.answer: BrowserInfo | Exception = INFO
+        self.asked: list[tuple[str, int]] = []
+        self.on_probe: Callable[[], None] = lambda: None
+        monkeypatch.setattr(chrome_watch, "probe", self._probe)
+        self.watch = ChromeWatch(self.pipeline, self.scheduler, "127.0.0.1", 9222, profile)  # type: ignore[arg-type]
+
+    def _probe(self, host: str, port: int) -> BrowserInfo:
+        self.asked.append((host, port))
+        self.on_probe()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(monkeypatch)
+
+
+def test_a_browser_that_answers_is_attached(bench: Bench):
+    bench.watch.poll()
+
+    assert bench.pipeline.urls == [INFO.websocket_url]
+
+
+def test_while_attached_nothing_is_asked(bench: Bench):
+    bench.pipeline.attached = True
+
+    bench.watch.poll()
+
+    assert bench.asked == []
+
+
+def test_after_the_pipelines_end_nothing_is_asked(bench: Bench):
+    bench.pipeline.alive = False
+
+    bench.watch.poll()
+
+    assert bench.asked == []
+
+
+@pytest.mark.parametrize("failure", [ChromeUnavailable("Nothing answers."), BrowserGone("Gone again.")])
+def test_the_same_reason_is_logged_once_and_told_every_time(bench: Bench, failure: Exception, logged: list[str]):
+    if isinstance(failure, BrowserGone):
+        bench.pipeline.failure = failure
+    else:
+        bench.answer = failure
+
+    bench.watch.poll()
+    bench.watch.poll()
+
+    assert logged == ["waiting for chrome"]
+    assert bench.pipeline.absent == [str(failure)] * 2
+
+
+def test_a_reason_is_logged_again_after_chrome_was_there(bench: Bench, logged: list[str]):
+    bench.answer = ChromeUnavailable("Nothing answers.")
+    bench.watch.poll()
+    bench.answer = INFO
+    bench.watch.poll()
+    bench.pipeline.attached, bench.answer = False, ChromeUnavailable("Nothing answers.")
+
+    bench.watch.poll()
+
+    assert logged == ["waiting for chrome"] * 2
+
+
+def test_a_pipeline_too_busy_to_attach_is_tried_again_later(bench: Bench, logged: list[str]):
+    bench.pipeline.failure = NotAnswering("too busy")
+
+    bench.watch.poll()
+
+    assert logged == ["will attach later"]
+    assert bench.pipeline.absent == []
+
+
+def test_two_looks_at_once_are_one(bench: Bench):
+    looking, release = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        looking.set()
+        assert release.wait(20)
+
+    bench.on_probe = wait
+    first = threading.Thread(target=bench.watch.poll)
+    first.start()
+    assert looking.wait(20)
+
+    bench.watch.poll()
+    release.set()
+    first.join(20)
+
+    assert len(bench.asked) == 1
+
+
+def test_it_looks_at_once_and_then_every_five_seconds(bench: Bench):
+    bench.watch.start()
+
+    [(trigger, options)] = bench.scheduler.jobs
+    assert (trigger, options["seconds"], POLL_S) == ("interval", 5, 5)
+    assert options["next_run_time"] <= datetime.now(UTC)
+
+
+def test_after_a_loss_it_looks_sooner_than_the_poll(bench: Bench):
+    bench.watch.chrome_changed(ChromeState.ABSENT, "gone")
+
+    assert [trigger for trigger, _ in bench.scheduler.jobs] == ["date"] * len(EAGER_S)
+    assert max(EAGER_S) < POLL_S
+
+
+@pytest.mark.parametrize("state", [ChromeState.ATTACHED, ChromeState.SILENT])
+def test_what_is_no_loss_changes_nothing(bench: Bench, state: ChromeState):
+    bench.watch.chrome_changed(state, "")
+
+    assert bench.scheduler.jobs == []
+
+
+def test_a_loss_while_stopping_changes_nothing(bench: Bench):
+    bench.scheduler.running = False
+
+    bench.watch.chrome_changed(ChromeState.ABSENT, "gone")
+
+    assert bench.scheduler.jobs == []
+
+
+def test_the_port_that_a_profile_names_goes_before_the_one_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "DevToolsActivePort").write_text("4711\n/devtools/browser/x\n")
+    bench = Bench(monkeypatch, tmp_path)
+
+    bench.watch.poll()
+
+    assert bench.asked == [("127.0.0.1", 4711)]
