@@ -191,19 +191,22 @@ def _require_free(port: int) -> None:
 def _await_answer(
     process: subprocess.Popen[bytes], port: int, profile: Path, deadline: float
 ) -> tuple[int, BrowserInfo]:
-    """Poll until the browser that wrote this profile's port file is the one that answers on that port."""
+    """Poll until the browser answers: on the port it was given, which was free, or on the one its port file names.
+
+    Given a port, Chrome writes no port file (seen with 156).
+    """
     while time.monotonic() < deadline:
         ended = process.poll()
         if ended == 0:
             raise ChromeUnavailable(f"A Chrome is already running on {profile}; close it or choose another --profile.")
         if ended is not None:
             raise ChromeUnavailable(f"Chrome ended at start (exit code {ended}); see {profile / 'chrome.log'}.")
-        written = active_port(profile)
-        if written is not None and written[0] == (port or written[0]):
+        expected = (port, "") if port else active_port(profile)
+        if expected is not None:
             with contextlib.suppress(ChromeUnavailable):
-                info = probe(DEFAULT_HOST, written[0])
-                if info.websocket_url.endswith(written[1]):  # else the file is an earlier browser's
-                    return written[0], info
+                info = probe(DEFAULT_HOST, expected[0])
+                if info.websocket_url.endswith(expected[1]):  # else the file is an earlier browser's
+                    return expected[0], info
         time.sleep(_POLL_S)
     raise ChromeUnavailable(f"Chrome opened no DevTools port in time; see {profile / 'chrome.log'}.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,24 @@ def test_taken_port_is_refused_before_anything_is_started(tmp_path: Path) -> Non
             start_chrome(port, tmp_path / "profile", executable=tmp_path / "absent")
 
     assert not (tmp_path / "profile").exists()
+
+
+def test_browser_that_is_given_a_port_need_not_write_it_down(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    version = '{"Browser": "Chrome/156", "webSocketDebuggerUrl": "ws://127.0.0.1/devtools/browser/x"}'
+    server = tmp_path / "server.py"
+    server.write_text(
+        "from http.server import BaseHTTPRequestHandler, HTTPServer\n"
+        "class Version(BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        self.send_response(200)\n"
+        "        self.end_headers()\n"
+        f"        self.wfile.write({version.encode()!r})\n"
+        f"HTTPServer(('127.0.0.1', {port}), Version).serve_forever()\n"
+    )
+    browser = program(tmp_path / "chrome", f"exec {sys.executable} {server}")
+
+    with start_chrome(port, tmp_path / "profile", executable=browser, timeout_s=30) as started:
+        assert started.port == port
+        assert started.info.product == "Chrome/156"
