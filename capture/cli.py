@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
-import click
 import typer
 
 from capture.commands import (
@@ -66,6 +66,10 @@ def _root(
         os.environ["FLUXCAP_DEBUG"] = "1"
 
 
+# Newer typers bring a click of their own, so the class is taken from what typer exports.
+_WrongUse: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
 def main() -> None:
     """Entry point of the console command."""
     sys.exit(run_cli(sys.argv[1:]))
@@ -75,11 +79,9 @@ def run_cli(arguments: list[str]) -> int:
     """Run one command; returns its exit code."""
     try:
         return int(app(arguments, standalone_mode=False, prog_name="fluxcap") or 0)
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         return 130
-    except KeyboardInterrupt:
-        return 130
-    except click.ClickException as error:
+    except _WrongUse as error:
         error.show()
         return 2 if error.exit_code == 2 else 1
     except BrokenPipeError:

@@ -1,0 +1,121 @@
+"""The command line without its work: options, exit codes, one sentence an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capture import cli
+from capture.cli import run_cli
+from schemas.errors import AlreadyRunning, ChromeUnavailable, ConfigError, FluxcapError, StoreLocked, UnknownAsset
+
+FREE = ("--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0", "--no-web", "--control-port", "0")
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FLUXCAP_DEBUG", raising=False)
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
+    assert run_cli(["--help"]) == 0
+
+    told = capsys.readouterr().out
+    assert all(f"  {name} " in told for name in ("run", "chrome", "status", "focus", "tail", "simulate", "demo"))
+
+
+def test_version_is_told(capsys: pytest.CaptureFixture[str]):
+    assert run_cli(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("fluxcap ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--interval", "7x"],
+        ["run", "--chrome", "nonsense"],
+        ["run", "--platform", "nosuch"],
+        ["run", "--collect", "everything"],
+        ["run", "--control-port", "99999"],
+        ["run", "--source", "a.b"],
+        ["run", "--pub", "tcp://0.0.0.0:0"],
+        ["run", "--config", "nowhere.toml"],
+        ["run", "--data-dir", "/dev/null/data"],
+        ["tail", "SIM", "EURUSD", "7x"],
+        ["simulate", "--assets", "NOSUCH"],
+        ["demo", "--interval", "7x"],
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_is_told_in_one_sentence_with_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+):
+    free = FREE if arguments[0] == "run" else ()
+
+    code = run_cli([arguments[0], *free, *arguments[1:]])
+
+    told = capsys.readouterr()
+    assert (code, told.out) == (2, "")
+    assert told.err.startswith("fluxcap: ")
+    assert len(told.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["run", "--nosuch"], ["nosuch"], ["focus", "set"], ["demo", "--seconds", "1"]])
+def test_wrong_use_has_exit_code_2_and_names_the_help(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    assert run_cli(arguments) == 2
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "Usage: fluxcap" in told.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("c"), 2),
+        (UnknownAsset("X", ("Y",)), 2),
+        (ChromeUnavailable("c"), 1),
+        (AlreadyRunning("a"), 1),
+        (StoreLocked("s"), 1),
+        (FluxcapError("f"), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_errors_have_exit_codes_by_their_kind(
+    error: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(cli, "app", _raising(error))
+
+    assert run_cli([]) == code
+    assert capsys.readouterr().err == f"fluxcap: {error}\n"
+
+
+def test_ctrl_c_has_exit_code_130(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cli, "app", _raising(KeyboardInterrupt()))
+
+    assert run_cli([]) == 130
+
+
+def test_with_debug_the_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FLUXCAP_DEBUG", "1")
+    monkeypatch.setattr(cli, "app", _raising(ConfigError("c")))
+
+    with pytest.raises(ConfigError):
+        run_cli([])
+
+
+def test_without_a_daemon_commands_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "fluxcap.run.json").write_text('{"pid":4194304,"control":"","pub":"","rep":""}')
+
+    assert run_cli(["status", "--data-dir", str(tmp_path)]) == 1
+    assert "process 4194304 ended" in capsys.readouterr().err
+
+
+def _raising(error: BaseException) -> Any:
+    def app(*_: Any, **__: Any) -> None:
+        raise error
+
+    return app

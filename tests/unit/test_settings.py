@@ -1,0 +1,131 @@
+"""Settings: file, environment and options, each overriding the one before; errors in one sentence."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capture.settings import CollectMode, Settings, config_file, load_settings
+from schemas.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings file and no variable of the machine's."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("FLUX_LIVE_PUB", "FLUX_CHUNK_REP", "FLUX_SOURCE_ID", "FLUX_INTERVAL", "FLUXCAP_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_defaults_are_those_of_the_command_line():
+    settings = load_settings()
+
+    assert settings.chrome == "127.0.0.1:9222"
+    assert (settings.interval, settings.source, settings.focus) == ("1m", "POCKETOPTION", ())
+    assert (settings.pub, settings.rep) == ("tcp://127.0.0.1:5556", "tcp://127.0.0.1:5557")
+    assert (settings.collect, settings.tick_chunk_size, settings.candle_chunk_size) == (CollectMode.NONE, 1_000, 100)
+    assert (settings.web, settings.web_port, settings.data_dir) == (True, 3001, Path("data"))
+
+
+def test_an_option_goes_before_the_environment_and_that_before_the_file(monkeypatch: pytest.MonkeyPatch):
+    Path("fluxcap.toml").write_text('interval = "5m"\nsource = "FILE"\ntick_chunk_size = 7\n')
+    monkeypatch.setenv("FLUXCAP_SOURCE", "ENVIRONMENT")
+    monkeypatch.setenv("FLUXCAP_INTERVAL", "15m")
+
+    settings = load_settings(interval="1h")
+
+    assert (settings.interval, settings.source, settings.tick_chunk_size) == ("1h", "ENVIRONMENT", 7)
+
+
+@pytest.mark.parametrize(
+    ("variable", "field", "value"),
+    [
+        ("FLUX_LIVE_PUB", "pub", "tcp://127.0.0.1:7001"),
+        ("FLUX_CHUNK_REP", "rep", "tcp://127.0.0.1:7002"),
+        ("FLUX_SOURCE_ID", "source", "SIM"),
+        ("FLUX_INTERVAL", "interval", "1s"),
+        ("FLUXCAP_CHROME", "chrome", "127.0.0.1:9333"),
+    ],
+)
+def test_variables_that_clients_and_servers_know_are_honoured(
+    monkeypatch: pytest.MonkeyPatch, variable: str, field: str, value: str
+):
+    monkeypatch.setenv(variable, value)
+
+    assert getattr(load_settings(), field) == value
+
+
+def test_the_projects_own_variable_goes_before_the_shared_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FLUX_INTERVAL", "1s")
+    monkeypatch.setenv("FLUXCAP_INTERVAL", "5s")
+
+    assert load_settings().interval == "5s"
+
+
+@pytest.mark.parametrize("given", ["EURUSD_otc, GBPUSD_otc,", ["EURUSD_otc", "GBPUSD_otc"], ("EURUSD_otc,GBPUSD_otc",)])
+def test_lists_are_written_with_commas_or_as_lists(given: Any):
+    assert load_settings(focus=given).focus == ("EURUSD_otc", "GBPUSD_otc")
+
+
+def test_lists_in_the_environment_are_plain_text(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FLUXCAP_FOCUS", "EURUSD_otc,GBPUSD_otc")
+
+    assert load_settings().focus == ("EURUSD_otc", "GBPUSD_otc")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"interval": "7x"}, "Setting 'interval' cannot be '7x': '7x' is not an interval"),
+        ({"collect": "all"}, "Setting 'collect' cannot be 'all': input should be 'tick', 'candle', 'both' or 'none'."),
+        ({"web_port": 99_999}, "Setting 'web_port' cannot be 99999: input should be less than or equal to 65535."),
+        ({"tick_chunk_size": 0}, "Setting 'tick_chunk_size' cannot be 0"),
+        ({"source": "a.b"}, "Setting 'source' cannot be 'a.b'"),
+    ],
+)
+def test_what_cannot_be_set_is_told_in_one_sentence(options: dict[str, Any], sentence: str):
+    with pytest.raises(ConfigError) as caught:
+        load_settings(**options)
+
+    assert str(caught.value).startswith(sentence)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_key_of_the_file_is_refused_by_name():
+    Path("fluxcap.toml").write_text("intervall = '1m'\n")
+
+    with pytest.raises(ConfigError, match=re.escape("Unknown setting 'intervall' in fluxcap.toml")):
+        load_settings()
+
+
+def test_a_file_that_is_not_toml_is_refused():
+    Path("fluxcap.toml").write_text("interval = \n")
+
+    with pytest.raises(ConfigError, match=re.escape("fluxcap.toml is not TOML")):
+        load_settings()
+
+
+def test_the_file_in_force_is_the_one_chosen_then_the_variables_then_the_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert config_file() is None
+    (tmp_path / "fluxcap.toml").touch()
+    assert config_file() == Path("fluxcap.toml")
+    (tmp_path / "other.toml").touch()
+    monkeypatch.setenv("FLUXCAP_CONFIG", "other.toml")
+    assert config_file() == Path("other.toml")
+    (tmp_path / "chosen.toml").touch()
+    assert config_file(Path("chosen.toml")) == Path("chosen.toml")
+
+
+def test_a_file_that_was_named_must_exist():
+    with pytest.raises(ConfigError, match=re.escape("There is no settings file nowhere.toml")):
+        load_settings(Path("nowhere.toml"))
+
+
+def test_the_control_port_is_the_webs_while_the_web_is_on():
+    assert Settings(web_port=5, control_port=6).listen_port == 5
+    assert Settings(web=False, web_port=5, control_port=6).listen_port == 6
