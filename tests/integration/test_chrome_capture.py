@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -507,3 +508,15 @@ def test_chrome_restarts_on_a_profile_whose_port_file_is_stale(tmp_path: Path) -
 
     with start_chrome(0, tmp_path, headless=True, executable=Path(executable), timeout_s=WAIT_S) as chrome:
         assert chrome.port != 1
+
+
+def test_chrome_starts_on_the_port_it_is_given(tmp_path: Path) -> None:
+    executable = chromium_executable()
+    if executable is None:
+        pytest.skip("no Chromium on this machine; install chromium or set FLUXCAP_CHROMIUM")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+
+    with start_chrome(port, tmp_path, headless=True, executable=Path(executable), timeout_s=WAIT_S) as chrome:
+        assert chrome.port == port
+        assert probe("127.0.0.1", port, timeout_s=WAIT_S) == chrome.info
