@@ -1,7 +1,7 @@
 """A market on a stage: true ticks, sockets that carry them as the platform does, and a ``Market`` that listens.
 
-Time is made up: one UTC millisecond clock; arrivals come ``lag_ms`` after ticks, the wall clock tells UTC, the monotonic
-clock began at ``MONO_ZERO_MS``. Every tick goes through the real frames and the real decoder.
+Time is made up: one UTC millisecond clock; ticks arrive ``LAG_MS`` late, the wall clock tells UTC, the monotonic clock
+began at ``MONO_ZERO_MS``. Every tick goes through the real frames and the real decoder.
 """
 
 from __future__ import annotations

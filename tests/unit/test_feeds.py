@@ -1,0 +1,383 @@
+"""What sockets prove: coverage, doubt, suspicion and the gaps told of them. Times are milliseconds from 100 s on."""
+
+from __future__ import annotations
+
+import pytest
+
+from capture.feeds import BlindReason, Feeds, GapNews
+from schemas.types import Candle
+
+A, B = "EURUSD_otc", "GBPUSD_otc"
+T0 = 100_000
+
+
+@pytest.fixture
+def feeds() -> Feeds:
+    return Feeds()
+
+
+def tick(feeds: Feeds, from_ms: int, to_ms: int, *symbols: str, socket: str = "s", every_ms: int = 500) -> None:
+    for ts_ms in range(from_ms, to_ms + 1, every_ms):
+        for symbol in symbols or (A,):
+            feeds.tick(socket, symbol, ts_ms, 1.0 + ts_ms / 1e7, ts_ms)
+        feeds.expire(ts_ms)
+
+
+def live(feeds: Feeds, symbol: str = A) -> list[tuple[int, int]]:
+    feeds.settle(feeds.feed(symbol))
+    return list(feeds.feed(symbol).live)
+
+
+def test_coverage_reaches_from_the_first_tick_to_the_newest_of_the_socket(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 5_000)
+
+    assert live(feeds) == [(T0, T0 + 5_000)]
+
+
+def test_a_quiet_asset_on_a_talking_socket_is_covered(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 1_000, A, B)
+    tick(feeds, T0 + 1_500, T0 + 60_000, B)
+
+    assert live(feeds, A) == [(T0, T0 + 60_000)]
+    assert feeds.take_news() == []
+
+
+def test_a_tick_known_already_is_told_so(feeds: Feeds) -> None:
+    assert feeds.tick("s", A, T0, 1.0, T0)
+    assert not feeds.tick("s", A, T0, 1.0, T0)
+
+
+def test_the_end_of_the_socket_opens_a_gap_and_the_next_tick_closes_it(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 1_000)
+    feeds.lost("s", BlindReason.TAB_CLOSED)
+    tick(feeds, T0 + 9_000, T0 + 10_000, socket="t")
+
+    assert feeds.take_news() == [
+        GapNews(A, T0 + 1_000, 0, BlindReason.TAB_CLOSED),
+        GapNews(A, T0 + 1_000, T0 + 9_000, BlindReason.TAB_CLOSED),
+    ]
+    assert live(feeds) == [(T0, T0 + 1_000), (T0 + 9_000, T0 + 10_000)]
+
+
+def test_a_second_tab_carries_on_without_a_gap(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 2_000, socket="s")
+    tick(feeds, T0 + 1_000, T0 + 5_000, socket="t")
+    feeds.lost("s", BlindReason.TAB_CLOSED)
+
+    assert feeds.take_news() == []
+    assert live(feeds) == [(T0, T0 + 5_000)]
+
+
+def test_the_last_tick_sent_again_after_a_break_does_not_bridge_it(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 1_000)
+    feeds.lost("s", BlindReason.RELOADED)
+
+    assert not feeds.tick("t", A, T0 + 1_000, 1.0 + (T0 + 1_000) / 1e7, T0 + 4_000)
+    tick(feeds, T0 + 4_000, T0 + 5_000, socket="t")
+
+    assert live(feeds) == [(T0, T0 + 1_000), (T0 + 4_000, T0 + 5_000)]
+
+
+def test_a_message_of_an_unknown_socket_or_a_second_end_does_no_harm(feeds: Feeds) -> None:
+    feeds.talked("chat", T0)
+    feeds.lost("chat", BlindReason.SOCKET_CLOSED)
+
+    assert feeds.take_news() == []
+    assert feeds.heard_until_ms("chat") == 0
+
+
+# --- silence ---
+
+
+def test_a_silent_socket_is_suspected_after_five_seconds(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 1_000)
+    feeds.expire(T0 + 5_900)
+    assert feeds.take_news() == []
+
+    feeds.expire(T0 + 6_000)
+
+    assert feeds.take_news() == [GapNews(A, T0 + 1_000, 0, BlindReason.SOCKET_SILENT)]
+    assert feeds.feed(A).suspect
+
+
+def test_a_backlog_that_fills_the_silence_takes_the_gap_back(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 1_000)
+    feeds.expire(T0 + 20_000)
+    for ts_ms in range(T0 + 1_500, T0 + 20_001, 500):
+        feeds.tick("s", A, ts_ms, 1.0 + ts_ms / 1e7, T0 + 20_000)
+    feeds.expire(T0 + 20_000)
+
+    assert feeds.take_news() == [
+        GapNews(A, T0 + 1_000, 0, BlindReason.SOCKET_SILENT),
+        GapNews(A, T0 + 1_000, T0 + 1_000, BlindReason.SOCKET_SILENT),
+    ]
+    assert live(feeds) == [(T0, T0 + 20_000)]
+
+
+def test_a_stream_that_died_silently_and_came_back_leaves_a_gap_though_its_socket_stayed(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 10_000)
+    feeds.expire(T0 + 20_000)
+    tick(feeds, T0 + 30_000, T0 + 31_000)
+
+    assert feeds.take_news() == [
+        GapNews(A, T0 + 10_000, 0, BlindReason.SOCKET_SILENT),
+        GapNews(A, T0 + 10_000, T0 + 30_000, BlindReason.SOCKET_SILENT),
+    ]
+    assert live(feeds) == [(T0, T0 + 10_000), (T0 + 30_000, T0 + 31_000)]
+
+
+def test_a_jump_of_stamps_is_a_gap_even_if_nobody_looked_meanwhile(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 10_000)
+    feeds.tick("s", A, T0 + 15_000, 2.0, T0 + 15_000)
+
+    assert feeds.take_news() == [GapNews(A, T0 + 10_000, T0 + 15_000, BlindReason.SOCKET_SILENT)]
+
+
+def test_a_jump_on_one_socket_is_no_gap_while_another_carries_the_asset(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 1_000, socket="s")
+    tick(feeds, T0 + 500, T0 + 20_000, socket="t")
+    feeds.tick("s", A, T0 + 20_000, 1.0 + (T0 + 20_000) / 1e7, T0 + 20_000)
+
+    assert feeds.take_news() == []
+    assert live(feeds) == [(T0, T0 + 20_000)]
+
+
+def test_a_market_that_pauses_now_and_then_is_not_taken_for_a_dead_stream(feeds: Feeds) -> None:
+    ts_ms = T0
+    for pause_ms in (500, 900, 2_000, 1_500, 5_000, 800, 4_000):  # as recorded of an ordinary asset
+        ts_ms += pause_ms
+        feeds.tick("s", A, ts_ms, 1.0, ts_ms)
+        feeds.expire(ts_ms)
+
+    assert feeds.take_news() == []
+
+
+def test_pauses_long_ago_make_nobody_patient(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 2_000, every_ms=2_000)
+    for _ in range(10):
+        feeds.forget_before(0)
+    feeds.tick("s", A, T0 + 6_000, 1.0, T0 + 6_000)
+
+    assert [news.to_ms for news in feeds.take_news()] == [T0 + 6_000]
+
+
+def gappy(feeds: Feeds, talk_every_ms: int) -> int:
+    """An ordinary asset that pauses by 2.5 s, on a socket that sends signals as well. Returns the last tick's time."""
+    tick(feeds, T0, T0 + 30_000, every_ms=2_500)
+    for at_ms in range(T0, T0 + 30_001, talk_every_ms):
+        feeds.talked("s", at_ms)
+    return T0 + 30_000
+
+
+def test_steady_signals_prove_a_gappy_market_quiet(feeds: Feeds) -> None:
+    last_ms = gappy(feeds, 3_000)
+    for at_ms in range(last_ms + 3_000, last_ms + 60_001, 1_000):
+        if at_ms % 3_000 == last_ms % 3_000:
+            feeds.talked("s", at_ms)
+        feeds.expire(at_ms)
+    feeds.tick("s", A, last_ms + 61_000, 1.0, last_ms + 61_000)
+
+    assert feeds.take_news() == []
+    assert len(live(feeds)) == 1
+
+
+def test_signals_that_paused_as_well_prove_nothing(feeds: Feeds) -> None:
+    last_ms = gappy(feeds, 3_000)
+    for at_ms in (last_ms + 15_000, last_ms + 17_000, last_ms + 19_000):
+        feeds.talked("s", at_ms)
+        feeds.expire(at_ms)
+    feeds.tick("s", A, last_ms + 20_000, 1.0, last_ms + 20_000)
+
+    assert live(feeds) == [(T0, last_ms)]
+    assert [news.to_ms for news in feeds.take_news()][-1] == last_ms + 20_000
+
+
+def test_signals_prove_nothing_where_ticks_never_pause(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 10_000)
+    for at_ms in range(T0, T0 + 20_001, 1_000):
+        feeds.talked("s", at_ms)
+        feeds.expire(at_ms)
+    feeds.tick("s", A, T0 + 21_000, 1.0, T0 + 21_000)
+
+    assert live(feeds) == [(T0, T0 + 10_000)]
+
+
+def test_a_signal_in_a_backlog_does_not_overtake_the_ticks_behind_it(feeds: Feeds) -> None:
+    last_ms = gappy(feeds, 3_000)
+    feeds.talked("s", last_ms + 3_000)
+    feeds.tick("s", A, last_ms + 1_000, 1.0, last_ms + 3_000)
+    feeds.expire(last_ms + 5_000)
+
+    assert feeds.heard_until_ms("s") == last_ms + 1_000
+
+
+def test_while_this_process_stood_still_nobody_is_suspected(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 1_000)
+    feeds.patient_until_ms = T0 + 33_000
+    feeds.expire(T0 + 30_000)
+    assert feeds.take_news() == []
+
+    feeds.expire(T0 + 33_000)
+    assert len(feeds.take_news()) == 1
+
+
+def test_a_new_socket_ends_the_gap_of_one_that_died_without_a_word(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 1_000, socket="dead")
+    feeds.expire(T0 + 20_000)
+    tick(feeds, T0 + 20_000, T0 + 21_000, socket="new")
+
+    assert feeds.take_news()[-1] == GapNews(A, T0 + 1_000, T0 + 20_000, BlindReason.SOCKET_SILENT)
+    assert not feeds.feed(A).suspect
+
+
+def test_a_silent_socket_that_closes_names_the_better_reason(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 1_000)
+    feeds.expire(T0 + 10_000)
+    feeds.lost("s", BlindReason.TAB_CRASHED)
+
+    assert feeds.take_news()[-1] == GapNews(A, T0 + 1_000, 0, BlindReason.TAB_CRASHED)
+    assert not feeds.feed(A).suspect
+
+
+# --- the page turns ---
+
+
+def test_an_asset_turned_away_from_ends_when_it_stays_silent(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 1_000, A, B)
+    feeds.turned("s", B, T0 + 1_000)
+    tick(feeds, T0 + 1_500, T0 + 7_000, B)
+
+    assert feeds.take_news() == [GapNews(A, T0 + 1_000, 0, BlindReason.UNSUBSCRIBED)]
+    assert live(feeds, A) == [(T0, T0 + 1_000)]
+    assert live(feeds, B) == [(T0, T0 + 7_000)]
+
+
+def test_a_tick_under_way_when_the_page_turned_does_not_keep_the_asset(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 1_000, A, B)
+    feeds.turned("s", B, T0 + 1_000)
+    tick(feeds, T0 + 1_500, T0 + 2_000, A, B)
+    tick(feeds, T0 + 2_500, T0 + 8_000, B)
+
+    assert feeds.take_news() == [GapNews(A, T0 + 2_000, 0, BlindReason.UNSUBSCRIBED)]
+
+
+def test_an_asset_that_ticks_on_after_the_page_turned_stays_covered(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 1_000, A, B)
+    feeds.turned("s", B, T0 + 1_000)
+    tick(feeds, T0 + 1_500, T0 + 5_000, A, B)
+    tick(feeds, T0 + 5_500, T0 + 30_000, B)
+
+    assert feeds.take_news() == []
+    assert live(feeds, A) == [(T0, T0 + 30_000)]
+
+
+def test_turning_back_quickly_leaves_the_hole_open(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 1_000)
+    feeds.turned("s", B, T0 + 1_000)
+    tick(feeds, T0 + 1_500, T0 + 3_000, B)
+    feeds.turned("s", A, T0 + 3_000)
+    tick(feeds, T0 + 3_500, T0 + 5_000, A)
+
+    assert live(feeds, A) == [(T0, T0 + 1_000), (T0 + 3_500, T0 + 5_000)]
+    assert feeds.take_news() == [
+        GapNews(A, T0 + 1_000, 0, BlindReason.UNSUBSCRIBED),
+        GapNews(A, T0 + 1_000, T0 + 3_500, BlindReason.UNSUBSCRIBED),
+    ]
+
+
+def test_the_page_turning_on_another_socket_says_nothing_of_this_one(feeds: Feeds) -> None:
+    tick(feeds, T0, T0 + 1_000, A)
+    feeds.turned("other tab", B, T0 + 1_000)
+    tick(feeds, T0 + 1_500, T0 + 10_000, A)
+
+    assert feeds.take_news() == []
+
+
+# --- history ---
+
+
+def test_history_before_the_first_live_tick_joins_it_without_a_hole(feeds: Feeds) -> None:
+    feeds.add_history("s", A, [(T0, 1.0), (T0 + 9_500, 1.1)], T0 + 9_600)
+    tick(feeds, T0 + 10_000, T0 + 11_000)
+
+    feeds.settle(feeds.feed(A))
+    assert feeds.feed(A).covers(T0, T0 + 11_000)
+
+
+def test_history_after_the_first_live_tick_joins_it_too(feeds: Feeds) -> None:
+    tick(feeds, T0 + 10_000, T0 + 11_000)
+    feeds.add_history("s", A, [(T0, 1.0), (T0 + 10_000, 1.0 + (T0 + 10_000) / 1e7)], T0 + 11_000)
+    feeds.settle(feeds.feed(A))
+
+    assert feeds.feed(A).covers(T0, T0 + 11_000)
+
+
+def test_history_that_ends_long_ago_does_not_reach_to_the_first_live_tick(feeds: Feeds) -> None:
+    feeds.add_history("s", A, [(T0, 1.0), (T0 + 9_500, 1.1)], T0 + 40_000)
+    tick(feeds, T0 + 40_000, T0 + 41_000)
+    feeds.settle(feeds.feed(A))
+
+    assert not feeds.feed(A).covers(T0, T0 + 41_000)
+
+
+def test_the_first_live_tick_waits_for_history_and_history_ends_the_wait(feeds: Feeds) -> None:
+    tick(feeds, T0, T0)
+    assert feeds.feed(A).hold_until_ms == T0 + 10_000
+
+    feeds.add_history("s", A, [(T0 - 1_000, 1.0)], T0)
+    assert feeds.feed(A).hold_until_ms == 0
+
+
+def test_history_of_another_timeframe_ends_the_wait_too(feeds: Feeds) -> None:
+    tick(feeds, T0, T0)
+    feeds.add_history("s", A, [], T0)
+
+    assert feeds.feed(A).hold_until_ms == 0
+
+
+def test_after_history_of_another_timeframe_nothing_is_waited_for(feeds: Feeds) -> None:
+    feeds.add_history("s", A, [], T0)
+    tick(feeds, T0, T0)
+
+    assert feeds.feed(A).hold_until_ms == 0
+
+
+def test_history_returns_how_many_ticks_were_new(feeds: Feeds) -> None:
+    tick(feeds, T0, T0)
+
+    assert feeds.add_history("s", A, [(T0, 1.0 + T0 / 1e7), (T0 + 1, 1.0)], T0) == 1
+
+
+def test_rows_that_are_not_on_the_interval_are_no_candles(feeds: Feeds) -> None:
+    rows = [Candle(at, 1.0, 1.0, 1.0, 1.0) for at in (60_000, 60_001, 120_000)]
+    feeds.add_rows(A, 60_000, rows)
+
+    assert sorted(feeds.feed(A).rows[60_000]) == [60_000, 120_000]
+
+
+def test_of_too_many_rows_the_newest_are_kept(feeds: Feeds) -> None:
+    feeds.add_rows(A, 60_000, [Candle(at * 60_000, 1.0, 1.0, 1.0, 1.0) for at in range(5_000)])
+
+    rows = feeds.feed(A).rows[60_000]
+    assert (len(rows), min(rows)) == (1_000, 4_000 * 60_000)
+
+
+# --- an earlier run ---
+
+
+def test_what_an_earlier_run_received_is_covered_and_the_time_since_is_a_gap(feeds: Feeds) -> None:
+    feeds.restore(A, [(T0, 1.0), (T0 + 500, 1.1)], T0, T0 + 500)
+    tick(feeds, T0 + 9_000, T0 + 10_000)
+
+    assert live(feeds) == [(T0, T0 + 500), (T0 + 9_000, T0 + 10_000)]
+    assert feeds.take_news() == [
+        GapNews(A, T0 + 500, 0, BlindReason.DAEMON_DOWN),
+        GapNews(A, T0 + 500, T0 + 9_000, BlindReason.DAEMON_DOWN),
+    ]
+
+
+def test_restored_assets_wait_for_history_once_the_time_is_known(feeds: Feeds) -> None:
+    feeds.restore(A, [(T0, 1.0)], T0, T0 + 1)
+    feeds.hold_restored(T0 + 5_000)
+
+    assert feeds.feed(A).hold_until_ms == T0 + 15_000

@@ -1,0 +1,70 @@
+"""What the focus means while assets, tables and pages come and go."""
+
+from __future__ import annotations
+
+import pytest
+
+from capture.focus import Focus, FocusMode
+from capture.focus_desk import FocusDesk
+from capture.platforms.base import ActiveAsset, Asset
+from schemas.errors import UnknownAsset
+
+TABLE = (Asset("EURUSD_otc", "EUR/USD OTC"), Asset("GBPUSD_otc", "GBP/USD OTC"))
+
+
+def test_a_locked_name_is_understood_when_the_table_comes() -> None:
+    desk = FocusDesk(Focus(FocusMode.LOCK, ("eurusd otc", "EURUSD_OTC")))
+    desk.learn_table(TABLE)
+
+    assert desk.focus.symbols == ("EURUSD_otc",)
+    assert desk.unknown == ()
+
+
+def test_a_locked_name_is_understood_when_its_asset_ticks_though_no_table_came() -> None:
+    desk = FocusDesk(Focus(FocusMode.LOCK, ("EURUSD_OTC",)))
+    desk.learn("EURUSD_otc")
+
+    assert desk.takes("EURUSD_otc")
+
+
+def test_a_locked_name_that_fits_nothing_is_told_as_unknown_and_kept() -> None:
+    desk = FocusDesk(Focus(FocusMode.LOCK, ("nonsense", "gbpusd otc")))
+    desk.learn_table(TABLE)
+
+    assert desk.unknown == ("nonsense",)
+    assert desk.focus.symbols == ("nonsense", "GBPUSD_otc")
+
+
+def test_a_refused_focus_changes_nothing() -> None:
+    desk = FocusDesk(Focus(FocusMode.FOLLOW))
+    desk.learn_table(TABLE)
+
+    with pytest.raises(UnknownAsset):
+        desk.set(Focus(FocusMode.LOCK, ("EURUSD_otc", "nonsense")))
+
+    assert desk.focus.mode is FocusMode.FOLLOW
+
+
+def test_follow_takes_the_asset_the_page_shows() -> None:
+    desk = FocusDesk(Focus(FocusMode.FOLLOW))
+    desk.turn_to(ActiveAsset("GBPUSD_otc", 60_000))
+
+    assert desk.takes("GBPUSD_otc")
+    assert not desk.takes("EURUSD_otc")
+
+
+def test_follow_takes_the_only_asset_that_ticks_until_a_frame_tells_the_active_one() -> None:
+    desk = FocusDesk(Focus(FocusMode.FOLLOW))
+    desk.only_ticking = "EURUSD_otc"
+    assert desk.takes("EURUSD_otc")
+
+    desk.turn_to(ActiveAsset("GBPUSD_otc"))
+    assert not desk.takes("EURUSD_otc")
+
+
+def test_a_period_that_is_not_told_stays_as_it_was() -> None:
+    desk = FocusDesk(Focus())
+    desk.turn_to(ActiveAsset("GBPUSD_otc", 300_000))
+    desk.turn_to(ActiveAsset("EURUSD_otc"))
+
+    assert desk.active == ActiveAsset("EURUSD_otc", 300_000)

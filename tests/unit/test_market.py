@@ -1,0 +1,606 @@
+"""The market as a whole: real frames in, candles, revisions and gaps out."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from capture.feeds import BlindReason, GapNews
+from capture.focus import Focus, FocusMode
+from capture.market import ASSETS_MAX, Market
+from capture.platform_clock import Arrival
+from capture.platforms.pocketoption import PocketOption
+from schemas.errors import UnknownAsset
+from schemas.types import Candle, CandleFlags, FeedState
+from tests.stage import AUD, EUR, GBP, LAG_MS, START_MS, Stage, announcement, attachment, lock
+
+BLIND, FILLED, JOINED_LATE, REVISED, WHOLE = (
+    CandleFlags.BLIND,
+    CandleFlags.FILLED,
+    CandleFlags.JOINED_LATE,
+    CandleFlags.REVISED,
+    CandleFlags.NONE,
+)
+MINUTE = 60_000
+TABLE = [
+    [1, EUR, "EUR/USD OTC", "currency", 2, 92, 60, 30, 3, 1, 0, 0, [], 0, True, [], -1, 60, 0],
+    [2, GBP, "GBP/USD OTC", "currency", 2, 92, 60, 30, 3, 1, 0, 0, [], 0, True, [], -1, 60, 0],
+]
+
+
+def ready(**options: object) -> Stage:
+    """A stage whose clock is known and whose assets tick up to minute 1."""
+    stage = Stage(**options)  # type: ignore[arg-type]
+    stage.ticks_of(START_MS + 30_000, stage.minute(1), (EUR, GBP))
+    return stage
+
+
+# --- the spine ---
+
+
+def test_frames_become_candles() -> None:
+    stage = ready()
+    stage.ticks_of(stage.minute(1), stage.minute(3) + 1_000, (EUR, GBP))
+
+    assert stage.flags(EUR) == {1: WHOLE, 2: WHOLE}
+    assert stage.flags(GBP) == {1: WHOLE, 2: WHOLE}
+    stage.assert_truthful()
+
+
+def test_candles_are_stamped_in_utc_not_two_hours_ahead() -> None:
+    stage = ready()
+    stage.ticks_of(stage.minute(1), stage.minute(2) + 1_000)
+
+    assert [candle.ts_ms for candle in stage.sealed[EUR]] == [stage.minute(1)]
+    assert stage.market.view(stage.at()).platform_offset_ms == 7_200_000
+
+
+def test_nothing_is_published_while_the_clock_is_unknown_and_nothing_is_lost() -> None:
+    stage = Stage(5_000)
+    stage.wall_error_ms = 400_000
+    stage.ticks_of(START_MS, START_MS + 20_000)
+    assert not stage.sealed
+    assert stage.market.feed_state(EUR, 0) is FeedState.UNSYNCHRONISED
+    assert "set this computer's clock" in stage.market.view(stage.at()).clock_reason
+
+    stage.wall_error_ms = 0
+    stage.ticks_of(START_MS + 20_000, START_MS + 31_000)
+    stage.pass_time(stage.now_ms + 11_000)  # the wait for history
+
+    assert list(stage.flags()) == [0, 1, 2, 3, 4, 5, 6][: len(stage.flags())]
+    assert len(stage.flags()) >= 6
+    stage.assert_truthful()
+
+
+def test_raw_time_is_kept() -> None:
+    stage = ready()
+    stage.market.take()
+    ts_ms = stage.minute(1)
+    row = [EUR, (ts_ms + stage.offset_ms) / 1_000, 1.5]
+    stage.market.received("s1", 1, announcement("updateStream"), stage.at(ts_ms + LAG_MS), False)
+    stage.market.received("s1", 2, attachment([row]), stage.at(), True)
+
+    (tick,) = stage.market.take().ticks
+    assert (tick.ts_ms, tick.raw_ts_ms) == (ts_ms, ts_ms + 7_200_000)
+
+
+def test_two_sockets_with_the_same_asset_never_count_double() -> None:
+    stage = ready()
+    for ts_ms in range(stage.minute(1), stage.minute(2) + 1_000, 500):
+        stage.tick(ts_ms, EUR, "s1")
+        stage.tick(ts_ms, EUR, "s2", known=True)
+
+    assert stage.sealed[EUR][0].tick_count == 120
+    assert stage.market.counters["duplicate"] == 122
+
+
+def test_sockets_of_others_are_not_decoded() -> None:
+    stage = ready()
+    stage.market.socket_opened("chat", "wss://chat-po.site/socket.io/")
+    stage.tick(stage.minute(1), AUD, "chat")
+
+    assert stage.market.feeds.get(AUD) is None
+
+
+def test_a_socket_opened_before_the_attach_is_known_by_what_it_says() -> None:
+    stage = Stage()
+    stage.market.socket_opened("s1", "")
+    stage.ticks_of(START_MS, START_MS + 5_000)
+
+    assert stage.market.feed_state(EUR, 0) is FeedState.LIVE
+
+
+# --- the four flags ---
+
+
+def test_a_first_minute_joined_late_is_dropped_without_history() -> None:
+    stage = Stage()
+    stage.ticks_of(START_MS + 20_000, stage.minute(2) + 1_000)
+
+    assert stage.flags() == {1: WHOLE}
+
+
+def test_a_first_minute_joined_late_is_completed_by_history() -> None:
+    stage = Stage()
+    stage.ticks_of(START_MS - 90_000, START_MS + 20_000, socket=None)
+    stage.history(START_MS - 90_000, START_MS + 20_000, arrives_ms=START_MS + 20_000)
+    stage.ticks_of(START_MS + 20_000, stage.minute(2) + 1_000)
+
+    assert stage.flags() == {-1: FILLED, 0: JOINED_LATE | FILLED, 1: WHOLE}
+    stage.assert_truthful()
+
+
+def test_attached_exactly_at_the_start_of_a_minute_nothing_is_missing() -> None:
+    stage = Stage()
+    stage.ticks_of(START_MS, stage.minute(1) + 1_000)
+    stage.pass_time(stage.minute(1) + 15_000)
+
+    assert stage.flags() == {0: WHOLE}
+
+
+def test_a_minute_with_a_break_is_blind_and_the_gap_is_told() -> None:
+    stage = ready()
+    stage.ticks_of(stage.minute(1), stage.minute(1) + 20_000)
+    stage.lose(reason=BlindReason.TAB_CRASHED)
+    stage.ticks_of(stage.minute(1) + 20_000, stage.minute(1) + 40_000, socket=None)
+    stage.ticks_of(stage.minute(1) + 40_000, stage.minute(3) + 1_000, socket="s2")
+
+    assert stage.flags() == {1: BLIND, 2: WHOLE}
+    closed = [gap for gap in stage.gaps if gap.symbol == EUR and gap.to_ms]
+    assert closed == [
+        GapNews(EUR, stage.minute(1) + 19_500, stage.minute(1) + 40_000, BlindReason.TAB_CRASHED),
+    ]
+    stage.assert_truthful()
+
+
+def test_after_a_reload_history_makes_up_for_the_break() -> None:
+    stage = ready()
+    stage.ticks_of(stage.minute(1), stage.minute(1) + 58_000)
+    stage.lose(reason=BlindReason.RELOADED)
+    back_ms = stage.minute(2) + 5_000
+    stage.ticks_of(stage.minute(1) + 58_000, back_ms, socket=None)
+    stage.history(back_ms - 600_000, back_ms, socket="s2", arrives_ms=back_ms)
+    stage.ticks_of(back_ms, stage.minute(3) + 1_000, socket="s2")
+
+    assert stage.flags() == {1: BLIND | FILLED, 2: JOINED_LATE | FILLED}
+    stage.assert_truthful()
+
+
+def test_after_a_long_break_missing_minutes_are_filled_and_the_blind_one_is_revised() -> None:
+    stage = ready()
+    stage.ticks_of(stage.minute(1), stage.minute(1) + 20_000)
+    stage.lose(reason=BlindReason.TAB_CLOSED)
+    back_ms = stage.minute(3) + 10_000
+    stage.ticks_of(stage.minute(1) + 20_000, back_ms, socket=None)
+    stage.history(back_ms - 600_000, back_ms, socket="s2", arrives_ms=back_ms)
+    stage.ticks_of(back_ms, stage.minute(4) + 1_000, socket="s2")
+
+    assert stage.flags() == {1: BLIND, 2: FILLED, 3: JOINED_LATE | FILLED}
+    assert {(r.candle.ts_ms - START_MS) // MINUTE: CandleFlags(r.candle.flags) for r in stage.revised[EUR]} == {
+        0: JOINED_LATE | FILLED,  # the stream never had it
+        1: BLIND | FILLED | REVISED,
+    }
+    stage.assert_truthful()
+
+
+def test_history_that_comes_after_the_wait_is_told_as_revisions() -> None:
+    stage = ready()
+    stage.ticks_of(stage.minute(1), stage.minute(1) + 20_000)
+    stage.lose(reason=BlindReason.RELOADED)
+    back_ms = stage.minute(2) + 10_000
+    stage.ticks_of(stage.minute(1) + 20_000, back_ms, socket=None)
+    stage.ticks_of(back_ms, stage.minute(3) + 5_000, socket="s2")
+    assert stage.flags() == {1: BLIND}
+
+    now_ms = stage.minute(3) + 5_000
+    stage.history(back_ms - 300_000, now_ms, socket="s2", arrives_ms=now_ms + LAG_MS)
+    stage.pass_time(stage.now_ms + 1_000)
+
+    told = {
+        (r.candle.ts_ms - START_MS) // MINUTE: (CandleFlags(r.candle.flags), r.published) for r in stage.revised[EUR]
+    }
+    assert told[1] == (BLIND | FILLED | REVISED, True)
+    assert told[2] == (JOINED_LATE | FILLED, False)
+    stage.assert_truthful()
+
+
+def test_a_quiet_asset_on_a_talking_socket_is_not_blind() -> None:
+    stage = ready()
+    stage.ticks_of(stage.minute(1), stage.minute(1) + 20_000, (EUR, GBP))
+    stage.ticks_of(stage.minute(1) + 20_000, stage.minute(2) + 30_000, (GBP,))
+    stage.ticks_of(stage.minute(2) + 30_000, stage.minute(3) + 1_000, (EUR, GBP))
+
+    assert stage.flags(EUR) == {1: WHOLE, 2: WHOLE}
+    assert stage.gaps == []
+
+
+def test_a_backlog_is_blind_first_and_whole_once_it_came() -> None:
+    stage = ready()
+    stage.ticks_of(stage.minute(1), stage.minute(1) + 50_000, (EUR, GBP))
+    held = list(range(stage.minute(1) + 50_000, stage.minute(2) + 30_000, 500))
+    for ts_ms in held:
+        stage.happen(ts_ms, EUR)
+    stage.pass_time(stage.minute(2) + 30_000)
+    assert stage.flags() == {1: BLIND}
+    assert stage.market.feed_state(EUR, 0) is FeedState.STALLED
+
+    for ts_ms in held:
+        stage.tick(ts_ms, EUR, arrives_ms=stage.now_ms, known=True)
+    stage.ticks_of(stage.minute(2) + 30_000, stage.minute(3) + 1_000)
+
+    assert CandleFlags(stage.revised[EUR][-1].candle.flags) == REVISED
+    assert stage.flags()[2] == WHOLE
+    assert [gap.to_ms - gap.from_ms for gap in stage.gaps if gap.symbol == EUR and gap.to_ms] == [0]
+    stage.assert_truthful()
+
+
+def test_a_lone_asset_with_nothing_but_pings_is_not_claimed_to_be_covered() -> None:
+    stage = Stage()
+    stage.ticks_of(START_MS, stage.minute(1) + 20_000)
+    for _ in range(2):
+        stage.pass_time(stage.now_ms + 25_000)
+        stage.market.received("s1", 1, "2", stage.at(), True)
+    stage.ticks_of(stage.now_ms, stage.minute(3) + 1_000)
+
+    assert stage.flags()[1] == BLIND
+    assert [gap.reason for gap in stage.gaps] == [BlindReason.SOCKET_SILENT] * 2
+
+
+# --- who stood still ---
+
+
+def test_a_daemon_that_was_stopped_reads_its_backlog_before_it_judges() -> None:
+    stage = ready()
+    stage.ticks_of(stage.minute(1), stage.minute(1) + 50_000)
+    held = list(range(stage.minute(1) + 50_000, stage.minute(2) + 30_000, 500))
+    for ts_ms in held:
+        stage.happen(ts_ms, EUR)
+    stage.at(stage.minute(2) + 30_000)  # SIGSTOP ... SIGCONT: the first thing that runs is the timer
+    stage.pass_time(stage.now_ms + 200)
+    for ts_ms in held:
+        stage.tick(ts_ms, EUR, arrives_ms=stage.now_ms, known=True)
+    stage.ticks_of(stage.minute(2) + 30_500, stage.minute(3) + 1_000)
+
+    assert stage.flags() == {1: WHOLE, 2: WHOLE}
+    assert not stage.revised
+    assert stage.gaps == []
+
+
+def test_frames_far_apart_do_not_put_sealing_off_for_ever() -> None:
+    stage = ready()
+    for at_ms in range(0, 180_000, 10_000):
+        stage.market.pass_time(stage.at(stage.minute(1) + at_ms))
+        stage._take()
+
+    assert stage.gaps
+
+
+# --- the platform's clock ---
+
+
+@pytest.mark.parametrize("step_ms", [3_600_000, -3_600_000])
+def test_a_daylight_saving_step_makes_no_wrong_candle_and_no_gap(step_ms: int) -> None:
+    stage = ready()
+    stage.ticks_of(stage.minute(1), stage.minute(3), (EUR, GBP))
+    stage.offset_ms += step_ms
+    stage.ticks_of(stage.minute(3), stage.minute(5) + 1_000, (EUR, GBP))
+
+    assert stage.flags() == {1: WHOLE, 2: WHOLE, 3: WHOLE, 4: WHOLE}
+    assert stage.market.clock.offset_ms == 7_200_000 + step_ms
+    assert stage.gaps == []
+    assert not stage.revised
+    stage.assert_truthful()
+
+
+@pytest.mark.parametrize("step_ms", [3_600_000, -3_600_000])
+def test_a_daylight_saving_step_while_the_page_reloads_makes_no_wrong_candle(step_ms: int) -> None:
+    stage = ready()
+    stage.ticks_of(stage.minute(1), stage.minute(2) + 50_000)
+    stage.lose(reason=BlindReason.RELOADED)
+    stage.offset_ms += step_ms
+    back_ms = stage.minute(3) + 5_000
+    stage.ticks_of(stage.minute(2) + 50_000, back_ms, socket=None)
+    rows = [Candle(stage.minute(at), 9.0, 9.0, 9.0, 9.0) for at in range(-60, 0)]
+    stage.history(back_ms - 400_000, back_ms, socket="s2", arrives_ms=back_ms, rows=rows)
+    stage.ticks_of(back_ms, stage.minute(5) + 1_000, socket="s2")
+
+    assert {at: flags for at, flags in stage.flags().items() if at >= 1} == {
+        1: WHOLE,
+        2: BLIND | FILLED,
+        3: JOINED_LATE | FILLED,
+        4: WHOLE,
+    }
+    assert stage.market.clock.offset_ms == 7_200_000 + step_ms
+
+
+def test_a_socket_lost_while_the_clock_is_judged_does_not_live_on() -> None:
+    stage = ready()
+    stage.offset_ms += 3_600_000
+    stage.ticks_of(stage.minute(1), stage.minute(1) + 5_000, (EUR,), "s1")
+    stage.lose("s1", BlindReason.RELOADED)
+    stage.ticks_of(stage.minute(1) + 5_000, stage.minute(1) + 20_000, (EUR,), "s2")
+    assert stage.market.clock.offset_ms == 10_800_000
+
+    stage.lose("s2", BlindReason.TAB_CLOSED)
+
+    feed = stage.market.feeds.get(EUR)
+    assert feed is not None
+    assert not feed.carriers
+    assert stage.gaps[-1].reason is BlindReason.TAB_CLOSED
+
+
+@pytest.mark.parametrize("away_s", [30, -300, 3_600, -3_600, 86_400 * 365])
+def test_absurd_stamps_are_counted_and_are_never_ticks(away_s: int) -> None:
+    stage = ready()
+    for ts_ms in range(stage.minute(1), stage.minute(2) + 1_000, 500):
+        stage.event("s1", "updateStream", [[EUR, (ts_ms + stage.offset_ms) / 1_000 + away_s, 7.7]], ts_ms + LAG_MS)
+        stage.tick(ts_ms, EUR)
+
+    assert stage.flags() == {1: WHOLE}
+    assert stage.market.counters["malformed.tick time"] == 122
+    stage.assert_truthful()
+
+
+def test_history_from_another_time_is_counted_and_not_believed() -> None:
+    stage = ready()
+    stage.ticks_of(stage.minute(1), stage.minute(1) + 20_000)
+    stage.offset_ms -= 7_200_000
+    stage.history(START_MS, stage.minute(1) + 20_000, rows=[Candle(START_MS, 9.0, 9.0, 9.0, 9.0)])
+    stage.offset_ms += 7_200_000
+    stage.ticks_of(stage.minute(1) + 20_000, stage.minute(2) + 1_000)
+
+    assert stage.market.counters["malformed.history time"] == 1
+    assert stage.flags() == {1: WHOLE}
+
+
+def test_good_history_is_not_lost_to_an_absurd_tick_before_it() -> None:
+    stage = Stage()
+    stage.ticks_of(START_MS, START_MS + 20_000, (GBP,))
+    stage.ticks_of(START_MS - 60_000, START_MS + 20_000, (EUR,), socket=None)
+    stage.event("s1", "updateStream", [[EUR, 1.0, 7.7]])
+    stage.history(START_MS - 60_000, START_MS + 20_000, EUR, "s1")
+    stage.ticks_of(START_MS + 20_000, stage.minute(1) + 1_000, (EUR, GBP))
+
+    assert stage.flags(EUR)[0] == JOINED_LATE | FILLED
+
+
+def test_the_servers_row_of_a_minute_under_way_is_not_taken() -> None:
+    stage = Stage()
+    stage.ticks_of(START_MS, START_MS + 20_000)
+    stage.history(START_MS, START_MS, rows=[Candle(START_MS, 9.0, 9.0, 9.0, 9.0)], with_ticks=False)
+
+    feed = stage.market.feeds.get(EUR)
+    assert feed is not None
+    assert feed.row(MINUTE, START_MS) is None
+
+
+# --- focus ---
+
+
+def test_only_focused_assets_become_candles() -> None:
+    stage = ready(focus=lock(GBP))
+    stage.ticks_of(stage.minute(1), stage.minute(2) + 1_000, (EUR, GBP))
+
+    assert set(stage.sealed) == {GBP}
+    assert stage.market.focused_symbols() == (GBP,)
+
+
+def test_names_typed_before_the_table_is_known_are_understood_later() -> None:
+    stage = Stage(focus=lock("eur/usd otc", "nonsense"))
+    assert stage.market.view(stage.at()).focus_unknown == ()
+
+    stage.event("s1", "updateAssets", TABLE)
+
+    assert stage.market.focused_symbols() == (EUR, "nonsense")
+    assert stage.market.view(stage.at()).focus_unknown == ("nonsense",)
+
+
+def test_names_typed_by_somebody_who_attached_late_are_understood_by_what_ticks() -> None:
+    stage = ready(focus=lock("EURUSD_OTC"))
+    stage.ticks_of(stage.minute(1), stage.minute(2) + 1_000)
+
+    assert stage.flags(EUR) == {1: WHOLE}
+
+
+def test_an_unknown_name_changes_nothing() -> None:
+    stage = ready(focus=lock(EUR))
+    stage.event("s1", "updateAssets", TABLE)
+
+    with pytest.raises(UnknownAsset):
+        stage.market.set_focus(lock("nonsense"))
+
+    assert stage.market.focus == lock(EUR)
+
+
+def test_follow_takes_what_the_page_turns_to_and_never_mixes_two_assets() -> None:
+    stage = ready(focus=Focus(FocusMode.FOLLOW))
+    stage.turn(EUR)
+    stage.ticks_of(stage.minute(1), stage.minute(2) + 20_000, (EUR, GBP))
+    stage.turn(GBP)
+    stage.ticks_of(stage.minute(2) + 20_000, stage.minute(4) + 1_000, (GBP,))
+
+    assert list(stage.flags(EUR)) == [1, 2]
+    assert stage.flags(EUR)[2] == BLIND  # it ticked no longer than to 20 s
+    assert stage.flags(GBP)[3] == WHOLE
+    assert set(stage.flags(GBP)) >= {2, 3}
+    stage.assert_truthful()
+
+
+def test_an_asset_that_loses_the_focus_but_ticks_on_finishes_its_minute_and_no_more() -> None:
+    stage = ready(focus=lock(EUR))
+    stage.ticks_of(stage.minute(1), stage.minute(2) + 20_000, (EUR, GBP))
+    stage.market.set_focus(lock(GBP))
+    stage.ticks_of(stage.minute(2) + 20_000, stage.minute(5), (EUR, GBP))
+
+    assert stage.flags(EUR) == {1: WHOLE, 2: WHOLE}
+    assert stage.market._leaving == {}
+
+
+def test_an_asset_back_in_focus_has_the_minutes_in_between_if_it_ticked_on() -> None:
+    stage = ready(focus=lock(EUR))
+    stage.ticks_of(stage.minute(1), stage.minute(2) + 20_000, (EUR, GBP))
+    stage.market.set_focus(lock(GBP))
+    stage.ticks_of(stage.minute(2) + 20_000, stage.minute(5), (EUR, GBP))
+    stage.market.set_focus(lock(EUR))
+    stage.ticks_of(stage.minute(5), stage.minute(6) + 1_000, (EUR, GBP))
+
+    assert list(stage.flags(EUR)) == [1, 2, 3, 4, 5]
+    stage.assert_truthful()
+
+
+def test_turning_back_within_seconds_is_no_whole_minute() -> None:
+    stage = ready(focus=Focus(FocusMode.FOLLOW))
+    stage.turn(EUR)
+    stage.ticks_of(stage.minute(1), stage.minute(2) + 20_000)
+    stage.turn(GBP)
+    stage.ticks_of(stage.minute(2) + 20_000, stage.minute(2) + 23_000, (GBP,))
+    stage.ticks_of(stage.minute(2) + 20_000, stage.minute(2) + 23_000, (EUR,), socket=None)
+    stage.turn(EUR)
+    stage.ticks_of(stage.minute(2) + 23_000, stage.minute(3) + 12_000, (EUR,))
+
+    assert stage.flags(EUR)[2] == BLIND
+    stage.assert_truthful()
+
+
+def test_follow_without_a_word_from_the_page_takes_the_only_asset_that_ticks() -> None:
+    stage = Stage(focus=Focus(FocusMode.FOLLOW))
+    stage.ticks_of(START_MS, stage.minute(1) + 15_000)
+
+    assert stage.flags() == {0: WHOLE}
+    assert stage.market.view(stage.at()).active_symbol == EUR
+
+
+# --- an earlier run ---
+
+
+def test_the_minute_under_way_is_rebuilt_with_its_blind_time_flagged() -> None:
+    stage = Stage(published_ts_ms=START_MS - MINUTE)
+    stage.ticks_of(START_MS, START_MS + 20_000, socket=None)
+    stage.market.restore(EUR, list(stage.truth[EUR]), START_MS - 5_000, START_MS + 19_500)
+    assert stage.market.clock.offset_ms is None  # the clock measures anew
+
+    stage.ticks_of(START_MS + 20_000, START_MS + 25_000, socket=None)
+    stage.ticks_of(START_MS + 25_000, stage.minute(2) + 1_000)
+
+    assert stage.flags() == {0: BLIND, 1: WHOLE}
+    assert stage.gaps == [
+        GapNews(EUR, START_MS + 19_500, 0, BlindReason.DAEMON_DOWN),
+        GapNews(EUR, START_MS + 19_500, START_MS + 25_000, BlindReason.DAEMON_DOWN),
+    ]
+    assert stage.sealed[EUR][0].tick_count == 40 + 70
+    stage.assert_truthful()
+
+
+def test_what_was_whole_before_the_crash_is_published_whole() -> None:
+    stage = Stage(published_ts_ms=START_MS - MINUTE)
+    stage.ticks_of(START_MS, stage.minute(1) + 5_000, socket=None)
+    stage.market.restore(EUR, list(stage.truth[EUR]), START_MS - 5_000, stage.minute(1) + 4_500)
+    stage.ticks_of(stage.minute(1) + 20_000, stage.minute(2) + 1_000)
+
+    assert stage.flags() == {0: WHOLE, 1: BLIND}
+    stage.assert_truthful()
+
+
+def test_a_journal_is_told_since_when_it_has_every_tick() -> None:
+    stage = ready(focus=lock(EUR))
+    assert stage.market.told_since_ms(EUR) == START_MS + 30_000
+    assert stage.market.told_since_ms(GBP) == 0
+
+    stage.market.set_focus(lock(GBP))
+    stage.ticks_of(stage.minute(1), stage.minute(1) + 1_000, (EUR, GBP))
+    assert stage.market.told_since_ms(GBP) == stage.minute(1) + 1
+
+    stage.lose()
+    assert stage.market.told_since_ms(GBP) == 0
+
+
+# --- bounded and quiet ---
+
+
+def test_assets_without_end_cannot_fill_the_memory() -> None:
+    stage = ready()
+    for at in range(0, ASSETS_MAX * 2, 500):
+        rows = [[f"X{at + n}", (stage.minute(1) + stage.offset_ms) / 1_000, 1.0] for n in range(500)]
+        stage.event("s1", "updateStream", rows, stage.minute(1) + LAG_MS)
+
+    assert len(stage.market.feeds) == ASSETS_MAX
+    assert stage.market.counters["malformed.too many assets"] > 0
+
+
+def test_a_socket_leaves_nothing_behind() -> None:
+    stage = ready()
+    for at in range(200):
+        stage.tick(stage.minute(1) + at * 100, EUR, f"t{at}")
+        stage.lose(f"t{at}")
+
+    assert list(stage.market._decoders) == ["s1"]
+    assert list(stage.market.feeds._sockets) == ["s1"]
+    assert stage.market.feeds.feed(EUR).doubts == {}
+
+
+def test_hours_of_ticks_stay_within_bounds() -> None:
+    stage = Stage()
+    stage.ticks_of(START_MS, START_MS + 5_000)
+    for at_ms in range(5_000, 4 * 3_600_000, 2_000):
+        stage.tick(START_MS + at_ms)
+
+    feed = stage.market.feeds.feed(EUR)
+    assert len(feed.tape) < 2 * 3_600
+    assert len(feed.live) == 1
+
+
+def test_what_could_not_be_stored_is_told_again_before_what_is_newer() -> None:
+    stage = ready()
+    market = stage.market
+    for ts_ms in range(stage.minute(1), stage.minute(2) + 1_000, 500):
+        market.received("s1", 1, announcement("updateStream"), stage.at(ts_ms + LAG_MS), False)
+        market.received("s1", 2, attachment([[EUR, (ts_ms + 7_200_000) / 1_000, 1.5]]), stage.at(), True)
+    failed = market.take()
+    market.give_back(failed)
+
+    assert market.take().sealed == failed.sealed
+
+
+def test_no_secret_is_in_the_view() -> None:
+    stage = ready()
+    stage.event("s1", "successauth", {"id": "SECRET"})
+    stage.event("s1", "successupdateBalance", {"isDemo": 1, "balance": "SECRET"})
+    stage.market.received("s1", 1, '42["auth",{"session":"SECRET"}]', stage.at(), True)
+    stage.market.sent("s1", 1, '42["auth",{"session":"SECRET","uid":7}]', stage.at())
+    stage.market.received("s1", 1, '0{"sid":"SECRET","pingInterval":25000}', stage.at(), True)
+
+    told = msgspec.json.encode(stage.market.view(stage.at())) + repr(stage.market.take()).encode()
+    assert b"SECRET" not in told
+
+
+def test_the_view_tells_assets_and_counters() -> None:
+    stage = ready()
+    stage.event("s1", "successfavorite/change", [EUR, GBP])
+    view = stage.market.view(stage.at())
+
+    assert view.favourites == (EUR, GBP)
+    assert {asset.symbol: asset.feed_state for asset in view.assets} == {EUR: FeedState.LIVE, GBP: FeedState.LIVE}
+    assert view.assets[0].ticks == 60
+    assert view.clock == "synchronised"
+
+
+def test_feed_states_tell_what_feeds_an_asset() -> None:
+    stage = Stage()
+    assert stage.market.feed_state(EUR, 0) is FeedState.NO_SOCKET
+    stage.ticks_of(START_MS, START_MS + 10_000, (EUR, GBP))
+    assert stage.market.feed_state(EUR, 0) is FeedState.LIVE
+    assert stage.market.feed_state(AUD, 0) is FeedState.UNSUBSCRIBED
+    stage.turn(GBP)
+    stage.ticks_of(START_MS + 10_000, START_MS + 20_000, (GBP,))
+    assert stage.market.feed_state(EUR, 0) is FeedState.UNSUBSCRIBED
+    stage.lose()
+    assert stage.market.feed_state(GBP, 0) is FeedState.NO_SOCKET
+
+
+def test_time_before_anything_happened_does_no_harm() -> None:
+    market = Market(PocketOption(), MINUTE, Focus())
+    market.pass_time(Arrival(1, 1))
+    market.socket_lost("s", BlindReason.CHROME_GONE, Arrival(1, 1))
+
+    assert not market.take()
+    assert market.forming() == {}

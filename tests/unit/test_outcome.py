@@ -1,0 +1,32 @@
+"""What the market decided, kept until it could be stored."""
+
+from __future__ import annotations
+
+from capture.feeds import BlindReason, GapNews
+from capture.outcome import Outcome
+from schemas.types import Candle, Tick
+
+
+def candle(ts_ms: int) -> Candle:
+    return Candle(ts_ms, 1.0, 1.0, 1.0, 1.0)
+
+
+def test_an_empty_outcome_is_false() -> None:
+    assert not Outcome()
+    assert Outcome(gaps=[GapNews("A", 1, 0, BlindReason.RELOADED)])
+
+
+def test_what_could_not_be_stored_stays_before_what_is_newer() -> None:
+    failed = Outcome(sealed={"A": [candle(1)]}, ticks=[Tick("A", 1, 1, 1.0)])
+
+    failed.append(Outcome(sealed={"A": [candle(2)], "B": [candle(1)]}, ticks=[Tick("A", 2, 2, 1.0)]))
+
+    assert failed.sealed == {"A": [candle(1), candle(2)], "B": [candle(1)]}
+
+
+def test_ticks_are_not_told_twice() -> None:
+    failed = Outcome(sealed={"A": [candle(1)]}, ticks=[Tick("A", 1, 1, 1.0)])
+
+    failed.append(Outcome(ticks=[Tick("A", 2, 2, 1.0)]))
+
+    assert failed.ticks == [Tick("A", 2, 2, 1.0)]

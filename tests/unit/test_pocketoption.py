@@ -1,0 +1,271 @@
+"""The platform's addresses and events, in the shapes recorded."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from capture.platforms.base import ActiveAsset, Asset, Assets, Favourites, Greeting, History, MarketEvent, RawTick
+from capture.platforms.pocketoption import PocketOption, PocketOptionDecoder
+from schemas.types import Candle
+from tests.stage import announcement, attachment
+
+
+@pytest.fixture
+def decoder() -> PocketOptionDecoder:
+    return PocketOption().decoder()
+
+
+def told(decoder: PocketOptionDecoder, event: str, payload: object) -> list[MarketEvent]:
+    decoder.received(1, announcement(event))
+    return list(decoder.received(2, attachment(payload)))
+
+
+# --- addresses ---
+
+
+@pytest.mark.parametrize(
+    ("url", "ours"),
+    [
+        ("https://pocketoption.com/en/cabinet/demo-quick-high-low/", True),
+        ("https://m.pocketoption.com/", True),
+        ("https://po.trade/", True),
+        ("https://pocketoption.com.evil.example/", False),
+        ("https://notpocketoption.com/", False),
+        ("https://example.com/?pocketoption.com", False),
+        ("chrome-extension://pocketoption.com/", False),
+        ("about:blank", False),
+        ("http://[", False),
+        ("", False),
+    ],
+)
+def test_only_the_platforms_own_pages_are_attached(url: str, ours: bool) -> None:
+    assert PocketOption().is_page(url) is ours
+
+
+@pytest.mark.parametrize(
+    ("url", "ours"),
+    [
+        ("wss://api-eu.po.market/socket.io/?EIO=4", True),
+        ("wss://demo-api-eu.po.market/", True),
+        ("wss://chat-po.site/socket.io/", False),
+        ("https://api-eu.po.market/", False),
+        ("wss://po.market.example/", False),
+        ("ws://[::1", False),
+    ],
+)
+def test_only_the_platforms_market_sockets_are_read(url: str, ours: bool) -> None:
+    assert PocketOption().is_socket(url) is ours
+
+
+def test_mirrors_are_a_setting() -> None:
+    platform = PocketOption(["*.mirror.example", "127.0.0.1:8080"])
+
+    assert platform.is_page("https://www.Mirror.example/")
+    assert platform.is_socket("ws://127.0.0.1:8080/socket.io/")
+    assert not platform.is_page("http://127.0.0.1:8081/")
+
+
+# --- ticks ---
+
+
+def test_a_tick_is_symbol_time_in_milliseconds_and_price(decoder: PocketOptionDecoder) -> None:
+    assert told(decoder, "updateStream", [["EURGBP_otc", 1756866774.962, 0.87951]]) == [
+        RawTick("EURGBP_otc", 1_756_866_774_962, 0.87951)
+    ]
+
+
+def test_a_frame_may_hold_any_number_of_ticks(decoder: PocketOptionDecoder) -> None:
+    assert told(decoder, "updateStream", []) == []
+    assert len(told(decoder, "updateStream", [["A", 1756866774.1, 1.0], ["B", 1756866774.2, 2.0]])) == 2
+
+
+def test_whole_seconds_and_exponents_are_numbers_too(decoder: PocketOptionDecoder) -> None:
+    decoder.received(1, announcement("updateStream"))
+    ticks = decoder.received(2, "W1siTEJQVVNEX290YyIsMTc1Njg2NjgwOCw5ZS0wNl1d")  # [["LBPUSD_otc",1756866808,9e-06]]
+
+    assert list(ticks) == [RawTick("LBPUSD_otc", 1_756_866_808_000, 9e-06)]
+
+
+def test_sub_second_ticks_are_all_kept(decoder: PocketOptionDecoder) -> None:
+    rows = [["A", 1756866774 + at / 1_000, 1.0] for at in range(0, 1_000, 50)]
+
+    ticks = told(decoder, "updateStream", rows)
+
+    assert [tick.raw_ts_ms for tick in ticks] == [1_756_866_774_000 + at for at in range(0, 1_000, 50)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["A", 1756866774.1, -1.0],
+        ["A", 1756866774.1, 0],
+        ["A", 1756866774.1, 1e300],
+        ["A", 1756866774.1, "1.0"],
+        ["A", 1756866774.1, None],
+        ["A", 1756866774.1, True],
+        ["A", -5, 1.0],
+        ["A", 1e15, 1.0],
+        ["A", "now", 1.0],
+        ["", 1756866774.1, 1.0],
+        ["../../etc/passwd", 1756866774.1, 1.0],
+        ["A.B", 1756866774.1, 1.0],
+        ["A\nB", 1756866774.1, 1.0],
+        ["A" * 60, 1756866774.1, 1.0],
+        [7, 1756866774.1, 1.0],
+        ["A", 1756866774.1],
+        [],
+        "A",
+        None,
+        {"symbol": "A"},
+    ],
+)
+def test_a_bad_row_is_counted_and_costs_no_other(decoder: PocketOptionDecoder, row: object) -> None:
+    ticks = told(decoder, "updateStream", [["GOOD", 1756866774.1, 1.0], row, ["BEST", 1756866774.2, 1.0]])
+
+    assert [tick.symbol for tick in ticks] == ["GOOD", "BEST"]
+    assert decoder.malformed["tick"] == 1
+
+
+def test_nan_and_infinity_are_no_ticks(decoder: PocketOptionDecoder) -> None:
+    for text in ('42["updateStream",[["A",1756866774.1,NaN]]]', '42["updateStream",[["A",1756866774.1,1e999]]]'):
+        assert list(decoder.received(1, text)) == []
+    assert sum(decoder.malformed.values()) == 2
+
+
+def test_columns_added_by_the_platform_do_no_harm(decoder: PocketOptionDecoder) -> None:
+    assert told(decoder, "updateStream", [["A", 1756866774.1, 1.0, "new", 7]]) == [RawTick("A", 1756866774100, 1.0)]
+
+
+def test_update_assets_is_never_parsed_as_a_tick(decoder: PocketOptionDecoder) -> None:
+    row = [5, "#AAPL", "Apple", "stock", 2, 50, 60, 30, 3, 0, 170, 0, [], 1756917300, False, [{"time": 60}], -1, 60, 1]
+
+    assert told(decoder, "updateAssets", [row]) == [Assets((Asset("#AAPL", "Apple", "stock", 50, False, False),))]
+
+
+def test_signal_statistics_that_look_like_ticks_are_none(decoder: PocketOptionDecoder) -> None:
+    assert told(decoder, "successsignals/stats", [["EURUSD_otc", 1756866774.1, 1.0]]) == []
+    assert decoder.dropped["successsignals/stats"] == 1
+
+
+# --- history ---
+
+
+def test_history_candles_are_open_close_high_low_and_come_out_ascending(decoder: PocketOptionDecoder) -> None:
+    payload = {
+        "asset": "EURUSD_otc",
+        "period": 60,
+        "history": [[1756866001.217, 1.5], [1756866001.701, 1.6]],
+        "candles": [[1756865940, 1.0, 1.1, 1.3, 0.9], [1756865880, 2.0, 2.1, 2.3, 1.9]],
+    }
+
+    assert told(decoder, "updateHistoryNewFast", payload) == [
+        ActiveAsset("EURUSD_otc", 60_000),
+        History(
+            "EURUSD_otc",
+            60_000,
+            ((1_756_866_001_217, 1.5), (1_756_866_001_701, 1.6)),
+            (
+                Candle(1_756_865_880_000, 2.0, 2.3, 1.9, 2.1),
+                Candle(1_756_865_940_000, 1.0, 1.3, 0.9, 1.1),
+            ),
+        ),
+    ]
+
+
+def test_the_older_event_name_is_understood_too(decoder: PocketOptionDecoder) -> None:
+    assert len(told(decoder, "updateHistoryNew", {"asset": "A", "period": 60})) == 2
+
+
+def test_older_history_comes_as_objects(decoder: PocketOptionDecoder) -> None:
+    row = {"symbol_id": 78, "time": 1756851840, "open": 1.0, "close": 1.1, "high": 1.3, "low": 0.9}
+    payload = {"asset": "EURGBP_otc", "index": 175686678578, "data": [row], "period": 60}
+
+    assert told(decoder, "loadHistoryPeriodFast", payload) == [
+        History("EURGBP_otc", 60_000, (), (Candle(1_756_851_840_000, 1.0, 1.3, 0.9, 1.1),))
+    ]
+
+
+def test_a_bad_history_row_costs_no_other(decoder: PocketOptionDecoder) -> None:
+    payload = {
+        "asset": "A",
+        "period": 60,
+        "history": [[1756866001, 1.5], None, [1756866002], ["x", "y"], [1756866003, -1], [1756866004, 1.6, "new"]],
+        "candles": [[1756865940, 1.0, 1.1, 1.3, 0.9, 7], [1756865880, 1.0, 1.1, 0.5, 0.9], "x"],
+    }
+
+    history = told(decoder, "updateHistoryNewFast", payload)[1]
+
+    assert isinstance(history, History)
+    assert history.ticks == ((1_756_866_001_000, 1.5), (1_756_866_004_000, 1.6))
+    assert history.candles == (Candle(1_756_865_940_000, 1.0, 1.3, 0.9, 1.1),)
+    assert decoder.malformed["history row"] == 6
+
+
+def test_ticks_of_one_millisecond_stay_in_their_order(decoder: PocketOptionDecoder) -> None:
+    payload = {"asset": "A", "period": 60, "history": [[5, 2.0], [5, 1.0], [4, 3.0]]}
+
+    history = told(decoder, "updateHistoryNewFast", payload)[1]
+
+    assert isinstance(history, History)
+    assert history.ticks == ((4_000, 3.0), (5_000, 2.0), (5_000, 1.0))
+
+
+@pytest.mark.parametrize("asset", ["", "../x", "a b", "x" * 99])
+def test_history_of_an_asset_that_cannot_be_is_dropped(decoder: PocketOptionDecoder, asset: str) -> None:
+    assert told(decoder, "updateHistoryNewFast", {"asset": asset, "period": 60}) == []
+    assert told(decoder, "loadHistoryPeriodFast", {"asset": asset, "period": 60}) == []
+
+
+# --- the page ---
+
+
+def test_the_timeframe_code_of_a_chart_is_not_taken_for_minutes(decoder: PocketOptionDecoder) -> None:
+    settings = json.dumps({"chartId": "chart-1", "chartPeriod": 4, "symbol": "EURGBP_otc"})
+
+    assert told(decoder, "updateCharts", [{"chart_id": "chart-1", "settings": settings}]) == [
+        ActiveAsset("EURGBP_otc", 0)
+    ]
+
+
+def test_charts_without_a_symbol_say_nothing(decoder: PocketOptionDecoder) -> None:
+    assert told(decoder, "updateCharts", []) == []
+    assert told(decoder, "updateCharts", [{"settings": {"symbol": "A"}}]) == [ActiveAsset("A")]
+    assert told(decoder, "updateCharts", [{"settings": {}}]) == []
+
+
+def test_favourites_keep_their_order(decoder: PocketOptionDecoder) -> None:
+    assert told(decoder, "successfavorite/change", ["B_otc", "A_otc"]) == [Favourites(("B_otc", "A_otc"))]
+
+
+def test_the_asset_the_page_asks_for_is_read_from_its_own_request(decoder: PocketOptionDecoder) -> None:
+    assert list(decoder.sent(1, '42["changeSymbol",{"asset":"AUDCAD_otc","period":60}]')) == [
+        ActiveAsset("AUDCAD_otc", 60_000)
+    ]
+
+
+def test_secrets_that_go_out_are_never_looked_at(decoder: PocketOptionDecoder) -> None:
+    for text in ('42["auth",{"session":"top-secret","uid":1}]', '42["openOrder",{"amount":1}]', "3"):
+        assert list(decoder.sent(1, text)) == []
+    assert "top-secret" not in repr(vars(decoder))
+
+
+def test_a_greeting_tells_how_often_the_server_pings(decoder: PocketOptionDecoder) -> None:
+    assert list(decoder.received(1, '0{"sid":"x","pingInterval":25000,"pingTimeout":20000}')) == [Greeting(25_000)]
+
+
+@pytest.mark.parametrize("event", ["updateStream", "updateHistoryNewFast", "updateCharts", "updateAssets"])
+@pytest.mark.parametrize("payload", ["", "{", "null", '"\ud800"', "[" * 100_000, "123", '{"asset":7}'])
+def test_a_payload_of_another_kind_is_counted_and_dropped(
+    decoder: PocketOptionDecoder, event: str, payload: str
+) -> None:
+    assert list(decoder.received(1, f'42["{event}",{payload}]')) == []
+    assert sum(decoder.malformed.values()) >= 1
+
+
+def test_bytes_that_are_not_utf8_are_counted_and_dropped(decoder: PocketOptionDecoder) -> None:
+    decoder.received(1, announcement("updateStream"))
+
+    assert list(decoder.received(2, "W1si//9bIiwxLDFdXQ==")) == []
+    assert sum(decoder.malformed.values()) == 1

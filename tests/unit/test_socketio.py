@@ -1,0 +1,142 @@
+"""Engine.IO and Socket.IO framing as recorded: events by name, payloads by placeholder, nothing else kept."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from capture.platforms.socketio import NamedEvent, OpenPacket, Refused, SocketIoDecoder
+from tests.stage import announcement
+
+ALLOWED = ("updateStream", "updateAssets")
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@pytest.fixture
+def decoder() -> SocketIoDecoder:
+    return SocketIoDecoder(ALLOWED)
+
+
+def test_the_next_binary_frame_is_the_payload_of_its_announcement(decoder: SocketIoDecoder) -> None:
+    assert decoder.frame(1, announcement("updateStream")) is None
+    assert decoder.frame(2, b64(b"[[1]]")) == NamedEvent("updateStream", b"[[1]]")
+
+
+def test_each_announcement_takes_one_payload(decoder: SocketIoDecoder) -> None:
+    for at in range(3):
+        decoder.frame(1, announcement("updateStream"))
+        assert decoder.frame(2, b64(b"%d" % at)) == NamedEvent("updateStream", b"%d" % at)
+
+
+def test_a_ping_between_announcement_and_payload_does_no_harm(decoder: SocketIoDecoder) -> None:
+    decoder.frame(1, announcement("updateStream"))
+    assert decoder.frame(1, "2") is None
+
+    assert decoder.frame(2, b64(b"[]")) == NamedEvent("updateStream", b"[]")
+
+
+def test_a_payload_nobody_announced_is_counted_and_dropped(decoder: SocketIoDecoder) -> None:
+    assert decoder.frame(2, b64(b"[]")) is None
+    assert decoder.malformed["orphan binary"] == 1
+
+
+def test_a_missing_payload_never_shifts_the_following_ones(decoder: SocketIoDecoder) -> None:
+    decoder.frame(1, announcement("updateStream"))
+    decoder.frame(1, announcement("updateAssets"))
+
+    assert decoder.frame(2, b64(b"[]")) == NamedEvent("updateAssets", b"[]")
+    assert decoder.malformed["attachment missing"] == 1
+
+
+def test_of_several_attachments_the_first_is_the_payload(decoder: SocketIoDecoder) -> None:
+    decoder.frame(1, '452-["updateStream",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
+
+    assert decoder.frame(2, b64(b"first")) is None
+    assert decoder.frame(2, b64(b"second")) == NamedEvent("updateStream", b"first")
+
+
+def test_text_events_carry_their_payload_as_it_is(decoder: SocketIoDecoder) -> None:
+    assert decoder.frame(1, '42["updateStream",[["A",1,2]]]') == NamedEvent("updateStream", '[["A",1,2]]')
+    assert decoder.frame(1, '42["updateStream"]') == NamedEvent("updateStream", b"")
+    assert decoder.frame(1, '4212["updateStream",1]') == NamedEvent("updateStream", "1")
+    assert decoder.frame(1, '42/demo,7["updateStream",1]') == NamedEvent("updateStream", "1")
+
+
+def test_events_not_on_the_list_are_dropped_undecoded_with_their_payload(decoder: SocketIoDecoder) -> None:
+    decoder.frame(1, announcement("successupdateBalance"))
+
+    assert decoder.frame(2, "not even base64") is None
+    assert decoder.frame(1, '42["auth",{"session":"secret"}]') is None
+    assert decoder.dropped == {"successupdateBalance": 1, "auth": 1}
+    assert not +decoder.malformed
+
+
+def test_the_greeting_tells_the_ping_interval_and_not_the_session(decoder: SocketIoDecoder) -> None:
+    told = decoder.frame(1, '0{"sid":"secret","upgrades":[],"pingInterval":45000,"pingTimeout":5000}')
+
+    assert told == OpenPacket(45_000, 5_000)
+    assert "secret" not in repr(told)
+
+
+@pytest.mark.parametrize("frame", ["41", '44{"message":"not allowed"}'])
+def test_a_refused_namespace_is_told(decoder: SocketIoDecoder, frame: str) -> None:
+    assert decoder.frame(1, frame) == Refused()
+
+
+@pytest.mark.parametrize("frame", ["2", "3", "40", '40{"sid":"x"}', "6", "1"])
+def test_packets_of_the_layer_below_say_nothing(decoder: SocketIoDecoder, frame: str) -> None:
+    assert decoder.frame(1, frame) is None
+    assert not decoder.malformed
+
+
+@pytest.mark.parametrize(
+    ("frame", "kind"),
+    [
+        ("42", "event"),
+        ("42nonsense", "event"),
+        ('42["unfinished', "event"),
+        ("42/only", "event"),
+        ("45", "announcement"),
+        ('450-["updateStream"]', "announcement"),
+        ('4599-["updateStream"]', "announcement"),
+        ('45²-["updateStream",{}]', "announcement"),
+        ("451-{}", "announcement"),
+        ("0{", "open"),
+        ('0{"pingInterval":"soon"}', "open"),
+        ('0{"sid":"\ud800"}', "open"),
+        ("0" + "[" * 100_000, "open"),
+        ("hello", "packet"),
+        ("", "packet"),
+    ],
+)
+def test_what_cannot_be_understood_is_counted_by_kind(decoder: SocketIoDecoder, frame: str, kind: str) -> None:
+    assert decoder.frame(1, frame) is None
+    assert decoder.malformed == {kind: 1}
+
+
+@pytest.mark.parametrize("payload", ["A", "\ud800", "äöü"])
+def test_a_payload_that_is_not_base64_is_counted(decoder: SocketIoDecoder, payload: str) -> None:
+    decoder.frame(1, announcement("updateStream"))
+
+    assert decoder.frame(2, payload) is None
+    assert decoder.malformed["base64"] == 1
+
+
+def test_control_frames_are_none_of_our_business(decoder: SocketIoDecoder) -> None:
+    assert decoder.frame(8, "") is None
+    assert not decoder.malformed
+
+
+def test_names_without_end_cannot_fill_the_memory(decoder: SocketIoDecoder) -> None:
+    for at in range(5_000):
+        decoder.frame(1, f'42["event {at}",1]')
+        decoder.frame(1, announcement(f"event {at}" + "x" * 1_000 * (at % 2)))
+
+    assert len(decoder.dropped) <= 202
+    assert sum(decoder.dropped.values()) == 5_000
+    assert len(decoder._announced) <= 256
+    assert all(len(text) <= 128 for text in decoder._announced)
