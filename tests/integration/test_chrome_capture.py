@@ -349,8 +349,12 @@ def test_crash_and_reload(capture: Capture, talking: Remote) -> None:
 
 
 def test_frozen_tab(capture: Capture, talking: Remote) -> None:
-    with talking.frozen():
-        timed("tab frozen", lambda: None, lambda: capture.until(closed(EndReason.FRAME_ERROR)))
+    with contextlib.ExitStack() as frozen:
+        timed(
+            "tab frozen",
+            lambda: frozen.enter_context(talking.frozen()),
+            lambda: capture.until(closed(EndReason.FRAME_ERROR)),
+        )
     talking.call("Page.reload")
 
     capture.until(frame("page"))
