@@ -1,0 +1,106 @@
+"""The demo's comparison: what counts as a difference, and what the exit code says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from bridge.client.cache import Append, CandleCache
+from bridge.store import Store
+from capture import demo
+from capture.demo import StreamResult
+from capture.simulator.truth import Truth, TruthTick
+from schemas.errors import FluxcapError
+from schemas.types import Candle, CandleBatch, CandleFlags, StreamKey, candle_array
+
+KEY = StreamKey("DEMO", "EURUSD_otc", "1s")
+
+
+def truth() -> Truth:
+    prices = (1.0, 2.0, 0.5, 1.5)
+    ticks = [
+        TruthTick(KEY.symbol, 0, second * 1_000 + number, price, 1)
+        for second in range(1, 4)
+        for number, price in enumerate(prices)
+    ]
+    return Truth(ticks, [])
+
+
+WHOLE = truth().candles(KEY.symbol, 1_000, 0, 10_000)
+
+
+def keep(folder: Path, stored: list[Candle], kept: list[Candle]) -> None:
+    with Store.open(folder / "data" / "fluxcap.duckdb") as store:
+        if stored:
+            store.commit([CandleBatch(KEY, 1, candle_array(stored))])
+    cache = CandleCache(folder / "client")
+    if kept:
+        cache.merge([Append(KEY, 1, candle_array(kept))], {})
+    cache.close()
+
+
+def test_equal_in_all_three_is_no_difference(tmp_path: Path):
+    keep(tmp_path, WHOLE, WHOLE)
+
+    result = demo._compare(tmp_path, KEY, truth())
+
+    assert (result.truth, result.store, result.client, result.differences) == (3, 3, 3, ())
+    assert result.ticks_sent == result.ticks_counted == 12
+
+
+def test_a_wrong_price_in_the_store_is_a_difference(tmp_path: Path):
+    wrong = [*WHOLE[:2], msgspec.structs.replace(WHOLE[2], close=1.25)]
+    keep(tmp_path, wrong, wrong)
+
+    [difference] = demo._compare(tmp_path, KEY, truth()).differences
+
+    assert difference.startswith("store 3000: expected")
+
+
+def test_a_hole_in_the_store_is_a_difference(tmp_path: Path):
+    keep(tmp_path, [WHOLE[0], WHOLE[2]], [WHOLE[0], WHOLE[2]])
+
+    assert len(demo._compare(tmp_path, KEY, truth()).differences) == 1
+
+
+def test_a_candle_that_the_client_lacks_is_a_difference(tmp_path: Path):
+    keep(tmp_path, WHOLE, WHOLE[:2])
+
+    [difference] = demo._compare(tmp_path, KEY, truth()).differences
+
+    assert difference.startswith("client 3000:")
+
+
+def test_a_flag_that_the_client_lacks_is_a_difference(tmp_path: Path):
+    flagged = [msgspec.structs.replace(candle, flags=int(CandleFlags.FILLED)) for candle in WHOLE]
+    keep(tmp_path, flagged, WHOLE)
+
+    assert len(demo._compare(tmp_path, KEY, truth()).differences) == 3
+
+
+def test_nothing_stored_is_a_difference(tmp_path: Path):
+    keep(tmp_path, [], [])
+
+    assert demo._compare(tmp_path, KEY, truth()).differences == ("nothing was stored",)
+
+
+@pytest.mark.parametrize(("differences", "code"), [((), 0), (("store 1: …",), 1)])
+def test_the_exit_code_is_0_only_without_a_difference(differences: tuple[str, ...], code: int):
+    result = StreamResult(KEY.symbol, 12, 12, 3, 3, 3, differences)
+
+    assert demo._verdict([result], Console(quiet=True)) == code
+
+
+def test_a_part_that_ends_at_its_start_is_told_with_its_last_words(tmp_path: Path):
+    log = tmp_path / "part.log"
+    log.write_text("it would not")
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+
+    with pytest.raises(FluxcapError, match="did not start: it would not"):
+        demo._await(lambda: None, process, log)

@@ -1,0 +1,100 @@
+"""The daemon in the foreground: which signal and which failure give which exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from capture import foreground
+from capture.foreground import run_daemon
+from capture.settings import Settings
+from schemas.errors import StoreLocked
+
+
+class FakeDaemon:
+    """Runs until told otherwise; ``on_start`` is called once it does."""
+
+    on_start: Callable[[], None] = staticmethod(lambda: None)
+    alive = True
+    failure: Exception | None = None
+    stopped = False
+
+    def __init__(self, settings: Settings) -> None:
+        self.pipeline = SimpleNamespace(alive=type(self).alive, failure=type(self).failure)
+
+    def __enter__(self) -> FakeDaemon:
+        type(self).on_start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        type(self).stopped = True
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeDaemon]:
+    class Fake(FakeDaemon):
+        pass
+
+    monkeypatch.setattr(foreground, "Daemon", Fake)
+    monkeypatch.setattr(foreground.log, "set_up", lambda **_: None)
+    return Fake
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_stops_it_and_says_so_by_the_exit_code(fake: type[FakeDaemon], how: signal.Signals, code: int):
+    fake.on_start = staticmethod(lambda: os.kill(os.getpid(), how))
+
+    assert run_daemon(Settings()) == code
+    assert fake.stopped
+
+
+def test_a_pipeline_that_failed_ends_it_with_exit_code_1(fake: type[FakeDaemon]):
+    fake.alive, fake.failure = False, RuntimeError("broken")
+
+    assert run_daemon(Settings()) == 1
+    assert fake.stopped
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_mean_afterwards_what_they_meant_before(fake: type[FakeDaemon], number: signal.Signals):
+    before = signal.getsignal(number), threading.excepthook
+    fake.alive = False
+
+    run_daemon(Settings())
+
+    assert (signal.getsignal(number), threading.excepthook) == before
+
+
+def test_what_keeps_it_from_starting_comes_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def refuse(_: Settings) -> None:
+        raise StoreLocked("held")
+
+    monkeypatch.setattr(foreground, "Daemon", refuse)
+    before = signal.getsignal(signal.SIGTERM)
+
+    with pytest.raises(StoreLocked):
+        run_daemon(Settings(data_dir=tmp_path))
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_the_failure_of_any_thread_is_logged_as_an_event(fake: type[FakeDaemon], logged: list[str]):
+    def fail() -> None:
+        raise RuntimeError("broken")
+
+    def in_a_thread() -> None:
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+
+    fake.alive, fake.on_start = False, staticmethod(in_a_thread)
+
+    run_daemon(Settings())
+
+    assert logged == ["thread failed"]
