@@ -128,6 +128,15 @@ class Market:
         if drained:
             self.pass_time(at)
 
+    def heard(self, socket: SocketKey, at: Arrival, drained: bool, *, talks: bool) -> None:
+        """A frame came that holds no market event: all that a recording keeps of it. ``talks``: it was neither ping nor
+        greeting, so it speaks for the feed behind the socket as far as any such message does."""
+        decoder = self._decoders[socket] if socket in self._decoders else self._new_decoder(socket)
+        if talks and drained and decoder is not None and self.clock.synchronised:
+            self.feeds.talked(socket, self.clock.now_ms(at.mono_ms))
+        if drained:
+            self.pass_time(at)
+
     def sent(self, socket: SocketKey, opcode: int, payload: str, at: Arrival) -> None:
         """A frame the page sent."""
         decoder = self._decoders[socket] if socket in self._decoders else self._new_decoder(socket)
@@ -195,6 +204,11 @@ class Market:
         return focus
 
     # --- what came of it ------------------------------------------------------------------------------------------
+
+    @property
+    def decided(self) -> Outcome:
+        """What was decided since the last ``take``, to look at only."""
+        return self._outcome
 
     def take(self) -> Outcome:
         """What was decided since the last call. The caller owns it now."""

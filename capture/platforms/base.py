@@ -8,9 +8,10 @@ A plug-in is a class with ``Platform``'s methods, announced under the entry poin
 
 from __future__ import annotations
 
+import enum
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -91,6 +92,39 @@ class SocketDecoder(Protocol):
         ...
 
 
+class Keep(enum.Enum):
+    """What a recording may keep of a frame."""
+
+    CONTENT = "content"
+    """A market event by its name; what it said of the trader, if anything, has been taken out."""
+    TALK = "talk"
+    """Nothing but that the socket spoke."""
+    PULSE = "pulse"
+    """Nothing but that the connection lives: a ping or a greeting, which says nothing of the feed behind it."""
+
+
+class Kept(NamedTuple):
+    """What is left of a frame for a recording: ``payload`` as it came, or reduced; "" without content."""
+
+    keep: Keep
+    payload: str = ""
+
+
+class Redaction(Protocol):
+    """Redacts the frames of one socket, in order, for a recording. Never raises for what a frame holds.
+
+    What is not known to be market data is never kept: an event that nobody has heard of yet is TALK.
+    """
+
+    def received(self, opcode: int, payload: str) -> Kept:
+        """A frame the page received, as ``SocketDecoder.received`` takes it."""
+        ...
+
+    def sent(self, opcode: int, payload: str) -> Kept:
+        """A frame the page sent. Secrets go out here."""
+        ...
+
+
 class Platform(Protocol):
     """A trading platform."""
 
@@ -106,4 +140,8 @@ class Platform(Protocol):
 
     def decoder(self) -> SocketDecoder:
         """A decoder for a new socket."""
+        ...
+
+    def redaction(self) -> Redaction:
+        """What recordings may keep of a new socket."""
         ...

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from capture.platforms.base import ActiveAsset, Asset, Assets, Favourites, Greeting, History, MarketEvent, RawTick
+from capture.platforms.redaction import SocketIoRedaction
 from capture.platforms.socketio import NamedEvent, OpenPacket, SocketIoDecoder
 from schemas.types import Candle
 
@@ -99,6 +100,9 @@ class PocketOption:
 
     def decoder(self) -> PocketOptionDecoder:
         return PocketOptionDecoder()
+
+    def redaction(self) -> SocketIoRedaction:
+        return SocketIoRedaction(_INBOUND, _OUTBOUND, _REDUCED)
 
     def _is_ours(self, url: str, schemes: Sequence[str]) -> bool:
         try:
@@ -296,3 +300,16 @@ _INBOUND: dict[str, _Reader] = {
     "successfavorite/change": _read_favourites,
 }
 _OUTBOUND: dict[str, _Reader] = {"changeSymbol": _read_change}
+
+
+def _reduce_charts(payload: bytes | str) -> bytes | None:
+    """Charts hold what the trader stakes, among much else: only the symbol is kept."""
+    try:
+        shown = _read_charts(payload, Counter())
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    symbols = [event.symbol for event in shown if isinstance(event, ActiveAsset)]
+    return msgspec.json.encode([{"settings": {"symbol": symbol}} for symbol in symbols])
+
+
+_REDUCED = {"updateCharts": _reduce_charts}

@@ -60,6 +60,11 @@ class SocketIoDecoder:
         self.dropped: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
 
+    @property
+    def awaited(self) -> str | None:
+        """The event whose announced attachments are still to come."""
+        return self._awaited
+
     def frame(self, opcode: int, payload: str) -> SocketIoEvent | None:
         """Take one frame. None when it completes no allowed event."""
         if opcode == BINARY:
