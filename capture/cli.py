@@ -16,6 +16,7 @@ from capture.commands import (
     backfill,
     chrome,
     collect_mode,
+    dashboard,
     demo,
     export,
     focus,
@@ -48,6 +49,7 @@ app.command("export")(export.export)
 app.command("gaps")(gaps.gaps)
 app.command("verify")(verify.verify)
 app.command("keys")(keys.keys)
+app.command("dashboard")(dashboard.dashboard)
 app.command("simulate")(simulate.simulate)
 app.command("demo")(demo.demo)
 

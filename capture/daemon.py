@@ -10,6 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from types import TracebackType
 
@@ -19,7 +20,8 @@ from fastapi import FastAPI
 from bridge.server import WireServer
 from capture import log
 from capture.chrome.connection import Connection
-from capture.chrome.endpoint import parse_endpoint
+from capture.chrome.endpoint import BrowserInfo, find, parse_endpoint
+from capture.chrome.launch import default_profile
 from capture.chrome_watch import ChromeWatch
 from capture.control import ControlServer, control_app
 from capture.control_files import files_router
@@ -52,6 +54,18 @@ def platform_named(name: str, extra_hosts: Sequence[str]) -> Platform:
     raise ConfigError(f"There is no platform {name!r}; known: {PocketOption.name}.")
 
 
+def browser_finder(settings: Settings) -> Callable[[], BrowserInfo]:
+    """How to look for the browser. Raises ConfigError.
+
+    A profile that was named leads: its browser may come back on another port. With neither profile nor address named,
+    the one that ``fluxcap chrome`` uses is looked at when nothing answers on the usual port.
+    """
+    host, port = parse_endpoint(settings.chrome)
+    if settings.chrome_profile is not None:
+        return partial(find, host, port, settings.chrome_profile, profile_leads=True)
+    return partial(find, host, port, None if "chrome" in settings.model_fields_set else default_profile())
+
+
 def restore(market: Market, stretches: Sequence[Remembered]) -> None:
     """Give the market back what earlier runs had received, an asset's oldest stretch first."""
     newest = {stretch.symbol: stretch for stretch in stretches}
@@ -77,7 +91,7 @@ class Daemon:
     def __init__(
         self, settings: Settings, *, listeners: Sequence[Listener] = (), connect: Connect = Connection
     ) -> None:
-        host, port = parse_endpoint(settings.chrome)
+        parse_endpoint(settings.chrome)
         self.settings = settings
         platform = platform_named(settings.platform, settings.platform_url)
         self.metrics = Metrics(version("fluxcap"))
@@ -115,7 +129,7 @@ class Daemon:
                 connect=connect,
                 journal=self.journal,
             )
-            self.watch = ChromeWatch(self.pipeline, self._scheduler, host, port)
+            self.watch = ChromeWatch(self.pipeline, self._scheduler, browser_finder(settings))
             self._leases = FocusLeases(self.market)
             hosts = () if settings.web_host in ("0.0.0.0", "::") else (settings.web_host,)  # noqa: S104
             app = control_app(self.pipeline, self.market, self._leases, self.status, hosts, settings.web_origin)
@@ -197,12 +211,15 @@ class Daemon:
         self.stop()
 
     def _add_web(self, app: FastAPI, relay: CandleRelay) -> None:
+        from bridge.dashboard.app import mount_dashboard
+        from bridge.dashboard.hub import Target
         from capture.web.mount import add_web
         from capture.web.source import DaemonSource
 
         settings = self.settings
         source = DaemonSource(self.pipeline, self.market, self._leases, self.server, settings.source, settings.interval)
         add_web(app, source, relay, settings.data_dir)
+        mount_dashboard(app, lambda: Target(self.server.pub_endpoint, self.server.rep_endpoint, self.identity.control))
 
     def _expire_leases(self) -> None:
         with contextlib.suppress(NotAnswering):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
 from capture.daemon_files import read_run_file
-from capture.settings import DEFAULT_WEB_PORT, load_settings
+from capture.settings import DEFAULT_PUB, DEFAULT_REP, DEFAULT_WEB_PORT, load_settings
 from schemas.errors import FluxcapError, NotAnswering, UnknownAsset
 
 TIMEOUT_S = 10.0
@@ -68,3 +68,33 @@ def _result(answer: httpx.Response, address: str) -> Any:
     if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
         raise NotAnswering(str(message))
     raise FluxcapError(str(message))
+
+
+class Endpoints(NamedTuple):
+    """Where a daemon can be reached: wire and REST."""
+
+    pub: str
+    rep: str
+    control: str
+
+
+def daemon_endpoints(
+    host: str | None,
+    data_dir: Path | None = None,
+    control: str | None = None,
+    pub: str | None = None,
+    rep: str | None = None,
+) -> Endpoints:
+    """A daemon's addresses: as given, else of ``host`` at the default ports, else as the data folder here says.
+
+    Raises NotAnswering as ``control_address``.
+    """
+    if host:
+        name = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        known = Endpoints(f"tcp://{name}:5556", f"tcp://{name}:5557", f"http://{name}:{DEFAULT_WEB_PORT}")
+    else:
+        run = read_run_file(data_dir or load_settings().data_dir)
+        address = control_address(data_dir, control)
+        known = Endpoints(run.pub if run else DEFAULT_PUB, run.rep if run else DEFAULT_REP, address)
+    chosen = known.control if not control else control if "://" in control else f"http://{control}"
+    return Endpoints(pub or known.pub, rep or known.rep, chosen)

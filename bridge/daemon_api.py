@@ -1,0 +1,95 @@
+"""The REST API of a daemon, as its clients see it: by URL, with errors in plain words. Blocking."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from schemas.errors import FluxcapError, NotAnswering, UnknownAsset
+
+
+class DaemonApi:
+    """One daemon. Every call raises NotAnswering when it does not answer, UnknownAsset, or FluxcapError as it said.
+
+    May be used from several threads.
+    """
+
+    def __init__(self, url: str, timeout_s: float = 5.0) -> None:
+        self.url = (url if "://" in url else f"http://{url}").rstrip("/")
+        self._http = httpx.Client(base_url=self.url, timeout=timeout_s, trust_env=False)
+
+    def status(self) -> dict[str, Any]:
+        return dict(self._json("GET", "/api/status"))
+
+    def assets(self) -> list[dict[str, Any]]:
+        """The platform's assets; empty until it told them."""
+        return list(self._json("GET", "/api/assets"))
+
+    def gaps(self, source: str, symbol: str, from_ms: int) -> list[dict[str, Any]]:
+        """Blind times since a time."""
+        params = {"source": source, "symbol": symbol, "from_ms": from_ms}
+        return list(self._json("GET", "/api/gaps", params=params))
+
+    def take_lease(self, holder: str, asset: str, seconds: float) -> str:
+        """Have an asset in focus for so long; returns its symbol."""
+        body = {"asset": asset, "seconds": seconds}
+        return str(self._json("PUT", f"/api/focus/leases/{quote(holder, safe='')}", json=body)["asset"])
+
+    def release_lease(self, holder: str) -> None:
+        self._json("DELETE", f"/api/focus/leases/{quote(holder, safe='')}")
+
+    def set_focus(self, mode: str, symbols: tuple[str, ...] = ()) -> dict[str, Any]:
+        return dict(self._json("PUT", "/api/focus", json={"mode": mode, "symbols": list(symbols)}))
+
+    def set_collect_mode(self, mode: str) -> dict[str, Any]:
+        return dict(self._json("PUT", "/api/collect-mode", json={"mode": mode}))
+
+    def csv_files(self) -> list[dict[str, Any]]:
+        return list(self._json("GET", "/api/available-csv-files")["files"])
+
+    def csv_text(self, path: str) -> str:
+        """One CSV file by its listed path."""
+        return self._ask("GET", f"/api/csv-data/{quote(path)}").text
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> DaemonApi:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _json(self, method: str, path: str, **how: Any) -> Any:
+        answer = self._ask(method, path, **how)
+        try:
+            return answer.json()
+        except ValueError:
+            raise NotAnswering(f"What answers at {self.url} is not fluxcap.") from None
+
+    def _ask(self, method: str, path: str, **how: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **how)
+        except (httpx.HTTPError, RuntimeError):  # RuntimeError: closed meanwhile
+            raise NotAnswering(f"No fluxcap answers at {self.url}.") from None
+        if answer.is_success:
+            return answer
+        raise _error(answer, self.url)
+
+
+def _error(answer: httpx.Response, url: str) -> FluxcapError:
+    try:
+        body = answer.json()
+        message = str(body.get("error") or body.get("detail") or f"HTTP {answer.status_code}")
+    except (ValueError, AttributeError):
+        return NotAnswering(f"What answers at {url} is not fluxcap.")
+    if "nearest" in body:
+        error = UnknownAsset("", tuple(body["nearest"]))
+        error.args = (message,)
+        return error
+    return NotAnswering(message) if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else FluxcapError(message)

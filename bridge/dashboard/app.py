@@ -1,0 +1,75 @@
+"""Puts the page on a web server: on the daemon's, or on one of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from nicegui import app as nicegui_app
+from nicegui import ui
+
+from bridge.dashboard.hub import Hub, Target
+from bridge.dashboard.page import Page
+from schemas.errors import ConfigError
+
+_FOLDER = Path(__file__).parent
+_ICON = (
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='#18212b'/>"
+    "<path d='M10 6v20M22 6v20' stroke='#9aa7b5' stroke-width='2'/><rect x='7' y='11' width='6' height='10' rx='1' "
+    "fill='#2fb38a'/><rect x='19' y='9' width='6' height='12' rx='1' fill='#e5645d'/></svg>"
+)
+_mounted = False
+
+
+def mount_pages(app: FastAPI, pages: Callable[[], None]) -> None:
+    """Run NiceGUI under ``app`` at ``/``; ``pages`` defines them. Once in a process: NiceGUI has one of everything."""
+    global _mounted
+    if _mounted:
+        raise ConfigError("This process serves a page already.")
+    _mounted = True
+    pages()
+    ui.run_with(
+        app, title="fluxcap", favicon=_ICON, dark=None, tailwind=False, show_welcome_message=False, reconnect_timeout=5
+    )
+
+
+def add_style() -> None:
+    """The style sheet of all our pages."""
+    ui.add_css((_FOLDER / "style.css").read_text())
+    ui.colors(primary="#2f7fd6", positive="#2fb38a", negative="#e5645d", warning="#c9922e")
+
+
+def mount_dashboard(app: FastAPI, target: Callable[[], Target]) -> None:
+    """The dashboard at ``/``. ``target`` is asked when the first page opens."""
+    hubs: list[Hub] = []
+
+    def pages() -> None:
+        @ui.page("/")
+        async def dashboard(source: str = "", asset: str = "", follow: str = "", theme: str = "") -> None:
+            if not hubs:
+                hubs.append(Hub(target()))
+            add_style()
+            page = Page(hubs[0])
+            client = ui.context.client
+            client.on_delete(page.end)
+            await client.connected()
+            await page.begin({"source": source, "asset": asset, "follow": follow, "theme": theme})
+
+    mount_pages(app, pages)
+
+    def shut() -> None:
+        for hub in hubs:
+            hub.close()
+
+    nicegui_app.on_shutdown(shut)
+
+
+def dashboard_app(target: Target, guard: Callable[..., Any] | None = None, **guarding: Any) -> FastAPI:
+    """An application that is the dashboard alone. ``guard``: ASGI middleware around it, with its arguments."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    if guard is not None:
+        app.add_middleware(guard, **guarding)
+    mount_dashboard(app, lambda: target)
+    return app

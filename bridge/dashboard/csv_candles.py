@@ -1,0 +1,107 @@
+"""Reads a CSV file of candles or ticks, as fluxcap and the programs before it wrote them. Pure: text in, rows out.
+
+Columns go by their names, in any order: ``timestamp`` (or ``time``), ``open``, ``close``, ``high``, ``low`` and
+``volume`` if it is there; ticks have ``timestamp``, ``asset``, ``price``. Times are ISO 8601 (``T`` or a space, with or
+without ``Z``; read as UTC) or UNIX seconds. Rows may be in any order and occur twice: the last of a time counts.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from datetime import UTC, datetime
+
+import numpy as np
+
+from schemas.errors import ConfigError
+from schemas.types import CANDLE_DTYPE, CandleArray, interval_ms
+
+MOST_ROWS = 1_000_000
+_TIMES = ("timestamp", "time", "date")
+_PRICES = ("open", "high", "low", "close")
+
+
+def read_csv(text: str, timeframe: str = "1m") -> CandleArray:
+    """The candles of a file, ascending by time; ticks are folded into candles of ``timeframe``.
+
+    Raises ConfigError that says which line is wrong and how.
+    """
+    rows = csv.reader(io.StringIO(text.removeprefix("\ufeff")))
+    header = [name.strip().lower() for name in next(rows, [])]
+    time_column = next((header.index(name) for name in _TIMES if name in header), None)
+    if time_column is None:
+        raise ConfigError("The file's first line names no column timestamp.")
+    if all(name in header for name in _PRICES):
+        return _candles(rows, header, time_column)
+    if "price" in header:
+        return _from_ticks(rows, time_column, header.index("price"), interval_ms(timeframe))
+    raise ConfigError("The file has neither open, high, low and close, nor price.")
+
+
+def _candles(rows: csv._reader, header: list[str], time_column: int) -> CandleArray:  # type: ignore[name-defined]
+    columns = [header.index(name) for name in _PRICES]
+    volume_column = header.index("volume") if "volume" in header else None
+    found: dict[int, tuple[float, ...]] = {}
+    for line, row in enumerate(rows, start=2):
+        if not row or [cell.strip().lower() for cell in row] == header:  # a header again, where files were joined
+            continue
+        ts_ms = _time_ms(_cell(row, time_column, line), line)
+        prices = [_number(_cell(row, column, line), line) for column in columns]
+        if not prices[2] <= min(prices[0], prices[3]) <= max(prices[0], prices[3]) <= prices[1]:
+            raise ConfigError(f"Line {line}: open and close are not between low and high.")
+        volume = _number(_cell(row, volume_column, line), line) if volume_column is not None else 0.0
+        found[ts_ms] = (ts_ms, *prices, volume, 0, 0)
+        if len(found) > MOST_ROWS:
+            raise ConfigError(f"The file has more than {MOST_ROWS:,} candles.")
+    return np.array([found[ts_ms] for ts_ms in sorted(found)], CANDLE_DTYPE)
+
+
+def _from_ticks(rows: csv._reader, time_column: int, price_column: int, step_ms: int) -> CandleArray:  # type: ignore[name-defined]
+    times, prices = [], []
+    for line, row in enumerate(rows, start=2):
+        if not row or row[price_column : price_column + 1] == ["price"]:
+            continue
+        times.append(_time_ms(_cell(row, time_column, line), line))
+        prices.append(_number(_cell(row, price_column, line), line))
+        if len(times) > MOST_ROWS:
+            raise ConfigError(f"The file has more than {MOST_ROWS:,} ticks.")
+    if not times:
+        return np.empty(0, CANDLE_DTYPE)
+    order = np.argsort(np.array(times), kind="stable")
+    buckets, price = np.array(times)[order] // step_ms * step_ms, np.array(prices)[order]
+    firsts = np.flatnonzero(np.r_[True, buckets[1:] != buckets[:-1]])
+    lasts = np.r_[firsts[1:], len(buckets)] - 1
+    candles = np.zeros(len(firsts), CANDLE_DTYPE)
+    candles["ts_ms"], candles["open"], candles["close"] = buckets[firsts], price[firsts], price[lasts]
+    candles["high"], candles["low"] = np.maximum.reduceat(price, firsts), np.minimum.reduceat(price, firsts)
+    candles["volume"] = candles["tick_count"] = lasts - firsts + 1
+    return candles
+
+
+def _cell(row: list[str], column: int, line: int) -> str:
+    if column >= len(row):
+        raise ConfigError(f"Line {line} has only {len(row)} columns.")
+    return row[column].strip()
+
+
+def _number(text: str, line: int) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ConfigError(f"Line {line}: {text[:40]!r} is no number.") from None
+    if not math.isfinite(value) or value < 0:
+        raise ConfigError(f"Line {line}: {text[:40]!r} is no price.")
+    return value
+
+
+def _time_ms(text: str, line: int) -> int:
+    try:
+        if text.replace(".", "", 1).isdecimal():
+            seconds = float(text)
+            return round(seconds if seconds > 1e11 else seconds * 1_000)
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        hint = "; it has no date" if len(text) <= 9 and ":" in text else ""
+        raise ConfigError(f"Line {line}: {text[:40]!r} is no time{hint}.") from None
+    return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1_000)

@@ -1,0 +1,115 @@
+"""One live client for all pages of a process: streams are subscribed to while a page shows them.
+
+The client's event thread fills the memories; pages read them when they draw. A lock stands between.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from bridge.client import (
+    Candles,
+    Event,
+    Forming,
+    Gap,
+    Health,
+    HealthChanged,
+    LiveClient,
+    Revision,
+    StoreReplaced,
+    StreamKey,
+)
+from bridge.dashboard.memory import KEPT, Changes, StreamMemory
+from schemas.errors import ConfigError
+
+LOG_LINES = 200
+
+
+class LiveFeed:
+    """See the module. ``log`` is what happened beside candles: gaps, health, a new store; newest last."""
+
+    def __init__(self, pub: str, rep: str) -> None:
+        self._client = LiveClient(pub, rep, start_from=-KEPT, on_event=self._on_event)
+        self._lock = threading.Lock()
+        self._memories: dict[StreamKey, StreamMemory] = {}
+        self._viewers: Counter[StreamKey] = Counter()
+        self.log: list[tuple[int, str, str]] = []
+        self._lines = 0
+
+    def start(self) -> LiveFeed:
+        self._client.start()
+        return self
+
+    def close(self) -> None:
+        self._client.close()
+
+    def join(self, key: StreamKey) -> None:
+        """One more page shows the stream. Blocks for a moment."""
+        with self._lock:
+            self._viewers[key] += 1
+            if self._viewers[key] > 1:
+                return
+            self._memories[key] = StreamMemory()
+        self._client.subscribe(key)
+
+    def leave(self, key: StreamKey) -> None:
+        """A page shows the stream no more. Blocks for a moment."""
+        with self._lock:
+            self._viewers[key] -= 1
+            if self._viewers[key] > 0:
+                return
+            del self._viewers[key]
+            self._memories.pop(key, None)
+        self._client.unsubscribe(key)
+
+    def changes(self, key: StreamKey, version: int) -> Changes | None:
+        """As ``StreamMemory.changes``."""
+        with self._lock:
+            memory = self._memories.get(key)
+            return memory.changes(version) if memory is not None else None
+
+    def memory(self, key: StreamKey) -> StreamMemory | None:
+        """For its figures alone."""
+        return self._memories.get(key)
+
+    def health(self, key: StreamKey) -> Health | None:
+        try:
+            return self._client.health(key)
+        except ConfigError:
+            return None
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """The client's own."""
+        return self._client.counters
+
+    def _on_event(self, event: Event) -> None:
+        with self._lock:
+            memory = self._memories.get(event.key)
+            if memory is None:
+                return
+            match event:
+                case Candles(_, start, candles, is_backfill):
+                    memory.add(start, candles)
+                    if is_backfill:
+                        self._note("healed", f"{len(candles)} fetched, from #{start}")
+                case Revision(_, _, _, candles):
+                    memory.revise(candles)
+                    self._note("revised", f"{len(candles)} corrected")
+                case Forming(_, candle):
+                    memory.see_forming(candle)
+                case StoreReplaced(_, _, reason):
+                    memory.reset()
+                    self._note("new store", reason)
+                case Gap(_, first, last, reason):
+                    self._note("lost", f"#{first} to #{last}: {reason}")
+                case HealthChanged(_, health):
+                    self._note(health.state.value, health.reason)
+                case _:
+                    pass
+
+    def _note(self, kind: str, text: str) -> None:
+        self._lines += 1
+        self.log.append((self._lines, kind, text))
+        del self.log[:-LOG_LINES]

@@ -1,0 +1,146 @@
+"""What all pages of a process share: the live client, the daemon's REST API, and a look at its status each second.
+
+It works while a page is open and rests otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+from nicegui import background_tasks, run
+
+from bridge.daemon_api import DaemonApi
+from bridge.dashboard.feed import LiveFeed
+from bridge.dashboard.footer import StreamFacts, Trend
+from bridge.dashboard.session import Known
+from schemas.errors import FluxcapError
+from schemas.types import StreamKey
+
+LOOK_S = 1.0
+ASSETS_EVERY_S = 10.0
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where a daemon is: PUB and request endpoints, and the URL of its REST API."""
+
+    pub: str
+    rep: str
+    control: str
+
+
+class Hub:
+    """See the module. ``status`` is the daemon's newest, or None while it does not answer; ``error`` says why."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.api = DaemonApi(target.control)
+        self.status: dict[str, Any] | None = None
+        self.error = "Looking for the daemon."
+        self.assets: dict[str, dict[str, Any]] = {}
+        self._feed: LiveFeed | None = None
+        self._pages = 0
+        self._looking: asyncio.Task[None] | None = None
+        self._trends: dict[str, Trend] = {}
+        self._facts: dict[str, StreamFacts] = {}
+        self._assets_at_s = 0.0
+
+    @property
+    def feed(self) -> LiveFeed:
+        if self._feed is None:
+            self._feed = LiveFeed(self.target.pub, self.target.rep).start()
+        return self._feed
+
+    def open_page(self) -> None:
+        """A page is there: look at the daemon."""
+        self._pages += 1
+        if self._looking is None or self._looking.done():
+            self._looking = background_tasks.create(self._look(), name="fluxcap status")
+
+    def close_page(self) -> None:
+        """A page has gone; the last one puts out the light."""
+        self._pages -= 1
+        if self._pages == 0 and self._looking is not None:
+            self._looking.cancel()
+
+    def close(self) -> None:
+        """End the client. Blocks for a moment."""
+        if self._feed is not None:
+            self._feed.close()
+        self.api.close()
+
+    def key(self, symbol: str) -> StreamKey | None:
+        """The stream of a symbol, once the daemon has told its source and interval."""
+        return StreamKey(self.status["source"], symbol, self.status["interval"]) if self.status else None
+
+    @property
+    def interval(self) -> str:
+        return str(self.status["interval"]) if self.status else "1m"
+
+    def known(self) -> Known:
+        """What a verdict needs."""
+        status = self.status
+        if status is None:
+            return Known(daemon_error=self.error)
+        return Known(
+            chrome=status["chrome"],
+            chrome_reason=status["chrome_reason"],
+            assets=frozenset(self.assets),
+            focus_mode=status["focus_mode"],
+            focus=tuple(status["focus_symbols"]),
+            detected=status["detected_asset"],
+        )
+
+    def facts(self, symbol: str) -> StreamFacts:
+        return self._facts.get(symbol, StreamFacts())
+
+    def choices(self) -> dict[str, str]:
+        """Symbol → label of the assets that may be chosen: with payout, OTC marked; before a table, what ticks."""
+        if self.assets:
+            ordered = sorted(self.assets.values(), key=lambda asset: (not asset["active"], asset["name"]))
+            return {asset["symbol"]: asset_label(asset) for asset in ordered}
+        ticking = self.status["assets"] if self.status else []
+        return {asset["symbol"]: asset["symbol"] for asset in ticking}
+
+    async def _look(self) -> None:
+        while True:
+            try:
+                status = await run.io_bound(self.api.status)
+                if status is not None:
+                    self.status, self.error = status, ""
+                    self._measure(status)
+                    await self._learn_assets()
+            except FluxcapError as error:
+                self.status, self.error = None, str(error)
+            await asyncio.sleep(LOOK_S)
+
+    async def _learn_assets(self) -> None:
+        if time.monotonic() < self._assets_at_s:
+            return
+        assets = await run.io_bound(self.api.assets)
+        self.assets = {asset["symbol"]: asset for asset in assets or ()}
+        self._assets_at_s = time.monotonic() + (ASSETS_EVERY_S if self.assets else LOOK_S)
+
+    def _measure(self, status: dict[str, Any]) -> None:
+        now_ms = status["server_time_ms"]
+        streams = {stream["stream"].split(".")[1]: stream for stream in status["streams"]}
+        for asset in status["assets"]:
+            symbol = asset["symbol"]
+            stream = streams.get(symbol)
+            if stream is None:
+                continue
+            trend = self._trends.setdefault(symbol, Trend())
+            rate, lag_ms = trend.look(now_ms, asset["ticks"], stream["age_ms"])
+            self._facts[symbol] = StreamFacts(
+                stream["latest_sequence"], stream["latest_ts_ms"], status["platform_offset_ms"], lag_ms, rate
+            )
+
+
+def asset_label(asset: dict[str, Any]) -> str:
+    """``EUR/USD OTC  92%``; closed ones say so."""
+    name = asset["name"] or asset["symbol"]
+    if asset["is_otc"] and "OTC" not in name.upper():
+        name += " OTC"
+    return f"{name}  {asset['payout']}%" if asset["active"] else f"{name}  closed"

@@ -1,0 +1,114 @@
+"""What a process remembers of one stream for its charts: the newest candles, and what changed since. Pure.
+
+Each page remembers the version it has drawn and gets the rows that changed after it, or all of them when that was too
+long ago. So a page that sleeps costs nothing and one that looks often gets little.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from bridge.dashboard.rows import Row, row_of, rows_of
+from schemas.types import Candle, CandleArray
+
+KEPT = 5_000
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """What to draw: ``rows`` in place of all (``is_all``) or over those of their time; ``forming``: under way.
+
+    ``version`` is what the page has after it.
+    """
+
+    version: int
+    is_all: bool
+    rows: list[Row]
+    forming: Row | None
+
+
+class StreamMemory:
+    """One stream. One thread at a time."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._rows: dict[int, Row] = {}
+        self._changed: deque[int] = deque(maxlen=kept)
+        self._version = 0
+        self._reset_version = 0
+        self._forming: Candle | None = None
+        self.latest_sequence = 0
+        self.candles_seen = 0
+        self.revisions_seen = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def first_ms(self) -> int:
+        """Start of the oldest candle; 0 without one."""
+        return int(next(iter(self._rows), 0))
+
+    @property
+    def last_ms(self) -> int:
+        return int(next(reversed(self._rows), 0))
+
+    @property
+    def forming(self) -> Candle | None:
+        """The candle under way."""
+        return self._forming
+
+    def add(self, start_sequence: int, candles: CandleArray) -> None:
+        """The next candles of the stream."""
+        self.latest_sequence = start_sequence + len(candles) - 1
+        self.candles_seen += len(candles)
+        self._put(rows_of(candles))
+        if self._forming is not None and self._forming.ts_ms <= self.last_ms:
+            self._forming = None
+
+    def revise(self, candles: CandleArray) -> None:
+        """Better candles, of minutes that are here or lie between such; older ones are of no interest any more."""
+        self.revisions_seen += len(candles)
+        self._put([row for row in rows_of(candles) if row[0] >= self.first_ms or len(self._rows) < self._kept])
+
+    def see_forming(self, candle: Candle) -> None:
+        """The candle under way has changed."""
+        if candle.ts_ms > self.last_ms and candle != self._forming:
+            self._forming = candle
+            self._version += 1
+            self._changed.append(0)
+
+    def reset(self) -> None:
+        """The stream starts over."""
+        self._rows.clear()
+        self._forming = None
+        self.latest_sequence = 0
+        self._version += 1
+        self._changed.append(0)
+        self._reset_version = self._version
+
+    def changes(self, version: int) -> Changes | None:
+        """What is new after ``version`` (0: everything); None when nothing is."""
+        missed = self._version - version
+        if missed <= 0 and version:
+            return None
+        forming = row_of(self._forming) if self._forming is not None else None
+        if version == 0 or version < self._reset_version or missed > len(self._changed):
+            return Changes(self._version, True, list(self._rows.values()), forming)
+        changed = dict.fromkeys(list(self._changed)[-missed:])
+        rows = [self._rows[ts_ms] for ts_ms in sorted(changed) if ts_ms in self._rows]
+        return Changes(self._version, False, rows, forming)
+
+    def _put(self, rows: list[Row]) -> None:
+        is_unordered = False
+        for row in rows:
+            ts_ms = int(row[0])
+            is_unordered = is_unordered or (ts_ms < self.last_ms and ts_ms not in self._rows)
+            self._rows[ts_ms] = row
+            self._changed.append(ts_ms)
+            self._version += 1
+        if is_unordered:
+            self._rows = dict(sorted(self._rows.items()))
+        for ts_ms in list(self._rows)[: max(0, len(self._rows) - self._kept)]:
+            del self._rows[ts_ms]

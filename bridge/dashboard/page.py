@@ -1,0 +1,405 @@
+"""One open page: carries out what the user chose and what ``session.judge`` says, four times a second."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from nicegui import run, ui
+
+from bridge.dashboard.csv_candles import read_csv
+from bridge.dashboard.footer import facts_line, state_text
+from bridge.dashboard.hub import Hub
+from bridge.dashboard.layout import Layout
+from bridge.dashboard.resampling import reachable_timeframes, resample
+from bridge.dashboard.rows import rows_of, shaded
+from bridge.dashboard.session import ChartSource, LiveState, Verdict, Wish, carried_over, judge
+from schemas.errors import FluxcapError
+from schemas.types import CandleArray, StreamKey, interval_ms
+
+TICK_S = 0.25
+LEASE_S = 15.0
+RENEW_S = 5.0
+GAPS_S = 3.0
+CSV_SHOWN = 20_000
+
+
+class Page:
+    """See the module. Build it within a NiceGUI page."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._view = Layout()
+        self._dark = ui.dark_mode(None)
+        self._wish = Wish()
+        self._verdict = Verdict()
+        self._holder = f"page-{uuid.uuid4().hex[:12]}"
+        self._key: StreamKey | None = None
+        self._version = 0
+        self._leased: str | None = None
+        self._due_s = {"lease": 0.0, "gaps": 0.0}
+        self._files: list[dict[str, Any]] = []
+        self._candles: CandleArray | None = None
+        self._own_timeframe = "1m"
+        self._busy = self._closed = self._filling = False
+        self._connect()
+        self._show_choices()
+
+    def _connect(self) -> None:
+        view = self._view
+        view.source.on_value_change(self._quietly(self._choose_source))
+        view.asset.on_value_change(self._quietly(self._choose_asset))
+        view.file.on_value_change(self._quietly(self._choose_file))
+        view.timeframe.on_value_change(self._quietly(self._choose_timeframe))
+        view.follow.on_value_change(self._quietly(self._choose_follow))
+        view.collect.on_value_change(self._quietly(self._choose_collect))
+        view.start.on_click(self._start_or_stop)
+        view.theme.on_click(self._flip_theme)
+
+    def _quietly(self, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Only what the user changes counts, not what we fill in."""
+
+        def handler(event: Any) -> Any:
+            return None if self._filling else handle(event.value)
+
+        return handler
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def begin(self, query: dict[str, str]) -> None:
+        """The browser is connected. ``query``: ``source``, ``asset``, ``follow`` and ``theme`` of the address."""
+        self._hub.open_page()
+        theme = query.get("theme") or await ui.run_javascript(
+            "localStorage.fluxcapTheme || (matchMedia('(prefers-color-scheme: light)').matches ? 'light' : 'dark')",
+            timeout=10,
+        )
+        self._set_theme(theme != "light")
+        if query.get("source", "") in {source.value for source in ChartSource}:
+            self._fill(self._view.source, query["source"])
+            await self._choose_source(query["source"])
+            if query.get("asset"):
+                self._wish = msgspec.structs.replace(self._wish, asset=query["asset"])
+            if query.get("follow"):
+                self._fill(self._view.follow, True)
+                self._choose_follow(True)
+        ui.timer(TICK_S, self._tick)
+
+    async def end(self) -> None:
+        """The browser has gone for good."""
+        if self._closed:
+            return
+        self._closed = True
+        self._hub.close_page()
+        await self._release()
+        await self._show_stream(None)
+
+    # --- what the user does ---------------------------------------------------------------------------------------
+
+    async def _choose_source(self, value: str) -> None:
+        source = ChartSource(value)
+        self._wish = msgspec.structs.replace(self._wish, source=source, follows=False, is_on=True)
+        self._fill(self._view.follow, False)
+        self._candles = None
+        if source is ChartSource.CSV:
+            self._view.chart.replace([], None, 60_000)
+            await self._list_files()
+            available, where = {file["asset"] for file in self._files}, "in the CSV files"
+        else:
+            await self._show_stream(None)
+            available, where = set(self._hub.choices()), "on the platform"
+        # Before the daemon has answered nothing can be said of the asset; the verdict will.
+        asset, message = carried_over(self._wish.asset, available, where) if available else (self._wish.asset, "")
+        self._wish = msgspec.structs.replace(self._wish, asset=asset)
+        if message:
+            ui.notify(message, type="warning", position="top")
+        self._show_choices()
+        if source is ChartSource.CSV and asset:
+            await self._choose_asset(asset)
+
+    async def _choose_asset(self, asset: str | None) -> None:
+        self._wish = msgspec.structs.replace(self._wish, asset=asset, follows=False, is_on=True)
+        self._fill(self._view.follow, False)
+        if self._wish.source is ChartSource.CSV:
+            files = {file["path"]: _file_label(file) for file in self._files if file["asset"] == asset}
+            newest = next(iter(files), None)
+            self._fill(self._view.file, newest, files)
+            await self._choose_file(newest)
+
+    async def _choose_file(self, path: str | None) -> None:
+        self._candles = None
+        file = next((file for file in self._files if file["path"] == path), None)
+        if file is None:
+            self._view.chart.replace([], None, 60_000)
+            return
+        self._view.show_overlay("Reading the file", file["filename"], is_busy=True)
+        self._own_timeframe = "1m" if file["timeframe"] in ("tick", "") else file["timeframe"]
+        try:
+            self._candles = await run.io_bound(self._read, file["path"])
+        except FluxcapError as error:
+            self._view.show_overlay("This file cannot be shown", str(error))
+            self._view.chart.replace([], None, 60_000)
+            return
+        timeframes = list(reachable_timeframes(file["timeframe"] or "1m"))
+        chosen = self._view.timeframe.value
+        self._fill(self._view.timeframe, chosen if chosen in timeframes else next(iter(timeframes), None), timeframes)
+        self._draw_csv()
+
+    def _choose_timeframe(self, _value: str) -> None:
+        if self._wish.source is ChartSource.CSV:
+            self._draw_csv()
+
+    def _choose_follow(self, on: bool) -> None:
+        self._wish = msgspec.structs.replace(self._wish, follows=on, is_on=True)
+        if not on and self._wish.asset is None:
+            self._wish = msgspec.structs.replace(self._wish, asset=self._verdict.asset)
+
+    async def _choose_collect(self, mode: str) -> None:
+        try:
+            await run.io_bound(self._hub.api.set_collect_mode, mode)
+        except FluxcapError as error:
+            ui.notify(str(error), type="negative", position="top")
+
+    def _start_or_stop(self) -> None:
+        self._wish = msgspec.structs.replace(self._wish, is_on=not self._wish.is_on)
+
+    def _flip_theme(self) -> None:
+        self._set_theme(not self._dark.value)
+        ui.run_javascript(f"localStorage.fluxcapTheme = '{'dark' if self._dark.value else 'light'}'")
+
+    def _set_theme(self, is_dark: bool) -> None:
+        self._dark.value = is_dark
+        self._view.chart.set_dark(is_dark)
+
+    # --- what is so -----------------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        if self._busy or self._closed:
+            return
+        self._busy = True
+        try:
+            self._verdict = judge(self._wish, self._hub.known())
+            await self._follow_verdict()
+            self._show_words()
+            self._show_footer()
+        finally:
+            self._busy = False
+
+    async def _follow_verdict(self) -> None:
+        verdict = self._verdict
+        if self._wish.source is not ChartSource.PLATFORM:
+            await self._release()
+            await self._show_stream(None)
+            return
+        key = self._hub.key(verdict.asset) if verdict.asset else None
+        if key is not None or verdict.asset is None:
+            await self._show_stream(key)
+        if verdict.leases and verdict.asset:
+            await self._lease(verdict.asset)
+        else:
+            await self._release()
+        self._draw_live(verdict.state is LiveState.LIVE)
+        await self._draw_gaps()
+
+    async def _show_stream(self, key: StreamKey | None) -> None:
+        """History comes with the subscription."""
+        if key == self._key:
+            return
+        before, self._key, self._version = self._key, key, 0
+        if before is not None:
+            await run.io_bound(self._hub.feed.leave, before)
+        if key is not None:
+            await run.io_bound(self._hub.feed.join, key)
+            self._due_s["gaps"] = 0.0
+        if not self._closed and self._wish.source is ChartSource.PLATFORM:
+            self._view.chart.replace([], None, 60_000)
+
+    def _draw_live(self, is_live: bool) -> None:
+        """History is drawn in any case, at once; what comes later only while live."""
+        key = self._key
+        if key is None or not (is_live or self._version == 0):
+            return
+        changes = self._hub.feed.changes(key, self._version)
+        if changes is None or (self._version == 0 and not changes.rows and changes.forming is None):
+            return
+        if not is_live:
+            changes = msgspec.structs.replace(changes, forming=None)
+        self._version = changes.version
+        self._view.chart.apply(changes, key.interval_ms)
+
+    async def _draw_gaps(self) -> None:
+        key, now_s = self._key, time.monotonic()
+        memory = self._hub.feed.memory(key) if key is not None else None
+        if key is None or memory is None or not len(memory) or now_s < self._due_s["gaps"]:
+            return
+        self._due_s["gaps"] = now_s + GAPS_S
+        from_ms, to_ms = memory.first_ms, memory.last_ms + 2 * key.interval_ms
+        try:
+            gaps = await run.io_bound(self._hub.api.gaps, key.source_id, key.symbol, from_ms)
+        except FluxcapError:
+            return
+        areas = shaded(gaps or (), from_ms, to_ms)
+        self._view.chart.shade_if_new(areas)
+
+    async def _lease(self, asset: str) -> None:
+        now_s = time.monotonic()
+        if self._leased == asset and now_s < self._due_s["lease"]:
+            return
+        self._due_s["lease"] = now_s + RENEW_S
+        try:
+            await run.io_bound(self._hub.api.take_lease, self._holder, asset, LEASE_S)
+            self._leased = asset
+        except FluxcapError as error:
+            self._leased = None
+            self._verdict = Verdict(asset, LiveState.PAUSED, str(error))
+
+    async def _release(self) -> None:
+        if self._leased is None:
+            return
+        self._leased = None
+        try:
+            await run.io_bound(self._hub.api.release_lease, self._holder)
+        except FluxcapError:
+            return  # it ends by itself
+
+    def _read(self, path: str) -> CandleArray:
+        return read_csv(self._hub.api.csv_text(path), self._own_timeframe)
+
+    def _draw_csv(self) -> None:
+        timeframe = self._view.timeframe.value or self._own_timeframe
+        if self._candles is None:
+            return
+        try:
+            candles = resample(self._candles, self._own_timeframe, timeframe)
+        except FluxcapError as error:
+            self._view.show_overlay("This file cannot be shown so", str(error))
+            return
+        self._view.chart.replace(rows_of(candles[-CSV_SHOWN:]), None, interval_ms(timeframe))
+
+    async def _list_files(self) -> None:
+        try:
+            files = await run.io_bound(self._hub.api.csv_files)
+        except FluxcapError as error:
+            files = []
+            ui.notify(str(error), type="negative", position="top")
+        self._files = sorted(files or (), key=lambda file: file["filename"], reverse=True)
+
+    # --- words ----------------------------------------------------------------------------------------------------
+
+    def _show_choices(self) -> None:
+        view, source = self._view, self._wish.source
+        is_csv, is_live = source is ChartSource.CSV, source is ChartSource.PLATFORM
+        for widget, shown in (
+            (view.asset, source is not None),
+            (view.file, is_csv),
+            (view.timeframe, source is not None),
+            (view.follow, is_live),
+            (view.start, is_live),
+        ):
+            widget.set_visibility(shown)
+        if is_csv:
+            assets = sorted({file["asset"] for file in self._files})
+            self._fill(view.asset, self._wish.asset, {asset: asset for asset in assets})
+            self._fill(view.file, None, {})
+            self._fill(view.timeframe, None, list(reachable_timeframes("1m")))
+        view.timeframe.set_enabled(is_csv)
+
+    def _show_words(self) -> None:
+        view, verdict, hub = self._view, self._verdict, self._hub
+        if self._wish.source is ChartSource.PLATFORM:
+            self._fill(view.asset, verdict.asset, _with(hub.choices(), verdict.asset))
+            self._fill(view.timeframe, hub.interval, [hub.interval])
+            view.timeframe_note.set_text(f"Platform candles are {hub.interval}")
+            view.start.set_text("Stop" if self._wish.is_on else "Start")
+            view.start.set_enabled(verdict.asset is not None)
+        else:
+            view.timeframe_note.set_text("")
+        status = hub.status
+        view.collect.set_enabled(status is not None)
+        if status is not None:
+            self._fill(view.collect, _collect_mode(status))
+            period_s = status["detected_period_s"]
+            shown = status["detected_asset"]
+            view.detected.set_text(
+                f"Page shows {shown}{f' at {_period(period_s)}' if period_s else ''}" if shown else "Page: not told yet"
+            )
+            view.focus.set_text(f"Focus: {status['focus_mode']} {', '.join(status['focus_symbols'][:3])}".rstrip())
+        self._show_overlay()
+
+    def _show_overlay(self) -> None:
+        view, verdict = self._view, self._verdict
+        view.show_banner("")
+        if self._wish.source is None:
+            view.show_overlay("Choose where candles come from", "CSV files: what was collected. Platform: live.")
+        elif self._wish.source is ChartSource.CSV:
+            self._show_csv_overlay()
+        elif verdict.asset is None:
+            view.show_overlay(verdict.reason or "Choose an asset.", "Live candles start at once.")
+        elif self._version == 0:
+            if verdict.state is LiveState.LIVE:
+                view.show_overlay("No candle yet", f"Waiting for the first {self._hub.interval} candle.", is_busy=True)
+            else:
+                view.show_overlay("Not live", verdict.reason)
+        else:
+            view.show_overlay("")
+            if verdict.state is not LiveState.LIVE:
+                tail = " Goes on by itself." if verdict.state is LiveState.PAUSED else ""
+                view.show_banner(f"Not live. {verdict.reason}{tail}")
+
+    def _show_csv_overlay(self) -> None:
+        view = self._view
+        if self._candles is not None and len(self._candles):
+            view.show_overlay("")
+        elif self._candles is not None:
+            view.show_overlay("This file holds no candles")
+        elif not self._files:
+            view.show_overlay("No CSV files", "Switch collecting on, or run `fluxcap collect`.")
+        elif self._wish.asset is None:
+            view.show_overlay("Choose an asset", f"{len(self._files)} files")
+
+    def _show_footer(self) -> None:
+        view, key = self._view, self._key
+        if key is None:
+            words = ("bad", "Disconnected", self._hub.error) if self._hub.error else state_text(None)
+            view.show_health(*words)
+            facts = facts_line(0, self._hub.facts(""))
+        else:
+            memory = self._hub.feed.memory(key)
+            view.show_health(*state_text(self._hub.feed.health(key)))
+            facts = facts_line(memory.latest_sequence if memory else 0, self._hub.facts(key.symbol))
+        for name, value in facts:
+            view.facts[name].set_text(value)
+
+    def _fill(self, widget: Any, value: Any, options: Any = None) -> None:
+        """Set a widget without its being taken for the user's doing; nothing is sent when nothing changes."""
+        self._filling = True
+        try:
+            if options is not None and options != widget.options:
+                widget.set_options(options, value=value)
+            elif widget.value != value:
+                widget.set_value(value)
+        finally:
+            self._filling = False
+
+
+def _with(choices: dict[str, str], asset: str | None) -> dict[str, str]:
+    return choices if asset is None or asset in choices else {**choices, asset: asset}
+
+
+def _file_label(file: dict[str, Any]) -> str:
+    stem = file["filename"].removesuffix(".csv").removeprefix(file["asset"]).strip("_")
+    return f"{file['timeframe'] or 'candles'}  {stem.partition('_')[2] or stem}"
+
+
+def _period(seconds: int) -> str:
+    for unit, size in (("h", 3_600), ("m", 60)):
+        if seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def _collect_mode(status: dict[str, Any]) -> str:
+    collect = status["collect"]
+    return str(collect["mode"] if isinstance(collect, dict) else collect)

@@ -1,0 +1,94 @@
+"""What one page shows and whether it may be live. Pure: what is known goes in, the verdict comes out.
+
+``judge`` is the one place that decides; the page only carries out what changed since the last verdict.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+
+import msgspec
+
+
+class ChartSource(enum.StrEnum):
+    """Where candles come from; chosen by the user, never guessed."""
+
+    CSV = "csv"
+    PLATFORM = "platform"
+
+
+class LiveState(enum.Enum):
+    OFF = "off"
+    """Not asked for."""
+    PAUSED = "paused"
+    """Asked for, but it cannot be at present; goes on by itself."""
+    LIVE = "live"
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What the user chose. ``is_on``: start was pressed, stop was not."""
+
+    source: ChartSource | None = None
+    asset: str | None = None
+    follows: bool = False
+    is_on: bool = True
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What is known of the daemon. ``assets``: symbols that may be chosen; empty while the platform told none."""
+
+    daemon_error: str = ""
+    chrome: str = "attached"
+    chrome_reason: str = ""
+    assets: frozenset[str] = frozenset()
+    focus_mode: str = "follow"
+    focus: tuple[str, ...] = ()
+    detected: str | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Which stream to show (None: none), whether it is live, and if not, why. ``leases``: the asset must be locked."""
+
+    asset: str | None = None
+    state: LiveState = LiveState.OFF
+    reason: str = ""
+    leases: bool = False
+
+
+def judge(wish: Wish, known: Known) -> Verdict:
+    """Live only with a valid connection and a valid asset."""
+    if wish.source is not ChartSource.PLATFORM:
+        return Verdict()
+    asset = known.detected if wish.follows else wish.asset
+    reason = _obstacle(wish, known, asset)
+    if not wish.is_on:
+        return Verdict(asset, LiveState.OFF, "Stopped.")
+    if asset is None:
+        return Verdict(None, LiveState.PAUSED if wish.follows else LiveState.OFF, reason)
+    if reason:
+        return Verdict(asset, LiveState.PAUSED, reason)
+    return Verdict(asset, LiveState.LIVE, "", leases=not wish.follows)
+
+
+def _obstacle(wish: Wish, known: Known, asset: str | None) -> str:
+    if known.daemon_error:
+        return known.daemon_error
+    if known.chrome != "attached":
+        return known.chrome_reason or f"Chrome is {known.chrome}."
+    if asset is None:
+        return (
+            "The trading page has not told its asset yet; click on one there." if wish.follows else "Choose an asset."
+        )
+    if known.assets and asset not in known.assets:
+        return f"The platform has no asset {asset}."
+    if wish.follows and known.focus_mode == "lock" and asset not in known.focus:
+        return f"The daemon's focus is locked to {', '.join(known.focus)}; it makes no candles of {asset}."
+    return ""
+
+
+def carried_over(asset: str | None, available: Iterable[str], where: str) -> tuple[str | None, str]:
+    """The asset after a change of source: kept when the new one has it, else None with a sentence that says so."""
+    if asset is None or asset in set(available):
+        return asset, ""
+    return None, f"{asset} is not {where}; choose another asset."

@@ -1,0 +1,36 @@
+"""Serves the dashboard alone, in the foreground, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+import typer
+
+from bridge.dashboard.app import dashboard_app
+from bridge.dashboard.hub import Target
+from capture import log
+from capture.control import LOCAL_NAMES, ControlServer
+from capture.origin import OriginGuard
+
+
+def serve_dashboard(target: Target, port: int) -> int:
+    """Exit code: 0 after SIGTERM, 130 after Ctrl-C. Raises AlreadyRunning, ConfigError."""
+    log.set_up()
+    server = ControlServer(dashboard_app(target, OriginGuard, names=LOCAL_NAMES), "127.0.0.1", port)
+    asked: list[int] = []
+    done = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        done.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    server.start()
+    typer.echo(f"Dashboard of {target.control} at http://127.0.0.1:{server.port}/  (Ctrl-C ends it)")
+    while not done.wait(0.2):
+        pass
+    server.stop()
+    return 130 if asked[0] == signal.SIGINT else 0
