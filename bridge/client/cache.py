@@ -130,19 +130,15 @@ class CandleCache:
             with self._writer.transaction():
                 for statement in _TABLES:
                     self._writer.rows(statement)
+            # By heart: a thousand streams resume without a thousand queries.
+            self._cursors = self._read_cursors()
         except BaseException:
             self._connection.close()
             raise
         self._unsettled = 0
 
     def cursor(self, key: StreamKey) -> Cursor | None:
-        rows = self._reader.rows("SELECT value FROM cursors WHERE name = ?", [cursor_name(key)])
-        if not rows:
-            return None
-        try:
-            return msgspec.json.decode(rows[0][0], type=Cursor)
-        except msgspec.MsgspecError as error:
-            raise StoreDamaged(f"{self.path} holds no sound cursor for {key}: {error}. Move the file away.") from error
+        return self._cursors.get(cursor_name(key))
 
     def merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
         if any(isinstance(change, Reset) for change in changes):
@@ -156,6 +152,7 @@ class CandleCache:
                 else:
                     _revise(self._writer, [change for change in run if isinstance(change, Revise)])
             _set_cursors(self._writer, cursors)
+        self._cursors.update((cursor_name(key), cursor) for key, cursor in cursors.items())
         rows = sum(len(change.candles) for change in changes if not isinstance(change, Reset))
         self._unsettled += rows + _COMMIT_WEIGHT
         if self._unsettled >= CHECKPOINT_ROWS:
@@ -190,6 +187,17 @@ class CandleCache:
                 self._writer.rows("DELETE FROM candles WHERE stream = ?", [str(key)])
                 self._writer.rows("DELETE FROM extra_candles WHERE stream = ?", [str(key)])
                 self._writer.rows("DELETE FROM cursors WHERE name = ?", [cursor_name(key)])
+        for key in keys:
+            self._cursors.pop(cursor_name(key), None)
+
+    def _read_cursors(self) -> dict[str, Cursor]:
+        cursors = {}
+        for name, value in self._writer.rows("SELECT name, value FROM cursors"):
+            try:
+                cursors[name] = msgspec.json.decode(value, type=Cursor)
+            except msgspec.MsgspecError as error:
+                raise StoreDamaged(f"{self.path} holds no sound cursor {name}: {error}. Move the file away.") from error
+        return cursors
 
 
 def _after_resets(changes: Sequence[Change]) -> list[Change]:

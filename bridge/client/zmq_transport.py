@@ -79,6 +79,8 @@ def _set_options(link: zmq.Socket[bytes], curve: ClientCurve | None) -> None:
     link.heartbeat_ivl, link.heartbeat_timeout = 1_000, 3_000
     if link.type == zmq.SUB:
         link.rcvhwm = FEED_HWM
+        # Subscriptions are messages too, and libzmq drops those beyond the mark without a word (250 streams' worth).
+        link.sndhwm = 0
     else:
         link.immediate = 1  # never queue requests for a server that is not there
     if curve is not None:
@@ -91,7 +93,7 @@ class ZmqTransport:
     def __init__(self, curve: ClientCurve | None = None) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._curve = curve
-        self._topics: set[bytes] = set()
+        self._topics: dict[bytes, None] = {}  # in the order of subscription
         self._endpoints: tuple[str | None, str] | None = None
         self._feed: _Link | None = None
         self._requests: _Link | None = None
@@ -113,14 +115,14 @@ class ZmqTransport:
     def subscribe(self, topics: Iterable[bytes]) -> None:
         for topic in topics:
             if topic not in self._topics:
-                self._topics.add(topic)
+                self._topics[topic] = None
                 if self._feed is not None:
                     self._feed.socket.setsockopt(zmq.SUBSCRIBE, topic)
 
     def unsubscribe(self, topics: Iterable[bytes]) -> None:
         for topic in topics:
             if topic in self._topics:
-                self._topics.discard(topic)
+                del self._topics[topic]
                 if self._feed is not None:
                     self._feed.socket.setsockopt(zmq.UNSUBSCRIBE, topic)
 

@@ -216,6 +216,25 @@ def test_a_heartbeat_of_another_store_holds_everything_back_until_an_answer_deci
     assert told(it.on_status(status(10), 0)) == [("deliver", 11, 1, False)]
 
 
+def test_what_waited_is_fetched_anew_after_doubts_about_the_store() -> None:
+    it = live_receiver()
+    it.on_batch(batch(14), 0)
+    it.on_heartbeat(status(40, store="b"), 0)
+    it.on_failed(0)
+    it.on_time(SECOND_NS)
+
+    assert told(it.on_status(status(14), SECOND_NS)) == [("request", 10, 4)]
+
+
+def test_what_waited_is_fetched_anew_after_a_new_connection() -> None:
+    it = live_receiver()
+    it.on_batch(batch(14), 0)
+    it.on_disconnected(0)
+    it.on_connected(0)
+
+    assert told(it.on_status(status(14), 0)) == [("request", 10, 4)]
+
+
 def test_an_answer_of_an_older_connection_is_not_taken() -> None:
     it = live_receiver()
     it.on_heartbeat(status(12), 0)
