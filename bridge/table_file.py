@@ -72,6 +72,8 @@ class TableFile:
         self._ending = target.suffix.lower()
         if self._ending not in _FORMATS:
             raise ConfigError(f"{target} must end in .csv or .parquet, which says what to write.")
+        if not target.parent.is_dir():
+            raise StoreError(f"{target} cannot be written: there is no folder {target.parent}; make it first.")
         try:
             self._folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
         except OSError as error:

@@ -69,8 +69,13 @@ def safe_name(symbol: str) -> str:
 
 
 def symbol_of(name: str) -> str:
-    """The symbol of a ``safe_name``."""
-    return unquote(name, errors="surrogatepass")
+    """The symbol of a ``safe_name``; a name that was cut, or that is none, stays as it is."""
+    if "~" in name:
+        return name
+    try:
+        return unquote(name, errors="surrogatepass")
+    except UnicodeDecodeError:
+        return name
 
 
 def session_stamp(now_ms: int) -> str:

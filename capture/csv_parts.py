@@ -73,7 +73,10 @@ class RealDisk:
     """The machine's own."""
 
     def create(self, path: Path) -> OpenPart:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:  # a file where the folder should be: the part's own name is not taken
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
         return _RealPart(path, _FLAGS | os.O_CREAT | os.O_EXCL)
 
     def reopen(self, path: Path) -> OpenPart:

@@ -67,7 +67,7 @@ def _print(found: list[Gap]) -> None:
 
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for name in ("from (UTC)", "to", "lasted", "asset", "why"):
-        table.add_column(name, justify="right" if name == "lasted" else "left")
+        table.add_column(name, justify="right" if name == "lasted" else "left", no_wrap=name != "why")
     for gap in found:
         lasted = duration_text((gap.to_ms - gap.from_ms) / 1_000) if gap.to_ms else ""
         end = _clock(gap.to_ms) if gap.to_ms else "[yellow]not over yet[/]"
