@@ -80,7 +80,7 @@ class Phase(msgspec.Struct, frozen=True):
     """``event`` happens first: restart, new store, new client, prune, or nothing."""
 
     faults: Faults = Faults()
-    seconds: float = 0.4
+    seconds: float = 0.25
     event: str = ""
 
 
