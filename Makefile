@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 MINUTES ?= 30
 COUNT ?= 1000000
 SECONDS ?= 90
+WORKERS ?= 4
 PYTEST_ARGS ?=
 
 .PHONY: help demo test lint bench soak fuzz schema setup system clean
@@ -19,7 +20,7 @@ demo: setup system ## Run simulated site, real Chrome, daemon and client, and co
 	@$(BIN)/fluxcap demo --seconds $(SECONDS)
 
 test: setup system ## Run all tests
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: setup ## Check style and types
 	@$(BIN)/ruff check .
