@@ -177,7 +177,6 @@ def test_after_a_long_break_missing_minutes_are_filled_and_the_blind_one_is_revi
 
     assert stage.flags() == {1: BLIND, 2: FILLED, 3: JOINED_LATE | FILLED}
     assert {(r.candle.ts_ms - START_MS) // MINUTE: CandleFlags(r.candle.flags) for r in stage.revised[EUR]} == {
-        0: JOINED_LATE | FILLED,  # the stream never had it
         1: BLIND | FILLED | REVISED,
     }
     stage.assert_truthful()
