@@ -2,7 +2,9 @@
 # Everything lives in .venv; a fresh Debian or Ubuntu machine needs only Python 3.11 or newer, make and apt.
 
 SHELL := /bin/sh
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# The first that runs and is new enough; a name on PATH alone may be an empty shell (pyenv's shims).
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
 MINUTES ?= 30
@@ -42,7 +44,7 @@ schema: setup system ## Generate the wire code anew from schemas/market_data.fbs
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fluxcap needs Python 3.11 or newer."; exit 1; }
+	@test -n "$(PYTHON)" || { echo "fluxcap needs Python 3.11 or newer; install it, or say make PYTHON=/path/to/python."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { \
 	  v=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
 	  echo "Installing $$v …"; ./tests/install-system.sh $$v && $(PYTHON) -m venv --clear $(VENV); }
