@@ -27,6 +27,7 @@ from capture.commands import (
     status,
     tail,
     verify,
+    watch,
 )
 from schemas.errors import ConfigError, FluxcapError, UnknownAsset
 
@@ -49,6 +50,7 @@ app.command("export")(export.export)
 app.command("gaps")(gaps.gaps)
 app.command("verify")(verify.verify)
 app.command("keys")(keys.keys)
+app.command("watch")(watch.watch)
 app.command("dashboard")(dashboard.dashboard)
 app.command("simulate")(simulate.simulate)
 app.command("demo")(demo.demo)

@@ -76,7 +76,7 @@ export default {
           { id: "flags", data: rows.filter((r) => r[6]).map((r) => ({ value: [r[0], r[2]], itemStyle: { color: (FLAGS.find(([bit]) => r[6] & bit) ?? [0, 0, colours.text])[2] } })) },
         ],
       };
-      if (whole) option.dataZoom = this.zoomTo(rows.length > SHOWN ? rows.at(-SHOWN)[0] : (rows[0]?.[0] ?? 0) - this.step, end + 4 * this.step);
+      if (whole) option.dataZoom = this.zoomTo(Math.max((rows[0]?.[0] ?? 0) - this.step, end - SHOWN * this.step), end + 4 * this.step);
       else if (this.follow && before && end > before) {
         const [from, to] = this.view();
         option.dataZoom = this.zoomTo(from + (end - before), to + (end - before));
@@ -112,7 +112,7 @@ export default {
         tooltip: { trigger: "axis", axisPointer: { type: "cross", crossStyle: { color: c.text } }, confine: true, backgroundColor: c.tip, borderColor: c.line, textStyle: { color: c.strong, fontSize: 12 }, formatter: (points) => this.tip(points) },
         series: [
           { id: "candles", type: "candlestick", itemStyle: { color: c.up, color0: c.down, borderColor: c.up, borderColor0: c.down }, barMinWidth: 1, barMaxWidth: 18,
-            markLine: { symbol: "none", silent: true, animation: false, lineStyle: { color: c.price, type: "dashed", width: 1 }, label: { position: "end", formatter: (p) => Number(p.value).toFixed(this.digits), color: "#111", backgroundColor: c.price, padding: [2, 5], borderRadius: 3, fontSize: narrow ? 10 : 11 }, data: [] },
+            markLine: { symbol: "none", precision: 10, silent: true, animation: false, lineStyle: { color: c.price, type: "dashed", width: 1 }, label: { position: "end", formatter: (p) => Number(p.value).toFixed(this.digits), color: "#111", backgroundColor: c.price, padding: [2, 5], borderRadius: 3, fontSize: narrow ? 10 : 11 }, data: [] },
             markArea: { silent: true, animation: false, itemStyle: { color: c.shade }, label: { show: true, color: c.text, position: "insideTop", fontSize: 10, overflow: "truncate", width: 90 }, data: [] } },
           { id: "volume", type: "bar", xAxisIndex: 1, yAxisIndex: 1, barMaxWidth: 18, itemStyle: { color: (p) => (p.value[2] ? c.up : c.down), opacity: 0.5 } },
           { id: "flags", type: "scatter", symbol: "triangle", symbolRotate: 180, symbolSize: 8, symbolOffset: [0, -9], silent: true, z: 5 },

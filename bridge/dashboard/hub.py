@@ -14,8 +14,8 @@ from nicegui import background_tasks, run
 
 from bridge.daemon_api import DaemonApi
 from bridge.dashboard.feed import LiveFeed
-from bridge.dashboard.footer import StreamFacts, Trend
 from bridge.dashboard.session import Known
+from bridge.live_facts import StreamFacts, Trend
 from schemas.errors import FluxcapError
 from schemas.types import StreamKey
 

@@ -11,12 +11,12 @@ import msgspec
 from nicegui import run, ui
 
 from bridge.dashboard.csv_candles import read_csv
-from bridge.dashboard.footer import facts_line, state_text
 from bridge.dashboard.hub import Hub
 from bridge.dashboard.layout import Layout
 from bridge.dashboard.resampling import reachable_timeframes, resample
 from bridge.dashboard.rows import rows_of, shaded
 from bridge.dashboard.session import ChartSource, LiveState, Verdict, Wish, carried_over, judge
+from bridge.live_facts import facts_line, state_text
 from schemas.errors import FluxcapError
 from schemas.types import CandleArray, StreamKey, interval_ms
 

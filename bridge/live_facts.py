@@ -1,4 +1,4 @@
-"""The words and colours of the footer. Pure."""
+"""Figures of a live stream, and their words, for the footer of a chart and for the watch screen. Pure."""
 
 from __future__ import annotations
 

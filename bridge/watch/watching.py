@@ -1,0 +1,149 @@
+"""Watches a daemon: its REST API for what it knows, the wire for what it sends. Ends with q, Ctrl-C or ``stop``."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from bridge.client import Candle, Candles, Forming, LiveClient, StreamKey, StreamStatus, list_streams
+from bridge.client.health import Health, HealthState
+from bridge.daemon_api import DaemonApi
+from bridge.live_facts import StreamFacts, Trend
+from bridge.watch.keyboard import keys
+from bridge.watch.screen import StreamLine, render
+from schemas.errors import FluxcapError
+from schemas.types import candles_from
+
+LOOK_S = 0.5
+CONTEXT_CANDLES = 2
+
+
+class Watching:
+    """What is known at present. ``look`` asks; the live client's thread tells of candles."""
+
+    def __init__(self, pub: str, rep: str, control: str) -> None:
+        self._rep = rep
+        self._api = DaemonApi(control, timeout_s=2.0)
+        self._client = LiveClient(pub, rep, start_from=-CONTEXT_CANDLES, on_event=self._on_event)
+        self._trends: dict[StreamKey, Trend] = {}
+        self._facts: dict[StreamKey, StreamFacts] = {}
+        self._last: dict[StreamKey, tuple[int, Candle]] = {}
+        self._forming: dict[StreamKey, Candle] = {}
+        self._ticks: dict[str, int] = {}
+        self.status: Mapping[str, Any] | None = None
+        self.error = ""
+
+    def start(self) -> None:
+        self._client.start()
+
+    def close(self) -> None:
+        self._client.close()
+        self._api.close()
+
+    def look(self) -> None:
+        """Ask the daemon; a moment's work, or up to some seconds when it does not answer."""
+        try:
+            self.status, self.error = self._api.status(), ""
+            self._ticks = {asset["symbol"]: asset["ticks"] for asset in self.status["assets"]}
+        except FluxcapError as error:
+            self.status, self.error = None, str(error)
+        try:
+            streams = list_streams(self._rep, timeout=1.0)
+        except FluxcapError as error:
+            self.error = self.error or str(error)
+            return
+        for stream in streams:
+            self._learn(stream)
+
+    def _learn(self, stream: StreamStatus) -> None:
+        key = stream.key
+        if key not in self._trends:
+            self._trends[key] = Trend()
+            self._client.subscribe(key)
+        age_ms = stream.server_time_ms - stream.last_tick_ts_ms if stream.last_tick_ts_ms else None
+        ticks = self._ticks.get(key.symbol)
+        rate, lag_ms = self._trends[key].look(time.monotonic_ns() // 1_000_000, ticks or 0, age_ms)
+        self._facts[key] = StreamFacts(
+            stream.latest_sequence,
+            stream.latest_ts_ms,
+            stream.platform_offset_ms,
+            lag_ms,
+            rate if ticks is not None else None,
+        )
+
+    def lines(self) -> list[StreamLine]:
+        """The streams, those that tick first."""
+        found = []
+        for key, facts in list(self._facts.items()):
+            sequence, last = self._last.get(key, (0, None))
+            health = self._health(key)
+            name = f"{key.symbol} {key.interval}"
+            found.append(StreamLine(name, health, sequence, facts, last, self._forming.get(key)))
+        return sorted(found, key=lambda line: (line.health.state is not HealthState.RECEIVING, line.name))
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """The daemon's, and what this client met."""
+        own = {name: n for name, n in self._client.counters.items() if name in ("duplicates", "garbled", "gaps")}
+        daemon = dict(self.status["counters"]) if self.status else {}
+        return {**{name: n for name, n in daemon.items() if "." not in name}, **own}
+
+    def _health(self, key: StreamKey) -> Health:
+        try:
+            return self._client.health(key)
+        except FluxcapError:
+            return Health(HealthState.CONNECTING)
+
+    def _on_event(self, event: object) -> None:
+        if isinstance(event, Candles):
+            *_, last = candles_from(event.candles[-1:])
+            self._last[event.key] = (event.end_sequence, last)
+            forming = self._forming.get(event.key)
+            if forming is not None and forming.ts_ms <= last.ts_ms:
+                del self._forming[event.key]
+        elif isinstance(event, Forming):
+            self._forming[event.key] = event.candle
+
+
+def watch(
+    pub: str,
+    rep: str,
+    control: str,
+    *,
+    console: Console | None = None,
+    stop: threading.Event | None = None,
+    seconds: float | None = None,
+) -> None:
+    """Show the screen until q, Ctrl-C (KeyboardInterrupt leaves it), ``stop`` or so many ``seconds``."""
+    console = console or Console()
+    watching = Watching(pub, rep, control)
+    watching.start()
+    ending = threading.Event()
+    looker = threading.Thread(target=_look, args=(watching, ending), name="fluxcap-watch", daemon=True)
+    looker.start()
+    end_s = time.monotonic() + seconds if seconds is not None else None
+    try:
+        with keys() as key, Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
+            while not (stop is not None and stop.is_set()) and (end_s is None or time.monotonic() < end_s):
+                live.update(_screen(watching, console), refresh=True)
+                if key(0.25) in ("q", "Q", "\x1b", "\x03"):
+                    return
+    finally:
+        ending.set()
+        looker.join(timeout=5)
+        watching.close()
+
+
+def _screen(watching: Watching, console: Console) -> Any:
+    return render(watching.status, watching.error, watching.lines(), watching.counters, console.size.width)
+
+
+def _look(watching: Watching, ending: threading.Event) -> None:
+    while not ending.is_set():
+        watching.look()
+        ending.wait(LOOK_S)

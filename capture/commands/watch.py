@@ -1,0 +1,25 @@
+"""``fluxcap watch``: a daemon's facts as a live screen."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from capture.commands.options import DataDir
+
+
+def watch(
+    connect: Annotated[
+        str | None, typer.Option(help="Machine whose daemon to watch. [default: the one of the data folder here]")
+    ] = None,
+    control: Annotated[str | None, typer.Option(help="REST address of that daemon. [default: its port 3001]")] = None,
+    pub: Annotated[str | None, typer.Option(help="PUB endpoint of that daemon. [default: its port 5556]")] = None,
+    rep: Annotated[str | None, typer.Option(help="Request endpoint of that daemon. [default: its port 5557]")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Watch streams, health, ages, candles and counters of a daemon on the terminal, until q or Ctrl-C."""
+    from bridge.watch.watching import watch as run
+    from capture.running import daemon_endpoints
+
+    run(*daemon_endpoints(connect, data_dir, control, pub, rep))

@@ -1,0 +1,210 @@
+"""A daemon for the page's tests that does what it is told: a real wire server, and a REST API with the answers at hand.
+
+The page is served by ``fluxcap dashboard`` as a process of its own, as it is for another machine's daemon.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+
+from bridge.server import FeedInfo, WireServer
+from capture.control import ControlServer
+from capture.web.csv_routes import csv_router
+from schemas.types import Candle, FeedState, StreamKey
+from tests.live_rig import Process, await_that
+
+SOURCE = "TEST"
+MINUTE = 60_000
+NAMES = {"EURUSD_otc": ("EUR/USD OTC", 92), "GBPUSD_otc": ("GBP/USD OTC", 87), "EURUSD": ("EUR/USD", 71)}
+
+
+class FakeDaemon:
+    """Streams EURUSD_otc and GBPUSD_otc, ``count`` minutes each up to about now. ``status`` may be changed at will."""
+
+    def __init__(self, folder: Path, count: int = 300) -> None:
+        self.data_dir = folder
+        self.server = WireServer(folder / "store.duckdb", "tcp://127.0.0.1:0", "tcp://127.0.0.1:0")
+        self.keys = {name: StreamKey(SOURCE, name, "1m") for name in ("EURUSD_otc", "GBPUSD_otc")}
+        self.minute = int(time.time()) // 60 - 1
+        for key, base in zip(self.keys.values(), (1.1, 1.3), strict=True):
+            self.server.publish({key: [bar(m, base) for m in range(self.minute - count + 1, self.minute + 1)]})
+        self.gaps: list[dict[str, Any]] = []
+        self.leases: dict[str, str] = {}
+        self.collect = "none"
+        self.chrome, self.chrome_reason, self.detected = "attached", "", "EURUSD_otc"
+        self.assets = dict(NAMES)
+        self.feed = FeedState.LIVE
+        self.is_ticking = True
+        self._ticks = 0
+        self._lock = threading.Lock()
+        self._control: ControlServer | None = ControlServer(self._app(), "127.0.0.1", 0)
+        self.port = self._control.port
+        self._control.start()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    @property
+    def control(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def seal(self, symbol: str = "EURUSD_otc", close: float = 1.12, flags: int = 0) -> Candle:
+        """Publish the next minute."""
+        with self._lock:
+            key = self.keys[symbol]
+            minute = self.server.watermark(key).latest_ts_ms // MINUTE + 1
+            candle = msgspec.structs.replace(bar(minute, 1.1), close=close, high=max(close, 1.13), flags=flags)
+            self.server.publish({key: [candle]})
+            return candle
+
+    def revise(self, candle: Candle) -> None:
+        with self._lock:
+            self.server.revise({self.keys["EURUSD_otc"]: [candle]})
+
+    def stop_control(self) -> None:
+        """The REST API goes away."""
+        if self._control is not None:
+            self._control.stop()
+            self._control = None
+
+    def start_control(self) -> None:
+        self._control = ControlServer(self._app(), "127.0.0.1", self.port)
+        self._control.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.stop_control()
+        self.server.close()
+
+    def _run(self) -> None:
+        """Four times a second the candle under way; heartbeats."""
+        beat = 0
+        while not self._stop.wait(0.25):
+            with self._lock:
+                now_ms = int(time.time() * 1_000)
+                self._ticks += 1
+                for key in self.keys.values():
+                    if self.is_ticking:
+                        start = self.server.watermark(key).latest_ts_ms + MINUTE
+                        close = 1.105 + 0.001 * (self._ticks % 7)
+                        candle = Candle(start, 1.105, 1.115, 1.1, close, self._ticks % 100 + 1)
+                        self.server.forming(key, candle, time.monotonic_ns())
+                beat += 1
+                if beat % 4 == 0:
+                    last_ms = now_ms - 300 if self.is_ticking else now_ms - 60_000
+                    self.server.heartbeat(now_ms, lambda _key, at=last_ms: FeedInfo(self.feed, at, 7_200_000))
+
+    def status(self) -> dict[str, Any]:
+        now_ms = int(time.time() * 1_000)
+        streams = [
+            {
+                "stream": str(key),
+                "feed": self.feed.name.lower(),
+                "latest_sequence": self.server.watermark(key).latest_sequence,
+                "latest_ts_ms": self.server.watermark(key).latest_ts_ms,
+                "last_tick_ts_ms": now_ms - 300,
+                "age_ms": 300,
+            }
+            for key in self.keys.values()
+        ]
+        asset = {"focused": True, "feed": "live", "ticks": self._ticks, "last_price": 1.1, "blind_reason": ""}
+        return {
+            "version": "1.0.0",
+            "uptime_s": 61.5,
+            "server_time_ms": now_ms,
+            "source": SOURCE,
+            "interval": "1m",
+            "collect": {"mode": self.collect},
+            "chrome": self.chrome,
+            "chrome_reason": self.chrome_reason,
+            "browser": "Chrome/156",
+            "tabs": [],
+            "sockets": 1,
+            "clock_reason": "",
+            "platform_offset_ms": 7_200_000,
+            "focus_mode": "lock" if self.leases else "follow",
+            "focus_symbols": sorted(set(self.leases.values())) or [self.detected],
+            "focus_unknown": [],
+            "detected_asset": self.detected,
+            "detected_period_s": 60,
+            "streams": streams,
+            "assets": [{"symbol": name, "last_tick_ts_ms": now_ms, **asset} for name in self.keys],
+            "counters": {"duplicate": 0},
+            "queue_depth": 0,
+            "store_trouble": "",
+        }
+
+    def _app(self) -> FastAPI:
+        app = FastAPI()
+        app.include_router(csv_router(self.data_dir))
+
+        @app.get("/api/status")
+        def status() -> dict[str, Any]:
+            return self.status()
+
+        @app.get("/api/assets")
+        def assets() -> list[dict[str, Any]]:
+            return [
+                {"symbol": s, "name": n, "kind": "currency", "payout": p, "is_otc": s.endswith("_otc"), "active": True}
+                for s, (n, p) in self.assets.items()
+            ]
+
+        @app.get("/api/gaps")
+        def gaps() -> list[dict[str, Any]]:
+            return self.gaps
+
+        @app.put("/api/focus/leases/{holder}")
+        def take(holder: str, body: dict[str, Any]) -> JSONResponse:
+            self.leases[holder] = body["asset"]
+            return JSONResponse({"asset": body["asset"]})
+
+        @app.delete("/api/focus/leases/{holder}")
+        def release(holder: str) -> dict[str, Any]:
+            self.leases.pop(holder, None)
+            return {}
+
+        @app.put("/api/collect-mode")
+        def collect(body: dict[str, Any]) -> dict[str, Any]:
+            self.collect = body["mode"]
+            return {"mode": self.collect}
+
+        return app
+
+
+def bar(minute: int, base: float, flags: int = 0) -> Candle:
+    """A candle whose prices are a function of its minute."""
+    a, b = (minute * 7919) % 97 / 9_700, ((minute + 1) * 7919) % 97 / 9_700
+    opened, closed = base + a, base + b
+    return Candle(
+        minute * MINUTE, opened, max(opened, closed) + 0.002, min(opened, closed) - 0.002, closed, 120, 120, flags
+    )
+
+
+@contextlib.contextmanager
+def dashboard(folder: Path, daemon: FakeDaemon) -> Iterator[str]:
+    """``fluxcap dashboard`` of that daemon; yields its address."""
+    process = Process(
+        folder,
+        *("dashboard", "--control", daemon.control, "--pub", daemon.server.pub_endpoint),
+        *("--rep", daemon.server.rep_endpoint, "--port", "0"),
+    )
+
+    def address() -> str | None:
+        assert process.running, process.err[-2000:]
+        return process.out.partition(" at ")[2].partition("  ")[0] or None
+
+    try:
+        yield await_that(address, 60, "the dashboard's address")
+    finally:
+        process.discard()
+        assert "Traceback" not in process.err, process.err[-3000:]
