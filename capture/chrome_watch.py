@@ -7,13 +7,13 @@ runs on the scheduler's thread, so that a probe, which takes up to a second, nev
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from capture import log
-from capture.chrome.endpoint import active_port, probe
+from capture.chrome.endpoint import BrowserInfo
 from capture.listeners import ChromeState
 from capture.pipeline import Pipeline
 from schemas.errors import BrowserGone, ChromeUnavailable, NotAnswering
@@ -24,16 +24,12 @@ EAGER_S = (0.5, 1.0, 2.0, 3.0)
 
 
 class ChromeWatch:
-    """Keeps the pipeline attached. ``profile``: where Chrome says which port it took, if it took another."""
+    """Keeps the pipeline attached. ``find`` looks once, for a second or two; raises ChromeUnavailable."""
 
-    def __init__(
-        self, pipeline: Pipeline, scheduler: BackgroundScheduler, host: str, port: int, profile: Path | None = None
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, scheduler: BackgroundScheduler, find: Callable[[], BrowserInfo]) -> None:
         self._pipeline = pipeline
         self._scheduler = scheduler
-        self._host = host
-        self._port = port
-        self._profile = profile
+        self._find = find
         self._last_reason = ""
         self._looking = threading.Lock()
 
@@ -55,7 +51,7 @@ class ChromeWatch:
 
     def _look(self) -> None:
         try:
-            info = probe(self._host, self._current_port())
+            info = self._find()
             self._pipeline.attach(info.websocket_url, info.product)
             self._last_reason = ""
         except (ChromeUnavailable, BrowserGone) as error:
@@ -73,7 +69,3 @@ class ChromeWatch:
             now = datetime.now(UTC)
             for delay_s in EAGER_S:
                 self._scheduler.add_job(self.poll, "date", run_date=now + timedelta(seconds=delay_s))
-
-    def _current_port(self) -> int:
-        found = active_port(self._profile) if self._profile else None
-        return found[0] if found else self._port

@@ -42,8 +42,11 @@ class Settings(BaseSettings):
     config_path: ClassVar[Path | None] = None
 
     chrome: str = "127.0.0.1:9222"
+    chrome_profile: Path | None = None
     platform: str = "pocketoption"
     platform_url: tuple[str, ...] = ()
+    platforms: dict[str, dict[str, Any]] = {}
+    """Platforms by name, each as its plug-in takes it; see capture/platforms/registry.py. Only in the file."""
     focus: tuple[str, ...] = ()
     interval: str = Field("1m", validation_alias=AliasChoices("interval", "FLUXCAP_INTERVAL", "FLUX_INTERVAL"))
     source: str = Field(

@@ -5,6 +5,7 @@ Fails fast: ``probe`` takes at most a second in all, whatever the other side doe
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import socket
@@ -18,6 +19,7 @@ from schemas.errors import ChromeUnavailable, ConfigError
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9222
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MAX_ANSWER_BYTES = 4_000_000
 T = TypeVar("T")
 _HOST_PORT = re.compile(r"(?:(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):)?(?P<port>[0-9]{1,5})")
@@ -70,6 +72,37 @@ def probe(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, timeout_s: float =
         raise _something_else(where)
     path = "/" + version.websocket_url.removeprefix("ws://").partition("/")[2]
     return BrowserInfo(f"ws://{where}{path}", version.product, version.protocol_version, version.user_agent)
+
+
+def find(
+    host: str, port: int, profile: Path | None = None, *, profile_leads: bool = False, timeout_s: float = 1.0
+) -> BrowserInfo:
+    """Ask on the port, and on the one that the browser of a profile has opened; the first that answers.
+
+    ``profile_leads``: the profile's browser first. Profiles count on this machine alone. Raises ChromeUnavailable: what
+    ``probe`` says of the port.
+    """
+    written = active_port(profile) if profile is not None and host in _LOOPBACK else None
+    if written is None or (written[0] == port and not profile_leads):
+        return probe(host, port, timeout_s)
+    if profile_leads:
+        with contextlib.suppress(ChromeUnavailable):
+            return _probe_profile(host, written, timeout_s)
+        return probe(host, port, timeout_s)
+    try:
+        return probe(host, port, timeout_s)
+    except ChromeUnavailable as error:
+        with contextlib.suppress(ChromeUnavailable):
+            return _probe_profile(host, written, timeout_s)
+        raise error from None
+
+
+def _probe_profile(host: str, written: tuple[int, str], timeout_s: float) -> BrowserInfo:
+    """The browser that wrote the file, not another that has its port by now."""
+    info = probe(host, written[0], timeout_s)
+    if not info.websocket_url.endswith(written[1]):
+        raise ChromeUnavailable(f"Another browser answers on port {written[0]} now.")
+    return info
 
 
 def open_pages(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, timeout_s: float = 1.0) -> list[PageInfo]:

@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
+import platformdirs
+
 from capture.chrome.endpoint import DEFAULT_HOST, DEFAULT_PORT, BrowserInfo, active_port, probe
 from schemas.errors import ChromeUnavailable, ConfigError
 
@@ -56,6 +58,11 @@ _HEADLESS_FLAGS = (
     "--disable-dev-shm-usage",
     "--window-size=1280,900",
 )
+
+
+def default_profile() -> Path:
+    """The profile that ``fluxcap chrome`` uses unless told otherwise."""
+    return Path(platformdirs.user_data_dir("fluxcap")) / "chrome"
 
 
 def find_chrome() -> Path:

@@ -21,10 +21,8 @@ def chrome(
     Log in to the platform there once; the profile remembers it. Your everyday Chrome profile cannot be used: Chrome
     ignores the DevTools port on it.
     """
-    import platformdirs
+    from capture.chrome.launch import default_profile, start_chrome
 
-    from capture.chrome.launch import start_chrome
-
-    folder = profile or Path(platformdirs.user_data_dir("fluxcap")) / "chrome"
+    folder = profile or default_profile()
     started = start_chrome(port=port, profile=folder, headless=headless, url=url)
     typer.echo(f"Chrome runs (process {started.pid}), DevTools on 127.0.0.1:{started.port}, profile {folder}.")

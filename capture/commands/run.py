@@ -14,6 +14,10 @@ def run(
     chrome: Annotated[
         str | None, typer.Option(help="Where Chrome's DevTools listen, HOST:PORT. [default: 127.0.0.1:9222]")
     ] = None,
+    chrome_profile: Annotated[
+        Path | None,
+        typer.Option(help="Chrome's profile folder: it tells the port when Chrome comes back on another one."),
+    ] = None,
     platform: Annotated[str | None, typer.Option(help="Trading platform. [default: pocketoption]")] = None,
     platform_url: Annotated[
         list[str] | None, typer.Option(help="A further page or socket host of the platform; * allowed; repeatable.")
@@ -53,6 +57,7 @@ def run(
     settings = load_settings(
         config,
         chrome=chrome,
+        chrome_profile=chrome_profile,
         platform=platform,
         platform_url=platform_url,
         focus=focus,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from capture.chrome.endpoint import active_port, parse_endpoint, probe
+from capture.chrome.endpoint import active_port, find, parse_endpoint, probe
 from schemas.errors import ChromeUnavailable, ConfigError
 
 VERSION = {
@@ -217,3 +217,53 @@ def test_port_file_of_a_profile(tmp_path: Path, content: str, expected: tuple[in
 
 def test_profile_without_a_port_file(tmp_path: Path) -> None:
     assert active_port(tmp_path) is None
+
+
+def port_file(folder: Path, port: int, path: str = "/devtools/browser/abc") -> Path:
+    (folder / "DevToolsActivePort").write_text(f"{port}\n{path}")
+    return folder
+
+
+def browser_named(product: str) -> Callable[[socket.socket], None]:
+    return answering(json.dumps(VERSION | {"Browser": product}).encode())
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def test_a_profile_that_leads_goes_before_the_port(serve: Serve, tmp_path: Path) -> None:
+    given, moved = serve(browser_named("given")), serve(browser_named("moved"))
+    profile = port_file(tmp_path, moved)
+
+    assert find("127.0.0.1", given, profile, profile_leads=True, timeout_s=20).product == "moved"
+    assert find("127.0.0.1", given, profile, timeout_s=20).product == "given"
+
+
+def test_where_nothing_answers_on_the_port_the_profile_helps(serve: Serve, tmp_path: Path) -> None:
+    profile = port_file(tmp_path, serve(browser_named("moved")))
+
+    assert find("127.0.0.1", free_port(), profile, timeout_s=20).product == "moved"
+
+
+@pytest.mark.parametrize("leads", [False, True])
+def test_a_stale_port_file_is_not_followed_to_another_browser(serve: Serve, tmp_path: Path, leads: bool) -> None:
+    profile = port_file(tmp_path, serve(browser_named("another")), "/devtools/browser/ended-long-ago")
+    given = free_port()
+
+    with pytest.raises(ChromeUnavailable, match=f"Nothing answers on 127.0.0.1:{given}"):
+        find("127.0.0.1", given, profile, profile_leads=leads, timeout_s=20)
+
+
+def test_a_profile_says_nothing_of_another_machine(serve: Serve, tmp_path: Path) -> None:
+    profile = port_file(tmp_path, serve(browser_named("moved")))
+
+    with pytest.raises(ChromeUnavailable):
+        find("127.0.0.2", free_port(), profile, profile_leads=True)
+
+
+def test_without_a_port_file_the_port_counts(serve: Serve, tmp_path: Path) -> None:
+    given = serve(browser_named("given"))
+
+    assert find("127.0.0.1", given, tmp_path, profile_leads=True, timeout_s=20).product == "given"
