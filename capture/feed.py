@@ -44,6 +44,7 @@ class BlindReason(enum.StrEnum):
     NAVIGATED = "navigated away"
     RELOADED = "page reloaded"
     SOCKET_CLOSED = "socket closed"
+    SOCKET_BROKEN = "socket broken"
     SOCKET_SILENT = "socket silent"
     UNSUBSCRIBED = "page turned to another asset"
     CLOCK_STEP = "platform clock changed"

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from bridge.server import FeedInfo, WireServer
+from bridge.server import FeedInfo
 from capture import log
 from capture.chrome.connection import Connection
 from capture.chrome.events import (
@@ -40,7 +40,8 @@ from capture.journal import TickJournal
 from capture.listeners import ChromeState, Listener, Listeners
 from capture.market import Market, MarketView
 from capture.platform_clock import Arrival
-from capture.publishing import Publishing
+from capture.publishing import Outlet, Publishing
+from capture.recorder import Recorder
 from schemas.errors import BrowserGone, NotAnswering
 from schemas.types import FeedState, StreamKey, StreamStatus
 
@@ -56,7 +57,8 @@ _T = TypeVar("_T")
 
 _BLIND: dict[EndReason, BlindReason] = {
     EndReason.CLOSED: BlindReason.SOCKET_CLOSED,
-    EndReason.FRAME_ERROR: BlindReason.TAB_FROZEN,
+    EndReason.FROZEN: BlindReason.TAB_FROZEN,
+    EndReason.FRAME_ERROR: BlindReason.SOCKET_BROKEN,
     EndReason.NAVIGATED: BlindReason.NAVIGATED,
     EndReason.RELOADED: BlindReason.RELOADED,
     EndReason.TAB_CLOSED: BlindReason.TAB_CLOSED,
@@ -122,13 +124,14 @@ class Pipeline:
     def __init__(
         self,
         market: Market,
-        server: WireServer,
+        server: Outlet,
         key_of: Callable[[str], StreamKey],
         is_platform_url: Callable[[str], bool],
         *,
         listeners: Sequence[Listener] = (),
         connect: Connect = Connection,
         journal: TickJournal | None = None,
+        recorder: Recorder | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
         mono_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -137,6 +140,7 @@ class Pipeline:
         self._is_platform_url = is_platform_url
         self._listeners = Listeners(listeners)
         self._publishing = Publishing(market, server, key_of, self._listeners, mono_ns, journal)
+        self._recorder = recorder
         self._connect = connect
         self._wall_ns = wall_ns
         self._mono_ns = mono_ns
@@ -186,6 +190,11 @@ class Pipeline:
     def attached(self) -> bool:
         """Whether a browser connection is in use."""
         return self._connection is not None
+
+    @property
+    def chrome(self) -> ChromeState:
+        """Whether there is a browser."""
+        return self._chrome
 
     def ask(self, work: Callable[[], _T], timeout_s: float = ASK_TIMEOUT_S) -> _T:
         """Run ``work`` on the pipeline's thread; its result, or its error.
@@ -294,9 +303,12 @@ class Pipeline:
                 connection.close(0)
 
     def _take_in(self, session: CdpSession, message: _FromBrowser) -> None:
+        recorder = self._recorder
         for event in session.receive(message.data, message.stamp):
             if type(event) is FrameReceived:
                 stamp = event.stamp
+                if recorder is not None:
+                    recorder.received(event)
                 self._market.received(event.socket, event.opcode, event.payload, _arrival(stamp), stamp.drained)
             else:
                 self._on_event(event, message.stamp)
@@ -305,11 +317,15 @@ class Pipeline:
             self._pass_time(message.stamp)
 
     def _on_event(self, event: ChromeEvent, stamp: Stamp) -> None:
+        if self._recorder is not None:
+            self._recorder.happened(event, stamp)
         if isinstance(event, FrameSent):
             self._market.sent(event.socket, event.opcode, event.payload, _arrival(event.stamp))
         elif isinstance(event, SocketOpened):
             self._market.socket_opened(event.socket, event.url)
         elif isinstance(event, SocketClosed):
+            if self._recorder is not None:
+                self._recorder.lost(event, _BLIND[event.reason], stamp)
             self._market.socket_lost(event.socket, _BLIND[event.reason], _arrival(stamp))
             log.event("socket ended", reason=event.reason.value)
         elif isinstance(event, TabAttached):
@@ -324,7 +340,7 @@ class Pipeline:
             self._set_chrome(ChromeState.ATTACHED, "")
 
     def _pass_time(self, stamp: Stamp) -> None:
-        self._market.pass_time(_arrival(stamp))
+        self._let_pass(stamp)
         session = self._session
         if session is None or stamp.mono_ns < self._next_expire_ns:
             return
@@ -339,8 +355,13 @@ class Pipeline:
     def _quiet(self) -> None:
         """Nothing is queued. With a browser attached its reader tells the time; without one, this does."""
         if self._connection is None:
-            self._market.pass_time(_arrival(self._stamp()))
+            self._let_pass(self._stamp())
             self._publishing.flush()
+
+    def _let_pass(self, stamp: Stamp) -> None:
+        if self._recorder is not None:
+            self._recorder.passed(stamp)
+        self._market.pass_time(_arrival(stamp))
 
     def _regularly(self) -> None:
         now_ns = self._mono_ns()
@@ -371,6 +392,8 @@ class Pipeline:
         self._connection_number = number
         self._session = CdpSession(self._is_platform_url)
         self._browser = browser
+        if self._recorder is not None:
+            self._recorder.browser(True, browser, self._stamp())
         self._next_probe_ns = self._mono_ns() + PROBE_NS
         self._session.start(self._mono_ns())
         self._send(self._session)
@@ -394,6 +417,8 @@ class Pipeline:
         if session is not None:
             for event in session.browser_gone():
                 self._on_event(event, stamp)
+            if self._recorder is not None:
+                self._recorder.browser(False, reason, stamp)
         self._set_chrome(ChromeState.ABSENT, f"The connection to Chrome ended: {reason}.")
 
     def _set_chrome(self, state: ChromeState, reason: str) -> None:
@@ -411,10 +436,13 @@ class Pipeline:
     def _call(self, call: _Call) -> None:
         if not call.answer.set_running_or_notify_cancel():
             return
+        focus = self._market.focus
         try:
             call.answer.set_result(call.work())
         except Exception as error:
             call.answer.set_exception(error)
+        if self._recorder is not None and self._market.focus is not focus:
+            self._recorder.focus(self._market.focus, self._stamp())
 
     def _view(self) -> PipelineView:
         return PipelineView(

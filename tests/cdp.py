@@ -72,8 +72,8 @@ def socket_closed(session_id: str, request_id: str) -> str:
     return event("Network.webSocketClosed", {"requestId": request_id, "timestamp": 929.075015}, session_id)
 
 
-def socket_error(session_id: str, request_id: str) -> str:
-    params = {"requestId": request_id, "timestamp": 1.5, "errorMessage": "Page entered Back-Forward Cache."}
+def socket_error(session_id: str, request_id: str, message: str = "Page entered Back-Forward Cache.") -> str:
+    params = {"requestId": request_id, "timestamp": 1.5, "errorMessage": message}
     return event("Network.webSocketFrameError", params, session_id)
 
 

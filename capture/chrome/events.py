@@ -36,8 +36,10 @@ class EndReason(enum.StrEnum):
 
     CLOSED = "closed"
     """Closed by page or server."""
+    FROZEN = "frozen"
+    """The page was frozen, or parked in the back/forward cache. Its socket never speaks again."""
     FRAME_ERROR = "frame_error"
-    """The browser gave the socket up: a broken frame, or the page was frozen. It never speaks again."""
+    """The browser gave the socket up: a broken frame, or the connection broke. It never speaks again."""
     NAVIGATED = "navigated"
     """The page went elsewhere (into the back/forward cache, or for good)."""
     RELOADED = "reloaded"

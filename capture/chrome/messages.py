@@ -99,6 +99,11 @@ class SocketParams(_Camel, frozen=True):
     request_id: str
 
 
+class SocketErrorParams(_Camel, frozen=True):
+    request_id: str
+    error_message: str = ""
+
+
 class Frame(_Camel, frozen=True):
     id: str
     url: str = ""
@@ -123,7 +128,7 @@ EVENTS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
         ("Network.webSocketFrameSent", FrameParams),
         ("Network.webSocketCreated", SocketCreatedParams),
         ("Network.webSocketClosed", SocketParams),
-        ("Network.webSocketFrameError", SocketParams),
+        ("Network.webSocketFrameError", SocketErrorParams),
         ("Target.targetCreated", TargetInfoParams),
         ("Target.targetInfoChanged", TargetInfoParams),
         ("Target.targetDestroyed", TargetParams),

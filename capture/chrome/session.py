@@ -50,6 +50,9 @@ from capture.chrome.sockets import OpenSocket, SocketSnapshot
 from capture.chrome.target import Attachment, TabSnapshot, TargetState
 from capture.chrome.targets import Targets
 
+PARKED = "Back-Forward Cache"
+"""In the error of a socket whose page was frozen or parked (Chromium 156: "Page entered Back-Forward Cache.")."""
+
 
 class SessionSnapshot(msgspec.Struct, frozen=True):
     """What the session sees, for ``status``."""
@@ -249,7 +252,8 @@ class CdpSession:
         _close(session, params.request_id, EndReason.CLOSED, out)
 
     def _on_socket_error(self, session: Attachment, params: Any, _now: int, out: list[ChromeEvent]) -> None:
-        _close(session, params.request_id, EndReason.FRAME_ERROR, out)
+        frozen = PARKED in params.error_message
+        _close(session, params.request_id, EndReason.FROZEN if frozen else EndReason.FRAME_ERROR, out)
 
     def _open(self, session: Attachment, request_id: str, url: str, out: list[ChromeEvent]) -> OpenSocket:
         self._targets.heard(session.target, out)

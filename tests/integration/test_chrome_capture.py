@@ -353,7 +353,7 @@ def test_frozen_tab(capture: Capture, talking: Remote) -> None:
         timed(
             "tab frozen",
             lambda: frozen.enter_context(talking.frozen()),
-            lambda: capture.until(closed(EndReason.FRAME_ERROR)),
+            lambda: capture.until(closed(EndReason.FROZEN)),
         )
     talking.call("Page.reload")
 

@@ -8,6 +8,7 @@ from capture.chrome.events import EndReason, SocketId
 def test_reasons_are_stable_words_for_gaps_and_status() -> None:
     assert [reason.value for reason in EndReason] == [
         "closed",
+        "frozen",
         "frame_error",
         "navigated",
         "reloaded",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import msgspec
 import pytest
@@ -92,7 +93,15 @@ def test_url_of_a_socket_is_kept_without_its_query(chrome: Dialogue) -> None:
     assert [e.url for e in events if isinstance(e, SocketOpened)] == ["wss://api.test/socket.io/"]
 
 
-@pytest.mark.parametrize(("end", "reason"), [(socket_closed, EndReason.CLOSED), (socket_error, EndReason.FRAME_ERROR)])
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (socket_closed, EndReason.CLOSED),
+        (socket_error, EndReason.FROZEN),
+        (partial(socket_error, message="Could not decode a text frame as UTF-8."), EndReason.FRAME_ERROR),
+        (partial(socket_error, message=""), EndReason.FRAME_ERROR),
+    ],
+)
 def test_socket_ends_with_its_reason(chrome: Dialogue, end, reason: EndReason) -> None:
     session = chrome.open_tab()
     chrome.say(frame(session, "1.1"))
