@@ -34,8 +34,7 @@ from capture.market import Market, MarketTimes
 from capture.metrics import Metrics, Snapshot
 from capture.persistence import Persistence
 from capture.pipeline import Connect, Pipeline
-from capture.platforms.base import Platform
-from capture.platforms.pocketoption import PocketOption
+from capture.platforms.registry import platform_named
 from capture.port_holder import port_holder
 from capture.settings import Settings
 from capture.status import Identity, Status, status_of
@@ -45,13 +44,6 @@ from schemas.types import Candle, StreamKey, interval_ms
 
 CHECKPOINT_S = 60
 LEASES_S = 5
-
-
-def platform_named(name: str, extra_hosts: Sequence[str]) -> Platform:
-    """The platform plug-in of that name. Raises ConfigError."""
-    if name == PocketOption.name:
-        return PocketOption(extra_hosts)
-    raise ConfigError(f"There is no platform {name!r}; known: {PocketOption.name}.")
 
 
 def browser_finder(settings: Settings) -> Callable[[], BrowserInfo]:
@@ -93,7 +85,7 @@ class Daemon:
     ) -> None:
         parse_endpoint(settings.chrome)
         self.settings = settings
-        platform = platform_named(settings.platform, settings.platform_url)
+        platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
         self.metrics = Metrics(version("fluxcap"))
         self.server = _wire_server(settings, self.metrics.observe)
         try:

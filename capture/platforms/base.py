@@ -3,7 +3,8 @@
 A platform knows its pages' and sockets' addresses and turns the frames of one socket into market events. It is pure: no
 socket, no clock. Times are the platform's own (``raw_ts_ms``); fluxcap measures and removes the offset.
 
-A plug-in is a class with ``Platform``'s methods, announced under the entry point group ``fluxcap.platforms``.
+A plug-in is a class with ``Platform``'s methods, announced under the entry point group ``fluxcap.platforms`` and made
+with the extra hosts that its user allows; ``registry.py`` says how.
 """
 
 from __future__ import annotations

@@ -11,12 +11,11 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
+from capture.platforms.addresses import PAGES, SOCKETS, AddressPatterns, hosts_of
 from capture.platforms.base import ActiveAsset, Asset, Assets, Favourites, Greeting, History, MarketEvent, RawTick
 from capture.platforms.redaction import SocketIoRedaction
 from capture.platforms.socketio import NamedEvent, OpenPacket, SocketIoDecoder
@@ -90,30 +89,21 @@ class PocketOption:
     name = "pocketoption"
 
     def __init__(self, extra_hosts: Sequence[str] = ()) -> None:
-        self._hosts = (*DEFAULT_HOSTS, *(host.lower() for host in extra_hosts))
+        hosts = (*DEFAULT_HOSTS, *hosts_of(extra_hosts))
+        self._pages = AddressPatterns(hosts, PAGES)
+        self._sockets = AddressPatterns(hosts, SOCKETS)
 
     def is_page(self, url: str) -> bool:
-        return self._is_ours(url, ("http", "https"))
+        return self._pages.match(url)
 
     def is_socket(self, url: str) -> bool:
-        return self._is_ours(url, ("ws", "wss"))
+        return self._sockets.match(url)
 
     def decoder(self) -> PocketOptionDecoder:
         return PocketOptionDecoder()
 
     def redaction(self) -> SocketIoRedaction:
         return SocketIoRedaction(_INBOUND, _OUTBOUND, _REDUCED)
-
-    def _is_ours(self, url: str, schemes: Sequence[str]) -> bool:
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            return False
-        if host is None or parts.scheme not in schemes:
-            return False
-        names = (host, f"{host}:{port}") if port else (host,)
-        return any(fnmatchcase(name, pattern) for pattern in self._hosts for name in names)
 
 
 class PocketOptionDecoder:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from capture.daemon import Daemon, platform_named
+from capture.daemon import Daemon
 from capture.daemon_files import RUN_FILE, read_run_file
+from capture.platforms.registry import platform_named
 from capture.settings import Settings
 from schemas.errors import AlreadyRunning, ConfigError, StoreLocked
 
@@ -93,5 +94,5 @@ def test_a_control_port_in_use_is_refused_and_lets_go_of_the_store(daemon: Daemo
 
 
 def test_an_unknown_platform_is_refused_by_name():
-    with pytest.raises(ConfigError, match="There is no platform 'nosuch'; known: pocketoption"):
+    with pytest.raises(ConfigError, match="There is no platform 'nosuch'; known: generic, pocketoption"):
         platform_named("nosuch", ())

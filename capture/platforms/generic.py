@@ -1,0 +1,228 @@
+"""A platform described in the settings file: JSON messages over WebSockets, each with symbol, time and price. Pure.
+
+::
+
+    [platforms.binance]
+    pages = ["https://www.binance.com/*/trade/*"]   # tabs to attach to
+    sockets = ["wss://stream.binance.com*"]         # their sockets; left out: every socket of these tabs
+    frames = "text"                                 # or "binary": the same JSON in binary frames
+    messages = "data"                               # where the message is in a frame; "" the frame itself, "x[]" a list
+    symbol = "s"                                    # paths within a message: names and positions with dots, "trade.0"
+    time = "T"
+    time_unit = "ms"                                # s, ms, us, ns or iso
+    price = "p"                                     # a number, or a string that holds one
+    filter = { e = "trade" }                        # messages that are to be read; left out: all that have the three
+
+The platform's clock is measured like any other's, also when it is UTC.
+"""
+
+from __future__ import annotations
+
+import binascii
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from capture.platforms.addresses import PAGES, SOCKETS, AddressPatterns, hosts_of
+from capture.platforms.base import Keep, Kept, MarketEvent, RawTick
+from capture.platforms.json_path import JsonPath
+from schemas.errors import ConfigError
+
+TEXT, BINARY = 1, 2
+MAX_PRICE = 1e12
+MAX_TS_MS = 32_503_680_000_000
+"""The year 3000."""
+_SYMBOL = re.compile(r"[#A-Za-z0-9][A-Za-z0-9_#&-]{0,31}")
+_MS_IN = {"s": 1_000.0, "ms": 1.0, "us": 0.001, "ns": 0.000_001}
+
+
+class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table of the settings file, see the module."""
+
+    pages: tuple[str, ...]
+    symbol: str
+    time: str
+    price: str
+    sockets: tuple[str, ...] = ()
+    frames: Literal["text", "binary"] = "text"
+    messages: str = ""
+    time_unit: Literal["s", "ms", "us", "ns", "iso"] = "ms"
+    filter: dict[str, str | int | float | bool] = {}
+
+
+class GenericPlatform:
+    """The platform. ``extra_hosts``: further host patterns, for pages and sockets alike. Raises ConfigError."""
+
+    name = "generic"
+
+    def __init__(self, extra_hosts: Sequence[str] = (), **table: Any) -> None:
+        if not table:
+            raise ConfigError("it is described in the settings file: add a table [platforms.NAME] and choose NAME.")
+        try:
+            told = msgspec.convert(table, Description)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"its table is not right: {str(error)[:1].lower()}{str(error)[1:]}.") from None
+        if not told.pages:
+            raise ConfigError("its table names no pages; add them like pages = ['https://example.com/*'].")
+        self._shape = Shape(told)
+        hosts = hosts_of(extra_hosts)
+        self._pages = AddressPatterns((*told.pages, *hosts), PAGES)
+        self._sockets = AddressPatterns((*told.sockets, *hosts), SOCKETS) if told.sockets else None
+
+    def is_page(self, url: str) -> bool:
+        return self._pages.match(url)
+
+    def is_socket(self, url: str) -> bool:
+        return self._sockets is None or self._sockets.match(url)
+
+    def decoder(self) -> GenericDecoder:
+        return GenericDecoder(self._shape)
+
+    def redaction(self) -> GenericRedaction:
+        return GenericRedaction(self._shape)
+
+
+class Shape:
+    """Where in a frame the messages are, and in a message what is read. Raises ConfigError for a path that is none."""
+
+    def __init__(self, told: Description) -> None:
+        self.opcode = TEXT if told.frames == "text" else BINARY
+        self.messages = JsonPath(told.messages)
+        self.symbol, self.time, self.price = (JsonPath(text) for text in (told.symbol, told.time, told.price))
+        if any(path.is_list or not path.keys for path in (self.symbol, self.time, self.price)):
+            raise ConfigError("symbol, time and price must each name one field of a message.")
+        self.filter = [(JsonPath(text), value) for text, value in told.filter.items()]
+        self._time_unit = told.time_unit
+
+    def found(self, opcode: int, payload: str) -> list[Any]:
+        """The messages of a frame that the filter lets pass. Raises ValueError for what is no JSON."""
+        if opcode != self.opcode:
+            return []
+        text = binascii.a2b_base64(payload) if opcode == BINARY else payload
+        return [message for message in self.messages.all(msgspec.json.decode(text)) if self._wanted(message)]
+
+    def tick(self, message: Any) -> RawTick | None:
+        """Raises ValueError for a message with one of the three that cannot be read; None for one that has none."""
+        told = self.symbol.one(message), self.time.one(message), self.price.one(message)
+        if all(value is None for value in told):
+            return None
+        symbol, time, price = told
+        return RawTick(_symbol(symbol), _time_ms(time, self._time_unit), _price(price))
+
+    def reduced(self, message: Any) -> Any:
+        """What is read of a message, and nothing else."""
+        kept: Any = None
+        for path in (self.symbol, self.time, self.price, *(path for path, _ in self.filter)):
+            kept = path.put(kept, path.one(message))
+        return kept
+
+    def _wanted(self, message: Any) -> bool:
+        return all(path.one(message) == value for path, value in self.filter)
+
+
+class GenericDecoder:
+    """Frames of one socket into ticks."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self.malformed: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+
+    def received(self, opcode: int, payload: str) -> Sequence[MarketEvent]:
+        try:
+            messages = self._shape.found(opcode, payload)
+        except (ValueError, RecursionError):  # msgspec's and binascii's errors are ValueErrors
+            self.malformed["frame"] += 1
+            return ()
+        ticks: list[MarketEvent] = []
+        for message in messages:
+            try:
+                tick = self._shape.tick(message)
+            except (ValueError, OverflowError):
+                self.malformed["tick"] += 1
+                continue
+            if tick is not None:
+                ticks.append(tick)
+        if not ticks:
+            self.dropped["frame"] += 1
+        return ticks
+
+    def sent(self, opcode: int, payload: str) -> Sequence[MarketEvent]:
+        return ()
+
+
+class GenericRedaction:
+    """Of one socket only what makes ticks is kept."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+
+    def received(self, opcode: int, payload: str) -> Kept:
+        try:
+            kept = [
+                self._shape.reduced(message) for message in self._shape.found(opcode, payload) if self._is_tick(message)
+            ]
+        except (ValueError, RecursionError):
+            kept = []
+        if not kept:
+            return Kept(Keep.TALK if len(payload) > 1 else Keep.PULSE)
+        content = msgspec.json.encode(self._shape.messages.wrap(kept))
+        return Kept(Keep.CONTENT, _packed(opcode, content))
+
+    def sent(self, opcode: int, payload: str) -> Kept:
+        return Kept(Keep.TALK if len(payload) > 1 else Keep.PULSE)
+
+    def _is_tick(self, message: Any) -> bool:
+        try:
+            return self._shape.tick(message) is not None
+        except (ValueError, OverflowError):
+            return False
+
+
+def _packed(opcode: int, content: bytes) -> str:
+    return binascii.b2a_base64(content, newline=False).decode() if opcode == BINARY else content.decode()
+
+
+def _symbol(value: Any) -> str:
+    """Symbols go into topics and file names: ``XBT/USD`` becomes ``XBT-USD``."""
+    text = re.sub(r"[/:.\s]", "-", value) if isinstance(value, str) else ""
+    if _SYMBOL.fullmatch(text) is None:
+        raise ValueError("symbol")
+    return text
+
+
+def _price(value: Any) -> float:
+    price = _number(value)
+    if not 0.0 < price < MAX_PRICE:
+        raise ValueError("price")
+    return price
+
+
+def _time_ms(value: Any, unit: str) -> int:
+    if unit == "iso":
+        if not isinstance(value, str):
+            raise ValueError("time")
+        when = datetime.fromisoformat(value)
+        ts_ms = round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1_000)
+    elif unit == "ms" and type(value) is int:
+        ts_ms = value
+    else:
+        ts_ms = round(_number(value) * _MS_IN[unit])
+    if not 0 < ts_ms < MAX_TS_MS:
+        raise ValueError("time")
+    return ts_ms
+
+
+def _number(value: Any) -> float:
+    """A number, or a string that holds one."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("number")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("number")
+    return number

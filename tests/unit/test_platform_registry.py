@@ -1,0 +1,101 @@
+"""Platforms by name: plug-ins of installed packages, and those that the settings file describes."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+
+import pytest
+
+from capture.platforms import registry
+from capture.platforms.generic import GenericPlatform
+from capture.platforms.pocketoption import PocketOption
+from capture.platforms.registry import BUILT_IN, GROUP, platform_named, plug_ins
+from capture.settings import load_settings
+from schemas.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+TABLE = {"pages": ["https://example.com/*"], "symbol": "s", "time": "T", "price": "p"}
+
+
+@pytest.fixture
+def announce(monkeypatch: pytest.MonkeyPatch):
+    """Announces entry points as an installed package would."""
+
+    def one(**points: str) -> None:
+        found = EntryPoints(EntryPoint(name, where, GROUP) for name, where in points.items())
+        monkeypatch.setattr(registry, "entry_points", lambda group: found.select(group=group))
+
+    return one
+
+
+def test_the_package_announces_what_is_built_in():
+    announced = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][GROUP]
+
+    assert announced == BUILT_IN
+
+
+def test_a_plug_in_is_made_with_the_extra_hosts():
+    platform = platform_named("pocketoption", ["*.mirror.example"])
+
+    assert isinstance(platform, PocketOption)
+    assert platform.is_page("https://www.mirror.example/")
+
+
+def test_a_plug_in_of_another_package_is_found_and_goes_before_a_built_in_one(announce):
+    announce(
+        pocketoption="capture.platforms.generic:GenericPlatform", mine="capture.platforms.pocketoption:PocketOption"
+    )
+
+    assert isinstance(platform_named("mine"), PocketOption)
+    assert isinstance(platform_named("pocketoption", (), {"pocketoption": TABLE}), GenericPlatform)
+    assert set(plug_ins()) == {"pocketoption", "generic", "mine"}
+
+
+def test_a_table_of_any_name_makes_a_generic_platform():
+    assert isinstance(platform_named("example", (), {"example": TABLE}), GenericPlatform)
+
+
+def test_a_table_may_name_the_plug_in_that_reads_it(announce):
+    announce(json="capture.platforms.generic:GenericPlatform")
+
+    assert isinstance(platform_named("example", (), {"example": {"kind": "json", **TABLE}}), GenericPlatform)
+
+
+def test_tables_come_from_the_settings_file(tmp_path: Path):
+    file = tmp_path / "fluxcap.toml"
+    file.write_text('platform = "example"\n[platforms.example]\npages = ["https://example.com/*"]\n')
+    settings = load_settings(file)
+
+    assert settings.platforms == {"example": {"pages": ["https://example.com/*"]}}
+    with pytest.raises(ConfigError, match="Platform 'example': its table is not right: object missing required field"):
+        platform_named(settings.platform, settings.platform_url, settings.platforms)
+
+
+def test_an_unknown_platform_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match="There is no platform 'nosuch'; known: example, generic, pocketoption"):
+        platform_named("nosuch", (), {"example": TABLE})
+
+
+def test_an_unknown_kind_is_refused_with_the_table_that_names_it():
+    with pytest.raises(ConfigError, match=r"no platform 'nosuch', which \[platforms.example\] names as its kind"):
+        platform_named("example", (), {"example": {"kind": "nosuch"}})
+
+
+@pytest.mark.parametrize("where", ["nowhere.at.all:Platform", "capture.platforms.generic:Nothing"])
+def test_a_plug_in_that_cannot_be_loaded_is_named(announce, where: str):
+    announce(broken=where)
+
+    with pytest.raises(ConfigError, match=f"The platform 'broken' .{where}. cannot be loaded"):
+        platform_named("broken")
+
+
+def test_a_table_that_the_plug_in_does_not_take_is_refused():
+    with pytest.raises(ConfigError, match=r"\[platforms.pocketoption\] says what 'pocketoption' does not take"):
+        platform_named("pocketoption", (), {"pocketoption": {"colour": "red"}})
+
+
+def test_generic_alone_says_that_it_needs_a_table():
+    with pytest.raises(ConfigError, match="Platform 'generic': it is described in the settings file"):
+        platform_named("generic")
