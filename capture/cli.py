@@ -18,10 +18,13 @@ from capture.commands import (
     collect_mode,
     dashboard,
     demo,
+    devserver,
     export,
     focus,
     gaps,
     keys,
+    record,
+    replay,
     run,
     simulate,
     status,
@@ -48,9 +51,12 @@ app.command("tail")(tail.tail)
 app.command("backfill")(backfill.backfill)
 app.command("export")(export.export)
 app.command("gaps")(gaps.gaps)
+app.command("record")(record.record)
+app.command("replay")(replay.replay)
 app.command("verify")(verify.verify)
 app.command("keys")(keys.keys)
 app.command("watch")(watch.watch)
+app.command("devserver")(devserver.devserver)
 app.command("dashboard")(dashboard.dashboard)
 app.command("simulate")(simulate.simulate)
 app.command("demo")(demo.demo)

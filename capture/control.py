@@ -22,16 +22,15 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 
+from bridge.origin import LOCAL_NAMES, OriginGuard
 from capture.focus import Focus, FocusMode
 from capture.focus_leases import FocusLeases
 from capture.market import Market
-from capture.origin import OriginGuard
 from capture.pipeline import Pipeline
 from capture.port_holder import port_holder
 from capture.status import Status
 from schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, UnknownAsset
 
-LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 DOCS_PAGE = Path(__file__).with_name("docs.html")
 
 

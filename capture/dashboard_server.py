@@ -11,14 +11,13 @@ import typer
 from bridge.dashboard.app import dashboard_app
 from bridge.dashboard.hub import Target
 from capture import log
-from capture.control import LOCAL_NAMES, ControlServer
-from capture.origin import OriginGuard
+from capture.control import ControlServer
 
 
 def serve_dashboard(target: Target, port: int) -> int:
     """Exit code: 0 after SIGTERM, 130 after Ctrl-C. Raises AlreadyRunning, ConfigError."""
     log.set_up()
-    server = ControlServer(dashboard_app(target, OriginGuard, names=LOCAL_NAMES), "127.0.0.1", port)
+    server = ControlServer(dashboard_app(target), "127.0.0.1", port)
     asked: list[int] = []
     done = threading.Event()
 

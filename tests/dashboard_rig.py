@@ -96,7 +96,7 @@ class FakeDaemon:
                 for key in self.keys.values():
                     if self.is_ticking:
                         start = self.server.watermark(key).latest_ts_ms + MINUTE
-                        close = 1.105 + 0.001 * (self._ticks % 7)
+                        close = round(1.105 + 0.001 * (self._ticks % 7), 5)
                         candle = Candle(start, 1.105, 1.115, 1.1, close, self._ticks % 100 + 1)
                         self.server.forming(key, candle, time.monotonic_ns())
                 beat += 1
@@ -184,10 +184,9 @@ class FakeDaemon:
 def bar(minute: int, base: float, flags: int = 0) -> Candle:
     """A candle whose prices are a function of its minute."""
     a, b = (minute * 7919) % 97 / 9_700, ((minute + 1) * 7919) % 97 / 9_700
-    opened, closed = base + a, base + b
-    return Candle(
-        minute * MINUTE, opened, max(opened, closed) + 0.002, min(opened, closed) - 0.002, closed, 120, 120, flags
-    )
+    opened, closed = round(base + a, 5), round(base + b, 5)
+    high, low = round(max(opened, closed) + 0.002, 5), round(min(opened, closed) - 0.002, 5)
+    return Candle(minute * MINUTE, opened, high, low, closed, 100 + minute % 40, 120, flags)
 
 
 @contextlib.contextmanager

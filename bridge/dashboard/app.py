@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
 from nicegui import app as nicegui_app
@@ -12,6 +11,7 @@ from nicegui import ui
 
 from bridge.dashboard.hub import Hub, Target
 from bridge.dashboard.page import Page
+from bridge.origin import LOCAL_NAMES, OriginGuard
 from schemas.errors import ConfigError
 
 _FOLDER = Path(__file__).parent
@@ -66,10 +66,9 @@ def mount_dashboard(app: FastAPI, target: Callable[[], Target]) -> None:
     nicegui_app.on_shutdown(shut)
 
 
-def dashboard_app(target: Target, guard: Callable[..., Any] | None = None, **guarding: Any) -> FastAPI:
-    """An application that is the dashboard alone. ``guard``: ASGI middleware around it, with its arguments."""
+def dashboard_app(target: Target) -> FastAPI:
+    """An application that is the dashboard alone, for pages of this machine."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    if guard is not None:
-        app.add_middleware(guard, **guarding)
+    app.add_middleware(OriginGuard, names=LOCAL_NAMES)
     mount_dashboard(app, lambda: target)
     return app

@@ -37,6 +37,7 @@ export default {
       this.clear();
       Object.assign(this, { rows, forming, step, digits });
       rows.forEach((row, i) => this.places.set(row[0], i));
+      this.layout();
       this.draw(true);
     },
     apply(rows, forming) {
@@ -76,7 +77,7 @@ export default {
           { id: "flags", data: rows.filter((r) => r[6]).map((r) => ({ value: [r[0], r[2]], itemStyle: { color: (FLAGS.find(([bit]) => r[6] & bit) ?? [0, 0, colours.text])[2] } })) },
         ],
       };
-      if (whole) option.dataZoom = this.zoomTo(Math.max((rows[0]?.[0] ?? 0) - this.step, end - SHOWN * this.step), end + 4 * this.step);
+      if (whole) option.dataZoom = this.zoomTo(Math.max((rows[0]?.[0] ?? 0) - this.step, end - (this.$el.clientWidth < 600 ? SHOWN / 2 : SHOWN) * this.step), end + 4 * this.step);
       else if (this.follow && before && end > before) {
         const [from, to] = this.view();
         option.dataZoom = this.zoomTo(from + (end - before), to + (end - before));
@@ -99,9 +100,9 @@ export default {
     },
     layout() {
       if (!this.chart || !this.colours) return;
-      const c = this.colours, narrow = this.$el.clientWidth < 600, right = narrow ? 58 : 76, font = { color: c.text, fontSize: narrow ? 10 : 11 };
+      const c = this.colours, narrow = this.$el.clientWidth < 600, right = 22 + (this.digits + 2) * (narrow ? 6 : 7), font = { color: c.text, fontSize: narrow ? 10 : 11 };
       const axis = { type: "time", axisLine: { lineStyle: { color: c.line } }, axisTick: { show: false }, splitLine: { show: false }, axisPointer: { snap: true }, useUTC: true };
-      const price = { scale: true, position: "right", splitLine: { lineStyle: { color: c.line } }, axisLabel: { ...font, formatter: (v) => v.toFixed(this.digits) }, axisPointer: { label: { formatter: (p) => Number(p.value).toFixed(this.digits) } } };
+      const price = { scale: true, boundaryGap: ["4%", "7%"], position: "right", splitLine: { lineStyle: { color: c.line } }, axisLabel: { ...font, formatter: (v) => v.toFixed(this.digits) }, axisPointer: { label: { formatter: (p) => Number(p.value).toFixed(this.digits) } } };
       this.chart.setOption({
         animation: false, useUTC: true, backgroundColor: "transparent",
         grid: [{ left: 10, right, top: 12, bottom: narrow ? 132 : 140 }, { left: 10, right, height: 52, bottom: 66 }],

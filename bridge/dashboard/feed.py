@@ -44,6 +44,10 @@ class LiveFeed:
     def close(self) -> None:
         self._client.close()
 
+    def reconnect(self, pub: str, rep: str) -> None:
+        """Go to another server."""
+        self._client.reconnect(pub, rep)
+
     def join(self, key: StreamKey) -> None:
         """One more page shows the stream. Blocks for a moment."""
         with self._lock:

@@ -78,10 +78,9 @@ class Page:
         )
         self._set_theme(theme != "light")
         if query.get("source", "") in {source.value for source in ChartSource}:
+            self._wish = msgspec.structs.replace(self._wish, asset=query.get("asset") or None)
             self._fill(self._view.source, query["source"])
             await self._choose_source(query["source"])
-            if query.get("asset"):
-                self._wish = msgspec.structs.replace(self._wish, asset=query["asset"])
             if query.get("follow"):
                 self._fill(self._view.follow, True)
                 self._choose_follow(True)

@@ -125,7 +125,8 @@ class DevEngine:
         return self._call(lambda: list(self._open_server.status().values()))
 
     def counters(self) -> dict[str, int]:
-        return self._call(lambda: dict(self._open_server.counters))
+        """Those of the server, and ``dropped_<kind>``: messages that a fault kept back."""
+        return self._call(self._counters)
 
     def universe(self) -> list[Listing]:
         """The universe table of the store; filled from ``data/universe.csv`` when it is empty and the file is there."""
@@ -317,6 +318,9 @@ class DevEngine:
             status.latest_ts_ms - keep * key.interval_ms for key, status in self._open_server.status().items()
         )
         return self._open_server.prune(first_ts_ms)
+
+    def _counters(self) -> dict[str, int]:
+        return self._open_server.counters | {f"dropped_{kind}": n for kind, n in self._gate.dropped.items()}
 
     def _universe(self) -> list[Listing]:
         listings = self._open_server.store.reader().universe()

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 import msgspec
@@ -73,11 +74,14 @@ class FaultGate:
         self._answered = Random(f"answered {seed}")  # noqa: S311
         self._batches = 0
         self._last_due_ns = 0
+        self.dropped: Counter[str] = Counter()
+        """Messages that never left, by kind."""
 
     def publish(self, kind: str, payload: bytes, now_ns: int) -> list[Departure]:
         """What leaves in place of a message; ``kind`` is that of its topic."""
         faults, random = self.faults, self._published
         if faults.stall or self._is_skipped(kind, faults) or _hits(random, faults.drop_percent):
+            self.dropped[kind] += 1
             return []
         if _hits(random, faults.garbage_percent):
             payload = damaged(payload, random)

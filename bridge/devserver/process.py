@@ -52,6 +52,34 @@ def run_devserver(settings: DevSettings, on_ready: Callable[[Addresses], None] |
         listener.close()
 
 
+def run_panel(settings: DevSettings, on_ready: Callable[[Addresses], None] | None = None) -> None:
+    """As ``run_devserver``, with the panel at ``/`` of the control port and the control API below ``/api``."""
+    import uvicorn
+    from fastapi import FastAPI
+
+    from bridge.devserver.api import make_api
+    from bridge.devserver.desk import Desk
+    from bridge.devserver.panel import mount_panel
+    from bridge.origin import LOCAL_NAMES, OriginGuard
+
+    listener = _listen(settings.api_port)
+    try:
+        desk = Desk(settings)
+        try:
+            app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+            app.add_middleware(OriginGuard, names=LOCAL_NAMES)
+            app.mount("/api", make_api(desk.current))
+            mount_panel(app, desk)
+            config = uvicorn.Config(app, log_level="warning", access_log=False, ws="websockets-sansio")
+            (on_ready or _say)(Addresses(*desk.engine.endpoints, f"http://127.0.0.1:{listener.getsockname()[1]}"))
+            with contextlib.suppress(KeyboardInterrupt):
+                uvicorn.Server(config).run([listener])
+        finally:
+            desk.close()
+    finally:
+        listener.close()
+
+
 def _listen(port: int) -> socket.socket:
     listener = socket.socket()
     try:

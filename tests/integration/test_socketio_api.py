@@ -16,10 +16,10 @@ import pytest
 import socketio
 from fastapi import FastAPI
 
-from capture.control import LOCAL_NAMES, ControlServer
+from bridge.origin import LOCAL_NAMES, OriginGuard
+from capture.control import ControlServer
 from capture.focus import AssetNames
 from capture.listeners import ChromeState, Published
-from capture.origin import OriginGuard
 from capture.platforms.base import Asset
 from capture.web.mount import add_web
 from capture.web.relay import CandleRelay
