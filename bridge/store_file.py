@@ -55,17 +55,17 @@ def _create(cursor: StoreCursor, clock_ms: Callable[[], int]) -> None:
             cursor.rows("INSERT INTO meta VALUES (?, ?)", (name, str(value)))
 
 
-def set_aside(path: Path, clock_ms: Callable[[], int] = now_ms) -> Path:
-    """Rename a store and its write-ahead log to ``<name>.damaged-<UTC time>``, so that a new one can be made.
+def set_aside(path: Path, clock_ms: Callable[[], int] = now_ms, *, label: str = "damaged") -> Path:
+    """Rename a store and its write-ahead log to ``<name>.<label>-<UTC time>``, so that a new one can be made.
 
     Nothing is deleted. Returns the new path. Raises StoreError when the file cannot be renamed.
     """
     stamp = datetime.fromtimestamp(clock_ms() / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
-    target = path.with_name(f"{path.name}.damaged-{stamp}")
+    target = path.with_name(f"{path.name}.{label}-{stamp}")
     number = 1
     while target.exists():
         number += 1
-        target = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+        target = path.with_name(f"{path.name}.{label}-{stamp}-{number}")
     try:
         # The log first: were it left behind, DuckDB would replay it into the new store.
         for ending in (".wal", MARK_ENDING, ""):

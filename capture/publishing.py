@@ -15,13 +15,13 @@ from typing import Protocol
 
 import msgspec
 
-from bridge.server import FeedInfo, WireServer
+from bridge.server import FeedInfo, Sealed
 from capture import log
 from capture.candles import Revision
 from capture.listeners import Listeners, Published
 from capture.market import Outcome
 from schemas.errors import SequenceError, StoreError
-from schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, Tick
+from schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, StreamStatus, Tick, Watermark
 
 RETRY_NS = 1_000_000_000
 
@@ -38,6 +38,28 @@ class Decisions(Protocol):
     def focused_symbols(self) -> tuple[str, ...]: ...
 
     def covered_since(self, symbol: str) -> int: ...
+
+
+class Outlet(Protocol):
+    """What is needed of the wire server; see there."""
+
+    def watermark(self, key: StreamKey) -> Watermark: ...
+
+    def status(self) -> Mapping[StreamKey, StreamStatus]: ...
+
+    def publish(self, sealed: Sealed) -> list[CandleBatch]: ...
+
+    def revise(self, better: Sealed) -> list[CandleRevision]: ...
+
+    def record_gaps(self, gaps: Sequence[Gap]) -> None: ...
+
+    def ensure_stream(self, key: StreamKey) -> None: ...
+
+    def forget_stream(self, key: StreamKey) -> None: ...
+
+    def forming(self, key: StreamKey, candle: Candle, now_mono_ns: int) -> bool: ...
+
+    def heartbeat(self, now_ms: int, feed_of: Callable[[StreamKey], FeedInfo] | None = None) -> None: ...
 
 
 class Journal(Protocol):
@@ -76,7 +98,7 @@ class Publishing:
     def __init__(
         self,
         market: Decisions,
-        server: WireServer,
+        server: Outlet,
         key_of: Callable[[str], StreamKey],
         listeners: Listeners,
         mono_ns: Callable[[], int],

@@ -66,7 +66,7 @@ def test_a_market_event_that_names_something_of_the_traders_is_not_kept(key: str
 
 
 def test_an_attachment_that_is_no_base64_is_not_kept() -> None:
-    assert received((1, announcement("updateStream")), (2, "a"))[1] == Kept(Keep.TALK)
+    assert received((1, announcement("updateStream")), (2, "abcde"))[1] == Kept(Keep.TALK)
 
 
 @pytest.mark.parametrize("as_text", [True, False])

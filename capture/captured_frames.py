@@ -1,0 +1,148 @@
+"""Imports frames that other programs stored as JSON, and gives them out as a recording. No I/O but reading the file.
+
+The file: ``{"messages": [{"timestamp", "frame_type", "request_id", "opcode", "payload"}, …]}``, time stamps in epoch
+seconds, binary payloads in base64. Such programs collect Chrome's performance log now and then, so most frames carry
+the moment of collecting, not of their arrival, and the platform's clock could not be measured by them. So arrivals are
+reconstructed: each tick arrives as long after its own stamp as the quickest of the file did, and everything else
+together with the tick after it. The header says so (``Arrivals.RECONSTRUCTED``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version
+from itertools import accumulate
+from pathlib import Path
+
+import msgspec
+
+from capture import recording
+from capture.chrome.events import FrameReceived, FrameSent, SocketId, Stamp
+from capture.focus import Focus, FocusMode
+from capture.platforms.base import History, Platform, RawTick, SocketDecoder
+from capture.recorder import Recorder
+from schemas.errors import ConfigError
+
+SIZE_MAX = 1024 * 1024 * 1024
+MONO_ZERO_NS = 1_000_000_000
+_MS = 1_000_000
+
+
+class _Message(msgspec.Struct):
+    timestamp: float
+    request_id: str
+    opcode: int
+    payload: str
+    frame_type: str = "received"
+
+
+class _Captured(msgspec.Struct):
+    messages: list[_Message]
+
+
+def are_captured_frames(path: Path) -> bool:
+    """Whether the file is JSON rather than a recording."""
+    try:
+        with path.open("rb") as file:
+            return file.read(64).lstrip()[:1] == b"{"
+    except OSError:
+        return False
+
+
+class CapturedFrames:
+    """The frames as a recording. Raises ConfigError for a file that holds none.
+
+    ``trouble`` is always "": a JSON file is read whole or not at all.
+    """
+
+    trouble = ""
+
+    def __init__(self, path: Path, platform: Platform) -> None:
+        self._platform = platform
+        self._messages = _read(path)
+        self.read_bytes = self.size_bytes = path.stat().st_size
+        self.header = recording.Header(
+            fluxcap=version("fluxcap"),
+            platform=platform.name,
+            focus=Focus(FocusMode.ALL),
+            arrivals=recording.Arrivals.RECONSTRUCTED,
+            began_ms=round(self._messages[0].timestamp * 1_000) if self._messages else 0,
+        )
+
+    def blocks(self) -> Iterator[Sequence[recording.Record]]:
+        """All records, redacted as a recording of one's own."""
+        collected = _Collected()
+        recorder = Recorder(self._platform, collected)
+        arrivals_ms = self._arrivals_ms()
+        for message, at_ms, next_ms in zip(self._messages, arrivals_ms, [*arrivals_ms[1:], None], strict=True):
+            wall_ns = at_ms * _MS
+            stamp = Stamp(wall_ns, wall_ns - arrivals_ms[0] * _MS + MONO_ZERO_NS, next_ms is None or next_ms > at_ms)
+            socket = SocketId("", message.request_id)
+            if message.frame_type == "sent":
+                recorder.happened(FrameSent(socket, "", message.opcode, message.payload, stamp), stamp)
+            else:
+                recorder.received(FrameReceived(socket, "", message.opcode, message.payload, stamp))
+        yield collected.records
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _arrivals_ms(self) -> list[int]:
+        stamps = list(self._newest_stamps())
+        leads = [
+            stamp - message.timestamp * 1_000 for stamp, message in zip(stamps, self._messages, strict=True) if stamp
+        ]
+        if not leads:
+            return _never_back(round(message.timestamp * 1_000) for message in self._messages)
+        lead_ms = max(leads)
+        newest_ms = round(max(stamps) - lead_ms)
+        with_the_next = list(
+            accumulate(
+                (round(stamp - lead_ms) if stamp else 0 for stamp in reversed(stamps)),
+                lambda following_ms, at_ms: at_ms or following_ms,
+                initial=newest_ms,
+            )
+        )
+        return _never_back(reversed(with_the_next[1:]))
+
+    def _newest_stamps(self) -> Iterator[int]:
+        """Newest tick stamp (platform clock, ms) in each frame, 0 for none."""
+        decoders: dict[str, SocketDecoder] = {}
+        for message in self._messages:
+            decoder = decoders.setdefault(message.request_id, self._platform.decoder())
+            events = () if message.frame_type == "sent" else decoder.received(message.opcode, message.payload)
+            yield max((_newest_ms(event) for event in events), default=0)
+
+
+class _Collected:
+    def __init__(self) -> None:
+        self.records: list[recording.Record] = []
+
+    def add(self, record: recording.Record) -> None:
+        self.records.append(record)
+
+
+def _newest_ms(event: object) -> int:
+    if isinstance(event, RawTick):
+        return event.raw_ts_ms
+    if isinstance(event, History) and event.ticks:
+        return event.ticks[-1][0]
+    return 0
+
+
+def _never_back(times_ms: Iterable[int]) -> list[int]:
+    return list(accumulate(times_ms, max))
+
+
+def _read(path: Path) -> list[_Message]:
+    try:
+        if path.stat().st_size > SIZE_MAX:
+            raise ConfigError(f"{path} is larger than {SIZE_MAX // 2**30} GB; split it.")
+        return msgspec.json.decode(path.read_bytes(), type=_Captured).messages
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} holds no captured frames: {error}. Expected are messages with timestamp, request_id, opcode and "
+            "payload."
+        ) from None

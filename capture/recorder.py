@@ -1,0 +1,203 @@
+"""Turns what the pipeline takes in into records: numbers the sockets, redacts the frames. On the pipeline's thread.
+
+In: browser events and time marks with their stamps, in the order in which the market gets them. Out: records, to a
+``RecordingWriter``. A disk that takes no more ends the recording, once, and never the capture.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Iterable
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from capture import log, recording
+from capture.chrome.events import (
+    ChromeEvent,
+    FrameReceived,
+    FrameSent,
+    SocketClosed,
+    SocketId,
+    SocketOpened,
+    Stamp,
+    TabAttached,
+    TabGone,
+)
+from capture.feeds import BlindReason
+from capture.focus import Focus
+from capture.platforms.base import Keep, Platform, Redaction
+from capture.platforms.socketio import BINARY, TEXT
+from schemas.errors import FluxcapError
+
+
+class Writer(Protocol):
+    """Where records go."""
+
+    def add(self, record: recording.Record) -> None: ...
+
+
+class Recorded(msgspec.Struct):
+    """How much so far. ``withheld``: frames of which nothing but a sign was kept."""
+
+    frames: int = 0
+    withheld: int = 0
+    sockets: int = 0
+
+
+class Recorder:
+    """See the module. ``counts`` says how much so far, ``trouble`` why it has ended ("" while it goes on)."""
+
+    def __init__(self, platform: Platform, writer: Writer) -> None:
+        self._platform = platform
+        self._writer = writer
+        self._sockets: dict[SocketId, tuple[int, Redaction] | None] = {}
+        """Open sockets: number and redaction; None for those that are not the platform's."""
+        self._tabs: dict[str, int] = {}
+        self._tabs_seen = 0
+        self._mono_ns = self._skew_ns = 0
+        self._implied: Stamp | None = None
+        """A drained frame was recorded with this stamp: a replay lets time pass up to it already."""
+        self.counts = Recorded()
+        self.trouble = ""
+
+    # --- what the pipeline tells ----------------------------------------------------------------------------------
+
+    def received(self, event: FrameReceived) -> None:
+        """A frame, before the market gets it."""
+        stamp = event.stamp
+        known = self._known(event.socket, stamp)
+        if known is None:
+            if stamp.drained:
+                self.passed(stamp)
+            return
+        number, redaction = known
+        self.counts.frames += 1
+        kept = redaction.received(event.opcode, event.payload)
+        at = self._at(stamp)
+        if kept.keep is Keep.CONTENT:
+            self._add(_frame(*at, number, stamp.drained, event.opcode, kept.payload))
+        else:
+            self.counts.withheld += 1
+            self._add(recording.Sign(*at, number, stamp.drained, kept.keep is Keep.TALK))
+        if stamp.drained:
+            self._implied = stamp
+
+    def happened(self, event: ChromeEvent, stamp: Stamp) -> None:
+        """Anything else that the browser told."""
+        if isinstance(event, FrameSent):
+            self._sent(event)
+        elif isinstance(event, SocketOpened):
+            self._opened(event.socket, event.url, event.target_id, stamp)
+        elif isinstance(event, TabAttached):
+            self._tabs_seen += 1
+            self._tabs[event.target_id] = self._tabs_seen
+            self._add(recording.TabAttached(*self._at(stamp), self._tabs_seen, event.kind, bare_url(event.url)))
+        elif isinstance(event, TabGone) and event.target_id in self._tabs:
+            self._add(recording.TabGone(*self._at(stamp), self._tabs.pop(event.target_id), event.reason.value))
+
+    def lost(self, event: SocketClosed, reason: BlindReason, stamp: Stamp) -> None:
+        """A socket ended, and this is what the market is told."""
+        known = self._sockets.pop(event.socket, None)
+        if known is not None:
+            self._add(recording.Lost(*self._at(stamp), known[0], reason.value))
+
+    def passed(self, stamp: Stamp) -> None:
+        """Time may pass up to here."""
+        if self._implied != stamp:
+            self._add(recording.Passed(*self._at(stamp)))
+
+    def browser(self, attached: bool, told: str, stamp: Stamp) -> None:
+        """The browser was attached to, or lost."""
+        self._add(recording.BrowserSeen(*self._at(stamp), attached, told))
+
+    def focus(self, focus: Focus, stamp: Stamp) -> None:
+        """The focus was changed."""
+        self._add(recording.FocusTaken(*self._at(stamp), focus))
+
+    def restored(
+        self,
+        symbol: str,
+        ticks: Iterable[tuple[int, float]],
+        from_ms: int,
+        to_ms: int,
+        *,
+        told_before: bool,
+        stamp: Stamp,
+    ) -> None:
+        """What an earlier run had left, as the market gets it."""
+        self._add(recording.Restored(*self._at(stamp), symbol, list(ticks), from_ms, to_ms, told_before))
+
+    # --- within ---------------------------------------------------------------------------------------------------
+
+    def _sent(self, event: FrameSent) -> None:
+        known = self._known(event.socket, event.stamp)
+        if known is None:
+            return
+        kept = known[1].sent(event.opcode, event.payload)
+        if kept.keep is Keep.CONTENT:
+            self.counts.frames += 1
+            self._add(recording.Sent(*self._at(event.stamp), known[0], event.opcode, kept.payload))
+
+    def _known(self, socket: SocketId, stamp: Stamp) -> tuple[int, Redaction] | None:
+        if socket not in self._sockets:
+            self._opened(socket, "", "", stamp)
+        return self._sockets[socket]
+
+    def _opened(self, socket: SocketId, url: str, target_id: str, stamp: Stamp) -> None:
+        if socket in self._sockets:
+            return
+        if url and not self._platform.is_socket(url):
+            self._sockets[socket] = None
+            return
+        self.counts.sockets += 1
+        number = self.counts.sockets
+        self._sockets[socket] = number, self._platform.redaction()
+        self._add(recording.Opened(*self._at(stamp), number, bare_url(url), self._tabs.get(target_id, 0)))
+
+    def _at(self, stamp: Stamp) -> tuple[int, int]:
+        """The stamp as the record's two clocks, counted from the record before."""
+        skew_ns = stamp.wall_ns - stamp.mono_ns
+        at = stamp.mono_ns - self._mono_ns, skew_ns - self._skew_ns
+        self._mono_ns, self._skew_ns = stamp.mono_ns, skew_ns
+        return at
+
+    def _add(self, record: recording.Record) -> None:
+        self._implied = None
+        if self.trouble:
+            return
+        try:
+            self._writer.add(record)
+        except FluxcapError as error:
+            self.trouble = str(error)
+            log.warn("recording ended", reason=self.trouble)
+
+
+def _frame(
+    mono_ns: int, skew_ns: int, socket: int, drained: bool, opcode: int, payload: str
+) -> recording.Text | recording.Binary | recording.Other:
+    """The frame in its smallest form that gives back every character."""
+    if opcode == TEXT:
+        return recording.Text(mono_ns, skew_ns, socket, drained, payload)
+    if opcode == BINARY:
+        try:
+            data = binascii.a2b_base64(payload)
+        except (binascii.Error, ValueError):
+            pass
+        else:
+            if binascii.b2a_base64(data, newline=False).decode() == payload:
+                return recording.Binary(mono_ns, skew_ns, socket, drained, data)
+    return recording.Other(mono_ns, skew_ns, socket, drained, opcode, payload)
+
+
+def bare_url(url: str) -> str:
+    """Scheme, host and path; without user, query and fragment. "" for what is no address."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return ""
+    if not parts.scheme or not host:
+        return ""
+    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"

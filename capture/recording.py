@@ -1,0 +1,174 @@
+"""What a recording holds: the market's inputs in order, with both clocks. Values only; recording_file.py has the file.
+
+A recording keeps everything that decides a candle: which sockets there were, the market frames they carried, when the
+others spoke, when messages were all taken in (``drained``) and when time passed without one, the focus, and what an
+earlier run had left. Played back into a ``Market`` it gives the same candles to the bit. Tabs and browser are told for
+the reader's sake. Nothing of the trader's is in it: see platforms/redaction.py.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+import msgspec
+
+from capture.focus import Focus
+from capture.market import MarketTimes
+
+FORMAT = 1
+"""Rises when an older fluxcap could not understand a recording. New fields of the header do not make it rise."""
+
+
+class Arrivals(enum.StrEnum):
+    """Where the arrival times come from."""
+
+    MEASURED = "measured"
+    RECONSTRUCTED = "reconstructed"
+    """Worked out from the ticks' own stamps: the import of frames that were all stored at one moment."""
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """How the recording was made, and with what a replay gives the same."""
+
+    format: int = FORMAT
+    fluxcap: str = ""
+    """Version that wrote it."""
+    platform: str = ""
+    source: str = "POCKETOPTION"
+    interval: str = "1m"
+    focus: Focus = Focus()
+    times: MarketTimes = MarketTimes()
+    arrivals: Arrivals = Arrivals.MEASURED
+    began_ms: int = 0
+    """Wall clock at the begin, UTC epoch milliseconds."""
+    published: dict[str, int] = {}
+    """Start (UTC ms) of the newest candle that the store had of each asset when the recording began."""
+
+
+class _Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    mono_ns: int
+    """Monotonic clock, counted from the record before."""
+    skew_ns: int
+    """Wall clock, counted from the record before, less ``mono_ns``: nearly 0 unless the wall clock was stepped."""
+
+
+class Text(_Record, frozen=True, array_like=True, gc=False, tag=0):
+    """A text frame the page received. ``socket``: its number in this recording."""
+
+    socket: int
+    drained: bool
+    payload: str
+
+
+class Binary(_Record, frozen=True, array_like=True, gc=False, tag=1):
+    """A binary frame the page received."""
+
+    socket: int
+    drained: bool
+    payload: bytes
+
+
+class Other(_Record, frozen=True, array_like=True, gc=False, tag=2):
+    """A frame the page received that is neither, or binary with a base64 of its own."""
+
+    socket: int
+    drained: bool
+    opcode: int
+    payload: str
+
+
+class Sign(_Record, frozen=True, array_like=True, gc=False, tag=3):
+    """A frame came of which nothing may be kept. ``talks``: it was neither ping nor greeting."""
+
+    socket: int
+    drained: bool
+    talks: bool
+
+
+class Sent(_Record, frozen=True, array_like=True, gc=False, tag=4):
+    """A frame the page sent."""
+
+    socket: int
+    opcode: int
+    payload: str
+
+
+class Opened(_Record, frozen=True, array_like=True, gc=False, tag=5):
+    """A socket of the platform. ``url`` "": it was open before the attach. ``tab``: number of its tab, 0: not told."""
+
+    socket: int
+    url: str
+    tab: int
+
+
+class Lost(_Record, frozen=True, array_like=True, gc=False, tag=6):
+    """A socket ended. ``reason``: a ``BlindReason``."""
+
+    socket: int
+    reason: str
+
+
+class Passed(_Record, frozen=True, array_like=True, gc=False, tag=7):
+    """All that had arrived before was taken in: time may pass."""
+
+
+class FocusTaken(_Record, frozen=True, array_like=True, gc=False, tag=8):
+    """The focus was changed."""
+
+    focus: Focus
+
+
+class TabAttached(_Record, frozen=True, array_like=True, gc=False, tag=9):
+    """From here on the frames of a tab, frame or worker arrive."""
+
+    tab: int
+    kind: str
+    url: str
+
+
+class TabGone(_Record, frozen=True, array_like=True, gc=False, tag=10):
+    tab: int
+    reason: str
+
+
+class BrowserSeen(_Record, frozen=True, array_like=True, gc=False, tag=11):
+    """The browser was attached to, or lost. ``told``: what it is, or why it is gone."""
+
+    attached: bool
+    told: str
+
+
+class Restored(_Record, frozen=True, array_like=True, gc=False, tag=12):
+    """What an earlier run had received of an asset, as ``Market.restore`` takes it. ``told_before``: the gaps behind it
+    are in the store already."""
+
+    symbol: str
+    ticks: list[tuple[int, float]]
+    from_ms: int
+    to_ms: int
+    told_before: bool
+
+
+class End(_Record, frozen=True, array_like=True, gc=False, tag=13):
+    """The recording was ended on purpose. ``records``: how many came before."""
+
+    records: int
+
+
+Record: TypeAlias = (
+    Text
+    | Binary
+    | Other
+    | Sign
+    | Sent
+    | Opened
+    | Lost
+    | Passed
+    | FocusTaken
+    | TabAttached
+    | TabGone
+    | BrowserSeen
+    | Restored
+    | End
+)

@@ -1,0 +1,153 @@
+"""What ``fluxcap record`` does: attaches to Chrome by itself and records, beside a daemon or without one.
+
+A pipeline of its own, as the daemon's, with a market that is only looked at and an outlet that keeps nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from bridge.server import FeedInfo, Sealed
+from capture.chrome_watch import ChromeWatch
+from capture.daemon import browser_finder
+from capture.focus import Focus, FocusMode
+from capture.listeners import ChromeState, Published
+from capture.market import Market, MarketTimes
+from capture.pipeline import Pipeline
+from capture.platforms.base import Platform
+from capture.platforms.registry import platform_named
+from capture.recorder import Recorder
+from capture.recording import Header
+from capture.recording_file import RecordingWriter
+from capture.settings import Settings
+from schemas.errors import FluxcapError, NotAnswering
+from schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, StreamStatus, Watermark, interval_ms
+
+LOOK_S = 0.25
+
+
+class SoFar(msgspec.Struct, frozen=True):
+    """How a recording goes. ``withheld``: frames of which nothing but a sign was kept."""
+
+    chrome: str
+    seconds: float
+    sockets: int
+    frames: int
+    withheld: int
+    ticks: int
+    size_bytes: int
+
+
+class Nowhere:
+    """An outlet that keeps and sends nothing."""
+
+    def watermark(self, key: StreamKey) -> Watermark:
+        return Watermark()
+
+    def status(self) -> Mapping[StreamKey, StreamStatus]:
+        return {}
+
+    def publish(self, sealed: Sealed) -> list[CandleBatch]:
+        return []
+
+    def revise(self, better: Sealed) -> list[CandleRevision]:
+        return []
+
+    def record_gaps(self, gaps: Sequence[Gap]) -> None: ...
+
+    def ensure_stream(self, key: StreamKey) -> None: ...
+
+    def forget_stream(self, key: StreamKey) -> None: ...
+
+    def forming(self, key: StreamKey, candle: Candle, now_mono_ns: int) -> bool:
+        return False
+
+    def heartbeat(self, now_ms: int, feed_of: Callable[[StreamKey], FeedInfo] | None = None) -> None: ...
+
+
+def header_of(settings: Settings, platform: Platform, focus: Focus, published: dict[str, int]) -> Header:
+    """The header of a recording made with these settings."""
+    return Header(
+        fluxcap=version("fluxcap"),
+        platform=platform.name,
+        source=settings.source,
+        interval=settings.interval,
+        focus=focus,
+        times=MarketTimes(settings.grace_ms, settings.doubt_ms, settings.history_wait_ms),
+        began_ms=time.time_ns() // 1_000_000,
+        published=published,
+    )
+
+
+def record(
+    path: Path, settings: Settings, *, force: bool, stop: Callable[[], bool], told: Callable[[SoFar], None]
+) -> SoFar:
+    """Record until ``stop`` says so. ``told`` is called a few times a second.
+
+    Raises ConfigError, FluxcapError when the disk takes no more.
+    """
+    platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
+    focus = Focus(FocusMode.LOCK, settings.focus) if settings.focus else Focus(FocusMode.ALL)
+    header = header_of(settings, platform, focus, {})
+    with RecordingWriter(path, header, force=force) as writer:
+        recorder = Recorder(platform, writer)
+        market = Market(platform, interval_ms(settings.interval), focus, times=header.times)
+        scheduler = BackgroundScheduler(timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True})
+        listener = _Loss()
+        pipeline = Pipeline(
+            market,
+            Nowhere(),
+            lambda symbol: StreamKey(settings.source, symbol, settings.interval),
+            platform.is_page,
+            listeners=[listener],
+            recorder=recorder,
+        )
+        listener.watch = watch = ChromeWatch(pipeline, scheduler, browser_finder(settings))
+        pipeline.start()
+        scheduler.start()
+        watch.start()
+        begun_s = time.monotonic()
+
+        def so_far() -> SoFar:
+            counts = recorder.counts
+            ticks = sum(feed.tick_count for feed in market.feeds)
+            seconds = time.monotonic() - begun_s
+            return SoFar(
+                pipeline.chrome.value, seconds, counts.sockets, counts.frames, counts.withheld, ticks, writer.size_bytes
+            )
+
+        try:
+            while not stop() and pipeline.alive and not recorder.trouble:
+                with contextlib.suppress(NotAnswering):  # busy; told a moment later
+                    told(pipeline.ask(so_far))
+                time.sleep(LOOK_S)
+        finally:
+            scheduler.shutdown(wait=False)
+            pipeline.stop()
+        if recorder.trouble:
+            raise FluxcapError(recorder.trouble)
+        if pipeline.failure is not None:
+            raise FluxcapError(f"The recording ended by a fault of fluxcap's: {pipeline.failure!r}.")
+        writer.close()
+        return so_far()
+
+
+class _Loss:
+    """Tells the watch of a lost browser."""
+
+    watch: ChromeWatch | None = None
+
+    def published(self, news: Published) -> None: ...
+
+    def forming(self, key: StreamKey, candle: Candle) -> None: ...
+
+    def chrome_changed(self, state: ChromeState, reason: str) -> None:
+        if self.watch is not None:
+            self.watch.chrome_changed(state, reason)

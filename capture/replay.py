@@ -1,0 +1,105 @@
+"""Plays a recording back into a market. Pure but for what the caller hands in: records in, decisions out.
+
+``Playback`` gives each record to a ``Market`` as the pipeline gave the original, so the same candles come out whatever
+the speed. ``replaying.py`` does the rest: files, store, wire and pace.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections import Counter
+
+import msgspec
+
+from capture import recording
+from capture.feeds import BlindReason
+from capture.market import Market
+from capture.platform_clock import Arrival
+from capture.platforms.socketio import BINARY, TEXT
+
+_REASONS = {reason.value: reason for reason in BlindReason}
+
+
+class Played(msgspec.Struct):
+    """How much so far. ``withheld``: frames of which the recording keeps only that they came."""
+
+    records: int = 0
+    frames: int = 0
+    withheld: int = 0
+    sockets: int = 0
+    first_ms: int = 0
+    """Wall clock of the first record, UTC epoch milliseconds."""
+    last_ms: int = 0
+
+
+class Playback:
+    """See the module. ``keep_focus``: leave out the recorded changes of the focus, because another one was asked for.
+
+    Attributes
+    ----------
+    mono_ns, wall_ns
+        The recording's clocks at the record played last.
+    """
+
+    def __init__(self, market: Market, *, keep_focus: bool = False) -> None:
+        self._market = market
+        self._keep_focus = keep_focus
+        self.mono_ns = 0
+        self.wall_ns = 0
+        self._counts: Counter[type] = Counter()
+        self._sockets: set[int] = set()
+        self._first_ns = 0
+
+    @property
+    def played(self) -> Played:
+        """How much so far."""
+        frames = sum(self._counts[kind] for kind in (recording.Text, recording.Binary, recording.Other, recording.Sent))
+        withheld = self._counts[recording.Sign]
+        return Played(
+            records=sum(self._counts.values()),
+            frames=frames + withheld,
+            withheld=withheld,
+            sockets=len(self._sockets),
+            first_ms=self._first_ns // 1_000_000,
+            last_ms=self.wall_ns // 1_000_000,
+        )
+
+    def play(self, record: recording.Record) -> None:
+        """Give one record to the market."""
+        mono_ns = self.mono_ns = self.mono_ns + record.mono_ns
+        wall_ns = self.wall_ns = self.wall_ns + record.mono_ns + record.skew_ns
+        at = Arrival(wall_ns // 1_000_000, mono_ns // 1_000_000)
+        self._counts[type(record)] += 1
+        if type(record) is recording.Binary:
+            payload = binascii.b2a_base64(record.payload, newline=False).decode()
+            self._market.received(record.socket, BINARY, payload, at, record.drained)
+        elif type(record) is recording.Text:
+            self._market.received(record.socket, TEXT, record.payload, at, record.drained)
+        else:
+            self._seldom(record, at)
+
+    def _seldom(self, record: recording.Record, at: Arrival) -> None:
+        market = self._market
+        self._first_ns = self._first_ns or self.wall_ns
+        match record:
+            case recording.Passed():
+                market.pass_time(at)
+            case recording.Sign():
+                market.heard(record.socket, at, record.drained, talks=record.talks)
+            case recording.Other():
+                market.received(record.socket, record.opcode, record.payload, at, record.drained)
+            case recording.Sent():
+                market.sent(record.socket, record.opcode, record.payload, at)
+            case recording.Opened():
+                self._sockets.add(record.socket)
+                market.socket_opened(record.socket, "")  # only the platform's are recorded
+            case recording.Lost():
+                market.socket_lost(record.socket, _REASONS.get(record.reason, BlindReason.SOCKET_CLOSED), at)
+            case recording.FocusTaken() if not self._keep_focus:
+                market.set_focus(record.focus)
+            case recording.Restored():
+                market.restore(record.symbol, record.ticks, record.from_ms, record.to_ms)
+                if record.told_before:
+                    market.take()
+            case _:
+                pass  # what is told for the reader's sake

@@ -1,0 +1,148 @@
+"""A recording on its way through market, store and wire, at the recorded pace or as fast as it goes.
+
+At full speed decisions are gathered and committed many at a time. A stream's sequences depend on the order of its
+candles alone, and that stays; only what a revision becomes depends on what is published by then, so everything decided
+is committed whenever there is one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from bridge.server import FeedInfo, WireServer
+from capture.focus import Focus
+from capture.listeners import Listeners
+from capture.market import Market
+from capture.platform_clock import Arrival
+from capture.platforms.base import Platform
+from capture.publishing import Publishing
+from capture.recording import Header, Record
+from capture.replay import Playback
+from schemas.errors import StoreError
+from schemas.types import StreamKey, interval_ms
+
+GATHER_TICKS = 50_000
+"""At full speed so many ticks are taken in before their candles are committed."""
+HEARTBEAT_S = 1.0
+FORMING_S = 0.2
+NAP_S = 0.05
+"""How long it sleeps at a time while the next record is not due: Ctrl-C and heartbeats do not wait longer."""
+
+
+class Clock(Protocol):
+    """Time as the player sees it."""
+
+    def monotonic(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class ReplayStage:
+    """Plays records. ``interval``, ``focus``: in place of the recorded ones.
+
+    Attributes
+    ----------
+    market, playback
+        To look at.
+    """
+
+    def __init__(
+        self,
+        header: Header,
+        platform: Platform,
+        server: WireServer,
+        *,
+        interval: str | None = None,
+        focus: Focus | None = None,
+        clock: Clock = time,
+    ) -> None:
+        self._server = server
+        self._source = header.source
+        self._interval = interval or header.interval
+        # Of another interval the store of that time said nothing.
+        self._published = header.published if self._interval == header.interval else {}
+        self._clock = clock
+        self.market = Market(
+            platform, interval_ms(self._interval), focus or header.focus, self._published_ts_ms, header.times
+        )
+        self.playback = Playback(self.market, keep_focus=focus is not None)
+        self._publishing = Publishing(
+            self.market, server, self.key, Listeners(), lambda: int(self._clock.monotonic() * 1e9)
+        )
+        self._heartbeat_s = self._forming_s = 0.0
+
+    def key(self, symbol: str) -> StreamKey:
+        """The stream of a symbol."""
+        return StreamKey(self._source, symbol, self._interval)
+
+    def at(self) -> Arrival:
+        """The recording's time now."""
+        return Arrival(self.playback.wall_ns // 1_000_000, self.playback.mono_ns // 1_000_000)
+
+    def play_all(self, blocks: Iterable[Sequence[Record]], told: Callable[[], None] = lambda: None) -> None:
+        """Play as fast as it goes. ``told`` is called now and then. Raises StoreError."""
+        play, market = self.playback.play, self.market
+        for block in blocks:
+            for record in block:
+                play(record)
+                if market.decided.revised:
+                    self._flush()
+            if len(market.decided.ticks) >= GATHER_TICKS:
+                self._flush()
+            if self._clock.monotonic() >= self._heartbeat_s:
+                told()
+                self._heartbeat()
+        self._flush()
+        self._heartbeat()
+
+    def play_paced(
+        self, blocks: Iterable[Sequence[Record]], speed: float, told: Callable[[], None] = lambda: None
+    ) -> None:
+        """Play at ``speed`` times the recorded pace. Raises StoreError."""
+        begun_s, first_ns = self._clock.monotonic(), 0
+        for block in blocks:
+            for record in block:
+                first_ns = first_ns or record.mono_ns
+                due_ns = self.playback.mono_ns + record.mono_ns - first_ns
+                self._wait_until(begun_s + due_ns / 1e9 / speed, told)
+                self.playback.play(record)
+                self._flush()
+        self._heartbeat()
+
+    # --- within ---------------------------------------------------------------------------------------------------
+
+    def _wait_until(self, due_s: float, told: Callable[[], None]) -> None:
+        while True:
+            now_s = self._clock.monotonic()
+            if now_s >= self._heartbeat_s:
+                told()
+                self._heartbeat()
+            if now_s >= self._forming_s:
+                self._forming_s = now_s + FORMING_S
+                self._publishing.forming(int(now_s * 1e9))
+            if now_s >= due_s:
+                return
+            self._clock.sleep(min(NAP_S, due_s - now_s))
+
+    def _flush(self) -> None:
+        self._publishing.flush()
+        if self._publishing.trouble:
+            raise StoreError(self._publishing.trouble)
+
+    def _heartbeat(self) -> None:
+        self._heartbeat_s = self._clock.monotonic() + HEARTBEAT_S
+        self._publishing.heartbeat(time.time_ns() // 1_000_000, self._feed_info)
+
+    def _feed_info(self, key: StreamKey) -> FeedInfo:
+        market = self.market
+        feed = market.feeds.get(key.symbol)
+        state = market.feed_state(key.symbol, market.clock.now_ms(self.at().mono_ms))
+        return FeedInfo(state, feed.last_tick_ts_ms if feed else 0, market.clock.offset_ms or 0)
+
+    def _published_ts_ms(self, symbol: str) -> int:
+        """Newest candle published, or about to be: what was decided is committed later here than in the daemon."""
+        decided = self.market.decided.sealed.get(symbol)
+        newest_ms = decided[-1].ts_ms if decided else 0
+        return max(self._server.watermark(self.key(symbol)).latest_ts_ms, self._published.get(symbol, 0), newest_ms)

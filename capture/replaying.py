@@ -1,0 +1,175 @@
+"""What ``fluxcap replay`` does: finds the recording, makes the store, plays the one into the other, and sums up."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from bridge.digest import StreamDigest, store_digest
+from bridge.server import DEFAULT_PUB, DEFAULT_REP, WireServer
+from bridge.store_file import set_aside
+from capture.captured_frames import CapturedFrames, are_captured_frames
+from capture.daemon_files import read_run_file
+from capture.focus import Focus
+from capture.platforms.base import Platform
+from capture.recording import Arrivals, Header, Record
+from capture.recording_file import RecordingReader
+from capture.replay import Played
+from capture.replay_stage import ReplayStage
+from capture.settings import STORE_FILE
+from schemas.errors import AlreadyRunning, ConfigError
+from schemas.types import interval_ms
+
+PlatformOf = Callable[[str], Platform]
+"""Makes the platform of a name; "" for the usual one. Raises ConfigError."""
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do. None: as recorded."""
+
+    path: Path
+    data_dir: Path | None = None
+    """None: a folder that is gone afterwards."""
+    force: bool = False
+    speed: float | None = None
+    """Times the recorded pace; None as fast as it goes."""
+    focus: Focus | None = None
+    interval: str | None = None
+    publish: bool = False
+    pub: str = DEFAULT_PUB
+    rep: str = DEFAULT_REP
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What came of it. ``digest``: equal for equal candles, sequences, flags, revisions and gaps.
+
+    ``clock``: what is known of the platform's clock. ``counters``: what could not be understood or came late, by kind.
+    """
+
+    recording: str
+    platform: str
+    arrivals: Arrivals
+    played: Played
+    ticks: int
+    candles: int
+    revisions: int
+    gaps: int
+    streams: tuple[StreamDigest, ...]
+    clock: str
+    counters: dict[str, int]
+    elapsed_s: float
+    data_dir: str
+    digest: str
+    trouble: str = ""
+
+
+class Source(Protocol):
+    """A recording, or what is read as one."""
+
+    header: Header
+    trouble: str
+    read_bytes: int
+    size_bytes: int
+
+    def blocks(self) -> Iterator[Sequence[Record]]: ...
+
+    def close(self) -> None: ...
+
+
+def replay(
+    order: Replay,
+    platform_of: PlatformOf,
+    finish: Callable[[Path], None] = lambda data_dir: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Summary:
+    """Play a recording into a new store.
+
+    ``finish`` gets the data folder when all is stored and closed, before a folder that is not to stay goes.
+    ``progress`` is told bytes read and bytes in all.
+
+    Raises ConfigError, AlreadyRunning, StoreError, UnknownAsset.
+    """
+    if order.interval:
+        interval_ms(order.interval)
+    if order.speed is not None and not order.speed > 0:
+        raise ConfigError("The speed is a number above 0, or max.")
+    source = _open(order.path, platform_of)
+    try:
+        platform = platform_of(source.header.platform)
+        with _folder(order) as folder:
+            summary = _replay_into(folder, order, source, platform, progress)
+            finish(folder)
+        return summary
+    finally:
+        source.close()
+
+
+def _open(path: Path, platform_of: PlatformOf) -> Source:
+    if are_captured_frames(path):
+        return CapturedFrames(path, platform_of(""))
+    return RecordingReader(path)
+
+
+def _replay_into(
+    folder: Path, order: Replay, source: Source, platform: Platform, progress: Callable[[int, int], None]
+) -> Summary:
+    begun_s = time.monotonic()
+    # Where nobody is to listen no port is taken; the commit path is the same.
+    pub, rep = (order.pub, order.rep) if order.publish else ("inproc://replay-pub", "inproc://replay-rep")
+    with WireServer(folder / STORE_FILE, pub, rep) as server:
+        stage = ReplayStage(source.header, platform, server, interval=order.interval, focus=order.focus)
+
+        def told() -> None:
+            progress(source.read_bytes, source.size_bytes)
+
+        if order.speed is None:
+            stage.play_all(source.blocks(), told)
+        else:
+            stage.play_paced(source.blocks(), order.speed, told)
+        found = store_digest(server.store.reader())
+        view = stage.market.view(stage.at())
+        return Summary(
+            recording=str(order.path),
+            platform=platform.name,
+            arrivals=source.header.arrivals,
+            played=stage.playback.played,
+            ticks=sum(feed.tick_count for feed in stage.market.feeds),
+            candles=sum(stream.candles for stream in found.streams),
+            revisions=sum(stream.revisions for stream in found.streams),
+            gaps=found.gaps,
+            streams=found.streams,
+            clock=view.clock_reason,
+            counters={name: count for name, count in sorted(view.counters.items()) if count},
+            elapsed_s=time.monotonic() - begun_s,
+            data_dir=str(folder) if order.data_dir else "",
+            digest=found.digest,
+            trouble=source.trouble,
+        )
+
+
+@contextmanager
+def _folder(order: Replay) -> Iterator[Path]:
+    """An empty place for the store."""
+    if order.data_dir is None:
+        with tempfile.TemporaryDirectory(prefix="fluxcap-replay-") as name:
+            yield Path(name)
+        return
+    folder = order.data_dir
+    run = read_run_file(folder)
+    if run is not None and not run.is_stale():
+        raise AlreadyRunning(f"Process {run.pid} runs on {folder}; replay into another folder.")
+    store = folder / STORE_FILE
+    if store.exists():
+        if not order.force:
+            raise ConfigError(
+                f"{folder} holds a store already, and a replay begins with an empty one: choose another --data-dir, or "
+                "let --force put that store aside."
+            )
+        set_aside(store, label="before-replay")
+    yield folder
