@@ -1,0 +1,289 @@
+"""What the fault tests share: a daemon on a real Chromium and a simulated site, and a judge of what it kept.
+
+The judge knows the simulator's truth, the faults that were made and the words of the flags; nothing of the product's
+rules. A candle that claims to be whole must be the truth; one that is less, or missing, must lie in a gap that the
+store tells; and no gap may be told where no fault was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import zmq
+
+from bridge.exporting import true_gaps
+from capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
+from schemas import codec
+from schemas.types import (
+    BackfillCandlesRequest,
+    BackfillCandlesResponse,
+    Candle,
+    CandleFlags,
+    Gap,
+    Message,
+    RevisionsRequest,
+    RevisionsResponse,
+    StreamKey,
+    candles_from,
+)
+from tests.chromium import Chromium, chromium_executable
+from tests.devtools import Remote
+from tests.live_rig import SOURCE, DaemonProcess, await_that
+
+WITH_HISTORY, WITHOUT_HISTORY = "EURUSD_otc", "GBPUSD_otc"
+"""The asset that the page shows gets its history with every load; the other one only ticks."""
+FOCUS = (WITH_HISTORY, WITHOUT_HISTORY)
+INTERVAL_MS = 1_000
+LAG_MS = 800
+POLL_S = 0.01
+SHORT_WAITS = "history_wait_ms = 1500\ndoubt_ms = 4000\ngrace_ms = 1000\n"
+EDGE_MS = LAG_MS + 1_500
+"""So long before a fault its gap may begin: ticks under way, and the pause before the last one."""
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """One fault: from when to when it may have made capture blind (epoch ms), and which reasons may be told for it."""
+
+    from_ms: float
+    to_ms: float
+    reasons: tuple[str, ...]
+
+    def explains(self, gap: Gap) -> bool:
+        to_ms = gap.to_ms or gap.from_ms
+        return gap.reason in self.reasons and gap.from_ms < self.to_ms and to_ms > self.from_ms - EDGE_MS
+
+
+def wholly_known(candle: Candle) -> bool:
+    return not candle.flags & ~CandleFlags.REVISED or bool(candle.flags & CandleFlags.FILLED)
+
+
+def judge(
+    truth: dict[int, Candle],
+    candles: Sequence[Candle],
+    gaps: Sequence[Gap],
+    troubles: Sequence[Trouble],
+    interval_ms: int = INTERVAL_MS,
+) -> Iterator[str]:
+    """What is wrong with the candles of one asset, in words. ``truth``: what there should be, by start."""
+    found = {candle.ts_ms: candle for candle in candles}
+    for ts_ms, candle in found.items():
+        if ts_ms not in truth:
+            yield f"invented: {candle}"
+    for ts_ms, true in truth.items():
+        told = [gap for gap in gaps if gap.from_ms < ts_ms + interval_ms and (not gap.to_ms or gap.to_ms > ts_ms)]
+        candle = found.get(ts_ms)
+        if candle is not None and wholly_known(candle):
+            if msgspec.structs.replace(candle, flags=0) != true:
+                yield f"wrong: {candle} is not {true}"
+            continue
+        if not told:
+            yield f"{'partial' if candle else 'missing'} without a gap: {candle or true}"
+        if candle is None:
+            continue
+        if candle.flags & ~CandleFlags.REVISED != CandleFlags.BLIND:
+            yield f"may not be published: {candle}"
+        if candle.open != true.open or not true.low <= candle.low <= candle.high <= true.high:
+            yield f"not within the truth: {candle}, {true}"
+    for gap in gaps:
+        if not any(trouble.explains(gap) for trouble in troubles):
+            yield f"a gap without a cause: {gap}"
+
+
+class Wire:
+    """Asks a daemon for what it kept, as a client does."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.REQ)
+        self._socket.setsockopt(zmq.RCVTIMEO, 30_000)
+        self._socket.connect(endpoint)
+
+    def ask(self, request: Message) -> Message:
+        self._socket.send(codec.encode(request))
+        return codec.decode(self._socket.recv()).message
+
+    def candles(self, key: StreamKey) -> list[Candle]:
+        """All of the main stream, in order of sequence."""
+        found: list[Candle] = []
+        while True:
+            answer = self.ask(BackfillCandlesRequest(key, len(found)))
+            assert isinstance(answer, BackfillCandlesResponse), answer
+            found += candles_from(answer.candles)
+            if not answer.has_more:
+                return found
+
+    def revisions(self, key: StreamKey) -> list[Candle]:
+        answer = self.ask(RevisionsRequest(key, 0, 100_000))
+        assert isinstance(answer, RevisionsResponse), answer
+        return list(candles_from(answer.candles))
+
+    def close(self) -> None:
+        self._socket.close(linger=0)
+        self._context.term()
+
+
+class FaultRig:
+    """A site, a browser with the trading page, a daemon of 1 s candles, and the time line of what was done to them."""
+
+    def __init__(self, folder: Path, stack: ExitStack, *, config: SiteConfig | None = None) -> None:
+        self.folder = folder
+        self.troubles: list[Trouble] = []
+        self.measured: list[tuple[str, float]] = []
+        config = config or SiteConfig(assets=FOCUS, rate_hz=10, truth_path=folder / "truth.jsonl")
+        self.site = stack.enter_context(SimulatedSite(config))
+        profile = folder / "profile"
+        profile.mkdir(parents=True)
+        # Without this setting chrome://discards only says that it is switched off.
+        (profile / "Local State").write_text('{"internal_only_uis_enabled":true}')
+        self.browser = Chromium(profile)
+        stack.callback(self.browser.stop)
+        self.stack = stack
+        self.daemon = self.start_daemon()
+        self._http = stack.enter_context(httpx.Client(timeout=30, trust_env=False))
+        self.tab = self.open_tab()
+        self.await_candles(time.time() * 1_000)
+
+    # --- the things -----------------------------------------------------------------------------------------------
+
+    def start_daemon(self) -> DaemonProcess:
+        settings = self.folder / "fluxcap.toml"
+        settings.write_text(SHORT_WAITS)
+        daemon = DaemonProcess(
+            self.folder / "daemon",
+            self.browser.port,
+            *("--platform-url", self.site_host, "--focus", ",".join(FOCUS), "--config", str(settings)),
+            *("--chrome-profile", str(self.browser.profile)),
+        )
+        self.stack.callback(daemon.discard)
+        self.control, self.rep = daemon.run_file().control, daemon.run_file().rep
+        return daemon
+
+    @property
+    def site_host(self) -> str:
+        return self.site.url.removeprefix("http://").strip("/")
+
+    def open_tab(self) -> Remote:
+        return Remote(self.browser, str(self.browser.open(self.site.url)["id"]))
+
+    def status(self) -> dict[str, Any]:
+        return dict(self._http.get(f"{self.control}/api/status").raise_for_status().json())
+
+    def feeds(self) -> dict[str, str]:
+        return {asset["symbol"]: asset["feed"] for asset in self.status()["assets"]}
+
+    def logged_since(self, since_s: float) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.daemon.err.splitlines() if line.endswith("}")]
+        return [line for line in lines if datetime.fromisoformat(line["ts"]).timestamp() >= since_s]
+
+    def log_tells(self, event: str, **fields: str) -> Callable[[float], float | None]:
+        """When the log told it, seconds, if it did since a time."""
+
+        def told(since_s: float) -> float | None:
+            for line in self.logged_since(since_s):
+                if line["event"] == event and fields.items() <= line.items():
+                    return datetime.fromisoformat(line["ts"]).timestamp()
+            return None
+
+        return told
+
+    def feed_tells(self, state: str) -> Callable[[float], float | None]:
+        """Now, if every focused asset's feed is said to be in that state."""
+        return lambda _since_s: time.time() if set(self.feeds().values()) == {state} else None
+
+    # --- the time line --------------------------------------------------------------------------------------------
+
+    def noticed(
+        self, what: str, since_s: float, told: Callable[[float], float | None], within_s: float, patience_s: float = 30
+    ) -> None:
+        """Wait until it is told, print how long that took, and hold it against the promise."""
+
+        def when() -> float | None:
+            return told(since_s)
+
+        took_s = max(0.0, await_that(when, patience_s, f"{what}: a word of it") - since_s)
+        self.measured.append((what, took_s))
+        print(f"{what}: told after {took_s * 1_000:.0f} ms")
+        assert took_s <= within_s, f"{what}: told after {took_s:.2f} s"
+
+    @contextmanager
+    def trouble(self, *reasons: str) -> Iterator[None]:
+        """Make a fault within; afterwards wait until candles come again, then judge all since the fault."""
+        begin_ms = time.time() * 1_000
+        yield
+        end_ms = self.await_candles(time.time() * 1_000)
+        self.troubles.append(Trouble(begin_ms, end_ms, reasons))
+        self.judge(begin_ms - EDGE_MS)
+
+    def await_candles(self, after_ms: float, beyond_ms: int = 2_000, timeout_s: float = 60) -> float:
+        """Wait for whole candles of every asset that begin after a time by so much; returns when they were there."""
+
+        def there() -> bool:
+            status = self.status()
+            streams = {stream["stream"]: stream["latest_ts_ms"] for stream in status["streams"]}
+            return len(streams) == len(FOCUS) and all(ts_ms >= after_ms + beyond_ms for ts_ms in streams.values())
+
+        try:
+            await_that(there, timeout_s, "candles")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{json.dumps(self.status(), indent=1)}\n{self.daemon.err[-3000:]}") from None
+        return time.time() * 1_000
+
+    def judge(self, from_ms: float = 0) -> None:
+        """Hold candles, revisions and gaps since a time against the truth."""
+        truth = read_truth(self.site.truth_path)
+        wire = Wire(self.rep)
+        try:
+            for symbol in FOCUS:
+                key = self.daemon.key(symbol)
+                problems = self._problems(truth, key, wire.candles(key), wire.revisions(key), from_ms)
+                assert problems == [], f"{symbol}:\n" + "\n".join(problems)
+        finally:
+            wire.close()
+
+    def _problems(
+        self, truth: Truth, key: StreamKey, candles: list[Candle], revisions: list[Candle], from_ms: float
+    ) -> list[str]:
+        starts = [candle.ts_ms for candle in candles]
+        assert starts == sorted(set(starts))
+        first_ms = max(starts[0], int(from_ms))
+        due = {c.ts_ms: c for c in truth.candles(key.symbol, INTERVAL_MS, first_ms, starts[-1] + 1)}
+        answer = self._http.get(f"{self.control}/api/gaps", params={"symbol": key.symbol, "from_ms": int(from_ms)})
+        gaps = true_gaps([Gap(**gap) for gap in answer.raise_for_status().json()])
+        problems = list(judge(due, [c for c in candles if c.ts_ms >= first_ms], gaps, self.troubles))
+        for revision in revisions:
+            true = due.get(revision.ts_ms)
+            if true and wholly_known(revision) and msgspec.structs.replace(revision, flags=0) != true:
+                problems.append(f"wrong revision: {revision} is not {true}")
+        return [*problems, *(f"  told: {gap}" for gap in gaps)] if problems else []
+
+    def missing(self, symbol: str, from_ms: float) -> list[int]:
+        """Starts of buckets since a time that hold ticks and are not in the store."""
+        wire = Wire(self.rep)
+        try:
+            starts = [candle.ts_ms for candle in wire.candles(self.daemon.key(symbol))]
+        finally:
+            wire.close()
+        truth = read_truth(self.site.truth_path)
+        return sorted({c.ts_ms for c in truth.candles(symbol, INTERVAL_MS, int(from_ms), starts[-1] + 1)} - set(starts))
+
+    def gaps_since(self, from_ms: float, symbol: str = WITHOUT_HISTORY) -> list[Gap]:
+        answer = self._http.get(f"{self.control}/api/gaps", params={"symbol": symbol, "from_ms": int(from_ms)})
+        return true_gaps([Gap(**gap) for gap in answer.raise_for_status().json()])
+
+
+def make_rig(folder: Path, stack: ExitStack, **options: Any) -> FaultRig:
+    if chromium_executable() is None:
+        pytest.skip("no Chromium on this machine; install chromium or set FLUXCAP_CHROMIUM")
+    return FaultRig(folder, stack, **options)
+
+
+__all__ = ["FOCUS", "INTERVAL_MS", "SOURCE", "FaultRig", "Trouble", "judge", "make_rig", "wholly_known"]
