@@ -8,73 +8,36 @@ a candle is never sealed by time while messages that came before that time are s
 from __future__ import annotations
 
 import itertools
-import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from bridge.server import FeedInfo
 from capture import log
+from capture.browser_side import BrowserConnection, BrowserSide, arrival
 from capture.chrome.connection import Connection
-from capture.chrome.events import (
-    ChromeEvent,
-    CommandTimedOut,
-    EndReason,
-    FrameReceived,
-    FrameSent,
-    Responded,
-    SocketClosed,
-    SocketOpened,
-    Stamp,
-    TabAttached,
-    TabGone,
-)
-from capture.chrome.session import CdpSession, SessionSnapshot
-from capture.feeds import BlindReason
+from capture.chrome.events import Stamp
+from capture.chrome.session import SessionSnapshot
 from capture.journal import TickJournal
 from capture.listeners import ChromeState, Listener, Listeners
 from capture.market import Market, MarketView
-from capture.platform_clock import Arrival
 from capture.publishing import Outlet, Publishing
 from capture.recorder import Recorder
-from schemas.errors import BrowserGone, NotAnswering
+from schemas.errors import NotAnswering
 from schemas.types import FeedState, StreamKey, StreamStatus
 
 QUEUE_MAX = 200_000
 HEARTBEAT_NS = 1_000_000_000
 FORMING_NS = 200_000_000
-EXPIRE_NS = 250_000_000
-PROBE_NS = 2_000_000_000
 LEAVE_NS = 1_000_000_000
 """How long ``stop`` lets queued messages be handled; what then still waits is as if it had not arrived."""
 ASK_TIMEOUT_S = 5.0
 _T = TypeVar("_T")
-
-_BLIND: dict[EndReason, BlindReason] = {
-    EndReason.CLOSED: BlindReason.SOCKET_CLOSED,
-    EndReason.FROZEN: BlindReason.TAB_FROZEN,
-    EndReason.FRAME_ERROR: BlindReason.SOCKET_BROKEN,
-    EndReason.NAVIGATED: BlindReason.NAVIGATED,
-    EndReason.RELOADED: BlindReason.RELOADED,
-    EndReason.TAB_CLOSED: BlindReason.TAB_CLOSED,
-    EndReason.CRASHED: BlindReason.TAB_CRASHED,
-    EndReason.DETACHED: BlindReason.TAB_CLOSED,
-    EndReason.BROWSER_GONE: BlindReason.CHROME_GONE,
-}
-
-
-class BrowserConnection(Protocol):
-    """What the pipeline needs of ``Connection``."""
-
-    def send(self, text: str) -> None: ...
-
-    def close(self, timeout_s: float = ...) -> None: ...
-
 
 Connect = Callable[
     [str, Callable[[bytes, Stamp], None], Callable[[str], None], Callable[[Stamp], None]], BrowserConnection
@@ -137,10 +100,10 @@ class Pipeline:
     ) -> None:
         self._market = market
         self._server = server
-        self._is_platform_url = is_platform_url
-        self._listeners = Listeners(listeners)
-        self._publishing = Publishing(market, server, key_of, self._listeners, mono_ns, journal)
+        told = Listeners(listeners)
+        self._publishing = Publishing(market, server, key_of, told, mono_ns, journal)
         self._recorder = recorder
+        self._browser = BrowserSide(market, is_platform_url, told, recorder, self._stamp)
         self._connect = connect
         self._wall_ns = wall_ns
         self._mono_ns = mono_ns
@@ -149,20 +112,10 @@ class Pipeline:
         self._stopping = False
         self._leave_by_ns = 0
         self._ended = False
-        self._connection: BrowserConnection | None = None
-        self._connection_number = 0
         self._connection_numbers = itertools.count(1)
-        self._session: CdpSession | None = None
-        self._browser = ""
-        self._chrome = ChromeState.ABSENT
-        self._chrome_reason = "not tried yet"
-        self._messages = 0
         self._next_heartbeat_ns = 0
         self._next_forming_ns = 0
-        self._next_expire_ns = 0
-        self._next_probe_ns = 0
         self._failure: BaseException | None = None
-        self._limit = log.RateLimit()
 
     # --- from other threads ---------------------------------------------------------------------------------------
 
@@ -189,12 +142,12 @@ class Pipeline:
     @property
     def attached(self) -> bool:
         """Whether a browser connection is in use."""
-        return self._connection is not None
+        return self._browser.attached
 
     @property
     def chrome(self) -> ChromeState:
         """Whether there is a browser."""
-        return self._chrome
+        return self._browser.state
 
     def ask(self, work: Callable[[], _T], timeout_s: float = ASK_TIMEOUT_S) -> _T:
         """Run ``work`` on the pipeline's thread; its result, or its error.
@@ -230,7 +183,7 @@ class Pipeline:
             websocket_url, on_message, on_end, lambda stamp: self._post(_BrowserIdle(number, stamp))
         )
         try:
-            self.ask(lambda: self._attached(connection, number, browser))
+            self.ask(lambda: self._browser.adopt(connection, number, browser))
         except BaseException:
             adopted.set()
             connection.close()
@@ -239,7 +192,7 @@ class Pipeline:
 
     def chrome_absent(self, reason: str) -> None:
         """The probe found no browser; ``reason`` is its sentence."""
-        self._post(_Call(lambda: self._set_chrome(ChromeState.ABSENT, reason), Future()))
+        self._post(_Call(lambda: self._browser.absent(reason), Future()))
 
     def view(self) -> PipelineView:
         """A snapshot, taken on the pipeline's thread."""
@@ -274,94 +227,22 @@ class Pipeline:
 
     def _handle(self, message: Any) -> None:
         if type(message) is _FromBrowser:
-            self._from_browser(message)
+            self._browser.receive(message.connection, message.data, message.stamp)
         elif type(message) is _BrowserIdle:
-            if message.connection == self._connection_number:
-                self._pass_time(message.stamp)
+            self._browser.idle(message.connection, message.stamp)
         elif type(message) is _BrowserEnded:
-            self._browser_ended(message)
+            self._browser.ended(message.connection, message.reason)
         elif type(message) is _Call:
             self._call(message)
         else:
             self._stopping = True
         self._publishing.flush()
 
-    def _from_browser(self, message: _FromBrowser) -> None:
-        session = self._session
-        if session is None or message.connection != self._connection_number:
-            return
-        self._messages += 1
-        try:
-            self._take_in(session, message)
-        except Exception as error:
-            # A fault of ours. The state of this connection cannot be trusted any more: end it as if Chrome had gone,
-            # so that candles say they were blind, and let the watch attach anew.
-            self._limit.failure("a message of chrome's could not be handled; attaching anew", error)
-            connection = self._connection
-            self._end_browser("fluxcap failed at a message and attaches anew")
-            if connection is not None:
-                connection.close(0)
-
-    def _take_in(self, session: CdpSession, message: _FromBrowser) -> None:
-        recorder = self._recorder
-        for event in session.receive(message.data, message.stamp):
-            if type(event) is FrameReceived:
-                stamp = event.stamp
-                if recorder is not None:
-                    recorder.received(event)
-                self._market.received(event.socket, event.opcode, event.payload, _arrival(stamp), stamp.drained)
-            else:
-                self._on_event(event, message.stamp)
-        self._send(session)
-        if message.stamp.drained:
-            self._pass_time(message.stamp)
-
-    def _on_event(self, event: ChromeEvent, stamp: Stamp) -> None:
-        if self._recorder is not None:
-            self._recorder.happened(event, stamp)
-        if isinstance(event, FrameSent):
-            self._market.sent(event.socket, event.opcode, event.payload, _arrival(event.stamp))
-        elif isinstance(event, SocketOpened):
-            self._market.socket_opened(event.socket, event.url)
-        elif isinstance(event, SocketClosed):
-            if self._recorder is not None:
-                self._recorder.lost(event, _BLIND[event.reason], stamp)
-            self._market.socket_lost(event.socket, _BLIND[event.reason], _arrival(stamp))
-            log.event("socket ended", reason=event.reason.value)
-        elif isinstance(event, TabAttached):
-            log.event("tab attached", kind=event.kind, url=event.url)
-        elif isinstance(event, TabGone):
-            log.event("tab gone", reason=event.reason.value)
-        elif isinstance(event, CommandTimedOut):
-            self._limit.warn("chrome does not answer", command=event.method)
-            if not event.target_id:
-                self._set_chrome(ChromeState.SILENT, "Chrome does not answer; it may be frozen or very busy.")
-        elif isinstance(event, Responded) and not event.target_id:
-            self._set_chrome(ChromeState.ATTACHED, "")
-
-    def _pass_time(self, stamp: Stamp) -> None:
-        self._let_pass(stamp)
-        session = self._session
-        if session is None or stamp.mono_ns < self._next_expire_ns:
-            return
-        self._next_expire_ns = stamp.mono_ns + EXPIRE_NS
-        for event in session.expire(stamp.mono_ns):
-            self._on_event(event, stamp)
-        if stamp.mono_ns >= self._next_probe_ns:
-            self._next_probe_ns = stamp.mono_ns + PROBE_NS
-            session.probe(stamp.mono_ns)
-        self._send(session)
-
     def _quiet(self) -> None:
         """Nothing is queued. With a browser attached its reader tells the time; without one, this does."""
-        if self._connection is None:
-            self._let_pass(self._stamp())
+        if not self._browser.attached:
+            self._browser.let_pass(self._stamp())
             self._publishing.flush()
-
-    def _let_pass(self, stamp: Stamp) -> None:
-        if self._recorder is not None:
-            self._recorder.passed(stamp)
-        self._market.pass_time(_arrival(stamp))
 
     def _regularly(self) -> None:
         now_ns = self._mono_ns()
@@ -376,60 +257,12 @@ class Pipeline:
         offset_ms = self._market.clock.offset_ms or 0
         feed = self._market.feeds.get(key.symbol)
         last_ms = feed.last_tick_ts_ms if feed else 0
-        if self._chrome is ChromeState.ABSENT:
+        if self._browser.state is ChromeState.ABSENT:
             return FeedInfo(FeedState.NO_BROWSER, last_ms, offset_ms)
         state = self._market.feed_state(key.symbol, self._market.clock.now_ms(self._mono_ns() // 1_000_000))
-        if state is FeedState.LIVE and self._chrome is ChromeState.SILENT:
+        if state is FeedState.LIVE and self._browser.state is ChromeState.SILENT:
             state = FeedState.STALLED
         return FeedInfo(state, last_ms, offset_ms)
-
-    # --- the browser ----------------------------------------------------------------------------------------------
-
-    def _attached(self, connection: BrowserConnection, number: int, browser: str) -> None:
-        if self._connection is not None:
-            raise BrowserGone("Another connection to Chrome was quicker.")
-        self._connection = connection
-        self._connection_number = number
-        self._session = CdpSession(self._is_platform_url)
-        self._browser = browser
-        if self._recorder is not None:
-            self._recorder.browser(True, browser, self._stamp())
-        self._next_probe_ns = self._mono_ns() + PROBE_NS
-        self._session.start(self._mono_ns())
-        self._send(self._session)
-        self._set_chrome(ChromeState.ATTACHED, "")
-
-    def _send(self, session: CdpSession) -> None:
-        for command in session.outgoing():
-            try:
-                if self._connection is not None:
-                    self._connection.send(command)
-            except BrowserGone:
-                return  # its end is on the queue already
-
-    def _browser_ended(self, message: _BrowserEnded) -> None:
-        if message.connection == self._connection_number and self._connection is not None:
-            self._end_browser(message.reason)
-
-    def _end_browser(self, reason: str) -> None:
-        stamp, session = self._stamp(), self._session
-        self._connection = self._session = None
-        if session is not None:
-            for event in session.browser_gone():
-                self._on_event(event, stamp)
-            if self._recorder is not None:
-                self._recorder.browser(False, reason, stamp)
-        self._set_chrome(ChromeState.ABSENT, f"The connection to Chrome ended: {reason}.")
-
-    def _set_chrome(self, state: ChromeState, reason: str) -> None:
-        if state is ChromeState.ABSENT and self._connection is not None:
-            return
-        if state is not self._chrome or (reason and not self._chrome_reason):
-            level = logging.INFO if state is ChromeState.ATTACHED else logging.WARNING
-            fields = {"reason": reason} if reason else {"browser": self._browser}
-            log.event(f"chrome {state.value}", level=level, **fields)
-            self._listeners.chrome_changed(state, reason)
-        self._chrome, self._chrome_reason = state, reason
 
     # --- the rest -------------------------------------------------------------------------------------------------
 
@@ -446,14 +279,14 @@ class Pipeline:
 
     def _view(self) -> PipelineView:
         return PipelineView(
-            chrome=self._chrome,
-            chrome_reason=self._chrome_reason,
-            browser=self._browser if self._connection else "",
-            session=self._session.snapshot() if self._session else None,
-            market=self._market.view(_arrival(self._stamp())),
+            chrome=self._browser.state,
+            chrome_reason=self._browser.reason,
+            browser=self._browser.product,
+            session=self._browser.snapshot(),
+            market=self._market.view(arrival(self._stamp())),
             streams=tuple(self._server.status().values()),
             queue_depth=self._queue.qsize(),
-            messages=self._messages,
+            messages=self._browser.messages,
             commits=self._publishing.commits,
             store_trouble=self._publishing.trouble,
         )
@@ -463,8 +296,7 @@ class Pipeline:
 
     def _end(self) -> None:
         self._ended = True
-        if self._connection is not None:
-            self._connection.close()
+        self._browser.close()
         while True:  # nobody may wait for an answer that never comes
             try:
                 message = self._queue.get_nowait()
@@ -472,7 +304,3 @@ class Pipeline:
                 return
             if isinstance(message, _Call):
                 message.answer.cancel()
-
-
-def _arrival(stamp: Stamp) -> Arrival:
-    return Arrival(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)

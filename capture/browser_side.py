@@ -1,0 +1,250 @@
+"""The browser's side of the pipeline: its connection, its session, and what the market hears of them.
+
+Runs on the pipeline's thread only. In: messages of the connection, its silence and its end, each with its time. Out:
+frames, ends of sockets and time to the market, commands to the browser, and whether there is one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from capture import log
+from capture.chrome.events import (
+    ChromeEvent,
+    CommandTimedOut,
+    EndReason,
+    FrameReceived,
+    FrameSent,
+    Responded,
+    SocketClosed,
+    SocketOpened,
+    Stamp,
+    TabAttached,
+    TabGone,
+)
+from capture.chrome.session import CdpSession, SessionSnapshot
+from capture.feeds import BlindReason
+from capture.listeners import ChromeState, Listeners
+from capture.market import Market
+from capture.platform_clock import Arrival
+from capture.recorder import Recorder
+from schemas.errors import BrowserGone
+
+EXPIRE_NS = 250_000_000
+PROBE_NS = 2_000_000_000
+
+_BLIND: dict[EndReason, BlindReason] = {
+    EndReason.CLOSED: BlindReason.SOCKET_CLOSED,
+    EndReason.FROZEN: BlindReason.TAB_FROZEN,
+    EndReason.FRAME_ERROR: BlindReason.SOCKET_BROKEN,
+    EndReason.NAVIGATED: BlindReason.NAVIGATED,
+    EndReason.RELOADED: BlindReason.RELOADED,
+    EndReason.TAB_CLOSED: BlindReason.TAB_CLOSED,
+    EndReason.CRASHED: BlindReason.TAB_CRASHED,
+    EndReason.DETACHED: BlindReason.TAB_CLOSED,
+    EndReason.BROWSER_GONE: BlindReason.CHROME_GONE,
+}
+
+
+class BrowserConnection(Protocol):
+    """What the pipeline needs of ``Connection``."""
+
+    def send(self, text: str) -> None: ...
+
+    def close(self, timeout_s: float = ...) -> None: ...
+
+
+class BrowserSide:
+    """At most one browser connection at a time. Connections are told apart by their numbers.
+
+    Attributes
+    ----------
+    state, reason
+        Whether there is a browser, and why not.
+    messages
+        Messages of the browser's so far.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        is_platform_url: Callable[[str], bool],
+        listeners: Listeners,
+        recorder: Recorder | None,
+        stamp: Callable[[], Stamp],
+    ) -> None:
+        self._market = market
+        self._is_platform_url = is_platform_url
+        self._listeners = listeners
+        self._recorder = recorder
+        self._stamp = stamp
+        self._connection: BrowserConnection | None = None
+        self._number = 0
+        self._session: CdpSession | None = None
+        self._product = ""
+        self._next_expire_ns = 0
+        self._next_probe_ns = 0
+        self._limit = log.RateLimit()
+        self.state = ChromeState.ABSENT
+        self.reason = "not tried yet"
+        self.messages = 0
+
+    @property
+    def attached(self) -> bool:
+        """Whether a connection is in use; may be asked from any thread."""
+        return self._connection is not None
+
+    @property
+    def product(self) -> str:
+        """What the browser calls itself; "" without one."""
+        return self._product if self._connection is not None else ""
+
+    def snapshot(self) -> SessionSnapshot | None:
+        """Tabs and sockets, for ``status``."""
+        return self._session.snapshot() if self._session is not None else None
+
+    def adopt(self, connection: BrowserConnection, number: int, product: str) -> None:
+        """Take a connection into use. Raises BrowserGone when there is one already."""
+        if self._connection is not None:
+            raise BrowserGone("Another connection to Chrome was quicker.")
+        stamp = self._stamp()
+        self._connection = connection
+        self._number = number
+        self._session = CdpSession(self._is_platform_url)
+        self._product = product
+        if self._recorder is not None:
+            self._recorder.browser(True, product, stamp)
+        self._next_probe_ns = stamp.mono_ns + PROBE_NS
+        self._session.start(stamp.mono_ns)
+        self._send(self._session)
+        self._become(ChromeState.ATTACHED, "")
+
+    def receive(self, number: int, data: bytes, stamp: Stamp) -> None:
+        """A message of a connection; of one that is not in use any more it is ignored."""
+        session = self._session
+        if session is None or number != self._number:
+            return
+        self.messages += 1
+        try:
+            self._take_in(session, data, stamp)
+        except Exception as error:
+            # A fault of ours. The state of this connection cannot be trusted any more: end it as if Chrome had gone,
+            # so that candles say they were blind, and let the watch attach anew.
+            self._limit.failure("a message of chrome's could not be handled; attaching anew", error)
+            connection = self._connection
+            self._end("fluxcap failed at a message and attaches anew")
+            if connection is not None:
+                connection.close(0)
+
+    def idle(self, number: int, stamp: Stamp) -> None:
+        """The connection has said nothing for a while: nothing waits, so time may pass."""
+        if number == self._number:
+            self._pass_time(stamp)
+
+    def ended(self, number: int, reason: str) -> None:
+        """A connection is over."""
+        if number == self._number and self._connection is not None:
+            self._end(reason)
+
+    def absent(self, reason: str) -> None:
+        """The probe found no browser."""
+        self._become(ChromeState.ABSENT, reason)
+
+    def close(self) -> None:
+        """Let go of the browser, which stays as it is."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def let_pass(self, stamp: Stamp) -> None:
+        """Time passes for the market; with a browser only what it says tells the time."""
+        if self._recorder is not None:
+            self._recorder.passed(stamp)
+        self._market.pass_time(arrival(stamp))
+
+    # --- within ---------------------------------------------------------------------------------------------------
+
+    def _take_in(self, session: CdpSession, data: bytes, stamp: Stamp) -> None:
+        recorder = self._recorder
+        for event in session.receive(data, stamp):
+            if type(event) is FrameReceived:
+                if recorder is not None:
+                    recorder.received(event)
+                self._market.received(
+                    event.socket, event.opcode, event.payload, arrival(event.stamp), event.stamp.drained
+                )
+            else:
+                self._on_event(event, stamp)
+        self._send(session)
+        if stamp.drained:
+            self._pass_time(stamp)
+
+    def _on_event(self, event: ChromeEvent, stamp: Stamp) -> None:
+        if self._recorder is not None:
+            self._recorder.happened(event, stamp)
+        if isinstance(event, FrameSent):
+            self._market.sent(event.socket, event.opcode, event.payload, arrival(event.stamp))
+        elif isinstance(event, SocketOpened):
+            self._market.socket_opened(event.socket, event.url)
+        elif isinstance(event, SocketClosed):
+            if self._recorder is not None:
+                self._recorder.lost(event, _BLIND[event.reason], stamp)
+            self._market.socket_lost(event.socket, _BLIND[event.reason], arrival(stamp))
+            log.event("socket ended", reason=event.reason.value)
+        elif isinstance(event, TabAttached):
+            log.event("tab attached", kind=event.kind, url=event.url)
+        elif isinstance(event, TabGone):
+            log.event("tab gone", reason=event.reason.value)
+        elif isinstance(event, CommandTimedOut):
+            self._limit.warn("chrome does not answer", command=event.method)
+            if not event.target_id:
+                self._become(ChromeState.SILENT, "Chrome does not answer; it may be frozen or very busy.")
+        elif isinstance(event, Responded) and not event.target_id:
+            self._become(ChromeState.ATTACHED, "")
+
+    def _pass_time(self, stamp: Stamp) -> None:
+        self.let_pass(stamp)
+        session = self._session
+        if session is None or stamp.mono_ns < self._next_expire_ns:
+            return
+        self._next_expire_ns = stamp.mono_ns + EXPIRE_NS
+        for event in session.expire(stamp.mono_ns):
+            self._on_event(event, stamp)
+        if stamp.mono_ns >= self._next_probe_ns:
+            self._next_probe_ns = stamp.mono_ns + PROBE_NS
+            session.probe(stamp.mono_ns)
+        self._send(session)
+
+    def _send(self, session: CdpSession) -> None:
+        for command in session.outgoing():
+            try:
+                if self._connection is not None:
+                    self._connection.send(command)
+            except BrowserGone:
+                return  # its end is on the queue already
+
+    def _end(self, reason: str) -> None:
+        stamp, session = self._stamp(), self._session
+        self._connection = self._session = None
+        if session is not None:
+            for event in session.browser_gone():
+                self._on_event(event, stamp)
+            if self._recorder is not None:
+                self._recorder.browser(False, reason, stamp)
+        self._become(ChromeState.ABSENT, f"The connection to Chrome ended: {reason}.")
+
+    def _become(self, state: ChromeState, reason: str) -> None:
+        if state is ChromeState.ABSENT and self._connection is not None:
+            return
+        if state is not self.state or (reason and not self.reason):
+            level = logging.INFO if state is ChromeState.ATTACHED else logging.WARNING
+            fields = {"reason": reason} if reason else {"browser": self._product}
+            log.event(f"chrome {state.value}", level=level, **fields)
+            self._listeners.chrome_changed(state, reason)
+        self.state, self.reason = state, reason
+
+
+def arrival(stamp: Stamp) -> Arrival:
+    """When a message had arrived, as the market counts: milliseconds."""
+    return Arrival(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)
