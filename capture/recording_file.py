@@ -124,8 +124,6 @@ class RecordingReader:
         self.path = path
         self.read_bytes = 0
         self.trouble = ""
-        self._whole = 0
-        """Where the last sound block ended, in compressed bytes, as near as can be told."""
         try:
             self._file = path.open("rb")
             self.size_bytes = os.fstat(self._file.fileno()).st_size
@@ -201,7 +199,6 @@ class RecordingReader:
                 self._damaged()
                 return
             del buffer[: _HEAD.size + length]
-            self._whole = self.read_bytes
             yield payload
 
     def _fill(self, buffer: bytearray, size: int) -> bool:
@@ -218,18 +215,35 @@ class RecordingReader:
         while not gzip.eof:
             try:
                 chunk = self._file.read(_CHUNK)
-                self.read_bytes += len(chunk)
-                if not chunk:
-                    return
-                while chunk and not gzip.eof:
-                    yield gzip.decompress(chunk, _ROOM)
-                    chunk = gzip.unconsumed_tail
-            except (OSError, zlib.error):
+            except OSError:
                 self._damaged()
                 return
+            if not chunk:
+                return
+            while chunk and not gzip.eof:
+                before = gzip.copy()
+                try:
+                    piece = gzip.decompress(chunk, _ROOM)
+                except zlib.error:
+                    yield from self._up_to_the_damage(before, chunk)
+                    self._damaged()
+                    return
+                self.read_bytes += len(chunk) - len(gzip.unconsumed_tail)
+                yield piece
+                chunk = gzip.unconsumed_tail
+
+    def _up_to_the_damage(self, gzip: zlib._Decompress, chunk: bytes) -> Iterator[bytes]:
+        """What zlib kept to itself when it met the damage."""
+        for at in range(len(chunk)):
+            try:
+                yield gzip.decompress(chunk[at : at + 1])
+            except zlib.error:
+                return
+            self.read_bytes += 1
 
     def _damaged(self) -> None:
-        self.trouble = f"{self.path} is damaged after byte {self._whole:,}; what comes before it was read."
+        if not self.trouble:
+            self.trouble = f"{self.path} is damaged near byte {self.read_bytes:,}; what comes before it was read."
 
 
 class _Version(msgspec.Struct):
