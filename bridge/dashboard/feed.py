@@ -95,9 +95,12 @@ class LiveFeed:
                 return
             match event:
                 case Candles(_, start, candles, is_backfill):
+                    if is_backfill and len(memory):
+                        self._note("gap", f"#{start} to #{start + len(candles) - 1} did not arrive")
+                        self._note("healed", f"{len(candles)} fetched while live went on")
+                    elif is_backfill:
+                        self._note("history", f"{len(candles)} fetched, from #{start}")
                     memory.add(start, candles)
-                    if is_backfill:
-                        self._note("healed", f"{len(candles)} fetched, from #{start}")
                 case Revision(_, _, _, candles):
                     memory.revise(candles)
                     self._note("revised", f"{len(candles)} corrected")
@@ -109,7 +112,7 @@ class LiveFeed:
                 case Gap(_, first, last, reason):
                     self._note("lost", f"#{first} to #{last}: {reason}")
                 case HealthChanged(_, health):
-                    self._note(health.state.value, health.reason)
+                    self._note(health.state.value, health.reason or health.label)
                 case _:
                     pass
 

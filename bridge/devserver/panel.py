@@ -60,6 +60,7 @@ class Panel:
         self._version = 0
         self._log_seen = 0
         self._busy = False
+        self._watermarks: dict[StreamKey, int] = {}
         self._controls: dict[str, Any] = {}
         self._counters: dict[str, ui.label] = {}
         with ui.row().classes("panel"):
@@ -230,6 +231,7 @@ class Panel:
             looked = await self._do(self._desk.look)
             for name, count in (looked[1] if looked else {}).items():
                 self._counters[name].set_text(f"{count:,}")
+            self._watermarks = {stream.key: stream.latest_sequence for stream in (looked[0] if looked else ())}
             self._start.set_text("Stop" if self._desk.engine.broadcasting else "Start")
             await self._show_stream(key_of(self._desk.engine.settings, self._shown.value))
             self._draw()
@@ -258,7 +260,10 @@ class Panel:
         self._label.set_text(label)
         self._reason.set_text(reason)
         memory = feed.memory(key)
-        self._client_counts.set_text(f"{memory.candles_seen if memory else 0:,} candles in order, once each")
+        seen, latest = (memory.candles_seen, memory.latest_sequence) if memory else (0, 0)
+        behind = max(0, self._watermarks.get(key, 0) - latest)
+        tail = f", {behind} behind" if behind else ""
+        self._client_counts.set_text(f"{seen:,} candles in order, once each{tail}")
         self._show_log()
 
     def _show_log(self) -> None:

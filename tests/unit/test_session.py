@@ -1,0 +1,84 @@
+"""When a page may be live."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from bridge.dashboard.session import ChartSource, Known, LiveState, Verdict, Wish, carried_over, judge
+
+WISH = Wish(ChartSource.PLATFORM, "EURUSD_otc")
+KNOWN = Known(assets=frozenset({"EURUSD_otc", "GBPUSD_otc"}), focus=("EURUSD_otc",), detected="GBPUSD_otc")
+
+
+def wish(**changes: Any) -> Wish:
+    return msgspec.structs.replace(WISH, **changes)
+
+
+def known(**changes: Any) -> Known:
+    return msgspec.structs.replace(KNOWN, **changes)
+
+
+def test_a_valid_asset_on_a_valid_connection_is_live_and_locked() -> None:
+    assert judge(WISH, KNOWN) == Verdict("EURUSD_otc", LiveState.LIVE, "", leases=True)
+
+
+@pytest.mark.parametrize("source", [None, ChartSource.CSV])
+def test_without_the_platform_as_source_nothing_is_live(source: ChartSource | None) -> None:
+    assert judge(wish(source=source), KNOWN) == Verdict()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"daemon_error": "No fluxcap answers."}, "No fluxcap"),
+        ({"chrome": "not reachable", "chrome_reason": "Chrome was closed."}, "Chrome was closed."),
+        ({"chrome": "attached, not answering"}, "not answering"),
+        ({"assets": frozenset({"GBPUSD_otc"})}, "no asset EURUSD_otc"),
+    ],
+)
+def test_what_is_missing_pauses_it_with_the_reason(changes: dict[str, Any], words: str) -> None:
+    verdict = judge(WISH, known(**changes))
+
+    assert verdict.state is LiveState.PAUSED
+    assert words in verdict.reason
+    assert not verdict.leases
+
+
+def test_stop_stops_it() -> None:
+    assert judge(wish(is_on=False), KNOWN).state is LiveState.OFF
+
+
+def test_without_an_asset_one_is_to_be_chosen() -> None:
+    assert judge(wish(asset=None), KNOWN) == Verdict(None, LiveState.OFF, "Choose an asset.")
+
+
+def test_before_the_platform_told_its_assets_any_may_be_right() -> None:
+    assert judge(WISH, known(assets=frozenset())).state is LiveState.LIVE
+
+
+def test_following_shows_what_the_page_shows_and_locks_nothing() -> None:
+    assert judge(wish(follows=True), KNOWN) == Verdict("GBPUSD_otc", LiveState.LIVE)
+
+
+def test_following_waits_for_the_page_to_tell() -> None:
+    verdict = judge(wish(follows=True), known(detected=None))
+
+    assert (verdict.asset, verdict.state) == (None, LiveState.PAUSED)
+
+
+def test_following_an_asset_that_the_focus_leaves_out_says_so() -> None:
+    verdict = judge(wish(follows=True), known(focus_mode="lock"))
+
+    assert verdict.state is LiveState.PAUSED
+    assert "locked to EURUSD_otc" in verdict.reason
+
+
+def test_an_asset_that_the_new_source_lacks_is_reset_and_said() -> None:
+    assert carried_over("EURUSD_otc", ["EURUSD_otc"], "here") == ("EURUSD_otc", "")
+    assert carried_over(None, [], "here") == (None, "")
+    asset, message = carried_over("EURUSD_otc", ["GBPUSD_otc"], "in the CSV files")
+    assert asset is None
+    assert message == "EURUSD_otc is not in the CSV files; choose another asset."
