@@ -15,6 +15,7 @@ import typer
 from capture.commands import (
     backfill,
     chrome,
+    collect,
     collect_mode,
     dashboard,
     demo,
@@ -46,6 +47,7 @@ app.command("run")(run.run)
 app.command("chrome")(chrome.chrome)
 app.command("status")(status.status)
 app.add_typer(focus.app, name="focus")
+app.command("collect")(collect.collect)
 app.command("collect-mode")(collect_mode.collect_mode)
 app.command("tail")(tail.tail)
 app.command("backfill")(backfill.backfill)

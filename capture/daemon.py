@@ -10,7 +10,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from importlib.metadata import version
 from types import TracebackType
 
@@ -19,59 +18,53 @@ from fastapi import FastAPI
 
 from bridge.server import WireServer
 from capture import log
+from capture.browser_finder import browser_finder
 from capture.chrome.connection import Connection
-from capture.chrome.endpoint import BrowserInfo, find, parse_endpoint
-from capture.chrome.launch import default_profile
+from capture.chrome.endpoint import parse_endpoint
 from capture.chrome_watch import ChromeWatch
 from capture.control import ControlServer, control_app
 from capture.control_files import files_router
+from capture.control_history import history_router
 from capture.daemon_files import RUN_FILE, RunFile, read_run_file, write_run_file
 from capture.focus import Focus, FocusMode
 from capture.focus_leases import FocusLeases
 from capture.journal import Remembered, TickJournal, read_journal
 from capture.listeners import ChromeState, Listener, Published
-from capture.market import Market, MarketTimes
+from capture.market import Market
 from capture.metrics import Metrics, Snapshot
 from capture.persistence import Persistence
 from capture.pipeline import Connect, Pipeline
 from capture.platforms.registry import platform_named
 from capture.port_holder import port_holder
+from capture.recorder import Recorder
+from capture.recording_begin import begin_recording, market_times, stamp_now
+from capture.recording_file import RecordingWriter
 from capture.settings import Settings
 from capture.status import Identity, Status, status_of
 from capture.web.relay import CandleRelay
-from schemas.errors import AlreadyRunning, ConfigError, NotAnswering, StoreError
+from schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, StoreError
 from schemas.types import Candle, StreamKey, interval_ms
 
 CHECKPOINT_S = 60
 LEASES_S = 5
 
 
-def browser_finder(settings: Settings) -> Callable[[], BrowserInfo]:
-    """How to look for the browser. Raises ConfigError.
-
-    A profile that was named leads: its browser may come back on another port. With neither profile nor address named,
-    the one that ``fluxcap chrome`` uses is looked at when nothing answers on the usual port.
-    """
-    host, port = parse_endpoint(settings.chrome)
-    if settings.chrome_profile is not None:
-        return partial(find, host, port, settings.chrome_profile, profile_leads=True)
-    return partial(find, host, port, None if "chrome" in settings.model_fields_set else default_profile())
-
-
-def restore(market: Market, stretches: Sequence[Remembered]) -> None:
+def restore(market: Market, stretches: Sequence[Remembered], recorder: Recorder | None = None) -> None:
     """Give the market back what earlier runs had received, an asset's oldest stretch first."""
     newest = {stretch.symbol: stretch for stretch in stretches}
     for stretch in stretches:
         if newest[stretch.symbol] is not stretch:
-            _restore_one(market, stretch)
+            _restore_one(market, stretch, recorder, told_before=True)
     market.take()  # the gaps between them are in the store already
     for stretch in newest.values():
-        _restore_one(market, stretch)
+        _restore_one(market, stretch, recorder, told_before=False)
 
 
-def _restore_one(market: Market, stretch: Remembered) -> None:
-    ticks = [(tick.ts_ms, tick.price) for tick in stretch.ticks]
-    market.restore(stretch.symbol, ticks, stretch.from_ms, stretch.to_ms)
+def _restore_one(market: Market, stretch: Remembered, recorder: Recorder | None, *, told_before: bool) -> None:
+    what = stretch.symbol, [(tick.ts_ms, tick.price) for tick in stretch.ticks], stretch.from_ms, stretch.to_ms
+    if recorder is not None:
+        recorder.restored(*what, told_before=told_before, stamp=stamp_now())
+    market.restore(*what)
 
 
 class Daemon:
@@ -88,23 +81,29 @@ class Daemon:
         platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
         self.metrics = Metrics(version("fluxcap"))
         self.server = _wire_server(settings, self.metrics.observe)
+        self._recording: RecordingWriter | None = None
         try:
             self.persistence = Persistence(
                 settings.data_dir, settings.collect, settings.tick_chunk_size, settings.candle_chunk_size
             )
+            focus = Focus(FocusMode.LOCK, settings.focus) if settings.focus else Focus(FocusMode.FOLLOW)
             self.market = Market(
                 platform,
                 interval_ms(settings.interval),
-                Focus(FocusMode.LOCK, settings.focus) if settings.focus else Focus(FocusMode.FOLLOW),
+                focus,
                 lambda symbol: self.server.watermark(self.key(symbol)).latest_ts_ms,
-                MarketTimes(settings.grace_ms, settings.doubt_ms, settings.history_wait_ms),
+                market_times(settings),
             )
+            recorder = None
+            if settings.record is not None:
+                published = self._published()
+                recorder, self._recording = begin_recording(settings.record, settings, platform, focus, published)
             self._scheduler = BackgroundScheduler(
                 timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True}
             )
             length_ms = interval_ms(settings.interval)
             self.journal = TickJournal(settings.data_dir / "journal", 2 * length_ms + settings.doubt_ms)
-            restore(self.market, read_journal(self.journal.folder))
+            restore(self.market, read_journal(self.journal.folder), recorder)
             relay = CandleRelay() if settings.web else None
             self.pipeline = Pipeline(
                 self.market,
@@ -120,16 +119,19 @@ class Daemon:
                 ],
                 connect=connect,
                 journal=self.journal,
+                recorder=recorder,
             )
             self.watch = ChromeWatch(self.pipeline, self._scheduler, browser_finder(settings))
             self._leases = FocusLeases(self.market)
             hosts = () if settings.web_host in ("0.0.0.0", "::") else (settings.web_host,)  # noqa: S104
             app = control_app(self.pipeline, self.market, self._leases, self.status, hosts, settings.web_origin)
             app.include_router(files_router(self.persistence, self.server.store.reader(), self.metrics))
+            app.include_router(history_router(self.pipeline, self.server, settings.source, settings.interval))
             self.control = ControlServer(app, settings.web_host, settings.listen_port)
             if relay is not None:
                 self._add_web(app, relay)
         except BaseException:
+            self._end_recording()
             self.server.close()
             raise
         self._started_s = time.monotonic()
@@ -170,6 +172,7 @@ class Daemon:
         self.pipeline.stop()
         self.persistence.stop()
         self.journal.close()
+        self._end_recording()
         self.server.close()
         run = read_run_file(self.settings.data_dir)
         if run is not None and run.pid == self.identity.pid:
@@ -212,6 +215,15 @@ class Daemon:
         source = DaemonSource(self.pipeline, self.market, self._leases, self.server, settings.source, settings.interval)
         add_web(app, source, relay, settings.data_dir)
         mount_dashboard(app, lambda: Target(self.server.pub_endpoint, self.server.rep_endpoint, self.identity.control))
+
+    def _end_recording(self) -> None:
+        if self._recording is not None:
+            with contextlib.suppress(FluxcapError):  # the recorder has told of it
+                self._recording.close()
+
+    def _published(self) -> dict[str, int]:
+        marks = self.server.store.watermarks()
+        return {key.symbol: mark.latest_ts_ms for key, mark in marks.items() if key == self.key(key.symbol)}
 
     def _expire_leases(self) -> None:
         with contextlib.suppress(NotAnswering):

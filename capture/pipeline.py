@@ -100,6 +100,7 @@ class Pipeline:
     ) -> None:
         self._market = market
         self._server = server
+        self._key_of = key_of
         told = Listeners(listeners)
         self._publishing = Publishing(market, server, key_of, told, mono_ns, journal)
         self._recorder = recorder
@@ -254,6 +255,8 @@ class Pipeline:
             self._publishing.heartbeat(self._wall_ns() // 1_000_000, self._feed_info)
 
     def _feed_info(self, key: StreamKey) -> FeedInfo:
+        if key != self._key_of(key.symbol):
+            return FeedInfo()  # collected candles, or those of another source: nothing feeds them now
         offset_ms = self._market.clock.offset_ms or 0
         feed = self._market.feeds.get(key.symbol)
         last_ms = feed.last_tick_ts_ms if feed else 0

@@ -8,24 +8,20 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from bridge.server import FeedInfo, Sealed
+from capture.browser_finder import browser_finder
 from capture.chrome_watch import ChromeWatch
-from capture.daemon import browser_finder
 from capture.focus import Focus, FocusMode
 from capture.listeners import ChromeState, Published
-from capture.market import Market, MarketTimes
+from capture.market import Market
 from capture.pipeline import Pipeline
-from capture.platforms.base import Platform
 from capture.platforms.registry import platform_named
-from capture.recorder import Recorder
-from capture.recording import Header
-from capture.recording_file import RecordingWriter
+from capture.recording_begin import begin_recording, market_times
 from capture.settings import Settings
 from schemas.errors import FluxcapError, NotAnswering
 from schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, StreamStatus, Watermark, interval_ms
@@ -72,20 +68,6 @@ class Nowhere:
     def heartbeat(self, now_ms: int, feed_of: Callable[[StreamKey], FeedInfo] | None = None) -> None: ...
 
 
-def header_of(settings: Settings, platform: Platform, focus: Focus, published: dict[str, int]) -> Header:
-    """The header of a recording made with these settings."""
-    return Header(
-        fluxcap=version("fluxcap"),
-        platform=platform.name,
-        source=settings.source,
-        interval=settings.interval,
-        focus=focus,
-        times=MarketTimes(settings.grace_ms, settings.doubt_ms, settings.history_wait_ms),
-        began_ms=time.time_ns() // 1_000_000,
-        published=published,
-    )
-
-
 def record(
     path: Path, settings: Settings, *, force: bool, stop: Callable[[], bool], told: Callable[[SoFar], None]
 ) -> SoFar:
@@ -95,10 +77,9 @@ def record(
     """
     platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
     focus = Focus(FocusMode.LOCK, settings.focus) if settings.focus else Focus(FocusMode.ALL)
-    header = header_of(settings, platform, focus, {})
-    with RecordingWriter(path, header, force=force) as writer:
-        recorder = Recorder(platform, writer)
-        market = Market(platform, interval_ms(settings.interval), focus, times=header.times)
+    recorder, writer = begin_recording(path, settings, platform, focus, force=force)
+    with writer:
+        market = Market(platform, interval_ms(settings.interval), focus, times=market_times(settings))
         scheduler = BackgroundScheduler(timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True})
         listener = _Loss()
         pipeline = Pipeline(

@@ -1,0 +1,170 @@
+"""What the page is told, over a browser connection of our own: histories, the asset asked for, the platform's clock.
+
+Frames are stamped and queued by the connection's reader while the page is being driven; they are looked at within the
+waits, on the caller's thread. Nothing here sleeps, and nothing is sent to the page.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, TypeVar
+
+import msgspec
+
+from capture.chrome.connection import Connection
+from capture.chrome.events import ChromeEvent, FrameReceived, FrameSent, SocketClosed, SocketId, SocketOpened, Stamp
+from capture.chrome.session import CdpSession
+from capture.platform_clock import Arrival, ClockState, PlatformClock
+from capture.platforms.base import ActiveAsset, Asset, Assets, History, MarketEvent, Platform, RawTick, SocketDecoder
+from schemas.errors import BrowserGone, PageUnavailable
+
+_Item: TypeAlias = tuple[bytes, Stamp] | Stamp | str
+
+T = TypeVar("T")
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A history of an asset that the page turned to, and when it had arrived."""
+
+    history: History
+    mono_ns: int
+
+
+class PageFeed:
+    """Attached from construction until ``close``. Raises BrowserGone.
+
+    Attributes
+    ----------
+    asked
+        What the page asked for since ``turn``, or showed.
+    assets
+        The platform's asset table, once it was told.
+    """
+
+    def __init__(self, websocket_url: str, platform: Platform) -> None:
+        self._platform = platform
+        self._session = CdpSession(platform.is_page)
+        self._queue: queue.Queue[_Item] = queue.Queue()
+        self._decoders: dict[SocketId, SocketDecoder | None] = {}
+        self._told: list[Told] = []
+        self._turned_ns = 0
+        self._frames = 0
+        self.clock = PlatformClock()
+        self.asked: ActiveAsset | None = None
+        self.assets: tuple[Asset, ...] = ()
+        self._connection = Connection(
+            websocket_url, lambda data, stamp: self._queue.put((data, stamp)), self._queue.put, self._queue.put
+        )
+        self._session.start(time.monotonic_ns())
+        self._send()
+
+    def turn(self) -> None:
+        """The page is about to be turned: what it was told before this does not count any more."""
+        self._turned_ns = time.monotonic_ns()
+        self._told.clear()
+        self.asked = None
+
+    def await_history(self, fits: Callable[[History, str | None], bool], timeout_s: float) -> History | None:
+        """The first history since ``turn`` that ``fits(history, symbol asked for)``; None if none comes in time.
+
+        Raises BrowserGone.
+        """
+        seen = 0
+
+        def found() -> History | None:
+            nonlocal seen
+            fresh, seen = self._told[seen:], len(self._told)
+            asked = self.asked.symbol if self.asked else None
+            return next((told.history for told in fresh if fits(told.history, asked)), None)
+
+        return self._until(found, timeout_s)
+
+    def await_offset_ms(self, timeout_s: float) -> int:
+        """The platform's clock less UTC. Raises PageUnavailable when it cannot be measured in time, BrowserGone."""
+        offset_ms = self._until(lambda: self.clock.offset_ms, timeout_s)
+        if offset_ms is not None:
+            return offset_ms
+        if not self._frames:
+            raise PageUnavailable(
+                f"The page has received nothing of the platform for {timeout_s:g} s; is it loaded and logged in?"
+            )
+        if self.clock.state is ClockState.AMBIGUOUS:
+            raise PageUnavailable(self.clock.reason)
+        raise PageUnavailable(
+            f"The platform's clock could not be measured: no ticks, or too few, in {timeout_s:g} s. "
+            "Choose an asset on the page whose price moves, and try again."
+        )
+
+    def now_ms(self) -> int:
+        """UTC by the platform's clock; 0 while its offset is unknown."""
+        return self.clock.now_ms(time.monotonic_ns() // 1_000_000)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    # --- within ---------------------------------------------------------------------------------------------------
+
+    def _until(self, found: Callable[[], T | None], timeout_s: float) -> T | None:
+        """Take in what comes until there is something."""
+        deadline_s = time.monotonic() + timeout_s
+        while (value := found()) is None:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return None
+            try:
+                item = self._queue.get(timeout=left_s)
+            except queue.Empty:
+                return None
+            self._take(item)
+        return value
+
+    def _take(self, item: _Item) -> None:
+        if isinstance(item, str):
+            raise BrowserGone(f"The connection to Chrome ended: {item}.")
+        if isinstance(item, Stamp):
+            self._session.expire(item.mono_ns)
+        else:
+            for event in self._session.receive(*item):
+                self._on_event(event)
+        self._send()
+
+    def _send(self) -> None:
+        for command in self._session.outgoing():
+            self._connection.send(command)
+
+    def _on_event(self, event: ChromeEvent) -> None:
+        if isinstance(event, SocketOpened):
+            ours = not event.url or self._platform.is_socket(event.url)
+            self._decoders[event.socket] = self._platform.decoder() if ours else None
+        elif isinstance(event, SocketClosed):
+            self._decoders.pop(event.socket, None)
+        elif isinstance(event, FrameReceived | FrameSent):
+            decoder = self._decoders.get(event.socket)
+            if decoder is not None:
+                decode = decoder.received if isinstance(event, FrameReceived) else decoder.sent
+                self._frames += 1
+                self._take_in(decode(event.opcode, event.payload), event.stamp)
+
+    def _take_in(self, events: Sequence[MarketEvent], stamp: Stamp) -> None:
+        current = stamp.mono_ns >= self._turned_ns
+        for event in events:
+            if isinstance(event, RawTick):
+                self._tick(event, stamp)
+            elif isinstance(event, Assets):
+                self.assets = event.assets
+            elif isinstance(event, ActiveAsset) and current:
+                self.asked = event
+            elif isinstance(event, History) and current and _is_turned_to(event, events):
+                self._told.append(Told(event, stamp.mono_ns))
+
+    def _tick(self, tick: RawTick, stamp: Stamp) -> None:
+        at = Arrival(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)
+        if not self.clock.accept(tick.raw_ts_ms, at) and stamp.drained:
+            self.clock.observe(tick.raw_ts_ms, at)
+
+
+def _is_turned_to(history: History, events: Sequence[MarketEvent]) -> bool:
+    """Not one of the older pages that a chart asks for as it is scrolled."""
+    return bool(history.ticks) or any(isinstance(event, ActiveAsset) for event in events)

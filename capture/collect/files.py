@@ -1,0 +1,95 @@
+"""The collected files, and the note by which an interrupted run goes on.
+
+Under ``<data folder>/data_output/assets_data/data_collect/``::
+
+    {1H,15M,5M,1M}_candles/{asset}_{60m,15m,5m,1m}_{stamp}.csv     timestamp,open,close,high,low     (mind the order)
+    unfinished.json                                                what a run that is not done yet has saved
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from capture.collect.plan import Job
+from capture.csv_lines import CsvKind, candle_line, safe_name, session_stamp
+from schemas.errors import ConfigError, StoreError, StoreFull
+from schemas.types import Candle
+
+COLLECT_FOLDER = Path("data_output", "assets_data", "data_collect")
+UNFINISHED = "unfinished.json"
+
+
+class _Note(msgspec.Struct):
+    day: str = ""
+    saved: dict[str, str] = {}
+
+
+class CollectedFiles:
+    """The folder ``data_collect`` of a data folder. Raises ConfigError when it cannot be made.
+
+    ``anew``: forget what an unfinished run of today has saved.
+    """
+
+    def __init__(self, data_dir: Path, *, anew: bool = False, now_s: float | None = None) -> None:
+        self.folder = data_dir / COLLECT_FOLDER
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"The folder {self.folder} cannot be made: {error.strerror}.") from None
+        today = _day(time.time() if now_s is None else now_s)
+        before = _Note() if anew else _read(self.folder / UNFINISHED)
+        self._note = before if before.day == today else _Note(today, {})
+
+    @property
+    def screenshot(self) -> Path:
+        """Where a picture of a page that lacks something goes."""
+        return self.folder / "page.png"
+
+    def is_saved(self, job: Job) -> bool:
+        """Whether an unfinished run of today has saved it, and the file is still there."""
+        name = self._note.saved.get(_key(job))
+        return name is not None and (self.folder / name).is_file()
+
+    def save(self, job: Job, symbol: str, candles: Sequence[Candle], now_ms: int) -> Path:
+        """Write the file in one piece. Raises StoreFull, StoreError."""
+        folder = self.folder / job.timeframe.folder
+        path = folder / f"{safe_name(symbol)}_{job.timeframe.suffix}_{session_stamp(now_ms)}.csv"
+        try:
+            folder.mkdir(exist_ok=True)
+            _write(path, CsvKind.CANDLE.header + b"".join(map(candle_line, candles)))
+            self._note.saved[_key(job)] = path.relative_to(self.folder).as_posix()
+            _write(self.folder / UNFINISHED, msgspec.json.encode(self._note))
+        except OSError as error:
+            kind = StoreFull if error.errno == 28 else StoreError
+            raise kind(f"{path} cannot be written: {error.strerror}.") from None
+        return path
+
+    def finish(self) -> None:
+        """All is saved: the next run begins anew."""
+        (self.folder / UNFINISHED).unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    whole = path.with_name(f"{path.name}.new")
+    whole.write_bytes(content)
+    whole.replace(path)
+
+
+def _read(path: Path) -> _Note:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Note)
+    except (OSError, msgspec.DecodeError):
+        return _Note()
+
+
+def _key(job: Job) -> str:
+    return f"{job.label} {job.timeframe.interval}"
+
+
+def _day(now_s: float) -> str:
+    return datetime.fromtimestamp(now_s, UTC).date().isoformat()

@@ -1,0 +1,268 @@
+"""A collection from begin to end: turn the page, await each history, save it, and leave the page as it was found.
+
+In: a page to turn and a feed of what it is told (here as protocols). Out: files, candles in the store, and a summary.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from bridge.history_streams import Absorbed
+from capture.chrome.page import Favourite
+from capture.collect.files import CollectedFiles
+from capture.collect.plan import TIMEFRAMES, AssetChoice, Job, Shown, Timeframe, chosen_labels, is_asset, jobs
+from capture.collect.rows import candles_of
+from capture.platforms.base import ActiveAsset, Asset, History
+from schemas.errors import BrowserGone, FluxcapError, PageUnavailable, StoreError, UnknownAsset
+from schemas.types import Candle
+
+CLOCK_TIMEOUT_S = 20.0
+Begin = Callable[[int], Callable[[int], None]]
+
+
+class Page(Protocol):
+    """``TradingPage``, as far as it is needed."""
+
+    def favourites(self) -> list[Favourite]: ...
+
+    def choose_asset(self, label: str) -> None: ...
+
+    def choose_timeframe(self, timeframe: str) -> None: ...
+
+    def active_asset(self) -> str | None: ...
+
+
+class Feed(Protocol):
+    """``PageFeed``, as far as it is needed."""
+
+    asked: ActiveAsset | None
+    assets: tuple[Asset, ...]
+
+    def turn(self) -> None: ...
+
+    def await_history(self, fits: Callable[[History, str | None], bool], timeout_s: float) -> History | None: ...
+
+    def await_offset_ms(self, timeout_s: float) -> int: ...
+
+    def now_ms(self) -> int: ...
+
+
+class Store(Protocol):
+    """``HistoryStore``, as far as it is needed."""
+
+    def put(self, symbol: str, interval: str, candles: Sequence[Candle]) -> Absorbed | None: ...
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """One file. ``published`` and ``revised``: candles new or changed in the store."""
+
+    asset: str
+    timeframe: str
+    path: str
+    rows: int
+    published: int = 0
+    revised: int = 0
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """What is missing, and why. ``asset``: the label on the page."""
+
+    asset: str
+    timeframe: str
+    reason: str
+
+
+class Summary(msgspec.Struct):
+    """How it went. ``skipped``: saved already by a run of today that was interrupted."""
+
+    folder: str
+    saved: list[Saved] = []
+    failed: list[Failed] = []
+    skipped: int = 0
+    platform_offset_ms: int = 0
+    store_trouble: str = ""
+    page_trouble: str = ""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What to collect and how patiently. ``attempts`` for each history, ``timeout_s`` for each attempt."""
+
+    assets: AssetChoice
+    timeframes: tuple[Timeframe, ...]
+    timeout_s: float = 10.0
+    attempts: int = 3
+
+
+class Collection:
+    """See the module. ``known_assets``: the platform's table, as far as somebody knew it before."""
+
+    def __init__(
+        self,
+        order: Order,
+        page: Page,
+        feed: Feed,
+        files: CollectedFiles,
+        store: Store,
+        known_assets: Sequence[Asset] = (),
+    ) -> None:
+        self._order = order
+        self._page = page
+        self._feed = feed
+        self._files = files
+        self._store = store
+        self._known_assets = tuple(known_assets)
+        self._labels: tuple[str, ...] = ()
+        self._shows: str | None = None
+        """The label that the page was seen to show, and at which period."""
+        self._period_ms = 0
+        self._found_label: str | None = None
+        self._found_period_ms = 0
+        self.summary = Summary(str(files.folder))
+
+    def run(self, begin: Begin = lambda total: lambda done: None) -> Summary:
+        """Collect. Raises, before anything was turned: ConfigError, PageUnavailable, BrowserGone."""
+        self.summary.platform_offset_ms = self._feed.await_offset_ms(CLOCK_TIMEOUT_S)
+        shown = [Shown(one.label, one.payout) for one in self._page.favourites()]
+        self._labels = tuple(one.label for one in shown)
+        planned = jobs(chosen_labels(self._order.assets, shown, self._assets()), self._order.timeframes)
+        wanted = [job for job in planned if not self._files.is_saved(job)]
+        self.summary.skipped = len(planned) - len(wanted)
+        if wanted:
+            self._found_label = self._page.active_asset()
+            try:
+                self._collect(wanted, begin(len(wanted)))
+            finally:
+                self._restore()
+        if not self.summary.failed:
+            self._files.finish()
+        return self.summary
+
+    # --- within ---------------------------------------------------------------------------------------------------
+
+    def _assets(self) -> tuple[Asset, ...]:
+        return self._feed.assets or self._known_assets
+
+    def _collect(self, wanted: Sequence[Job], advance: Callable[[int], None]) -> None:
+        for number, job in enumerate(wanted):
+            try:
+                self._collect_one(job)
+            except (PageUnavailable, BrowserGone) as error:
+                self.summary.page_trouble = str(error)
+                self.summary.failed += [_failed(left, "not tried, since the page was lost") for left in wanted[number:]]
+                return
+            except StoreError as error:
+                self.summary.failed.append(_failed(job, str(error)))
+            advance(1)
+
+    def _collect_one(self, job: Job) -> None:
+        history = self._history(job)
+        if history is None:
+            return
+        candles = candles_of(history, self.summary.platform_offset_ms, self._feed.now_ms())
+        if not candles:
+            self.summary.failed.append(_failed(job, "the history that came holds no whole candle of that length"))
+            return
+        path = self._files.save(job, history.symbol, candles, time.time_ns() // 1_000_000)
+        stored = self._put(history.symbol, job.timeframe.interval, candles)
+        interval = job.timeframe.interval
+        self.summary.saved.append(
+            Saved(history.symbol, interval, str(path), len(candles), stored.published, stored.revised)
+        )
+
+    def _put(self, symbol: str, interval: str, candles: Sequence[Candle]) -> Absorbed:
+        try:
+            return self._store.put(symbol, interval, candles) or Absorbed()
+        except FluxcapError as error:  # the file is there all the same
+            self.summary.store_trouble = str(error)
+            return Absorbed()
+
+    def _history(self, job: Job) -> History | None:
+        """The history, in as many attempts as there are; None when it is noted as failed. Raises as ``_attempt``."""
+        trouble: PageUnavailable | None = None
+        for attempt in range(self._order.attempts):
+            try:
+                history = self._attempt(job, turn_away=attempt > 0)
+            except UnknownAsset:
+                self.summary.failed.append(_failed(job, "is not among the page's favourites any more"))
+                return None
+            except PageUnavailable as error:  # it may be loading anew
+                trouble, self._shows = error, None
+                continue
+            if history is not None:
+                return history
+            trouble = None
+        if trouble is not None:
+            raise trouble
+        times = f"{self._order.attempts} times" if self._order.attempts > 1 else "once"
+        self.summary.failed.append(
+            _failed(job, f"no history of it came within {self._order.timeout_s:g} s; tried {times}")
+        )
+        return None
+
+    def _attempt(self, job: Job, *, turn_away: bool) -> History | None:
+        """``turn_away``: by way of another timeframe, since a page says nothing when it shows what is chosen."""
+        if self._shows != job.label:
+            history = self._turn_to_asset(job)
+            if history is not None and history.period_ms == job.timeframe.period_ms:
+                return history
+        if turn_away:
+            other = next(one for one in TIMEFRAMES if one != job.timeframe)
+            self._page.choose_timeframe(other.menu)
+        menu, period_ms = job.timeframe.menu, job.timeframe.period_ms
+        return self._turn(lambda page: page.choose_timeframe(menu), job.label, period_ms)
+
+    def _turn_to_asset(self, job: Job) -> History | None:
+        history = self._turn(lambda page: page.choose_asset(job.label), job.label)
+        if not self._found_period_ms:
+            asked = self._feed.asked
+            self._found_period_ms = history.period_ms if history else asked.period_ms if asked else 0
+        return history
+
+    def _turn(self, click: Callable[[Page], None], label: str, period_ms: int | None = None) -> History | None:
+        """Click, and await a history of the asset, at the period if one is named."""
+
+        def fits(history: History, asked: str | None) -> bool:
+            in_time = period_ms in (None, history.period_ms)
+            return in_time and is_asset(label, history.symbol, asked, self._assets(), self._labels)
+
+        self._feed.turn()
+        click(self._page)
+        history = self._feed.await_history(fits, self._order.timeout_s)
+        if history is not None:
+            self._shows, self._period_ms = label, history.period_ms
+        return history
+
+    def _restore(self) -> None:
+        """Show again what was found. What cannot be is told, and is no failure of the collection."""
+        try:
+            told = self._restore_asset() or self._restore_timeframe()
+        except UnknownAsset:
+            told = f"it showed {self._found_label!r}, which is not among its favourites."
+        except (PageUnavailable, BrowserGone) as error:
+            told = str(error)
+        if told and not self.summary.page_trouble:
+            self.summary.page_trouble = f"The page was left turned: {told}"
+
+    def _restore_asset(self) -> str:
+        if self._found_label is None:
+            return "which asset it showed could not be read."
+        if self._shows != self._found_label:
+            self._turn(lambda page: page.choose_asset(self._found_label or ""), self._found_label)
+        return ""
+
+    def _restore_timeframe(self) -> str:
+        if self._found_period_ms in (0, self._period_ms):
+            return ""
+        found = next((one for one in TIMEFRAMES if one.period_ms == self._found_period_ms), None)
+        if found is None:
+            return f"it was at {self._found_period_ms // 1_000} s, which its menu of timeframes does not have."
+        self._turn(lambda page: page.choose_timeframe(found.menu), self._found_label or "", found.period_ms)
+        return ""
+
+
+def _failed(job: Job, reason: str) -> Failed:
+    return Failed(job.label, job.timeframe.interval, reason)

@@ -1,0 +1,71 @@
+"""Where collected candles go beside their files: the store, through the daemon that runs on it, or directly.
+
+Candles of the live interval never go there: the daemon makes those itself, and fills what it missed from the very
+frames that a collection has the page receive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bridge.history_streams import Absorbed, absorb
+from bridge.server import WireServer
+from capture.daemon_files import read_run_file
+from capture.platforms.base import Asset
+from capture.running import RunningDaemon
+from capture.settings import STORE_FILE
+from schemas.errors import FluxcapError, NotAnswering
+from schemas.types import Candle, StreamKey
+
+ANY_PORT = "tcp://127.0.0.1:0"
+
+
+class HistoryStore:
+    """The store of a data folder. Who holds it is looked up anew each time: a daemon may come and go meanwhile."""
+
+    def __init__(self, data_dir: Path, source: str, live_interval: str) -> None:
+        self._data_dir = data_dir
+        self._source = source
+        self._live_interval = live_interval
+
+    def put(self, symbol: str, interval: str, candles: Sequence[Candle]) -> Absorbed | None:
+        """Take candles in; None for those of the live interval. Raises FluxcapError with the reason."""
+        daemon = self._daemon()
+        live = self._live_interval if daemon is None else str(daemon.get("/api/status")["interval"])
+        if interval == live:
+            return None
+        if daemon is not None:
+            rows = [(c.ts_ms, c.open, c.high, c.low, c.close, c.volume) for c in candles]
+            body = {"symbol": symbol, "interval": interval, "candles": rows}
+            return msgspec.convert(daemon.put("/api/history", body), Absorbed)
+        # Numbering and committing are the server's; nobody is told of its ports.
+        with WireServer(self._data_dir / STORE_FILE, ANY_PORT, ANY_PORT) as server:
+            return absorb(server, StreamKey(self._source, symbol, interval), candles)
+
+    def assets(self) -> tuple[Asset, ...]:
+        """The platform's asset table as the running daemon knows it; empty without."""
+        told = self._told("/api/assets")
+        try:
+            return tuple(msgspec.convert(told, list[Asset])) if told else ()
+        except msgspec.ValidationError:
+            return ()
+
+    def _told(self, path: str) -> Any:
+        daemon = self._daemon()
+        try:
+            return daemon.get(path) if daemon is not None else None
+        except FluxcapError:
+            return None
+
+    def _daemon(self) -> RunningDaemon | None:
+        """The daemon on this folder; None when none runs."""
+        if read_run_file(self._data_dir) is None:
+            return None
+        try:
+            return RunningDaemon(self._data_dir)
+        except NotAnswering:
+            return None

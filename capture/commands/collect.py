@@ -1,0 +1,85 @@
+"""``fluxcap collect``: topdown history, through the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from capture.commands.options import ConfigOption, Debug, Json
+
+if TYPE_CHECKING:
+    from capture.collect.run import Summary
+
+
+def collect(
+    assets: Annotated[
+        str, typer.Option(help="Names with commas, favourites, or 'payout>=92' (in quotes for the shell).")
+    ] = "favourites",
+    timeframes: Annotated[str, typer.Option(help="Of 4h, 1h, 15m, 5m and 1m, with commas.")] = "1h,15m,5m,1m",
+    chrome: Annotated[
+        str | None, typer.Option(help="Where Chrome's DevTools listen, HOST:PORT. [default: 127.0.0.1:9222]")
+    ] = None,
+    platform: Annotated[str | None, typer.Option(help="Trading platform. [default: pocketoption]")] = None,
+    platform_url: Annotated[
+        list[str] | None, typer.Option(help="A further page or socket host of the platform; * allowed; repeatable.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Name of this source on the wire. [default: POCKETOPTION]")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where store and files live. [default: data]")] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=300, help="Seconds to await one history.")] = 10.0,
+    attempts: Annotated[int, typer.Option(min=1, max=20, help="Attempts at each history.")] = 3,
+    anew: Annotated[bool, typer.Option("--anew", help="Collect again what a run of today has saved already.")] = False,
+    as_json: Json = False,
+    config: ConfigOption = None,
+    debug: Debug = False,
+) -> None:
+    """Collect candles of the past: turn the page to each asset and timeframe, and save what it is told.
+
+    Files go below data_output/assets_data/data_collect in the data folder, candles of other intervals than the live one
+    into the store too. A daemon may run meanwhile. The page is left as it was found; a run that was interrupted goes on
+    where it stopped when started again on the same day.
+    """
+    from capture.collect.attached import as_json as encoded
+    from capture.collect.attached import collect as run
+    from capture.collect.plan import parse_assets, parse_timeframes
+    from capture.collect.run import Order
+    from capture.commands.progress import progress_bar
+    from capture.settings import load_settings
+
+    order = Order(parse_assets(assets), parse_timeframes(timeframes), timeout, attempts)
+    settings = load_settings(
+        config, chrome=chrome, platform=platform, platform_url=platform_url, source=source, data_dir=data_dir
+    )
+    with progress_bar("Collecting") as begin:
+        summary = run(settings, order, begin, anew=anew)
+    if as_json:
+        typer.echo(encoded(summary).decode())
+    else:
+        _show(summary)
+    raise typer.Exit(1 if summary.failed else 0)
+
+
+def _show(summary: Summary) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    rows = sum(saved.rows for saved in summary.saved)
+    skipped = f"; {summary.skipped} were saved earlier today" if summary.skipped else ""
+    console.print(f"Saved {len(summary.saved)} files with {rows:,} candles below {summary.folder}{skipped}.")
+    published = sum(saved.published for saved in summary.saved)
+    revised = sum(saved.revised for saved in summary.saved)
+    if published or revised:
+        console.print(f"In the store: {published:,} new candles, {revised:,} corrected.")
+    if summary.failed:
+        table = Table(title=f"{len(summary.failed)} failed", box=None, padding=(0, 2), header_style="dim")
+        for column in ("asset", "timeframe", "why"):
+            table.add_column(column, overflow="fold")
+        for failed in summary.failed:
+            table.add_row(failed.asset, failed.timeframe, failed.reason)
+        console.print(table)
+        console.print("Run the same command again to collect only these.")
+    for trouble in (summary.page_trouble, summary.store_trouble and f"Not in the store: {summary.store_trouble}"):
+        if trouble:
+            typer.echo(f"fluxcap: {trouble}", err=True)
