@@ -90,6 +90,9 @@ class CandleBuilder:
         """Start of the first bucket that this builder sealed; 0 for none."""
         self._unproven_end_ms = 0
         """End of the newest bucket sealed out of doubt: its feed may still prove that it was whole."""
+        self._open_end_ms = 0
+        """End of the oldest bucket that is not over, as far as is known."""
+        self._sealed_version = -1
         self._review_version = feed.review_version
         self._dirty: set[int] = set()
         self.dropped_incomplete = 0
@@ -103,13 +106,20 @@ class CandleBuilder:
 
     def sealed(self, now_ms: int) -> list[Candle]:
         """All that can be sealed at ``now_ms`` (platform time, UTC ms), oldest first."""
-        if now_ms < self._feed.hold_until_ms:
+        feed = self._feed
+        if now_ms < feed.hold_until_ms:
             return []
-        proven_ms = self._feeds.settle(self._feed)
+        is_open = feed.tape.last_ts_ms < self._open_end_ms and now_ms < self._open_end_ms + self._rules.grace_ms
+        if is_open and self._sealed_version == feed.review_version:
+            return []
+        self._sealed_version = feed.review_version
+        self._open_end_ms = 0
+        proven_ms = self._feeds.settle(feed)
         found: list[Candle] = []
         for start_ms in self._open_buckets():
             end_ms = start_ms + self._rules.interval_ms
             if not self._is_over(start_ms, end_ms, now_ms, proven_ms):
+                self._open_end_ms = end_ms
                 break
             self._pass_over(start_ms)
             if proven_ms < end_ms:
@@ -133,6 +143,8 @@ class CandleBuilder:
 
     def revisions(self) -> list[Revision]:
         """What late ticks, and history or proof that came after the fact, make of sealed buckets."""
+        if not self._dirty and not self._unproven_end_ms and self._review_version == self._feed.review_version:
+            return []
         proven_late = bool(self._unproven_end_ms) and self._unproven_end_ms <= self._feeds.settle(self._feed)
         if proven_late:
             self._unproven_end_ms = 0

@@ -112,8 +112,9 @@ class SocketFeed:
         self.shown: str | None = None
         """The asset its page turned to last."""
         self.symbols: set[str] = set()
-        self.told: set[str] = set()
-        """Assets whose history came on this socket since the page turned to them."""
+        self.told: dict[str, tuple[int, int]] = {}
+        """Assets whose history came on this socket since the page turned to them: its end, and how soon the first live
+        tick must follow to join it (ms)."""
 
     @property
     def jump_ms(self) -> int:

@@ -16,6 +16,7 @@ ends coverage:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from capture.feed import USUAL_QUIET_MS, BlindReason, Doubt, GapNews, SocketFeed, SocketKey, SymbolFeed
 from schemas.types import Candle
@@ -25,8 +26,9 @@ __all__ = ["BlindReason", "Feeds", "GapNews", "SocketKey", "SymbolFeed"]
 UNSUBSCRIBED_AFTER_MS = 5_000
 """An asset the page has turned away from, silent this long on a talking socket, is not sent any more."""
 FRESH_TICK_MS = 1_000
-FRESH_HISTORY_MS = 10_000
-"""History that ends longer ago than this says nothing of the ticks between its end and the first live one."""
+JOIN_MIN_MS, JOIN_MAX_MS = 1_000, 10_000
+"""Live ticks join the history before them when they follow within twice its usual pause; recorded OTC assets pause for
+0.74 s at most. A history that ends earlier is stale: it says nothing of the ticks between."""
 ROWS_MAX = 1_000
 
 
@@ -81,7 +83,7 @@ class Feeds:
             known_and_stale = not is_new and (feed.suspect or not feed.carriers or now_ms - ts_ms > FRESH_TICK_MS)
             if known_and_stale:
                 return False
-            source = self._begin(socket, feed, ts_ms, now_ms, holds=True)
+            source = self._begin(socket, feed, ts_ms, now_ms)
         elif feed.doubts and (doubt := feed.doubts.get(socket)) is not None and doubt.ticked(ts_ms):
             del feed.doubts[socket]
         if source is not None and ts_ms > source.heard_until_ms:
@@ -94,32 +96,37 @@ class Feeds:
         if source is not None and source.symbols:
             source.talked(now_ms)
 
-    def add_history(self, socket: SocketKey, symbol: str, ticks: Iterable[tuple[int, float]], now_ms: int) -> int:
+    def add_history(self, socket: SocketKey, symbol: str, ticks: Iterable[tuple[int, float]]) -> int:
         """The page's history of raw ticks, ascending. Returns how many were not known yet.
 
-        The payload is a snapshot on the same socket the live ticks follow on: when it comes before the first of them,
-        nothing lies between its end and the first live tick. (Recorded: history ends 785.484, live begins 786.001.)
+        The payload is a snapshot on the same socket the live ticks follow on: when it comes before the first of them
+        and they follow soon, nothing lies between. (Recorded: history ends 785.484, live begins 786.001.)
         """
         feed = self.feed(symbol)
-        first = last = added = 0
+        added = 0
+        times: list[int] = []
         for ts_ms, price in ticks:
-            first = first or ts_ms
-            last = ts_ms
+            times.append(ts_ms)
             added += feed.tape.add(ts_ms, price)
-        if last:
-            feed.history.add(first, last)
-            if socket not in feed.carriers and now_ms - last <= FRESH_HISTORY_MS:
-                self._begin(socket, feed, last, now_ms, holds=False)
-        self._source(socket).told.add(symbol)
+        source = self._source(socket)
+        source.told.setdefault(symbol, (0, 0))
+        if times:
+            feed.history.add(times[0], times[-1])
+            pauses = (after - before for before, after in pairwise(times[-100:]))
+            join_ms = min(max(2 * max(pauses, default=0), JOIN_MIN_MS), JOIN_MAX_MS)
+            source.told[symbol] = (times[-1], join_ms)
         feed.hold_until_ms = 0
         feed.review_version += 1
         return added
 
     def add_rows(self, symbol: str, interval_ms: int, rows: Iterable[Candle]) -> None:
         """The platform's own candles of an asset, for stretches older than its raw ticks. The newest are kept."""
+        told = {row.ts_ms: row for row in rows if row.ts_ms % interval_ms == 0}
+        if not told:
+            return
         feed = self.feed(symbol)
         known = feed.rows.setdefault(interval_ms, {})
-        known.update((row.ts_ms, row) for row in rows if row.ts_ms % interval_ms == 0)
+        known.update(told)
         if len(known) > ROWS_MAX:
             for start_ms in sorted(known)[:-ROWS_MAX]:
                 del known[start_ms]
@@ -132,7 +139,7 @@ class Feeds:
         """
         source = self._source(socket)
         source.shown = symbol
-        source.told.discard(symbol)
+        source.told.pop(symbol, None)
         for other in tuple(source.symbols):
             feed = self._symbols[other]
             doubt = feed.doubts.get(socket)
@@ -249,17 +256,20 @@ class Feeds:
             source = self._sockets[socket] = SocketFeed()
         return source
 
-    def _begin(self, socket: SocketKey, feed: SymbolFeed, since_ms: int, now_ms: int, *, holds: bool) -> SocketFeed:
+    def _begin(self, socket: SocketKey, feed: SymbolFeed, since_ms: int, now_ms: int) -> SocketFeed:
         source = self._source(socket)
+        source.heard_until_ms = max(source.heard_until_ms, since_ms)
+        told = source.told.get(feed.symbol)
+        if told is not None and 0 < since_ms - told[0] <= told[1]:
+            since_ms = told[0]
         resumes = feed.suspect or not feed.carriers
         source.symbols.add(feed.symbol)
-        source.heard_until_ms = max(source.heard_until_ms, since_ms)
         feed.carriers[socket] = since_ms
         if source.shown is not None and source.shown != feed.symbol:
             feed.doubts[socket] = Doubt(since_ms, since_ms)  # perhaps only under way when the page turned away
         self.carrier_changes += 1
         if resumes:
-            if holds and feed.symbol not in source.told:
+            if told is None:
                 feed.hold_until_ms = now_ms + self._history_wait_ms
             self._seen_again(feed, since_ms)
         return source

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from capture.candles import CandleBuilder, CandleRules
+from capture.candles import CandleRules
 from capture.feeds import BlindReason, Feeds, SocketKey, SymbolFeed
 from capture.focus import AssetNames, Focus, FocusMode
 from capture.focus_desk import FocusDesk
+from capture.history import is_of_the_present, rows_of, ticks_of
 from capture.market_view import AssetView, MarketView
 from capture.outcome import Outcome
-from capture.platform_clock import MAX_AHEAD_MS, Arrival, PlatformClock
+from capture.platform_clock import Arrival, PlatformClock
 from capture.platforms.base import (
     ActiveAsset,
     Assets,
@@ -30,8 +31,9 @@ from capture.platforms.base import (
     RawTick,
     SocketDecoder,
 )
+from capture.sealing import Sealing
 from capture.waiting import WaitingRoom
-from schemas.types import Candle, FeedState, Tick
+from schemas.types import Candle, FeedState
 
 __all__ = ["AssetView", "Market", "MarketTimes", "MarketView", "Outcome"]
 
@@ -45,9 +47,6 @@ PATIENCE_MS = 3_000
 """After this process itself stood still, frames are waiting: so long silence is not held against anybody."""
 DOUBTED_MAX_MS = 20_000
 """So long nothing is sealed by time while ticks wait for a verdict on the platform's clock."""
-RAW_HISTORY_PERIOD_MS = 60_000
-"""Up to this period the history's ticks are known to be raw (recorded at 60 s)."""
-CURRENT_HISTORY_MS = 1_800_000
 
 
 class MarketTimes(msgspec.Struct, frozen=True):
@@ -70,22 +69,17 @@ class Market:
         times: MarketTimes = MarketTimes(),  # noqa: B008  frozen
     ) -> None:
         self._platform = platform
-        self._rules = CandleRules(interval_ms, times.grace_ms, times.doubt_ms)
-        self._published_ts_ms = published_ts_ms
+        self._interval_ms = interval_ms
         self.clock = PlatformClock()
         self.feeds = Feeds(times.history_wait_ms)
         self._desk = FocusDesk(focus)
+        rules = CandleRules(interval_ms, times.grace_ms, times.doubt_ms)
+        self._sealing = Sealing(self.feeds, rules, published_ts_ms, self._desk.takes)
         self._carrier_changes = 0
         self.favourites: tuple[str, ...] = ()
         self._decoders: dict[SocketKey, SocketDecoder | None] = {}
-        self._builders: dict[str, CandleBuilder] = {}
-        self._leaving: dict[str, int] = {}
-        """Assets out of focus whose bucket under way is still to be sealed: symbol → start of that bucket."""
-        self._told_from_ms: dict[str, int] = {}
-        """Since when every tick of a focused asset has gone into an outcome."""
         self._waiting = WaitingRoom()
         """While the clock is unknown, everything that needs it; later, what does not fit it."""
-        self._outcome = Outcome()
         self._passed_ms = 0
         self._forget_at_ms = 0
         self._stalled = False
@@ -152,7 +146,7 @@ class Market:
         if self._waiting or self.clock.offset_ms is None:
             self._waiting.add(socket, reason, at)  # should waiting ticks of it be taken in yet, it ends after them
         self.feeds.lost(socket, reason)
-        self._outcome.gaps += self.feeds.take_news()
+        self._tell_gaps()
 
     def pass_time(self, at: Arrival) -> None:
         """Everything that arrived before ``at`` has been taken in: let time do what it does."""
@@ -170,14 +164,11 @@ class Market:
         self._passed_ms = now_ms
         if now_ms >= self._forget_at_ms:
             self._forget_at_ms = now_ms + FORGET_EVERY_MS
-            self.feeds.forget_before(now_ms - COVERAGE_KEPT_MS - 2 * self._rules.interval_ms)
+            self.feeds.forget_before(now_ms - COVERAGE_KEPT_MS - 2 * self._interval_ms)
         self.feeds.expire(now_ms)
         if self.feeds.carrier_changes != self._carrier_changes:
             self._carriers_changed()
-        for feed in self.feeds:
-            if self._desk.takes(feed.symbol) or feed.symbol in self._leaving:
-                self._settle(feed, now_ms)
-        self._outcome.gaps += self.feeds.take_news()
+        self._sealing.pass_time(now_ms)
 
     def restore(
         self, symbol: str, ticks: Iterable[tuple[int, float]], covered_from_ms: int, covered_to_ms: int
@@ -188,19 +179,25 @@ class Market:
         the daemon was down: the bucket under way then is BLIND for that time, unless history fills it.
         """
         self.feeds.restore(symbol, ticks, covered_from_ms, covered_to_ms)
-        self._outcome.gaps += self.feeds.take_news()
+        self._tell_gaps()
 
-    def covered_since(self, symbol: str) -> int:
-        """Start (UTC ms) of the unbroken stretch of live coverage that holds the asset's last tick; for the journal."""
-        feed = self.feeds.feed(symbol)
-        self.feeds.settle(feed)
-        return feed.live.covered_since(feed.last_tick_ts_ms)
+    @property
+    def page_question(self) -> str:
+        """What to ask the page, when assets tick and nothing has told yet which one it shows; else ""."""
+        unknown = self._desk.active_symbol is None and any(feed.carriers for feed in self.feeds)
+        return self._platform.shown_asset_js if unknown else ""
+
+    def page_shows(self, label: str) -> None:
+        """The page was asked and shows the asset of this label."""
+        before = self.focused_symbols()
+        self._desk.see(label)
+        self._sealing.leave(before)
 
     def set_focus(self, focus: Focus) -> Focus:
         """Take a new focus, its names as people type them. Raises UnknownAsset; then nothing has changed."""
         before = self.focused_symbols()
         focus = self._desk.set(focus)
-        self._leave(before)
+        self._sealing.leave(before)
         return focus
 
     # --- what came of it ------------------------------------------------------------------------------------------
@@ -208,34 +205,25 @@ class Market:
     @property
     def decided(self) -> Outcome:
         """What was decided since the last ``take``, to look at only."""
-        return self._outcome
+        return self._sealing.outcome
 
     def take(self) -> Outcome:
         """What was decided since the last call. The caller owns it now."""
-        outcome, self._outcome = self._outcome, Outcome()
-        return outcome
+        return self._sealing.take()
 
     def give_back(self, outcome: Outcome) -> None:
         """The outcome could not be stored: keep its candles, to be taken again before newer ones."""
-        newer, self._outcome = self._outcome, outcome
-        outcome.append(newer)
+        self._sealing.give_back(outcome)
 
     def forming(self) -> dict[str, Candle]:
         """The candle under way of every focused asset."""
-        found = {}
-        for symbol, builder in self._builders.items():
-            if self._desk.takes(symbol) and (candle := builder.forming()) is not None:
-                found[symbol] = candle
-        return found
+        return self._sealing.forming()
 
-    def told_since_ms(self, symbol: str) -> int:
-        """Start of the unbroken stretch, up to its newest tick, of which every live tick of an asset went into an
-        outcome; 0 without one. What a journal must know to rebuild the bucket under way."""
+    def covered_since(self, symbol: str) -> int:
+        """Start (UTC ms) of the unbroken stretch up to an asset's newest tick of which every live tick went into an
+        outcome: what a journal must know to rebuild the bucket under way. 0 for an asset never seen."""
         feed = self.feeds.get(symbol)
-        if feed is None or not feed.carriers or symbol not in self._told_from_ms:
-            return 0
-        self.feeds.settle(feed)
-        return max(self._told_from_ms[symbol], feed.live.covered_since(feed.last_tick_ts_ms))
+        return self._sealing.covered_since(feed) if feed is not None else 0
 
     def feed_state(self, symbol: str, now_ms: int) -> FeedState:
         """What feeds an asset, as far as the market knows; whether there is a browser the caller knows."""
@@ -256,9 +244,7 @@ class Market:
         for decoder in self._decoders.values():
             if decoder is not None:
                 counters.update({f"malformed.{kind}": n for kind, n in decoder.malformed.items() if n})
-        for symbol, builder in self._builders.items():
-            counters[f"late.{symbol}"] = builder.late_ticks
-            counters[f"dropped_incomplete.{symbol}"] = builder.dropped_incomplete
+        counters.update(dict(self._sealing.counters()))
         return MarketView(
             clock=self.clock.state.value,
             clock_reason=self.clock.reason,
@@ -312,7 +298,7 @@ class Market:
         elif isinstance(event, ActiveAsset):
             before = self.focused_symbols()
             self._desk.turn_to(event)
-            self._leave(before)
+            self._sealing.leave(before)
             if self.clock.offset_ms is None:
                 self._waiting.add(socket, event, at)
             else:
@@ -340,7 +326,7 @@ class Market:
                 self.feeds.turned(socket, event.symbol, self.clock.now_ms(at.mono_ms))
             elif isinstance(event, History):
                 self._history(socket, event, at)
-        self._outcome.gaps += self.feeds.take_news()
+        self._tell_gaps()
 
     def _refuse_waiting(self) -> None:
         """A tick fits the clock after all: those that did not were absurd."""
@@ -367,17 +353,7 @@ class Market:
         feed.last_price = raw.price
         if self.feeds.carrier_changes != self._carrier_changes:
             self._carriers_changed()
-        if not self._desk.takes(symbol) and symbol not in self._leaving:
-            self._told_from_ms.pop(symbol, None)
-            return
-        if symbol not in self._told_from_ms:
-            self._told_from_ms[symbol] = ts_ms
-        self._outcome.ticks.append(Tick(symbol, ts_ms, raw.raw_ts_ms, raw.price))
-        builder = self._builders.get(symbol) or self._builder(feed)
-        if ts_ms < builder.next_ms:
-            builder.late(ts_ms)
-        elif builder.wants_sealing(ts_ms):
-            self._settle(feed, ts_ms)
+        self._sealing.tick(feed, ts_ms, raw.raw_ts_ms, raw.price)
 
     def _new_feed(self, symbol: str) -> SymbolFeed | None:
         """An asset seen for the first time. It may be one that the focus names, as people type it."""
@@ -388,30 +364,8 @@ class Market:
         self._desk.learn(symbol)
         return feed
 
-    def _settle(self, feed: SymbolFeed, now_ms: int) -> None:
-        builder = self._builders.get(feed.symbol) or self._builder(feed)
-        candles = builder.sealed(now_ms)
-        last_ms = self._leaving.get(feed.symbol)
-        if last_ms is not None:
-            candles = [candle for candle in candles if candle.ts_ms <= last_ms]
-            if builder.next_ms > last_ms:
-                del self._leaving[feed.symbol]
-        if candles:
-            self._outcome.sealed.setdefault(feed.symbol, []).extend(candles)
-        if revisions := builder.revisions():
-            self._outcome.revised.setdefault(feed.symbol, []).extend(revisions)
-
-    def _builder(self, feed: SymbolFeed) -> CandleBuilder:
-        published = self._published_ts_ms(feed.symbol)
-        builder = self._builders[feed.symbol] = CandleBuilder(self.feeds, feed, self._rules, published)
-        return builder
-
     def _fits(self, history: History, at: Arrival) -> bool:
-        """Whether the newest tick of a history is of the present, so that the clock's offset holds for it."""
-        if not history.ticks:
-            return True
-        lag_ms = self.clock.now_ms(at.mono_ms) + (self.clock.offset_ms or 0) - history.ticks[-1][0]
-        return -MAX_AHEAD_MS <= lag_ms <= CURRENT_HISTORY_MS
+        return is_of_the_present(history, self.clock.now_ms(at.mono_ms) + (self.clock.offset_ms or 0))
 
     def _history(self, socket: SocketKey, history: History, at: Arrival) -> None:
         if not self._fits(history, at):
@@ -421,23 +375,13 @@ class Market:
         if feed is None:
             return
         offset_ms = self.clock.offset_ms or 0
-        now_ms = self.clock.now_ms(at.mono_ms)
-        if history.period_ms == self._rules.interval_ms:
-            rows = (msgspec.structs.replace(row, ts_ms=row.ts_ms - offset_ms) for row in history.candles)
-            over = [row for row in rows if row.ts_ms + history.period_ms <= now_ms]
-            self.feeds.add_rows(history.symbol, history.period_ms, over)
-        raw = history.ticks if history.period_ms <= RAW_HISTORY_PERIOD_MS else ()
-        ticks = ((raw_ts_ms - offset_ms, price) for raw_ts_ms, price in raw)
-        self.counters["history ticks"] += self.feeds.add_history(socket, history.symbol, ticks, now_ms)
+        rows = rows_of(history, self._interval_ms, offset_ms, self.clock.now_ms(at.mono_ms))
+        self.feeds.add_rows(history.symbol, self._interval_ms, rows)
+        ticks = ticks_of(history, offset_ms)
+        self.counters["history ticks"] += self.feeds.add_history(socket, history.symbol, ticks)
 
-    def _leave(self, before: tuple[str, ...]) -> None:
-        """Assets that lost the focus: the bucket under way is finished, so that the last candle is not lost."""
-        for symbol in before:
-            builder = self._builders.get(symbol)
-            if builder is not None and not self._desk.takes(symbol) and (forming := builder.forming()) is not None:
-                self._leaving[symbol] = forming.ts_ms
-        for symbol in [symbol for symbol in self._leaving if self._desk.takes(symbol)]:
-            del self._leaving[symbol]
+    def _tell_gaps(self) -> None:
+        self._sealing.outcome.gaps += self.feeds.take_news()
 
     def _carriers_changed(self) -> None:
         self._carrier_changes = self.feeds.carrier_changes

@@ -24,12 +24,22 @@ _LONG = 512
 class TickTape:
     """Ticks as two parallel columns, 16 bytes a tick. Ascending by time; ties in order of arrival."""
 
-    __slots__ = ("_horizon_ms", "_price", "_prune_at_ms", "_ts", "holds_from_ms", "last_ts_ms")
+    __slots__ = (
+        "_append_price",
+        "_append_ts",
+        "_horizon_ms",
+        "_price",
+        "_prune_at_ms",
+        "_ts",
+        "holds_from_ms",
+        "last_ts_ms",
+    )
 
     def __init__(self, horizon_ms: int = HORIZON_MS) -> None:
         self._horizon_ms = horizon_ms
         self._ts = array("q")
         self._price = array("d")
+        self._append_ts, self._append_price = self._ts.append, self._price.append
         self._prune_at_ms = 0
         self.last_ts_ms = -1
         self.holds_from_ms = 0
@@ -45,8 +55,8 @@ class TickTape:
     def add(self, ts_ms: int, price: float) -> bool:
         """Put one tick in its place. False when it is there already or older than the horizon."""
         if ts_ms > self.last_ts_ms:
-            self._ts.append(ts_ms)
-            self._price.append(price)
+            self._append_ts(ts_ms)
+            self._append_price(price)
             self.last_ts_ms = ts_ms
             if ts_ms > self._prune_at_ms:
                 self._prune(ts_ms - self._horizon_ms)

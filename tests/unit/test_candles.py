@@ -31,9 +31,9 @@ class Bench:
     def sealed(self, at_ms: int) -> list[Candle]:
         return self.builder.sealed(M0 + at_ms)
 
-    def history(self, from_ms: int, to_ms: int, price: float = 1.0, socket: str = "h", now_ms: int = 0) -> None:
+    def history(self, from_ms: int, to_ms: int, price: float = 1.0, socket: str = "h") -> None:
         told = [(M0 + at_ms, price) for at_ms in range(from_ms, to_ms, 1_000)]
-        self.feeds.add_history(socket, A, told, M0 + (now_ms or to_ms))
+        self.feeds.add_history(socket, A, told)
 
 
 def row(minute: int, price: float = 7.0) -> Candle:
@@ -228,7 +228,7 @@ def test_history_fills_a_break() -> None:
     bench = Bench()
     bench.ticks(0, 20_000)
     bench.feeds.lost("s", BlindReason.RELOADED)
-    bench.history(-60_000, 30_000, socket="t", now_ms=30_000)
+    bench.history(-60_000, 30_000, socket="t")
     bench.ticks(30_000, 61_000, socket="t")
 
     (candle,) = bench.sealed(61_000)[-1:]
@@ -333,7 +333,7 @@ def test_what_changes_nothing_is_no_revision() -> None:
     bench.ticks(0, 61_000)
     bench.sealed(61_000)
     bench.builder.late(M0 + 30_000)
-    bench.history(0, 60_000, now_ms=61_000)
+    bench.history(0, 60_000)
 
     assert bench.builder.revisions() == []
 
@@ -371,7 +371,7 @@ def test_history_after_the_wait_revises_blind_minutes_and_brings_those_the_strea
     bench.ticks(200_000, 250_000, socket="t")
     assert starts(bench.sealed(250_000)) == [0]
 
-    bench.history(0, 250_000, socket="t", now_ms=250_000)
+    bench.history(0, 250_000, socket="t")
     revisions = bench.builder.revisions()
 
     assert [((r.candle.ts_ms - M0) // MINUTE, r.published) for r in revisions] == [
@@ -387,7 +387,7 @@ def test_a_revision_of_a_minute_never_published_makes_it_published() -> None:
     bench = Bench()
     bench.ticks(20_000, 61_000)
     bench.sealed(61_000)
-    bench.history(0, 21_000, now_ms=61_000)
+    bench.history(0, 21_000)
     assert [r.published for r in bench.builder.revisions()] == [False]
 
     bench.tick(5_500)
@@ -403,7 +403,7 @@ def test_candles_of_an_earlier_run_are_not_revised() -> None:
 
     bench.tick(30_000)
     bench.builder.late(M0 + 30_000)
-    bench.history(0, 60_000, now_ms=121_000)
+    bench.history(0, 60_000)
 
     assert bench.builder.revisions() == []
 

@@ -297,7 +297,7 @@ def test_the_page_turning_on_another_socket_says_nothing_of_this_one(feeds: Feed
 
 
 def test_history_before_the_first_live_tick_joins_it_without_a_hole(feeds: Feeds) -> None:
-    feeds.add_history("s", A, [(T0, 1.0), (T0 + 9_500, 1.1)], T0 + 9_600)
+    feeds.add_history("s", A, [(T0 + at, 1.0) for at in range(0, 9_501, 500)])
     tick(feeds, T0 + 10_000, T0 + 11_000)
 
     feeds.settle(feeds.feed(A))
@@ -306,37 +306,51 @@ def test_history_before_the_first_live_tick_joins_it_without_a_hole(feeds: Feeds
 
 def test_history_after_the_first_live_tick_joins_it_too(feeds: Feeds) -> None:
     tick(feeds, T0 + 10_000, T0 + 11_000)
-    feeds.add_history("s", A, [(T0, 1.0), (T0 + 10_000, 1.0 + (T0 + 10_000) / 1e7)], T0 + 11_000)
+    feeds.add_history("s", A, [(T0, 1.0), (T0 + 10_000, 1.0 + (T0 + 10_000) / 1e7)])
     feeds.settle(feeds.feed(A))
 
     assert feeds.feed(A).covers(T0, T0 + 11_000)
 
 
-def test_history_that_ends_long_ago_does_not_reach_to_the_first_live_tick(feeds: Feeds) -> None:
-    feeds.add_history("s", A, [(T0, 1.0), (T0 + 9_500, 1.1)], T0 + 40_000)
-    tick(feeds, T0 + 40_000, T0 + 41_000)
+@pytest.mark.parametrize(
+    ("pause_ms", "stale_ms", "joined"), [(500, 1_000, True), (500, 1_500, False), (3_000, 5_000, True)]
+)
+def test_live_ticks_join_history_only_when_they_follow_as_soon_as_its_own_ticks_do(
+    feeds: Feeds, pause_ms: int, stale_ms: int, joined: bool
+) -> None:
+    end_ms = T0 + 20 * pause_ms
+    feeds.add_history("s", A, [(at, 1.0) for at in range(T0, end_ms + 1, pause_ms)])
+    tick(feeds, end_ms + stale_ms, end_ms + stale_ms + 1_000)
     feeds.settle(feeds.feed(A))
 
-    assert not feeds.feed(A).covers(T0, T0 + 41_000)
+    assert feeds.feed(A).covers(T0, end_ms + stale_ms) is joined
+
+
+def test_the_last_tick_of_history_sent_again_does_not_keep_live_ticks_from_joining(feeds: Feeds) -> None:
+    feeds.add_history("s", A, [(T0 + at, 1.0) for at in range(0, 9_501, 500)])
+    assert not feeds.tick("s", A, T0 + 9_500, 1.0, T0 + 9_700)
+    tick(feeds, T0 + 10_000, T0 + 11_000)
+
+    assert live(feeds) == [(T0 + 9_500, T0 + 11_000)]
 
 
 def test_the_first_live_tick_waits_for_history_and_history_ends_the_wait(feeds: Feeds) -> None:
     tick(feeds, T0, T0)
     assert feeds.feed(A).hold_until_ms == T0 + 10_000
 
-    feeds.add_history("s", A, [(T0 - 1_000, 1.0)], T0)
+    feeds.add_history("s", A, [(T0 - 1_000, 1.0)])
     assert feeds.feed(A).hold_until_ms == 0
 
 
 def test_history_of_another_timeframe_ends_the_wait_too(feeds: Feeds) -> None:
     tick(feeds, T0, T0)
-    feeds.add_history("s", A, [], T0)
+    feeds.add_history("s", A, [])
 
     assert feeds.feed(A).hold_until_ms == 0
 
 
 def test_after_history_of_another_timeframe_nothing_is_waited_for(feeds: Feeds) -> None:
-    feeds.add_history("s", A, [], T0)
+    feeds.add_history("s", A, [])
     tick(feeds, T0, T0)
 
     assert feeds.feed(A).hold_until_ms == 0
@@ -345,7 +359,7 @@ def test_after_history_of_another_timeframe_nothing_is_waited_for(feeds: Feeds) 
 def test_history_returns_how_many_ticks_were_new(feeds: Feeds) -> None:
     tick(feeds, T0, T0)
 
-    assert feeds.add_history("s", A, [(T0, 1.0 + T0 / 1e7), (T0 + 1, 1.0)], T0) == 1
+    assert feeds.add_history("s", A, [(T0, 1.0 + T0 / 1e7), (T0 + 1, 1.0)]) == 1
 
 
 def test_rows_that_are_not_on_the_interval_are_no_candles(feeds: Feeds) -> None:

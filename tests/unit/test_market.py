@@ -432,7 +432,7 @@ def test_an_asset_that_loses_the_focus_but_ticks_on_finishes_its_minute_and_no_m
     stage.ticks_of(stage.minute(2) + 20_000, stage.minute(5), (EUR, GBP))
 
     assert stage.flags(EUR) == {1: WHOLE, 2: WHOLE}
-    assert stage.market._leaving == {}
+    assert stage.market._sealing._leaving == {}
 
 
 def test_an_asset_back_in_focus_has_the_minutes_in_between_if_it_ticked_on() -> None:
@@ -502,15 +502,16 @@ def test_what_was_whole_before_the_crash_is_published_whole() -> None:
 
 def test_a_journal_is_told_since_when_it_has_every_tick() -> None:
     stage = ready(focus=lock(EUR))
-    assert stage.market.told_since_ms(EUR) == START_MS + 30_000
-    assert stage.market.told_since_ms(GBP) == 0
+    assert stage.market.covered_since(EUR) == START_MS + 30_000
 
     stage.market.set_focus(lock(GBP))
     stage.ticks_of(stage.minute(1), stage.minute(1) + 1_000, (EUR, GBP))
-    assert stage.market.told_since_ms(GBP) == stage.minute(1) + 1
+    assert stage.market.covered_since(GBP) == stage.minute(1) + 1  # covered for longer, but not told
 
     stage.lose()
-    assert stage.market.told_since_ms(GBP) == 0
+    stage.ticks_of(stage.minute(1) + 10_000, stage.minute(1) + 12_000, (GBP,), "s2")
+    assert stage.market.covered_since(GBP) == stage.minute(1) + 10_000
+    assert stage.market.covered_since("never seen") == 0
 
 
 # --- bounded and quiet ---

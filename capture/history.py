@@ -1,0 +1,39 @@
+"""What of the page's history may be believed, and how it reads in UTC. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from capture.platform_clock import MAX_AHEAD_MS
+from capture.platforms.base import History
+from schemas.types import Candle
+
+RAW_PERIOD_MS = 60_000
+"""Up to this period the ticks of a history are known to be raw (recorded at 60 s)."""
+CURRENT_MS = 1_800_000
+"""The newest tick of a page's history is not older; half an hour is less than any step of a platform's clock."""
+
+
+def is_of_the_present(history: History, raw_now_ms: int) -> bool:
+    """Whether its newest tick is, so that the clock's offset holds for it. ``raw_now_ms``: now by the platform's clock.
+
+    Without ticks nothing tells.
+    """
+    return not history.ticks or -MAX_AHEAD_MS <= raw_now_ms - history.ticks[-1][0] <= CURRENT_MS
+
+
+def ticks_of(history: History, offset_ms: int) -> Iterator[tuple[int, float]]:
+    """Its ticks in UTC, where they are raw."""
+    if history.period_ms <= RAW_PERIOD_MS:
+        for raw_ts_ms, price in history.ticks:
+            yield raw_ts_ms - offset_ms, price
+
+
+def rows_of(history: History, interval_ms: int, offset_ms: int, now_ms: int) -> list[Candle]:
+    """The platform's own candles in UTC, where they are of this interval; not the one under way."""
+    if history.period_ms != interval_ms:
+        return []
+    rows = (msgspec.structs.replace(row, ts_ms=row.ts_ms - offset_ms) for row in history.candles)
+    return [row for row in rows if row.ts_ms + interval_ms <= now_ms]

@@ -1,0 +1,113 @@
+"""Ticks of focused assets into an outcome: a builder an asset, and what becomes of those that lose the focus. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from capture.candles import CandleBuilder, CandleRules
+from capture.feeds import Feeds, SymbolFeed
+from capture.outcome import Outcome
+from schemas.types import Candle, Tick
+
+
+class Sealing:
+    """``takes(symbol)``: whether an asset is focused now. ``outcome`` is what was decided and not yet taken."""
+
+    def __init__(
+        self,
+        feeds: Feeds,
+        rules: CandleRules,
+        published_ts_ms: Callable[[str], int],
+        takes: Callable[[str], bool],
+    ) -> None:
+        self._feeds = feeds
+        self._rules = rules
+        self._published_ts_ms = published_ts_ms
+        self._takes = takes
+        self._builders: dict[str, CandleBuilder] = {}
+        self._leaving: dict[str, int] = {}
+        """Assets out of focus whose bucket under way is still to be sealed: symbol → start of that bucket."""
+        self._told_from_ms: dict[str, int] = {}
+        """Since when every tick of a focused asset has gone into an outcome."""
+        self.outcome = Outcome()
+
+    def tick(self, feed: SymbolFeed, ts_ms: int, raw_ts_ms: int, price: float) -> None:
+        """A new tick went onto the asset's tape."""
+        symbol = feed.symbol
+        if not self._takes(symbol) and symbol not in self._leaving:
+            self._told_from_ms.pop(symbol, None)
+            return
+        if symbol not in self._told_from_ms:
+            self._told_from_ms[symbol] = ts_ms
+        self.outcome.ticks.append(Tick(symbol, ts_ms, raw_ts_ms, price))
+        builder = self._builders.get(symbol) or self._builder(feed)
+        if ts_ms < builder.next_ms:
+            builder.late(ts_ms)
+        elif builder.wants_sealing(ts_ms):
+            self._seal(feed, ts_ms)
+
+    def pass_time(self, now_ms: int) -> None:
+        """Seal what time has ended, and tell of the gaps that opened and closed."""
+        for feed in self._feeds:
+            if self._takes(feed.symbol) or feed.symbol in self._leaving:
+                self._seal(feed, now_ms)
+        self.outcome.gaps += self._feeds.take_news()
+
+    def leave(self, before: Iterable[str]) -> None:
+        """The focus changed; ``before``: what it took. The bucket under way of those it lost is finished, so that their
+        last candle is not lost."""
+        for symbol in before:
+            builder = self._builders.get(symbol)
+            if builder is not None and not self._takes(symbol) and (forming := builder.forming()) is not None:
+                self._leaving[symbol] = forming.ts_ms
+        for symbol in [symbol for symbol in self._leaving if self._takes(symbol)]:
+            del self._leaving[symbol]
+
+    def take(self) -> Outcome:
+        """What was decided since the last call. The caller owns it now."""
+        outcome, self.outcome = self.outcome, Outcome()
+        return outcome
+
+    def give_back(self, outcome: Outcome) -> None:
+        """The outcome could not be stored: keep its candles, to be taken again before newer ones."""
+        newer, self.outcome = self.outcome, outcome
+        outcome.append(newer)
+
+    def forming(self) -> dict[str, Candle]:
+        """The candle under way of every focused asset."""
+        found = {}
+        for symbol, builder in self._builders.items():
+            if self._takes(symbol) and (candle := builder.forming()) is not None:
+                found[symbol] = candle
+        return found
+
+    def covered_since(self, feed: SymbolFeed) -> int:
+        """Start of the unbroken stretch up to the asset's newest tick of which every live tick went into an outcome."""
+        self._feeds.settle(feed)
+        last_ms = feed.last_tick_ts_ms
+        return max(self._told_from_ms.get(feed.symbol, last_ms), feed.live.covered_since(last_ms))
+
+    def counters(self) -> Iterator[tuple[str, int]]:
+        """Late ticks and incomplete buckets dropped, by asset."""
+        for symbol, builder in self._builders.items():
+            yield f"late.{symbol}", builder.late_ticks
+            yield f"dropped_incomplete.{symbol}", builder.dropped_incomplete
+
+    def _seal(self, feed: SymbolFeed, now_ms: int) -> None:
+        symbol = feed.symbol
+        builder = self._builders.get(symbol) or self._builder(feed)
+        candles = builder.sealed(now_ms)
+        last_ms = self._leaving.get(symbol)
+        if last_ms is not None:
+            candles = [candle for candle in candles if candle.ts_ms <= last_ms]
+            if builder.next_ms > last_ms:
+                del self._leaving[symbol]
+        if candles:
+            self.outcome.sealed.setdefault(symbol, []).extend(candles)
+        if revisions := builder.revisions():
+            self.outcome.revised.setdefault(symbol, []).extend(revisions)
+
+    def _builder(self, feed: SymbolFeed) -> CandleBuilder:
+        published_ms = self._published_ts_ms(feed.symbol)
+        builder = self._builders[feed.symbol] = CandleBuilder(self._feeds, feed, self._rules, published_ms)
+        return builder

@@ -1,0 +1,99 @@
+"""Which ticks and candles go into an outcome as the focus changes."""
+
+from __future__ import annotations
+
+from capture.candles import CandleRules
+from capture.feeds import BlindReason, Feeds
+from capture.sealing import Sealing
+
+A, B = "EURUSD_otc", "GBPUSD_otc"
+M0 = 1_760_000_040_000
+MINUTE = 60_000
+
+
+class Bench:
+    def __init__(self, *focused: str) -> None:
+        self.feeds = Feeds(history_wait_ms=0)
+        self.focused = set(focused)
+        self.asked: list[str] = []
+        self.sealing = Sealing(self.feeds, CandleRules(MINUTE), self._published, lambda symbol: symbol in self.focused)
+
+    def _published(self, symbol: str) -> int:
+        self.asked.append(symbol)
+        return 0
+
+    def ticks(self, from_ms: int, to_ms: int) -> None:
+        for at_ms in range(M0 + from_ms, M0 + to_ms, 500):
+            for symbol in (A, B):
+                if self.feeds.tick("s", symbol, at_ms, 1.0, at_ms):
+                    self.sealing.tick(self.feeds.feed(symbol), at_ms, at_ms + 7_200_000, 1.0)
+
+    def turn_to(self, *focused: str) -> None:
+        before = tuple(self.focused)
+        self.focused = set(focused)
+        self.sealing.leave(before)
+
+
+def starts(bench: Bench, symbol: str) -> list[int]:
+    return [(candle.ts_ms - M0) // MINUTE for candle in bench.sealing.outcome.sealed.get(symbol, [])]
+
+
+def test_only_focused_assets_tell_ticks_and_candles() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 61_000)
+
+    assert {tick.symbol for tick in bench.sealing.outcome.ticks} == {A}
+    assert (starts(bench, A), starts(bench, B)) == ([0], [])
+
+
+def test_the_store_is_asked_once_where_an_asset_left_off() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 200_000)
+
+    assert bench.asked == [A]
+
+
+def test_an_asset_that_loses_the_focus_finishes_the_bucket_under_way() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.ticks(90_000, 300_000)
+
+    assert starts(bench, A) == [0, 1]
+    assert bench.sealing._leaving == {}
+
+
+def test_an_asset_back_in_focus_before_its_bucket_ended_just_goes_on() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.turn_to(A)
+    bench.ticks(90_000, 181_000)
+
+    assert starts(bench, A) == [0, 1, 2]
+
+
+def test_an_asset_that_stops_ticking_while_leaving_is_finished_by_time() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.feeds.lost("s", BlindReason.TAB_CLOSED)
+    bench.sealing.pass_time(M0 + 130_000)
+
+    assert starts(bench, A) == [0, 1]
+    assert bench.sealing._leaving == {}
+
+
+def test_what_is_taken_is_not_told_again() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 61_000)
+
+    assert bench.sealing.take()
+    assert not bench.sealing.take()
+
+
+def test_counters_are_told_by_asset() -> None:
+    bench = Bench(A)
+    bench.ticks(20_000, 61_000)
+
+    assert dict(bench.sealing.counters()) == {f"late.{A}": 0, f"dropped_incomplete.{A}": 1}
