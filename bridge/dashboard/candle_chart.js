@@ -68,16 +68,17 @@ export default {
     draw(whole, before = 0) {
       if (!this.chart) return;
       this.updates += 1;
-      const rows = this.all(), end = this.endMs(), colours = this.colours;
+      const rows = this.all(), end = this.endMs(), colours = this.colours, last = end + Math.min(4, 1 + rows.length / 40) * this.step;
       const option = {
-        xAxis: [{ max: end ? end + 4 * this.step : null, min: rows.length ? rows[0][0] - this.step : null }, { max: end ? end + 4 * this.step : null, min: rows.length ? rows[0][0] - this.step : null }],
+        xAxis: [{ max: end ? last : null, min: rows.length ? rows[0][0] - this.step : null }, { max: end ? last : null, min: rows.length ? rows[0][0] - this.step : null }],
         series: [
           { id: "candles", data: rows.map((r) => [r[0], r[1], r[4], r[3], r[2]]), markLine: this.priceLine(), markArea: this.shades() },
           { id: "volume", data: rows.map((r) => [r[0], r[5], r[4] >= r[1] ? 1 : 0]) },
           { id: "flags", data: rows.filter((r) => r[6]).map((r) => ({ value: [r[0], r[2]], itemStyle: { color: (FLAGS.find(([bit]) => r[6] & bit) ?? [0, 0, colours.text])[2] } })) },
         ],
       };
-      if (whole) option.dataZoom = this.zoomTo(Math.max((rows[0]?.[0] ?? 0) - this.step, end - (this.$el.clientWidth < 600 ? SHOWN / 2 : SHOWN) * this.step), end + 4 * this.step);
+      if (whole) option.yAxis = [{}, { show: rows.some((r) => r[5]) }];
+      if (whole) option.dataZoom = this.zoomTo(Math.max((rows[0]?.[0] ?? 0) - this.step, end - (this.$el.clientWidth < 600 ? SHOWN / 2 : SHOWN) * this.step), last);
       else if (this.follow && before && end > before) {
         const [from, to] = this.view();
         option.dataZoom = this.zoomTo(from + (end - before), to + (end - before));

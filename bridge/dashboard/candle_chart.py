@@ -41,6 +41,10 @@ class CandleChart(Element, component="candle_chart.js", esm={"nicegui-echart": _
         else:
             self.run_method("apply", changes.rows, changes.forming)
 
+    def end_live(self) -> None:
+        """Take away the candle under way and its price line."""
+        self.run_method("apply", [], None)
+
     def shade_if_new(self, areas: list[list[Any]]) -> None:
         """Shade these blind times: ``[from_ms, to_ms, reason]``."""
         if areas != self._areas:

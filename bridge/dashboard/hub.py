@@ -139,8 +139,8 @@ class Hub:
 
 
 def asset_label(asset: dict[str, Any]) -> str:
-    """``EUR/USD OTC  92%``; closed ones say so."""
+    """``EUR/USD OTC, 92%``; closed ones say so."""
     name = asset["name"] or asset["symbol"]
     if asset["is_otc"] and "OTC" not in name.upper():
         name += " OTC"
-    return f"{name}  {asset['payout']}%" if asset["active"] else f"{name}  closed"
+    return f"{name}, {asset['payout']}%" if asset["active"] else f"{name}, closed"

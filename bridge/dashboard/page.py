@@ -25,6 +25,9 @@ LEASE_S = 15.0
 RENEW_S = 5.0
 GAPS_S = 3.0
 CSV_SHOWN = 20_000
+PREFERRED_THEME = (
+    "localStorage.fluxcapTheme || (matchMedia('(prefers-color-scheme: light)').matches ? 'light' : 'dark')"
+)
 
 
 class Page:
@@ -44,7 +47,7 @@ class Page:
         self._files: list[dict[str, Any]] = []
         self._candles: CandleArray | None = None
         self._own_timeframe = "1m"
-        self._busy = self._closed = self._filling = False
+        self._busy = self._closed = self._filling = self._drew_live = False
         self._connect()
         self._show_choices()
 
@@ -72,10 +75,10 @@ class Page:
     async def begin(self, query: dict[str, str]) -> None:
         """The browser is connected. ``query``: ``source``, ``asset``, ``follow`` and ``theme`` of the address."""
         self._hub.open_page()
-        theme = query.get("theme") or await ui.run_javascript(
-            "localStorage.fluxcapTheme || (matchMedia('(prefers-color-scheme: light)').matches ? 'light' : 'dark')",
-            timeout=10,
-        )
+        try:
+            theme = query.get("theme") or await ui.run_javascript(PREFERRED_THEME, timeout=10)
+        except TimeoutError:  # gone already, or far too busy
+            theme = "dark"
         self._set_theme(theme != "light")
         if query.get("source", "") in {source.value for source in ChartSource}:
             self._wish = msgspec.structs.replace(self._wish, asset=query.get("asset") or None)
@@ -217,7 +220,10 @@ class Page:
 
     def _draw_live(self, is_live: bool) -> None:
         """History is drawn in any case, at once; what comes later only while live."""
-        key = self._key
+        key, was_live = self._key, self._drew_live
+        self._drew_live = is_live
+        if was_live and not is_live:
+            self._view.chart.end_live()
         if key is None or not (is_live or self._version == 0):
             return
         changes = self._hub.feed.changes(key, self._version)

@@ -12,6 +12,7 @@ from nicegui import run, ui
 
 from bridge.dashboard.app import add_style, mount_pages
 from bridge.dashboard.candle_chart import CandleChart
+from bridge.dashboard.page import PREFERRED_THEME
 from bridge.devserver.desk import Desk, key_of
 from bridge.devserver.faults import Faults
 from bridge.live_facts import state_text
@@ -152,8 +153,11 @@ class Panel:
 
     async def begin(self, theme: str) -> None:
         """The browser is connected."""
-        light = await ui.run_javascript("matchMedia('(prefers-color-scheme: light)').matches", timeout=10)
-        self._set_theme(theme == "dark" or (theme != "light" and not light))
+        try:
+            theme = theme or await ui.run_javascript(PREFERRED_THEME, timeout=10)
+        except TimeoutError:  # gone already, or far too busy
+            theme = "dark"
+        self._set_theme(theme != "light")
         listings = await run.io_bound(self._desk.listings)
         labels = {listing.symbol: f"{listing.symbol}  {listing.name}" for listing in listings or ()}
         chosen = list(self._desk.engine.settings.symbols)

@@ -1,0 +1,160 @@
+"""A page in a real Chromium, driven by Selenium, for the tests of what people see. Pictures go to ``artifacts/``.
+
+``FLUXCAP_ARTIFACTS`` names another folder for them. The driver is the installed one, never a downloaded one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from selenium import webdriver
+from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from tests.chromium import HEADLESS_FLAGS, chromium_executable
+
+ARTIFACTS = Path(os.environ.get("FLUXCAP_ARTIFACTS", Path(__file__).parents[1] / "artifacts"))
+PATIENCE_S = 40.0
+OPEN_SELECT = """const widget = document.querySelector(arguments[0]);
+(widget.closest('.q-field') ?? widget).querySelector('.q-field__control').click()"""
+T = TypeVar("T")
+
+
+class WebPage:
+    """One browser with one page. Widgets are found by their ``data-test``."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self.driver = driver
+
+    def open(self, url: str) -> WebPage:
+        self.driver.get_log("performance")
+        self.driver.get(url)
+        self.wait(lambda: self.script("return document.readyState") == "complete", "the page")
+        return self
+
+    def script(self, code: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(code, *arguments)
+
+    def find(self, name: str) -> WebElement:
+        """A widget. Quasar puts the name on an inner input of some; then the widget around it."""
+        return self.driver.find_element(By.CSS_SELECTOR, f'[data-test="{name}"]')
+
+    def text(self, name: str) -> str:
+        return str(self.script(f"return document.querySelector('[data-test=\"{name}\"]')?.innerText ?? ''"))
+
+    def shown(self, name: str) -> bool:
+        return bool(self.script(f"return !!document.querySelector('[data-test=\"{name}\"]')?.offsetParent"))
+
+    def click(self, name: str) -> None:
+        self.click_on(lambda: self.find(name))
+
+    def click_text(self, within: str, text: str) -> None:
+        """The button of that text within a widget."""
+        self.click_on(lambda: self.find(within).find_element(By.XPATH, f'.//button[contains(., "{text}")]'))
+
+    def click_on(self, find: Callable[[], WebElement]) -> None:
+        def clicked() -> bool:
+            try:
+                find().click()
+            except (ElementClickInterceptedException, StaleElementReferenceException):
+                return False
+            return True
+
+        self.wait(clicked, "a click")
+
+    def choose(self, name: str, text: str) -> None:
+        """An option of a select."""
+        self.script(OPEN_SELECT, f'[data-test="{name}"]')
+        xpath = f'//div[contains(@class, "q-menu")]//div[contains(@class, "q-item")][contains(., "{text}")]'
+        self.wait(lambda: self.driver.find_elements(By.XPATH, xpath), f"the option {text}")
+        self.click_on(lambda: self.driver.find_element(By.XPATH, xpath))
+
+    def options(self, name: str) -> list[str]:
+        """The options of a select, as they read."""
+        self.script(OPEN_SELECT, f'[data-test="{name}"]')
+        css = ".q-menu .q-item"
+        self.wait(lambda: self.driver.find_elements(By.CSS_SELECTOR, css), "options")
+        found = [item.text for item in self.driver.find_elements(By.CSS_SELECTOR, css)]
+        self.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+        self.wait(lambda: not self.driver.find_elements(By.CSS_SELECTOR, ".q-menu"), "the closed menu")
+        return found
+
+    def chart(self) -> dict[str, Any]:
+        """What the chart holds and shows."""
+        facts = self.script("return document.querySelector('.candle-chart')?.fluxcap?.facts()")
+        return dict(facts or {})
+
+    def wait_chart(self, holds: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
+        def found() -> dict[str, Any] | None:
+            facts = self.chart()
+            return facts if facts and holds(facts) else None
+
+        return self.wait(found, what)
+
+    def wait_text(self, name: str, words: str) -> str:
+        """Until a widget says so."""
+        return self.wait(lambda: self.text(name) if words in self.text(name) else None, f"{words!r} in {name}")
+
+    def wait(self, found: Callable[[], T | None], what: str) -> T:
+        deadline_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline_s:
+            value = found()
+            if value:
+                return value
+            time.sleep(0.05)
+        self.picture("failed")
+        raise AssertionError(f"{what} did not come within {PATIENCE_S:g} s")
+
+    def picture(self, name: str) -> None:
+        """Keep a picture of the page."""
+        ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        self.driver.save_screenshot(str(ARTIFACTS / f"{name}.png"))
+
+    def complaints(self) -> list[str]:
+        """What the console holds of warnings and errors."""
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+
+    def foreign_requests(self) -> list[str]:
+        """Addresses beyond this machine that the page asked for since ``open``."""
+        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        urls = [
+            event["params"]["request"]["url"] if "request" in event["params"] else event["params"].get("url", "")
+            for event in events
+            if event["method"] in ("Network.requestWillBeSent", "Network.webSocketCreated")
+        ]
+        local = ("http://127.0.0.1:", "ws://127.0.0.1:", "http://localhost:", "data:", "blob:", "chrome:", "about:")
+        return [url for url in urls if url and not url.startswith(local)]
+
+    def wide(self) -> tuple[int, int]:
+        """Width of the content and of the window."""
+        width, window = self.script("return [document.documentElement.scrollWidth, window.innerWidth]")
+        return int(width), int(window)
+
+
+@contextmanager
+def web_page(profile: Path, size: str = "1280,800") -> Iterator[WebPage]:
+    """A new headless browser; skips the test where there is none."""
+    chromium, chromedriver = chromium_executable(), shutil.which("chromedriver")
+    if chromium is None or chromedriver is None:
+        pytest.skip("no Chromium with its chromedriver on this machine")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*HEADLESS_FLAGS, f"--window-size={size}", f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(chromedriver))
+    try:
+        yield WebPage(driver)
+    finally:
+        driver.quit()
