@@ -25,6 +25,7 @@ RECORDS: list[r.Record] = [
     r.Sent(0, 0, 1, 1, '42["changeSymbol",{}]'),
     r.Passed(200_000_000, 0),
     r.FocusTaken(0, 0, Focus(FocusMode.LOCK, ("EURUSD_otc",))),
+    r.Shown(5_000_000, 0, "EUR/USD OTC"),
     r.TabAttached(0, 0, 2, "page", "https://pocketoption.com/"),
     r.TabGone(0, 0, 2, "tab_closed"),
     r.BrowserSeen(0, 0, False, "closed by the browser"),
@@ -141,7 +142,7 @@ def test_memory_stays_bounded_however_much_a_block_claims_to_hold(file: Path) ->
     assert "is damaged near byte" in trouble
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", gzip.compress(b"hello"), gzip.compress(MAGIC)])
+@pytest.mark.parametrize("content", [b"", b"hello", gzip.compress(b"hello", mtime=0), gzip.compress(MAGIC)])
 def test_what_is_no_recording_is_refused_in_a_sentence(file: Path, content: bytes) -> None:
     file.write_bytes(content)
 
