@@ -97,5 +97,5 @@ def test_a_store_that_another_process_holds_is_told(tmp_path: Path):
         (tmp_path / "fluxcap.run.json").unlink()
         assert daemon.pipeline.alive
 
-        with pytest.raises(FluxcapError, match="fluxcap.duckdb"):
+        with pytest.raises(FluxcapError, match=r"fluxcap\.duckdb"):
             HistoryStore(tmp_path, "POCKETOPTION", "1m").put("EURUSD_otc", "1h", HOURS)
