@@ -17,6 +17,7 @@ from capture.chrome.events import (
     EndReason,
     FrameReceived,
     FrameSent,
+    PageShows,
     Responded,
     SocketClosed,
     SocketOpened,
@@ -196,6 +197,8 @@ class BrowserSide:
             log.event("tab attached", kind=event.kind, url=event.url)
         elif isinstance(event, TabGone):
             log.event("tab gone", reason=event.reason.value)
+        elif isinstance(event, PageShows):
+            self._market.page_shows(event.label)
         elif isinstance(event, CommandTimedOut):
             self._limit.warn("chrome does not answer", command=event.method)
             if not event.target_id:
@@ -214,6 +217,8 @@ class BrowserSide:
         if stamp.mono_ns >= self._next_probe_ns:
             self._next_probe_ns = stamp.mono_ns + PROBE_NS
             session.probe(stamp.mono_ns)
+            if question := self._market.page_question:
+                session.ask_pages(question, stamp.mono_ns)
         self._send(session)
 
     def _send(self, session: CdpSession) -> None:

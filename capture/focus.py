@@ -95,6 +95,10 @@ class AssetNames:
         self._by_key.setdefault(key, symbol)
         return True
 
+    def knows(self, symbol: str) -> bool:
+        """Whether it is in the table or was learned from what ticks."""
+        return symbol in self._assets or self._by_key.get(name_key(symbol)) == symbol
+
     def resolve(self, typed: str) -> str:
         """The symbol meant; before a table came, the name as typed. Raises UnknownAsset with the nearest symbols."""
         if typed in self._assets:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 
 from capture.focus import AssetNames, Focus, FocusMode
@@ -17,6 +19,8 @@ class FocusDesk:
         self.names = AssetNames()
         self.active: ActiveAsset | None = None
         """What the page shows, once a frame told it."""
+        self.seen: str | None = None
+        """What a page was seen to show, when it had to be asked."""
         self.only_ticking: str | None = None
         """The one asset that ticks, if there is but one: after a late attach no frame tells the active asset."""
         self.unknown: tuple[str, ...] = ()
@@ -25,7 +29,7 @@ class FocusDesk:
     @property
     def active_symbol(self) -> str | None:
         """The asset the page shows, as far as it is known."""
-        return self.active.symbol if self.active is not None else self.only_ticking
+        return self.active.symbol if self.active is not None else self.seen or self.only_ticking
 
     def takes(self, symbol: str) -> bool:
         """Whether an asset becomes candles."""
@@ -52,6 +56,12 @@ class FocusDesk:
         """The page shows an asset. A period that is not told stays as it was."""
         period_ms = active.period_ms or (self.active.period_ms if self.active else 0)
         self.active = ActiveAsset(active.symbol, period_ms)
+
+    def see(self, label: str) -> None:
+        """A page was asked and shows this label. A name that cannot be told yet says nothing."""
+        with contextlib.suppress(UnknownAsset):
+            symbol = self.names.resolve(label)
+            self.seen = symbol if self.names.knows(symbol) else None
 
     def _resolve(self) -> None:
         """Understand the locked names as soon as the assets they mean are known."""

@@ -18,6 +18,7 @@ from capture.chrome.events import (
     ChromeEvent,
     FrameReceived,
     FrameSent,
+    PageShows,
     SocketClosed,
     SocketId,
     SocketOpened,
@@ -94,6 +95,8 @@ class Recorder:
             self._tabs_seen += 1
             self._tabs[event.target_id] = self._tabs_seen
             self._add(recording.TabAttached(*self._at(stamp), self._tabs_seen, event.kind, bare_url(event.url)))
+        elif isinstance(event, PageShows):
+            self._add(recording.Shown(*self._at(stamp), event.label))
         elif isinstance(event, TabGone) and event.target_id in self._tabs:
             self._add(recording.TabGone(*self._at(stamp), self._tabs.pop(event.target_id), event.reason.value))
 

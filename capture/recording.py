@@ -156,6 +156,12 @@ class End(_Record, frozen=True, array_like=True, gc=False, tag=13):
     records: int
 
 
+class Shown(_Record, frozen=True, array_like=True, gc=False, tag=14):
+    """A page was asked what it shows, since no frame had told; ``label`` as people read it."""
+
+    label: str
+
+
 Record: TypeAlias = (
     Text
     | Binary
@@ -171,4 +177,5 @@ Record: TypeAlias = (
     | BrowserSeen
     | Restored
     | End
+    | Shown
 )

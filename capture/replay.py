@@ -97,6 +97,8 @@ class Playback:
                 market.socket_lost(record.socket, _REASONS.get(record.reason, BlindReason.SOCKET_CLOSED), at)
             case recording.FocusTaken() if not self._keep_focus:
                 market.set_focus(record.focus)
+            case recording.Shown():
+                market.page_shows(record.label)
             case recording.Restored():
                 market.restore(record.symbol, record.ticks, record.from_ms, record.to_ms)
                 if record.told_before:

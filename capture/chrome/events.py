@@ -130,6 +130,13 @@ class Responded(msgspec.Struct, frozen=True, gc=False):
     target_id: str
 
 
+class PageShows(msgspec.Struct, frozen=True, gc=False):
+    """A page answered what it shows: the label of an asset, as people read it."""
+
+    target_id: str
+    label: str
+
+
 class Malformed(msgspec.Struct, frozen=True, gc=False):
     """A message that is not what CDP says. ``kind`` is a stable word for counters: ``json``, ``frame``, ``params``…"""
 
@@ -147,5 +154,6 @@ ChromeEvent: TypeAlias = (
     | CommandTimedOut
     | CommandRefused
     | Responded
+    | PageShows
     | Malformed
 )

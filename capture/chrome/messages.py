@@ -60,6 +60,18 @@ class AttachResult(_Camel, frozen=True):
     session_id: str
 
 
+class WorldResult(_Camel, frozen=True):
+    execution_context_id: int
+
+
+class TextValue(_Camel, frozen=True):
+    value: str = ""
+
+
+class EvaluateResult(_Camel, frozen=True):
+    result: TextValue
+
+
 class TargetInfo(_Camel, frozen=True):
     target_id: str
     type: str
@@ -119,6 +131,8 @@ decode_head = msgspec.json.Decoder(Head).decode
 decode_frame = msgspec.json.Decoder(FrameMessage).decode
 decode_frame_params = msgspec.json.Decoder(FrameParams).decode
 decode_error = msgspec.json.Decoder(ErrorBody).decode
+decode_world = msgspec.json.Decoder(WorldResult).decode
+decode_evaluated = msgspec.json.Decoder(EvaluateResult).decode
 decode_attach_result = msgspec.json.Decoder(AttachResult).decode
 
 EVENTS: Final[dict[str, msgspec.json.Decoder[Any]]] = {

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from capture.chrome.asking import PageQuestion
 from capture.chrome.commands import DEFAULT_TIMEOUT_NS, CommandLedger
 from capture.chrome.events import (
     ChromeEvent,
@@ -28,6 +29,7 @@ from capture.chrome.events import (
     FrameReceived,
     FrameSent,
     Malformed,
+    PageShows,
     Responded,
     SocketClosed,
     SocketOpened,
@@ -73,6 +75,7 @@ class CdpSession:
         self._commands = CommandLedger(timeout_ns)
         self._targets = Targets(is_platform_url, self._commands)
         self._sessions = self._targets.sessions
+        self._question = PageQuestion(self._commands)
         self._root_handlers: dict[str, Callable[[Head, Any, int, list[ChromeEvent]], None]] = {
             "Target.targetCreated": self._on_target_info,
             "Target.targetInfoChanged": self._on_target_info,
@@ -152,6 +155,10 @@ class CdpSession:
                     "Runtime.getIsolateId", {}, mono_ns, target_id=session.target.id, session_id=session.id
                 )
 
+    def ask_pages(self, expression: str, mono_ns: int) -> None:
+        """Ask the platform's pages for a label, by a JavaScript expression; answers come as ``PageShows``."""
+        self._question.ask(self._sessions, expression, mono_ns)
+
     def browser_gone(self) -> list[ChromeEvent]:
         """The connection ended: everything that was open is over. The session is of no more use."""
         out: list[ChromeEvent] = []
@@ -214,6 +221,8 @@ class CdpSession:
         except NOT_CDP:
             out.append(Malformed("answer"))
         self._targets.answered(command, error, session_id, mono_ns, out)
+        if error is None and (label := self._question.answered(command, head, mono_ns)):
+            out.append(PageShows(command.target_id, label))
 
     def _on_event(self, head: Head, stamp: Stamp, out: list[ChromeEvent]) -> None:
         try:

@@ -131,6 +131,9 @@ class Platform(Protocol):
 
     name: str
 
+    shown_asset_js: str
+    """JavaScript expression, without side effects, for the label of the asset a page shows; "" when it tells none."""
+
     def is_page(self, url: str) -> bool:
         """Whether a browser target of this address belongs to the platform."""
         ...

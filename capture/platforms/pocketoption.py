@@ -82,11 +82,19 @@ _settings = msgspec.json.Decoder(_ChartSettings)
 _symbols = msgspec.json.Decoder(list[str])
 _change = msgspec.json.Decoder(_ChangeSymbol)
 
+SHOWN_ASSET_JS = """
+(document.querySelector(".current-symbol")
+  ?? document.querySelector(".assets-favorites-item--active .assets-favorites-item__label")
+  ?? document.querySelector(".assets-favorites-item.active .assets-favorites-item__label"))?.textContent ?? ""
+"""
+"""The selectors of the page as capture/chrome/page.py has them; of the active item they are from public code only."""
+
 
 class PocketOption:
     """The platform. ``extra_hosts``: further host patterns (``*`` allowed) of mirrors, for pages and sockets alike."""
 
     name = "pocketoption"
+    shown_asset_js = SHOWN_ASSET_JS
 
     def __init__(self, extra_hosts: Sequence[str] = ()) -> None:
         hosts = (*DEFAULT_HOSTS, *hosts_of(extra_hosts))

@@ -68,3 +68,25 @@ def test_a_period_that_is_not_told_stays_as_it_was() -> None:
     desk.turn_to(ActiveAsset("EURUSD_otc"))
 
     assert desk.active == ActiveAsset("EURUSD_otc", 300_000)
+
+
+def test_what_a_page_was_seen_to_show_counts_until_a_frame_tells():
+    desk = FocusDesk(Focus(FocusMode.FOLLOW))
+    desk.learn("EURUSD_otc")
+    desk.learn("GBPUSD_otc")
+
+    desk.see("EUR/USD OTC")
+    assert desk.active_symbol == "EURUSD_otc"
+    assert desk.takes("EURUSD_otc")
+
+    desk.turn_to(ActiveAsset("GBPUSD_otc"))
+    assert desk.active_symbol == "GBPUSD_otc"
+
+
+def test_a_label_that_no_known_asset_has_says_nothing():
+    desk = FocusDesk(Focus(FocusMode.FOLLOW))
+    desk.learn("EURUSD_otc")
+
+    desk.see("Apple OTC")
+
+    assert desk.active_symbol is None
