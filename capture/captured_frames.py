@@ -71,6 +71,8 @@ class CapturedFrames:
 
     def blocks(self) -> Iterator[Sequence[recording.Record]]:
         """All records, redacted as a recording of one's own."""
+        if not self._messages:
+            return
         collected = _Collected()
         recorder = Recorder(self._platform, collected)
         arrivals_ms = self._arrivals_ms()

@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     tick_chunk_size: int = Field(1_000, ge=1, le=10_000_000)
     candle_chunk_size: int = Field(100, ge=1, le=10_000_000)
     data_dir: Path = Path("data")
+    record: Path | None = None
     pub: str = Field(DEFAULT_PUB, validation_alias=AliasChoices("pub", "FLUXCAP_PUB", "FLUX_LIVE_PUB"))
     rep: str = Field(DEFAULT_REP, validation_alias=AliasChoices("rep", "FLUXCAP_REP", "FLUX_CHUNK_REP"))
     web: bool = True

@@ -34,6 +34,9 @@ def run(
     tick_chunk_size: Annotated[int | None, typer.Option(help="Ticks a CSV file. [default: 1000]")] = None,
     candle_chunk_size: Annotated[int | None, typer.Option(help="Candles a CSV file. [default: 100]")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where store and files live. [default: data]")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Record market frames to this new file, for `fluxcap replay`.")
+    ] = None,
     pub: Annotated[str | None, typer.Option(help="PUB endpoint. [default: tcp://127.0.0.1:5556]")] = None,
     rep: Annotated[str | None, typer.Option(help="Request endpoint. [default: tcp://127.0.0.1:5557]")] = None,
     web: Annotated[bool | None, typer.Option("--web/--no-web", help="Serve dashboard and Socket.IO.")] = None,
@@ -67,6 +70,7 @@ def run(
         tick_chunk_size=tick_chunk_size,
         candle_chunk_size=candle_chunk_size,
         data_dir=data_dir,
+        record=record,
         pub=pub,
         rep=rep,
         web=web,

@@ -1,0 +1,207 @@
+"""What the recorder makes of what the pipeline takes in: numbered sockets, both clocks, redacted frames."""
+
+from __future__ import annotations
+
+import pytest
+
+from capture import recording as r
+from capture.chrome.events import (
+    EndReason,
+    FrameReceived,
+    FrameSent,
+    SocketClosed,
+    SocketId,
+    SocketOpened,
+    Stamp,
+    TabAttached,
+    TabGone,
+)
+from capture.feeds import BlindReason
+from capture.focus import Focus, FocusMode
+from capture.platforms.pocketoption import PocketOption
+from capture.recorder import Recorder, bare_url
+from schemas.errors import FluxcapError
+from tests.stage import announcement, attachment
+
+MARKET, CHAT = SocketId("s1", "1.1"), SocketId("s1", "1.2")
+TICK = [["EURUSD_otc", 1_760_000_000.5, 1.1]]
+
+
+def at(second: float, *, skew_s: float = 1_000.0, drained: bool = True) -> Stamp:
+    return Stamp(round((second + skew_s) * 1e9), round(second * 1e9), drained)
+
+
+class Kept:
+    """A writer that keeps what it gets, until its disk is full."""
+
+    def __init__(self) -> None:
+        self.records: list[r.Record] = []
+        self.full = False
+
+    def add(self, record: r.Record) -> None:
+        if self.full:
+            raise FluxcapError("No space left.")
+        self.records.append(record)
+
+
+@pytest.fixture
+def kept() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def recorder(kept: Kept) -> Recorder:
+    return Recorder(PocketOption(), kept)
+
+
+def frame(payload: str, stamp: Stamp, opcode: int = 1, socket: SocketId = MARKET) -> FrameReceived:
+    return FrameReceived(socket, "tab", opcode, payload, stamp)
+
+
+def test_both_clocks_are_counted_from_the_record_before(recorder: Recorder, kept: Kept) -> None:
+    recorder.passed(Stamp(1_000_000_000_007, 500, True))
+    recorder.passed(Stamp(1_000_000_000_027, 519, True))
+    recorder.passed(Stamp(900, 600, True))
+
+    assert kept.records == [
+        r.Passed(500, 999_999_999_507),
+        r.Passed(19, 1),
+        r.Passed(81, 300 - 999_999_999_508),
+    ]
+
+
+def test_a_market_frame_is_kept_and_its_attachment_without_base64(recorder: Recorder, kept: Kept) -> None:
+    recorder.happened(SocketOpened(MARKET, "tab", "wss://api.po.market/socket.io/"), at(1))
+    recorder.received(frame(announcement("updateStream"), at(1, drained=False)))
+    recorder.received(frame(attachment(TICK), at(1), 2))
+
+    assert kept.records[1:] == [
+        r.Text(0, 0, 1, False, announcement("updateStream")),
+        r.Binary(0, 0, 1, True, b'[["EURUSD_otc",1760000000.5,1.1]]'),
+    ]
+    assert recorder.counts.frames == 2
+    assert recorder.counts.withheld == 0
+
+
+def test_base64_of_another_spelling_is_kept_to_the_letter(recorder: Recorder, kept: Kept) -> None:
+    spelt = attachment(TICK) + "\n"
+
+    recorder.received(frame(announcement("updateStream"), at(1)))
+    recorder.received(frame(spelt, at(1), 2))
+
+    assert kept.records[-1] == r.Other(0, 0, 1, True, 2, spelt)
+
+
+def test_of_any_other_frame_only_a_sign_is_kept(recorder: Recorder, kept: Kept) -> None:
+    recorder.received(frame('40{"sid":"secret"}', at(1)))
+    recorder.received(frame("2", at(2, drained=False)))
+
+    assert kept.records[1:] == [r.Sign(0, 0, 1, True, True), r.Sign(10**9, 0, 1, False, False)]
+    assert recorder.counts.withheld == 2
+
+
+def test_a_socket_that_was_open_before_is_opened_by_its_first_frame(recorder: Recorder, kept: Kept) -> None:
+    recorder.received(frame("2", at(1)))
+
+    assert kept.records[0] == r.Opened(10**9, 1_000 * 10**9, 1, "", 0)
+    assert recorder.counts.sockets == 1
+
+
+def test_sockets_of_others_are_not_recorded_but_the_time_they_prove_is(recorder: Recorder, kept: Kept) -> None:
+    recorder.happened(SocketOpened(CHAT, "tab", "wss://example.org/"), at(1))
+    recorder.received(frame("hello", at(1, drained=False), socket=CHAT))
+    recorder.received(frame("hello", at(2), socket=CHAT))
+    recorder.lost(SocketClosed(CHAT, EndReason.CLOSED), BlindReason.SOCKET_CLOSED, at(3))
+
+    assert [type(record) for record in kept.records] == [r.Passed]
+
+
+def test_time_that_a_drained_frame_has_proven_is_not_told_again(recorder: Recorder, kept: Kept) -> None:
+    recorder.received(frame("2", at(1)))
+    recorder.passed(at(1))
+    recorder.passed(at(1.2))
+    recorder.received(frame("2", at(2, drained=False)))
+    recorder.passed(at(2, drained=False))
+
+    assert [type(record) for record in kept.records] == [r.Opened, r.Sign, r.Passed, r.Sign, r.Passed]
+
+
+def test_time_passes_again_when_something_happened_in_between(recorder: Recorder, kept: Kept) -> None:
+    recorder.received(frame("2", at(1)))
+    recorder.lost(SocketClosed(MARKET, EndReason.CLOSED), BlindReason.SOCKET_CLOSED, at(1))
+    recorder.passed(at(1))
+
+    assert [type(record) for record in kept.records] == [r.Opened, r.Sign, r.Lost, r.Passed]
+
+
+def test_what_the_page_sends_is_kept_only_when_allowed(recorder: Recorder, kept: Kept) -> None:
+    choice = '42["changeSymbol",{"asset":"EURUSD_otc","period":60}]'
+
+    recorder.happened(FrameSent(MARKET, "tab", 1, '42["auth",{"session":"secret"}]', at(1)), at(1))
+    recorder.happened(FrameSent(MARKET, "tab", 1, choice, at(1)), at(1))
+
+    assert kept.records[1:] == [r.Sent(0, 0, 1, 1, choice)]
+
+
+def test_tabs_and_sockets_are_numbered_and_addresses_cut_short(recorder: Recorder, kept: Kept) -> None:
+    recorder.happened(TabAttached("tab", "https://pocketoption.com/cabinet?token=1#x", "You have $5"), at(1))
+    recorder.happened(SocketOpened(MARKET, "tab", "wss://u:p@api.po.market:8443/socket.io/?sid=1"), at(1))
+    recorder.lost(SocketClosed(MARKET, EndReason.TAB_CLOSED), BlindReason.TAB_CLOSED, at(1))
+    recorder.happened(TabGone("tab", EndReason.TAB_CLOSED), at(1))
+    recorder.happened(TabGone("never seen", EndReason.TAB_CLOSED), at(1))
+
+    assert kept.records == [
+        r.TabAttached(10**9, 1_000 * 10**9, 1, "page", "https://pocketoption.com/cabinet"),
+        r.Opened(0, 0, 1, "wss://api.po.market:8443/socket.io/", 1),
+        r.Lost(0, 0, 1, "tab closed"),
+        r.TabGone(0, 0, 1, "tab_closed"),
+    ]
+
+
+def test_a_socket_id_used_again_is_another_socket(recorder: Recorder, kept: Kept) -> None:
+    recorder.received(frame("2", at(1)))
+    recorder.lost(SocketClosed(MARKET, EndReason.CLOSED), BlindReason.SOCKET_CLOSED, at(1))
+    recorder.received(frame("2", at(2)))
+
+    assert [record.socket for record in kept.records if isinstance(record, r.Sign)] == [1, 2]
+
+
+def test_focus_browser_and_what_was_restored_are_kept(recorder: Recorder, kept: Kept) -> None:
+    recorder.restored("EURUSD_otc", [(1, 1.5)], 1, 2, told_before=True, stamp=at(0, skew_s=0))
+    recorder.browser(True, "Chrome/156", at(0, skew_s=0))
+    recorder.focus(Focus(FocusMode.LOCK, ("EURUSD_otc",)), at(0, skew_s=0))
+
+    assert kept.records == [
+        r.Restored(0, 0, "EURUSD_otc", [(1, 1.5)], 1, 2, True),
+        r.BrowserSeen(0, 0, True, "Chrome/156"),
+        r.FocusTaken(0, 0, Focus(FocusMode.LOCK, ("EURUSD_otc",))),
+    ]
+
+
+def test_a_full_disk_ends_the_recording_once_and_harms_nobody(
+    recorder: Recorder, kept: Kept, logged: list[str]
+) -> None:
+    kept.full = True
+    recorder.passed(at(1))
+    recorder.passed(at(2))
+    kept.full = False
+    recorder.passed(at(3))
+
+    assert kept.records == []
+    assert recorder.trouble == "No space left."
+    assert logged == ["recording ended"]
+
+
+@pytest.mark.parametrize(
+    ("url", "bare"),
+    [
+        ("https://a.b/c/d?e=f#g", "https://a.b/c/d"),
+        ("wss://user:pass@a.b:8080/x", "wss://a.b:8080/x"),
+        ("", ""),
+        ("about:blank", ""),
+        ("https://a.b:port/", ""),
+        ("http://[::1", ""),
+    ],
+)
+def test_an_address_is_cut_to_scheme_host_and_path(url: str, bare: str) -> None:
+    assert bare_url(url) == bare
