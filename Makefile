@@ -13,10 +13,10 @@ SECONDS ?= 90
 WORKERS ?= 4
 PYTEST_ARGS ?=
 
-.PHONY: help demo test lint bench soak fuzz schema setup system clean
+.PHONY: help demo test lint bench soak fuzz screenshots schema setup system clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
 
 demo: setup system ## Run simulated site, real Chrome, daemon and client, and compare what they have (SECONDS=90)
 	@$(BIN)/fluxcap demo --seconds $(SECONDS)
@@ -37,6 +37,9 @@ soak: setup system ## Long runs under faults (MINUTES=30)
 
 fuzz: setup ## Feed a million mutated inputs (COUNT=1000000)
 	@$(BIN)/python tests/fuzz/fuzz_codec.py --count $(COUNT)
+
+screenshots: setup system ## Make the pictures of the README anew
+	@$(BIN)/python -m tests.make_screenshots
 
 schema: setup system ## Generate the wire code anew from schemas/market_data.fbs
 	@$(BIN)/python -m schemas.generate

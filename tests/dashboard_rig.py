@@ -36,7 +36,8 @@ class FakeDaemon:
         self.keys = {name: StreamKey(SOURCE, name, "1m") for name in ("EURUSD_otc", "GBPUSD_otc")}
         self.minute = int(time.time()) // 60 - 1
         for key, base in zip(self.keys.values(), (1.1, 1.3), strict=True):
-            self.server.publish({key: [bar(m, base) for m in range(self.minute - count + 1, self.minute + 1)]})
+            if count:
+                self.server.publish({key: [bar(m, base) for m in range(self.minute - count + 1, self.minute + 1)]})
         self.gaps: list[dict[str, Any]] = []
         self.leases: dict[str, str] = {}
         self.collect = "none"
@@ -94,15 +95,17 @@ class FakeDaemon:
                 now_ms = int(time.time() * 1_000)
                 self._ticks += 1
                 for key in self.keys.values():
-                    if self.is_ticking:
+                    if self.is_ticking and self.server.watermark(key).latest_sequence:
                         start = self.server.watermark(key).latest_ts_ms + MINUTE
-                        close = round(1.105 + 0.001 * (self._ticks % 7), 5)
-                        candle = Candle(start, 1.105, 1.115, 1.1, close, self._ticks % 100 + 1)
-                        self.server.forming(key, candle, time.monotonic_ns())
+                        self.server.forming(key, self.under_way(start, self._ticks), time.monotonic_ns())
                 beat += 1
                 if beat % 4 == 0:
                     last_ms = now_ms - 300 if self.is_ticking else now_ms - 60_000
                     self.server.heartbeat(now_ms, lambda _key, at=last_ms: FeedInfo(self.feed, at, 7_200_000))
+
+    def under_way(self, start_ms: int, ticks: int) -> Candle:
+        """The candle under way."""
+        return Candle(start_ms, 1.105, 1.115, 1.1, round(1.105 + 0.001 * (ticks % 7), 5), ticks % 100 + 1)
 
     def status(self) -> dict[str, Any]:
         now_ms = int(time.time() * 1_000)

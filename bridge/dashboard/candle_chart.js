@@ -101,7 +101,7 @@ export default {
     },
     layout() {
       if (!this.chart || !this.colours) return;
-      const c = this.colours, narrow = this.$el.clientWidth < 600, right = 22 + (this.digits + 2) * (narrow ? 6 : 7), font = { color: c.text, fontSize: narrow ? 10 : 11 };
+      const c = this.colours, narrow = this.$el.clientWidth < 600, chars = (this.rows.at(-1)?.[2] ?? 1).toFixed(this.digits).length, right = 24 + chars * (narrow ? 6 : 7), font = { color: c.text, fontSize: narrow ? 10 : 11 };
       const axis = { type: "time", axisLine: { lineStyle: { color: c.line } }, axisTick: { show: false }, splitLine: { show: false }, axisPointer: { snap: true }, useUTC: true };
       const price = { scale: true, boundaryGap: ["4%", "7%"], position: "right", splitLine: { lineStyle: { color: c.line } }, axisLabel: { ...font, formatter: (v) => v.toFixed(this.digits) }, axisPointer: { label: { formatter: (p) => Number(p.value).toFixed(this.digits) } } };
       this.chart.setOption({

@@ -96,7 +96,8 @@ class LiveFeed:
             match event:
                 case Candles(_, start, candles, is_backfill):
                     if is_backfill and len(memory):
-                        self._note("gap", f"#{start} to #{start + len(candles) - 1} did not arrive")
+                        last = start + len(candles) - 1
+                        self._note("gap", f"#{start}{f' to #{last}' if last > start else ''} did not arrive")
                         self._note("healed", f"{len(candles)} fetched while live went on")
                     elif is_backfill:
                         self._note("history", f"{len(candles)} fetched, from #{start}")

@@ -105,8 +105,8 @@ class Page:
         self._wish = msgspec.structs.replace(self._wish, source=source, follows=False, is_on=True)
         self._fill(self._view.follow, False)
         self._candles = None
+        self._view.chart.replace([], None, 60_000)
         if source is ChartSource.CSV:
-            self._view.chart.replace([], None, 60_000)
             await self._list_files()
             available, where = {file["asset"] for file in self._files}, "in the CSV files"
         else:
