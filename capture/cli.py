@@ -17,6 +17,7 @@ from capture.commands import (
     chrome,
     collect,
     collect_mode,
+    config,
     dashboard,
     demo,
     devserver,
@@ -49,6 +50,7 @@ app.command("status")(status.status)
 app.add_typer(focus.app, name="focus")
 app.command("collect")(collect.collect)
 app.command("collect-mode")(collect_mode.collect_mode)
+app.add_typer(config.app, name="config")
 app.command("tail")(tail.tail)
 app.command("backfill")(backfill.backfill)
 app.command("export")(export.export)

@@ -1,12 +1,13 @@
 """Settings of the daemon: one TOML file, the environment, the command line, each overriding the one before.
 
-Every field is an option of ``fluxcap run`` (``tick_chunk_size`` is ``--tick-chunk-size``), a key of the file and a
-variable (``FLUXCAP_TICK_CHUNK_SIZE``). ``FLUX_LIVE_PUB``, ``FLUX_CHUNK_REP``, ``FLUX_SOURCE_ID`` and ``FLUX_INTERVAL``
-are honoured as the clients and servers that exist honour them.
+Every field but ``platforms`` is an option of ``fluxcap run`` (``tick_chunk_size`` is ``--tick-chunk-size``), and every
+one a key of the file and a variable (``FLUXCAP_TICK_CHUNK_SIZE``). ``FLUX_LIVE_PUB``, ``FLUX_CHUNK_REP``,
+``FLUX_SOURCE_ID`` and ``FLUX_INTERVAL`` are honoured as the clients and servers that exist honour them.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from enum import StrEnum
@@ -46,7 +47,8 @@ class Settings(BaseSettings):
     platform: str = "pocketoption"
     platform_url: tuple[str, ...] = ()
     platforms: dict[str, dict[str, Any]] = {}
-    """Platforms by name, each as its plug-in takes it; see capture/platforms/registry.py. Only in the file."""
+    """Platforms by name, each as its plug-in takes it; see capture/platforms/registry.py. Tables of the
+    file, JSON in the environment; no option."""
     focus: tuple[str, ...] = ()
     interval: str = Field("1m", validation_alias=AliasChoices("interval", "FLUXCAP_INTERVAL", "FLUX_INTERVAL"))
     source: str = Field(
@@ -79,6 +81,15 @@ class Settings(BaseSettings):
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return value
+
+    @field_validator("platforms", mode="before")
+    @classmethod
+    def _read_tables(cls, value: Any) -> Any:
+        """The environment holds text: there the tables are written as JSON."""
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(f"it is no JSON: {error}") from None
 
     @field_validator("focus", "platform_url", "web_origin", mode="before")
     @classmethod
@@ -115,16 +126,19 @@ class _PlainListEnv(PydanticBaseSettingsSource):
     """Environment values as plain text: lists are comma-separated, not JSON."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        alias = field.validation_alias
-        names = [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else []
-        for name in [*(n for n in names if n.isupper()), f"FLUXCAP_{field_name.upper()}"]:
-            if name in os.environ:
-                return os.environ[name], field_name, False
-        return None, field_name, False
+        name = next((name for name in variables_of(field_name) if name in os.environ), None)
+        return (None if name is None else os.environ[name]), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
         return {name: value for name, value in found.items() if value is not None}
+
+
+def variables_of(field_name: str) -> tuple[str, ...]:
+    """The environment variables that set a field, the one that goes first first."""
+    alias = Settings.model_fields[field_name].validation_alias
+    names = [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else []
+    return (*dict.fromkeys([*(name for name in names if name.isupper()), f"FLUXCAP_{field_name.upper()}"]),)
 
 
 def config_file(chosen: Path | None = None) -> Path | None:

@@ -66,15 +66,18 @@ def default_profile() -> Path:
 
 
 def find_chrome() -> Path:
-    """The browser to start: ``FLUXCAP_CHROME`` if set, else the first of the usual names of this system.
+    """The browser to start: ``FLUXCAP_CHROME_BINARY`` if set, else the first of the usual names of this system.
 
-    Raises ConfigError when ``FLUXCAP_CHROME`` names nothing that can be started, ChromeUnavailable when none is found.
+    Raises ConfigError when ``FLUXCAP_CHROME_BINARY`` names nothing that can be started, ChromeUnavailable when there is
+    none.
     """
-    configured = os.environ.get("FLUXCAP_CHROME")
+    configured = os.environ.get("FLUXCAP_CHROME_BINARY")
     if configured:
         found = shutil.which(configured)
         if found is None:
-            raise ConfigError(f"FLUXCAP_CHROME names {configured!r}, which is no program; give Chrome's full path.")
+            raise ConfigError(
+                f"FLUXCAP_CHROME_BINARY names {configured!r}, which is no program; give Chrome's full path."
+            )
         return Path(found)
     for name in _ON_PATH:
         if found := shutil.which(name):
@@ -82,7 +85,9 @@ def find_chrome() -> Path:
     for path in _usual_places(sys.platform):
         if path.is_file():
             return path
-    raise ChromeUnavailable("No Chrome found; install Chrome or Chromium, or set FLUXCAP_CHROME to its full path.")
+    raise ChromeUnavailable(
+        "No Chrome found; install Chrome or Chromium, or set FLUXCAP_CHROME_BINARY to its full path."
+    )
 
 
 def _usual_places(platform: str) -> list[Path]:

@@ -40,6 +40,9 @@ def run(
     pub: Annotated[str | None, typer.Option(help="PUB endpoint. [default: tcp://127.0.0.1:5556]")] = None,
     rep: Annotated[str | None, typer.Option(help="Request endpoint. [default: tcp://127.0.0.1:5557]")] = None,
     web: Annotated[bool | None, typer.Option("--web/--no-web", help="Serve dashboard and Socket.IO.")] = None,
+    web_host: Annotated[
+        str | None, typer.Option(help="Address of the web server; beyond 127.0.0.1 anybody who reaches it may use it.")
+    ] = None,
     web_port: Annotated[int | None, typer.Option(help="Port of the web server. [default: 3001]")] = None,
     web_origin: Annotated[
         list[str] | None,
@@ -47,6 +50,16 @@ def run(
     ] = None,
     control_port: Annotated[int | None, typer.Option(help="Control port while the web is off. [default: 3001]")] = None,
     log_json: Annotated[bool | None, typer.Option("--log-json", help="Log as JSON lines.")] = None,
+    grace_ms: Annotated[
+        int | None, typer.Option(help="How long a minute's late ticks are awaited before it is sealed. [default: 2000]")
+    ] = None,
+    doubt_ms: Annotated[
+        int | None,
+        typer.Option(help="How long a silent feed is awaited before a minute counts as blind. [default: 10000]"),
+    ] = None,
+    history_wait_ms: Annotated[
+        int | None, typer.Option(help="How long the page's history is awaited after a break. [default: 10000]")
+    ] = None,
     config: ConfigOption = None,
     debug: Debug = False,
 ) -> None:
@@ -74,9 +87,13 @@ def run(
         pub=pub,
         rep=rep,
         web=web,
+        web_host=web_host,
         web_port=web_port,
         web_origin=web_origin,
         control_port=control_port,
         log_json=log_json,
+        grace_ms=grace_ms,
+        doubt_ms=doubt_ms,
+        history_wait_ms=history_wait_ms,
     )
     raise typer.Exit(run_daemon(settings, debug=debug))

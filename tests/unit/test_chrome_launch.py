@@ -23,20 +23,20 @@ def program(path: Path, script: str = "exit 0") -> Path:
 
 def test_configured_program_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = program(tmp_path / "my-chrome")
-    monkeypatch.setenv("FLUXCAP_CHROME", str(mine))
+    monkeypatch.setenv("FLUXCAP_CHROME_BINARY", str(mine))
 
     assert find_chrome() == mine
 
 
 def test_configured_program_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLUXCAP_CHROME", str(tmp_path / "absent"))
+    monkeypatch.setenv("FLUXCAP_CHROME_BINARY", str(tmp_path / "absent"))
 
-    with pytest.raises(ConfigError, match="FLUXCAP_CHROME"):
+    with pytest.raises(ConfigError, match="FLUXCAP_CHROME_BINARY"):
         find_chrome()
 
 
 def test_chrome_is_preferred_to_chromium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FLUXCAP_CHROME", raising=False)
+    monkeypatch.delenv("FLUXCAP_CHROME_BINARY", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     program(tmp_path / "chromium")
     assert find_chrome() == tmp_path / "chromium"
@@ -46,11 +46,11 @@ def test_chrome_is_preferred_to_chromium(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_no_browser_at_all_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FLUXCAP_CHROME", raising=False)
+    monkeypatch.delenv("FLUXCAP_CHROME_BINARY", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(launch, "_usual_places", lambda _platform: [tmp_path / "absent"])
 
-    with pytest.raises(ChromeUnavailable, match="install Chrome or Chromium, or set FLUXCAP_CHROME"):
+    with pytest.raises(ChromeUnavailable, match="install Chrome or Chromium, or set FLUXCAP_CHROME_BINARY"):
         find_chrome()
 
 

@@ -1,0 +1,121 @@
+"""What the settings are in effect, and where each of them comes from; and a settings file to begin with."""
+
+from __future__ import annotations
+
+import enum
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from capture.settings import CONFIG_FILE, Settings, config_file, load_settings, variables_of
+from schemas.errors import ConfigError
+
+
+class Origin(enum.StrEnum):
+    """Where a setting comes from; later ones override earlier ones."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+    OPTION = "option"
+
+
+class Effective(msgspec.Struct, frozen=True):
+    """One setting. ``where``: the file, the variable or the option; "" for a default."""
+
+    name: str
+    value: Any
+    origin: Origin
+    where: str = ""
+
+
+def effective_settings(config: Path | None, options: Mapping[str, Any]) -> list[Effective]:
+    """Every setting, as ``load_settings`` with the same arguments takes them. Raises ConfigError."""
+    settings = load_settings(config, **options)
+    path = config_file(config)
+    in_file = tomllib.loads(path.read_text()) if path is not None else {}
+    found = []
+    for name in Settings.model_fields:
+        value = settings.model_dump(mode="json")[name]
+        variable = next((variable for variable in variables_of(name) if variable in os.environ), None)
+        if options.get(name) is not None:
+            found.append(Effective(name, value, Origin.OPTION, option_of(name)))
+        elif variable is not None:
+            found.append(Effective(name, value, Origin.ENVIRONMENT, variable))
+        elif name in in_file:
+            found.append(Effective(name, value, Origin.FILE, str(path)))
+        else:
+            found.append(Effective(name, value, Origin.DEFAULT))
+    return found
+
+
+def option_of(name: str) -> str:
+    """``tick_chunk_size`` → ``--tick-chunk-size``."""
+    return f"--{name.replace('_', '-')}"
+
+
+def unknown_variables() -> list[str]:
+    """``FLUXCAP_…`` variables that nothing reads: most likely misspelt."""
+    known = {variable for name in Settings.model_fields for variable in variables_of(name)}
+    known |= {
+        f"FLUXCAP_{name}" for name in ("CONFIG", "DEBUG", "CHROME_BINARY", "CHROMEDRIVER", "CHROMIUM", "CAPTURES")
+    }
+    return sorted(name for name in os.environ if name.startswith("FLUXCAP_") and name not in known)
+
+
+_PLATFORM = """
+# A platform of your own: JSON messages over WebSockets. Choose it with platform = "binance".
+# [platforms.binance]
+# pages = ["https://www.binance.com/*/trade/*"]
+# sockets = ["wss://stream.binance.com*"]
+# messages = "data"
+# symbol = "s"
+# time = "T"
+# time_unit = "ms"
+# price = "p"
+# filter = { e = "trade" }
+"""
+_EXAMPLES = {"chrome_profile": "path/to/chrome-profile", "record": "path/to/recording"}
+"""Of what is not set by default."""
+
+
+def file_text(explained: Mapping[str, str]) -> str:
+    """A settings file in which every setting stands, commented out, with its default. ``explained``: what each does."""
+    lines = [
+        "# Settings of fluxcap. Everything here is a default: take the # away and change it.",
+        "# An environment variable (FLUXCAP_TICK_CHUNK_SIZE) overrides the file, an option (--tick-chunk-size) both.",
+        "# `fluxcap config show` tells what is in effect and why.",
+    ]
+    for name, field in Settings.model_fields.items():
+        if name == "platforms":
+            continue
+        default = _EXAMPLES.get(name, "") if field.default is None else field.default
+        lines += ["", f"# {explained[name]}", f"# {name} = {_toml(default)}"]
+    return "\n".join(lines) + "\n" + _PLATFORM
+
+
+def write_new_file(path: Path | None, text: str) -> Path:
+    """Write a settings file where there is none. Raises ConfigError."""
+    target = path or Path(CONFIG_FILE)
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(
+            f"{target} is there already and was left as it is; name another file, or remove it."
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written: {error.strerror}.") from None
+    return target
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return str(value) if isinstance(value, int) else f'"{value}"'

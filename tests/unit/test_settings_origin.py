@@ -1,0 +1,198 @@
+"""Every setting in file, environment and options, each overriding the one before; where it comes from; a new file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capture.cli import run_cli
+from capture.settings import Settings, load_settings, variables_of
+from capture.settings_origin import Origin, effective_settings, option_of, unknown_variables
+from schemas.errors import ConfigError
+
+VALUES: dict[str, tuple[Any, Any, Any]] = {
+    "chrome": ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
+    "chrome_profile": ("a", "b", "c"),
+    "platform": ("a", "b", "c"),
+    "platform_url": (["a"], ["b"], ["c"]),
+    "focus": (["A"], ["B"], ["C", "D"]),
+    "interval": ("5s", "10s", "15s"),
+    "source": ("A", "B", "C"),
+    "collect": ("tick", "candle", "both"),
+    "tick_chunk_size": (1, 2, 3),
+    "candle_chunk_size": (1, 2, 3),
+    "data_dir": ("a", "b", "c"),
+    "record": ("a", "b", "c"),
+    "pub": ("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3"),
+    "rep": ("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3"),
+    "web": (False, True, False),
+    "web_host": ("127.0.0.2", "127.0.0.3", "127.0.0.4"),
+    "web_port": (1, 2, 3),
+    "web_origin": (["http://a"], ["http://b"], ["http://c"]),
+    "control_port": (1, 2, 3),
+    "log_json": (True, False, True),
+    "grace_ms": (1, 2, 3),
+    "doubt_ms": (1, 2, 3),
+    "history_wait_ms": (1, 2, 3),
+}
+"""What file, environment and option say."""
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("FLUX")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings that `fluxcap run` would have run with."""
+    found: list[Settings] = []
+    monkeypatch.setattr("capture.foreground.run_daemon", lambda settings, debug: found.append(settings) or 0)
+    return found
+
+
+def toml(value: Any) -> str:
+    return json.dumps(value)
+
+
+def text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def option(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [option_of(name) if value else option_of(f"no_{name}")]
+    return [option_of(name), text(value)]
+
+
+def dumped(settings: Settings, name: str) -> Any:
+    return settings.model_dump(mode="json")[name]
+
+
+def test_every_setting_is_tried_here():
+    assert set(VALUES) == set(Settings.model_fields) - {"platforms"}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_each_goes_by_the_option_then_the_variable_then_the_file(
+    name: str, monkeypatch: pytest.MonkeyPatch, started: list[Settings]
+):
+    in_file, in_environment, as_option = VALUES[name]
+    Path("fluxcap.toml").write_text(f"{name} = {toml(in_file)}\n")
+
+    assert run_cli(["run"]) == 0
+    monkeypatch.setenv(f"FLUXCAP_{name.upper()}", text(in_environment))
+    assert run_cli(["run"]) == 0
+    assert run_cli(["run", *option(name, as_option)]) == 0
+
+    assert [dumped(settings, name) for settings in started] == [in_file, in_environment, as_option]
+
+
+def test_platforms_are_tables_of_the_file_and_json_in_the_environment(monkeypatch: pytest.MonkeyPatch):
+    Path("fluxcap.toml").write_text('[platforms.a]\nsymbol = "s"\n')
+    from_file = load_settings().platforms
+    monkeypatch.setenv("FLUXCAP_PLATFORMS", '{"b": {"symbol": "t"}}')
+
+    assert from_file == {"a": {"symbol": "s"}}
+    assert load_settings().platforms == {"b": {"symbol": "t"}}
+    monkeypatch.setenv("FLUXCAP_PLATFORMS", "{")
+    with pytest.raises(ConfigError, match=r"Setting 'platforms' cannot be .* it is no JSON"):
+        load_settings()
+
+
+def test_where_each_setting_comes_from_is_told(monkeypatch: pytest.MonkeyPatch):
+    Path("fluxcap.toml").write_text('interval = "5m"\nsource = "FILE"\n')
+    monkeypatch.setenv("FLUX_SOURCE_ID", "SHARED")
+    monkeypatch.setenv("FLUXCAP_PUB", "tcp://127.0.0.1:1")
+
+    found = {one.name: one for one in effective_settings(None, {"web_port": 5, "chrome": None})}
+
+    told = {name: (str(one.value), one.origin, one.where) for name, one in found.items() if one.origin != "default"}
+    assert told == {
+        "interval": ("5m", Origin.FILE, "fluxcap.toml"),
+        "source": ("SHARED", Origin.ENVIRONMENT, "FLUX_SOURCE_ID"),
+        "pub": ("tcp://127.0.0.1:1", Origin.ENVIRONMENT, "FLUXCAP_PUB"),
+        "web_port": ("5", Origin.OPTION, "--web-port"),
+    }
+    assert list(found) == list(Settings.model_fields)
+
+
+def test_the_projects_own_variable_is_named_first():
+    assert variables_of("interval") == ("FLUXCAP_INTERVAL", "FLUX_INTERVAL")
+    assert variables_of("web_port") == ("FLUXCAP_WEB_PORT",)
+
+
+def test_misspelt_variables_are_found(monkeypatch: pytest.MonkeyPatch):
+    for name in ("FLUXCAP_INTERVALL", "FLUXCAP_INTERVAL", "FLUXCAP_CONFIG", "FLUXCAP_CHROME_BINARY"):
+        monkeypatch.setenv(name, "1m")
+
+    assert unknown_variables() == ["FLUXCAP_INTERVALL"]
+
+
+def test_config_show_takes_the_options_of_run(capsys: pytest.CaptureFixture[str]):
+    assert run_cli(["config", "show", "--interval", "15m", "--no-web", "--focus", "A,B", "--json"]) == 0
+
+    told = json.loads(capsys.readouterr().out)
+    changed = {name: one["value"] for name, one in told["settings"].items() if one["from"] == "option"}
+    assert changed == {"interval": "15m", "web": False, "focus": ["A", "B"]}
+    assert told["file"] is None
+
+
+def test_config_show_tells_every_setting_as_a_table(capsys: pytest.CaptureFixture[str]):
+    Path("fluxcap.toml").write_text('interval = "5m"\n')
+
+    assert run_cli(["config", "show"]) == 0
+
+    told = capsys.readouterr().out
+    assert all(name in told for name in Settings.model_fields)
+    assert re.search(r"interval +5m +file fluxcap.toml", told)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--nosuch"], ["--web-port", "x"], ["--interval", "7x"], ["--config", "none.toml"]]
+)
+def test_config_show_refuses_what_run_would_refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    assert run_cli(["config", "show", *arguments]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_config_init_writes_a_file_that_changes_nothing(capsys: pytest.CaptureFixture[str]):
+    assert run_cli(["config", "init"]) == 0
+
+    assert capsys.readouterr().out == "Wrote fluxcap.toml; every setting in it is commented out.\n"
+    assert {one.origin for one in effective_settings(None, {})} == {Origin.DEFAULT}
+
+
+def test_every_line_of_the_new_file_is_right_when_its_sign_is_taken_away():
+    assert run_cli(["config", "init", "--json"]) == 0
+    settings = re.sub(r"(?m)^# (?=[a-z_]+ = |\[)", "", Path("fluxcap.toml").read_text())
+    Path("fluxcap.toml").write_text(settings)
+
+    loaded = load_settings().model_dump()
+
+    assert set(tomllib.loads(settings)) == set(Settings.model_fields)
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    changed = {name for name in defaults if loaded[name] != defaults[name]}
+    assert changed == {"chrome_profile", "record", "platforms"}
+
+
+def test_config_init_leaves_a_file_that_is_there_as_it_was(capsys: pytest.CaptureFixture[str]):
+    Path("mine.toml").write_text("mine")
+
+    assert run_cli(["config", "init", "mine.toml"]) == 2
+
+    assert Path("mine.toml").read_text() == "mine"
+    assert "mine.toml is there already" in capsys.readouterr().err
+
+
+def test_config_init_where_nothing_can_be_written_says_so(capsys: pytest.CaptureFixture[str]):
+    assert run_cli(["config", "init", "nowhere/fluxcap.toml"]) == 2
+    assert "nowhere/fluxcap.toml cannot be written" in capsys.readouterr().err
