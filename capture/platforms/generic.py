@@ -59,6 +59,7 @@ class GenericPlatform:
     """The platform. ``extra_hosts``: further host patterns, for pages and sockets alike. Raises ConfigError."""
 
     name = "generic"
+    shown_asset_js = ""
 
     def __init__(self, extra_hosts: Sequence[str] = (), **table: Any) -> None:
         if not table:
