@@ -25,7 +25,9 @@ from capture.simulator import Truth
 from schemas.types import Candle, CandleFlags, Gap, StreamKey, candles_from
 
 SOURCE = "E2E"
-START_TIMEOUT_S = 40.0
+START_TIMEOUT_S = 60.0
+NOBODY = 9
+"""The discard port, on which no browser listens."""
 T = TypeVar("T")
 
 
@@ -98,8 +100,10 @@ class Process:
 class DaemonProcess(Process):
     """``fluxcap run`` with free ports, 1 s candles unless told otherwise, and logs as JSON."""
 
-    def __init__(self, folder: Path, chrome_port: int, *options: str, interval: str = "1s") -> None:
-        self.data_dir = folder / "data"
+    def __init__(
+        self, folder: Path, chrome_port: int, *options: str, interval: str = "1s", data_dir: Path | None = None
+    ) -> None:
+        self.data_dir = data_dir or folder / "data"
         self.interval = interval
         super().__init__(
             folder,
@@ -162,6 +166,32 @@ def kept(client_dir: Path, key: StreamKey) -> list[Candle]:
         return list(candles_from(cache.candles(key)[1]))
     finally:
         cache.close()
+
+
+class Archive(DaemonProcess):
+    """A daemon that ended, started again at its old addresses without a browser: clients fetch what they still lack.
+
+    A client drops what was under way when its connection ends, and heals when the server is back.
+    """
+
+    def __init__(self, folder: Path, ended: DaemonProcess, where: RunFile) -> None:
+        endpoints = ("--pub", where.pub, "--rep", where.rep)
+        super().__init__(folder, NOBODY, *endpoints, interval=ended.interval, data_dir=ended.data_dir)
+
+    def latest_sequence(self, symbol: str) -> int:
+        streams = {stream["stream"]: stream for stream in self.status()["streams"]}
+        return int(streams[str(self.key(symbol))]["latest_sequence"])
+
+    def await_client(self, client: Process, number: int, symbol: str) -> None:
+        """Client ``number`` of a ``tests.recording_client`` has everything."""
+        latest = self.latest_sequence(symbol)
+
+        def has_all() -> bool:
+            lines = [json.loads(line) for line in client.out.splitlines(keepends=True) if line.endswith("\n")]
+            ends = [line[2] + line[3] - 1 for line in lines if line[:2] == [number, symbol] and len(line) == 5]
+            return max(ends, default=0) >= latest
+
+        await_that(has_all, 60, f"candle {latest} of {symbol} at client {number}")
 
 
 class Expectation:

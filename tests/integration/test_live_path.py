@@ -23,9 +23,11 @@ from schemas import types
 from schemas.types import Candle, StreamKey
 from tests.chromium import Chromium, chromium_executable
 from tests.live_rig import (
+    Archive,
     DaemonProcess,
     Expectation,
     Process,
+    await_that,
     differences,
     expectation_from_page_load,
     kept,
@@ -113,7 +115,7 @@ def _run(run: Run, stack: ExitStack) -> None:
     _ask_as_version_1(run, version_1, first)
     for name, daemon in run.daemons.items():
         run.status[name] = daemon.await_status(lambda seen: _reached(seen, end_ms), f"{CANDLES} candles", 120)
-    _end(run, client, tail, version_1)
+    _end(run, client, tail, version_1, stack)
     for kind, site in sites.items():
         site.stop()
         run.truth[kind] = read_truth(site.truth_path)
@@ -158,11 +160,21 @@ def _ask_as_version_1(run: Run, client: Version1Client, daemon: DaemonProcess) -
     found.garbage = client.ask_bytes(b"garbage")
 
 
-def _end(run: Run, client: Process, tail: Process, version_1: Version1Client) -> None:
+def _end(run: Run, client: Process, tail: Process, version_1: Version1Client, stack: ExitStack) -> None:
     run.version_1.backfill = version_1.fetch(run.key(DAEMONS[0], FOCUS[1]), page=7)
+    archives = []
     for name, daemon in run.daemons.items():
+        where = daemon.run_file()
         run.exits[name] = daemon.end()
-    time.sleep(0.5)  # what was published last is on its way
+        archives.append(Archive(run.folder / f"{name}-archive", daemon, where))
+        stack.callback(archives[-1].discard)
+    for number, archive in enumerate(archives):
+        for symbol in FOCUS:
+            archive.await_client(client, number, symbol)
+    latest = archives[0].latest_sequence(FOCUS[1])
+    await_that(lambda: f'"sequence":{latest},' in tail.out, 60, "the last candle in tail")
+    for archive in archives:
+        archive.end()
     client.end()
     tail.end()
     run.tail_lines = [json.loads(line) for line in tail.out.splitlines()]

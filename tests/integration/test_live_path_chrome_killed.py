@@ -14,7 +14,7 @@ from bridge.verify import verify
 from capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
 from schemas.types import Candle, CandleFlags, Gap
 from tests.chromium import Chromium, chromium_executable
-from tests.live_rig import DaemonProcess, Process, kept, stored, stored_gaps
+from tests.live_rig import Archive, DaemonProcess, Process, kept, stored, stored_gaps
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -62,12 +62,20 @@ def _run(folder: Path, stack: ExitStack) -> Run:
     browser.kill()
     daemon.await_status(lambda seen: seen["chrome"] == "not reachable", "the loss of Chrome")
     time.sleep(OUTAGE_S)
+    browser.url = "about:blank"
     browser.start()
+    daemon.await_status(lambda seen: seen["chrome"] == "attached", "the return of Chrome")
+    browser.open(site.url)  # not before: who attaches after the page's load has missed its history
     back_ms = _first_sent_after(site, killed_ms)
     _await_candles(daemon, back_ms + 5_000)
 
+    where = daemon.run_file()
     daemon.end()
-    time.sleep(0.5)  # what was published last is on its way
+    archive = Archive(folder / "archive", daemon, where)
+    stack.callback(archive.discard)
+    for symbol in FOCUS:
+        archive.await_client(client, 0, symbol)
+    archive.end()
     client.end()
     site.stop()
     return Run(

@@ -86,6 +86,7 @@ def test_only_the_platforms_own_tabs_are_attached_and_their_chat_is_not_decoded(
         browser.open(site.url)  # the same page under a name that is not the platform's
         with Daemon(_settings(browser, tmp_path), connect=traffic.connect) as daemon:
             await_that(lambda: daemon.pipeline.attached, 30, "the attach")
+            await_that(lambda: read_truth(site.truth_path).of_kind("history_sent"), 30, "the other page's history")
             opened_ms = time.time() * 1_000
             browser.open(PAGE_URL)
             await_that(lambda: _reached(daemon, opened_ms), 60, "candles")
