@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 
 from bridge import store_rows
-from bridge.store_connection import StoreConnection
+from bridge.store_connection import WHAT_TO_DO, StoreConnection
 from bridge.store_file import ensure_store, now_ms, set_aside
 from bridge.store_mark import StoreMark, numbers_given
 from bridge.store_reader import StoreIndex, StoreReader
@@ -106,7 +106,7 @@ class Store:
             if i not in keys or rows != latest - first + 1:
                 raise StoreDamaged(
                     f"{self.path}: {keys.get(i, 'an unknown stream')} has {rows} candles for the sequences {first} to "
-                    f"{latest}; `fluxcap verify` says which. Nothing was changed."
+                    f"{latest}. {WHAT_TO_DO}"
                 )
             marks[keys[i]] = Watermark(latest, latest_ts, newest_revision.get(i, 0), first)
         self._fresh_rows = int(self._cursor.rows("SELECT count(*) FROM candles_fresh")[0][0])

@@ -37,6 +37,10 @@ _DAMAGED = (
     "Could not read enough bytes",
     "Could not read all bytes",
 )
+WHAT_TO_DO = (
+    "Nothing was changed. `fluxcap verify` says more; `fluxcap verify --set-aside` renames it, and the next start "
+    "begins a new store."
+)
 _NEWER = "Trying to read a database file with version number"
 
 _SETTINGS = (
@@ -59,7 +63,7 @@ def store_error(error: Exception, path: Path) -> StoreError:
     if _NEWER in str(error):
         return StoreError(f"{path} was written by a newer DuckDB; upgrade duckdb to read it. ({text})")
     if any(sign in str(error) for sign in _DAMAGED):
-        return StoreDamaged(f"{path} is not a sound store: {text}. `fluxcap verify` says more; it was left as it is.")
+        return StoreDamaged(f"{path} is not a sound store: {text}. {WHAT_TO_DO}")
     return StoreError(f"{path}: {text}")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bridge.store_connection import StoreCursor
+from bridge.store_connection import WHAT_TO_DO, StoreCursor
 from bridge.store_mark import MARK_ENDING
 from bridge.store_schema import SCHEMA_VERSION, TABLE_NAMES, TABLES
 from schemas.errors import StoreDamaged, StoreError
@@ -42,7 +42,7 @@ def check_store(cursor: StoreCursor, path: Path) -> str:
     if version.isdecimal() and int(version) > SCHEMA_VERSION:
         raise StoreError(f"{path} was written by a newer fluxcap (store version {version}); upgrade fluxcap.")
     if version != str(SCHEMA_VERSION) or not meta.get("store_id") or not tables >= TABLE_NAMES:
-        raise StoreDamaged(f"{path} lacks parts of a fluxcap store; `fluxcap verify` says which.")
+        raise StoreDamaged(f"{path} lacks parts of a fluxcap store. {WHAT_TO_DO}")
     return meta["store_id"]
 
 

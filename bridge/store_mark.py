@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from bridge.store_connection import WHAT_TO_DO
 from schemas.errors import StoreDamaged
 from schemas.types import StreamKey, Watermark
 
@@ -47,7 +48,7 @@ class StoreMark:
         if marked > given:
             raise StoreDamaged(
                 f"{self._store} has lost {marked - given} candles that were published: its write-ahead log (.wal) is "
-                f"missing or damaged. Put it back, or set the store aside and begin a new one."
+                f"missing or damaged. Put it back if you can. {WHAT_TO_DO}"
             )
 
     def _read(self) -> int:

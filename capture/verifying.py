@@ -10,12 +10,13 @@ from pathlib import Path
 
 import msgspec
 
+from bridge.store_file import set_aside
 from bridge.verify import Finding, Verdict
 from bridge.verify import verify as verify_store
 from capture.collected import CsvFile, check_csv, collected_files
 from capture.journal import SUFFIX, check_journal
 from capture.settings import STORE_FILE
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, StoreError
 
 MOST_FAULTS = 3
 """So many faults of one file are told singly."""
@@ -51,6 +52,22 @@ def verify_folder(
         advance(1)
     checked = {"stores": int(store.is_file()), "journal files": len(journal), "CSV files": len(files)}
     return Report(tuple(findings), checked)
+
+
+def set_aside_damaged(data_dir: Path) -> Path | None:
+    """Rename a damaged store, so that the next start begins a new one. Nothing is deleted. None when it is sound.
+
+    Raises ConfigError when there is no store, StoreError when a daemon has it, or it cannot be told or renamed.
+    """
+    store = data_dir / STORE_FILE
+    if not store.is_file():
+        raise ConfigError(f"There is no store in {data_dir}; name the data folder with --data-dir.")
+    findings = verify_store(store)
+    if not any(finding.verdict is Verdict.DAMAGE for finding in findings):
+        for finding in findings:
+            raise StoreError(finding.text)
+        return None
+    return set_aside(store)
 
 
 def _csv_findings(file: CsvFile) -> list[Finding]:

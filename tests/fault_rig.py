@@ -8,12 +8,13 @@ store tells; and no gap may be told where no fault was.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import msgspec
@@ -131,14 +132,54 @@ class Wire:
         self._context.term()
 
 
+class Hearing:
+    """Keeps all that a daemon publishes, while it is held."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._heard: list[tuple[bytes, bytes]] = []
+        self._stop = threading.Event()
+        self._endpoint = endpoint
+        self._thread = threading.Thread(target=self._listen)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def of(self, topic: bytes) -> list[bytes]:
+        """The payloads so far whose topic begins so."""
+        return [payload for its_topic, payload in self._heard if its_topic.startswith(topic)]
+
+    def decoded(self, topic: bytes) -> list[Message]:
+        return [codec.decode(payload).message for payload in self.of(topic)]
+
+    def _listen(self) -> None:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        feed = context.socket(zmq.SUB)
+        feed.setsockopt(zmq.SUBSCRIBE, b"")
+        feed.setsockopt(zmq.RCVHWM, 0)
+        feed.connect(self._endpoint)
+        while not self._stop.is_set():
+            if feed.poll(50):
+                topic, payload = feed.recv_multipart()
+                self._heard.append((topic, payload))
+        feed.close(linger=0)
+        context.term()
+
+
 class FaultRig:
     """A site, a browser with the trading page, a daemon of 1 s candles, and the time line of what was done to them."""
 
-    def __init__(self, folder: Path, stack: ExitStack, *, config: SiteConfig | None = None) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, *, data_parent: Path | None = None) -> None:
+        """``data_parent``: where the data folder is to be, if not in ``folder``."""
         self.folder = folder
+        self.data_parent = data_parent or folder
         self.troubles: list[Trouble] = []
         self.measured: list[tuple[str, float]] = []
-        config = config or SiteConfig(assets=FOCUS, rate_hz=10, truth_path=folder / "truth.jsonl")
+        config = SiteConfig(assets=FOCUS, rate_hz=10, truth_path=folder / "truth.jsonl")
         self.site = stack.enter_context(SimulatedSite(config))
         profile = folder / "profile"
         profile.mkdir(parents=True)
@@ -158,13 +199,14 @@ class FaultRig:
         settings = self.folder / "fluxcap.toml"
         settings.write_text(SHORT_WAITS)
         daemon = DaemonProcess(
-            self.folder / "daemon",
+            self.data_parent / "daemon",
             self.browser.port,
             *("--platform-url", self.site_host, "--focus", ",".join(FOCUS), "--config", str(settings)),
             *("--chrome-profile", str(self.browser.profile)),
         )
         self.stack.callback(daemon.discard)
-        self.control, self.rep = daemon.run_file().control, daemon.run_file().rep
+        run = daemon.run_file()
+        self.control, self.pub, self.rep = run.control, run.pub, run.rep
         return daemon
 
     @property

@@ -1,0 +1,194 @@
+"""A damaged store and a disk that fills, as the user of the daemon meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from bridge.sequencer import Sequencer
+from bridge.store import Store
+from bridge.verify import verify
+from capture.settings import STORE_FILE
+from schemas.types import CandleBatch
+from tests.fault_rig import FOCUS, FaultRig, Hearing, make_rig
+from tests.live_rig import DaemonProcess, await_that
+from tests.serving import EURUSD, candle_rows
+
+FREE_PORT_FOR_CHROME = 9
+
+
+def fluxcap(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "capture.cli", *arguments], capture_output=True, text=True, timeout=60)
+
+
+# --- a damaged store -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A data folder with a store of 500 candles."""
+    with Store.open(tmp_path / "data" / STORE_FILE) as store:
+        store.commit([Sequencer(store.watermarks()).number(EURUSD, candle_rows(1, 500))])
+        store.checkpoint()
+    return tmp_path / "data"
+
+
+def overwrite_head(store: Path) -> None:
+    with store.open("r+b") as file:
+        file.write(os.urandom(64))
+
+
+def cut_short(store: Path) -> None:
+    os.truncate(store, store.stat().st_size // 2)
+
+
+def lose_candles(store: Path) -> None:
+    import duckdb
+
+    with duckdb.connect(str(store)) as connection:
+        connection.execute("DELETE FROM candles_settled WHERE sequence BETWEEN 100 AND 120")
+        connection.execute("DELETE FROM candles_fresh WHERE sequence BETWEEN 100 AND 120")
+
+
+@pytest.mark.parametrize("damage", [overwrite_head, cut_short, lose_candles])
+def test_a_damaged_store_is_told_with_the_next_step_and_never_replaced(data_dir: Path, damage: Callable[[Path], None]):
+    store = data_dir / STORE_FILE
+    damage(store)
+    before = store.read_bytes()
+
+    daemon = DaemonProcess(data_dir.parent, FREE_PORT_FOR_CHROME)
+    code = daemon.wait()
+
+    assert code == 1
+    assert "Traceback" not in daemon.err
+    assert "fluxcap verify --set-aside" in daemon.err
+    assert store.read_bytes() == before
+    told = fluxcap("verify", "--data-dir", str(data_dir))
+    assert told.returncode == 1
+    assert "DAMAGE" in told.stdout
+
+    aside = fluxcap("verify", "--set-aside", "--json", "--data-dir", str(data_dir))
+    assert aside.returncode == 0, aside.stderr
+    assert Path(json.loads(aside.stdout)["set_aside"]).read_bytes() == before
+    assert not store.exists()
+    again = DaemonProcess(data_dir.parent, FREE_PORT_FOR_CHROME)
+    again.run_file()
+    assert again.end()[0] == 0
+    assert verify(store) == []
+
+
+def test_a_sound_store_is_not_set_aside(data_dir: Path):
+    before = (data_dir / STORE_FILE).read_bytes()
+
+    told = fluxcap("verify", "--set-aside", "--data-dir", str(data_dir))
+
+    assert told.returncode == 0
+    assert "sound" in told.stdout
+    assert (data_dir / STORE_FILE).read_bytes() == before
+
+
+def test_the_store_of_a_running_daemon_is_not_set_aside(data_dir: Path):
+    daemon = DaemonProcess(data_dir.parent, FREE_PORT_FOR_CHROME)
+    daemon.run_file()
+
+    told = fluxcap("verify", "--set-aside", "--data-dir", str(data_dir))
+
+    assert daemon.end()[0] == 0
+    assert told.returncode == 1
+    assert (data_dir / STORE_FILE).exists()
+
+
+# --- a disk that fills -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+    """A file system of 24 MB, or None where none can be had."""
+    disk = tmp_path_factory.mktemp("disk")
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    command = [str(mount), "-t", "tmpfs", "-o", "size=24m", "none", str(disk)]
+    if not mount or not umount or subprocess.run(command, capture_output=True).returncode:
+        yield None
+        return
+    yield disk
+    subprocess.run([umount, disk], check=True)
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory, small_disk: Path | None) -> Iterator[FaultRig]:
+    with ExitStack() as stack:
+        yield make_rig(tmp_path_factory.mktemp("full"), stack, data_parent=small_disk)
+
+
+@contextmanager
+def small_files(rig: FaultRig) -> Iterator[None]:
+    """No file of the daemon's may grow far beyond its log: writes fail in the middle, as on a full disk."""
+    limits = resource.prlimit(rig.daemon.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(rig.daemon.pid, resource.RLIMIT_FSIZE, (rig.daemon.err_path.stat().st_size + 8_000, limits[1]))
+    yield
+    resource.prlimit(rig.daemon.pid, resource.RLIMIT_FSIZE, limits)
+
+
+@contextmanager
+def full_disk(rig: FaultRig) -> Iterator[None]:
+    ballast = rig.daemon.data_dir.parent / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        size = 65_536
+        while size:
+            try:
+                file.write(bytes(size))
+            except OSError:
+                size //= 2
+    yield
+    ballast.unlink()
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("fill", [full_disk, small_files])
+def test_on_a_full_disk_nothing_is_published_that_is_not_stored_and_nothing_is_lost(
+    rig: FaultRig, small_disk: Path | None, fill: Callable[[FaultRig], object]
+):
+    if fill is full_disk and small_disk is None:
+        pytest.skip("mounting a small file system needs root")
+    begin_s = time.time()
+    with Hearing(rig.pub) as hearing, rig.trouble():  # no reason: not one gap
+        with fill(rig):  # type: ignore[attr-defined]
+            await_that(lambda: rig.status()["store_trouble"], 30, "the trouble")
+            ticks = sum(asset["ticks"] for asset in rig.status()["assets"])
+            silent_from = len(hearing.of(b"candles."))
+            stored = {stream["stream"]: stream["latest_sequence"] for stream in rig.status()["streams"]}
+            time.sleep(4)
+            status = rig.status()
+            assert sum(asset["ticks"] for asset in status["assets"]) > ticks, "capture goes on"
+            assert {stream["stream"]: stream["latest_sequence"] for stream in status["streams"]} == stored
+            assert hearing.of(b"candles.")[silent_from:] == []
+            assert hearing.of(b"status."), "clients hear of it"
+        await_that(lambda: not rig.status()["store_trouble"], 30, "recovery")
+    heard = [message.start_sequence for message in hearing.decoded(b"candles.") if isinstance(message, CandleBatch)]
+
+    assert heard
+    told = [line["event"] for line in rig.logged_since(begin_s)]
+    assert told.count("store takes nothing; trying again every second") == 1
+    assert told.count("store works again") == 1
+    for symbol in FOCUS:
+        assert rig.missing(symbol, begin_s * 1_000) == []
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_after_the_full_disk_the_store_is_sound(rig: FaultRig):
+    rig.judge()
+    assert rig.daemon.end()[0] == 0
+    assert verify(rig.daemon.data_dir / STORE_FILE) == []
