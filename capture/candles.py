@@ -27,6 +27,7 @@ from schemas.types import Candle, CandleFlags
 
 REMEMBERED_MAX = 2_000
 """Sealed buckets that may still be revised."""
+NEVER_MS = 2**62
 PASSED_OVER_MAX = 500
 """Buckets without a tick that are remembered after one outage, the newest of them."""
 
@@ -135,6 +136,14 @@ class CandleBuilder:
     def wants_sealing(self, ts_ms: int) -> bool:
         """Whether a tick at ``ts_ms`` ends the bucket under way: cheap enough for every tick."""
         return ts_ms >= self._bucket_end_ms
+
+    def idle_until_ms(self, now_ms: int) -> int:
+        """Until then, after ``sealed(now_ms)`` and ``revisions()``, the passing of time alone changes nothing."""
+        if self._dirty or self._unproven_end_ms:
+            return 0
+        if now_ms < self._feed.hold_until_ms:
+            return self._feed.hold_until_ms
+        return self._open_end_ms or NEVER_MS
 
     def late(self, ts_ms: int) -> None:
         """A tick came for a sealed bucket. Call after it went onto the tape; ``revisions`` tells what became of it."""

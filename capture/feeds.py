@@ -42,6 +42,11 @@ class Feeds:
         self._news: list[GapNews] = []
         self.carrier_changes = 0
         """Changes whenever an asset begins or ends on a socket."""
+        self.reviews = 0
+        """Changes with the ``review_version`` of any asset."""
+        self._doubting = False
+        self._suspecting = False
+        """Whether any asset may be in doubt, or is suspect: while none is, ``expire`` need not look at each."""
         self.patient_until_ms = 0
         """Until then silence is not held against anybody: this process itself was not running."""
 
@@ -116,7 +121,7 @@ class Feeds:
             join_ms = min(max(2 * max(pauses, default=0), JOIN_MIN_MS), JOIN_MAX_MS)
             source.told[symbol] = (times[-1], join_ms)
         feed.hold_until_ms = 0
-        feed.review_version += 1
+        self._review(feed)
         return added
 
     def add_rows(self, symbol: str, interval_ms: int, rows: Iterable[Candle]) -> None:
@@ -130,7 +135,7 @@ class Feeds:
         if len(known) > ROWS_MAX:
             for start_ms in sorted(known)[:-ROWS_MAX]:
                 del known[start_ms]
-        feed.review_version += 1
+        self._review(feed)
 
     def turned(self, socket: SocketKey, symbol: str, now_ms: int) -> None:
         """The page asked for an asset: the others of this socket may end here, unless they go on ticking.
@@ -150,6 +155,7 @@ class Feeds:
                 doubt.turned_ms = now_ms
             else:
                 feed.doubts[socket] = Doubt(now_ms, source.heard_until_ms)
+                self._doubting = True
 
     def lost(self, socket: SocketKey, reason: BlindReason) -> None:
         """The socket is gone."""
@@ -179,17 +185,19 @@ class Feeds:
 
     def expire(self, now_ms: int) -> None:
         """Let doubts come true: assets the page turned away from that stayed silent, sockets that say nothing."""
+        silent = False
         for socket, source in self._sockets.items():
             source.trust_talk(now_ms)
-            until_ms = min(now_ms, source.heard_until_ms) - UNSUBSCRIBED_AFTER_MS
-            for symbol in tuple(source.symbols):
-                doubt = self._symbols[symbol].doubts.get(socket)
-                if doubt is not None and doubt.since_ms <= until_ms:
-                    self._end(socket, self._symbols[symbol], BlindReason.UNSUBSCRIBED)
-        if now_ms >= self.patient_until_ms:
+            if self._doubting:
+                self._expire_doubts(socket, source, now_ms)
+            silent = silent or (bool(source.symbols) and source.is_silent(now_ms))
+        if self._doubting:
+            self._doubting = any(feed.doubts for feed in self._symbols.values())
+        if (silent or self._suspecting) and now_ms >= self.patient_until_ms:
             for feed in self._symbols.values():
                 if feed.carriers:
                     self._suspect(feed, now_ms)
+            self._suspecting = any(feed.suspect for feed in self._symbols.values())
 
     def settle(self, feed: SymbolFeed) -> int:
         """Bring the asset's live coverage up to date. Returns how far its feed is proven, 0 without a live socket."""
@@ -238,6 +246,13 @@ class Feeds:
         if not feed.live.covers(until_ms, ts_ms):
             self._news.append(GapNews(feed.symbol, until_ms, ts_ms, BlindReason.SOCKET_SILENT))
 
+    def _expire_doubts(self, socket: SocketKey, source: SocketFeed, now_ms: int) -> None:
+        until_ms = min(now_ms, source.heard_until_ms) - UNSUBSCRIBED_AFTER_MS
+        for symbol in tuple(source.symbols):
+            doubt = self._symbols[symbol].doubts.get(socket)
+            if doubt is not None and doubt.since_ms <= until_ms:
+                self._end(socket, self._symbols[symbol], BlindReason.UNSUBSCRIBED)
+
     def _suspect(self, feed: SymbolFeed, now_ms: int) -> None:
         silent = all(self._sockets[socket].is_silent(now_ms) for socket in feed.carriers)
         if silent and not feed.suspect:
@@ -267,6 +282,7 @@ class Feeds:
         feed.carriers[socket] = since_ms
         if source.shown is not None and source.shown != feed.symbol:
             feed.doubts[socket] = Doubt(since_ms, since_ms)  # perhaps only under way when the page turned away
+            self._doubting = True
         self.carrier_changes += 1
         if resumes:
             if told is None:
@@ -290,11 +306,16 @@ class Feeds:
         feed.blind_from_ms, feed.blind_reason = from_ms, reason
         self._news.append(GapNews(feed.symbol, from_ms, 0, reason))
 
+    def _review(self, feed: SymbolFeed) -> None:
+        """Past buckets of the asset may be better known than when they were sealed."""
+        feed.review_version += 1
+        self.reviews += 1
+
     def _seen_again(self, feed: SymbolFeed, since_ms: int) -> None:
         """Close the asset's gap. ``since_ms`` at or before its begin takes it back."""
         feed.suspect = False
         if feed.blind_from_ms is not None and feed.blind_reason is not None:
             to_ms = max(since_ms, feed.blind_from_ms)
             self._news.append(GapNews(feed.symbol, feed.blind_from_ms, to_ms, feed.blind_reason))
-            feed.review_version += 1
+            self._review(feed)
         feed.blind_from_ms = feed.blind_reason = None

@@ -291,6 +291,7 @@ class Market:
             self._release()
 
     def _event(self, socket: SocketKey, event: MarketEvent, at: Arrival) -> None:
+        self._sealing.wake()
         if isinstance(event, Assets):
             self._desk.learn_table(event.assets)
         elif isinstance(event, Favourites):
@@ -311,6 +312,7 @@ class Market:
 
     def _release(self) -> None:
         """The clock is settled: take in what waited for it, in order."""
+        self._sealing.wake()
         waiting = self._waiting.take()
         if not self._passed_ms:
             self.feeds.hold_restored(self.clock.now_ms(waiting[-1].at.mono_ms))
@@ -330,6 +332,7 @@ class Market:
 
     def _refuse_waiting(self) -> None:
         """A tick fits the clock after all: those that did not were absurd."""
+        self._sealing.wake()
         for socket, event, at in self._waiting.take():
             if isinstance(event, RawTick):
                 self.counters["malformed.tick time"] += 1
@@ -357,6 +360,7 @@ class Market:
 
     def _new_feed(self, symbol: str) -> SymbolFeed | None:
         """An asset seen for the first time. It may be one that the focus names, as people type it."""
+        self._sealing.wake()
         if len(self.feeds) >= ASSETS_MAX:
             self.counters["malformed.too many assets"] += 1
             return None
@@ -384,6 +388,7 @@ class Market:
         self._sealing.outcome.gaps += self.feeds.take_news()
 
     def _carriers_changed(self) -> None:
+        self._sealing.wake()
         self._carrier_changes = self.feeds.carrier_changes
         ticking = [feed.symbol for feed in self.feeds if feed.carriers]
         self._desk.only_ticking = ticking[0] if len(ticking) == 1 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from capture.candles import CandleBuilder, CandleRules
+from capture.candles import NEVER_MS, CandleBuilder, CandleRules
 from capture.feeds import Feeds, SymbolFeed
 from capture.outcome import Outcome
 from schemas.types import Candle, Tick
@@ -29,7 +29,14 @@ class Sealing:
         """Assets out of focus whose bucket under way is still to be sealed: symbol → start of that bucket."""
         self._told_from_ms: dict[str, int] = {}
         """Since when every tick of a focused asset has gone into an outcome."""
+        self._idle_until_ms = 0
+        """Until then time seals nothing, as long as nothing happens but ticks in their order."""
+        self._reviews = 0
         self.outcome = Outcome()
+
+    def wake(self) -> None:
+        """Something happened that is no tick: look at every asset when time passes next."""
+        self._idle_until_ms = 0
 
     def tick(self, feed: SymbolFeed, ts_ms: int, raw_ts_ms: int, price: float) -> None:
         """A new tick went onto the asset's tape."""
@@ -43,19 +50,22 @@ class Sealing:
         builder = self._builders.get(symbol) or self._builder(feed)
         if ts_ms < builder.next_ms:
             builder.late(ts_ms)
+            self.wake()
         elif builder.wants_sealing(ts_ms):
             self._seal(feed, ts_ms)
+            self.wake()
 
     def pass_time(self, now_ms: int) -> None:
         """Seal what time has ended, and tell of the gaps that opened and closed."""
-        for feed in self._feeds:
-            if self._takes(feed.symbol) or feed.symbol in self._leaving:
-                self._seal(feed, now_ms)
+        if now_ms >= self._idle_until_ms or self._reviews != self._feeds.reviews:
+            self._reviews = self._feeds.reviews
+            self._idle_until_ms = min((self._seal(feed, now_ms) for feed in self._concerned()), default=NEVER_MS)
         self.outcome.gaps += self._feeds.take_news()
 
     def leave(self, before: Iterable[str]) -> None:
         """The focus changed; ``before``: what it took. The bucket under way of those it lost is finished, so that their
         last candle is not lost."""
+        self.wake()
         for symbol in before:
             builder = self._builders.get(symbol)
             if builder is not None and not self._takes(symbol) and (forming := builder.forming()) is not None:
@@ -93,7 +103,13 @@ class Sealing:
             yield f"late.{symbol}", builder.late_ticks
             yield f"dropped_incomplete.{symbol}", builder.dropped_incomplete
 
-    def _seal(self, feed: SymbolFeed, now_ms: int) -> None:
+    def _concerned(self) -> Iterator[SymbolFeed]:
+        for feed in self._feeds:
+            if self._takes(feed.symbol) or feed.symbol in self._leaving:
+                yield feed
+
+    def _seal(self, feed: SymbolFeed, now_ms: int) -> int:
+        """Seal what is over. Returns until when the passing of time alone changes nothing."""
         symbol = feed.symbol
         builder = self._builders.get(symbol) or self._builder(feed)
         candles = builder.sealed(now_ms)
@@ -106,6 +122,7 @@ class Sealing:
             self.outcome.sealed.setdefault(symbol, []).extend(candles)
         if revisions := builder.revisions():
             self.outcome.revised.setdefault(symbol, []).extend(revisions)
+        return builder.idle_until_ms(now_ms)
 
     def _builder(self, feed: SymbolFeed) -> CandleBuilder:
         published_ms = self._published_ts_ms(feed.symbol)

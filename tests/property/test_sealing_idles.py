@@ -1,0 +1,52 @@
+"""A market that looks at its assets only when something may have become due decides as one that looks every time."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import patch
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capture.market import Market
+from capture.outcome import Outcome
+from capture.platform_clock import Arrival
+from tests import stage
+from tests.property.test_market_breaks import play, stories
+
+
+class WideAwake(Market):
+    """Looks at everything whenever time passes."""
+
+    def pass_time(self, at: Arrival) -> None:
+        self._sealing.wake()
+        self.feeds._doubting = self.feeds._suspecting = True
+        super().pass_time(at)
+
+
+class Twins:
+    """One of each, told the same; they must decide the same at the same moment."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._usual, self._awake = Market(*arguments), WideAwake(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        def both(*arguments: Any) -> Any:
+            getattr(self._awake, name)(*arguments)
+            return getattr(self._usual, name)(*arguments)
+
+        return both
+
+    def take(self) -> Outcome:
+        outcome = self._usual.take()
+        assert outcome == self._awake.take()
+        return outcome
+
+
+@settings(max_examples=80, deadline=None)
+@given(stories(), st.sampled_from([1_000, 5_000, 60_000]))
+def test_idling_decides_nothing_otherwise(story: list[tuple[str, int]], interval_ms: int) -> None:
+    with patch.object(stage, "Market", Twins):
+        played = play(story, interval_ms)
+
+    assert isinstance(played.market, Twins)
