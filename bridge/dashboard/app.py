@@ -20,6 +20,8 @@ _ICON = (
     "<path d='M10 6v20M22 6v20' stroke='#9aa7b5' stroke-width='2'/><rect x='7' y='11' width='6' height='10' rx='1' "
     "fill='#2fb38a'/><rect x='19' y='9' width='6' height='12' rx='1' fill='#e5645d'/></svg>"
 )
+RECONNECT_S = 20
+"""How long a page that lost its connection (a busy machine, a phone put away) may come back as it was."""
 _mounted = False
 
 
@@ -31,7 +33,13 @@ def mount_pages(app: FastAPI, pages: Callable[[], None]) -> None:
     _mounted = True
     pages()
     ui.run_with(
-        app, title="fluxcap", favicon=_ICON, dark=None, tailwind=False, show_welcome_message=False, reconnect_timeout=5
+        app,
+        title="fluxcap",
+        favicon=_ICON,
+        dark=None,
+        tailwind=False,
+        show_welcome_message=False,
+        reconnect_timeout=RECONNECT_S,
     )
 
 

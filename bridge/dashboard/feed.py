@@ -10,6 +10,7 @@ from collections import Counter
 
 from bridge.client import (
     Candles,
+    ClientCurve,
     Event,
     Forming,
     Gap,
@@ -29,8 +30,8 @@ LOG_LINES = 200
 class LiveFeed:
     """See the module. ``log`` is what happened beside candles: gaps, health, a new store; newest last."""
 
-    def __init__(self, pub: str, rep: str) -> None:
-        self._client = LiveClient(pub, rep, start_from=-KEPT, on_event=self._on_event)
+    def __init__(self, pub: str, rep: str, curve: ClientCurve | None = None) -> None:
+        self._client = LiveClient(pub, rep, start_from=-KEPT, on_event=self._on_event, curve=curve)
         self._lock = threading.Lock()
         self._memories: dict[StreamKey, StreamMemory] = {}
         self._viewers: Counter[StreamKey] = Counter()

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from nicegui import background_tasks, run
 
+from bridge.curve import ClientCurve
 from bridge.daemon_api import DaemonApi
 from bridge.dashboard.feed import LiveFeed
 from bridge.dashboard.session import Known
@@ -24,11 +25,12 @@ ASSETS_EVERY_S = 10.0
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where a daemon is: PUB and request endpoints, and the URL of its REST API."""
+    """Where a daemon is: PUB and request endpoints, and the URL of its REST API. ``curve``: keys, if it wants them."""
 
     pub: str
     rep: str
     control: str
+    curve: ClientCurve | None = None
 
 
 class Hub:
@@ -50,7 +52,7 @@ class Hub:
     @property
     def feed(self) -> LiveFeed:
         if self._feed is None:
-            self._feed = LiveFeed(self.target.pub, self.target.rep).start()
+            self._feed = LiveFeed(self.target.pub, self.target.rep, self.target.curve).start()
         return self._feed
 
     def open_page(self) -> None:

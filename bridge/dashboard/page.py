@@ -35,6 +35,7 @@ class Page:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._client = ui.context.client
         self._view = Layout()
         self._dark = ui.dark_mode(None)
         self._wish = Wish()
@@ -182,6 +183,9 @@ class Page:
             return
         self._busy = True
         try:
+            if not self._client.has_socket_connection:  # left, or about to come back
+                await self._release()
+                return
             self._verdict = judge(self._wish, self._hub.known())
             await self._follow_verdict()
             self._show_words()

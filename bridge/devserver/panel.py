@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -232,10 +233,12 @@ class Panel:
             return
         self._busy = True
         try:
-            looked = await self._do(self._desk.look)
-            for name, count in (looked[1] if looked else {}).items():
-                self._counters[name].set_text(f"{count:,}")
-            self._watermarks = {stream.key: stream.latest_sequence for stream in (looked[0] if looked else ())}
+            with contextlib.suppress(FluxcapError):  # restarting, or moving
+                looked = await run.io_bound(self._desk.look)
+                streams, counters = looked or ([], {})
+                for name, count in counters.items():
+                    self._counters[name].set_text(f"{count:,}")
+                self._watermarks = {stream.key: stream.latest_sequence for stream in streams}
             self._start.set_text("Stop" if self._desk.engine.broadcasting else "Start")
             await self._show_stream(key_of(self._desk.engine.settings, self._shown.value))
             self._draw()
