@@ -92,6 +92,7 @@ def _run(
             return 130
         console.print((folder / "daemon.log").read_text()[-2_000:], highlight=False)
         return 1
+    _await_next_candles(client, keys)
     _end(daemon)
     watermarks = _watermarks(folder, keys)
     _await_client(client, watermarks)
@@ -259,6 +260,18 @@ def _watermarks(folder: Path, keys: list[StreamKey]) -> dict[StreamKey, int]:
         return {key: known[key].latest_sequence if key in known else 0 for key in keys}
     finally:
         store.close()
+
+
+def _await_next_candles(client: LiveClient, keys: list[StreamKey]) -> None:
+    """End just after a bucket's end: what a server publishes in its very last moment may never reach a client."""
+    waiting = set(keys)
+    deadline_s = time.monotonic() + keys[0].interval_ms / 1_000 + CATCH_UP_S
+    while waiting and time.monotonic() < deadline_s:
+        for event in client.events(timeout=0.1):
+            if isinstance(event, Candles):
+                waiting.discard(event.key)
+                if not waiting:
+                    return
 
 
 def _await_client(client: LiveClient, watermarks: dict[StreamKey, int]) -> None:
