@@ -22,6 +22,7 @@ from schemas.types import StreamKey
 
 LOOK_S = 1.0
 ASSETS_EVERY_S = 10.0
+LOOKING = "Looking for the daemon."
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -40,7 +41,7 @@ class Hub:
         self.target = target
         self.api = DaemonApi(target.control)
         self.status: dict[str, Any] | None = None
-        self.error = "Looking for the daemon."
+        self.error = LOOKING
         self.assets: dict[str, dict[str, Any]] = {}
         self._feed: LiveFeed | None = None
         self._pages = 0
@@ -94,6 +95,12 @@ class Hub:
             focus=tuple(status["focus_symbols"]),
             detected=status["detected_asset"],
         )
+
+    def health_words(self) -> tuple[str, str, str]:
+        """Dot, label and reason while no stream is shown."""
+        if not self.error:
+            return "off", "Off", ""
+        return ("wait", "Connecting", LOOKING) if self.error == LOOKING else ("bad", "Disconnected", self.error)
 
     def facts(self, symbol: str) -> StreamFacts:
         return self._facts.get(symbol, StreamFacts())

@@ -371,8 +371,7 @@ class Page:
     def _show_footer(self) -> None:
         view, key = self._view, self._key
         if key is None:
-            words = ("bad", "Disconnected", self._hub.error) if self._hub.error else state_text(None)
-            view.show_health(*words)
+            view.show_health(*self._hub.health_words())
             facts = facts_line(0, self._hub.facts(""))
         else:
             memory = self._hub.feed.memory(key)

@@ -77,7 +77,7 @@ def test_nothing_is_shown_before_a_source_is_chosen(page: WebPage, rig: tuple[Fa
     fresh(page, rig)
 
     assert not page.shown("asset")
-    assert page.text("label") == "Off"
+    page.wait(lambda: page.text("label") == "Off", "the daemon's status")
     page.picture("dashboard-empty")
 
 
