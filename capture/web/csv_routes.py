@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, HTTPException
-from fastapi.responses import FileResponse
+from fastapi.responses import Response
 
 from capture.web.csv_files import LARGEST_BYTES, allowed_file, available_files
 
@@ -23,13 +23,15 @@ def csv_router(data_dir: Path) -> APIRouter:
         return {"files": files, "count": len(files)}
 
     @router.get("/api/csv-data/{file:path}")
-    async def csv_data(file: str) -> FileResponse:
+    async def csv_data(file: str) -> Response:
         """A CSV file, by its path as listed or by its name."""
         path = await asyncio.to_thread(allowed_file, data_dir, file)
         if path is None:
             raise HTTPException(404, "There is no such CSV file; /api/available-csv-files lists them.")
         if path.stat().st_size > LARGEST_BYTES:
             raise HTTPException(413, "This file is too large to be shown.")
-        return FileResponse(path, media_type="text/csv; charset=utf-8")
+        # Read in one go: a file that is still written would outgrow the length that was announced for it.
+        content = await asyncio.to_thread(path.read_bytes)
+        return Response(content, media_type="text/csv; charset=utf-8")
 
     return router
