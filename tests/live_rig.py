@@ -101,7 +101,13 @@ class DaemonProcess(Process):
     """``fluxcap run`` with free ports, 1 s candles unless told otherwise, and logs as JSON."""
 
     def __init__(
-        self, folder: Path, chrome_port: int, *options: str, interval: str = "1s", data_dir: Path | None = None
+        self,
+        folder: Path,
+        chrome_port: int,
+        *options: str,
+        interval: str = "1s",
+        data_dir: Path | None = None,
+        module: str = "capture.cli",
     ) -> None:
         self.data_dir = data_dir or folder / "data"
         self.interval = interval
@@ -111,6 +117,7 @@ class DaemonProcess(Process):
             *("--interval", interval, "--source", SOURCE, "--no-web", "--control-port", "0"),
             *("--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0"),
             *options,
+            module=module,
         )
 
     def key(self, symbol: str) -> StreamKey:
