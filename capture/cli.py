@@ -21,6 +21,7 @@ from capture.commands import (
     dashboard,
     demo,
     devserver,
+    doctor,
     export,
     focus,
     gaps,
@@ -58,6 +59,7 @@ app.command("gaps")(gaps.gaps)
 app.command("record")(record.record)
 app.command("replay")(replay.replay)
 app.command("verify")(verify.verify)
+app.command("doctor")(doctor.doctor)
 app.command("keys")(keys.keys)
 app.command("watch")(watch.watch)
 app.command("devserver")(devserver.devserver)

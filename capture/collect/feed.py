@@ -41,6 +41,8 @@ class PageFeed:
         What the page asked for since ``turn``, or showed.
     assets
         The platform's asset table, once it was told.
+    frames
+        How many of the platform's frames have been looked at.
     """
 
     def __init__(self, websocket_url: str, platform: Platform) -> None:
@@ -50,7 +52,8 @@ class PageFeed:
         self._decoders: dict[SocketId, SocketDecoder | None] = {}
         self._told: list[Told] = []
         self._turned_ns = 0
-        self._frames = 0
+        self._ahead_ms: float | None = None
+        self.frames = 0
         self.clock = PlatformClock()
         self.asked: ActiveAsset | None = None
         self.assets: tuple[Asset, ...] = ()
@@ -86,7 +89,7 @@ class PageFeed:
         offset_ms = self._until(lambda: self.clock.offset_ms, timeout_s)
         if offset_ms is not None:
             return offset_ms
-        if not self._frames:
+        if not self.frames:
             raise PageUnavailable(
                 f"The page has received nothing of the platform for {timeout_s:g} s; is it loaded and logged in?"
             )
@@ -96,6 +99,10 @@ class PageFeed:
             f"The platform's clock could not be measured: no ticks, or too few, in {timeout_s:g} s. "
             "Choose an asset on the page whose price moves, and try again."
         )
+
+    def await_tick_ahead_ms(self, timeout_s: float) -> float | None:
+        """How far a tick's stamp was ahead of the wall clock as it arrived; None if none comes. Raises BrowserGone."""
+        return self._until(lambda: self._ahead_ms, timeout_s)
 
     def now_ms(self) -> int:
         """UTC by the platform's clock; 0 while its offset is unknown."""
@@ -144,7 +151,7 @@ class PageFeed:
             decoder = self._decoders.get(event.socket)
             if decoder is not None:
                 decode = decoder.received if isinstance(event, FrameReceived) else decoder.sent
-                self._frames += 1
+                self.frames += 1
                 self._take_in(decode(event.opcode, event.payload), event.stamp)
 
     def _take_in(self, events: Sequence[MarketEvent], stamp: Stamp) -> None:
@@ -161,6 +168,7 @@ class PageFeed:
 
     def _tick(self, tick: RawTick, stamp: Stamp) -> None:
         at = Arrival(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)
+        self._ahead_ms = tick.raw_ts_ms - at.wall_ms
         if not self.clock.accept(tick.raw_ts_ms, at) and stamp.drained:
             self.clock.observe(tick.raw_ts_ms, at)
 

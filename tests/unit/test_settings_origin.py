@@ -73,27 +73,24 @@ def option(name: str, value: Any) -> list[str]:
     return [option_of(name), text(value)]
 
 
-def dumped(settings: Settings, name: str) -> Any:
-    return settings.model_dump(mode="json")[name]
-
-
 def test_every_setting_is_tried_here():
     assert set(VALUES) == set(Settings.model_fields) - {"platforms"}
 
 
-@pytest.mark.parametrize("name", VALUES)
-def test_each_goes_by_the_option_then_the_variable_then_the_file(
-    name: str, monkeypatch: pytest.MonkeyPatch, started: list[Settings]
+def test_every_setting_goes_by_the_option_then_the_variable_then_the_file(
+    monkeypatch: pytest.MonkeyPatch, started: list[Settings]
 ):
-    in_file, in_environment, as_option = VALUES[name]
-    Path("fluxcap.toml").write_text(f"{name} = {toml(in_file)}\n")
+    Path("fluxcap.toml").write_text("".join(f"{name} = {toml(said[0])}\n" for name, said in VALUES.items()))
 
     assert run_cli(["run"]) == 0
-    monkeypatch.setenv(f"FLUXCAP_{name.upper()}", text(in_environment))
+    for name, said in VALUES.items():
+        monkeypatch.setenv(f"FLUXCAP_{name.upper()}", text(said[1]))
     assert run_cli(["run"]) == 0
-    assert run_cli(["run", *option(name, as_option)]) == 0
+    assert run_cli(["run", *(word for name, said in VALUES.items() for word in option(name, said[2]))]) == 0
 
-    assert [dumped(settings, name) for settings in started] == [in_file, in_environment, as_option]
+    for settings, place in zip(started, range(3), strict=True):
+        dumped = settings.model_dump(mode="json")
+        assert {name: dumped[name] for name in VALUES} == {name: said[place] for name, said in VALUES.items()}
 
 
 def test_platforms_are_tables_of_the_file_and_json_in_the_environment(monkeypatch: pytest.MonkeyPatch):

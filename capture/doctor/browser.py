@@ -1,0 +1,131 @@
+"""Looks at the browser: installed, DevTools port, flags and profile, the platform's tab and what it receives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from capture.chrome.endpoint import BrowserInfo, open_pages, parse_endpoint
+from capture.chrome.launch import find_chrome
+from capture.chrome.page import find_chromedriver
+from capture.collect.feed import PageFeed
+from capture.doctor.chrome_processes import ChromeProcessInfo
+from capture.doctor.finding import Finding, from_error, ok, problem, warning
+from capture.platform_clock import STEP_MS, TOLERANCE_MS
+from capture.platforms.base import Platform
+from capture.port_holder import port_holder
+from schemas.errors import BrowserGone, ChromeUnavailable, ConfigError
+
+LISTEN_S = 1.2
+START = "Start it with `fluxcap chrome`, which gives it a profile of its own and the port."
+
+
+def look_at_installed() -> list[Finding]:
+    """The browser that ``fluxcap chrome`` would start, and the chromedriver that ``fluxcap collect`` needs."""
+    findings = []
+    try:
+        findings.append(ok("chrome", f"{find_chrome()} is installed."))
+    except (ConfigError, ChromeUnavailable) as error:
+        findings.append(from_error("chrome", error, is_problem=isinstance(error, ConfigError)))
+    try:
+        findings.append(ok("chromedriver", f"{find_chromedriver()} is installed."))
+    except (ConfigError, ChromeUnavailable) as error:
+        findings.append(from_error("chromedriver", error, is_problem=isinstance(error, ConfigError)))
+    return findings
+
+
+def look_at_silent_port(endpoint: str, error: ChromeUnavailable, chromes: Sequence[ChromeProcessInfo]) -> Finding:
+    """Why no browser answers. ``chromes``: those that run."""
+    _, port = parse_endpoint(endpoint)
+    holder = port_holder(port)
+    if holder:
+        return from_error("devtools port", ChromeUnavailable(f"{str(error).rstrip('.')} (held by {holder})."))
+    for chrome in chromes:
+        if chrome.value("remote-debugging-port") == str(port) and chrome.branded and not chrome.value("user-data-dir"):
+            return problem(
+                "devtools port",
+                f"Chrome (process {chrome.pid}) was started with the port but on its default profile, where Chrome 136 "
+                "and later ignore it.",
+                f"Close that Chrome. {START}",
+            )
+    without = next((chrome for chrome in chromes if chrome.value("remote-debugging-port") is None), None)
+    if without is not None:
+        return warning(
+            "devtools port",
+            f"Nothing answers on {endpoint}; a Chrome (process {without.pid}) runs without the DevTools port.",
+            f"{START} Your everyday Chrome may stay open beside it.",
+        )
+    return warning("devtools port", f"Nothing answers on {endpoint}: Chrome does not run yet.", START)
+
+
+def look_at_flags(chromes: Sequence[ChromeProcessInfo], holder: str, profile: Path | None) -> Finding:
+    """How the browser on the port was started.
+
+    ``holder``: who listens there, as ``port_holder`` says it; ``profile``: that of ``fluxcap chrome``.
+    """
+    chrome = next((one for one in chromes if f"{holder} ".startswith(f"process {one.pid} ")), None)
+    if chrome is None:
+        return ok("chrome flags", "How Chrome was started cannot be seen from here; it answers, which is what counts.")
+    address = chrome.value("remote-debugging-address")
+    if address and address not in ("127.0.0.1", "localhost", "::1"):
+        return problem(
+            "chrome flags",
+            f"Chrome (process {chrome.pid}) opens its DevTools port to other machines ({address}): whoever reaches it "
+            "can do all that you can in that browser.",
+            "Close it and start it without --remote-debugging-address.",
+        )
+    if "*" in (chrome.value("remote-allow-origins") or ""):
+        return warning(
+            "chrome flags",
+            f"Chrome (process {chrome.pid}) lets every web page use its DevTools port (--remote-allow-origins=*).",
+            "Start it without that flag: fluxcap does not need it.",
+        )
+    folder = chrome.value("user-data-dir")
+    if not folder:
+        return ok("chrome flags", f"Chrome (process {chrome.pid}) answers on its default profile.")
+    same = ", as `fluxcap chrome` gives it" if profile and Path(folder) == profile else ""
+    return ok("chrome flags", f"Chrome (process {chrome.pid}) has the profile {folder}{same}.")
+
+
+def look_at_page(browser: BrowserInfo, platform: Platform) -> list[Finding]:
+    """The platform's tab, and over an attach of about a second what its sockets say."""
+    host, port = parse_endpoint(browser.websocket_url.removeprefix("ws://").partition("/")[0])
+    try:
+        pages = [page for page in open_pages(host, port) if platform.is_page(page.url)]
+    except ChromeUnavailable as error:
+        return [from_error("platform tab", error)]
+    if not pages:
+        mend = "Open the trading page in that Chrome; a mirror's host is named with --platform-url."
+        return [warning("platform tab", "No tab of the platform is open.", mend)]
+    tab = ok("platform tab", f"{len(pages)} open: {pages[0].url.partition('?')[0]}")
+    try:
+        return [tab, *_listen(browser, platform)]
+    except BrowserGone as error:
+        return [tab, from_error("platform socket", error)]
+
+
+def _listen(browser: BrowserInfo, platform: Platform) -> list[Finding]:
+    feed = PageFeed(browser.websocket_url, platform)
+    try:
+        ahead_ms = feed.await_tick_ahead_ms(LISTEN_S)
+        frames = feed.frames
+    finally:
+        feed.close()
+    if ahead_ms is None:
+        mend = "Log in on the page and choose an asset whose price moves; reload the page if it stands still."
+        said = f"said {frames} things, but no tick," if frames else "said nothing"
+        return [warning("platform socket", f"The platform {said} within {LISTEN_S:g} s.", mend)]
+    socket = ok("platform socket", "It talks: ticks arrive.")
+    return [socket, look_at_platform_clock(ahead_ms)]
+
+
+def look_at_platform_clock(ahead_ms: float) -> Finding:
+    """``ahead_ms``: how far a tick's stamp was ahead of this machine's clock when it arrived."""
+    step_ms = round(ahead_ms / STEP_MS) * STEP_MS
+    if abs(ahead_ms - step_ms) > TOLERANCE_MS:
+        return problem(
+            "platform clock",
+            f"Ticks are stamped {ahead_ms / 1_000:+.0f} s from this machine's clock, which fits no quarter of an hour.",
+            "Set this machine's clock; nothing is published until they agree.",
+        )
+    return ok("platform clock", f"Ticks are stamped {step_ms / 3_600_000:+g} h from UTC; that is removed.")

@@ -1,0 +1,100 @@
+"""Looks at settings, at the daemon that may run on the data folder, and at the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bridge.glance import glance
+from capture.daemon_files import RunFile, read_run_file
+from capture.doctor.finding import Finding, from_error, ok, problem, warning
+from capture.settings import STORE_FILE, Settings, config_file, load_settings
+from capture.settings_origin import unknown_variables
+from schemas.errors import ConfigError, StoreError
+
+ANSWER_S = 1.0
+
+
+def look_at_settings(config: Path | None, **options: Any) -> tuple[Finding, Settings]:
+    """The settings in effect; the defaults where they cannot be read."""
+    try:
+        path = config_file(config)
+        settings = load_settings(path, **options)
+    except ConfigError as error:
+        mend = "Correct it; `fluxcap config init` writes a file in which every setting is explained."
+        return problem("settings", str(error), mend), Settings.model_construct()
+    misspelt = unknown_variables()
+    if misspelt:
+        return warning(
+            "settings", f"Nothing reads {', '.join(misspelt)}.", "`fluxcap config show` lists them."
+        ), settings
+    return ok("settings", f"{path or 'No settings file'}; `fluxcap config show` says what is in effect."), settings
+
+
+def running_daemon(data_dir: Path) -> tuple[RunFile | None, dict[str, Any] | None]:
+    """The daemon of a data folder and its status; None where there is none, or none that answers."""
+    run = read_run_file(data_dir)
+    if run is None or run.is_stale():
+        return None, None
+    try:
+        answer = httpx.get(f"{run.control}/api/status", timeout=ANSWER_S, trust_env=False)
+        return run, dict(answer.raise_for_status().json())
+    except (httpx.HTTPError, ValueError):
+        return run, None
+
+
+def look_at_daemon(data_dir: Path, run: RunFile | None, status: dict[str, Any] | None) -> list[Finding]:
+    """The daemon itself and, while one runs, what it sees."""
+    if run is None:
+        left = read_run_file(data_dir)
+        ended = (
+            f" The last one (process {left.pid}) ended without leave; the next takes up what it left." if left else ""
+        )
+        return [ok("daemon", f"None runs on {data_dir}.{ended}")]
+    if status is None:
+        mend = "See its log; end it and start it again with `fluxcap run`."
+        return [problem("daemon", f"Process {run.pid} does not answer at {run.control}.", mend)]
+    return [
+        ok("daemon", f"fluxcap {status['version']} runs, process {status['pid']}, control at {status['control']}."),
+        *_seen_by_daemon(status),
+    ]
+
+
+def _seen_by_daemon(status: dict[str, Any]) -> list[Finding]:
+    if status["chrome"] != "attached":
+        return [from_error("devtools port", Exception(status["chrome_reason"]), is_problem=False)]
+    findings = [ok("devtools port", f"{status['browser']} answers on {status['chrome_endpoint']}.")]
+    tabs = status["tabs"]
+    if not tabs:
+        mend = "Open the trading page in that Chrome; a mirror's host is named with --platform-url."
+        return [*findings, warning("platform tab", "No tab of the platform is open.", mend)]
+    findings.append(ok("platform tab", f"{len(tabs)} open: {tabs[0]['url']}"))
+    live = [stream["stream"] for stream in status["streams"] if stream["feed"] == "live"]
+    if live:
+        findings.append(ok("platform socket", f"It talks: {len(live)} live, {live[0]} among them."))
+    else:
+        mend = "Log in on the page and choose an asset whose price moves; `fluxcap status` says more."
+        findings.append(warning("platform socket", "No stream is live.", mend))
+    if status["clock"] == "synchronised":
+        findings.append(ok("platform clock", status["clock_reason"]))
+    else:
+        findings.append(from_error("platform clock", Exception(status["clock_reason"]), is_problem=False))
+    return findings
+
+
+def look_at_store(data_dir: Path, status: dict[str, Any] | None) -> Finding:
+    """Light: whether it is a whole store with dense streams."""
+    path = data_dir / STORE_FILE
+    if status is not None:
+        if status["store_trouble"]:
+            return problem("store", status["store_trouble"], "Nothing is published until it takes candles again.")
+        return ok("store", f"{path} is in use by the running fluxcap, {len(status['streams'])} streams.")
+    if not path.is_file():
+        return ok("store", f"{path} is not there yet; `fluxcap run` makes it.")
+    try:
+        seen = glance(path)
+    except StoreError as error:
+        return from_error("store", error)
+    return ok("store", f"{path}: {seen.streams} streams, {seen.candles:,} candles, {seen.bytes / 1e6:.1f} MB.")

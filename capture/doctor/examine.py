@@ -1,0 +1,86 @@
+"""The whole examination, in the order in which things are needed. Takes about a second, whatever is missing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from capture.browser_finder import browser_finder
+from capture.chrome.endpoint import parse_endpoint
+from capture.chrome.launch import default_profile
+from capture.daemon_files import RunFile
+from capture.doctor import browser, data, machine
+from capture.doctor.chrome_processes import running_chromes
+from capture.doctor.finding import Finding, Verdict, from_error
+from capture.platforms.base import Platform
+from capture.platforms.registry import platform_named
+from capture.port_holder import port_holder
+from capture.settings import Settings
+from schemas.errors import ChromeUnavailable, ConfigError
+
+
+def examine(config: Path | None = None, **options: Any) -> list[Finding]:
+    """Look at everything. ``options``: settings given on the command line. Raises nothing."""
+    wall_ns, mono_ns = time.time_ns(), time.monotonic_ns()
+    told, settings = data.look_at_settings(config, **options)
+    findings = [machine.look_at_python(), machine.look_at_packages(), told]
+    run, status = data.running_daemon(settings.data_dir)
+    findings += data.look_at_daemon(settings.data_dir, run, status)
+    findings += browser.look_at_installed()
+    findings += _browser(settings, seen_by_daemon=status is not None)
+    findings += _ports(settings, run)
+    findings += [machine.look_at_disk(settings.data_dir), data.look_at_store(settings.data_dir, status)]
+    wall_ms, mono_ms = (time.time_ns() - wall_ns) / 1e6, (time.monotonic_ns() - mono_ns) / 1e6
+    return [*findings, machine.look_at_clocks(wall_ms, mono_ms)]
+
+
+def _browser(settings: Settings, *, seen_by_daemon: bool) -> Iterator[Finding]:
+    """What a running daemon sees is not looked at twice."""
+    chromes = running_chromes()
+    platform: Platform | None = None
+    try:
+        platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
+        find = browser_finder(settings)
+    except ConfigError as error:
+        yield from_error("settings", error)
+        return
+    try:
+        info = find()
+    except ChromeUnavailable as error:
+        if not seen_by_daemon:
+            yield browser.look_at_silent_port(settings.chrome, error, chromes)
+        return
+    where = info.websocket_url.removeprefix("ws://").partition("/")[0]
+    if not seen_by_daemon:
+        yield Finding("devtools port", Verdict.OK, f"{info.product} answers on {where}.")
+    yield browser.look_at_flags(chromes, port_holder(parse_endpoint(where)[1]), default_profile())
+    if not seen_by_daemon:
+        yield from browser.look_at_page(info, platform)
+
+
+def _ports(settings: Settings, run: RunFile | None) -> Iterator[Finding]:
+    held = {port for port in (_port(run.pub), _port(run.rep), _port(run.control)) if port} if run else set()
+    web_option = "--web-port" if settings.web else "--control-port"
+    addresses = {
+        "PUB port": (settings.pub, "--pub"),
+        "request port": (settings.rep, "--rep"),
+        "web port": (f"tcp://{_in_address(settings.web_host)}:{settings.listen_port}", web_option),
+    }
+    for subject, (address, option) in addresses.items():
+        host, port = urlsplit(address).hostname, _port(address)
+        if host is not None and host != "*" and port is not None:
+            yield machine.look_at_port(subject, host, port, option, port in held)
+
+
+def _in_address(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _port(address: str) -> int | None:
+    try:
+        return urlsplit(address).port
+    except ValueError:
+        return None

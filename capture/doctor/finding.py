@@ -1,0 +1,51 @@
+"""What the doctor finds: one line a subject. Pure."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+
+import msgspec
+
+
+class Verdict(enum.StrEnum):
+    """How it is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """Works, or will once something has been started; worth knowing."""
+    PROBLEM = "problem"
+    """Capture will not work, or not rightly, until it is mended."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line. ``mend``: what to do, "" when all is well."""
+
+    subject: str
+    verdict: Verdict
+    text: str
+    mend: str = ""
+
+
+def ok(subject: str, text: str) -> Finding:
+    return Finding(subject, Verdict.OK, text)
+
+
+def warning(subject: str, text: str, mend: str) -> Finding:
+    return Finding(subject, Verdict.WARNING, text, mend)
+
+
+def problem(subject: str, text: str, mend: str) -> Finding:
+    return Finding(subject, Verdict.PROBLEM, text, mend)
+
+
+def from_error(subject: str, error: Exception, *, is_problem: bool = True) -> Finding:
+    """Our errors say in one message what happened; and what to do next."""
+    happened, sign, todo = str(error).partition("; ")
+    mend = todo[:1].upper() + todo[1:] if sign else ""
+    return Finding(subject, Verdict.PROBLEM if is_problem else Verdict.WARNING, happened.rstrip(".") + ".", mend)
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """1 when there is a problem, else 0."""
+    return int(any(finding.verdict is Verdict.PROBLEM for finding in findings))

@@ -1,0 +1,144 @@
+"""What the doctor finds of a browser: its command line, a silent port, the platform's clock."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from capture.doctor import browser
+from capture.doctor.chrome_processes import ChromeProcessInfo, running_chromes
+from capture.doctor.finding import Verdict
+from schemas.errors import ChromeUnavailable
+
+SILENT = ChromeUnavailable("Nothing answers on 127.0.0.1:9222 (Connection refused); start Chrome.")
+
+
+def chrome(*flags: str, name: str = "chrome") -> ChromeProcessInfo:
+    return ChromeProcessInfo(7, name, flags)
+
+
+def command_line(proc: Path, pid: int, *words: str, separator: str = "\0") -> None:
+    (proc / str(pid)).mkdir()
+    (proc / str(pid) / "cmdline").write_bytes((separator.join(words) + "\0").encode())
+
+
+def test_browsers_are_found_by_their_command_lines_and_their_helpers_are_not(tmp_path: Path):
+    command_line(tmp_path, 5, "/opt/google/chrome/chrome", "--remote-debugging-port=9222", "https://a.test/")
+    command_line(tmp_path, 6, "/opt/google/chrome/chrome", "--type=renderer", "--lang=en")
+    command_line(tmp_path, 7, "/opt/google/chrome/chrome_crashpad_handler", "--monitor-self")
+    command_line(tmp_path, 8, "/usr/bin/chromedriver", "--port=1")
+    command_line(tmp_path, 9, "/usr/lib/chromium/chromium", "--user-data-dir=/p", "--no-first-run", separator=" ")
+    command_line(tmp_path, 10, "python", "chrome")
+    (tmp_path / "11").mkdir()
+
+    found = running_chromes(tmp_path)
+
+    assert [(one.pid, one.branded) for one in found] == [(5, True), (9, False)]
+    assert found[0].value("remote-debugging-port") == "9222"
+    assert found[0].value("user-data-dir") is None
+    assert (found[1].value("user-data-dir"), found[1].value("no-first-run")) == ("/p", "")
+
+
+def test_without_proc_no_browser_is_found(tmp_path: Path):
+    assert running_chromes(tmp_path / "none") == []
+
+
+def free_endpoint() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_chrome_that_does_not_run_is_a_warning_with_the_command_that_starts_it():
+    found = browser.look_at_silent_port(free_endpoint(), SILENT, [])
+
+    assert found.verdict is Verdict.WARNING
+    assert "fluxcap chrome" in found.mend
+
+
+def test_the_port_on_the_default_profile_is_recognised():
+    endpoint = free_endpoint()
+    port = endpoint.partition(":")[2]
+
+    found = browser.look_at_silent_port(endpoint, SILENT, [chrome(f"--remote-debugging-port={port}")])
+    chromium = browser.look_at_silent_port(
+        endpoint, SILENT, [chrome(f"--remote-debugging-port={port}", name="chromium")]
+    )
+
+    assert found.verdict is Verdict.PROBLEM
+    assert "default profile, where Chrome 136 and later ignore it" in found.text
+    assert chromium.verdict is Verdict.WARNING
+
+
+def test_a_chrome_without_the_port_is_named():
+    found = browser.look_at_silent_port(free_endpoint(), SILENT, [chrome()])
+
+    assert found.verdict is Verdict.WARNING
+    assert "process 7" in found.text
+
+
+def test_a_port_that_something_else_holds_is_a_problem_that_names_it():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        error = ChromeUnavailable("Something other than Chrome answers on X; start Chrome on another port.")
+        found = browser.look_at_silent_port(f"127.0.0.1:{listener.getsockname()[1]}", error, [])
+
+    assert found.verdict is Verdict.PROBLEM
+    assert found.text == "Something other than Chrome answers on X."
+    assert "held by process" in found.mend
+
+
+@pytest.mark.parametrize(
+    ("flags", "verdict", "word"),
+    [
+        (["--user-data-dir=/p"], Verdict.OK, "profile /p"),
+        ([], Verdict.OK, "default profile"),
+        (["--remote-debugging-address=0.0.0.0"], Verdict.PROBLEM, "other machines"),
+        (["--remote-debugging-address=127.0.0.1"], Verdict.OK, "profile"),
+        (["--remote-allow-origins=*"], Verdict.WARNING, "every web page"),
+    ],
+)
+def test_flags_that_open_the_browser_to_others_are_told(flags: list[str], verdict: Verdict, word: str):
+    found = browser.look_at_flags(
+        [ChromeProcessInfo(71, "chrome", ()), chrome(*flags)], "process 7 (chrome)", Path("/q")
+    )
+
+    assert found.verdict is verdict
+    assert word in found.text
+
+
+def test_a_browser_that_cannot_be_seen_is_no_fault():
+    assert browser.look_at_flags([chrome()], "", None).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "verdict", "word"),
+    [
+        (7_199_300, Verdict.OK, "+2 h"),
+        (-700, Verdict.OK, "+0 h"),
+        (19_800_000, Verdict.OK, "+5.5 h"),
+        (7_440_000, Verdict.PROBLEM, "+7440 s"),
+    ],
+)
+def test_stamps_that_fit_no_quarter_of_an_hour_mean_a_wrong_clock(ahead_ms: float, verdict: Verdict, word: str):
+    found = browser.look_at_platform_clock(ahead_ms)
+
+    assert found.verdict is verdict
+    assert word in found.text
+
+
+def test_a_chrome_or_a_driver_that_is_not_installed_is_a_warning_and_a_wrong_path_a_problem(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("FLUXCAP_CHROME_BINARY", str(tmp_path / "absent"))
+    monkeypatch.setenv("FLUXCAP_CHROMEDRIVER", str(tmp_path / "absent"))
+    wrong = browser.look_at_installed()
+
+    def missing() -> Path:
+        raise ChromeUnavailable("No Chrome found; install it.")
+
+    monkeypatch.setattr(browser, "find_chrome", missing)
+    monkeypatch.setattr(browser, "find_chromedriver", missing)
+
+    assert [found.verdict for found in wrong] == [Verdict.PROBLEM] * 2
+    assert [(f.verdict, f.mend) for f in browser.look_at_installed()] == [(Verdict.WARNING, "Install it.")] * 2

@@ -1,0 +1,131 @@
+"""What the doctor finds of settings, daemon and store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.glance import glance
+from bridge.server import WireServer
+from capture.daemon_files import RunFile, write_run_file
+from capture.doctor import data
+from capture.doctor.finding import Finding, Verdict, exit_code, from_error, ok, problem, warning
+from schemas.errors import ConfigError, StoreDamaged
+from schemas.types import Candle, StreamKey
+
+FREE = "tcp://127.0.0.1:0"
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("FLUX")]:
+        monkeypatch.delenv(name)
+
+
+def status(**changes: Any) -> dict[str, Any]:
+    seen = {
+        "version": "1",
+        "pid": 7,
+        "control": "http://127.0.0.1:1",
+        "chrome": "attached",
+        "chrome_reason": "",
+        "chrome_endpoint": "127.0.0.1:9222",
+        "browser": "Chrome/156",
+        "tabs": [{"url": "https://a.test/"}],
+        "streams": [{"stream": "S.EURUSD_otc.1m", "feed": "live"}],
+        "clock": "synchronised",
+        "clock_reason": "The platform stamps ticks +2 h from UTC; removed.",
+        "store_trouble": "",
+    }
+    return seen | changes
+
+
+def verdicts(findings: list[Finding]) -> dict[str, Verdict]:
+    return {finding.subject: finding.verdict for finding in findings}
+
+
+def test_only_a_problem_makes_the_exit_code_1():
+    assert exit_code([ok("a", "b"), warning("a", "b", "c")]) == 0
+    assert exit_code([ok("a", "b"), problem("a", "b", "c")]) == 1
+
+
+def test_an_error_becomes_what_happened_and_what_to_do():
+    found = from_error("x", ConfigError("It is broken; mend it with glue."))
+
+    assert (found.text, found.mend) == ("It is broken.", "Mend it with glue.")
+
+
+def test_settings_that_cannot_be_read_are_a_problem_and_the_defaults_go_on():
+    Path("fluxcap.toml").write_text("intervall = '1m'")
+
+    found, settings = data.look_at_settings(None)
+
+    assert found.verdict is Verdict.PROBLEM
+    assert "Unknown setting 'intervall'" in found.text
+    assert settings.web_port == 3001
+
+
+def test_misspelt_variables_are_a_warning(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FLUXCAP_INTERVALL", "1m")
+
+    found, _ = data.look_at_settings(None)
+
+    assert (found.verdict, "FLUXCAP_INTERVALL" in found.text) == (Verdict.WARNING, True)
+
+
+def test_without_a_daemon_all_is_well_and_one_that_was_killed_is_told(tmp_path: Path):
+    assert verdicts(data.look_at_daemon(tmp_path, *data.running_daemon(tmp_path))) == {"daemon": Verdict.OK}
+
+    write_run_file(tmp_path, RunFile(4_194_304, "http://127.0.0.1:1", FREE, FREE))
+
+    found = data.look_at_daemon(tmp_path, *data.running_daemon(tmp_path))
+    assert "process 4194304) ended without leave" in found[0].text
+
+
+def test_a_daemon_that_does_not_answer_is_a_problem(tmp_path: Path):
+    write_run_file(tmp_path, RunFile(os.getpid(), "http://127.0.0.1:1", FREE, FREE))
+
+    found = data.look_at_daemon(tmp_path, *data.running_daemon(tmp_path))
+
+    assert verdicts(found) == {"daemon": Verdict.PROBLEM}
+
+
+@pytest.mark.parametrize(
+    ("changes", "subject", "verdict"),
+    [
+        ({}, "platform socket", Verdict.OK),
+        ({}, "platform clock", Verdict.OK),
+        ({"chrome": "not reachable", "chrome_reason": "Nothing answers; start it."}, "devtools port", Verdict.WARNING),
+        ({"tabs": []}, "platform tab", Verdict.WARNING),
+        ({"streams": []}, "platform socket", Verdict.WARNING),
+        ({"clock": "measuring", "clock_reason": "Measuring; nothing yet."}, "platform clock", Verdict.WARNING),
+    ],
+)
+def test_what_the_daemon_sees_is_told(changes: dict[str, Any], subject: str, verdict: Verdict, tmp_path: Path):
+    run = RunFile(7, "http://127.0.0.1:1", FREE, FREE)
+
+    assert verdicts(data.look_at_daemon(tmp_path, run, status(**changes)))[subject] is verdict
+
+
+def test_a_store_that_takes_nothing_is_a_problem(tmp_path: Path):
+    assert data.look_at_store(tmp_path, status()).verdict is Verdict.OK
+    assert data.look_at_store(tmp_path, status(store_trouble="No space.")).verdict is Verdict.PROBLEM
+
+
+def test_a_store_is_counted_and_one_that_is_none_is_a_problem(tmp_path: Path):
+    assert "not there yet" in data.look_at_store(tmp_path, None).text
+    with WireServer(tmp_path / "fluxcap.duckdb", FREE, FREE) as server:
+        key = StreamKey("S", "A", "1m")
+        server.publish({key: [Candle(n * 60_000, 1.0, 1.0, 1.0, 1.0) for n in range(1, 6)]})
+        held = data.look_at_store(tmp_path, None)
+
+    assert held.verdict is Verdict.PROBLEM
+    assert "1 streams, 5 candles" in data.look_at_store(tmp_path, None).text
+    (tmp_path / "fluxcap.duckdb").write_bytes(b"nonsense" * 4_096)
+    assert data.look_at_store(tmp_path, None).verdict is Verdict.PROBLEM
+    with pytest.raises(StoreDamaged):
+        glance(tmp_path / "fluxcap.duckdb")
