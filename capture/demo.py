@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
+import httpx
 import msgspec
 from rich.console import Console, Group
 from rich.live import Live
@@ -31,6 +32,7 @@ from bridge.client.cache import CandleCache
 from bridge.store import Store
 from capture.chrome.launch import start_chrome
 from capture.daemon_files import RunFile, read_run_file
+from capture.running import RunningDaemon
 from capture.simulator.truth import Truth, read_truth
 from schemas.errors import FluxcapError
 from schemas.types import Candle, CandleArray, candles_from, interval_ms
@@ -78,10 +80,13 @@ def _run(
     truth_path = folder / "truth.jsonl"
     site = stack.enter_context(_site(folder, truth_path))
     console.print(f"  [green]✓[/] simulated trading site at {site}, {len(SITE_ASSETS)} assets, ticks stamped UTC + 2 h")
-    chrome = stack.enter_context(start_chrome(port=0, profile=folder / "chrome", headless=headless, url=site))
-    console.print(f"  [green]✓[/] {chrome.info.product} {'headless' if headless else 'in a window'}, page open")
+    chrome = stack.enter_context(start_chrome(port=0, profile=folder / "chrome", headless=headless))
+    console.print(f"  [green]✓[/] {chrome.info.product} {'headless' if headless else 'in a window'}")
     daemon, run = stack.enter_context(_daemon(folder, chrome.port, site, interval))
+    _await(lambda: _attached(run), daemon, folder / "daemon.log")
     console.print(f"  [green]✓[/] daemon attached on port {chrome.port}, publishing on {run.pub}")
+    _open_page(chrome.port, site)
+    console.print("  [green]✓[/] trading page open; its own history fills the candles of the last minutes")
     keys = [StreamKey(SOURCE, symbol, interval) for symbol in FOCUS]
     client = stack.enter_context(LiveClient(run.pub, run.rep, folder / "client", streams=keys))
     console.print("  [green]✓[/] client subscribed, keeping its own copy\n")
@@ -98,6 +103,7 @@ def _run(
     _await_client(client, watermarks)
     client.close()
     results = [_compare(folder, key, read_truth(truth_path)) for key in keys]
+    console.print()
     console.print(_result_table(results))
     return _verdict(results, console)
 
@@ -193,6 +199,15 @@ def _daemon(
         yield process, _await(lambda: read_run_file(data_dir), process, log_path)
     finally:
         _end(process)
+
+
+def _attached(run: RunFile) -> bool | None:
+    return True if RunningDaemon(control=run.control).get("/api/status")["chrome"] == "attached" else None
+
+
+def _open_page(port: int, url: str) -> None:
+    """As a person would open a tab. DevTools wants PUT for it."""
+    httpx.put(f"http://127.0.0.1:{port}/json/new?{url}", trust_env=False, timeout=START_TIMEOUT_S).raise_for_status()
 
 
 def _spawn(arguments: list[str], log_path: Path) -> subprocess.Popen[bytes]:
