@@ -3,6 +3,8 @@
 A key pair is two files in the form that ZeroMQ's own tools read: ``<name>.key`` (public, to hand out) and
 ``<name>.key_secret`` (public and secret, mode 0600). A client needs the server's public file and a pair of its own. The
 server lets in any client that knows its public key, or, given a folder of public files, only those.
+
+``server_keys`` and ``client_keys`` take one path each, as the commands do: most of the time a folder.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from schemas.errors import ConfigError
 
 PUBLIC_ENDING = ".key"
 SECRET_ENDING = ".key_secret"  # noqa: S105 - a file name
+SERVER = "server"
+"""Name of the server's pair within a folder of keys."""
 
 _HEADER = "#   ZeroMQ CURVE {kind} certificate, made by fluxcap. {advice}\n\nmetadata\ncurve\n"
 
@@ -140,6 +144,47 @@ def load_client(secret_file: Path, server_public_file: Path) -> ClientCurve:
     if not keys.secret:
         raise ConfigError(f"{secret_file} holds only a public key; the client needs its {SECRET_ENDING} file.")
     return ClientCurve(keys, load_keys(server_public_file).public)
+
+
+def server_keys(path: Path) -> ServerCurve:
+    """A server's keys by one path.
+
+    A folder: its ``server.key_secret``, and of the clients only those whose public files lie in the folder too. A
+    secret file: that pair, and every client that knows its public key. Raises ConfigError.
+    """
+    if not path.is_dir():
+        return load_server(path)
+    secret_file = path / (SERVER + SECRET_ENDING)
+    keys = load_server(secret_file).keys
+    clients = frozenset(load_keys(file).public for file in path.glob(f"*{PUBLIC_ENDING}")) - {keys.public}
+    if not clients:
+        raise ConfigError(
+            f"{path} holds no client's {PUBLIC_ENDING} file, so no client could connect. Put the public files of those "
+            f"that may there, or name {secret_file} to let in all that know the server's public key."
+        )
+    return ServerCurve(keys, clients)
+
+
+def client_keys(path: Path) -> ClientCurve:
+    """A client's keys by one path: a folder with ``server.key`` and one client's secret file, or that secret file,
+    beside which ``server.key`` lies. Raises ConfigError.
+    """
+    if not path.is_dir():
+        return load_client(path, path.parent / (SERVER + PUBLIC_ENDING))
+    found = sorted(file for file in path.glob(f"*{SECRET_ENDING}") if file.stem != SERVER)
+    if len(found) != 1:
+        reason = f"several: {', '.join(file.name for file in found)}; name one of them" if found else "none"
+        raise ConfigError(f"{path} should hold one client's {SECRET_ENDING} file and {SERVER}.key, but has {reason}.")
+    return load_client(found[0], path / (SERVER + PUBLIC_ENDING))
+
+
+def with_own_client(curve: ServerCurve | None) -> tuple[ServerCurve | None, ClientCurve | None]:
+    """The same, with keys made on the spot for a client within the server's own process, which is let in too."""
+    if curve is None:
+        return None, None
+    own = new_keys()
+    allowed = None if curve.allowed is None else curve.allowed | {own.public}
+    return ServerCurve(curve.keys, allowed), ClientCurve(own, curve.keys.public)
 
 
 class _AllowList:

@@ -35,8 +35,8 @@ def require_curve_unless_loopback(endpoint: str, curve: ServerCurve | None) -> N
     """Raises ConfigError when an endpoint that other machines can reach has no keys."""
     if curve is None and not is_loopback(endpoint):
         raise ConfigError(
-            f"{endpoint} can be reached from other machines, which needs keys: make them with `fluxcap keys`, or bind "
-            "to 127.0.0.1."
+            f"{endpoint} can be reached from other machines, which needs keys: make them with `fluxcap keys keys` and "
+            "add `--curve keys`, or bind to 127.0.0.1."
         )
 
 

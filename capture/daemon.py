@@ -10,12 +10,14 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from types import TracebackType
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from fastapi import FastAPI
 
+from bridge.curve import ServerCurve, server_keys, with_own_client
 from bridge.server import WireServer
 from capture import log
 from capture.browser_finder import browser_finder
@@ -42,11 +44,15 @@ from capture.recording_file import RecordingWriter
 from capture.settings import Settings
 from capture.status import Identity, Status, status_of
 from capture.web.relay import CandleRelay
+from capture.wire_ticks import WireTicks
 from schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, StoreError
 from schemas.types import Candle, StreamKey, interval_ms
 
 CHECKPOINT_S = 60
 LEASES_S = 5
+PRUNE_S = 3_600
+PRUNE_TIMEOUT_S = 60.0
+DAY_MS = 86_400_000
 
 
 def restore(market: Market, stretches: Sequence[Remembered], recorder: Recorder | None = None) -> None:
@@ -80,7 +86,9 @@ class Daemon:
         self.settings = settings
         platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
         self.metrics = Metrics(version("fluxcap"))
-        self.server = _wire_server(settings, self.metrics.observe)
+        keys = server_keys(settings.curve) if settings.curve else None
+        curve, self._own_curve = with_own_client(keys)
+        self.server = _wire_server(settings, curve, self.metrics.observe)
         self._recording: RecordingWriter | None = None
         try:
             self.persistence = Persistence(
@@ -116,6 +124,7 @@ class Daemon:
                     self.metrics,
                     _WatchListener(self),
                     *([relay] if relay else []),
+                    *([WireTicks(self.server, self.key)] if settings.publish_ticks else []),
                 ],
                 connect=connect,
                 journal=self.journal,
@@ -158,6 +167,9 @@ class Daemon:
         self.control.start()
         self._scheduler.add_job(self._checkpoint, "interval", seconds=CHECKPOINT_S, id="checkpoint")
         self._scheduler.add_job(self._expire_leases, "interval", seconds=LEASES_S, id="leases")
+        if self.settings.retention_days:
+            now = datetime.now(UTC)
+            self._scheduler.add_job(self._prune, "interval", seconds=PRUNE_S, id="retention", next_run_time=now)
         self._scheduler.start()
         run = RunFile(self.identity.pid, self.identity.control, self.identity.pub, self.identity.rep)
         write_run_file(self.settings.data_dir, run)
@@ -214,7 +226,8 @@ class Daemon:
         settings = self.settings
         source = DaemonSource(self.pipeline, self.market, self._leases, self.server, settings.source, settings.interval)
         add_web(app, source, relay, settings.data_dir)
-        mount_dashboard(app, lambda: Target(self.server.pub_endpoint, self.server.rep_endpoint, self.identity.control))
+        endpoints = self.server.pub_endpoint, self.server.rep_endpoint
+        mount_dashboard(app, lambda: Target(*endpoints, self.identity.control, self._own_curve))
 
     def _end_recording(self) -> None:
         if self._recording is not None:
@@ -229,6 +242,16 @@ class Daemon:
         with contextlib.suppress(NotAnswering):
             self.pipeline.ask(lambda: self._leases.expire(time.monotonic_ns() // 1_000_000))
 
+    def _prune(self) -> None:
+        """Forget what is older than the retention; a stream's newest candle always stays."""
+        before_ms = time.time_ns() // 1_000_000 - self.settings.retention_days * DAY_MS
+        try:
+            forgotten = self.pipeline.ask(lambda: self.server.prune(before_ms), PRUNE_TIMEOUT_S)
+        except (NotAnswering, StoreError) as error:
+            log.warn("old candles not forgotten; trying again in an hour", reason=str(error))
+        else:
+            log.event("old candles forgotten", candles=forgotten, days=self.settings.retention_days)
+
     def _checkpoint(self) -> None:
         try:
             self.pipeline.ask(self.server.store.checkpoint)
@@ -236,14 +259,14 @@ class Daemon:
             log.warn("store not tidied; trying again in a minute", reason=str(error))
 
 
-def _wire_server(settings: Settings, observe: Callable[[str, float], None]) -> WireServer:
+def _wire_server(settings: Settings, curve: ServerCurve | None, observe: Callable[[str, float], None]) -> WireServer:
     """Raises StoreError, ConfigError, AlreadyRunning; the last says which process holds a port, if that can be told."""
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"The data folder {settings.data_dir} cannot be made: {error.strerror}.") from None
     try:
-        return WireServer(settings.store_path, settings.pub, settings.rep, observe=observe)
+        return WireServer(settings.store_path, settings.pub, settings.rep, curve=curve, observe=observe)
     except AlreadyRunning as error:
         ports = [endpoint.rpartition(":")[2] for endpoint in (settings.pub, settings.rep) if endpoint in str(error)]
         holder = port_holder(int(ports[0])) if ports and ports[0].isdecimal() else ""

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from bridge.archive import Archive, Held, RunningServer, StoppedStore
+from bridge.curve import ClientCurve
 from bridge.exporting import Progress, Span, What, export_candles, export_gaps, export_revisions, true_gaps
 from bridge.table_file import Column, TableFile
 from capture.collected import CsvFile, collected_files, read_ticks
@@ -45,11 +46,12 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Where(msgspec.Struct, frozen=True):
-    """Where from. ``rep`` or ``control`` given: the daemon there, and not the store."""
+    """Where from. ``rep`` or ``control`` given: the daemon there, and not the store. ``curve``: keys for it."""
 
     data_dir: Path
     rep: str | None = None
     control: str | None = None
+    curve: ClientCurve | None = None
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -115,7 +117,7 @@ def _server(where: Where, rep: str | None) -> RunningServer:
         found = RunningDaemon(where.data_dir, where.control).get("/api/gaps")
         return msgspec.convert(found, list[Gap])
 
-    return RunningServer(rep, gaps)
+    return RunningServer(rep, gaps, curve=where.curve)
 
 
 def parse_time(text: str) -> int:

@@ -32,6 +32,8 @@ EVENTS: dict[str, str] = {
     "candles refused": "A fault of ours: candles that cannot follow their stream were dropped. Please report it.",
     "journal cannot be written": "A kill now would cost the bucket under way; capture goes on.",
     "journal works again": "The tick journal is written again.",
+    "old candles forgotten": "What is older than `retention_days` has left the store; each hour.",
+    "old candles not forgotten; trying again in an hour": "The store could not delete them; nothing is lost.",
     "recording ended": "The disk takes no more of the recording; capture goes on. What it holds can be replayed.",
     # web clients
     "a client's asset could not be released": "The focus stays as it was.",

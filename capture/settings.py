@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     record: Path | None = None
     pub: str = Field(DEFAULT_PUB, validation_alias=AliasChoices("pub", "FLUXCAP_PUB", "FLUX_LIVE_PUB"))
     rep: str = Field(DEFAULT_REP, validation_alias=AliasChoices("rep", "FLUXCAP_REP", "FLUX_CHUNK_REP"))
+    curve: Path | None = None
+    publish_ticks: bool = False
+    retention_days: int = Field(0, ge=0, le=36_500)
     web: bool = True
     web_host: str = "127.0.0.1"
     web_port: int = Field(DEFAULT_WEB_PORT, ge=0, le=65_535)

@@ -62,7 +62,8 @@ def unknown_variables() -> list[str]:
     """``FLUXCAP_…`` variables that nothing reads: most likely misspelt."""
     known = {variable for name in Settings.model_fields for variable in variables_of(name)}
     known |= {
-        f"FLUXCAP_{name}" for name in ("CONFIG", "DEBUG", "CHROME_BINARY", "CHROMEDRIVER", "CHROMIUM", "CAPTURES")
+        f"FLUXCAP_{name}"
+        for name in ("CONFIG", "DEBUG", "KEYS", "CHROME_BINARY", "CHROMEDRIVER", "CHROMIUM", "CAPTURES")
     }
     return sorted(name for name in os.environ if name.startswith("FLUXCAP_") and name not in known)
 
@@ -79,7 +80,7 @@ _PLATFORM = """
 # price = "p"
 # filter = { e = "trade" }
 """
-_EXAMPLES = {"chrome_profile": "path/to/chrome-profile", "record": "path/to/recording"}
+_EXAMPLES = {"chrome_profile": "path/to/chrome-profile", "record": "path/to/recording", "curve": "keys"}
 """Of what is not set by default."""
 
 

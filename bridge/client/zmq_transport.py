@@ -29,11 +29,20 @@ TURN_MESSAGES = 5_000
 """Most feed messages read in one go, so that answers are not kept waiting."""
 
 _LOST = zmq.EVENT_DISCONNECTED
-_REFUSALS = {
-    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "the server refused our key",
-    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "the other side does not speak our protocol (are keys needed?)",
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "the other side does not speak our protocol",
-}
+_REFUSALS = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH,
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
+)
+
+
+def _refusal_text(event: int, has_keys: bool) -> str:
+    """Why a greeting failed. libzmq tells only a server's "no" to our key; the rest shows as a broken greeting."""
+    if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return "the server does not know our key; our public file must be among its keys"
+    if has_keys:
+        return "the greeting failed: the server has another key than the one we were given, or none"
+    return "the greeting failed: the server wants keys, or is no fluxcap"
 
 
 class _Link:
@@ -42,6 +51,7 @@ class _Link:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, curve: ClientCurve | None):
         self.socket = context.socket(kind)
         self.greeted = False
+        self._has_keys = curve is not None
         _set_options(self.socket, curve)
         self.monitor = self.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | _LOST | sum(_REFUSALS))
         try:
@@ -58,7 +68,7 @@ class _Link:
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.greeted = True
             elif event in _REFUSALS:
-                refusal = _REFUSALS[zmq.Event(event)]
+                refusal = _refusal_text(event, self._has_keys)
             elif event == _LOST:
                 lost = lost or self.greeted
         return lost, refusal

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 
 from bridge.client import StreamKey
+from bridge.curve import server_keys, with_own_client
 from bridge.dashboard.feed import LiveFeed
 from bridge.devserver.engine import DevEngine
 from bridge.devserver.faults import Faults
@@ -22,8 +24,10 @@ class Desk:
     """See the module. Everything but the properties blocks for a moment and raises FluxcapError."""
 
     def __init__(self, settings: DevSettings) -> None:
-        self._engine = DevEngine(settings).start()
-        self._feed = LiveFeed(*self._engine.endpoints).start()
+        keys = server_keys(Path(settings.curve)) if settings.curve else None
+        self._curve, own = with_own_client(keys)
+        self._engine = DevEngine(settings, self._curve).start()
+        self._feed = LiveFeed(*self._engine.endpoints, own).start()
 
     @property
     def engine(self) -> DevEngine:
@@ -50,9 +54,9 @@ class Desk:
         faults = self._engine.faults
         self._engine.close()
         try:
-            self._engine = DevEngine(msgspec.structs.replace(before, pub=pub, rep=rep)).start()
+            self._engine = DevEngine(msgspec.structs.replace(before, pub=pub, rep=rep), self._curve).start()
         except FluxcapError:
-            self._engine = DevEngine(before).start()
+            self._engine = DevEngine(before, self._curve).start()
             raise
         finally:
             self._engine.set_faults(faults)

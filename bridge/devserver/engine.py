@@ -20,6 +20,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
+from bridge.curve import ServerCurve, server_keys
 from bridge.devserver.faults import FaultGate, Faults
 from bridge.devserver.faulty import FaultyAnswers, FaultyPublisher
 from bridge.devserver.generator import CandleSource, GeneratedCandles, ReplayedCandles, read_candles
@@ -44,10 +45,14 @@ class _Stop(Exception):
 
 
 class DevEngine:
-    """Serves from ``start`` to ``close``. ``start`` raises ConfigError, AlreadyRunning, StoreError."""
+    """Serves from ``start`` to ``close``. ``start`` raises ConfigError, AlreadyRunning, StoreError.
 
-    def __init__(self, settings: DevSettings) -> None:
+    ``curve``: keys, in place of those that the settings name.
+    """
+
+    def __init__(self, settings: DevSettings, curve: ServerCurve | None = None) -> None:
         self._settings = settings.check()
+        self._curve = curve or (server_keys(Path(settings.curve)) if settings.curve else None)
         self._replayed = read_candles(Path(settings.replay)) if settings.replay else None
         self._gate = FaultGate(settings.seed)
         self._endpoints = (settings.pub, settings.rep)
@@ -243,7 +248,12 @@ class DevEngine:
     def _open(self) -> None:
         pub, rep = self._endpoints
         self._server = WireServer(
-            self._settings.store_path, pub, rep, publisher=self._make_publisher, answers=self._make_answers
+            self._settings.store_path,
+            pub,
+            rep,
+            curve=self._curve,
+            publisher=self._make_publisher,
+            answers=self._make_answers,
         )
         self._endpoints = (self._server.pub_endpoint, self._server.rep_endpoint)
         self._sources.clear()

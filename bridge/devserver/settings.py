@@ -21,7 +21,8 @@ class DevSettings(msgspec.Struct, frozen=True, kw_only=True):
     same faults. start_ts_ms: start of the first candle (0: so that history ends now). replay: CSV of candles to replay
     in place of generated ones. forming: also send the candle under way. revise_every: correct every so many batches an
     older candle (0: never). heartbeat_ms: how often every stream's status goes out. data_dir: where the store is.
-    pub, rep: endpoints to bind. api_port: of the control API on loopback; 0 picks a free one.
+    pub, rep: endpoints to bind. curve: keys for both, as ``bridge.curve.server_keys`` takes them ("": none). api_port:
+    of the control API on loopback; 0 picks a free one.
     """
 
     source: str = "SIM"
@@ -39,6 +40,7 @@ class DevSettings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: str = "data/devserver"
     pub: str = DEFAULT_PUB
     rep: str = DEFAULT_REP
+    curve: str = ""
     api_port: int = 5558
     broadcasting: bool = True
     """Whether it sends from the start on."""

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from bridge.client import Candle, Candles, Forming, LiveClient, StreamKey, StreamStatus, list_streams
+from bridge.client import Candle, Candles, ClientCurve, Forming, LiveClient, StreamKey, StreamStatus, list_streams
 from bridge.client.health import Health, HealthState
 from bridge.daemon_api import DaemonApi
 from bridge.live_facts import StreamFacts, Trend
@@ -26,10 +26,11 @@ CONTEXT_CANDLES = 2
 class Watching:
     """What is known at present. ``look`` asks; the live client's thread tells of candles."""
 
-    def __init__(self, pub: str, rep: str, control: str) -> None:
+    def __init__(self, pub: str, rep: str, control: str, curve: ClientCurve | None = None) -> None:
         self._rep = rep
+        self._curve = curve
         self._api = DaemonApi(control, timeout_s=2.0)
-        self._client = LiveClient(pub, rep, start_from=-CONTEXT_CANDLES, on_event=self._on_event)
+        self._client = LiveClient(pub, rep, start_from=-CONTEXT_CANDLES, on_event=self._on_event, curve=curve)
         self._trends: dict[StreamKey, Trend] = {}
         self._facts: dict[StreamKey, StreamFacts] = {}
         self._last: dict[StreamKey, tuple[int, Candle]] = {}
@@ -53,7 +54,7 @@ class Watching:
         except FluxcapError as error:
             self.status, self.error = None, str(error)
         try:
-            streams = list_streams(self._rep, timeout=1.0)
+            streams = list_streams(self._rep, timeout=1.0, curve=self._curve)
         except FluxcapError as error:
             self.error = self.error or str(error)
             return
@@ -115,13 +116,14 @@ def watch(
     rep: str,
     control: str,
     *,
+    curve: ClientCurve | None = None,
     console: Console | None = None,
     stop: threading.Event | None = None,
     seconds: float | None = None,
 ) -> None:
     """Show the screen until q, Ctrl-C (KeyboardInterrupt leaves it), ``stop`` or so many ``seconds``."""
     console = console or Console()
-    watching = Watching(pub, rep, control)
+    watching = Watching(pub, rep, control, curve)
     watching.start()
     ending = threading.Event()
     looker = threading.Thread(target=_look, args=(watching, ending), name="fluxcap-watch", daemon=True)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capture.commands.options import Debug, Json
+from capture.commands.options import Debug, Json, Keys, curve_of
 
 if TYPE_CHECKING:
+    from bridge.curve import ClientCurve
     from schemas.types import StreamKey
 
 
@@ -22,6 +23,7 @@ def backfill(
     from_: Annotated[int, typer.Option("--from", min=1, help="First sequence wanted.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many candles.")] = None,
     rep: Annotated[str | None, typer.Option(help="Request endpoint. [default: tcp://127.0.0.1:5557]")] = None,
+    keys: Keys = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -39,13 +41,16 @@ def backfill(
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise ConfigError(f"{out} must end in .csv or .parquet, which says what to write.")
     key = StreamKey(source, symbol, interval)
+    curve = curve_of(keys)
     with progress_bar(f"Fetching {key}") as begin:
         try:
-            candles = fetch(key, rep, from_sequence_exclusive=from_ - 1, limit=limit, on_progress=so_far(begin))
+            candles = fetch(
+                key, rep, from_sequence_exclusive=from_ - 1, limit=limit, on_progress=so_far(begin), curve=curve
+            )
         except WireError as error:
             if error.code != 404:
                 raise
-            raise ConfigError(_unknown_stream(key, rep)) from None
+            raise ConfigError(_unknown_stream(key, rep, curve)) from None
     export_candles(candles, out)
     if as_json:
         typer.echo(json.dumps({"stream": str(key), "out": str(out), "rows": len(candles), "bytes": out.stat().st_size}))
@@ -53,9 +58,9 @@ def backfill(
         typer.echo(f"Wrote {len(candles):,} candles of {key} to {out}.")
 
 
-def _unknown_stream(key: StreamKey, rep: str | None) -> str:
+def _unknown_stream(key: StreamKey, rep: str | None, curve: ClientCurve | None) -> str:
     from bridge.client.fetch import list_streams
 
-    names = [str(status.key) for status in list_streams(rep)]
+    names = [str(status.key) for status in list_streams(rep, curve=curve)]
     there = f"it has {', '.join(names[:8])}{' …' if len(names) > 8 else ''}" if names else "it has none yet"
     return f"The server has no stream {key}; {there}."

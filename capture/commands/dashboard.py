@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from capture.commands.options import DataDir
+from capture.commands.options import DataDir, Keys, curve_of
 
 
 def dashboard(
@@ -17,6 +17,7 @@ def dashboard(
     pub: Annotated[str | None, typer.Option(help="PUB endpoint of that daemon. [default: its port 5556]")] = None,
     rep: Annotated[str | None, typer.Option(help="Request endpoint of that daemon. [default: its port 5557]")] = None,
     port: Annotated[int, typer.Option(help="Port of the page, on loopback; 0 for any free one.")] = 3002,
+    keys: Keys = None,
     data_dir: DataDir = None,
 ) -> None:
     """Serve the chart page of this or another machine's daemon at http://127.0.0.1:3002, until Ctrl-C.
@@ -27,5 +28,5 @@ def dashboard(
     from capture.dashboard_server import serve_dashboard
     from capture.running import daemon_endpoints
 
-    target = Target(*daemon_endpoints(connect, data_dir, control, pub, rep))
+    target = Target(*daemon_endpoints(connect, data_dir, control, pub, rep), curve_of(keys))
     raise typer.Exit(serve_dashboard(target, port))

@@ -12,6 +12,9 @@ def devserver(
     panel: Annotated[bool, typer.Option("--panel", help="With a control panel in the browser.")] = False,
     pub: Annotated[str | None, typer.Option(help="PUB endpoint. [default: tcp://127.0.0.1:5556]")] = None,
     rep: Annotated[str | None, typer.Option(help="Request endpoint. [default: tcp://127.0.0.1:5557]")] = None,
+    curve: Annotated[
+        Path | None, typer.Option(help="Keys for both, as of `fluxcap run`; needed beyond this machine.")
+    ] = None,
     source: Annotated[str, typer.Option(envvar="FLUX_SOURCE_ID", help="Source of the streams.")] = "SIM",
     interval: Annotated[str, typer.Option(envvar="FLUX_INTERVAL", help="Candle length.")] = "1s",
     symbols: Annotated[str, typer.Option(help="Symbols, comma-separated.")] = "EURUSD_otc",
@@ -41,6 +44,7 @@ def devserver(
         data_dir=str(data_dir),
         pub=pub,
         rep=rep,
+        curve=str(curve) if curve else "",
         api_port=port,
     )
     (run_panel if panel else run_devserver)(settings)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from capture.commands.options import ControlUrl, Debug, Json
+from capture.commands.options import ControlUrl, Debug, Json, Keys, curve_of
 
 
 def export(
@@ -25,6 +25,7 @@ def export(
     data_dir: Annotated[Path | None, typer.Option(help="Data folder. [default: data]")] = None,
     rep: Annotated[str | None, typer.Option(help="Ask the server at this request endpoint.")] = None,
     control: ControlUrl = None,
+    keys: Keys = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -50,7 +51,7 @@ def export(
         raise ConfigError("--to must be later than --from.")
     symbols = tuple(part.strip() for part in symbol.split(",") if part.strip()) if symbol else ()
     wanted = Wanted(What(what), out, source, symbols, interval, span)
-    where = Where(data_dir or load_settings().data_dir, rep, control)
+    where = Where(data_dir or load_settings().data_dir, rep, control, curve_of(keys))
     with progress_bar(f"Exporting {what}") as begin:
         summary = write(wanted, where, begin)
     if as_json:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from bridge.curve import ClientCurve
 
 
 def _debug(value: bool) -> bool:
@@ -21,6 +24,23 @@ ConfigOption = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Data folder of the running daemon. [default: data]")]
+Keys = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        envvar="FLUXCAP_KEYS",
+        help="Keys for a server that wants them: a folder with server.key and your own .key_secret file, or that file.",
+    ),
+]
 ControlUrl = Annotated[
     str | None, typer.Option("--control", help="Control address of the daemon. [default: found in its data folder]")
 ]
+
+
+def curve_of(keys: Path | None) -> ClientCurve | None:
+    """The keys that ``--keys`` names. Raises ConfigError."""
+    if keys is None:
+        return None
+    from bridge.curve import client_keys
+
+    return client_keys(keys)

@@ -39,6 +39,19 @@ def run(
     ] = None,
     pub: Annotated[str | None, typer.Option(help="PUB endpoint. [default: tcp://127.0.0.1:5556]")] = None,
     rep: Annotated[str | None, typer.Option(help="Request endpoint. [default: tcp://127.0.0.1:5557]")] = None,
+    curve: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keys for both, needed beyond this machine: a folder made by `fluxcap keys`, whose public files say "
+            "which clients may come, or the server's secret file, which lets in all that know its public key."
+        ),
+    ] = None,
+    publish_ticks: Annotated[
+        bool | None, typer.Option("--publish-ticks/--no-publish-ticks", help="Send every tick, too. [default: no]")
+    ] = None,
+    retention_days: Annotated[
+        int | None, typer.Option(help="Forget candles older than so many days; 0 keeps all. [default: 0]")
+    ] = None,
     web: Annotated[bool | None, typer.Option("--web/--no-web", help="Serve dashboard and Socket.IO.")] = None,
     web_host: Annotated[
         str | None, typer.Option(help="Address of the web server; beyond 127.0.0.1 anybody who reaches it may use it.")
@@ -86,6 +99,9 @@ def run(
         record=record,
         pub=pub,
         rep=rep,
+        curve=curve,
+        publish_ticks=publish_ticks,
+        retention_days=retention_days,
         web=web,
         web_host=web_host,
         web_port=web_port,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from capture.commands.options import Debug, Json
+from capture.commands.options import Debug, Json, Keys, curve_of
 
 
 def tail(
@@ -20,6 +20,7 @@ def tail(
         Path | None, typer.Option(help="Keep a copy and the cursor there, and resume from it next time.")
     ] = None,
     from_: Annotated[int | None, typer.Option("--from", min=1, help="First sequence wanted.")] = None,
+    keys: Keys = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -30,5 +31,11 @@ def tail(
 
     checked(interval)
     follow(
-        StreamKey(source, symbol, interval), pub=pub, rep=rep, data_dir=data_dir, from_sequence=from_, as_json=as_json
+        StreamKey(source, symbol, interval),
+        pub=pub,
+        rep=rep,
+        data_dir=data_dir,
+        from_sequence=from_,
+        as_json=as_json,
+        curve=curve_of(keys),
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from capture.commands.options import DataDir
+from capture.commands.options import DataDir, Keys, curve_of
 
 
 def watch(
@@ -16,10 +16,11 @@ def watch(
     control: Annotated[str | None, typer.Option(help="REST address of that daemon. [default: its port 3001]")] = None,
     pub: Annotated[str | None, typer.Option(help="PUB endpoint of that daemon. [default: its port 5556]")] = None,
     rep: Annotated[str | None, typer.Option(help="Request endpoint of that daemon. [default: its port 5557]")] = None,
+    keys: Keys = None,
     data_dir: DataDir = None,
 ) -> None:
     """Watch streams, health, ages, candles and counters of a daemon on the terminal, until q or Ctrl-C."""
     from bridge.watch.watching import watch as run
     from capture.running import daemon_endpoints
 
-    run(*daemon_endpoints(connect, data_dir, control, pub, rep))
+    run(*daemon_endpoints(connect, data_dir, control, pub, rep), curve=curve_of(keys))

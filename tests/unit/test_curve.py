@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 import zmq.auth
 
-from bridge.curve import CurveKeys, create_keys, load_client, load_keys, load_server, new_keys
+from bridge.curve import (
+    CurveKeys,
+    ServerCurve,
+    client_keys,
+    create_keys,
+    load_client,
+    load_keys,
+    load_server,
+    new_keys,
+    server_keys,
+    with_own_client,
+)
 from schemas.errors import ConfigError
 
 
@@ -97,3 +108,67 @@ def test_a_secret_is_not_shown(tmp_path: Path) -> None:
     keys = new_keys()
 
     assert keys.secret.decode() not in repr(keys)
+
+
+def test_a_servers_folder_lets_in_the_clients_whose_public_files_it_holds(tmp_path: Path) -> None:
+    create_keys(tmp_path, ("server", "desk", "laptop"))
+    (tmp_path / "laptop.key").unlink()
+
+    curve = server_keys(tmp_path)
+
+    assert curve.keys == load_keys(tmp_path / "server.key_secret")
+    assert curve.allowed == {load_keys(tmp_path / "desk.key").public}
+
+
+def test_a_servers_secret_file_lets_in_all_that_know_its_public_key(tmp_path: Path) -> None:
+    create_keys(tmp_path)
+
+    assert server_keys(tmp_path / "server.key_secret").allowed is None
+
+
+def test_a_servers_folder_without_a_client_says_what_to_do(tmp_path: Path) -> None:
+    create_keys(tmp_path, ("server",))
+
+    with pytest.raises(ConfigError, match="no client could connect"):
+        server_keys(tmp_path)
+
+
+@pytest.mark.parametrize("named", [".", "desk.key_secret"])
+def test_a_client_is_known_by_its_folder_or_by_its_file(tmp_path: Path, named: str) -> None:
+    create_keys(tmp_path, ("server", "desk"))
+
+    curve = client_keys(tmp_path / named)
+
+    assert curve.keys == load_keys(tmp_path / "desk.key_secret")
+    assert curve.server_public == load_keys(tmp_path / "server.key").public
+
+
+def test_a_folder_of_several_clients_or_of_none_is_refused(tmp_path: Path) -> None:
+    create_keys(tmp_path, ("server",))
+    with pytest.raises(ConfigError, match="but has none"):
+        client_keys(tmp_path)
+    create_keys(tmp_path, ("desk", "laptop"))
+
+    with pytest.raises(ConfigError, match=r"several: desk\.key_secret, laptop\.key_secret; name one"):
+        client_keys(tmp_path)
+
+
+def test_a_client_without_the_servers_public_file_is_refused(tmp_path: Path) -> None:
+    create_keys(tmp_path, ("desk",))
+
+    with pytest.raises(ConfigError, match=r"server\.key holds no CURVE key"):
+        client_keys(tmp_path)
+
+
+def test_a_servers_own_client_is_let_in_beside_the_others() -> None:
+    keys, desk = new_keys(), new_keys()
+
+    curve, own = with_own_client(ServerCurve(keys, frozenset([desk.public])))
+    anybody, _ = with_own_client(ServerCurve(keys))
+
+    assert curve is not None
+    assert own is not None
+    assert curve.allowed == {desk.public, own.keys.public}
+    assert own.server_public == keys.public
+    assert anybody == ServerCurve(keys)
+    assert with_own_client(None) == (None, None)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bridge.server import WireServer
 from capture.daemon import Daemon
 from capture.daemon_files import RUN_FILE, read_run_file
 from capture.platforms.registry import platform_named
-from capture.settings import Settings
+from capture.settings import STORE_FILE, Settings
 from schemas.errors import AlreadyRunning, ConfigError, StoreLocked
+from schemas.types import Candle, StreamKey
+from tests.live_rig import await_that
 
 FREE = "tcp://127.0.0.1:0"
 
@@ -96,3 +100,30 @@ def test_a_control_port_in_use_is_refused_and_lets_go_of_the_store(daemon: Daemo
 def test_an_unknown_platform_is_refused_by_name():
     with pytest.raises(ConfigError, match="There is no platform 'nosuch'; known: generic, pocketoption"):
         platform_named("nosuch", ())
+
+
+def test_what_is_older_than_the_retention_leaves_the_store(tmp_path: Path):
+    day_ms = 86_400_000
+    now_ms = time.time_ns() // 1_000_000 // 60_000 * 60_000
+    key = StreamKey("TEST", "EURUSD_otc", "1m")
+    old = [Candle(now_ms - 3 * day_ms + minute * 60_000, 1.0, 1.0, 1.0, 1.0) for minute in range(10)]
+    new = [Candle(now_ms - day_ms // 2 + minute * 60_000, 1.0, 1.0, 1.0, 1.0) for minute in range(5)]
+    with WireServer(tmp_path / "data" / STORE_FILE, FREE, FREE) as server:
+        server.publish({key: [*old, *new]})
+
+    with Daemon(settings(tmp_path, retention_days=1)) as daemon:
+        await_that(lambda: daemon.server.status()[key].first_sequence == 11, 30, "the pruning")
+        kept = daemon.server.status()[key]
+
+    assert (kept.first_sequence, kept.latest_sequence) == (11, 15)
+
+
+def test_without_a_retention_nothing_is_forgotten(daemon: Daemon):
+    assert [job.id for job in daemon._scheduler.get_jobs() if job.id == "retention"] == []
+
+
+def test_beyond_loopback_it_wants_keys_and_says_so_in_one_sentence(tmp_path: Path):
+    with pytest.raises(
+        ConfigError, match=r"^tcp://0\.0\.0\.0:0 can be reached .* `--curve keys`, or bind to 127\.0\.0\.1\.$"
+    ):
+        Daemon(settings(tmp_path, pub="tcp://0.0.0.0:0"))

@@ -1,0 +1,47 @@
+"""Ticks on the wire, for who asked for them: ``ticks.<source>.<symbol>.<interval>``, one TickBatch an asset and flush.
+
+A listener of the pipeline. Best effort: ticks are not stored and cannot be fetched, so their sequences, dense per
+stream from 1, begin anew with each run; who sees one missing knows that ticks were lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from capture.listeners import ChromeState, Published
+from schemas.types import Candle, StreamKey, Tick, TickBatch
+
+
+class TickOutlet(Protocol):
+    """What is needed of the wire server; see there."""
+
+    def ticks(self, ticks: TickBatch) -> None: ...
+
+
+class WireTicks:
+    """Sends the ticks that went into published state. On the pipeline's thread."""
+
+    def __init__(self, server: TickOutlet, key_of: Callable[[str], StreamKey]) -> None:
+        self._server = server
+        self._key_of = key_of
+        self._next: dict[str, int] = {}
+
+    def published(self, news: Published) -> None:
+        by_symbol: dict[str, list[Tick]] = {}
+        for tick in news.ticks:
+            by_symbol.setdefault(tick.symbol, []).append(tick)
+        for symbol, ticks in by_symbol.items():
+            start = self._next.get(symbol, 1)
+            self._next[symbol] = start + len(ticks)
+            times = np.fromiter((tick.ts_ms for tick in ticks), np.int64, len(ticks))
+            prices = np.fromiter((tick.price for tick in ticks), np.float64, len(ticks))
+            self._server.ticks(TickBatch(self._key_of(symbol), start, times, prices))
+
+    def forming(self, key: StreamKey, candle: Candle) -> None:
+        pass
+
+    def chrome_changed(self, state: ChromeState, reason: str) -> None:
+        pass
