@@ -12,6 +12,7 @@
     time_unit = "ms"                                # s, ms, us, ns or iso
     price = "p"                                     # a number, or a string that holds one
     filter = { e = "trade" }                        # messages that are to be read; left out: all that have the three
+    shown_asset = ".symbol"                         # CSS selector of the shown asset's name on the page, if it has one
 
 The platform's clock is measured like any other's, also when it is UTC.
 """
@@ -53,6 +54,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     messages: str = ""
     time_unit: Literal["s", "ms", "us", "ns", "iso"] = "ms"
     filter: dict[str, str | int | float | bool] = {}
+    shown_asset: str = ""
 
 
 class GenericPlatform:
@@ -71,6 +73,8 @@ class GenericPlatform:
         if not told.pages:
             raise ConfigError("its table names no pages; add them like pages = ['https://example.com/*'].")
         self._shape = Shape(told)
+        selector = msgspec.json.encode(told.shown_asset).decode()
+        self.shown_asset_js = f"document.querySelector({selector})?.textContent ?? ''" if told.shown_asset else ""
         hosts = hosts_of(extra_hosts)
         self._pages = AddressPatterns((*told.pages, *hosts), PAGES)
         self._sockets = AddressPatterns((*told.sockets, *hosts), SOCKETS) if told.sockets else None

@@ -25,6 +25,8 @@ BUILT_IN = {
     GENERIC: "capture.platforms.generic:GenericPlatform",
 }
 """As pyproject.toml announces them; here too, so that they are found in a tree that was not installed anew."""
+MEMBERS = ("name", "shown_asset_js", "is_page", "is_socket", "decoder", "redaction")
+"""What a platform must have, see ``Platform``."""
 
 Table = Mapping[str, Any]
 Factory = Callable[..., Platform]
@@ -45,13 +47,19 @@ def platform_named(name: str, extra_hosts: Sequence[str] = (), tables: Mapping[s
         raise ConfigError(f"{asked}{wanted_by}; known: {', '.join(sorted({*known, *(tables or {})}))}.")
     factory = _loaded(kind, known[kind])
     try:
-        return factory(tuple(extra_hosts), **table)
+        platform = factory(tuple(extra_hosts), **table)
     except ConfigError as error:
         raise ConfigError(f"Platform {name!r}: {error}") from None
     except TypeError as error:
         if not table:
             raise
         raise ConfigError(f"[platforms.{name}] says what {kind!r} does not take: {error}.") from None
+    missing = [member for member in MEMBERS if not hasattr(platform, member)]
+    if missing:
+        raise ConfigError(
+            f"The platform {kind!r} ({known[kind]}) lacks {', '.join(missing)}; see capture/platforms/base.py."
+        )
+    return platform
 
 
 def plug_ins() -> dict[str, str]:

@@ -167,6 +167,13 @@ def test_a_recording_keeps_what_makes_ticks_and_nothing_else():
     assert redaction.received(1, "2") == (Keep.PULSE, "")
 
 
+def test_the_shown_asset_is_asked_for_by_its_selector_and_not_at_all_without_one():
+    asked = platform(shown_asset=".pair 'x'").shown_asset_js
+
+    assert asked == """document.querySelector(".pair 'x'")?.textContent ?? ''"""
+    assert platform().shown_asset_js == ""
+
+
 def test_what_the_page_sends_is_never_read():
     assert platform().decoder().sent(1, TRADE) == ()
 

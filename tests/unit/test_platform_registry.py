@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from capture.platforms import registry
+from capture.platforms.base import Platform
 from capture.platforms.generic import GenericPlatform
 from capture.platforms.pocketoption import PocketOption
-from capture.platforms.registry import BUILT_IN, GROUP, platform_named, plug_ins
+from capture.platforms.registry import BUILT_IN, GROUP, MEMBERS, platform_named, plug_ins
 from capture.settings import load_settings
 from schemas.errors import ConfigError
 
@@ -94,6 +95,17 @@ def test_a_plug_in_that_cannot_be_loaded_is_named(announce, where: str):
 def test_a_table_that_the_plug_in_does_not_take_is_refused():
     with pytest.raises(ConfigError, match=r"\[platforms.pocketoption\] says what 'pocketoption' does not take"):
         platform_named("pocketoption", (), {"pocketoption": {"colour": "red"}})
+
+
+def test_a_plug_in_that_lacks_something_is_refused_by_what_it_lacks(announce):
+    announce(broken="collections:Counter")
+
+    with pytest.raises(ConfigError, match=r"'broken' .collections:Counter. lacks name, shown_asset_js, is_page"):
+        platform_named("broken")
+
+
+def test_every_member_of_the_interface_is_asked_for():
+    assert set(MEMBERS) == {name for name in vars(Platform) if not name.startswith("_")} | set(Platform.__annotations__)
 
 
 def test_generic_alone_says_that_it_needs_a_table():

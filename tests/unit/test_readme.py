@@ -1,0 +1,81 @@
+"""What the README shows is true: its examples are taken from it and run."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from capture.platforms import registry
+from capture.platforms.base import Keep, RawTick
+from capture.platforms.registry import GROUP, platform_named
+from capture.settings import load_settings
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def block(language: str, word: str) -> str:
+    """The one code block of a language that holds a word."""
+    found = [text for text in re.findall(rf"```{language}\n(.*?)```", README, re.S) if word in text]
+    assert len(found) == 1, f"{len(found)} blocks of {language} hold {word!r}"
+    return str(found[0])
+
+
+def test_the_platform_in_30_lines_works_as_a_plug_in(monkeypatch: pytest.MonkeyPatch):
+    code = block("python", "class Semicolons")
+    module = ModuleType("my_package")
+    exec(compile(code, "README.md", "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "my_package", module)
+    announced = EntryPoints([EntryPoint("semicolons", "my_package:Semicolons", GROUP)])
+    monkeypatch.setattr(registry, "entry_points", lambda group: announced.select(group=group))
+
+    platform = platform_named("semicolons", ["mirror.example"])
+    decoder, redaction = platform.decoder(), platform.redaction()
+
+    assert len([line for line in code.splitlines() if line.strip()]) <= 30
+    assert [platform.is_page(url) for url in ("https://example.com/x", "https://evil.test/")] == [True, False]
+    assert platform.is_socket("wss://ws.example.com/")
+    assert platform.is_page("https://mirror.example/")
+    assert decoder.received(1, "EURUSD;1690000000.123;1.0912") == [RawTick("EURUSD", 1_690_000_000_123, 1.0912)]
+    assert [list(decoder.received(1, bad)) for bad in ("x", "A;1;nan", "A;b;1", "A;1;-1")] == [[]] * 4
+    assert decoder.malformed["frame"] == 4
+    assert platform.decoder().malformed == {}
+    assert redaction.received(1, "EURUSD;1690000000.123;1.0912").keep is Keep.CONTENT
+    assert redaction.received(1, "balance 5").keep is Keep.TALK
+
+
+def test_the_described_platform_is_read_as_it_stands(tmp_path: Path):
+    file = tmp_path / "fluxcap.toml"
+    file.write_text(block("toml", "[platforms.binance]"))
+    settings = load_settings(file)
+
+    platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
+    frame = '{"stream":"x","data":{"e":"trade","s":"BTCUSDT","p":"27123.45","T":1690000000123}}'
+
+    assert platform.is_page("https://www.binance.com/en/trade/BTC_USDT")
+    assert list(platform.decoder().received(1, frame)) == [RawTick("BTCUSDT", 1_690_000_000_123, 27_123.45)]
+
+
+def test_the_entry_point_is_announced_as_the_readme_says():
+    assert f'[project.entry-points."{GROUP}"]' in README
+    assert GROUP in tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["entry-points"]
+
+
+def test_every_command_that_the_readme_shows_exists():
+    from typer.main import get_command
+
+    from capture.cli import app
+
+    commands = set(get_command(app).commands)  # type: ignore[attr-defined]
+    shown = {
+        match[1]
+        for text in re.findall(r"```sh\n(.*?)```", README, re.S)
+        for match in re.finditer(r"(?m)^(?:\.venv/bin/)?fluxcap ([a-z][a-z-]*)", text)
+    }
+
+    assert {"collect", "doctor", "config"} <= shown <= commands
