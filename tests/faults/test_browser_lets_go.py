@@ -32,7 +32,7 @@ SILENT_S = 5.0 + 1.0
 """Where nothing is said: five seconds and a look."""
 
 HEAP_SAMPLE = 20_000
-HEAP_WALK_S = 8.0
+HEAP_WALK_S = 11.0
 """How long walking the heap is to keep the page: commands time out after 5 s."""
 
 
