@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -20,6 +20,19 @@ from capture.platform_clock import Arrival, ClockState, PlatformClock
 from capture.platforms.base import ActiveAsset, Asset, Assets, History, MarketEvent, Platform, RawTick, SocketDecoder
 from schemas.errors import BrowserGone, PageUnavailable
 
+
+class BrowserConnection(Protocol):
+    """What is needed of ``Connection``."""
+
+    def send(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+Connect: TypeAlias = Callable[
+    [str, Callable[[bytes, Stamp], None], Callable[[str], None], Callable[[Stamp], None]], BrowserConnection
+]
+"""Opens a browser connection: address, on_message, on_end, on_idle; as ``Connection``."""
 _Item: TypeAlias = tuple[bytes, Stamp] | Stamp | str
 
 T = TypeVar("T")
@@ -33,7 +46,7 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class PageFeed:
-    """Attached from construction until ``close``. Raises BrowserGone.
+    """Attached from construction until ``close``. Raises BrowserGone. ``connect``: opens the browser connection.
 
     Attributes
     ----------
@@ -45,7 +58,7 @@ class PageFeed:
         How many of the platform's frames have been looked at.
     """
 
-    def __init__(self, websocket_url: str, platform: Platform) -> None:
+    def __init__(self, websocket_url: str, platform: Platform, *, connect: Connect = Connection) -> None:
         self._platform = platform
         self._session = CdpSession(platform.is_page)
         self._queue: queue.Queue[_Item] = queue.Queue()
@@ -57,7 +70,7 @@ class PageFeed:
         self.clock = PlatformClock()
         self.asked: ActiveAsset | None = None
         self.assets: tuple[Asset, ...] = ()
-        self._connection = Connection(
+        self._connection = connect(
             websocket_url, lambda data, stamp: self._queue.put((data, stamp)), self._queue.put, self._queue.put
         )
         self._session.start(time.monotonic_ns())

@@ -65,7 +65,7 @@ class GenericPlatform:
 
     def __init__(self, extra_hosts: Sequence[str] = (), **table: Any) -> None:
         if not table:
-            raise ConfigError("it is described in the settings file: add a table [platforms.NAME] and choose NAME.")
+            raise ConfigError("no table describes it; add [platforms.NAME] to the settings file and choose NAME.")
         try:
             told = msgspec.convert(table, Description)
         except msgspec.ValidationError as error:

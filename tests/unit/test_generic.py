@@ -197,5 +197,5 @@ def test_a_table_that_is_not_right_is_refused_with_the_reason(changes: dict[str,
 
 
 def test_without_a_table_it_says_where_to_describe_it():
-    with pytest.raises(ConfigError, match=r"add a table \[platforms.NAME\]"):
+    with pytest.raises(ConfigError, match=r"add \[platforms.NAME\] to the settings file"):
         GenericPlatform()

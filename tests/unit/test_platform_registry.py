@@ -109,5 +109,5 @@ def test_every_member_of_the_interface_is_asked_for():
 
 
 def test_generic_alone_says_that_it_needs_a_table():
-    with pytest.raises(ConfigError, match="Platform 'generic': it is described in the settings file"):
+    with pytest.raises(ConfigError, match="Platform 'generic': no table describes it"):
         platform_named("generic")

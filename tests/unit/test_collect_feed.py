@@ -1,0 +1,217 @@
+"""What the page is told, over a browser that a script plays: histories since a turn, the clock, what it asked for."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from capture.chrome.events import Stamp
+from capture.collect.feed import PageFeed
+from capture.platform_clock import ClockState
+from capture.platforms.base import History
+from capture.platforms.pocketoption import PocketOption
+from schemas.errors import BrowserGone, PageUnavailable
+from tests.cdp import attached, created, frame, socket_closed, socket_created
+from tests.stage import announcement, attachment
+
+PAGE = "https://pocketoption.com/en/cabinet/"
+SOCKET = "wss://demo-api-eu.po.market/socket.io/"
+SESSION = "S-T"
+OFFSET = 7_200_000
+T0 = 1_700_000_000_000
+ROW = [5, "AXP_otc", "American Express OTC", "stock", 1, 90, 60, 30, 3, 1, 0, 0, 0, 0, True, [], 1, 1, 1]
+SHORT_S = 0.05
+"""So long is waited for what never comes."""
+
+
+class Browser:
+    """Answers every command at once, as Chrome does; says what it is told to."""
+
+    def __init__(self) -> None:
+        self.wall_ms, self.mono_ms = T0, time.monotonic_ns() // 1_000_000
+        self.closed = False
+
+    def connect(
+        self,
+        url: str,
+        on_message: Callable[[bytes, Stamp], None],
+        on_end: Callable[[str], None],
+        on_idle: Callable[[Stamp], None],
+    ) -> Browser:
+        self._on_message, self.end = on_message, on_end
+        return self
+
+    def send(self, text: str) -> None:
+        command = json.loads(text)
+        result: dict[str, Any] = {}
+        if command["method"] == "Target.setDiscoverTargets":
+            self.say(created("T", PAGE))
+        if command["method"] == "Target.attachToTarget":
+            self.say(attached(SESSION, "T", PAGE))
+            result = {"sessionId": SESSION}
+        self.say(json.dumps({"id": command["id"], "result": result}))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def say(self, *messages: str, drained: bool = True) -> None:
+        for message in messages:
+            stamp = Stamp(self.wall_ms * 1_000_000, self.mono_ms * 1_000_000, drained)
+            self._on_message(message.encode(), stamp)
+
+    def event(self, name: str, payload: object, socket: str = "1.1") -> None:
+        binary = frame(SESSION, socket, attachment(payload), opcode=2)
+        self.say(frame(SESSION, socket, announcement(name)), binary)
+
+    def history(self, symbol: str, period_s: int) -> None:
+        now_s = (self.wall_ms + OFFSET) // 1_000
+        ticks = [[now_s - 1, 1.5], [now_s, 1.6]]
+        self.event(
+            "updateHistoryNewFast",
+            {"asset": symbol, "period": period_s, "history": ticks, "candles": [[60, 1, 1, 1, 1]]},
+        )
+
+    def older(self, symbol: str, period_s: int) -> None:
+        row = {"time": 60, "open": 1, "close": 1, "high": 1, "low": 1}
+        self.event("loadHistoryPeriodFast", {"asset": symbol, "period": period_s, "data": [row], "index": 1})
+
+    def ticks(self, count: int = 8, every_ms: int = 500, ahead_ms: int = OFFSET - 700) -> None:
+        for _ in range(count):
+            self.wall_ms += every_ms
+            self.mono_ms += every_ms
+            self.event("updateStream", [["EURUSD_otc", (self.wall_ms + ahead_ms) / 1_000, 1.5]])
+
+    def later(self, ms: int) -> None:
+        """The next messages come so much later."""
+        self.mono_ms = time.monotonic_ns() // 1_000_000 + ms
+
+
+@pytest.fixture
+def browser() -> Browser:
+    return Browser()
+
+
+@pytest.fixture
+def feed(browser: Browser) -> PageFeed:
+    feed = PageFeed("ws://x", PocketOption(), connect=browser.connect)
+    feed.await_tick_ahead_ms(0.001)  # lets the attach happen
+    browser.say(socket_created(SESSION, "1.1", SOCKET))
+    return feed
+
+
+def of(symbol: str, period_ms: int) -> Callable[[History, str | None], bool]:
+    return lambda history, asked: (history.symbol, history.period_ms) == (symbol, period_ms)
+
+
+def take_in(feed: PageFeed, found: Callable[[], object]) -> None:
+    """Until there is something."""
+    deadline_s = time.monotonic() + 10
+    while not found() and time.monotonic() < deadline_s:
+        feed.await_history(lambda history, asked: False, SHORT_S)
+
+
+def test_the_history_of_that_asset_and_that_period_is_awaited(feed: PageFeed, browser: Browser):
+    feed.turn()
+    browser.later(1)
+    browser.history("GBPUSD_otc", 3_600)
+    browser.history("EURUSD_otc", 60)
+    browser.history("EURUSD_otc", 3_600)
+
+    found = feed.await_history(of("EURUSD_otc", 3_600_000), 5)
+
+    assert found is not None
+    assert (found.symbol, found.period_ms) == ("EURUSD_otc", 3_600_000)
+
+
+def test_what_came_before_the_turn_does_not_count(feed: PageFeed, browser: Browser):
+    browser.later(-1_000)
+    browser.history("EURUSD_otc", 3_600)
+    feed.turn()
+
+    assert feed.await_history(of("EURUSD_otc", 3_600_000), SHORT_S) is None
+    assert feed.asked is None
+
+
+def test_older_pages_of_a_chart_are_not_the_history_of_a_turn(feed: PageFeed, browser: Browser):
+    feed.turn()
+    browser.later(1)
+    browser.older("EURUSD_otc", 3_600)
+
+    assert feed.await_history(of("EURUSD_otc", 3_600_000), SHORT_S) is None
+
+
+def test_what_the_page_asks_for_is_known(feed: PageFeed, browser: Browser):
+    feed.turn()
+    browser.later(1)
+    browser.say(frame(SESSION, "1.1", '42["changeSymbol",{"asset":"AXP_otc","period":300}]', sent=True))
+
+    take_in(feed, lambda: feed.asked)
+
+    assert feed.asked is not None
+    assert (feed.asked.symbol, feed.asked.period_ms) == ("AXP_otc", 300_000)
+
+
+def test_the_asset_table_is_kept(feed: PageFeed, browser: Browser):
+    browser.event("updateAssets", [ROW])
+
+    take_in(feed, lambda: feed.assets)
+
+    assert [asset.symbol for asset in feed.assets] == ["AXP_otc"]
+
+
+def test_the_platforms_clock_is_measured(feed: PageFeed, browser: Browser):
+    browser.ticks()
+
+    assert feed.await_offset_ms(5) == OFFSET
+    assert feed.await_tick_ahead_ms(1) == pytest.approx(OFFSET - 700)
+
+
+def test_without_a_word_of_the_platform_the_page_is_asked_for(feed: PageFeed):
+    with pytest.raises(PageUnavailable, match=r"received nothing of the platform.*is it loaded and logged in"):
+        feed.await_offset_ms(SHORT_S)
+
+
+def test_without_ticks_an_asset_that_moves_is_asked_for(feed: PageFeed, browser: Browser):
+    browser.ticks(2)
+    take_in(feed, lambda: feed.frames)
+
+    with pytest.raises(PageUnavailable, match=r"clock could not be measured.*whose price moves"):
+        feed.await_offset_ms(SHORT_S)
+
+
+def test_a_clock_that_fits_no_quarter_of_an_hour_is_told(feed: PageFeed, browser: Browser):
+    browser.ticks(ahead_ms=OFFSET + 200_000)
+    take_in(feed, lambda: feed.clock.state is ClockState.AMBIGUOUS)
+
+    with pytest.raises(PageUnavailable, match="set this computer's clock"):
+        feed.await_offset_ms(SHORT_S)
+
+
+def test_sockets_of_others_and_those_that_closed_are_not_read(feed: PageFeed, browser: Browser):
+    browser.say(socket_created(SESSION, "2.1", "wss://chat.test/socket.io/"))
+    browser.event("updateStream", [["EURUSD_otc", 1.0, 1.5]], socket="2.1")
+    browser.say(socket_closed(SESSION, "1.1"))
+
+    browser.say(socket_created(SESSION, "3.1", SOCKET))
+    browser.event("updateAssets", [ROW], socket="3.1")
+    take_in(feed, lambda: feed.assets)
+
+    assert feed.await_tick_ahead_ms(SHORT_S) is None
+    assert feed.frames == 2
+
+
+def test_the_end_of_the_browser_is_told(feed: PageFeed, browser: Browser):
+    browser.end("closed by the browser")
+
+    with pytest.raises(BrowserGone, match="The connection to Chrome ended: closed by the browser"):
+        feed.await_history(lambda history, asked: True, 5)
+
+
+def test_closing_lets_go(feed: PageFeed, browser: Browser):
+    feed.close()
+
+    assert browser.closed
