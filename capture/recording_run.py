@@ -15,6 +15,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from bridge.server import FeedInfo, Sealed
 from capture.browser_finder import browser_finder
+from capture.chrome.endpoint import BrowserInfo
 from capture.chrome_watch import ChromeWatch
 from capture.focus import Focus, FocusMode
 from capture.listeners import ChromeState, Published
@@ -77,47 +78,53 @@ def record(
     """
     platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
     focus = Focus(FocusMode.LOCK, settings.focus) if settings.focus else Focus(FocusMode.ALL)
+    find = browser_finder(settings)
     recorder, writer = begin_recording(path, settings, platform, focus, force=force)
+    market = Market(platform, interval_ms(settings.interval), focus, times=market_times(settings))
+    loss = _Loss()
+    pipeline = Pipeline(
+        market,
+        Nowhere(),
+        lambda symbol: StreamKey(settings.source, symbol, settings.interval),
+        platform.is_page,
+        listeners=[loss],
+        recorder=recorder,
+    )
+    begun_s = time.monotonic()
+
+    def so_far() -> SoFar:
+        counts = recorder.counts
+        ticks = sum(feed.tick_count for feed in market.feeds)
+        chrome, seconds = pipeline.chrome.value, time.monotonic() - begun_s
+        return SoFar(chrome, seconds, counts.sockets, counts.frames, counts.withheld, ticks, writer.size_bytes)
+
+    def ended() -> bool:
+        with contextlib.suppress(NotAnswering):  # busy; told a moment later
+            told(pipeline.ask(so_far))
+        return stop() or not pipeline.alive or bool(recorder.trouble)
+
     with writer:
-        market = Market(platform, interval_ms(settings.interval), focus, times=market_times(settings))
-        scheduler = BackgroundScheduler(timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True})
-        listener = _Loss()
-        pipeline = Pipeline(
-            market,
-            Nowhere(),
-            lambda symbol: StreamKey(settings.source, symbol, settings.interval),
-            platform.is_page,
-            listeners=[listener],
-            recorder=recorder,
-        )
-        listener.watch = watch = ChromeWatch(pipeline, scheduler, browser_finder(settings))
-        pipeline.start()
-        scheduler.start()
-        watch.start()
-        begun_s = time.monotonic()
-
-        def so_far() -> SoFar:
-            counts = recorder.counts
-            ticks = sum(feed.tick_count for feed in market.feeds)
-            seconds = time.monotonic() - begun_s
-            return SoFar(
-                pipeline.chrome.value, seconds, counts.sockets, counts.frames, counts.withheld, ticks, writer.size_bytes
-            )
-
-        try:
-            while not stop() and pipeline.alive and not recorder.trouble:
-                with contextlib.suppress(NotAnswering):  # busy; told a moment later
-                    told(pipeline.ask(so_far))
-                time.sleep(LOOK_S)
-        finally:
-            scheduler.shutdown(wait=False)
-            pipeline.stop()
+        _run_until(ended, pipeline, loss, find)
         if recorder.trouble:
             raise FluxcapError(recorder.trouble)
         if pipeline.failure is not None:
             raise FluxcapError(f"The recording ended by a fault of fluxcap's: {pipeline.failure!r}.")
         writer.close()
         return so_far()
+
+
+def _run_until(ended: Callable[[], bool], pipeline: Pipeline, loss: _Loss, find: Callable[[], BrowserInfo]) -> None:
+    scheduler = BackgroundScheduler(timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True})
+    loss.watch = ChromeWatch(pipeline, scheduler, find)
+    pipeline.start()
+    scheduler.start()
+    loss.watch.start()
+    try:
+        while not ended():
+            time.sleep(LOOK_S)
+    finally:
+        scheduler.shutdown(wait=False)
+        pipeline.stop()
 
 
 class _Loss:

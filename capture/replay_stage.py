@@ -83,13 +83,9 @@ class ReplayStage:
 
     def play_all(self, blocks: Iterable[Sequence[Record]], told: Callable[[], None] = lambda: None) -> None:
         """Play as fast as it goes. ``told`` is called now and then. Raises StoreError."""
-        play, market = self.playback.play, self.market
         for block in blocks:
-            for record in block:
-                play(record)
-                if market.decided.revised:
-                    self._flush()
-            if len(market.decided.ticks) >= GATHER_TICKS:
+            self.playback.play(block, self._flush)
+            if len(self.market.decided.ticks) >= GATHER_TICKS:
                 self._flush()
             if self._clock.monotonic() >= self._heartbeat_s:
                 told()
@@ -107,7 +103,7 @@ class ReplayStage:
                 first_ns = first_ns or record.mono_ns
                 due_ns = self.playback.mono_ns + record.mono_ns - first_ns
                 self._wait_until(begun_s + due_ns / 1e9 / speed, told)
-                self.playback.play(record)
+                self.playback.play((record,), self._flush)
                 self._flush()
         self._heartbeat()
 

@@ -1,13 +1,14 @@
 """How long a day of ticks takes to replay: ``python tests/bench/bench_replay.py [--hours 24]``.
 
 Makes a recording of 16 assets at 2.1 ticks a second, two frames a tick as on the platform's socket, and replays it at
-full speed into a new store. Beside the whole: reading the file alone, and the market without store. CPU time is told as
-well, since a busy machine changes the other.
+full speed into a new store. Beside the whole: reading the file alone, and the market without store. CPU time is told
+too, since a busy machine changes the other; the yardstick is msgspec decoding the JSON of one tick in the same run.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import tempfile
 import time
@@ -17,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+import msgspec
 import numpy as np
 
 from capture import recording
@@ -100,14 +102,28 @@ def market_only(path: Path) -> int:
     playback = Playback(market)
     with RecordingReader(path) as reader:
         for block in reader.blocks():
-            for record in block:
-                playback.play(record)
+            playback.play(block, lambda: None)
             market.take()
     return sum(feed.tick_count for feed in market.feeds)
 
 
+def yardstick_us() -> float:
+    """Decoding the JSON of one tick, and nothing else: median of some rounds, CPU time."""
+    decode = msgspec.json.Decoder(list[tuple[str, float, float]]).decode
+    text = b'[["EURGBP_otc",1756866774.962,0.87951]]'
+    times = []
+    for _ in range(31):
+        begun_s = time.process_time()
+        for _ in range(10_000):
+            decode(text)
+        times.append((time.process_time() - begun_s) * 100)
+    return statistics.median(times)
+
+
 def rows(hours: float = 24.0) -> list[dict[str, Any]]:
-    """One row a measurement: ``name``, ``seconds``, ``cpu_seconds``, ``us_a_tick`` (CPU), ``budget_s`` (None: none)."""
+    """One row a measurement: ``name``, ``seconds``, ``cpu_seconds``, ``us_a_tick`` (CPU), ``yardstick_us``, ``ratio``
+    of these two, ``budget_s`` (None: none)."""
+    yardsticks_us = [yardstick_us()]
     with tempfile.TemporaryDirectory(prefix="bench-replay-") as folder:
         path = Path(folder) / "day.rec"
         count = write(path, hours)
@@ -122,6 +138,8 @@ def rows(hours: float = 24.0) -> list[dict[str, Any]]:
                 BUDGET_S * hours / 24,
             ),
         ]
+        yardsticks_us.append(yardstick_us())
+        yardstick = statistics.mean(yardsticks_us)
         summary = measured[-1][1][0]
         assert summary.ticks == tick_count, (summary.ticks, tick_count)
         assert measured[1][1][0] == tick_count
@@ -131,6 +149,8 @@ def rows(hours: float = 24.0) -> list[dict[str, Any]]:
                 "seconds": wall_s,
                 "cpu_seconds": cpu_s,
                 "us_a_tick": cpu_s / tick_count * 1e6,
+                "yardstick_us": yardstick,
+                "ratio": cpu_s / tick_count * 1e6 / yardstick,
                 "budget_s": budget_s,
             }
             for name, (_, wall_s, cpu_s), budget_s in measured
@@ -141,10 +161,13 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=24.0)
-    print(f"{'':32}{'seconds':>10}{'CPU s':>10}{'µs a tick':>12}{'budget s':>10}")
+    print(f"{'':30}{'seconds':>9}{'CPU s':>9}{'µs a tick':>11}{'yardstick':>11}{'ratio':>8}{'budget s':>10}")
     for row in rows(parser.parse_args().hours):
         budget = f"{row['budget_s']:10.1f}" if row["budget_s"] else ""
-        print(f"{row['name']:32}{row['seconds']:10.1f}{row['cpu_seconds']:10.1f}{row['us_a_tick']:12.2f}{budget}")
+        print(
+            f"{row['name']:30}{row['seconds']:9.1f}{row['cpu_seconds']:9.1f}{row['us_a_tick']:11.2f}"
+            f"{row['yardstick_us']:11.3f}{row['ratio']:8.1f}{budget}"
+        )
 
 
 if __name__ == "__main__":

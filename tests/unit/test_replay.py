@@ -1,0 +1,124 @@
+"""Records back into a market: each as the pipeline gave the original, with the same times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from capture import recording as r
+from capture.feeds import BlindReason
+from capture.focus import Focus, FocusMode
+from capture.outcome import Outcome
+from capture.platform_clock import Arrival
+from capture.replay import Playback
+from tests.stage import attachment
+
+
+class Heard:
+    """A market that only notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.decided = Outcome()
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **named: self.told.append((name, *args, *named.values()))
+
+
+@pytest.fixture
+def market() -> Heard:
+    return Heard()
+
+
+def play(market: Heard, *records: r.Record, keep_focus: bool = False) -> Playback:
+    playback = Playback(market, keep_focus=keep_focus)  # type: ignore[arg-type]
+    playback.play(records, lambda: None)
+    return playback
+
+
+AT = 5_000_000, 7_000_000
+"""Monotonic 5 ms, wall 12 ms."""
+ARRIVAL = Arrival(12, 5)
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        (r.Text(*AT, 3, True, "42[]"), ("received", 3, 1, "42[]", ARRIVAL, True)),
+        (r.Binary(*AT, 3, False, b"[1]"), ("received", 3, 2, attachment([1]), ARRIVAL, False)),
+        (r.Other(*AT, 3, False, 9, "x"), ("received", 3, 9, "x", ARRIVAL, False)),
+        (r.Sign(*AT, 3, True, False), ("heard", 3, ARRIVAL, True, False)),
+        (r.Sent(*AT, 3, 1, "x"), ("sent", 3, 1, "x", ARRIVAL)),
+        (r.Opened(*AT, 3, "wss://x/", 1), ("socket_opened", 3, "")),
+        (r.Lost(*AT, 3, "page reloaded"), ("socket_lost", 3, BlindReason.RELOADED, ARRIVAL)),
+        (r.Lost(*AT, 3, "of a later version"), ("socket_lost", 3, BlindReason.SOCKET_CLOSED, ARRIVAL)),
+        (r.Passed(*AT), ("pass_time", ARRIVAL)),
+        (r.FocusTaken(*AT, Focus(FocusMode.ALL)), ("set_focus", Focus(FocusMode.ALL))),
+        (r.Shown(*AT, "EUR/USD OTC"), ("page_shows", "EUR/USD OTC")),
+        (r.Restored(*AT, "X", [(1, 1.5)], 1, 2, False), ("restore", "X", [(1, 1.5)], 1, 2)),
+    ],
+)
+def test_a_record_is_given_as_the_original_was(market: Heard, record: r.Record, told: tuple[Any, ...]) -> None:
+    play(market, record)
+
+    assert market.told == [told]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [r.TabAttached(*AT, 1, "page", ""), r.TabGone(*AT, 1, ""), r.BrowserSeen(*AT, True, ""), r.End(*AT, 0)],
+)
+def test_what_is_told_for_the_readers_sake_does_nothing(market: Heard, record: r.Record) -> None:
+    play(market, record)
+
+    assert market.told == []
+
+
+def test_times_add_up_on_both_clocks(market: Heard) -> None:
+    playback = play(market, r.Passed(2_500_000, 10_000_000), r.Passed(1_000_000, 0), r.Passed(600_000, -2_000_000))
+
+    assert [told[1] for told in market.told] == [Arrival(12, 2), Arrival(13, 3), Arrival(12, 4)]
+    assert (playback.mono_ns, playback.wall_ns) == (4_100_000, 12_100_000)
+
+
+def test_gaps_told_before_are_not_told_again(market: Heard) -> None:
+    play(market, r.Restored(*AT, "X", [], 1, 2, True))
+
+    assert [told[0] for told in market.told] == ["restore", "take"]
+
+
+def test_recorded_changes_of_the_focus_give_way_to_a_focus_asked_for(market: Heard) -> None:
+    play(market, r.FocusTaken(*AT, Focus(FocusMode.ALL)), keep_focus=True)
+
+    assert market.told == []
+
+
+def test_a_revision_is_taken_before_the_next_record(market: Heard) -> None:
+    taken: list[int] = []
+    playback = Playback(market)  # type: ignore[arg-type]
+    market.decided.revised["X"] = []
+
+    def take() -> None:
+        taken.append(len(market.told))
+        market.decided = Outcome()
+
+    playback.play([r.Passed(*AT), r.Passed(*AT), r.Passed(*AT)], take)
+
+    assert taken == [1]
+
+
+def test_it_counts_what_it_plays(market: Heard) -> None:
+    playback = play(
+        market,
+        r.Opened(*AT, 1, "", 0),
+        r.Text(0, 0, 1, True, "x"),
+        r.Binary(0, 0, 1, True, b""),
+        r.Sign(0, 0, 1, True, True),
+        r.Sent(0, 0, 1, 1, "x"),
+        r.Passed(3_000_000, 0),
+    )
+
+    played = playback.played
+    assert (played.records, played.frames, played.withheld, played.sockets) == (6, 4, 1, 1)
+    assert (played.first_ms, played.last_ms) == (12, 15)
