@@ -152,7 +152,8 @@ class Collection:
                 self._collect_one(job)
             except (PageUnavailable, BrowserGone) as error:
                 self.summary.page_trouble = str(error)
-                self.summary.failed += [_failed(left, "not tried, since the page was lost") for left in wanted[number:]]
+                self.summary.failed.append(_failed(job, "the page was lost"))
+                self.summary.failed += [_failed(left, "not tried after that") for left in wanted[number + 1 :]]
                 return
             except StoreError as error:
                 self.summary.failed.append(_failed(job, str(error)))

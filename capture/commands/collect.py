@@ -66,8 +66,9 @@ def _show(summary: Summary) -> None:
 
     console = Console()
     rows = sum(saved.rows for saved in summary.saved)
-    skipped = f"; {summary.skipped} were saved earlier today" if summary.skipped else ""
-    console.print(f"Saved {len(summary.saved)} files with {rows:,} candles below {summary.folder}{skipped}.")
+    files = "1 file" if len(summary.saved) == 1 else f"{len(summary.saved)} files"
+    skipped = f"; {summary.skipped} saved earlier today were left as they are" if summary.skipped else ""
+    console.print(f"Saved {files} with {rows:,} candles below {summary.folder}{skipped}.")
     published = sum(saved.published for saved in summary.saved)
     revised = sum(saved.revised for saved in summary.saved)
     if published or revised:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import EntryPoint, EntryPoints
@@ -16,7 +19,8 @@ from capture.platforms.base import Keep, RawTick
 from capture.platforms.registry import GROUP, platform_named
 from capture.settings import load_settings
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 
 
 def block(language: str, word: str) -> str:
@@ -63,7 +67,31 @@ def test_the_described_platform_is_read_as_it_stands(tmp_path: Path):
 
 def test_the_entry_point_is_announced_as_the_readme_says():
     assert f'[project.entry-points."{GROUP}"]' in README
-    assert GROUP in tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["entry-points"]
+    assert GROUP in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+
+
+def test_completion_knows_the_commands():
+    asked = {"_FLUXCAP_COMPLETE": "complete_bash", "COMP_WORDS": "fluxcap co", "COMP_CWORD": "1"}
+
+    run = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv[0] = 'fluxcap'; from capture.cli import main; main()"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | asked,
+        check=False,
+    )
+
+    assert run.stdout.split() == ["collect", "collect-mode", "config"]
+
+
+def test_the_service_starts_a_command_that_exists_and_comes_back_when_it_fails():
+    unit = configparser.ConfigParser()
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(block("ini", "[Service]").replace("%h", "/home/me"))
+
+    assert unit["Service"]["ExecStart"].split()[1:] == ["run", "--log-json"]
+    assert unit["Service"]["Restart"] == "on-failure"
 
 
 def test_every_command_that_the_readme_shows_exists():
