@@ -10,21 +10,19 @@ from typing import Any
 import msgspec
 from nicegui import run, ui
 
-from bridge.dashboard.csv_candles import read_csv
+from bridge.dashboard.csv_view import CsvView
 from bridge.dashboard.hub import Hub
 from bridge.dashboard.layout import Layout
-from bridge.dashboard.resampling import reachable_timeframes, resample
-from bridge.dashboard.rows import rows_of, shaded
+from bridge.dashboard.rows import shaded
 from bridge.dashboard.session import ChartSource, LiveState, Verdict, Wish, carried_over, judge
 from bridge.live_facts import facts_line, state_text
 from schemas.errors import FluxcapError
-from schemas.types import CandleArray, StreamKey, interval_ms
+from schemas.types import StreamKey
 
 TICK_S = 0.25
 LEASE_S = 15.0
 RENEW_S = 5.0
 GAPS_S = 3.0
-CSV_SHOWN = 20_000
 PREFERRED_THEME = (
     "localStorage.fluxcapTheme || (matchMedia('(prefers-color-scheme: light)').matches ? 'light' : 'dark')"
 )
@@ -45,9 +43,7 @@ class Page:
         self._version = 0
         self._leased: str | None = None
         self._due_s = {"lease": 0.0, "gaps": 0.0}
-        self._files: list[dict[str, Any]] = []
-        self._candles: CandleArray | None = None
-        self._own_timeframe = "1m"
+        self._csv = CsvView(hub, self._view, self._fill)
         self._busy = self._closed = self._filling = self._drew_live = False
         self._connect()
         self._show_choices()
@@ -56,7 +52,7 @@ class Page:
         view = self._view
         view.source.on_value_change(self._quietly(self._choose_source))
         view.asset.on_value_change(self._quietly(self._choose_asset))
-        view.file.on_value_change(self._quietly(self._choose_file))
+        view.file.on_value_change(self._quietly(self._csv.choose_file))
         view.timeframe.on_value_change(self._quietly(self._choose_timeframe))
         view.follow.on_value_change(self._quietly(self._choose_follow))
         view.collect.on_value_change(self._quietly(self._choose_collect))
@@ -105,11 +101,11 @@ class Page:
         source = ChartSource(value)
         self._wish = msgspec.structs.replace(self._wish, source=source, follows=False, is_on=True)
         self._fill(self._view.follow, False)
-        self._candles = None
+        self._csv.leave()
         self._view.chart.replace([], None, 60_000)
         if source is ChartSource.CSV:
-            await self._list_files()
-            available, where = {file["asset"] for file in self._files}, "in the CSV files"
+            await self._csv.list_files()
+            available, where = set(self._csv.assets), "in the CSV files"
         else:
             await self._show_stream(None)
             available, where = set(self._hub.choices()), "on the platform"
@@ -126,33 +122,11 @@ class Page:
         self._wish = msgspec.structs.replace(self._wish, asset=asset, follows=False, is_on=True)
         self._fill(self._view.follow, False)
         if self._wish.source is ChartSource.CSV:
-            files = {file["path"]: _file_label(file) for file in self._files if file["asset"] == asset}
-            newest = next(iter(files), None)
-            self._fill(self._view.file, newest, files)
-            await self._choose_file(newest)
-
-    async def _choose_file(self, path: str | None) -> None:
-        self._candles = None
-        file = next((file for file in self._files if file["path"] == path), None)
-        if file is None:
-            self._view.chart.replace([], None, 60_000)
-            return
-        self._view.show_overlay("Reading the file", file["filename"], is_busy=True)
-        self._own_timeframe = "1m" if file["timeframe"] in ("tick", "") else file["timeframe"]
-        try:
-            self._candles = await run.io_bound(self._read, file["path"])
-        except FluxcapError as error:
-            self._view.show_overlay("This file cannot be shown", str(error))
-            self._view.chart.replace([], None, 60_000)
-            return
-        timeframes = list(reachable_timeframes(file["timeframe"] or "1m"))
-        chosen = self._view.timeframe.value
-        self._fill(self._view.timeframe, chosen if chosen in timeframes else next(iter(timeframes), None), timeframes)
-        self._draw_csv()
+            await self._csv.choose_asset(asset)
 
     def _choose_timeframe(self, _value: str) -> None:
         if self._wish.source is ChartSource.CSV:
-            self._draw_csv()
+            self._csv.draw()
 
     def _choose_follow(self, on: bool) -> None:
         self._wish = msgspec.structs.replace(self._wish, follows=on, is_on=True)
@@ -273,28 +247,6 @@ class Page:
         except FluxcapError:
             return  # it ends by itself
 
-    def _read(self, path: str) -> CandleArray:
-        return read_csv(self._hub.api.csv_text(path), self._own_timeframe)
-
-    def _draw_csv(self) -> None:
-        timeframe = self._view.timeframe.value or self._own_timeframe
-        if self._candles is None:
-            return
-        try:
-            candles = resample(self._candles, self._own_timeframe, timeframe)
-        except FluxcapError as error:
-            self._view.show_overlay("This file cannot be shown so", str(error))
-            return
-        self._view.chart.replace(rows_of(candles[-CSV_SHOWN:]), None, interval_ms(timeframe))
-
-    async def _list_files(self) -> None:
-        try:
-            files = await run.io_bound(self._hub.api.csv_files)
-        except FluxcapError as error:
-            files = []
-            ui.notify(str(error), type="negative", position="top")
-        self._files = sorted(files or (), key=lambda file: file["filename"], reverse=True)
-
     # --- words ----------------------------------------------------------------------------------------------------
 
     def _show_choices(self) -> None:
@@ -309,10 +261,7 @@ class Page:
         ):
             widget.set_visibility(shown)
         if is_csv:
-            assets = sorted({file["asset"] for file in self._files})
-            self._fill(view.asset, self._wish.asset, {asset: asset for asset in assets})
-            self._fill(view.file, None, {})
-            self._fill(view.timeframe, None, list(reachable_timeframes("1m")))
+            self._csv.show_choices(self._wish.asset)
         view.timeframe.set_enabled(is_csv)
 
     def _show_words(self) -> None:
@@ -338,12 +287,12 @@ class Page:
         self._show_overlay()
 
     def _show_overlay(self) -> None:
-        view, verdict = self._view, self._verdict
-        view.show_banner("")
+        view, verdict, banner = self._view, self._verdict, ""
         if self._wish.source is None:
             view.show_overlay("Choose where candles come from", "CSV files: what was collected. Platform: live.")
         elif self._wish.source is ChartSource.CSV:
-            self._show_csv_overlay()
+            title, text, is_busy = self._csv.words(self._wish.asset)
+            view.show_overlay(title, text, is_busy=is_busy)
         elif verdict.asset is None:
             view.show_overlay(verdict.reason or "Choose an asset.", "Live candles start at once.")
         elif self._version == 0:
@@ -355,18 +304,8 @@ class Page:
             view.show_overlay("")
             if verdict.state is not LiveState.LIVE:
                 tail = " Goes on by itself." if verdict.state is LiveState.PAUSED else ""
-                view.show_banner(f"Not live. {verdict.reason}{tail}")
-
-    def _show_csv_overlay(self) -> None:
-        view = self._view
-        if self._candles is not None and len(self._candles):
-            view.show_overlay("")
-        elif self._candles is not None:
-            view.show_overlay("This file holds no candles")
-        elif not self._files:
-            view.show_overlay("No CSV files", "Switch collecting on, or run `fluxcap collect`.")
-        elif self._wish.asset is None:
-            view.show_overlay("Choose an asset", f"{len(self._files)} files")
+                banner = f"Not live. {verdict.reason}{tail}"
+        view.show_banner(banner)
 
     def _show_footer(self) -> None:
         view, key = self._view, self._key
@@ -394,11 +333,6 @@ class Page:
 
 def _with(choices: dict[str, str], asset: str | None) -> dict[str, str]:
     return choices if asset is None or asset in choices else {**choices, asset: asset}
-
-
-def _file_label(file: dict[str, Any]) -> str:
-    stem = file["filename"].removesuffix(".csv").removeprefix(file["asset"]).strip("_")
-    return f"{file['timeframe'] or 'candles'}  {stem.partition('_')[2] or stem}"
 
 
 def _period(seconds: int) -> str:

@@ -14,14 +14,15 @@ def resample(candles: CandleArray, from_timeframe: str, to_timeframe: str) -> Ca
     """Fold candles into buckets of UTC time: first open, highest high, lowest low, last close, sum of volumes.
 
     candles: shape ``(n,)``, ``ts_ms`` strictly ascending, at ``from_timeframe`` or longer apart. A bucket exists where
-    at least one candle begins in it; flags of its candles are joined.
+    at least one candle begins in it; flags of its candles are joined. The same timeframe is folded too: some files of
+    hours end with rows of minutes.
 
     Raises ConfigError when ``to_timeframe`` is shorter than, or no multiple of, ``from_timeframe``.
     """
     step_ms, from_ms = interval_ms(to_timeframe), interval_ms(from_timeframe)
     if step_ms < from_ms or step_ms % from_ms:
         raise ConfigError(f"{from_timeframe} candles cannot become {to_timeframe} candles.")
-    if step_ms == from_ms or not len(candles):
+    if not len(candles):
         return candles
     buckets = candles["ts_ms"] // step_ms * step_ms
     firsts = np.flatnonzero(np.r_[True, buckets[1:] != buckets[:-1]])

@@ -283,6 +283,7 @@ def test_a_phone_shows_all_of_it_and_scrolls_nowhere_sideways(page: WebPage, rig
         page.picture("dashboard-phone")
     finally:
         page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.driver.set_window_size(1280, 800)
 
 
 def test_updates_move_nothing(page: WebPage, rig: tuple[FakeDaemon, str]) -> None:

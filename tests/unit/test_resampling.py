@@ -38,6 +38,15 @@ def test_a_time_without_candles_makes_none() -> None:
     assert len(resample(minutes(), "1m", "1h")) == 0
 
 
+def test_minutes_at_the_end_of_a_file_of_hours_become_its_last_hour() -> None:
+    candles = minutes((0, 1, 2, 1, 2), (60, 2, 3, 2, 3), (61, 3, 9, 3, 4), (62, 4, 4, 0.5, 4))
+
+    first, last = candles_from(resample(candles, "1h", "1h"))
+
+    assert first.close == 2
+    assert (last.ts_ms, last.open, last.high, last.low, last.close) == (60 * MINUTE, 2, 9, 0.5, 4)
+
+
 @pytest.mark.parametrize(("own", "to"), [("5m", "1m"), ("1h", "15m"), ("7m", "15m")])
 def test_shorter_candles_or_parts_of_candles_are_refused(own: str, to: str) -> None:
     with pytest.raises(ConfigError):

@@ -1,0 +1,117 @@
+"""The page's CSV side: which files there are, the one that is shown, and in which timeframe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nicegui import run, ui
+
+from bridge.dashboard.csv_candles import read_csv
+from bridge.dashboard.hub import Hub
+from bridge.dashboard.layout import Layout
+from bridge.dashboard.resampling import reachable_timeframes, resample
+from bridge.dashboard.rows import rows_of
+from schemas.errors import FluxcapError
+from schemas.types import CandleArray, interval_ms
+
+SHOWN = 20_000
+"""Candles drawn at most, the newest."""
+
+
+class CsvView:
+    """See the module. ``fill(widget, value, options)`` sets a widget without its being taken for the user's doing."""
+
+    def __init__(self, hub: Hub, view: Layout, fill: Callable[..., None]) -> None:
+        self._hub = hub
+        self._view = view
+        self._fill = fill
+        self._files: list[dict[str, Any]] = []
+        self._path: str | None = None
+        self._candles: CandleArray | None = None
+        self._timeframe = "1m"
+        self._trouble = ""
+
+    @property
+    def assets(self) -> list[str]:
+        """Those of which there are files."""
+        return sorted({file["asset"] for file in self._files})
+
+    def leave(self) -> None:
+        """Another source was chosen: what is being read is of no interest any more."""
+        self._path = self._candles = None
+        self._trouble = ""
+
+    async def list_files(self) -> None:
+        """Ask which files there are."""
+        try:
+            files = await run.io_bound(self._hub.api.csv_files)
+        except FluxcapError as error:
+            files = []
+            ui.notify(str(error), type="negative", position="top")
+        self._files = sorted(files or (), key=lambda file: file["filename"], reverse=True)
+
+    def show_choices(self, asset: str | None) -> None:
+        """Offer the assets."""
+        self._fill(self._view.asset, asset, {name: name for name in self.assets})
+        self._fill(self._view.file, None, {})
+        self._fill(self._view.timeframe, None, list(reachable_timeframes("1m")))
+
+    async def choose_asset(self, asset: str | None) -> None:
+        """Offer the asset's files and show the newest."""
+        files = {file["path"]: _file_label(file) for file in self._files if file["asset"] == asset}
+        newest = next(iter(files), None)
+        self._fill(self._view.file, newest, files)
+        await self.choose_file(newest)
+
+    async def choose_file(self, path: str | None) -> None:
+        """Read and show a file."""
+        self._path, self._candles, self._trouble = path, None, ""
+        self._view.chart.replace([], None, 60_000)
+        file = next((file for file in self._files if file["path"] == path), None)
+        if file is None or path is None:
+            return
+        self._timeframe = "1m" if file["timeframe"] in ("tick", "") else file["timeframe"]
+        try:
+            candles, trouble = await run.io_bound(self._read, path), ""
+        except FluxcapError as error:
+            candles, trouble = None, str(error)
+        if self._path != path:  # something else was chosen meanwhile
+            return
+        self._candles, self._trouble = candles, trouble
+        timeframes = list(reachable_timeframes(file["timeframe"] or "1m"))
+        chosen = self._view.timeframe.value
+        self._fill(self._view.timeframe, chosen if chosen in timeframes else next(iter(timeframes), None), timeframes)
+        self.draw()
+
+    def draw(self) -> None:
+        """The file in the chosen timeframe."""
+        if self._candles is None:
+            return
+        timeframe = self._view.timeframe.value or self._timeframe
+        try:
+            candles = resample(self._candles, self._timeframe, timeframe)
+        except FluxcapError as error:
+            self._trouble = str(error)
+            return
+        self._view.chart.replace(rows_of(candles[-SHOWN:]), None, interval_ms(timeframe))
+
+    def words(self, asset: str | None) -> tuple[str, str, bool]:
+        """Title and text in place of the chart, and whether something is under way; no title: the chart itself."""
+        if self._trouble:
+            return "This file cannot be shown", self._trouble, False
+        if self._candles is not None:
+            return ("" if len(self._candles) else "This file holds no candles"), "", False
+        if self._path is not None:
+            return "Reading the file", self._path.rpartition("/")[2], True
+        if not self._files:
+            return "No CSV files", "Switch collecting on, or run `fluxcap collect`.", False
+        return "Choose an asset" if asset is None else "", f"{len(self._files)} files", False
+
+    def _read(self, path: str) -> CandleArray:
+        return read_csv(self._hub.api.csv_text(path), self._timeframe)
+
+
+def _file_label(file: dict[str, Any]) -> str:
+    stem = file["filename"].removesuffix(".csv").removeprefix(file["asset"]).strip("_")
+    return f"{file['timeframe'] or 'candles'}  {stem.partition('_')[2] or stem}"
