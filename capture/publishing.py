@@ -163,6 +163,7 @@ class Publishing:
 
     def _carry_out(self, outcome: Outcome, done: _Done) -> None:
         """Take from ``outcome`` what is done, so that what is left of it can be tried again. Raises StoreError."""
+        self._put_in_order(outcome)
         if outcome.sealed:
             self._publish(outcome.sealed, done)
             self.commits += 1
@@ -178,6 +179,16 @@ class Publishing:
             self._server.record_gaps(gaps)
             outcome.gaps = []
             done.gaps += gaps
+
+    def _put_in_order(self, outcome: Outcome) -> None:
+        """A bucket completed before anything newer was published is simply the next candle, not a revision."""
+        for symbol, revisions in list(outcome.revised.items()):
+            newest_ms = self._server.watermark(self._key_of(symbol)).latest_ts_ms
+            early = [r.candle for r in revisions if not r.published and r.candle.ts_ms > newest_ms]
+            if early:
+                known = [*early, *outcome.sealed.get(symbol, ())]
+                outcome.sealed[symbol] = sorted(known, key=lambda candle: candle.ts_ms)
+                outcome.revised[symbol] = [r for r in revisions if r.published or r.candle.ts_ms <= newest_ms]
 
     def _publish(self, sealed: dict[str, list[Candle]], done: _Done) -> None:
         """All streams in one transaction; one by one when one of them cannot follow, so that it harms no other."""
@@ -196,13 +207,7 @@ class Publishing:
             self._refuse(sealed, error)
 
     def _revise(self, key: StreamKey, revisions: list[Revision], done: _Done) -> None:
-        """A bucket completed before anything newer was published is simply the next candle, not a revision."""
-        better: list[Candle] = []
-        for revision in revisions:
-            if not revision.published and revision.candle.ts_ms > self._server.watermark(key).latest_ts_ms:
-                self._publish_one({key: [revision.candle]}, done)
-            else:
-                better.append(revision.candle)
+        better = [revision.candle for revision in revisions]
         try:
             done.revisions += self._server.revise({key: better})
         except SequenceError as error:

@@ -216,6 +216,19 @@ def test_a_bucket_completed_before_anything_newer_is_the_next_candle_and_is_told
     assert all(not news.revisions for news in bench.ears[0].news)
 
 
+def test_a_bucket_completed_together_with_newer_ones_goes_before_them(bench: Bench):
+    bench.market.seal("EURUSD_otc", candle(0))
+    bench.publishing.flush()
+    completed = candle(1, flags=CandleFlags.FILLED)
+    bench.market.seal("EURUSD_otc", candle(2), candle(3))
+    bench.market.revise("EURUSD_otc", Revision(completed, published=False))
+
+    bench.publishing.flush()
+
+    assert bench.stored("EURUSD_otc") == [candle(0), completed, candle(2), candle(3)]
+    assert bench.server.watermark(key_of("EURUSD_otc")).latest_revision == 0
+
+
 def test_a_bucket_completed_after_newer_ones_is_a_revision(bench: Bench):
     bench.market.seal("EURUSD_otc", candle(1))
     bench.publishing.flush()
