@@ -58,6 +58,12 @@ def option_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+_OTHER_VARIABLES = (
+    *("CONFIG", "DEBUG", "KEYS", "CHROME_BINARY", "CHROMEDRIVER"),
+    *("ARTIFACTS", "CAPTURES", "CHROMIUM", "NODE_CACHE"),  # of the tests
+)
+
+
 def unknown_variables() -> list[str]:
     """``FLUXCAP_…`` variables that nothing reads: most likely misspelt."""
     known = {variable for name in Settings.model_fields for variable in variables_of(name)}
