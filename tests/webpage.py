@@ -75,20 +75,33 @@ class WebPage:
 
     def choose(self, name: str, text: str) -> None:
         """An option of a select."""
-        self.script(OPEN_SELECT, f'[data-test="{name}"]')
         xpath = f'//div[contains(@class, "q-menu")]//div[contains(@class, "q-item")][contains(., "{text}")]'
+        self._open_select(name)
         self.wait(lambda: self.driver.find_elements(By.XPATH, xpath), f"the option {text}")
         self.click_on(lambda: self.driver.find_element(By.XPATH, xpath))
+        self.wait(lambda: not self._menus(), "the closed menu")
 
     def options(self, name: str) -> list[str]:
         """The options of a select, as they read."""
-        self.script(OPEN_SELECT, f'[data-test="{name}"]')
-        css = ".q-menu .q-item"
-        self.wait(lambda: self.driver.find_elements(By.CSS_SELECTOR, css), "options")
-        found = [item.text for item in self.driver.find_elements(By.CSS_SELECTOR, css)]
+        self._open_select(name)
+        found = [item.text for item in self.driver.find_elements(By.CSS_SELECTOR, ".q-menu .q-item")]
         self.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
-        self.wait(lambda: not self.driver.find_elements(By.CSS_SELECTOR, ".q-menu"), "the closed menu")
+        self.wait(lambda: not self._menus(), "the closed menu")
         return found
+
+    def _open_select(self, name: str) -> None:
+        """Again when it closed at once: a menu that is still closing takes the next one with it."""
+
+        def opened() -> bool:
+            if not self._menus():
+                self.script(OPEN_SELECT, f'[data-test="{name}"]')
+                time.sleep(0.5)
+            return bool(self.driver.find_elements(By.CSS_SELECTOR, ".q-menu .q-item"))
+
+        self.wait(opened, f"the options of {name}")
+
+    def _menus(self) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, ".q-menu")
 
     def chart(self) -> dict[str, Any]:
         """What the chart holds and shows."""
