@@ -10,6 +10,8 @@ latest_ts_ms, latest_revision: the name that desktop clients use).
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -20,8 +22,11 @@ import numpy.typing as npt
 
 from bridge.client.actions import Cursor
 from bridge.store_connection import StoreConnection, StoreCursor
+from bridge.store_space import SpaceGuard
 from schemas.errors import ConfigError, StoreDamaged, StoreError
 from schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
+
+_log = logging.getLogger(__name__)
 
 CACHE_FILE = "client.duckdb"
 CHECKPOINT_ROWS = 200_000
@@ -114,10 +119,11 @@ class NoCache:
 class CandleCache:
     """Candles and cursors in ``client.duckdb`` under ``data_dir`` (made when absent).
 
+    reserve_bytes: free space below which ``merge`` raises StoreFull before DuckDB meets the end of the disk.
     Raises StoreLocked (saying who holds the file), StoreDamaged, StoreFull or StoreError.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, reserve_bytes: int = 2 * 1024 * 1024) -> None:
         try:
             data_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -135,12 +141,32 @@ class CandleCache:
         except BaseException:
             self._connection.close()
             raise
+        self._space = SpaceGuard(self.path, reserve_bytes)
         self._unsettled = 0
 
     def cursor(self, key: StreamKey) -> Cursor | None:
         return self._cursors.get(cursor_name(key))
 
     def merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
+        """See ``Cache``. After StoreFull the same may be tried again."""
+        self._space.require(len(changes) + len(cursors))
+        try:
+            self._merge(changes, cursors)
+        except StoreError:
+            self._reopen_if_lost()
+            raise
+        self._cursors.update((cursor_name(key), cursor) for key, cursor in cursors.items())
+        rows = sum(len(change.candles) for change in changes if not isinstance(change, Reset))
+        self._unsettled += rows + _COMMIT_WEIGHT
+        if self._unsettled >= CHECKPOINT_ROWS and self._space.allows_checkpoint(0):
+            self._unsettled = 0
+            try:
+                self._writer.rows("CHECKPOINT")
+            except StoreError as error:  # what was merged stands all the same
+                _log.warning("%s could not be tidied, so its log goes on growing: %s", self.path, error)
+                self._reopen_if_lost()
+
+    def _merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
         if any(isinstance(change, Reset) for change in changes):
             # Deleted keys must be gone before they are given anew: DuckDB's index sees both within a transaction.
             self._reset({change.key for change in changes if isinstance(change, Reset)})
@@ -152,12 +178,14 @@ class CandleCache:
                 else:
                     _revise(self._writer, [change for change in run if isinstance(change, Revise)])
             _set_cursors(self._writer, cursors)
-        self._cursors.update((cursor_name(key), cursor) for key, cursor in cursors.items())
-        rows = sum(len(change.candles) for change in changes if not isinstance(change, Reset))
-        self._unsettled += rows + _COMMIT_WEIGHT
-        if self._unsettled >= CHECKPOINT_ROWS:
-            self._unsettled = 0
-            self._writer.rows("CHECKPOINT")
+
+    def _reopen_if_lost(self) -> None:
+        """DuckDB gives a file up when a checkpoint cannot be written; the next query then opens it again."""
+        try:
+            self._writer.rows("SELECT 1 FROM meta LIMIT 1")
+        except StoreError:
+            with contextlib.suppress(StoreError):
+                self._connection.reopen()
 
     def candles(
         self, key: StreamKey, *, from_sequence_exclusive: int = 0, limit: int | None = None

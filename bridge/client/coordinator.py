@@ -8,12 +8,11 @@ transaction, and only then is it told. An event seen is therefore an event store
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 
 from bridge.client.actions import (
     Action,
-    Cursor,
     Deliver,
     DeliverRevisions,
     Duplicate,
@@ -29,6 +28,8 @@ from bridge.client.cache import Append, Cache, Change, Reset, Revise
 from bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced
 from bridge.client.gaps import ReceiverState, StreamReceiver
 from bridge.client.health import Health, StreamHealth
+from bridge.client.questions import Question, Questions
+from bridge.client.settling import Settling
 from bridge.client.transport import (
     Answered,
     Connected,
@@ -39,12 +40,15 @@ from bridge.client.transport import (
     Transport,
     TransportEvent,
 )
-from schemas.errors import WireError
+from bridge.client.version1 import CursorPoll, shows_old_server, status_of
+from schemas.errors import FluxcapError, WireError
 from schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     CandleBatch,
     CandleRevision,
+    GetCursorRequest,
+    GetCursorResponse,
     Message,
     RevisionsRequest,
     RevisionsResponse,
@@ -58,8 +62,6 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_NS = 100_000_000
 """How often silence is looked for."""
-REQUESTS_UNDER_WAY = 32
-"""Most requests of all streams together: a thousand streams that resume must not bury the server."""
 _KINDS = ("candles", "status", "revisions")
 
 
@@ -72,6 +74,7 @@ class _Stream:
         # Half an interval of grace: a server without forming candles sends once an interval.
         self.health = StreamHealth(now_ns, idle_after_ms=key.interval_ms * 3 // 2 + 2_000)
         self.told_caught_up = False
+        self.poll = CursorPoll()
 
 
 class Coordinator:
@@ -90,22 +93,17 @@ class Coordinator:
         request_timeout_ns: int,
     ) -> None:
         self.counters: Counter[str] = Counter()
-        self._transport, self._cache, self._emit = transport, cache, emit
+        self._transport, self._cache = transport, cache
+        self._settling = Settling(cache, emit)
         self._clock_ns, self._backoff = clock_ns, Backoff(random)
         self._kinds = (*_KINDS, "forming") if forming else _KINDS
         self._page_limit = page_limit
-        self._request_timeout_ns = request_timeout_ns
+        self._questions = Questions(transport, request_timeout_ns)
         self._connected = False
         self._streams: dict[StreamKey, _Stream] = {}
         self._topics: dict[bytes, tuple[str, _Stream]] = {}
-        self._waiting: deque[tuple[_Stream, Message]] = deque()
-        self._under_way: dict[int, _Stream] = {}
-        self._last_request_id = 0
         self._alarms: dict[StreamKey, int] = {}
         self._next_look_ns = 0
-        self._changes: list[Change] = []
-        self._events: list[Event] = []
-        self._moved: dict[StreamKey, Cursor] = {}
 
     # --- commands --------------------------------------------------------------------------------------------------
 
@@ -123,7 +121,7 @@ class Coordinator:
         for kind in self._kinds:
             self._topics[key.topic(kind)] = (kind, stream)
         self._transport.subscribe([key.topic(kind) for kind in self._kinds])
-        self._events.append(HealthChanged(key, stream.health.now(now_ns)))
+        self._settling.tell(HealthChanged(key, stream.health.now(now_ns)))
         if self._connected:
             self._greet(stream, now_ns)
 
@@ -137,8 +135,7 @@ class Coordinator:
         for topic in topics:
             del self._topics[topic]
         self._alarms.pop(key, None)
-        self._waiting = deque(item for item in self._waiting if item[0] is not stream)
-        self._under_way = {number: owner for number, owner in self._under_way.items() if owner is not stream}
+        self._questions.forget(key)
 
     def connect(self, pub: str, rep: str) -> None:
         """Go to this server. Raises ConfigError."""
@@ -169,7 +166,10 @@ class Coordinator:
             self._next_look_ns = now_ns + LOOK_EVERY_NS
             for stream in self._streams.values():
                 self._tell_health(stream, stream.health.on_time(now_ns))
-        self._send_requests()
+                if stream.poll.is_due(now_ns):
+                    self._questions.ask(Question(stream.key, GetCursorRequest(stream.key), is_poll=True))
+        self._questions.send()
+        self.counters["requests"] = self._questions.sent
         self._settle()
 
     def _patience_ms(self, most_ms: int) -> int:
@@ -179,44 +179,37 @@ class Coordinator:
         return max(0, min(most_ms, until_ns // 1_000_000 + 1))
 
     def _settle(self) -> None:
-        """Store, then tell."""
-        changes, self._changes = self._changes, []
-        moved, self._moved = self._moved, {}
-        events, self._events = self._events, []
-        if changes or moved:
-            self._cache.merge(changes, moved)
-            self.counters["merges"] += 1
-        if events:
-            self._emit(events)
-
-    def _send_requests(self) -> None:
-        while self._waiting and len(self._under_way) < REQUESTS_UNDER_WAY:
-            stream, message = self._waiting.popleft()
-            self._last_request_id += 1
-            self._under_way[self._last_request_id] = stream
-            self.counters["requests"] += 1
-            self._transport.request(self._last_request_id, message, self._request_timeout_ns)
+        """Store, then tell; a disk that fills, or has room again, is told as health."""
+        now_ns, trouble = self._clock_ns(), self._settling.trouble
+        self._settling.settle(now_ns)
+        self.counters["merges"] = self._settling.merges
+        if self._settling.trouble != trouble:
+            for stream in self._streams.values():
+                self._tell_health(stream, stream.health.on_trouble(self._settling.trouble, now_ns))
 
     # --- what comes in ---------------------------------------------------------------------------------------------
 
     def _on_event(self, event: TransportEvent, now_ns: int) -> None:
         match event:
+            case Published() if self._settling.trouble:
+                # What cannot be stored is not taken in: heartbeats will tell of it when there is room again.
+                self.counters["left_on_full_disk"] += 1
             case Published(topic, message):
                 # Prefixes match too: only a topic that is wholly ours counts.
                 kind, stream = self._topics.get(topic, ("", None))
                 if stream is not None:
                     self._on_published(stream, kind, message, now_ns)
             case Answered(request_id, message):
-                stream = self._under_way.pop(request_id, None)
-                if stream is not None:
-                    self._on_answered(stream, message, now_ns)
+                question = self._questions.answered(request_id)
+                if question is not None and self._settling.trouble:
+                    self._on_failed(question, None, now_ns)
+                elif question is not None:
+                    self._on_answered(question, message, now_ns)
             case Failed(request_id, error):
-                stream = self._under_way.pop(request_id, None)
-                if stream is not None:
+                question = self._questions.answered(request_id)
+                if question is not None:
                     self.counters["failed_requests"] += 1
-                    if isinstance(error, WireError) and error.code == 404:
-                        self._tell_health(stream, stream.health.on_refused("the server has no such stream", now_ns))
-                    self._carry_out(stream, stream.receiver.on_failed(now_ns))
+                    self._on_failed(question, error, now_ns)
             case Connected():
                 self._connected = True
                 for stream in self._streams.values():
@@ -229,13 +222,13 @@ class Coordinator:
 
     def _greet(self, stream: _Stream, now_ns: int) -> None:
         stream.told_caught_up = False
+        stream.poll.end()
         self._tell_health(stream, stream.health.on_connected(now_ns))
         self._carry_out(stream, stream.receiver.on_connected(now_ns))
 
     def _on_disconnected(self, reason: str, now_ns: int) -> None:
         self._connected = False
-        self._waiting.clear()
-        self._under_way.clear()
+        self._questions.forget_all()
         for stream in self._streams.values():
             self._tell_health(stream, stream.health.on_disconnected(reason, now_ns))
             self._carry_out(stream, stream.receiver.on_disconnected(now_ns))
@@ -250,29 +243,49 @@ class Coordinator:
                 self._tell_health(stream, health.on_update(now_ns))
                 self._carry_out(stream, receiver.on_batch(message, now_ns))
             case "status", StreamStatus():
+                stream.poll.end()
                 self._tell_health(stream, health.on_heartbeat(message, now_ns))
                 self._carry_out(stream, receiver.on_heartbeat(message, now_ns))
             case "forming", CandleBatch():
                 self._tell_health(stream, health.on_update(now_ns))
-                self._events += [Forming(stream.key, candle) for candle in candles_from(message.candles[-1:])]
+                for candle in candles_from(message.candles[-1:]):
+                    self._settling.tell(Forming(stream.key, candle))
             case "revisions", CandleRevision():
                 self._carry_out(stream, receiver.on_revision(message, now_ns))
             case _:
                 self.counters["garbled"] += 1
 
-    def _on_answered(self, stream: _Stream, message: Message, now_ns: int) -> None:
+    def _on_failed(self, question: Question, error: FluxcapError | None, now_ns: int) -> None:
+        stream = self._streams[question.key]
+        if question.is_poll:
+            stream.poll.answered()
+            return
+        if isinstance(error, WireError) and error.code == 404:
+            self._tell_health(stream, stream.health.on_refused("the server has no such stream", now_ns))
+        if error is not None and shows_old_server(question.message, error):
+            stream.poll.begin(now_ns)
+        self._carry_out(stream, stream.receiver.on_failed(now_ns))
+
+    def _on_answered(self, question: Question, message: Message, now_ns: int) -> None:
+        stream = self._streams[question.key]
         receiver = stream.receiver
+        if isinstance(message, GetCursorResponse):
+            message = status_of(message)
         match message:
             case StreamStatus() if message.key == stream.key:
                 self._tell_health(stream, stream.health.on_heartbeat(message, now_ns))
-                self._carry_out(stream, receiver.on_status(message, now_ns))
+                if question.is_poll:
+                    stream.poll.answered()
+                    self._carry_out(stream, receiver.on_heartbeat(message, now_ns))
+                else:
+                    self._carry_out(stream, receiver.on_status(message, now_ns))
             case BackfillCandlesResponse() if message.key == stream.key:
                 self._carry_out(stream, receiver.on_page(message, now_ns))
             case RevisionsResponse() if message.key == stream.key:
                 self._carry_out(stream, receiver.on_revisions(message, now_ns))
             case _:
                 self.counters["garbled"] += 1
-                self._carry_out(stream, receiver.on_failed(now_ns))
+                self._on_failed(question, None, now_ns)
 
     # --- what goes out ---------------------------------------------------------------------------------------------
 
@@ -286,7 +299,7 @@ class Coordinator:
             self._alarms[stream.key] = wake_ns
         if stream.receiver.state is ReceiverState.LIVE and not stream.told_caught_up:
             stream.told_caught_up = True
-            self._events.append(CaughtUp(stream.key, stream.receiver.cursor.latest_sequence))
+            self._settling.tell(CaughtUp(stream.key, stream.receiver.cursor.latest_sequence))
 
     def _carry_out_one(self, stream: _Stream, action: Action) -> None:
         key = stream.key
@@ -305,22 +318,20 @@ class Coordinator:
                 log.warning("%s: sequences %d to %d are lost: %s", key, first, last, reason)
                 self._change(stream, None, Gap(key, first, last, reason))
             case RequestStatus():
-                self._waiting.append((stream, StreamStatusRequest(key)))
+                message = GetCursorRequest(key) if stream.poll.is_on else StreamStatusRequest(key)
+                self._questions.ask(Question(key, message))
             case Request(after, limit):
-                self._waiting.append((stream, BackfillCandlesRequest(key, after, None, limit)))
+                self._questions.ask(Question(key, BackfillCandlesRequest(key, after, None, limit)))
             case RequestRevisions(after, limit):
-                self._waiting.append((stream, RevisionsRequest(key, after, limit)))
+                self._questions.ask(Question(key, RevisionsRequest(key, after, limit)))
             case Duplicate(count):
                 self.counters["duplicates"] += count
             case _:
                 self.counters["buffered"] += 1
 
     def _change(self, stream: _Stream, change: Change | None, event: Event) -> None:
-        if change is not None:
-            self._changes.append(change)
-        self._events.append(event)
-        self._moved[stream.key] = stream.receiver.cursor
+        self._settling.store(change, stream.receiver.cursor, event)
 
     def _tell_health(self, stream: _Stream, changed: Health | None) -> None:
         if changed is not None:
-            self._events.append(HealthChanged(stream.key, changed))
+            self._settling.tell(HealthChanged(stream.key, changed))

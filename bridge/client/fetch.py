@@ -10,14 +10,17 @@ import numpy as np
 
 from bridge.client.live import endpoints
 from bridge.client.transport import Answered, Connected, Disconnected, Failed
+from bridge.client.version1 import shows_old_server, status_of
 from bridge.client.zmq_transport import ZmqTransport
 from bridge.curve import ClientCurve
-from schemas.errors import CodecError, WireTimeout
+from schemas.errors import CodecError, WireError, WireTimeout
 from schemas.types import (
     CANDLE_DTYPE,
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     CandleArray,
+    GetCursorRequest,
+    GetCursorResponse,
     ListStreamsRequest,
     ListStreamsResponse,
     Message,
@@ -108,6 +111,17 @@ def _dialogue(rep: str | None, timeout: float, curve: ClientCurve | None) -> Ite
         dialogue.close()
 
 
+def _status(dialogue: _Dialogue, key: StreamKey) -> StreamStatus:
+    """Of a server that knows version 1 alone: what its cursor says."""
+    question = StreamStatusRequest(key)
+    try:
+        return dialogue.ask(question, StreamStatus)
+    except WireError as error:
+        if not shows_old_server(question, error):
+            raise
+        return status_of(dialogue.ask(GetCursorRequest(key), GetCursorResponse))
+
+
 def fetch_status(
     key: StreamKey, rep: str | None = None, *, timeout: float = 2.0, curve: ClientCurve | None = None
 ) -> StreamStatus:
@@ -117,7 +131,7 @@ def fetch_status(
     Raises WireError (code 404: the server has no such stream), WireTimeout, CodecError.
     """
     with _dialogue(rep, timeout, curve) as dialogue:
-        return dialogue.ask(StreamStatusRequest(key), StreamStatus)
+        return _status(dialogue, key)
 
 
 def list_streams(
@@ -168,7 +182,7 @@ def candle_pages(
 ) -> Iterator[tuple[BackfillCandlesResponse, int]]:
     """As ``backfill``, page by page, each with the number of candles in all. Holds the connection while iterated."""
     with _dialogue(rep, timeout, curve) as dialogue:
-        status = dialogue.ask(StreamStatusRequest(key), StreamStatus)
+        status = _status(dialogue, key)
         have = max(from_sequence_exclusive, status.first_sequence - 1)
         total = max(0, status.latest_sequence - have)
         total = total if limit is None else min(total, limit)

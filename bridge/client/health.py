@@ -94,6 +94,7 @@ class StreamHealth:
         self._update_ns: int | None = None
         self._feed = FeedState.UNKNOWN
         self._refusal = ""
+        self._trouble = ""
 
     def now(self, now_ns: int) -> Health:
         """The health with its age as of now."""
@@ -135,6 +136,11 @@ class StreamHealth:
         self._refusal = reason
         return self._settle(now_ns)
 
+    def on_trouble(self, reason: str, now_ns: int) -> Health | None:
+        """Nothing can be stored here at present, and so nothing be told; ``""``: it can again."""
+        self._trouble = reason
+        return self._settle(now_ns)
+
     def on_time(self, now_ns: int) -> Health | None:
         return self._settle(now_ns)
 
@@ -148,6 +154,8 @@ class StreamHealth:
             if now_ns - self._epoch_ns >= CONNECT_PATIENCE_NS:
                 return HealthState.DISCONNECTED, self._down_reason or "no server answers; trying again"
             return HealthState.CONNECTING, "looking for the server"
+        if self._trouble:
+            return HealthState.STALLED, self._trouble
         if self._refusal:
             return HealthState.SUBSCRIBED, self._refusal
         if now_ns - (self._epoch_ns if self._word_ns is None else self._word_ns) >= HEARTBEAT_SILENCE_NS:

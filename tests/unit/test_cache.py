@@ -13,7 +13,8 @@ import pytest
 
 from bridge.client.actions import Cursor
 from bridge.client.cache import CACHE_FILE, Append, CandleCache, NoCache, Reset, Revise
-from schemas.errors import ConfigError, SequenceError, StoreDamaged, StoreError, StoreLocked
+from bridge.store_space import SpaceGuard
+from schemas.errors import ConfigError, SequenceError, StoreDamaged, StoreError, StoreFull, StoreLocked
 from schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
 
 KEY = StreamKey("SIM", "EURUSD", "1s")
@@ -164,3 +165,18 @@ def test_without_a_cache_only_cursors_are_known() -> None:
     assert cache.cursor(KEY) == cursor(1)
     with pytest.raises(ConfigError, match="data_dir"):
         cache.candles(KEY)
+
+
+def test_without_room_nothing_is_stored_and_the_same_may_be_tried_again(
+    cache: CandleCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = Append(KEY, 1, candles(1, 3))
+    with monkeypatch.context() as full:
+        full.setattr(SpaceGuard, "_free_bytes", lambda _: 1_000_000)
+        with pytest.raises(StoreFull, match=r"Only 1\.0 MB are free"):
+            cache.merge([change], {KEY: cursor(3)})
+        assert (cache.cursor(KEY), len(cache.candles(KEY)[0])) == (None, 0)
+
+    cache.merge([change], {KEY: cursor(3)})
+
+    assert (cache.cursor(KEY), len(cache.candles(KEY)[0])) == (cursor(3), 3)

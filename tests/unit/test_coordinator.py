@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import pytest
 
 from bridge.client.actions import Cursor, StartFrom
 from bridge.client.cache import Append, Change, NoCache
-from bridge.client.coordinator import REQUESTS_UNDER_WAY, Coordinator
+from bridge.client.coordinator import Coordinator
 from bridge.client.events import Candles, CaughtUp, Event, Forming, HealthChanged
+from bridge.client.health import HealthState
+from bridge.client.questions import UNDER_WAY_MAX
 from bridge.client.transport import (
     Answered,
     Connected,
@@ -20,13 +21,15 @@ from bridge.client.transport import (
     Published,
     TransportEvent,
 )
-from schemas.errors import CodecError, StoreFull, WireError
+from schemas.errors import CodecError, StoreFull, WireError, WireTimeout
 from schemas.types import (
     CANDLE_DTYPE,
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     CandleArray,
     CandleBatch,
+    GetCursorRequest,
+    GetCursorResponse,
     Message,
     StreamKey,
     StreamStatus,
@@ -163,10 +166,109 @@ def test_nothing_is_told_of_what_could_not_be_stored() -> None:
     bench = caught_up(4)
     bench.cache.full = True
 
-    with pytest.raises(StoreFull):
-        bench.turn(batch(5))
+    told = bench.turn(batch(5)) + bench.turn()
 
-    assert bench.cache.order == []
+    assert {type(item) for item in told} == {HealthChanged}
+    health = told[-1].health  # type: ignore[attr-defined]
+    assert (health.state, health.reason) == (HealthState.STALLED, "no space")
+
+
+def test_when_there_is_room_again_it_goes_on_in_order_with_what_passed_meanwhile() -> None:
+    bench = caught_up(4)
+    bench.cache.full = True
+    bench.turn(batch(5))
+    bench.now_ns += 500_000_000
+    bench.turn(batch(6), batch(7))
+    bench.cache.full = False
+    assert [item for item in bench.turn() if isinstance(item, tuple)] == []  # tried again each second only
+
+    bench.now_ns += 600_000_000
+    stored = [item for item in bench.turn() if isinstance(item, tuple)]
+    bench.turn(Published(KEY.topic("status"), status(7)))
+    number, request = bench.last_request()
+    after = bench.turn(Answered(number, BackfillCandlesResponse(KEY, 6, candles(6, 2), False, 8)))
+
+    assert stored == [("stored", [1], {KEY: Cursor("a", 5, 5_000, 0)})]
+    assert request == BackfillCandlesRequest(KEY, 5, None, 2)
+    assert [item.start_sequence for item in after if isinstance(item, Candles)] == [6]
+    assert bench.coordinator.health(KEY).reason != "no space"  # type: ignore[union-attr]
+
+
+def test_an_answer_that_comes_while_nothing_can_be_stored_is_asked_for_again() -> None:
+    bench = caught_up(4)
+    bench.turn(Published(KEY.topic("status"), status(9)))
+    number, request = bench.last_request()
+    bench.cache.full = True
+    bench.turn(batch(5))
+
+    bench.turn(Answered(number, BackfillCandlesResponse(KEY, 5, candles(5, 5), False, 10)))
+    bench.cache.full = False
+    bench.now_ns += 2_000_000_000
+    bench.turn()
+    bench.turn(Answered(bench.last_request()[0], status(9)))
+
+    assert request == BackfillCandlesRequest(KEY, 4, None, 5)
+    assert bench.last_request()[1] == BackfillCandlesRequest(KEY, 5, None, 4)
+
+
+def old_server(latest: int) -> Bench:
+    """Caught up with one that knows version 1 alone."""
+    bench = Bench()
+    bench.coordinator.add(KEY, StartFrom.LATEST)
+    bench.turn(Connected())
+    bench.turn(Failed(bench.last_request()[0], WireError(400, "unsupported")))
+    bench.now_ns += 60_000_000
+    bench.turn()
+    number, request = bench.last_request()
+    assert request == GetCursorRequest(KEY)
+    bench.turn(Answered(number, GetCursorResponse(KEY, latest, 1_000 * latest)))
+    return bench
+
+
+def test_of_a_server_that_knows_no_status_the_cursor_is_asked_each_second() -> None:
+    bench = old_server(4)
+    bench.turn()
+    asked = len(bench.script.asked)
+
+    bench.now_ns += 1_100_000_000
+    bench.turn()
+    bench.turn()
+    number, request = bench.last_request()
+    bench.turn(Answered(number, GetCursorResponse(KEY, 6, 6_000)))
+
+    assert len(bench.script.asked) == asked + 2
+    assert request == GetCursorRequest(KEY)
+    assert bench.last_request()[1] == BackfillCandlesRequest(KEY, 4, None, 2)
+
+
+def test_a_poll_that_fails_disturbs_no_request_and_is_made_again() -> None:
+    bench = old_server(4)
+    bench.turn(batch(7))
+    fetching, request = bench.last_request()
+    bench.now_ns += 1_100_000_000
+    bench.turn()
+    bench.turn(Failed(bench.last_request()[0], WireTimeout("late")))
+    after = bench.turn(Answered(fetching, BackfillCandlesResponse(KEY, 5, candles(5, 2), True, 7)))
+    bench.now_ns += 1_100_000_000
+    bench.turn()
+
+    assert request == BackfillCandlesRequest(KEY, 4, None, 2)
+    assert [item.start_sequence for item in after if isinstance(item, Candles)] == [5, 7]
+    assert bench.last_request()[1] == GetCursorRequest(KEY)
+
+
+def test_a_heartbeat_or_a_new_connection_ends_the_polling() -> None:
+    bench = old_server(4)
+    bench.turn(Published(KEY.topic("status"), status(4)))
+    asked = len(bench.script.asked)
+
+    bench.now_ns += 5_000_000_000
+    bench.turn()
+    quiet = len(bench.script.asked)
+    bench.turn(Disconnected("gone"), Connected())
+
+    assert quiet == asked
+    assert bench.last_request()[1] == StreamStatusRequest(KEY)
 
 
 def test_the_next_page_is_asked_for_before_this_one_is_stored() -> None:
@@ -191,10 +293,10 @@ def test_a_thousand_streams_do_not_bury_the_server_with_requests() -> None:
         bench.coordinator.add(key, StartFrom.RESUME)
 
     bench.turn(Connected())
-    assert len(bench.script.asked) == REQUESTS_UNDER_WAY
+    assert len(bench.script.asked) == UNDER_WAY_MAX
     bench.turn(*(Answered(n, status(0, m.key)) for n, m in bench.script.asked.items()))  # type: ignore[union-attr]
 
-    assert len(bench.script.asked) == 2 * REQUESTS_UNDER_WAY
+    assert len(bench.script.asked) == 2 * UNDER_WAY_MAX
 
 
 def test_an_alarm_asks_again_after_the_backoff() -> None:

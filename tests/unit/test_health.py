@@ -153,3 +153,18 @@ def test_ages_are_short(age_ns: int, text: str) -> None:
 def test_labels_without_an_age() -> None:
     assert Health(HealthState.CONNECTING).label == "Connecting"
     assert Health(HealthState.STALLED).label == "Stale"
+
+
+def test_trouble_of_ones_own_goes_before_the_servers_word_until_it_ends() -> None:
+    health = connected()
+    health.on_update(0)
+
+    full = health.on_trouble("no space left", 0)
+    beat = health.on_heartbeat(STATUS, 0)
+    over = health.on_trouble("", 0)
+
+    assert full is not None
+    assert (full.state, full.reason) == (HealthState.STALLED, "no space left")
+    assert beat is None or beat.reason == "no space left"
+    assert over is not None
+    assert over.state is HealthState.RECEIVING

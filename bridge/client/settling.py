@@ -1,0 +1,67 @@
+"""Store, then tell: what a turn brought goes into the cache in one transaction, and only then to the consumer.
+
+No thread and no clock of its own. When the disk is full everything waits here, bounded since the coordinator takes no
+candle in meanwhile, and is tried again each second; only health is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bridge.client.actions import Cursor
+from bridge.client.cache import Cache, Change
+from bridge.client.events import Event, HealthChanged
+from schemas.errors import StoreFull
+from schemas.types import StreamKey
+
+RETRY_NS = 1_000_000_000
+
+
+class Settling:
+    """trouble: why nothing can be stored at present; ``""`` while it can. merges: transactions so far."""
+
+    def __init__(self, cache: Cache, emit: Callable[[list[Event]], None]) -> None:
+        self._cache = cache
+        self._emit = emit
+        self._changes: list[Change] = []
+        self._moved: dict[StreamKey, Cursor] = {}
+        self._events: list[Event] = []
+        self._retry_ns = 0
+        self.trouble = ""
+        self.merges = 0
+
+    def store(self, change: Change | None, cursor: Cursor, event: Event) -> None:
+        """A change of the table (None: of the cursor alone), where the stream stands after it, and what to tell."""
+        if change is not None:
+            self._changes.append(change)
+        self._moved[event.key] = cursor
+        self._events.append(event)
+
+    def tell(self, event: Event) -> None:
+        """What needs no storing; in order with what does."""
+        self._events.append(event)
+
+    def settle(self, now_ns: int) -> None:
+        """Store, then tell. Raises StoreError, but for StoreFull."""
+        if self.trouble and now_ns < self._retry_ns:
+            self._tell_health()
+            return
+        if self._changes or self._moved:
+            try:
+                self._cache.merge(self._changes, self._moved)
+            except StoreFull as error:
+                self.trouble, self._retry_ns = str(error), now_ns + RETRY_NS
+                self._tell_health()
+                return
+            self.merges += 1
+            self._changes, self._moved = [], {}
+        self.trouble = ""
+        events, self._events = self._events, []
+        if events:
+            self._emit(events)
+
+    def _tell_health(self) -> None:
+        health: list[Event] = [event for event in self._events if isinstance(event, HealthChanged)]
+        if health:
+            self._events = [event for event in self._events if not isinstance(event, HealthChanged)]
+            self._emit(health)

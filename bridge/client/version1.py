@@ -1,0 +1,52 @@
+"""Servers that know version 1 of the wire alone: no stream status, no heartbeat. Their cursor stands in for both. Pure.
+
+Such a server answers the question for a stream's status with an error. From then on the client asks for the cursor
+where it would have asked for the status, and once a second in place of the heartbeat. What only version 2 tells is then
+unknown: corrections, the feed's state, and which store it is (one that was created anew shows by going back).
+"""
+
+from __future__ import annotations
+
+from schemas.errors import FluxcapError, WireError
+from schemas.types import GetCursorResponse, Message, StreamStatus, StreamStatusRequest
+
+POLL_NS = 1_000_000_000
+_REFUSALS = frozenset((400, 426))
+"""What servers say to a message they do not know: malformed, or of an unknown version."""
+
+
+def shows_old_server(request: Message, error: FluxcapError) -> bool:
+    """Whether an error in answer to a request means that the server knows version 1 alone."""
+    return isinstance(request, StreamStatusRequest) and isinstance(error, WireError) and error.code in _REFUSALS
+
+
+def status_of(cursor: GetCursorResponse) -> StreamStatus:
+    """What a cursor says of a stream, as a status."""
+    return StreamStatus(cursor.key, cursor.latest_sequence, cursor.latest_ts_ms)
+
+
+class CursorPoll:
+    """When to ask the next time in place of a heartbeat; one question at a time."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+        self._next_ns = 0
+        self._asked = False
+
+    def begin(self, now_ns: int) -> None:
+        self.is_on, self._asked, self._next_ns = True, False, now_ns + POLL_NS
+
+    def end(self) -> None:
+        """A new connection, or the server turned out to be a newer one."""
+        self.is_on = self._asked = False
+
+    def is_due(self, now_ns: int) -> bool:
+        """Says so once; then not before ``answered``."""
+        if not self.is_on or self._asked or now_ns < self._next_ns:
+            return False
+        self._asked, self._next_ns = True, now_ns + POLL_NS
+        return True
+
+    def answered(self) -> None:
+        """By whatever: an answer, an error, nothing in time."""
+        self._asked = False

@@ -1,0 +1,109 @@
+"""bridge.client.settling: an event seen is an event stored, and a full disk is waited out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from bridge.client.actions import Cursor
+from bridge.client.cache import Append, Change, NoCache
+from bridge.client.events import Candles, CaughtUp, Event, HealthChanged
+from bridge.client.health import Health, HealthState
+from bridge.client.settling import RETRY_NS, Settling
+from schemas.errors import StoreDamaged, StoreError, StoreFull
+from schemas.types import CANDLE_DTYPE, StreamKey
+
+KEY = StreamKey("SIM", "A", "1s")
+ROWS = np.zeros(2, CANDLE_DTYPE)
+STALLED = HealthChanged(KEY, Health(HealthState.STALLED, "full"))
+
+
+class Disk(NoCache):
+    """Fails with ``error`` while there is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: StoreError | None = None
+        self.attempts = 0
+
+    def merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
+        self.attempts += 1
+        if self.error is not None:
+            raise self.error
+        super().merge(changes, cursors)
+
+
+def settling() -> tuple[Settling, Disk, list[Event]]:
+    disk, told = Disk(), list[Event]()
+    return Settling(disk, told.extend), disk, told
+
+
+def candles(start: int) -> tuple[Append, Cursor, Candles]:
+    return Append(KEY, start, ROWS), Cursor("a", start + 1), Candles(KEY, start, ROWS, False)
+
+
+def starts(told: list[Event]) -> list[int]:
+    return [event.start_sequence for event in told if isinstance(event, Candles)]
+
+
+def test_what_was_stored_is_told_and_the_cursor_stands_behind_it() -> None:
+    settle, disk, told = settling()
+
+    settle.store(*candles(1))
+    settle.store(*candles(3))
+    settle.settle(0)
+
+    assert starts(told) == [1, 3]
+    assert (disk.cursor(KEY), settle.merges) == (Cursor("a", 4), 1)
+
+
+def test_what_needs_no_storing_costs_no_transaction() -> None:
+    settle, disk, told = settling()
+
+    settle.tell(CaughtUp(KEY, 3))
+    settle.settle(0)
+    settle.settle(0)
+
+    assert (told, disk.attempts) == ([CaughtUp(KEY, 3)], 0)
+
+
+def test_on_a_full_disk_only_health_is_told_and_the_rest_follows_in_order() -> None:
+    settle, disk, told = settling()
+    disk.error = StoreFull("no room")
+    settle.store(*candles(1))
+    settle.tell(CaughtUp(KEY, 2))
+
+    settle.settle(0)
+    settle.tell(STALLED)
+    settle.settle(1)
+    full, on_full_disk = settle.trouble, list(told)
+    disk.error = None
+    settle.settle(RETRY_NS)
+
+    assert (full, on_full_disk) == ("no room", [STALLED])
+    assert told[1:] == [told[1], CaughtUp(KEY, 2)]
+    assert (starts(told), settle.trouble) == ([1], "")
+
+
+def test_a_full_disk_is_tried_each_second_only() -> None:
+    settle, disk, _ = settling()
+    disk.error = StoreFull("no room")
+    settle.store(*candles(1))
+
+    for now_ns in range(0, 3 * RETRY_NS, RETRY_NS // 10):
+        settle.settle(now_ns)
+
+    assert disk.attempts == 3
+
+
+def test_any_other_failure_is_raised() -> None:
+    settle, disk, told = settling()
+    disk.error = StoreDamaged("broken")
+    settle.store(*candles(1))
+
+    with pytest.raises(StoreDamaged):
+        settle.settle(0)
+
+    assert told == []
