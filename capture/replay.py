@@ -62,12 +62,13 @@ class Playback:
             last_ms=self.wall_ns // 1_000_000,
         )
 
-    def play(self, records: Sequence[recording.Record], on_revision: Callable[[], None]) -> None:
-        """Give records to the market. ``on_revision`` is called after one that led to a revision, and takes it."""
+    def play(self, records: Sequence[recording.Record], on_decision: Callable[[], None]) -> None:
+        """Give records to the market. ``on_decision`` is called after one that led to candles, and takes them."""
         # Millions of them a day: what is looked up once here is looked up once.
         market, received = self._market, self._market.received
         wall_ns, mono_ns, frames = self.wall_ns, self.mono_ns, 0
-        revised = market.decided.revised
+        outcome = market.decided
+        sealed, revised = outcome.sealed, outcome.revised
         for record in records:
             mono_ns += record.mono_ns
             wall_ns += record.mono_ns + record.skew_ns
@@ -82,10 +83,12 @@ class Playback:
             else:
                 self._first_ns = self._first_ns or wall_ns
                 self._seldom(record, at)
-                revised = market.decided.revised
-            if revised:
-                on_revision()
-                revised = market.decided.revised
+                outcome = market.decided
+                sealed, revised = outcome.sealed, outcome.revised
+            if sealed or revised:
+                on_decision()
+                outcome = market.decided
+                sealed, revised = outcome.sealed, outcome.revised
         self.wall_ns, self.mono_ns = wall_ns, mono_ns
         self._records += len(records)
         self._frames += frames

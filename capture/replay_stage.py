@@ -1,8 +1,8 @@
 """A recording on its way through market, store and wire, at the recorded pace or as fast as it goes.
 
 At full speed decisions are gathered and committed many at a time. A stream's sequences depend on the order of its
-candles alone, and that stays; only what a revision becomes depends on what is published by then, so everything decided
-is committed whenever there is one.
+candles alone, and that stays; only what a revision becomes depends on what is published by then, so whenever there is
+one all that was decided before is committed first.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ from bridge.server import FeedInfo, WireServer
 from capture.focus import Focus
 from capture.listeners import Listeners
 from capture.market import Market
+from capture.outcome import Outcome
 from capture.platform_clock import Arrival
 from capture.platforms.base import Platform
 from capture.publishing import Publishing
 from capture.recording import Header, Record
 from capture.replay import Playback
 from schemas.errors import StoreError
-from schemas.types import StreamKey, interval_ms
+from schemas.types import Candle, StreamKey, interval_ms
 
-GATHER_TICKS = 50_000
-"""At full speed so many ticks are taken in before their candles are committed."""
+GATHER_MAX = 400
+"""At full speed so many times candles are sealed before all of them are committed."""
+TICKS_MAX = 50_000
+"""Ticks that nobody is told of are not kept longer than this."""
 HEARTBEAT_S = 1.0
 FORMING_S = 0.2
 NAP_S = 0.05
@@ -68,8 +71,9 @@ class ReplayStage:
             platform, interval_ms(self._interval), focus or header.focus, self._published_ts_ms, header.times
         )
         self.playback = Playback(self.market, keep_focus=focus is not None)
+        self._decisions = _Gathered(self.market)
         self._publishing = Publishing(
-            self.market, server, self.key, Listeners(), lambda: int(self._clock.monotonic() * 1e9)
+            self._decisions, server, self.key, Listeners(), lambda: int(self._clock.monotonic() * 1e9)
         )
         self._heartbeat_s = self._forming_s = 0.0
 
@@ -84,9 +88,9 @@ class ReplayStage:
     def play_all(self, blocks: Iterable[Sequence[Record]], told: Callable[[], None] = lambda: None) -> None:
         """Play as fast as it goes. ``told`` is called now and then. Raises StoreError."""
         for block in blocks:
-            self.playback.play(block, self._flush)
-            if len(self.market.decided.ticks) >= GATHER_TICKS:
-                self._flush()
+            self.playback.play(block, self._decided)
+            if len(self.market.decided.ticks) >= TICKS_MAX:
+                self._decisions.gather()
             if self._clock.monotonic() >= self._heartbeat_s:
                 told()
                 self._heartbeat()
@@ -122,7 +126,23 @@ class ReplayStage:
                 return
             self._clock.sleep(min(NAP_S, due_s - now_s))
 
+    def _decided(self) -> None:
+        """After a record that led to candles, at full speed."""
+        if self.market.decided.revised:
+            self._commit()
+            self._flush()
+            return
+        self._decisions.gather()
+        if self._decisions.times >= GATHER_MAX:
+            self._commit()
+
     def _flush(self) -> None:
+        """Commit all that was decided."""
+        self._decisions.gather()
+        self._commit()
+
+    def _commit(self) -> None:
+        """Commit what was gathered."""
         self._publishing.flush()
         if self._publishing.trouble:
             raise StoreError(self._publishing.trouble)
@@ -139,6 +159,42 @@ class ReplayStage:
 
     def _published_ts_ms(self, symbol: str) -> int:
         """Newest candle published, or about to be: what was decided is committed later here than in the daemon."""
-        decided = self.market.decided.sealed.get(symbol)
+        decided = [*self._decisions.sealed(symbol), *self.market.decided.sealed.get(symbol, ())]
         newest_ms = decided[-1].ts_ms if decided else 0
         return max(self._server.watermark(self.key(symbol)).latest_ts_ms, self._published.get(symbol, 0), newest_ms)
+
+
+class _Gathered:
+    """What the market decided at several times, to be committed at once. ``times``: how many."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+        self._outcome = Outcome()
+        self.times = 0
+
+    def gather(self) -> None:
+        """Add what the market has decided since. Nobody is told of its ticks."""
+        self._outcome.append(self._market.take())
+        self._outcome.ticks = []
+        self.times += 1
+
+    def sealed(self, symbol: str) -> Sequence[Candle]:
+        return self._outcome.sealed.get(symbol, ())
+
+    def take(self) -> Outcome:
+        outcome, self._outcome = self._outcome, Outcome()
+        self.times = 0
+        return outcome
+
+    def give_back(self, outcome: Outcome) -> None:
+        newer, self._outcome = self._outcome, outcome
+        outcome.append(newer)
+
+    def forming(self) -> dict[str, Candle]:
+        return self._market.forming()
+
+    def focused_symbols(self) -> tuple[str, ...]:
+        return self._market.focused_symbols()
+
+    def covered_since(self, symbol: str) -> int:
+        return self._market.covered_since(symbol)

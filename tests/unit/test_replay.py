@@ -94,10 +94,11 @@ def test_recorded_changes_of_the_focus_give_way_to_a_focus_asked_for(market: Hea
     assert market.told == []
 
 
-def test_a_revision_is_taken_before_the_next_record(market: Heard) -> None:
+@pytest.mark.parametrize("what", ["revised", "sealed"])
+def test_what_was_decided_is_taken_before_the_next_record(market: Heard, what: str) -> None:
     taken: list[int] = []
     playback = Playback(market)  # type: ignore[arg-type]
-    market.decided.revised["X"] = []
+    getattr(market.decided, what)["X"] = []
 
     def take() -> None:
         taken.append(len(market.told))
