@@ -12,6 +12,7 @@ COUNT ?= 1000000
 SECONDS ?= 90
 WORKERS ?= 4
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 .PHONY: help demo test lint bench soak fuzz screenshots schema setup system clean
 
@@ -29,14 +30,20 @@ lint: setup ## Check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: setup system ## Measure, each figure beside its yardstick in the same run
-	@$(BIN)/python tests/bench/bench_codec.py
+bench: setup system ## Measure, each figure beside its yardstick in the same run (BENCH_ARGS=--quick)
+	@$(BIN)/python -m tests.bench.report $(BENCH_ARGS)
 
+# Every script of the folder, and the slow faults; one that fails does not keep the others from running.
 soak: setup system ## Long runs under faults (MINUTES=30)
-	@$(BIN)/python tests/soak/wire_storm.py --scenarios 200
+	@failed=0; for script in tests/soak/*.py; do \
+	  echo "$$script"; MINUTES=$(MINUTES) $(BIN)/python $$script || failed=1; \
+	done; \
+	$(BIN)/python -m pytest -m slow tests/faults $(PYTEST_ARGS) || failed=1; exit $$failed
 
 fuzz: setup ## Feed a million mutated inputs (COUNT=1000000)
-	@$(BIN)/python tests/fuzz/fuzz_codec.py --count $(COUNT)
+	@failed=0; for script in tests/fuzz/fuzz_*.py; do \
+	  echo "$$script"; $(BIN)/python $$script --count $(COUNT) || failed=1; \
+	done; exit $$failed
 
 screenshots: setup system ## Make the pictures of the README anew
 	@$(BIN)/python -m tests.make_screenshots

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.chromium import Chromium
 from tests.dashboard_rig import FakeDaemon, dashboard
@@ -30,16 +34,23 @@ def resident_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def watched(name: str, pid: int, seconds: float) -> None:
-    """Print CPU of a core and growth over some time."""
+def row(name: str, figure: float, unit: str) -> dict[str, Any]:
+    return {"name": name, "ours": figure, "theirs": None, "ratio": None, "unit": unit, "aim": None}
+
+
+def watched(name: str, pid: int, seconds: float) -> list[dict[str, Any]]:
+    """CPU of a core, and growth, over some time."""
     cpu, memory = cpu_seconds(pid), resident_mb(pid)
     time.sleep(seconds)
     percent = 100 * (cpu_seconds(pid) - cpu) / seconds
-    growth = resident_mb(pid) - memory
-    print(f"{name:34} {percent:5.1f} % of a core   {memory:6.1f} MB {growth:+5.2f} MB in {seconds:.0f} s", flush=True)
+    return [
+        row(name, percent, "% of a core"),
+        row(f"{name}: memory", memory, "MB"),
+        row(f"{name}: growth in {seconds:.0f} s", resident_mb(pid) - memory, "MB"),
+    ]
 
 
-def daemon_cost(folder: Path, seconds: float) -> None:
+def daemon_cost(folder: Path, seconds: float) -> list[dict[str, Any]]:
     site = Process(folder / "site", "simulate", "--port", "0", "--assets", ",".join(ASSETS))
     address = await_that(lambda: site.out.partition(" at ")[2].partition(" ")[0], 60, "the site")
     browser = Chromium(folder / "chrome", url=address)
@@ -48,19 +59,19 @@ def daemon_cost(folder: Path, seconds: float) -> None:
     try:
         daemon.await_status(lambda status: len(status["streams"]) >= len(ASSETS), "three streams")
         time.sleep(10)
-        watched("daemon, no page", daemon.pid, seconds)
+        found = watched("daemon, no page", daemon.pid, seconds)
         with web_page(folder / "profile") as page:
             page.open(f"{daemon.run_file().control}?source=platform&asset={ASSETS[0]}")
             page.wait_chart(lambda chart: chart["forming"], "the live chart")
             time.sleep(10)
-            watched("daemon, page open, 3 assets live", daemon.pid, seconds)
+            return found + watched("daemon, page open, 3 assets live", daemon.pid, seconds)
     finally:
         daemon.discard()
         browser.stop()
         site.discard()
 
 
-def page_speed(folder: Path) -> None:
+def page_speed(folder: Path) -> list[dict[str, Any]]:
     folder.mkdir()
     daemon = FakeDaemon(folder, 5_000)
     try:
@@ -68,8 +79,11 @@ def page_speed(folder: Path) -> None:
             begin = time.monotonic()
             page.open(f"{url}?source=platform&asset=EURUSD_otc")
             page.wait_chart(lambda chart: chart["count"] >= 5_000 and chart["forming"], "5,000 candles")
-            print(f"{'page with 5,000 candles':34} {time.monotonic() - begin:5.1f} s until live")
-            print(f"{'  an update, drawn':34} {_drawing_ms(page):5.1f} ms")
+            until_live_s = time.monotonic() - begin
+            return [
+                row("page with 5,000 candles, until live", until_live_s, "s"),
+                row("an update of it, drawn", _drawing_ms(page), "ms"),
+            ]
     finally:
         daemon.close()
 
@@ -84,13 +98,18 @@ def _drawing_ms(page: WebPage) -> float:
     )
 
 
+def rows(seconds: float = 60) -> list[dict[str, Any]]:
+    """One row a measurement: ``name`` and ``ours`` in ``unit``; nothing to compare with."""
+    with tempfile.TemporaryDirectory(prefix="fluxcap-bench-", ignore_cleanup_errors=True) as name:
+        return page_speed(Path(name) / "page") + daemon_cost(Path(name), seconds)
+
+
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
-    seconds = parser.parse_args().seconds
-    with tempfile.TemporaryDirectory(prefix="fluxcap-bench-", ignore_cleanup_errors=True) as name:
-        page_speed(Path(name) / "page")
-        daemon_cost(Path(name), seconds)
+    for each in rows(parser.parse_args().seconds):
+        print(f"{each['name']:48} {each['ours']:8.2f} {each['unit']}")
 
 
 if __name__ == "__main__":
