@@ -300,7 +300,7 @@ class DevEngine:
         return on
 
     def _set_streams(self, settings: DevSettings) -> DevSettings:
-        fixed = ("data_dir", "pub", "rep", "seed", "api_port", "replay", "start_ts_ms", "broadcasting")
+        fixed = ("data_dir", "pub", "rep", "curve", "seed", "api_port", "replay", "start_ts_ms", "broadcasting")
         now = {name: getattr(self._settings, name) for name in fixed}
         self._settings = msgspec.structs.replace(settings, **now)
         self._begin_streams()
