@@ -15,7 +15,8 @@ Listen and keep a copy
 ...                 print(health.label, health.reason)
 
 The same with a callback: ``LiveClient(..., on_event=print).start()``; with asyncio: ``async for event in
-client.stream()``. Events are values: Candles, Revision, Forming, HealthChanged, CaughtUp, Gap, StoreReplaced.
+client.stream()``. Events are values: Candles, Revision, Forming, HealthChanged, CaughtUp, Gap, StoreReplaced, and, if
+asked for, Ticks.
 
 What is promised
 ----------------
@@ -48,6 +49,7 @@ from bridge.client.events import (
     HealthChanged,
     Revision,
     StoreReplaced,
+    Ticks,
 )
 from bridge.client.export import export_candles
 from bridge.client.fetch import backfill, fetch_status, list_streams
@@ -76,6 +78,7 @@ __all__ = [
     "StoreReplaced",
     "StreamKey",
     "StreamStatus",
+    "Ticks",
     "backfill",
     "endpoints",
     "export_candles",

@@ -25,7 +25,7 @@ from bridge.client.actions import (
 )
 from bridge.client.backoff import Backoff
 from bridge.client.cache import Append, Cache, Change, Reset, Revise
-from bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced
+from bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced, Ticks
 from bridge.client.gaps import ReceiverState, StreamReceiver
 from bridge.client.health import Health, StreamHealth
 from bridge.client.questions import Question, Questions
@@ -55,6 +55,7 @@ from schemas.types import (
     StreamKey,
     StreamStatus,
     StreamStatusRequest,
+    TickBatch,
     candles_from,
 )
 
@@ -89,6 +90,7 @@ class Coordinator:
         clock_ns: Callable[[], int],
         random: Callable[[], float],
         forming: bool,
+        ticks: bool = False,
         page_limit: int,
         request_timeout_ns: int,
     ) -> None:
@@ -96,7 +98,7 @@ class Coordinator:
         self._transport, self._cache = transport, cache
         self._settling = Settling(cache, emit)
         self._clock_ns, self._backoff = clock_ns, Backoff(random)
-        self._kinds = (*_KINDS, "forming") if forming else _KINDS
+        self._kinds = _KINDS + ("forming",) * forming + ("ticks",) * ticks
         self._page_limit = page_limit
         self._questions = Questions(transport, request_timeout_ns)
         self._connected = False
@@ -250,6 +252,9 @@ class Coordinator:
                 self._tell_health(stream, health.on_update(now_ns))
                 for candle in candles_from(message.candles[-1:]):
                     self._settling.tell(Forming(stream.key, candle))
+            case "ticks", TickBatch():
+                self._tell_health(stream, health.on_update(now_ns))
+                self._settling.tell(Ticks(stream.key, message.start_sequence, message.ts_ms, message.price))
             case "revisions", CandleRevision():
                 self._carry_out(stream, receiver.on_revision(message, now_ns))
             case _:

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from bridge.client.events import Candles, Event, Forming, Gap, HealthChanged
+from bridge.client.events import Candles, Event, Forming, Gap, HealthChanged, Ticks
 from schemas.types import StreamKey
 
 SLOW = "the consumer was too slow; the candles are in the cache, and on the server"
@@ -23,7 +23,8 @@ class SlowConsumer(enum.Enum):
     BLOCK = "block"
     """Stop reading until there is room. Nothing is lost: what passed meanwhile is fetched afterwards."""
     SKIP_TO_LATEST = "skip to latest"
-    """Drop the candles that wait and put a Gap event in their place. The cache still gets all of them."""
+    """Drop the candles that wait and put a Gap event in their place. The cache still gets all of them. Ticks that wait
+    are dropped without a word."""
 
 
 class _Cell:
@@ -36,7 +37,7 @@ class _Cell:
 
 
 class EventQueue:
-    """Bounded by ``limit``: candles count one each, other events one."""
+    """Bounded by ``limit``: candles and ticks count one each, other events one."""
 
     def __init__(self, policy: SlowConsumer, *, limit: int) -> None:
         self._policy = policy
@@ -136,6 +137,9 @@ class EventQueue:
         gaps: dict[StreamKey, _Cell] = {}
         for cell in self._cells:
             event = cell.event
+            if isinstance(event, Ticks):
+                self._weight -= _weight(event)
+                continue
             if isinstance(event, Candles):
                 self._weight -= _weight(event) - 1
                 event = Gap(event.key, event.start_sequence, event.end_sequence, SLOW)
@@ -154,4 +158,6 @@ class EventQueue:
 
 
 def _weight(event: Event) -> int:
-    return len(event.candles) if isinstance(event, Candles) else 1
+    if isinstance(event, Candles):
+        return len(event.candles)
+    return len(event.price) if isinstance(event, Ticks) else 1

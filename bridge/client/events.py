@@ -48,6 +48,16 @@ class Forming(msgspec.Struct, frozen=True):
     candle: Candle
 
 
+class Ticks(msgspec.Struct, frozen=True, eq=False):
+    """Ticks as they came, columns of equal length. Best effort: numbered from ``start_sequence``, anew with each run of
+    the server, so that a missing one shows; what is lost cannot be fetched."""
+
+    key: StreamKey
+    start_sequence: int
+    ts_ms: npt.NDArray[np.int64]
+    price: npt.NDArray[np.float64]
+
+
 class HealthChanged(msgspec.Struct, frozen=True):
     """State or reason of a stream's health changed. Its age grows meanwhile: see ``LiveClient.health``."""
 
@@ -79,4 +89,4 @@ class StoreReplaced(msgspec.Struct, frozen=True):
     reason: str
 
 
-Event: TypeAlias = Candles | Revision | Forming | HealthChanged | CaughtUp | Gap | StoreReplaced
+Event: TypeAlias = Candles | Revision | Forming | Ticks | HealthChanged | CaughtUp | Gap | StoreReplaced

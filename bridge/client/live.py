@@ -65,6 +65,8 @@ class LiveClient:
         holds of the stream.
     forming
         Also hear of the candle under way (``Forming``, at most five a second and stream).
+    ticks
+        Also hear of every tick (``Ticks``), where the server sends them (``fluxcap run --publish-ticks``).
     slow_consumer, queue_candles
         What to do when more than ``queue_candles`` candles wait to be taken.
     on_event
@@ -88,6 +90,7 @@ class LiveClient:
         streams: Iterable[StreamKey] = (),
         start_from: StartFrom | int = StartFrom.RESUME,
         forming: bool = True,
+        ticks: bool = False,
         slow_consumer: SlowConsumer = SlowConsumer.BLOCK,
         queue_candles: int = 200_000,
         on_event: Callable[[Event], None] | None = None,
@@ -103,6 +106,7 @@ class LiveClient:
         self._first_streams = tuple(streams)
         self._start_from = start_from
         self._forming = forming
+        self._ticks = ticks
         self._on_event = on_event
         self._queue = EventQueue(slow_consumer, limit=queue_candles)
         self._curve = curve
@@ -132,6 +136,7 @@ class LiveClient:
                 clock_ns=time.monotonic_ns,
                 random=random.random,
                 forming=self._forming,
+                ticks=self._ticks,
                 page_limit=self._page_limit,
                 request_timeout_ns=self._request_timeout_ns,
             )

@@ -26,6 +26,7 @@ from bridge.client import (
     SlowConsumer,
     StartFrom,
     StoreReplaced,
+    Ticks,
     backfill,
     fetch_status,
     list_streams,
@@ -34,7 +35,7 @@ from bridge.curve import ClientCurve, ServerCurve, new_keys
 from bridge.publisher import Publisher
 from bridge.server import WireServer
 from schemas.errors import ConfigError, StoreLocked, WireError, WireTimeout
-from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, FeedState, StreamKey
+from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, FeedState, StreamKey, TickBatch
 
 KEY = StreamKey("SIM", "EURUSD", "1s")
 OTHER = StreamKey("SIM", "EURUSD", "15s")
@@ -246,6 +247,24 @@ def test_the_candle_under_way_is_told_and_can_be_left_out(server: Server) -> Non
 
     assert [event.candle for event in events if isinstance(event, Forming)] == [under_way]
     assert not any(isinstance(event, Forming) for event in others)
+
+
+def test_ticks_are_told_to_who_asks_for_them(server: Server) -> None:
+    server.add(1)
+    with (
+        LiveClient(server.pub, server.rep, streams=[KEY], ticks=True) as client,
+        LiveClient(server.pub, server.rep, streams=[KEY]) as without,
+    ):
+        until(client, is_a(CaughtUp))
+        until(without, is_a(CaughtUp))
+        server.wire.ticks(TickBatch(KEY, 7, np.array([1_100, 1_600]), np.array([1.5, 1.25])))
+        told = until(client, is_a(Ticks))[-1]
+        server.add(1)
+        quiet = until(without, is_a(Candles))
+
+    assert isinstance(told, Ticks)
+    assert (told.start_sequence, told.ts_ms.tolist(), told.price.tolist()) == (7, [1_100, 1_600], [1.5, 1.25])
+    assert not any(isinstance(event, Ticks) for event in quiet)
 
 
 def test_health_follows_the_servers_feed_and_notices_silence(server: Server) -> None:

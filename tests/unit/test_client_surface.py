@@ -32,6 +32,7 @@ PUBLIC = {
     "StoreReplaced",
     "StreamKey",
     "StreamStatus",
+    "Ticks",
     "backfill",
     "endpoints",
     "export_candles",

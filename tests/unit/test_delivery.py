@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bridge.client.delivery import EventQueue, SlowConsumer
-from bridge.client.events import Candles, Event, Forming, Gap, HealthChanged
+from bridge.client.events import Candles, Event, Forming, Gap, HealthChanged, Ticks
 from bridge.client.health import Health, HealthState
 from schemas.errors import StoreError
 from schemas.types import CANDLE_DTYPE, Candle, StreamKey
@@ -135,3 +135,15 @@ def test_a_listener_hears_of_events_and_of_the_end() -> None:
     assert not queue.is_closed
     drained(queue)
     assert queue.is_closed
+
+
+def test_ticks_that_wait_are_dropped_when_candles_are_skipped() -> None:
+    queue = EventQueue(SlowConsumer.SKIP_TO_LATEST, limit=10)
+    ticks = Ticks(KEY, 1, np.zeros(8, np.int64), np.zeros(8))
+
+    queue.put([ticks, candles(1, 2)])
+    queue.put([candles(3, 5)])
+    left = drained(queue)
+
+    assert [type(event) for event in left] == [Gap, Candles]
+    assert (left[0].from_sequence, left[0].to_sequence) == (1, 2)  # type: ignore[union-attr]
