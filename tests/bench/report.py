@@ -121,7 +121,7 @@ def cells(row: Row) -> tuple[str, ...]:
         aim = f"<= {_figure(row.limit)} {row.unit}"
     spread = ""
     if row.ratio_low is not None and row.ratio_high is not None:
-        spread = f"{row.ratio_low:.3g} - {row.ratio_high:.3g}"
+        spread = f"{_figure(row.ratio_low)} - {_figure(row.ratio_high)}"
     ratio = "" if row.ratio is None else f"{row.ratio:.3g}x" if row.ratio < 1_000 else f"{row.ratio:,.0f}x"
     met = {True: "yes", False: "NO", None: ""}[row.met]
     return (row.name, _figure(row.ours), _figure(row.theirs), row.unit, ratio, spread, aim, met)

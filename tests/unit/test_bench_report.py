@@ -78,6 +78,6 @@ def test_table_and_report_show_the_same():
 
     assert text.splitlines()[1].split("  ")[0] == "fast"
     assert "2,000x" in text
-    assert "| fast | 1.5 | 3,000 | us | 2,000x | 1.9e+03 - 2.1e+03 | >= 500x | yes |" in page
+    assert "| fast | 1.5 | 3,000 | us | 2,000x | 1,900 - 2,100 | >= 500x | yes |" in page
     assert "- machine: 2 cores" in page
     assert page.index("## x") < page.index("## y")
