@@ -13,6 +13,17 @@ import pytest
 from tests.chromium import Chromium, chromium_executable
 
 
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """What a test sets up for fluxcap's log ends with it: the next one's output is a different stream."""
+    loggers = [logging.getLogger(name) for name in ("fluxcap", "uvicorn", None)]
+    before = [(list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
 @pytest.fixture
 def chromium(tmp_path: Path) -> Iterator[Callable[..., Chromium]]:
     """A factory of headless Chromiums: ``chromium(*args, url="about:blank", port=0) -> Chromium``.
