@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable
 from difflib import get_close_matches
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
@@ -19,6 +20,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from urllib3.exceptions import HTTPError
 
 from capture.chrome.endpoint import open_pages
 from capture.chrome.gate import TabGate
@@ -67,6 +69,10 @@ return true;
 """
 _TEXT_JS = "return document.querySelector(arguments[0])?.textContent.trim() ?? null;"
 
+_OWN_SESSION = {"start_new_session": True}
+"""Ctrl-C in a terminal goes to all programs of a session: chromedriver has to live until the page is put back."""
+_DRIVER_GONE = (WebDriverException, HTTPError, HTTPException, OSError)
+"""What Selenium lets through: its own errors, and those of its HTTP connection to chromedriver."""
 T = TypeVar("T")
 
 
@@ -112,7 +118,7 @@ class TradingPage:
         gate = TabGate(host, port, is_trading_page)
         options.debugger_address = gate.endpoint
         try:
-            driver = Chrome(options=options, service=ChromeService(str(path)))
+            driver = Chrome(options=options, service=ChromeService(str(path), popen_kw=_OWN_SESSION))
         except WebDriverException as error:
             gate.close()
             raise ChromeUnavailable(f"{path} cannot attach to Chrome: {_first_line(error)}.") from None
@@ -152,7 +158,7 @@ class TradingPage:
         """Write what the tab shows as a PNG. Raises CommandFailed."""
         try:
             self._driver.save_screenshot(str(path))
-        except (WebDriverException, OSError) as error:
+        except _DRIVER_GONE as error:
             raise CommandFailed(f"No screenshot of the page: {_first_line(error)}.") from None
 
     def detach(self) -> None:
@@ -193,7 +199,7 @@ class TradingPage:
     def _run(self, script: str, *arguments: Any) -> Any:
         try:
             return self._driver.execute_script(script, *arguments)
-        except WebDriverException as error:
+        except _DRIVER_GONE as error:
             raise PageUnavailable(f"The trading page cannot be reached any more: {_first_line(error)}.") from None
 
 
