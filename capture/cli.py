@@ -97,6 +97,10 @@ def run_cli(arguments: list[str]) -> int:
         return int(app(arguments, standalone_mode=False, prog_name="fluxcap") or 0)
     except (typer.Abort, KeyboardInterrupt):
         return 130
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # what DuckDB makes of a Ctrl-C that meets it at work
+            return 130
+        raise
     except _WrongUse as error:
         error.show()
         return 2 if error.exit_code == 2 else 1

@@ -173,7 +173,7 @@ def test_a_run_that_was_interrupted_goes_on_where_it_stopped(
         shown = page.evaluate("[site.symbol, site.period]")
     summary = json.loads(second.out)
 
-    assert code == 130
+    assert code == 130, first.err
     assert summary["skipped"] == len(saved)
     assert len(summary["saved"]) == 6 - len(saved)
     assert saved < set(data_dir.rglob("*.csv"))
