@@ -8,13 +8,14 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 VENV := .venv
 BIN := $(VENV)/bin
 MINUTES ?= 30
+MODULE ?=
 COUNT ?= 1000000
 SECONDS ?= 90
 WORKERS ?= 4
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help demo test lint bench soak fuzz screenshots schema setup system clean
+.PHONY: help demo test lint bench soak fuzz mutation screenshots schema setup system clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
@@ -45,6 +46,9 @@ fuzz: setup ## Feed a million mutated inputs (COUNT=1000000)
 	  echo "$$script"; $(BIN)/python $$script --count $(COUNT) || failed=1; \
 	done; exit $$failed
 
+mutation: setup ## Try whether the tests notice small changes of the pure core (MODULE=tape)
+	@$(BIN)/python -m tests.mutation.run $(MODULE)
+
 screenshots: setup system ## Make the pictures of the README anew
 	@$(BIN)/python -m tests.make_screenshots
 
@@ -71,4 +75,4 @@ system:
 	if [ -n "$$missing" ]; then ./tests/install-system.sh $$missing; fi
 
 clean: ## Remove what was installed and cached here
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	@rm -rf $(VENV) .mutation .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
