@@ -20,6 +20,9 @@
     │   └── MessageTooLarge    beyond the size limits of the wire                       (wire 413)
     ├── WireError              the other side of the wire answered with an ErrorResponse
     ├── WireTimeout            the other side of the wire did not answer in time
+    ├── LogError               the distributed log cannot do what was asked
+    │   ├── LogUnavailable     no server of the log answers                             (exit code 1)
+    │   └── LogRefused         the log's server does not let us in, or not do that      (exit code 1)
     ├── AlreadyRunning         a port or data folder is held by another fluxcap         (exit code 1)
     └── NotAnswering           no fluxcap answers: none runs, it is stopping or too busy (exit code 1)
 
@@ -129,6 +132,18 @@ class WireError(FluxcapError):
 
 class WireTimeout(FluxcapError):
     """The other side of the wire did not answer in time."""
+
+
+class LogError(FluxcapError):
+    """The distributed log cannot do what was asked."""
+
+
+class LogUnavailable(LogError):
+    """No server of the log answers."""
+
+
+class LogRefused(LogError):
+    """The log's server does not let us in, or does not let us do that."""
 
 
 class AlreadyRunning(FluxcapError):

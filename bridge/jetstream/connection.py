@@ -1,0 +1,167 @@
+"""One connection to the log: TLS, credentials from a file, a word when it is lost. Coroutines; see loop_thread.py.
+
+A lost connection is not made again here, and nothing that waited for it is sent again: what was under way is in doubt,
+and whoever opened it opens another and asks the log what it has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.jetstream.address import LogAddress
+from schemas.errors import ConfigError, LogRefused, LogUnavailable
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+
+_log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 3.0
+PING_S = 5
+"""A server that vanished without a word is noticed after two of these."""
+WHAT_TO_INSTALL = "NATS needs an extra part; install it with: pip install 'fluxcap[nats]'"
+
+
+def require_nats() -> None:
+    """Raises ConfigError where the extra is not installed."""
+    try:
+        import nats.aio.client  # noqa: F401
+    except ImportError:
+        raise ConfigError(WHAT_TO_INSTALL) from None
+
+
+async def open_connection(
+    address: LogAddress, name: str, on_lost: Callable[[], None] = lambda: None, **options: Any
+) -> Client:
+    """A connection to any of the servers, nats-py's own object.
+
+    Parameters
+    ----------
+    address
+        Where, and who we are.
+    name
+        What the server's monitoring calls us.
+    on_lost
+        Called once, on the loop, when a connection that was made has ended, ``close`` included.
+    options
+        Further ones of nats-py's ``connect``.
+
+    Raises ConfigError (the extra is missing, a file cannot be used), LogRefused (credentials, TLS), LogUnavailable.
+    """
+    require_nats()
+    from nats import errors
+
+    client = _strict_client(address.needs_tls)
+    failures: list[Exception] = []
+    made = False
+
+    async def on_error(error: Exception) -> None:
+        failures.append(error)
+        del failures[:-4]
+        _log.debug("NATS: %s", error)
+
+    async def on_close() -> None:
+        if made:
+            on_lost()
+
+    keywords = _identity(address) | options
+    try:
+        await client.connect(
+            list(address.servers),
+            name=name,
+            error_cb=on_error,
+            closed_cb=on_close,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=CONNECT_TIMEOUT_S,  # type: ignore[arg-type]  # seconds, as it is used
+            ping_interval=PING_S,
+            max_outstanding_pings=1,
+            **keywords,
+        )
+    except (errors.Error, OSError, TimeoutError) as error:
+        await _abandon(client)
+        raise _as_ours(address, error, failures) from None
+    except BaseException:
+        await _abandon(client)
+        raise
+    made = True
+    return client
+
+
+def _strict_client(needs_tls: bool) -> Client:
+    """nats-py greets a server that offers no TLS in the clear, whatever was asked for; this one does not."""
+    from nats.aio.client import Client
+    from nats.errors import SecureConnWantedError
+
+    class StrictClient(Client):
+        def _connect_command(self) -> bytes:
+            if needs_tls and not self._server_info.get("tls_required"):
+                raise SecureConnWantedError
+            return super()._connect_command()
+
+    return StrictClient()
+
+
+def _identity(address: LogAddress) -> dict[str, Any]:
+    """Keywords for nats-py. Raises ConfigError."""
+    who = address.credentials
+    keywords: dict[str, Any] = {}
+    if who.user:
+        keywords |= {"user": who.user, "password": who.password}
+    if who.token:
+        keywords["token"] = who.token
+    for name, path in (("nkeys_seed", who.nkey), ("user_credentials", who.creds)):
+        if path is not None:
+            _require_nkeys(path)
+            keywords[name] = str(path)
+    if who.ca or who.cert:
+        try:
+            context = ssl.create_default_context(cafile=who.ca)
+            if who.cert is not None:
+                context.load_cert_chain(who.cert, who.key)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"The TLS files of the log cannot be used: {error.__class__.__name__}.") from None
+        keywords["tls"] = context
+    return keywords
+
+
+def _require_nkeys(path: Path) -> None:
+    try:
+        import nkeys
+    except ImportError:
+        raise ConfigError(WHAT_TO_INSTALL) from None
+    try:
+        lines = path.read_bytes().split()
+        seed = next(line for line in lines if line.startswith(b"SU") and len(line) == 58)
+        nkeys.from_seed(bytearray(seed)).wipe()
+    except OSError as error:
+        raise ConfigError(f"The credentials {path} cannot be read: {error.strerror}.") from None
+    except (StopIteration, ValueError, nkeys.NkeysError):
+        raise ConfigError(f"{path} holds no sound NKey seed of a user.") from None
+
+
+async def _abandon(client: Client) -> None:
+    with contextlib.suppress(Exception):
+        await client.close()
+
+
+def _as_ours(address: LogAddress, error: BaseException, failures: list[Exception]) -> LogRefused | LogUnavailable:
+    """An error of nats-py in our words. Only what it is goes into the text, never what was sent."""
+    from nats import errors
+
+    if isinstance(error, errors.NoServersError) and failures:
+        error = failures[-1]  # what kept the last of the servers from answering
+    if isinstance(error, errors.SecureConnWantedError):
+        return LogRefused(f"The NATS server at {address} offers no TLS, and without it nothing is sent to it.")
+    if isinstance(error, ssl.SSLError):
+        return LogRefused(f"No TLS with the NATS server at {address}: {getattr(error, 'reason', None) or 'refused'}.")
+    text = str(error).lower()
+    if isinstance(error, errors.AuthorizationError) or "authorization" in text or "authentication" in text:
+        return LogRefused(f"The NATS server at {address} does not let us in; check the file of credentials.")
+    return LogUnavailable(f"No NATS server answers at {address}; is it running?")

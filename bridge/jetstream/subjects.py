@@ -1,0 +1,140 @@
+"""What things are called on the log: subjects, message ids, headers. Pure.
+
+A stream's batches and its revisions go to one subject, ``flux.candles.<source>.<symbol>.<interval>``, so that their
+order is kept. A subject is tokens between dots; a token is what ``escape`` makes of a part of the key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from schemas.errors import CodecError
+from schemas.types import StreamKey
+
+STREAM_NAME: Final = "FLUX"
+"""Name of the JetStream stream, unless told otherwise."""
+ROOT: Final = "flux.candles"
+ALL_SUBJECTS: Final = f"{ROOT}.>"
+"""What the JetStream stream takes in."""
+STATUS_ROOT: Final = "flux.status"
+"""Heartbeats, beside the log (plain NATS, not stored): what the log holds of a stream, and how its feed does."""
+
+MESSAGE_ID: Final = "Nats-Msg-Id"
+EXPECTED_LAST: Final = "Nats-Expected-Last-Subject-Sequence"
+EXPECTED_STREAM: Final = "Nats-Expected-Stream"
+STORE_ID: Final = "Flux-Store-Id"
+LATEST_SEQUENCE: Final = "Flux-Latest-Sequence"
+LATEST_TS_MS: Final = "Flux-Latest-Ts-Ms"
+LATEST_REVISION: Final = "Flux-Latest-Revision"
+FIRST_SEQUENCE: Final = "Flux-First-Sequence"
+"""The lowest sequence that this store has put on the subject."""
+
+_EMPTY = "%"
+_UNSAFE = re.compile(rb"[^A-Za-z0-9_#-]")
+_TOKEN = re.compile(r"%|(?:[A-Za-z0-9_#-]|%[0-9A-F]{2})+")
+_ESCAPE = re.compile(rb"%([0-9A-F]{2})")
+
+
+def escape(text: str) -> str:
+    """Any text as one token: letters, digits, ``_ - #`` stay, each other byte of its UTF-8 is ``%XX``, "" is ``%``.
+
+    Different texts give different tokens, and ``unescape`` gives the text back.
+    """
+    if not text:
+        return _EMPTY
+    return _UNSAFE.sub(lambda byte: b"%%%02X" % byte[0][0], text.encode("utf-8", "surrogatepass")).decode("ascii")
+
+
+def unescape(token: str) -> str:
+    """The text that ``escape`` made this token of. Raises CodecError for what it never makes."""
+    if _TOKEN.fullmatch(token) is None:
+        raise CodecError(f"{token[:80]!r} is no token of ours.")
+    if token == _EMPTY:
+        return ""
+    try:
+        text = _ESCAPE.sub(lambda hexed: bytes([int(hexed[1], 16)]), token.encode()).decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        raise CodecError(f"{token[:80]!r} is no token of ours.") from None
+    if escape(text) != token:
+        raise CodecError(f"{token[:80]!r} is no token of ours.")
+    return text
+
+
+def _tokens(key: StreamKey) -> str:
+    return f"{escape(key.source_id)}.{escape(key.symbol)}.{escape(key.interval)}"
+
+
+def subject(key: StreamKey) -> str:
+    """Where a stream's batches and revisions go: ``flux.candles.POCKETOPTION.EURUSD_otc.1m``."""
+    return f"{ROOT}.{_tokens(key)}"
+
+
+def status_subject(key: StreamKey) -> str:
+    """Where a stream's heartbeats go."""
+    return f"{STATUS_ROOT}.{_tokens(key)}"
+
+
+def subject_filter(
+    source_id: str | None = None, symbol: str | None = None, interval: str | None = None, *, root: str = ROOT
+) -> str:
+    """Subjects of many streams; None stands for any: ``flux.candles.*.*.1m``. ``root``: ROOT or STATUS_ROOT."""
+    parts = ("*" if part is None else escape(part) for part in (source_id, symbol, interval))
+    return ".".join((root, *parts))
+
+
+def parse_subject(name: str, *, root: str = ROOT) -> StreamKey:
+    """The key whose subject this is. Raises CodecError for any other subject."""
+    tokens = name.removeprefix(f"{root}.").split(".")
+    if not name.startswith(f"{root}.") or len(tokens) != 3:
+        raise CodecError(f"{name[:200]!r} is no subject of ours.")
+    return StreamKey(*(unescape(token) for token in tokens))
+
+
+def message_id(store_id: str, key: StreamKey, sequence: int) -> str:
+    """Id of the batch that begins with ``sequence``: ``store_id/source.symbol.interval/sequence``."""
+    return f"{store_id}/{_tokens(key)}/{sequence}"
+
+
+def revision_id(store_id: str, key: StreamKey, revision: int) -> str:
+    """Id of the revisions that begin with ``revision``; never that of a batch."""
+    return f"{store_id}/{_tokens(key)}/r{revision}"
+
+
+class Position(msgspec.Struct, frozen=True):
+    """How far a stream has come on the log, as each message says of itself and all before it on its subject.
+
+    ``first_sequence``: the lowest of this store there, 0 while none is. All 0 and "" where nothing is.
+    """
+
+    store_id: str = ""
+    latest_sequence: int = 0
+    latest_ts_ms: int = 0
+    latest_revision: int = 0
+    first_sequence: int = 0
+
+
+_NUMBERS = {
+    LATEST_SEQUENCE: "latest_sequence",
+    LATEST_TS_MS: "latest_ts_ms",
+    LATEST_REVISION: "latest_revision",
+    FIRST_SEQUENCE: "first_sequence",
+}
+
+
+def position_headers(position: Position) -> dict[str, str]:
+    """What a message says of itself; ``position`` includes it."""
+    return {STORE_ID: position.store_id} | {header: str(getattr(position, field)) for header, field in _NUMBERS.items()}
+
+
+def position_of(headers: Mapping[str, str] | None) -> Position:
+    """The position that a message's headers tell. Raises CodecError when they are not those of a forwarder."""
+    given = headers or {}
+    store_id = given.get(STORE_ID, "")
+    numbers = {field: given.get(header, "") for header, field in _NUMBERS.items()}
+    if not store_id or not all(text.isascii() and text.isdecimal() and len(text) < 20 for text in numbers.values()):
+        raise CodecError("A message on the log does not say where it stands; no fluxcap has put it there.")
+    return Position(store_id, **{field: int(text) for field, text in numbers.items()})
