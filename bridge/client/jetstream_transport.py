@@ -1,0 +1,191 @@
+"""The transport over NATS JetStream: batches and revisions from the log, questions answered from the log as well.
+
+One connection, one epoch, as over ZeroMQ: when it ends, another is made and the log asked anew. nats-py runs on a loop
+of its own thread (``LogSession``); what it brings goes through one bounded inbox, whose fullness stops the reading: a
+slow consumer costs memory nowhere, since the log keeps what was not asked for. Needs the extra ``fluxcap[nats]``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from bridge.client.transport import Answered, Connected, Disconnected, Failed, Garbled, Published, TransportEvent
+from bridge.jetstream.address import log_address
+from bridge.jetstream.connection import require_nats
+from bridge.jetstream.log_access import LogMessage
+from bridge.jetstream.log_inbox import Heard, LogInbox
+from bridge.jetstream.log_session import LogSession
+from bridge.jetstream.subjects import STREAM_NAME, parse_subject, position_of
+from schemas.codec import decode
+from schemas.errors import CodecError, WireTimeout
+from schemas.types import CandleBatch, CandleRevision, Message, StreamKey, StreamStatus
+
+TURN_MESSAGES = 5_000
+"""Most messages handed over in one go, so that answers are not kept waiting."""
+
+
+class JetStreamTransport:
+    """See ``Transport``. Its addresses are those of NATS servers, ``nats://HOST:PORT``; close it.
+
+    Parameters
+    ----------
+    credentials
+        File that says who we are; see ``bridge.jetstream.address``.
+    stream
+        The JetStream stream.
+    """
+
+    def __init__(self, credentials: Path | None = None, stream: str = STREAM_NAME) -> None:
+        self._credentials = credentials
+        self._stream = stream
+        self._inbox = LogInbox()
+        self._session: LogSession | None = None
+        self._topics: dict[bytes, None] = {}
+        self._deadlines: dict[int, int] = {}
+        self._failures: list[TransportEvent] = []
+        self._connected = False
+        self._where = ""
+        self._stores: dict[str, str] = {}
+
+    def connect(self, pub: str | None, rep: str) -> None:
+        """``rep`` names the servers; ``pub`` is the same, or None for requests only."""
+        self._end_session("another server was chosen")
+        require_nats()
+        address = log_address(rep, self._credentials)
+        self._where = str(address)
+        self._session = LogSession(address, self._stream, self._inbox, wants_feed=pub is not None)
+        self._session.listen_to(self._topics)
+
+    def subscribe(self, topics: Iterable[bytes]) -> None:
+        self._topics.update(dict.fromkeys(topics))
+        self._retarget()
+
+    def unsubscribe(self, topics: Iterable[bytes]) -> None:
+        for topic in topics:
+            self._topics.pop(topic, None)
+        self._retarget()
+
+    def _retarget(self) -> None:
+        if self._session is not None:
+            self._session.listen_to(self._topics)
+
+    def request(self, request_id: int, message: Message, timeout_ns: int) -> None:
+        if self._session is None or not self._connected:
+            where = self._where or "anywhere"
+            self._failures.append(Failed(request_id, WireTimeout(f"No log answers at {where}; is it running?")))
+            return
+        self._deadlines[request_id] = time.monotonic_ns() + timeout_ns
+        self._session.ask(request_id, message)
+
+    def receive(self, timeout_ms: int) -> list[TransportEvent]:
+        patience_ms = 0 if self._failures else self._patience_ms(timeout_ms)
+        found = self._inbox.take(TURN_MESSAGES, patience_ms / 1_000)
+        events, self._failures = self._failures, []
+        for item in found:
+            match item:
+                case LogMessage():
+                    events += self._published(item)
+                case Heard(payload):
+                    events += self._heard(payload)
+                case Connected():
+                    self._connected = True
+                    self._stores.clear()
+                    events.append(item)
+                case Disconnected(reason):
+                    events += self._lost(reason)
+                    events.append(item)
+                case Answered(request_id) | Failed(request_id):
+                    if self._deadlines.pop(request_id, None) is not None:
+                        events.append(item)
+                case _:
+                    events.append(item)
+        return events + self._expired()
+
+    def wake(self) -> None:
+        self._inbox.wake()
+
+    def close(self) -> None:
+        self._end_session("closed")
+
+    # --- connections -----------------------------------------------------------------------------------------------
+
+    def _end_session(self, reason: str) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+        self._inbox.clear()
+        was_connected = self._connected
+        self._failures += self._lost(reason)
+        if was_connected:
+            self._failures.append(Disconnected(reason))
+
+    def _lost(self, reason: str) -> list[TransportEvent]:
+        self._connected = False
+        under_way, self._deadlines = self._deadlines, {}
+        return [Failed(request_id, WireTimeout(f"No answer: {reason}.")) for request_id in under_way]
+
+    # --- messages --------------------------------------------------------------------------------------------------
+
+    def _published(self, message: LogMessage) -> list[TransportEvent]:
+        """As topics of the wire. A message of another store than the one before it is announced by a status."""
+        try:
+            key = parse_subject(message.subject)
+            if not self._is_wanted(key):
+                return []
+            position = position_of(message.headers)
+            body = decode(message.payload).message
+        except CodecError as error:
+            return [Garbled(error)]
+        events: list[TransportEvent] = []
+        if self._stores.get(message.subject) != position.store_id:
+            self._stores[message.subject] = position.store_id
+            events += self._as_topic(
+                StreamStatus(
+                    key,
+                    position.latest_sequence,
+                    position.latest_ts_ms,
+                    time.time_ns() // 1_000_000,
+                    position.first_sequence,
+                    position.store_id,
+                    position.latest_revision,
+                )
+            )
+        return events + self._as_topic(body)
+
+    def _heard(self, payload: bytes) -> list[TransportEvent]:
+        try:
+            return self._as_topic(decode(payload).message)
+        except CodecError as error:
+            return [Garbled(error)]
+
+    def _as_topic(self, body: Message) -> list[TransportEvent]:
+        match body:
+            case CandleBatch(key):
+                topic = key.topic()
+            case CandleRevision(key):
+                topic = key.topic("revisions")
+            case StreamStatus(key):
+                topic = key.topic("status")
+            case _:
+                return [Garbled(CodecError(f"{type(body).__name__} does not belong on the log."))]
+        return [Published(topic, body)] if topic in self._topics else []
+
+    def _is_wanted(self, key: StreamKey) -> bool:
+        return any(key.topic(kind) in self._topics for kind in ("candles", "revisions"))
+
+    # --- time ------------------------------------------------------------------------------------------------------
+
+    def _patience_ms(self, timeout_ms: int) -> int:
+        if not self._deadlines:
+            return timeout_ms
+        left_ms = (min(self._deadlines.values()) - time.monotonic_ns()) // 1_000_000 + 1
+        return max(0, min(timeout_ms, left_ms))
+
+    def _expired(self) -> list[TransportEvent]:
+        now_ns = time.monotonic_ns()
+        late = [request_id for request_id, deadline in self._deadlines.items() if deadline <= now_ns]
+        for request_id in late:
+            del self._deadlines[request_id]
+        return [Failed(request_id, WireTimeout("The log did not answer in time.")) for request_id in late]

@@ -1,0 +1,129 @@
+"""What the log's stream is asked: its state, single messages, and messages in order from a position. Coroutines.
+
+A *log position* is the number that JetStream gives a message, one numbering for all subjects of its stream. Questions
+go to the stream's leader, so that what they tell is what was agreed on.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME
+from schemas.errors import LogError, LogUnavailable
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+
+REQUEST_TIMEOUT_S = 2.0
+SUBJECTS_A_PAGE = 100_000
+"""How many subjects a server names in one answer."""
+_NO_MESSAGE, _NO_STREAM, _NO_JETSTREAM = 10037, 10059, (10039, 10076)
+
+
+class LogMessage(msgspec.Struct, frozen=True, eq=False):
+    """One message: ``position`` in the log, its subject, headers (possibly empty), and the wire's envelope."""
+
+    position: int
+    subject: str
+    headers: Mapping[str, str]
+    payload: bytes
+
+
+class LogState(msgspec.Struct, frozen=True):
+    """What a stream holds. ``created``: when it was, which tells it from one of the same name made later."""
+
+    created: str
+    messages: int
+    first_position: int
+    last_position: int
+    subjects: int
+    keeps_per_subject: bool
+    """Whether it forgets the oldest of a subject on its own, beside the oldest of all."""
+
+
+class LogAccess:
+    """One stream, over one connection. Every method raises LogUnavailable (no answer), or LogError (no such stream)."""
+
+    def __init__(self, client: Client, stream: str = STREAM_NAME, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+        self.client = client
+        self.stream = stream
+        self._timeout_s = timeout_s
+
+    async def state(self) -> LogState:
+        """Where the stream stands."""
+        answer = await self.ask(f"STREAM.INFO.{self.stream}", {})
+        state, config = answer["state"], answer["config"]
+        return LogState(
+            answer["created"],
+            state["messages"],
+            state["first_seq"],
+            state["last_seq"],
+            state.get("num_subjects", 0),
+            config.get("max_msgs_per_subject", -1) > 0,
+        )
+
+    async def last(self, subject: str) -> LogMessage | None:
+        """The newest message of a subject."""
+        return await self._message({"last_by_subj": subject})
+
+    async def next(self, subject: str, position: int) -> LogMessage | None:
+        """The first message of a subject at a position or after it."""
+        return await self._message({"seq": max(position, 1), "next_by_subj": subject})
+
+    async def subjects(self, subject_filter: str = ALL_SUBJECTS) -> list[str]:
+        """Every subject that has messages."""
+        found: list[str] = []
+        while True:
+            question = {"subjects_filter": subject_filter, "offset": len(found)}
+            answer = await self.ask(f"STREAM.INFO.{self.stream}", question)
+            page = answer["state"].get("subjects") or {}
+            found += page
+            if not page or len(found) >= answer.get("total", 0):
+                return sorted(found)
+
+    async def _message(self, question: dict[str, Any]) -> LogMessage | None:
+        answer = await self.ask(f"STREAM.MSG.GET.{self.stream}", question, absent=_NO_MESSAGE)
+        if answer is None:
+            return None
+        found = answer["message"]
+        headers = _headers(base64.b64decode(found.get("hdrs") or ""))
+        return LogMessage(found["seq"], found["subject"], headers, base64.b64decode(found.get("data") or ""))
+
+    async def ask(self, what: str, question: dict[str, Any], absent: int | None = None) -> Any:
+        """One question of JetStream's own API, its JSON answer; None when the error is ``absent``."""
+        from nats import errors
+
+        try:
+            reply = await self.client.request(f"$JS.API.{what}", msgspec.json.encode(question), self._timeout_s)
+        except (TimeoutError, errors.NoRespondersError, errors.TimeoutError):
+            raise LogUnavailable(self._silence()) from None
+        except (errors.Error, OSError) as error:
+            raise LogUnavailable(f"The connection to the log ended ({type(error).__name__}).") from None
+        answer = msgspec.json.decode(reply.data)
+        refusal = answer.get("error")
+        if refusal is None:
+            return answer
+        code = refusal.get("err_code")
+        if absent is not None and code == absent:
+            return None
+        if code == _NO_STREAM:
+            raise LogError(f"There is no stream {self.stream} on the log yet; fluxcap forward --setup makes it.")
+        if code in _NO_JETSTREAM:
+            raise LogUnavailable("JetStream is not enabled on that NATS server, or not for this user.")
+        raise LogUnavailable(f"The log answered: {refusal.get('description', 'an error')}.")
+
+    def _silence(self) -> str:
+        return (
+            f"JetStream does not answer for the stream {self.stream}: it is off, has no leader, or is not ours to ask."
+        )
+
+
+def _headers(raw: bytes) -> dict[str, str]:
+    """``NATS/1.0`` and lines ``Name: value``."""
+    lines = raw.decode("utf-8", "replace").split("\r\n")[1:]
+    pairs = (line.partition(":") for line in lines if ":" in line)
+    return {name.strip(): value.strip() for name, _, value in pairs}

@@ -1,0 +1,169 @@
+"""The wire's requests, answered from the log alone: what a server says of its store, this says of the log. Coroutines.
+
+What the log cannot know is left out: no feed state, no tick, unless a forwarder's heartbeat has lately told them.
+Errors are those of a server: WireError with 404 for a stream that the log does not have, 409 when it comes from
+another store than the asker was told, 400 for what is no request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from bridge.jetstream.log_access import LogAccess, LogMessage, LogState
+from bridge.jetstream.log_pages import LogPages, StreamPages, where
+from bridge.jetstream.log_reader import LogReader
+from bridge.jetstream.subjects import ALL_SUBJECTS, Position, parse_subject, subject
+from schemas.errors import CodecError, LogUnavailable, WireError
+from schemas.types import (
+    BackfillCandlesRequest,
+    BackfillCandlesResponse,
+    GetCursorRequest,
+    GetCursorResponse,
+    HealthRequest,
+    HealthResponse,
+    ListStreamsRequest,
+    ListStreamsResponse,
+    Message,
+    RevisionsRequest,
+    RevisionsResponse,
+    StreamKey,
+    StreamStatus,
+    StreamStatusRequest,
+    SubscribeCandlesAck,
+    SubscribeCandlesRequest,
+)
+
+PAGE_LIMIT = 10_000
+"""Candles in one answer at most, and when a request says 0: the wire's own limit."""
+ASKED_AT_ONCE = 64
+READ_S = 2.0
+_FAR = 1 << 62
+
+
+class LogAnswers:
+    """Parameters: ``heard`` gives a stream's last heartbeat, if it is a fresh one."""
+
+    def __init__(self, log: LogAccess, heard: Callable[[StreamKey], StreamStatus | None] = lambda key: None) -> None:
+        self._log = log
+        self._pages = LogPages(log)
+        self._heard = heard
+        self._told: dict[StreamKey, str] = {}
+
+    async def answer(self, request: Message) -> Message:
+        """Raises WireError, LogUnavailable, LogError."""
+        match request:
+            case HealthRequest():
+                return await self._health()
+            case ListStreamsRequest():
+                return ListStreamsResponse(tuple(await self._list()))
+            case StreamStatusRequest(key):
+                return await self._status(key)
+            case GetCursorRequest(key):
+                _, _, latest = await self._newest(key)
+                return GetCursorResponse(key, latest.latest_sequence, latest.latest_ts_ms)
+            case SubscribeCandlesRequest(key, _):
+                _, _, latest = await self._newest(key)
+                return SubscribeCandlesAck(True, "", key, latest.latest_sequence)
+            case BackfillCandlesRequest(key, after, end_ts_ms, limit):
+                pages, last, latest = await self._same_store(key)
+                page = await pages.page(last, latest, _near(after), end_ts_ms, _page_limit(limit))
+                return BackfillCandlesResponse(
+                    key, page.start_sequence, page.candles, page.has_more, page.next_sequence
+                )
+            case RevisionsRequest(key, after, limit):
+                pages, last, latest = await self._same_store(key)
+                found = await pages.revisions(last, latest, _near(after), _page_limit(limit))
+                return RevisionsResponse(
+                    key, found.start_revision, found.sequences, found.candles, found.has_more, found.next_revision
+                )
+        raise WireError(400, f"{type(request).__name__} is not a request.")
+
+    async def _newest(self, key: StreamKey) -> tuple[StreamPages, LogMessage, Position]:
+        pages = self._pages.of(subject(key))
+        newest = await pages.newest()
+        if newest is None:
+            raise WireError(404, f"There is no stream {str(key)[:200]}.")
+        return pages, *newest
+
+    async def _same_store(self, key: StreamKey) -> tuple[StreamPages, LogMessage, Position]:
+        """As ``_newest``, of the store that the asker was told of: its numbers mean nothing in another one."""
+        pages, last, latest = await self._newest(key)
+        if self._told.get(key, latest.store_id) != latest.store_id:
+            raise WireError(409, f"{key} comes from another store by now; ask for its status.")
+        return pages, last, latest
+
+    async def _health(self) -> HealthResponse:
+        state = await self._log.state()
+        return HealthResponse(True, f"{state.subjects} streams, {state.messages} messages on the log")
+
+    async def _status(self, key: StreamKey) -> StreamStatus:
+        state, (pages, last, latest) = await asyncio.gather(self._log.state(), self._newest(key))
+        self._told[key] = latest.store_id
+        return await self._status_of(key, pages, last, latest, state)
+
+    async def _status_of(
+        self, key: StreamKey, pages: StreamPages, last: LogMessage, latest: Position, state: LogState
+    ) -> StreamStatus:
+        kept_from = None if state.keeps_per_subject else state.first_position
+        first = await pages.first_sequence(last, latest, kept_from)
+        status = self._heard(key) or StreamStatus(key)
+        return msgspec.structs.replace(
+            status,
+            latest_sequence=latest.latest_sequence,
+            latest_ts_ms=latest.latest_ts_ms,
+            server_time_ms=status.server_time_ms or time.time_ns() // 1_000_000,
+            first_sequence=first,
+            store_id=latest.store_id,
+            latest_revision=latest.latest_revision,
+        )
+
+    async def _list(self) -> list[StreamStatus]:
+        """All streams. The newest messages come in one reading, the oldest are asked for when they are not known."""
+        state = await self._log.state()
+        newest = await self._newest_of_all(state)
+        turns = asyncio.Semaphore(ASKED_AT_ONCE)
+
+        async def one(key: StreamKey, last: LogMessage) -> StreamStatus:
+            async with turns:
+                pages = self._pages.of(last.subject)
+                latest = where(last)
+                pages.be_of(latest.store_id)
+                return await self._status_of(key, pages, last, latest, state)
+
+        return await asyncio.gather(*(one(key, last) for key, last in sorted(newest.items())))
+
+    async def _newest_of_all(self, state: LogState) -> dict[StreamKey, LogMessage]:
+        found: dict[StreamKey, LogMessage] = {}
+        reader = LogReader(self._log, ALL_SUBJECTS, 1, newest_only=True)
+        try:
+            await reader.open()
+            while reader.pending > 0:
+                messages = await reader.read(READ_S)
+                if not messages:
+                    raise LogUnavailable("The log did not give what it has.")
+                for message in messages:
+                    key = _key(message.subject)
+                    if key is not None and where(message).store_id:
+                        found[key] = message
+        finally:
+            await reader.close()
+        return found
+
+
+def _key(name: str) -> StreamKey | None:
+    try:
+        return parse_subject(name)
+    except CodecError:
+        return None
+
+
+def _near(after: int | None) -> int | None:
+    return None if after is None else min(after, _FAR)
+
+
+def _page_limit(limit: int) -> int:
+    return min(limit, PAGE_LIMIT) if limit else PAGE_LIMIT

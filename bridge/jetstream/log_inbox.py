@@ -1,0 +1,122 @@
+"""From the loop that talks to the log to the thread that reads it: bounded by making the loop wait, never by loss.
+
+News (connections, answers) come before messages that wait, and are few. Of heartbeats only the newest of a stream is
+kept. A connection that ends takes along what it had brought: it can be fetched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from typing import TypeAlias
+
+import msgspec
+
+from bridge.client.transport import Answered, Connected, Disconnected, Failed
+from bridge.jetstream.log_access import LogMessage
+
+FULL_MESSAGES = 10_000
+FULL_BYTES = 32 * 1024 * 1024
+
+
+class Heard(msgspec.Struct, frozen=True, eq=False):
+    """A heartbeat, as it came."""
+
+    payload: bytes
+
+
+News: TypeAlias = Connected | Disconnected | Answered | Failed
+Item: TypeAlias = News | LogMessage | Heard
+
+
+class LogInbox:
+    """``put…`` are called on the loop, the rest on the reader's thread."""
+
+    def __init__(self, full_messages: int = FULL_MESSAGES, full_bytes: int = FULL_BYTES) -> None:
+        self._full_messages = full_messages
+        self._full_bytes = full_bytes
+        self._changed = threading.Condition()
+        self._news: deque[News] = deque()
+        self._messages: deque[LogMessage] = deque()
+        self._heartbeats: dict[str, Heard] = {}
+        self._bytes = 0
+        self._woken = False
+        self._room: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def announce_room(self, loop: asyncio.AbstractEventLoop, room: asyncio.Event) -> None:
+        """``room`` is set while there is room, cleared while there is none."""
+        self._room = (loop, room)
+        room.set()
+
+    def put_news(self, news: News) -> None:
+        with self._changed:
+            if isinstance(news, Disconnected):
+                self._forget_messages()
+            self._news.append(news)
+            self._changed.notify()
+
+    def put_messages(self, messages: list[LogMessage]) -> None:
+        if not messages:
+            return
+        with self._changed:
+            self._messages += messages
+            self._bytes += sum(len(message.payload) for message in messages)
+            if self._is_full() and self._room is not None:
+                self._room[1].clear()
+            self._changed.notify()
+
+    def put_heartbeat(self, subject: str, payload: bytes) -> None:
+        with self._changed:
+            self._heartbeats[subject] = Heard(payload)
+            self._changed.notify()
+
+    def take(self, most_messages: int, wait_s: float) -> list[Item]:
+        """What came: news first, then messages, then heartbeats; waits so long for the first, or for ``wake``."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._woken or self._is_something(), wait_s)
+            self._woken = False
+            found: list[Item] = [*self._news]
+            self._news.clear()
+            was_full = self._is_full()
+            for _ in range(min(most_messages, len(self._messages))):
+                message = self._messages.popleft()
+                self._bytes -= len(message.payload)
+                found.append(message)
+            found += self._heartbeats.values()
+            self._heartbeats.clear()
+            if was_full and not self._is_full():
+                self._tell_room()
+            return found
+
+    def wake(self) -> None:
+        """End a waiting ``take``; from any thread."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify()
+
+    def clear(self) -> None:
+        """Forget all that waits."""
+        with self._changed:
+            self._news.clear()
+            self._forget_messages()
+
+    def _forget_messages(self) -> None:
+        was_full = self._is_full()
+        self._messages.clear()
+        self._heartbeats.clear()
+        self._bytes = 0
+        if was_full:
+            self._tell_room()
+
+    def _is_something(self) -> bool:
+        return bool(self._news or self._messages or self._heartbeats)
+
+    def _is_full(self) -> bool:
+        return len(self._messages) >= self._full_messages or self._bytes >= self._full_bytes
+
+    def _tell_room(self) -> None:
+        if self._room is not None:
+            loop, room = self._room
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(room.set)

@@ -1,0 +1,227 @@
+"""Messages of a subject, or of many, in the order of the log, from a position on: none missing, none twice.
+
+A pull consumer of the server's, made for us and forgotten by it when we go. It gives what was asked for and no more, so
+that a slow reader costs nobody memory: what it has not asked for stays in the log. When the server forgets the consumer
+(it was restarted, say), another is made at the next position.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bridge.jetstream.log_access import LogAccess, LogMessage
+from schemas.errors import LogUnavailable
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+CHUNK_MESSAGES = 2_000
+CHUNK_BYTES = 4 * 1024 * 1024
+"""Most that is asked for at once, and so most that waits in memory. A message alone may be larger."""
+PULL_S = 30
+HEARTBEAT_S = 1.0
+"""While a question is open and nothing comes, the server says so this often."""
+FORGOTTEN_AFTER_S = 30
+ENDED = "The connection to the log ended."
+AFTER_A_LOSS_S = 0.05
+_LARGEST = 17 * 1024 * 1024
+_NS = 1_000_000_000
+_FINISHED = frozenset({"404", "408"})
+
+
+class _Lost(Exception):
+    """The consumer is no more, or has passed something over. Never leaves this module."""
+
+
+class LogReader:
+    """See the module. One task at a time; ``close`` it. ``most``: messages asked for at once. ``newest_only``: begin
+    with the newest message of each subject, in place of a position.
+
+    Attributes
+    ----------
+    next_position
+        Where reading goes on: all before it has been given.
+    pending
+        How many messages the server had for us beyond the last one given.
+    """
+
+    def __init__(
+        self,
+        access: LogAccess,
+        subject_filter: str,
+        from_position: int,
+        most: int = CHUNK_MESSAGES,
+        *,
+        newest_only: bool = False,
+    ) -> None:
+        self.next_position = max(from_position, 1)
+        self.pending = 0
+        self._access = access
+        self._filter = subject_filter
+        self._newest_only = newest_only
+        self._most = max(1, min(most, CHUNK_MESSAGES))
+        self._consumer = ""
+        self._subscription: Subscription | None = None
+        self._arrived: deque[Msg] = deque()
+        self._news = asyncio.Event()
+        self._owed = 0
+        self._given = 0
+        self._consumer_sequence = 0
+        self._chunk_bytes = CHUNK_BYTES
+
+    async def open(self) -> None:
+        """Make the consumer; ``read`` does it by itself. Raises LogUnavailable, LogError."""
+        await self._forget()
+        begin: dict[str, Any] = {"deliver_policy": "by_start_sequence", "opt_start_seq": self.next_position}
+        if self._newest_only:
+            begin = {"deliver_policy": "last_per_subject"}
+        config = begin | {
+            "filter_subject": self._filter,
+            "ack_policy": "none",
+            "replay_policy": "instant",
+            "inactive_threshold": FORGOTTEN_AFTER_S * _NS,
+            "mem_storage": True,
+            "num_replicas": 1,
+        }
+        stream = self._access.stream
+        made = await self._access.ask(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config})
+        self._consumer = made["name"]
+        self.pending = made["num_pending"]
+        self._subscription = await self._subscribe()
+        self._consumer_sequence = 0
+
+    async def read(self, wait_s: float | None = None) -> list[LogMessage]:
+        """The next messages, as many as have come, oldest first; waits up to ``wait_s`` for the first, then gives none.
+
+        Raises LogUnavailable, LogError.
+        """
+        end_s = None if wait_s is None else asyncio.get_running_loop().time() + wait_s
+        while True:
+            try:
+                if not self._consumer:
+                    await self.open()
+                messages = await self._read(end_s)
+            except _Lost:
+                await self._forget()
+                await asyncio.sleep(AFTER_A_LOSS_S)
+                continue
+            if messages or (end_s is not None and asyncio.get_running_loop().time() >= end_s):
+                return messages
+
+    async def close(self) -> None:
+        """Let the server forget the consumer. Idempotent."""
+        await self._forget()
+
+    async def _read(self, end_s: float | None) -> list[LogMessage]:
+        if not self._arrived:
+            if self._owed <= 0:
+                await self._ask()
+            self._news.clear()
+            await self._wait(end_s)
+        messages = []
+        while self._arrived:
+            message = self._judge(self._arrived.popleft())
+            if message is not None:
+                messages.append(message)
+        return messages
+
+    async def _wait(self, end_s: float | None) -> None:
+        """Until something came. Without a word from the server for a while the consumer counts as lost."""
+        now_s = asyncio.get_running_loop().time()
+        patience_s = 3 * HEARTBEAT_S if end_s is None else max(0.0, min(3 * HEARTBEAT_S, end_s - now_s))
+        try:
+            await asyncio.wait_for(self._news.wait(), patience_s)
+        except TimeoutError:
+            if patience_s >= 3 * HEARTBEAT_S:
+                raise _Lost from None
+
+    async def _ask(self) -> None:
+        self._owed, self._given = self._most, 0
+        question = {
+            "batch": self._most,
+            "max_bytes": self._chunk_bytes,
+            "expires": PULL_S * _NS,
+            "idle_heartbeat": int(HEARTBEAT_S * _NS),
+        }
+        inbox = self._subscription.subject if self._subscription is not None else ""
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._access.stream}.{self._consumer}"
+        await self._publish(subject, msgspec.json.encode(question), inbox)
+
+    async def _subscribe(self) -> Subscription:
+        from nats import errors
+
+        client = self._access.client
+        try:
+            return await client.subscribe(client.new_inbox(), cb=self._take)
+        except (errors.Error, OSError):
+            raise LogUnavailable(ENDED) from None
+
+    async def _publish(self, subject: str, payload: bytes, reply: str = "") -> None:
+        from nats import errors
+
+        try:
+            await self._access.client.publish(subject, payload, reply)
+        except (errors.Error, OSError):
+            raise LogUnavailable(ENDED) from None
+
+    async def _take(self, message: Msg) -> None:
+        self._arrived.append(message)
+        self._news.set()
+
+    def _judge(self, message: Msg) -> LogMessage | None:
+        """A message of the log, or None for a word of the server's."""
+        headers = message.headers or {}
+        status = headers.get("Status")
+        if status is not None and not message.reply.startswith("$JS.ACK."):
+            self._hear(status, headers.get("Description", ""))
+            return None
+        position, consumer_sequence, self.pending = _numbers(message.reply)
+        if consumer_sequence != self._consumer_sequence + 1:
+            self._arrived.clear()
+            raise _Lost
+        self._consumer_sequence = consumer_sequence
+        self._owed -= 1
+        self._given += 1
+        self._chunk_bytes = CHUNK_BYTES
+        self.next_position = position + 1
+        return LogMessage(position, message.subject, headers, message.data)
+
+    def _hear(self, status: str, description: str) -> None:
+        if status in _FINISHED:
+            self._owed = 0
+        elif status == "409":
+            self._owed = 0
+            if "MaxBytes" in description:
+                # What is next does not fit into what is left of the chunk; into a whole one it does, or is very large.
+                self._chunk_bytes = CHUNK_BYTES if self._given else _LARGEST
+            elif "Leadership" not in description:
+                raise _Lost
+        elif status == "503":
+            raise _Lost
+
+    async def _forget(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        consumer, self._consumer = self._consumer, ""
+        self._arrived.clear()
+        self._owed = 0
+        with contextlib.suppress(Exception):  # nats-py's own, when the connection has ended
+            if subscription is not None:
+                await subscription.unsubscribe()
+            if consumer:
+                await self._publish(f"$JS.API.CONSUMER.DELETE.{self._access.stream}.{consumer}", b"")
+
+
+def _numbers(reply: str) -> tuple[int, int, int]:
+    """Position in the log, number within the consumer, messages still to come: from ``$JS.ACK.….`` of two forms."""
+    tokens = reply.split(".")
+    start = 5 if len(tokens) == 9 else 7
+    try:
+        return int(tokens[start]), int(tokens[start + 1]), int(tokens[start + 3])
+    except (ValueError, IndexError):
+        raise _Lost from None
