@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.chromium import Chromium, chromium_executable
+from tests.nats_rig import NatsServer
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +62,19 @@ def logged() -> Iterator[list[str]]:
     yield names
     logger.removeHandler(keep)
     logger.setLevel(level)
+
+
+@pytest.fixture
+def nats_server(tmp_path: Path) -> Iterator[Callable[..., NatsServer]]:
+    """A factory of running nats-servers: ``nats_server(config="") -> NatsServer``; all of them end with the test."""
+    with ExitStack() as stack:
+        count = 0
+
+        def start(config: str = "") -> NatsServer:
+            nonlocal count
+            server = NatsServer(tmp_path / f"nats-{count}", config)
+            count += 1
+            stack.callback(server.stop)
+            return server.start()
+
+        yield start

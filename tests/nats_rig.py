@@ -1,0 +1,160 @@
+"""Real nats-servers with JetStream, on free ports of loopback, each with a folder of its own.
+
+``nats_server`` of tests/conftest.py starts them and ends them with the test. Where there is no nats-server, the test is
+skipped and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+START_S = 30.0
+FOUND = shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin") or shutil.which(
+    "nats-server"
+)
+
+
+def require_nats_server() -> str:
+    """Its path; skips the test where there is none."""
+    if FOUND is None:
+        pytest.skip("no nats-server on this machine; install nats-server")
+    return FOUND
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class NatsServer:
+    """One server. Its port and its folder stay over ``kill`` and ``start``.
+
+    ``config``: further lines of its configuration file, such as ``authorization { token: … }``.
+    """
+
+    def __init__(self, folder: Path, config: str = "", name: str = "one") -> None:
+        self._executable = require_nats_server()
+        self._folder = folder
+        self._port: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._config = folder / "nats.conf"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._config.write_text(
+            f'server_name: {name}\njetstream {{ store_dir: "{folder / "log"}" }}\nmax_payload: 4MB\n{config}\n'
+        )
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self._port}"
+
+    @property
+    def port(self) -> int:
+        assert self._port is not None
+        return self._port
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, *, wait: bool = True) -> NatsServer:
+        """Start it, on the port it had; returns when it answers."""
+        port = str(self._port) if self._port is not None else "-1"
+        with (self._folder / "nats.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(self._executable, "-c", str(self._config), "-a", "127.0.0.1", "-p", port),
+                    *("--ports_file_dir", str(self._folder)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        if wait:
+            self.await_ready()
+        return self
+
+    def await_ready(self) -> None:
+        deadline_s = time.monotonic() + START_S
+        while time.monotonic() < deadline_s:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                raise AssertionError(f"nats-server ended: {self.log[-2000:]}")
+            if self._port is None:
+                self._port = self._read_port()
+            if self._port is not None and self._answers():
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"nats-server does not answer: {self.log[-2000:]}")
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "nats.log").read_text(errors="replace")
+
+    def pause(self) -> None:
+        """Stop it in its tracks, as a machine that hangs; ``resume`` goes on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(how)
+            self._process.send_signal(signal.SIGCONT)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _read_port(self) -> int | None:
+        assert self._process is not None
+        try:
+            text = (self._folder / f"nats-server_{self._process.pid}.ports").read_text()
+            return int(json.loads(text)["nats"][0].rpartition(":")[2])
+        except (OSError, ValueError, KeyError, IndexError):
+            return None
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as sock:
+                sock.settimeout(1)
+                return sock.recv(4) == b"INFO"
+        except OSError:
+            return False
+
+
+def cluster(folder: Path, count: int = 3) -> list[NatsServer]:
+    """Servers that form one cluster, not started yet: start all with ``wait=False``, then ``await_ready`` each."""
+    ports = [free_port() for _ in range(count)]
+    routes = ", ".join(f'"nats-route://127.0.0.1:{port}"' for port in ports)
+    return [
+        NatsServer(
+            folder / f"node{n}",
+            f'cluster {{ name: fluxcap, listen: "127.0.0.1:{port}", routes: [{routes}] }}',
+            name=f"node{n}",
+        )
+        for n, port in enumerate(ports)
+    ]
