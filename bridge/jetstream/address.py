@@ -5,8 +5,8 @@ is one of three, told by what is in it:
 
 - a ``.creds`` file, as NATS' tools make them (a JWT and its seed);
 - an NKey seed, ``SU…``, alone in the file;
-- TOML with any of ``user``, ``password``, ``token``, and the files ``nkey``, ``creds``, for TLS ``ca``, ``cert``, ``key``.
-  Relative paths are taken from the folder of the file.
+- TOML with ``user``, ``password``, ``token``, files ``nkey`` and ``creds``, and ``ca``, ``cert`` and ``key`` for TLS;
+  relative paths are taken from the folder of the file.
 
 Nothing read from such a file is ever part of a message or of ``repr``.
 """
