@@ -29,6 +29,12 @@ What is promised
 - A full disk is waited out: health says so, nothing is told that is not stored, and the rest follows with the room.
 - A server that knows version 1 of the wire alone will do: its cursor is asked each second where others send heartbeats.
 
+Beyond one machine
+------------------
+``LiveClient(via="nats://HOST:4222", …)`` reads the same streams from NATS JetStream, where ``fluxcap forward`` puts
+them: the same events, cache and promises. So do ``backfill``, ``fetch_status`` and ``list_streams``. Credentials come
+from a file: ``via=Via("tls://HOST:4222", Path("me.creds"))``. Needs ``pip install 'fluxcap[nats]'``.
+
 Fetch and be done
 -----------------
 >>> from bridge.client import backfill, export_candles, fetch_status, list_streams
@@ -55,6 +61,7 @@ from bridge.client.export import export_candles
 from bridge.client.fetch import backfill, fetch_status, list_streams
 from bridge.client.health import Health, HealthState
 from bridge.client.live import LiveClient, endpoints
+from bridge.client.via import Via
 from bridge.curve import ClientCurve, load_client
 from schemas.types import Candle, CandleFlags, StreamKey, StreamStatus
 
@@ -79,6 +86,7 @@ __all__ = [
     "StreamKey",
     "StreamStatus",
     "Ticks",
+    "Via",
     "backfill",
     "endpoints",
     "export_candles",

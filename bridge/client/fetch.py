@@ -11,7 +11,7 @@ import numpy as np
 from bridge.client.live import endpoints
 from bridge.client.transport import Answered, Connected, Disconnected, Failed
 from bridge.client.version1 import shows_old_server, status_of
-from bridge.client.zmq_transport import ZmqTransport
+from bridge.client.via import AnyVia, as_via, open_transport
 from bridge.curve import ClientCurve
 from schemas.errors import CodecError, WireError, WireTimeout
 from schemas.types import (
@@ -42,10 +42,10 @@ _Answer = TypeVar("_Answer")
 class _Dialogue:
     """Questions over one connection, one at a time."""
 
-    def __init__(self, rep: str, timeout: float, curve: ClientCurve | None) -> None:
+    def __init__(self, rep: str, timeout: float, curve: ClientCurve | None, via: AnyVia) -> None:
         self._rep = rep
         self._timeout_ns = int(timeout * 1e9)
-        self._transport = ZmqTransport(curve)
+        self._transport = open_transport(via, curve)
         self._number = 0
         self._connected = False
 
@@ -96,14 +96,15 @@ class _Dialogue:
                     self._connected = True
                     return
                 if isinstance(event, Disconnected) and not self._connected:
-                    raise WireTimeout(f"No connection to {self._rep}: {event.reason}.")
+                    raise WireTimeout(f"No connection to {self._rep}: {event.reason.rstrip('.')}.")
             waited_ms += step_ms
         raise WireTimeout(f"No server answers at {self._rep}; is fluxcap running there?")
 
 
 @contextmanager
-def _dialogue(rep: str | None, timeout: float, curve: ClientCurve | None) -> Iterator[_Dialogue]:
-    dialogue = _Dialogue(endpoints(None, rep)[1], timeout, curve)
+def _dialogue(rep: str | None, timeout: float, curve: ClientCurve | None, via: AnyVia = None) -> Iterator[_Dialogue]:
+    way = as_via(via)
+    dialogue = _Dialogue(endpoints(None, rep)[1] if way is None else way.servers, timeout, curve, way)
     try:
         dialogue.open()
         yield dialogue
@@ -123,22 +124,28 @@ def _status(dialogue: _Dialogue, key: StreamKey) -> StreamStatus:
 
 
 def fetch_status(
-    key: StreamKey, rep: str | None = None, *, timeout: float = 2.0, curve: ClientCurve | None = None
+    key: StreamKey,
+    rep: str | None = None,
+    *,
+    timeout: float = 2.0,
+    curve: ClientCurve | None = None,
+    via: AnyVia = None,
 ) -> StreamStatus:
     """Where a stream stands: its watermark, feed state and store.
 
-    rep: the request socket (see ``endpoints``). timeout: seconds per attempt, of which there are three.
+    rep: the request socket (see ``endpoints``). timeout: seconds per attempt, of which there are three. via: ask the
+    log instead, as in ``LiveClient``.
     Raises WireError (code 404: the server has no such stream), WireTimeout, CodecError.
     """
-    with _dialogue(rep, timeout, curve) as dialogue:
+    with _dialogue(rep, timeout, curve, via) as dialogue:
         return _status(dialogue, key)
 
 
 def list_streams(
-    rep: str | None = None, *, timeout: float = 2.0, curve: ClientCurve | None = None
+    rep: str | None = None, *, timeout: float = 2.0, curve: ClientCurve | None = None, via: AnyVia = None
 ) -> tuple[StreamStatus, ...]:
     """All streams a server has. Parameters and errors as ``fetch_status``."""
-    with _dialogue(rep, timeout, curve) as dialogue:
+    with _dialogue(rep, timeout, curve, via) as dialogue:
         return dialogue.ask(ListStreamsRequest(), ListStreamsResponse).streams
 
 
@@ -151,6 +158,7 @@ def backfill(
     on_progress: Callable[[int, int], None] | None = None,
     timeout: float = 5.0,
     curve: ClientCurve | None = None,
+    via: AnyVia = None,
 ) -> CandleArray:
     """The candles of a stream after a sequence, up to its newest at the time of the call; shape ``(n,)``.
 
@@ -159,7 +167,7 @@ def backfill(
     server can always serve what it has numbered.
     """
     found = candle_pages(
-        key, rep, from_sequence_exclusive=from_sequence_exclusive, limit=limit, timeout=timeout, curve=curve
+        key, rep, from_sequence_exclusive=from_sequence_exclusive, limit=limit, timeout=timeout, curve=curve, via=via
     )
     pages = []
     done = 0
@@ -179,9 +187,10 @@ def candle_pages(
     limit: int | None = None,
     timeout: float = 5.0,
     curve: ClientCurve | None = None,
+    via: AnyVia = None,
 ) -> Iterator[tuple[BackfillCandlesResponse, int]]:
     """As ``backfill``, page by page, each with the number of candles in all. Holds the connection while iterated."""
-    with _dialogue(rep, timeout, curve) as dialogue:
+    with _dialogue(rep, timeout, curve, via) as dialogue:
         status = _status(dialogue, key)
         have = max(from_sequence_exclusive, status.first_sequence - 1)
         total = max(0, status.latest_sequence - have)
@@ -198,10 +207,15 @@ def candle_pages(
 
 
 def revision_pages(
-    key: StreamKey, rep: str | None = None, *, timeout: float = 5.0, curve: ClientCurve | None = None
+    key: StreamKey,
+    rep: str | None = None,
+    *,
+    timeout: float = 5.0,
+    curve: ClientCurve | None = None,
+    via: AnyVia = None,
 ) -> Iterator[RevisionsResponse]:
     """The revisions a server keeps of a stream, page by page. Parameters and errors as ``fetch_status``."""
-    with _dialogue(rep, timeout, curve) as dialogue:
+    with _dialogue(rep, timeout, curve, via) as dialogue:
         have, more = 0, True
         while more:
             page = dialogue.ask(RevisionsRequest(key, have, PAGE_LIMIT), RevisionsResponse)

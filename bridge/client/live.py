@@ -28,7 +28,7 @@ from bridge.client.delivery import EventQueue, SlowConsumer
 from bridge.client.events import Event
 from bridge.client.health import Health
 from bridge.client.transport import Transport
-from bridge.client.zmq_transport import ZmqTransport
+from bridge.client.via import AnyVia, as_via, open_transport
 from bridge.curve import ClientCurve
 from schemas.errors import ConfigError, FluxcapError
 from schemas.types import CandleArray, StreamKey
@@ -73,6 +73,10 @@ class LiveClient:
         Called with each event, in a thread of its own, in place of ``events`` and ``stream``. What it raises is logged.
     curve
         CURVE keys (``load_client``), for a server beyond this machine.
+    via
+        The log in place of a server: ``"nats://HOST:4222"``, or ``Via`` with a file of credentials; then ``pub`` and
+        ``rep`` are of no use. All is the same but that there are no ticks and no candles under way. Needs the extra
+        ``fluxcap[nats]``.
     page_limit, request_timeout
         Candles per backfill request (the server allows 10 000); seconds to wait for an answer.
     transport
@@ -98,10 +102,12 @@ class LiveClient:
         page_limit: int = 10_000,
         request_timeout: float = 2.0,
         transport: Transport | None = None,
+        via: AnyVia = None,
     ) -> None:
         if start_from == 0:
             raise ConfigError("start_from counts sequences from 1, or candles before the newest below 0; 0 is neither.")
-        self._endpoints = endpoints(pub, rep)
+        self._via = as_via(via)
+        self._endpoints = endpoints(pub, rep) if self._via is None else (self._via.servers, self._via.servers)
         self._data_dir = None if data_dir is None else Path(data_dir)
         self._first_streams = tuple(streams)
         self._start_from = start_from
@@ -128,7 +134,7 @@ class LiveClient:
         cache: Cache = NoCache() if self._data_dir is None else CandleCache(self._data_dir)
         transport = self._transport
         try:
-            transport = transport or ZmqTransport(self._curve)
+            transport = transport or open_transport(self._via, self._curve)
             coordinator = Coordinator(
                 transport,
                 cache,
@@ -186,9 +192,10 @@ class LiveClient:
     def reconnect(self, pub: str | None = None, rep: str | None = None) -> None:
         """Go to another server (or the same anew). If its store is another one, streams start over.
 
-        Raises ConfigError for what is no address; the client has no server then.
+        For a client of the log ``rep`` names its servers. Raises ConfigError for what is no address; the client has no
+        server then.
         """
-        target = endpoints(pub, rep)
+        target = endpoints(pub, rep) if self._via is None else (rep or self._via.servers,) * 2
         self._command(lambda coordinator: coordinator.connect(*target))
 
     # --- what is known ---------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ PUBLIC = {
     "StreamKey",
     "StreamStatus",
     "Ticks",
+    "Via",
     "backfill",
     "endpoints",
     "export_candles",

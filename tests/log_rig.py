@@ -1,0 +1,139 @@
+"""Puts candles on a real log as a forwarder would, message by message, for tests of those who read it.
+
+It shares nothing with the forwarder but the names of things; that both do the same is shown where the real one is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import msgspec
+import nats
+import numpy as np
+from nats.aio.client import Client
+
+from bridge.jetstream.log_access import LogAccess
+from bridge.jetstream.loop_thread import LoopThread
+from bridge.jetstream.subjects import (
+    ALL_SUBJECTS,
+    MESSAGE_ID,
+    STREAM_NAME,
+    Position,
+    message_id,
+    position_headers,
+    revision_id,
+    status_subject,
+    subject,
+)
+from schemas.codec import encode
+from schemas.types import CandleArray, CandleBatch, CandleRevision, FeedState, StreamKey, StreamStatus
+
+PATIENCE_S = 20.0
+
+
+class LogFeeder:
+    """One store's way to the log. A context manager; ``open`` connects, also after the server was away."""
+
+    def __init__(self, url: str, store_id: str = "store-1", *, make_stream: bool = True, **limits: Any) -> None:
+        self._url = url
+        self._loop = LoopThread("feeder")
+        self._client: Client | None = None
+        self.store_id = store_id
+        self.positions: dict[StreamKey, Position] = {}
+        self.open()
+        if make_stream:
+            self.ask(f"STREAM.CREATE.{STREAM_NAME}", stream_config(**limits))
+
+    def open(self) -> None:
+        self._client = self._loop.run(nats.connect(self._url, allow_reconnect=False), PATIENCE_S)
+
+    def ask(self, what: str, question: dict[str, Any]) -> Any:
+        """A question of JetStream's API."""
+        return self._loop.run(LogAccess(self._need(), timeout_s=10).ask(what, question), PATIENCE_S)
+
+    def replace_store(self, store_id: str) -> None:
+        """From now on another store, whose numbers begin anew."""
+        self.store_id = store_id
+        self.positions.clear()
+
+    def add(self, key: StreamKey, candles: CandleArray, *, start: int | None = None) -> int:
+        """The next candles as one message; returns their first sequence. ``start``: with this sequence."""
+        have = self._position(key)
+        first = start or have.latest_sequence + 1
+        batch = CandleBatch(key, first, candles)
+        reached = msgspec.structs.replace(
+            have,
+            latest_sequence=batch.next_sequence - 1,
+            latest_ts_ms=int(candles["ts_ms"][-1]),
+            first_sequence=have.first_sequence or first,
+        )
+        self._store(key, encode(batch), message_id(self.store_id, key, first), reached)
+        return first
+
+    def revise(self, key: StreamKey, sequences: Sequence[int], candles: CandleArray) -> None:
+        """The next revisions as one message."""
+        have = self._position(key)
+        revision = CandleRevision(key, have.latest_revision + 1, np.array(sequences, np.uint64), candles)
+        reached = msgspec.structs.replace(have, latest_revision=have.latest_revision + len(candles))
+        name = revision_id(self.store_id, key, revision.start_revision)
+        self._store(key, encode(revision), name, reached)
+
+    def beat(self, feed_state: int = FeedState.LIVE) -> None:
+        """A heartbeat of every stream."""
+        for key, have in self.positions.items():
+            status = StreamStatus(
+                key,
+                have.latest_sequence,
+                have.latest_ts_ms,
+                1_000_000,
+                have.first_sequence,
+                self.store_id,
+                have.latest_revision,
+                feed_state,
+            )
+            self._loop.run(self._need().publish(status_subject(key), encode(status)), PATIENCE_S)
+        self._loop.run(self._need().flush(10), PATIENCE_S)
+
+    def put_raw(self, key: StreamKey, payload: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """Any bytes on a stream's subject."""
+        work = self._need().jetstream().publish(subject(key), payload, headers=dict(headers or {}), timeout=10)
+        self._loop.run(work, PATIENCE_S)
+
+    def keep_from(self, log_position: int) -> None:
+        """Have the log forget what is before a position."""
+        self.ask(f"STREAM.PURGE.{STREAM_NAME}", {"seq": log_position})
+
+    @property
+    def consumers(self) -> int:
+        """How many readers the server holds."""
+        return int(self.ask(f"STREAM.INFO.{STREAM_NAME}", {})["state"]["consumer_count"])
+
+    def _position(self, key: StreamKey) -> Position:
+        return self.positions.get(key) or Position(self.store_id)
+
+    def _store(self, key: StreamKey, payload: bytes, name: str, reached: Position) -> None:
+        self.put_raw(key, payload, {MESSAGE_ID: name, **position_headers(reached)})
+        self.positions[key] = reached
+
+    def _need(self) -> Client:
+        assert self._client is not None
+        return self._client
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._loop.run(self._client.close(), PATIENCE_S)
+        self._loop.close()
+
+    def __enter__(self) -> LogFeeder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def stream_config(**limits: Any) -> dict[str, Any]:
+    return {"name": STREAM_NAME, "subjects": [ALL_SUBJECTS], "storage": "file", "num_replicas": 1, **limits}
