@@ -144,6 +144,10 @@ class WireServer:
         """The newest published of a stream; all 0 for one that has nothing yet."""
         return self._sequencer.watermark(key)
 
+    def pages(self) -> RecentPages:
+        """A way to candles and revisions for one more thread: from memory where it can be, else from the store."""
+        return RecentPages(self._recent, self.store.reader())
+
     def status(self) -> Mapping[StreamKey, StreamStatus]:
         """The snapshot that clients see: every known stream. Immutable; may be read from any thread."""
         return self._snapshot

@@ -1,0 +1,123 @@
+"""What a forwarder remembers on disk: how far each stream is known to be on the log.
+
+One file per log, written in one piece. The log itself is asked first; see forward_lane.py for what this is needed for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from bridge.jetstream.forward_lane import ForwardLane, Remembered
+from bridge.jetstream.subjects import parse_subject, subject
+from schemas.errors import CodecError, StoreError
+from schemas.types import StreamKey
+
+FOLDER = "forward"
+SAVE_S = 1.0
+FAILED_WAIT_S = 60.0
+
+
+class _File(msgspec.Struct):
+    stream: str
+    created: str
+    subjects: dict[str, Remembered]
+
+
+class ForwardCursor:
+    """The memory of one log.
+
+    Parameters
+    ----------
+    data_dir
+        The folder ``forward`` in it is used, and made.
+    stream, created
+        Name of the JetStream stream, and when it was made: one of the same name made later is another log.
+    """
+
+    def __init__(self, data_dir: Path, stream: str, created: str) -> None:
+        mark = hashlib.sha256(f"{stream}\n{created}".encode()).hexdigest()[:12]
+        self.path = data_dir / FOLDER / f"{stream}-{mark}.json"
+        self._log = stream, created
+
+    def load(self) -> dict[StreamKey, Remembered]:
+        """What was written; nothing where there is no file, or none that can be read: the log knows, too."""
+        try:
+            file = msgspec.json.decode(self.path.read_bytes(), type=_File)
+            return {parse_subject(name): found for name, found in file.subjects.items()}
+        except (OSError, msgspec.DecodeError, CodecError):
+            return {}
+
+    def save(self, streams: Mapping[StreamKey, Remembered]) -> None:
+        """Write all of it durably: a reader sees this or what was before. Raises StoreError."""
+        content = msgspec.json.encode(_File(*self._log, {subject(key): what for key, what in streams.items()}))
+        new = self.path.with_suffix(f".{os.getpid()}.new")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with new.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self.path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                new.unlink()
+            raise StoreError(f"The forward cursor {self.path} cannot be written: {error.strerror}.") from error
+
+
+class ForwardMemory:
+    """The streams on their way to one log, with what is remembered of them; written down once a second at most.
+
+    data_dir: None keeps nothing on disk.
+    """
+
+    def __init__(self, data_dir: Path | None) -> None:
+        self._data_dir = data_dir
+        self.lanes: dict[StreamKey, ForwardLane] = {}
+        self._created = ""
+        self._cursor: ForwardCursor | None = None
+        self._known: dict[StreamKey, Remembered] = {}
+        self._saved: dict[StreamKey, Remembered] = {}
+        self._next_save_s = 0.0
+
+    def meet(self, stream: str, created: str) -> None:
+        """The log as it is met on a new connection. One made anew is another, and gets all there is."""
+        if created == self._created:
+            return
+        self._created = created
+        self.lanes.clear()
+        self._known = self._saved = {}
+        if self._data_dir is not None:
+            self._cursor = ForwardCursor(self._data_dir, stream, created)
+            self._known = self._saved = self._cursor.load()
+
+    def lane(self, key: StreamKey) -> ForwardLane:
+        """The lane of a stream; made when it is asked for the first time."""
+        found = self.lanes.get(key)
+        if found is None:
+            found = self.lanes[key] = ForwardLane(key, self._known.get(key))
+        return found
+
+    def save(self, *, now: bool = False) -> None:
+        """Write down what has changed, if it is time. Raises StoreError, then not again for a minute."""
+        begun_s = time.monotonic()
+        if self._cursor is None or (begun_s < self._next_save_s and not now):
+            return
+        streams = self._known | _to_remember(self.lanes.values())
+        if streams == self._saved:
+            return
+        self._next_save_s = begun_s + FAILED_WAIT_S
+        self._cursor.save(streams)
+        self._saved = streams
+        ended_s = time.monotonic()
+        self._next_save_s = ended_s + max(SAVE_S, 20 * (ended_s - begun_s))
+
+
+def _to_remember(lanes: Iterable[ForwardLane]) -> dict[StreamKey, Remembered]:
+    return {lane.key: found for lane in lanes if (found := lane.to_remember) is not None}

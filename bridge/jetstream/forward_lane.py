@@ -1,0 +1,205 @@
+"""One stream on its way to the log: what to do next, and what each answer means. Pure.
+
+In: what the store has (its StreamStatus), what the log says of the stream's subject, what became of each message. Out:
+the next step. At most one message of a stream is under way: the next one says which log position it must follow, so
+that order holds against anything, a second forwarder included.
+
+The log is the truth. Its last message says where the stream stands, so a message whose answer was lost is neither sent
+twice nor forgotten: after any doubt the log is asked first. What the forwarder remembers (forward_cursor.py) counts
+only where the log has forgotten, and to know a store that has been replaced from one that replaces.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+import msgspec
+
+from bridge.jetstream.subjects import Position
+from schemas.types import StreamKey, StreamStatus
+
+CANDLES_A_MESSAGE = 500
+"""About 40 KB; far below a server's usual limit of 1 MB."""
+
+AHEAD = "the log is ahead of this store"
+
+
+class LaneState(enum.Enum):
+    DOUBT = "the log has not said what it has"
+    OPEN = "the log's position is known"
+    BLOCKED = "sending would break what is on the log"
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """What was known to be on the log. ``log_position``: of the subject's last message."""
+
+    position: Position
+    log_position: int
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Ask the log for the last message of the subject; then ``answered``."""
+
+
+class Compare(msgspec.Struct, frozen=True):
+    """Look up the store's candle of this sequence; then ``compared``."""
+
+    sequence: int
+
+
+class SendCandles(msgspec.Struct, frozen=True):
+    """Send the store's candles after this sequence."""
+
+    after_sequence: int
+
+
+class SendRevisions(msgspec.Struct, frozen=True):
+    """Send the store's revisions after this one."""
+
+    after_revision: int
+
+
+Step: TypeAlias = Ask | Compare | SendCandles | SendRevisions
+
+
+class ForwardLane:
+    """See the module.
+
+    Attributes
+    ----------
+    position
+        What the log holds of this store.
+    log_position
+        Of the subject's last message; 0: none. The next message must follow it.
+    reason
+        Why it is blocked, or waits; "" while all is well.
+    goes_on
+        Whether the next step may be done at once; else the stream is let rest for a moment.
+    most_candles
+        In one message; halved when the log finds one too large.
+    """
+
+    def __init__(self, key: StreamKey, remembered: Remembered | None = None) -> None:
+        self.key = key
+        self.state = LaneState.DOUBT
+        self.position = Position()
+        self.log_position = 0
+        self.reason = ""
+        self.goes_on = True
+        self.most_candles = CANDLES_A_MESSAGE
+        self._remembered = remembered
+        self._store = StreamStatus(key)
+        self._compared = False
+
+    @property
+    def store(self) -> StreamStatus:
+        return self._store
+
+    @property
+    def behind(self) -> int:
+        """Candles and revisions of the store that are not on the log, as far as is known."""
+        have = self.position if self.position.store_id == self._store.store_id else Position()
+        candles = self._store.latest_sequence - max(have.latest_sequence, self._store.first_sequence - 1)
+        return max(0, candles) + max(0, self._store.latest_revision - have.latest_revision)
+
+    @property
+    def to_remember(self) -> Remembered | None:
+        """For the cursor; None before anything is known."""
+        if self.state is LaneState.OPEN and self.position.first_sequence:
+            return Remembered(self.position, self.log_position)
+        return self._remembered
+
+    def stands(self, store: StreamStatus) -> None:
+        """The store's newest. One of another ``store_id`` begins the stream anew."""
+        if store.store_id != self._store.store_id and self._store.store_id:
+            self._remembered = self.to_remember
+            self._enter(LaneState.DOUBT)
+        self._store = store
+
+    def next(self) -> Step | None:
+        """What to do now; None: nothing until something changes."""
+        store, have = self._store, self.position
+        if not store.store_id or not (store.latest_sequence or store.latest_revision):
+            return None
+        if self.state is LaneState.DOUBT:
+            return Ask()
+        if self.state is LaneState.BLOCKED:
+            return None
+        if have.latest_sequence > store.latest_sequence or have.latest_revision > store.latest_revision:
+            self.reason = AHEAD
+            return None
+        if self.reason == AHEAD:
+            self.reason = ""
+        if not self._compared:
+            if store.first_sequence <= have.latest_sequence:
+                return Compare(have.latest_sequence)
+            self._compared = True  # that candle was forgotten by the store, or there is none yet
+        if have.latest_sequence < store.latest_sequence:
+            return SendCandles(have.latest_sequence)
+        if have.latest_revision < store.latest_revision:
+            return SendRevisions(have.latest_revision)
+        return None
+
+    def answered(self, last: Position | None, log_position: int = 0) -> bool:
+        """What the log has: the position its subject's last message tells, None where it has no message.
+
+        True when this store begins on a subject that another one had before.
+        """
+        mine, memory = self._store.store_id, self._remembered
+        known_here = memory is not None and memory.position.store_id == mine
+        begins = False
+        if last is None:
+            position = memory.position if memory is not None and known_here else Position(mine)
+        elif last.store_id == mine:
+            position = last
+        elif known_here:
+            self.block("another store publishes under this name; give one of the two machines another source")
+            return False
+        else:
+            position, begins = Position(mine), True
+        self.position, self.log_position = position, log_position
+        self._enter(LaneState.OPEN)
+        self._compared = not position.latest_sequence
+        return begins
+
+    def compared(self, ts_ms: int | None) -> None:
+        """The time of the store's candle under the log's newest sequence; None where it has none any more."""
+        self._compared = True
+        if ts_ms is not None and ts_ms != self.position.latest_ts_ms:
+            self.block("the log has other candles under the same numbers; this store went back and took another way")
+
+    def stored(self, position: Position, log_position: int) -> None:
+        """A message is on the log; ``position`` includes it."""
+        self.position, self.log_position = position, log_position
+        self.reason = ""
+
+    def doubt(self) -> None:
+        """It is not known what the log has: a connection ended, an answer did not come, somebody else was quicker."""
+        self._remembered = self.to_remember
+        self._enter(LaneState.DOUBT)
+
+    def hold(self, reason: str) -> None:
+        """The log did not take it, though it may later. It is asked again first."""
+        self.doubt()
+        self.reason = reason
+        self.goes_on = False
+
+    def too_large(self) -> bool:
+        """The log found a message too large. False when it cannot be made smaller."""
+        if self.most_candles == 1:
+            self.block("the log takes no message as large as a single candle's; raise its max_msg_size")
+            return False
+        self.most_candles //= 2
+        return True
+
+    def block(self, reason: str) -> None:
+        """Nothing more is sent until the log is asked anew."""
+        self._enter(LaneState.BLOCKED)
+        self.reason = reason
+
+    def _enter(self, state: LaneState) -> None:
+        self.state = state
+        self.goes_on = state is not LaneState.BLOCKED
+        if state is not LaneState.OPEN:
+            self.reason = ""

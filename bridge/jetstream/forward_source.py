@@ -1,0 +1,120 @@
+"""Where a forwarder takes batches and revisions from: here a store in this process; wire_source.py is a daemon's wire.
+
+A source tells of what is committed, nothing else. Its coroutines run on the forwarder's loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.store import Store
+from schemas.types import CandleArray, StreamKey, StreamStatus
+
+
+class CandlePage(Protocol):
+    """Candles with dense sequences from ``start_sequence``."""
+
+    @property
+    def start_sequence(self) -> int: ...
+    @property
+    def candles(self) -> CandleArray: ...
+
+
+class RevisionPage(Protocol):
+    """Revisions, dense from ``start_revision``; ``sequences[i]`` names ``candles[i]``."""
+
+    @property
+    def start_revision(self) -> int: ...
+    @property
+    def sequences(self) -> npt.NDArray[np.uint64]: ...
+    @property
+    def candles(self) -> CandleArray: ...
+
+
+class ForwardSource(Protocol):
+    """What a forwarder needs. ``candles`` and ``revisions`` raise StoreError, WireError, WireTimeout or CodecError;
+    another call may succeed."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing new can be told at present; ""."""
+
+    def begin(self, on_news: Callable[[], None]) -> None:
+        """Start; ``on_news`` may be called from any thread when something was committed."""
+
+    def statuses(self) -> Mapping[StreamKey, StreamStatus]:
+        """The newest known of every stream."""
+
+    async def candles(self, key: StreamKey, after_sequence: int, limit: int) -> CandlePage: ...
+
+    async def revisions(self, key: StreamKey, after_revision: int, limit: int) -> RevisionPage: ...
+
+    def close(self) -> None:
+        """Idempotent."""
+
+
+class Pages(Protocol):
+    """A way into a store for one thread, as StoreReader and RecentPages are."""
+
+    def page(
+        self, key: StreamKey, after_sequence: int | None = None, end_ts_ms: int | None = None, limit: int = 10_000
+    ) -> CandlePage: ...
+
+    def revisions(self, key: StreamKey, after_revision: int | None = None, limit: int = 10_000) -> RevisionPage: ...
+
+
+class StoreSource:
+    """A store that is open in this process.
+
+    Parameters
+    ----------
+    pages
+        Used on the forwarder's thread only.
+    statuses
+        The newest immutable snapshot of all streams.
+    """
+
+    trouble = ""
+
+    def __init__(self, pages: Pages, statuses: Callable[[], Mapping[StreamKey, StreamStatus]]) -> None:
+        self._pages = pages
+        self._statuses = statuses
+        self._on_news: Callable[[], None] = lambda: None
+
+    def begin(self, on_news: Callable[[], None]) -> None:
+        self._on_news = on_news
+
+    def news(self) -> None:
+        """Something was committed. From any thread; returns at once."""
+        self._on_news()
+
+    def statuses(self) -> Mapping[StreamKey, StreamStatus]:
+        return self._statuses()
+
+    async def candles(self, key: StreamKey, after_sequence: int, limit: int) -> CandlePage:
+        return self._pages.page(key, after_sequence, None, limit)
+
+    async def revisions(self, key: StreamKey, after_revision: int, limit: int) -> RevisionPage:
+        return self._pages.revisions(key, after_revision, limit)
+
+    def close(self) -> None:
+        self._on_news = lambda: None
+
+
+def store_statuses(store: Store) -> dict[StreamKey, StreamStatus]:
+    """What an open store has of each stream, as a server of the wire would tell it."""
+    return {
+        key: StreamStatus(
+            key=key,
+            latest_sequence=mark.latest_sequence,
+            latest_ts_ms=mark.latest_ts_ms,
+            first_sequence=mark.first_sequence,
+            store_id=store.store_id,
+            latest_revision=mark.latest_revision,
+        )
+        for key, mark in store.watermarks().items()
+    }

@@ -1,0 +1,285 @@
+"""The forwarder: every committed batch and revision of a store, in order, once, on the log, however long that is away.
+
+A thread of its own. It never holds up who feeds the store: it is told that there is something new, and takes it from
+the store when it can. Connections are made anew for ever; see forward_session.py for what happens on one of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bridge.client.backoff import Backoff
+from bridge.jetstream.address import LogAddress
+from bridge.jetstream.connection import open_connection, require_nats
+from bridge.jetstream.forward_cursor import ForwardMemory
+from bridge.jetstream.forward_lane import LaneState
+from bridge.jetstream.forward_session import ForwardSession
+from bridge.jetstream.forward_source import ForwardSource
+from bridge.jetstream.log_access import LogAccess
+from bridge.jetstream.log_writer import LogWriter
+from bridge.jetstream.loop_thread import LoopThread
+from bridge.jetstream.subjects import STREAM_NAME
+from schemas.errors import ConfigError, LogError, LogUnavailable, StoreError
+
+LEAVE_S = 1.0
+"""How long ``stop`` waits for answers that are under way."""
+REFUSED_WAIT_S = 5.0
+
+
+class ForwardState(enum.StrEnum):
+    """How it goes."""
+
+    CONNECTING = "connecting"
+    AWAY = "the log is away"
+    REFUSED = "the log refuses"
+    CATCHING_UP = "catching up"
+    CURRENT = "up to date"
+    STOPPED = "stopped"
+
+
+class ForwardView(msgspec.Struct, frozen=True):
+    """What ``status`` tells. ``behind``: candles and revisions of the store that are not on the log, as far as is
+    known. ``held``: streams that wait or are blocked, and why."""
+
+    state: ForwardState = ForwardState.CONNECTING
+    reason: str = ""
+    log: str = ""
+    stream: str = ""
+    streams: int = 0
+    behind: int = 0
+    held: Mapping[str, str] = {}
+    source_trouble: str = ""
+    counters: Mapping[str, int] = {}
+
+
+class Forwarder:
+    """See the module. ``start``, ``stop``; ``view`` tells how it goes.
+
+    Parameters
+    ----------
+    source
+        What to forward; it is begun and closed here.
+    address
+        Where the log is.
+    data_dir
+        Where what is known to be on the log is remembered; None: nowhere.
+    stream
+        Name of the JetStream stream.
+    tell
+        Told of what a log of events should have: a name of ``EVENTS`` and fields. On the forwarder's thread.
+
+    Raises ConfigError where nats-py is missing.
+    """
+
+    EVENTS = (
+        "forwarding",
+        "log away; trying again",
+        "log refuses; trying again",
+        "forwarding blocked",
+        "new store forwarded",
+        "candles pruned before they were forwarded",
+        "forward cursor cannot be written",
+        "forwarder failed; trying again",
+    )
+
+    def __init__(
+        self,
+        source: ForwardSource,
+        address: LogAddress,
+        data_dir: Path | None = None,
+        *,
+        stream: str = STREAM_NAME,
+        tell: Callable[[str, Mapping[str, Any]], None] = lambda name, fields: None,
+    ) -> None:
+        require_nats()
+        self._source = source
+        self._address = address
+        self._stream = stream
+        self._tell = tell
+        self._backoff = Backoff(random.random, base_ns=250_000_000, cap_ns=5_000_000_000)
+        self._memory = ForwardMemory(data_dir)
+        self._counters: Counter[str] = Counter()
+        self._session: ForwardSession | None = None
+        self._loop: LoopThread | None = None
+        self._ended = threading.Event()
+        self._stop_asked: asyncio.Event | None = None
+        self._changed = threading.Condition()
+        self._view = ForwardView(log=str(address), stream=stream)
+
+    # --- from other threads ---------------------------------------------------------------------------------------
+
+    def start(self) -> Forwarder:
+        """Returns itself at once, whether or not the log can be reached. Raises what the source's ``begin`` raises."""
+        self._source.begin(self._news)
+        self._loop = LoopThread("forwarder")
+        self._loop.start(self._life())
+        return self
+
+    def stop(self) -> None:
+        """Let what is under way be answered, for a second at most, remember it, and leave. Idempotent."""
+        if self._loop is not None and not self._ended.is_set():
+            with contextlib.suppress(RuntimeError):
+                self._loop.loop.call_soon_threadsafe(self._ask_to_stop)
+            self._ended.wait(LEAVE_S + 1.0)
+        if self._loop is not None:
+            self._loop.close()
+        self._source.close()
+        self._enter(ForwardState.STOPPED)
+
+    def view(self) -> ForwardView:
+        """The newest snapshot, at most a second old."""
+        return self._view
+
+    def await_view(self, condition: Callable[[ForwardView], bool], timeout_s: float) -> ForwardView:
+        """The first snapshot for which the condition holds, or the newest when the time is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: condition(self._view), timeout_s)
+            return self._view
+
+    def _news(self) -> None:
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it is stopping
+                loop.loop.call_soon_threadsafe(self._wake)
+
+    def __enter__(self) -> Forwarder:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # --- on the loop ----------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if self._session is not None:
+            self._session.wake()
+
+    def _ask_to_stop(self) -> None:
+        if self._stop_asked is not None:
+            self._stop_asked.set()
+        if self._session is not None:
+            self._session.stop()
+
+    async def _life(self) -> None:
+        self._stop_asked = asyncio.Event()
+        failures = 0
+        try:
+            while not self._stop_asked.is_set():
+                try:
+                    await self._connect_and_forward()
+                    failures = 0
+                    continue
+                except LogUnavailable as error:
+                    failures = 1 if self._view.state in _CONNECTED else failures + 1
+                    self._trouble(ForwardState.AWAY, str(error))
+                except (LogError, ConfigError) as error:
+                    self._trouble(ForwardState.REFUSED, str(error))
+                except Exception as error:
+                    failures += 1
+                    self._tell("forwarder failed; trying again", {"reason": f"{type(error).__name__}: {error}"})
+                    self._enter(ForwardState.AWAY, "a fault of ours")
+                refused = self._view.state is ForwardState.REFUSED
+                await self._pause(REFUSED_WAIT_S if refused else self._backoff.wait_ns(max(failures, 1)) / 1e9)
+        finally:
+            self._save(now=True)
+            self._ended.set()
+
+    async def _pause(self, seconds: float) -> None:
+        assert self._stop_asked is not None  # noqa: S101
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop_asked.wait()
+
+    async def _connect_and_forward(self) -> None:
+        lost: list[ForwardSession] = []
+
+        def on_lost() -> None:
+            for session in lost:
+                session.lost()
+
+        client = await open_connection(self._address, "fluxcap forward", on_lost)
+        try:
+            access = LogAccess(client, self._stream)
+            self._memory.meet(self._stream, (await access.state()).created)
+            writer = LogWriter(client)
+            await writer.open()
+            session = ForwardSession(writer, access, self._source, self._memory, self._counters, self._tell)
+            lost.append(session)
+            self._session = session
+            if client.is_closed:
+                session.lost()
+            self._tell("forwarding", {"log": str(self._address), "stream": self._stream})
+            await self._run(session)
+        finally:
+            self._session = None
+            with contextlib.suppress(Exception):
+                await client.close()
+
+    async def _run(self, session: ForwardSession) -> None:
+        """Until lost or stopped; what is under way at a stop is given ``LEAVE_S``."""
+        assert self._stop_asked is not None  # noqa: S101
+        if self._stop_asked.is_set():
+            return
+        running = asyncio.create_task(session.run(self._look))
+        asked = asyncio.create_task(self._stop_asked.wait())
+        try:
+            await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running}, timeout=LEAVE_S)
+        finally:
+            asked.cancel()
+            running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+    # --- what is told and remembered --------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        session = self._session
+        behind = any(lane.behind and lane.state is not LaneState.BLOCKED for lane in self._memory.lanes.values())
+        busy = behind or (session is not None and not session.idle) or bool(self._source.trouble)
+        self._enter(ForwardState.CATCHING_UP if busy else ForwardState.CURRENT)
+        self._save()
+
+    def _trouble(self, state: ForwardState, reason: str) -> None:
+        if (state, reason) != (self._view.state, self._view.reason):
+            names = {ForwardState.REFUSED: "log refuses; trying again", ForwardState.AWAY: "log away; trying again"}
+            self._tell(names[state], {"reason": reason})
+        self._enter(state, reason)
+
+    def _enter(self, state: ForwardState, reason: str = "") -> None:
+        """The one place where the state changes."""
+        session = self._session
+        lanes = list(self._memory.lanes.values())
+        view = ForwardView(
+            state=state,
+            reason=reason,
+            log=str(self._address),
+            stream=self._stream,
+            streams=len(lanes),
+            behind=sum(lane.behind for lane in lanes),
+            held={str(lane.key): lane.reason for lane in lanes if lane.reason},
+            source_trouble=self._source.trouble or (session.source_trouble if session is not None else ""),
+            counters=dict(self._counters),
+        )
+        with self._changed:
+            self._view = view
+            self._changed.notify_all()
+
+    def _save(self, *, now: bool = False) -> None:
+        try:
+            self._memory.save(now=now)
+        except StoreError as error:
+            self._tell("forward cursor cannot be written", {"reason": str(error)})
+
+
+_CONNECTED = (ForwardState.CATCHING_UP, ForwardState.CURRENT)

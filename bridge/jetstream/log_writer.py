@@ -1,0 +1,143 @@
+"""Puts messages on the log, any number under way at once, each with its own answer. Coroutines.
+
+nats-py's own ``publish_async`` never ends for a message that the server refuses (2.16: the error is raised where nobody
+waits), so the answers are taken here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from schemas.errors import LogUnavailable
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+
+ACK_TIMEOUT_S = 5.0
+
+
+class Refusal(enum.Enum):
+    """Why the log did not take a message."""
+
+    OUT_OF_ORDER = "its subject has another last message than expected"
+    TOO_LARGE = "it is larger than the log allows"
+    FULL = "the log is full"
+    NO_STREAM = "no JetStream stream takes this subject; fluxcap forward --setup makes it"
+    OTHER = "the log refused it"
+
+
+class Ack(msgspec.Struct, frozen=True):
+    """What became of a message: where it stands, or why it does not. ``duplicate``: its id was there already, and what
+    that message held is not known."""
+
+    log_position: int = 0
+    duplicate: bool = False
+    refusal: Refusal | None = None
+    text: str = ""
+
+
+class _Error(msgspec.Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _Reply(msgspec.Struct):
+    seq: int = 0
+    duplicate: bool = False
+    error: _Error | None = None
+
+
+_REFUSALS = {
+    10071: Refusal.OUT_OF_ORDER,  # wrong last sequence
+    10054: Refusal.TOO_LARGE,  # message size exceeds maximum allowed
+    10077: Refusal.FULL,  # maximum messages, or bytes, exceeded
+    10023: Refusal.FULL,  # insufficient resources
+    10047: Refusal.FULL,  # insufficient storage resources
+    10060: Refusal.NO_STREAM,  # expected stream does not match
+}
+_decode = msgspec.json.Decoder(_Reply).decode
+
+
+class LogWriter:
+    """Over one connection; ends with it. ``open`` first."""
+
+    def __init__(self, client: Client, ack_timeout_s: float = ACK_TIMEOUT_S) -> None:
+        self._client = client
+        self._ack_timeout_s = ack_timeout_s
+        self._inbox = client.new_inbox()
+        self._waiting: dict[str, asyncio.Future[Ack]] = {}
+        self._number = 0
+
+    async def open(self) -> None:
+        """Raises LogUnavailable."""
+        from nats import errors
+
+        try:
+            await self._client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
+        except (errors.Error, OSError) as error:
+            raise LogUnavailable(_ended(error)) from None
+
+    async def publish(self, subject: str, payload: bytes, headers: dict[str, str]) -> Ack:
+        """Send, and wait for the answer. Raises LogUnavailable when none comes: then it is not known what became of
+        the message."""
+        from nats import errors
+
+        if len(payload) + 1_024 > self._client.max_payload:
+            return Ack(refusal=Refusal.TOO_LARGE, text=f"the server takes {self._client.max_payload} bytes")
+        self._number += 1
+        reply = f"{self._inbox}.{self._number}"
+        waiting: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
+        self._waiting[reply] = waiting
+        try:
+            await self._client.publish(subject, payload, reply=reply, headers=headers)
+            async with asyncio.timeout(self._ack_timeout_s):
+                return await waiting
+        except TimeoutError:
+            raise LogUnavailable(f"The log did not answer within {self._ack_timeout_s:g} s.") from None
+        except (errors.Error, OSError) as error:
+            raise LogUnavailable(_ended(error)) from None
+        finally:
+            self._waiting.pop(reply, None)
+
+    async def send_unstored(self, subject: str, payload: bytes) -> None:
+        """Plain NATS: whoever listens gets it, nothing is kept, nothing is answered. Raises LogUnavailable."""
+        from nats import errors
+
+        try:
+            await self._client.publish(subject, payload)
+        except (errors.Error, OSError) as error:
+            raise LogUnavailable(_ended(error)) from None
+
+    def lost(self) -> None:
+        """The connection has ended: nothing is answered any more."""
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(LogUnavailable("The connection to the log ended."))
+
+    async def _on_reply(self, message: Msg) -> None:
+        waiting = self._waiting.get(message.subject)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(ack_of(message.data, message.headers))
+
+
+def ack_of(data: bytes, headers: dict[str, Any] | None = None) -> Ack:
+    """What a server's answer says."""
+    if headers and headers.get("Status") == "503":
+        return Ack(refusal=Refusal.NO_STREAM, text="nobody answers for this subject")
+    try:
+        reply = _decode(data)
+    except msgspec.DecodeError:
+        return Ack(refusal=Refusal.OTHER, text="an answer that cannot be read")
+    if reply.error is not None:
+        return Ack(refusal=_REFUSALS.get(reply.error.err_code, Refusal.OTHER), text=reply.error.description)
+    return Ack(reply.seq, reply.duplicate)
+
+
+def _ended(error: Exception) -> str:
+    return f"The connection to the log ended ({type(error).__name__})."

@@ -1,0 +1,199 @@
+"""A running daemon as the forwarder's source, over its wire: heartbeats and batches tell what there is, pages bring it.
+
+One thread owns the transport; the forwarder's loop hands it questions and gets their answers back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from bridge.client.live import endpoints
+from bridge.client.transport import Answered, Connected, Disconnected, Failed, Published, Transport
+from bridge.client.zmq_transport import ZmqTransport
+from bridge.curve import ClientCurve
+from schemas.errors import CodecError, FluxcapError, WireTimeout
+from schemas.types import (
+    BackfillCandlesRequest,
+    BackfillCandlesResponse,
+    CandleBatch,
+    CandleRevision,
+    ListStreamsRequest,
+    ListStreamsResponse,
+    Message,
+    RevisionsRequest,
+    RevisionsResponse,
+    StreamKey,
+    StreamStatus,
+)
+
+TOPICS = (b"candles.", b"revisions.", b"status.")
+TIMEOUT_NS = 5_000_000_000
+LOOK_MS = 500
+_LIST = 0
+"""Number of the question for all streams, which this side asks of itself."""
+_Answer = TypeVar("_Answer")
+
+
+class WireSource:
+    """See ForwardSource.
+
+    Parameters
+    ----------
+    pub, rep
+        The daemon's endpoints; see ``endpoints``.
+    curve
+        Keys, for a daemon beyond this machine.
+    """
+
+    def __init__(
+        self,
+        pub: str | None = None,
+        rep: str | None = None,
+        curve: ClientCurve | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        self._endpoints = endpoints(pub, rep)
+        self._transport: Transport = transport or ZmqTransport(curve)
+        self._statuses: dict[StreamKey, StreamStatus] = {}
+        self._on_news: Callable[[], None] = lambda: None
+        self._numbers = itertools.count(_LIST + 1)
+        self._asked: deque[tuple[int, Message]] = deque()
+        self._answers: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Future[Message]]] = {}
+        self._thread = threading.Thread(target=self._run, name="forward-wire", daemon=True)
+        self._stopping = False
+        self._trouble = f"no fluxcap answers at {self._endpoints[1]} yet"
+
+    @property
+    def trouble(self) -> str:
+        return self._trouble
+
+    def begin(self, on_news: Callable[[], None]) -> None:
+        """Raises ConfigError for endpoints that are none."""
+        self._on_news = on_news
+        self._transport.connect(*self._endpoints)
+        self._transport.subscribe(TOPICS)
+        self._thread.start()
+
+    def statuses(self) -> Mapping[StreamKey, StreamStatus]:
+        return self._statuses
+
+    async def candles(self, key: StreamKey, after_sequence: int, limit: int) -> BackfillCandlesResponse:
+        return await self._ask(BackfillCandlesRequest(key, after_sequence, None, limit), BackfillCandlesResponse)
+
+    async def revisions(self, key: StreamKey, after_revision: int, limit: int) -> RevisionsResponse:
+        return await self._ask(RevisionsRequest(key, after_revision, limit), RevisionsResponse)
+
+    def close(self) -> None:
+        self._stopping = True
+        if self._thread.is_alive():
+            self._transport.wake()
+            self._thread.join(5.0)
+        self._transport.close()
+
+    async def _ask(self, question: Message, kind: type[_Answer]) -> _Answer:
+        if self._stopping or self._trouble:
+            raise WireTimeout(self._trouble or "The forwarder is stopping.")
+        number, loop = next(self._numbers), asyncio.get_running_loop()
+        future: asyncio.Future[Message] = loop.create_future()
+        self._answers[number] = loop, future
+        self._asked.append((number, question))
+        self._transport.wake()
+        try:
+            answer = await future
+        finally:
+            self._answers.pop(number, None)
+        if not isinstance(answer, kind):
+            raise CodecError(f"The server answered with {type(answer).__name__} in place of {kind.__name__}.")
+        return answer
+
+    # --- the thread -----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopping:
+            while self._asked:
+                self._transport.request(*self._asked.popleft(), TIMEOUT_NS)
+            news = False
+            for event in self._transport.receive(LOOK_MS):
+                news = self._handle(event) or news
+            if news:
+                self._on_news()
+        for number in list(self._answers):
+            self._settle(number, WireTimeout("The forwarder is stopping."))
+
+    def _handle(self, event: Any) -> bool:
+        """Whether it told of something new."""
+        match event:
+            case Published(_, message):
+                return self._hear(message)
+            case Answered(number, ListStreamsResponse(streams)) if number == _LIST:
+                self._statuses = {status.key: status for status in streams}
+                self._trouble = ""
+                return True
+            case Answered(number, message):
+                self._settle(number, message)
+            case Failed(number, error) if number == _LIST:
+                self._trouble = str(error)
+                self._asked.append((_LIST, ListStreamsRequest()))
+            case Failed(number, error):
+                self._settle(number, error)
+            case Connected():
+                self._asked.append((_LIST, ListStreamsRequest()))
+            case Disconnected(reason):
+                self._trouble = f"{self._endpoints[1]}: {reason}"
+                return True
+        return False
+
+    def _hear(self, message: Message) -> bool:
+        """A heartbeat tells all; a batch or revision only its own part of a stream that is known."""
+        if isinstance(message, StreamStatus):
+            known = self._statuses.get(message.key)
+            self._put(message)
+            return known is None or _marks(known) != _marks(message)
+        known = self._statuses.get(message.key) if isinstance(message, CandleBatch | CandleRevision) else None
+        if known is None:
+            return False
+        if isinstance(message, CandleBatch) and message.start_sequence == known.latest_sequence + 1:
+            newest = int(message.candles["ts_ms"][-1])
+            first = known.first_sequence or message.start_sequence
+            self._put(
+                msgspec.structs.replace(
+                    known, latest_sequence=message.next_sequence - 1, latest_ts_ms=newest, first_sequence=first
+                )
+            )
+        elif isinstance(message, CandleRevision) and message.start_revision == known.latest_revision + 1:
+            latest = message.start_revision + len(message.candles) - 1
+            self._put(msgspec.structs.replace(known, latest_revision=latest))
+        else:
+            return False
+        return True
+
+    def _put(self, status: StreamStatus) -> None:
+        if status.key in self._statuses:
+            self._statuses[status.key] = status
+        else:  # others may be iterating over the one there is
+            self._statuses = self._statuses | {status.key: status}
+
+    def _settle(self, number: int, result: Message | FluxcapError) -> None:
+        loop, future = self._answers.get(number, (None, None))
+        if loop is not None and future is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, future, result)
+
+
+def _marks(status: StreamStatus) -> tuple[int, int, str]:
+    return status.latest_sequence, status.latest_revision, status.store_id
+
+
+def _resolve(future: asyncio.Future[Message], result: Message | FluxcapError) -> None:
+    if future.done():
+        return
+    if isinstance(result, FluxcapError):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
