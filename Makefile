@@ -32,6 +32,7 @@ lint: setup ## Check style and types
 	@$(BIN)/mypy
 
 bench: setup system ## Measure, each figure beside its yardstick in the same run (BENCH_ARGS=--quick)
+	@$(BIN)/python -m tests.bench.rivals
 	@$(BIN)/python -m tests.bench.report $(BENCH_ARGS)
 
 # Every script of the folder, and the slow faults; one that fails does not keep the others from running.
