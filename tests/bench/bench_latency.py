@@ -49,9 +49,9 @@ class Site:
     def __init__(self, folder: Path, ticks_per_s: float, assets: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / "sent"
+        options = ("--rate", str(ticks_per_s), "--assets", str(assets))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.numbered_site", str(self._file)]
-            + ["--rate", str(ticks_per_s), "--assets", str(assets)],  # noqa: RUF005
+            [sys.executable, "-m", "tests.bench.numbered_site", str(self._file), *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -4,7 +4,8 @@
 
 ``ours``: fluxcap's connection, session and decoder, the frames crossing from the reader's thread to another as they do
 in the daemon. ``daemon``: the daemon's whole pipeline, up to what its listeners are told. ``bare``: receive,
-json.loads, the least decoding. ``log``: Selenium's performance log, asked every 0.1 s. Playwright's is in playwright_reader.py.
+json.loads, the least decoding. ``log``: Selenium's performance log, asked every 0.1 s. Playwright's way is
+playwright_reader.py.
 
 FILE gets the number of each tick (its price, see numbered_site.py) and the monotonic time when it was in hand, in
 seconds: pairs of 8-byte floats. Reading ends SECONDS after the first tick.
