@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
 from bridge.jetstream.forward_cursor import ForwardMemory
 from bridge.jetstream.forward_lane import Ask, Compare, ForwardLane, LaneState, SendCandles, SendRevisions, Step
 from bridge.jetstream.forward_source import ForwardSource
+from bridge.jetstream.forward_view import Notice, Tell
 from bridge.jetstream.log_access import LogAccess
 from bridge.jetstream.log_writer import Ack, LogWriter, Refusal
 from bridge.jetstream.subjects import (
@@ -43,8 +43,6 @@ LOOK_S = 1.0
 HEARTBEATS_A_SECOND = 1_000
 """At most; with more streams each has its heartbeat less often than once a second."""
 
-Tell = Callable[[str, Mapping[str, Any]], None]
-
 
 class ForwardSession:
     """See the module.
@@ -62,7 +60,7 @@ class ForwardSession:
         quicker), ``duplicates`` (known to the log by its id), ``refused`` (the log is full, …), ``pruned`` (candles
         the store forgot before they could be forwarded).
     tell
-        Told of what somebody may want to know: an event's name and fields.
+        Told of what a log of events should have.
     """
 
     def __init__(
@@ -152,7 +150,7 @@ class ForwardSession:
                 async with self._slots:
                     go_on = await self._take(lane, step)
                 if lane.state is LaneState.BLOCKED:
-                    self._tell("forwarding blocked", {"stream": str(lane.key), "reason": lane.reason})
+                    self._tell(Notice.BLOCKED, {"stream": str(lane.key), "reason": lane.reason})
                 if not go_on:
                     self._not_before_s[lane.key] = time.monotonic() + LOOK_S / 2
                     return
@@ -190,7 +188,7 @@ class ForwardSession:
             lane.block(str(error))
             return
         if lane.answered(position, last.position):
-            self._tell("new store forwarded", {"stream": str(lane.key), "store": lane.store.store_id})
+            self._tell(Notice.NEW_STORE, {"stream": str(lane.key), "store": lane.store.store_id})
 
     async def _send_candles(self, lane: ForwardLane, after: int) -> bool:
         page = await self._source.candles(lane.key, after, PAGE)
@@ -221,7 +219,7 @@ class ForwardSession:
         """The store had forgotten candles before they could be forwarded: the log has a hole, which is said."""
         if missing > 0 and lane.position.first_sequence < lane.position.latest_sequence - missing:
             self._counters["pruned"] += missing
-            self._tell("candles pruned before they were forwarded", {"stream": str(lane.key), "candles": missing})
+            self._tell(Notice.PRUNED, {"stream": str(lane.key), "candles": missing})
 
     async def _send_revisions(self, lane: ForwardLane, after: int) -> bool:
         page = await self._source.revisions(lane.key, after, lane.most_candles)

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from bridge.client.backoff import Backoff
 from bridge.jetstream.address import LogAddress
@@ -25,6 +21,7 @@ from bridge.jetstream.forward_cursor import ForwardMemory
 from bridge.jetstream.forward_lane import LaneState
 from bridge.jetstream.forward_session import ForwardSession
 from bridge.jetstream.forward_source import ForwardSource
+from bridge.jetstream.forward_view import ForwardState, ForwardView, Notice, Tell
 from bridge.jetstream.log_access import LogAccess
 from bridge.jetstream.log_writer import LogWriter
 from bridge.jetstream.loop_thread import LoopThread
@@ -34,32 +31,6 @@ from schemas.errors import ConfigError, LogError, LogUnavailable, StoreError
 LEAVE_S = 1.0
 """How long ``stop`` waits for answers that are under way."""
 REFUSED_WAIT_S = 5.0
-
-
-class ForwardState(enum.StrEnum):
-    """How it goes."""
-
-    CONNECTING = "connecting"
-    AWAY = "the log is away"
-    REFUSED = "the log refuses"
-    CATCHING_UP = "catching up"
-    CURRENT = "up to date"
-    STOPPED = "stopped"
-
-
-class ForwardView(msgspec.Struct, frozen=True):
-    """What ``status`` tells. ``behind``: candles and revisions of the store that are not on the log, as far as is
-    known. ``held``: streams that wait or are blocked, and why."""
-
-    state: ForwardState = ForwardState.CONNECTING
-    reason: str = ""
-    log: str = ""
-    stream: str = ""
-    streams: int = 0
-    behind: int = 0
-    held: Mapping[str, str] = {}
-    source_trouble: str = ""
-    counters: Mapping[str, int] = {}
 
 
 class Forwarder:
@@ -76,21 +47,10 @@ class Forwarder:
     stream
         Name of the JetStream stream.
     tell
-        Told of what a log of events should have: a name of ``EVENTS`` and fields. On the forwarder's thread.
+        Told of what a log of events should have; on the forwarder's thread.
 
     Raises ConfigError where nats-py is missing.
     """
-
-    EVENTS = (
-        "forwarding",
-        "log away; trying again",
-        "log refuses; trying again",
-        "forwarding blocked",
-        "new store forwarded",
-        "candles pruned before they were forwarded",
-        "forward cursor cannot be written",
-        "forwarder failed; trying again",
-    )
 
     def __init__(
         self,
@@ -99,7 +59,7 @@ class Forwarder:
         data_dir: Path | None = None,
         *,
         stream: str = STREAM_NAME,
-        tell: Callable[[str, Mapping[str, Any]], None] = lambda name, fields: None,
+        tell: Tell = lambda notice, fields: None,
     ) -> None:
         require_nats()
         self._source = source
@@ -180,13 +140,13 @@ class Forwarder:
                     failures = 0
                     continue
                 except LogUnavailable as error:
-                    failures = 1 if self._view.state in _CONNECTED else failures + 1
+                    failures = 1 if self._view.state.is_connected else failures + 1
                     self._trouble(ForwardState.AWAY, str(error))
                 except (LogError, ConfigError) as error:
                     self._trouble(ForwardState.REFUSED, str(error))
                 except Exception as error:
                     failures += 1
-                    self._tell("forwarder failed; trying again", {"reason": f"{type(error).__name__}: {error}"})
+                    self._tell(Notice.FAILED, {"reason": f"{type(error).__name__}: {error}"})
                     self._enter(ForwardState.AWAY, "a fault of ours")
                 refused = self._view.state is ForwardState.REFUSED
                 await self._pause(REFUSED_WAIT_S if refused else self._backoff.wait_ns(max(failures, 1)) / 1e9)
@@ -218,7 +178,7 @@ class Forwarder:
             self._session = session
             if client.is_closed:
                 session.lost()
-            self._tell("forwarding", {"log": str(self._address), "stream": self._stream})
+            self._tell(Notice.FORWARDING, {"log": str(self._address), "stream": self._stream})
             await self._run(session)
         finally:
             self._session = None
@@ -252,8 +212,8 @@ class Forwarder:
 
     def _trouble(self, state: ForwardState, reason: str) -> None:
         if (state, reason) != (self._view.state, self._view.reason):
-            names = {ForwardState.REFUSED: "log refuses; trying again", ForwardState.AWAY: "log away; trying again"}
-            self._tell(names[state], {"reason": reason})
+            notice = Notice.REFUSED if state is ForwardState.REFUSED else Notice.AWAY
+            self._tell(notice, {"reason": reason})
         self._enter(state, reason)
 
     def _enter(self, state: ForwardState, reason: str = "") -> None:
@@ -279,7 +239,4 @@ class Forwarder:
         try:
             self._memory.save(now=now)
         except StoreError as error:
-            self._tell("forward cursor cannot be written", {"reason": str(error)})
-
-
-_CONNECTED = (ForwardState.CATCHING_UP, ForwardState.CURRENT)
+            self._tell(Notice.CURSOR_UNWRITTEN, {"reason": str(error)})

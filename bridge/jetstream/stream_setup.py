@@ -29,8 +29,8 @@ _UNITS_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 class Wanted(msgspec.Struct, frozen=True):
     """How the stream shall be. None: as it is, or JetStream's default when it is made.
 
-    replicas: servers of a cluster that each keep all of it (1, 3 or 5). max_age_ns, max_bytes: what is older, or beyond,
-    is forgotten, oldest first; 0 keeps all.
+    replicas: servers of a cluster that each keep all of it (1, 3 or 5). max_age_ns, max_bytes: what is older, or
+    beyond, is forgotten, oldest first; 0 keeps all.
     """
 
     replicas: int | None = None
@@ -109,7 +109,7 @@ def differences(config: dict[str, Any], wanted: Wanted) -> list[Difference]:
     asked = {
         "num_replicas": wanted.replicas,
         "max_age": wanted.max_age_ns,
-        "max_bytes": wanted.max_bytes and wanted.max_bytes or (None if wanted.max_bytes is None else -1),
+        "max_bytes": -1 if wanted.max_bytes == 0 else wanted.max_bytes,
         "duplicate_window": wanted.duplicate_window_ns,
     }
     for setting, value in asked.items():
