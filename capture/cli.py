@@ -24,6 +24,7 @@ from capture.commands import (
     doctor,
     export,
     focus,
+    forward,
     gaps,
     keys,
     record,
@@ -55,6 +56,7 @@ app.add_typer(config.app, name="config")
 app.command("tail")(tail.tail)
 app.command("backfill")(backfill.backfill)
 app.command("export")(export.export)
+app.command("forward")(forward.forward)
 app.command("gaps")(gaps.gaps)
 app.command("record")(record.record)
 app.command("replay")(replay.replay)

@@ -18,6 +18,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from fastapi import FastAPI
 
 from bridge.curve import ServerCurve, server_keys, with_own_client
+from bridge.jetstream.forward_view import ForwardView
 from bridge.server import WireServer
 from capture import log
 from capture.browser_finder import browser_finder
@@ -30,6 +31,7 @@ from capture.control_history import history_router
 from capture.daemon_files import RUN_FILE, RunFile, read_run_file, write_run_file
 from capture.focus import Focus, FocusMode
 from capture.focus_leases import FocusLeases
+from capture.forwarding import Forwarding
 from capture.journal import Remembered, TickJournal, read_journal
 from capture.listeners import ChromeState, Listener, Published
 from capture.market import Market
@@ -91,6 +93,7 @@ class Daemon:
         self.server = _wire_server(settings, curve, self.metrics.observe)
         self._recording: RecordingWriter | None = None
         try:
+            self._forwarding = Forwarding(settings, self.server) if settings.forward else None
             self.persistence = Persistence(
                 settings.data_dir, settings.collect, settings.tick_chunk_size, settings.candle_chunk_size
             )
@@ -124,6 +127,7 @@ class Daemon:
                     self.metrics,
                     _WatchListener(self),
                     *([relay] if relay else []),
+                    *([self._forwarding] if self._forwarding else []),
                     *([WireTicks(self.server, self.key)] if settings.publish_ticks else []),
                 ],
                 connect=connect,
@@ -164,6 +168,8 @@ class Daemon:
         self.metrics.watch(self._snapshot)
         self.persistence.start()
         self.pipeline.start()
+        if self._forwarding is not None:
+            self._forwarding.start()
         self.control.start()
         self._scheduler.add_job(self._checkpoint, "interval", seconds=CHECKPOINT_S, id="checkpoint")
         self._scheduler.add_job(self._expire_leases, "interval", seconds=LEASES_S, id="leases")
@@ -185,6 +191,8 @@ class Daemon:
         self.persistence.stop()
         self.journal.close()
         self._end_recording()
+        if self._forwarding is not None:
+            self._forwarding.stop()
         self.server.close()
         run = read_run_file(self.settings.data_dir)
         if run is not None and run.pid == self.identity.pid:
@@ -198,11 +206,16 @@ class Daemon:
             now_ms=time.time_ns() // 1_000_000,
             uptime_s=time.monotonic() - self._started_s,
             collect=self.persistence.view(),
+            forward=self._forward_view(),
         )
 
     def _snapshot(self) -> Snapshot:
         now_ms = time.time_ns() // 1_000_000
-        return Snapshot(self.pipeline.view(), self.persistence.view(), self.server.counters, now_ms)
+        forward = self._forward_view()
+        return Snapshot(self.pipeline.view(), self.persistence.view(), self.server.counters, now_ms, forward)
+
+    def _forward_view(self) -> ForwardView | None:
+        return None if self._forwarding is None else self._forwarding.view()
 
     def __enter__(self) -> Daemon:
         try:

@@ -35,6 +35,16 @@ EVENTS: dict[str, str] = {
     "old candles forgotten": "What is older than `retention_days` has left the store; each hour.",
     "old candles not forgotten; trying again in an hour": "The store could not delete them; nothing is lost.",
     "recording ended": "The disk takes no more of the recording; capture goes on. What it holds can be replayed.",
+    # forwarding to NATS JetStream
+    "forwarding": "Connected to the log; everything that is not on it yet follows.",
+    "forwarding ended": "`fluxcap forward` left; `behind` is what the next one has to do.",
+    "log away; trying again": "No NATS server answers; capture goes on, and what waits follows from the store.",
+    "log refuses; trying again": "Credentials, TLS, or there is no stream (`fluxcap forward --setup` makes it).",
+    "forwarding blocked": "Sending more of this stream would break what is on the log; `reason` says why.",
+    "new store forwarded": "A stream goes on with the candles of another store; readers start it over.",
+    "candles forgotten before they were forwarded": "The log was away for longer than `retention_days`: it has a hole.",
+    "forward cursor cannot be written": "The log itself is asked what it has; nothing is lost or sent twice.",
+    "forwarder failed; trying again": "A fault of ours; capture goes on. Please report it.",
     # web clients
     "a client's asset could not be released": "The focus stays as it was.",
     "socket.io push failed": "A fault of ours; other clients and the capture are not concerned. Please report it.",

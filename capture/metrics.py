@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from bridge.jetstream.forward_view import ForwardState, ForwardView
 from capture.listeners import ChromeState, Published
 from capture.market import MarketView
 from capture.persistence import CollectView
@@ -30,12 +31,14 @@ PUBLISH_BUCKETS_S = (0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What the metrics are made of, as of one instant. ``wire``: the wire server's counters by name."""
+    """What the metrics are made of, as of one instant. ``wire``: the wire server's counters by name. ``forward``: None
+    where nothing is forwarded."""
 
     pipeline: PipelineView
     collect: CollectView
     wire: Mapping[str, int]
     now_ms: int
+    forward: ForwardView | None = None
 
 
 class Metrics:
@@ -121,6 +124,8 @@ class _FromSnapshot(Collector):
         yield from _market(snapshot.pipeline.market, snapshot.now_ms)
         yield from _streams(snapshot.pipeline.streams)
         yield from _collecting(snapshot.collect)
+        if snapshot.forward is not None:
+            yield from _forwarding(snapshot.forward)
         yield _counter("wire", "Messages sent and requests answered on the wire, by kind.", _by(snapshot.wire), "kind")
 
 
@@ -174,6 +179,16 @@ def _collecting(view: CollectView) -> Iterator[Metric]:
     yield _counter("csv_lines", "Lines written to CSV files, by kind.", lines, "kind")
     yield _counter("csv_lines_lost", "Lines that could not be written and were given up.", {(): view.lost})
     yield _gauge("csv_lines_waiting", "Lines that wait for the disk to work again.", {(): view.waiting})
+
+
+def _forwarding(view: ForwardView) -> Iterator[Metric]:
+    states = {(state.name.lower(),): view.state is state for state in ForwardState}
+    yield _gauge("forward_state", "1 for the state that forwarding to NATS is in, 0 for the others.", states, "state")
+    yield _gauge("forward_behind", "Candles and revisions of the store not on the log yet.", {(): view.behind})
+    yield _gauge("forward_held_streams", "Streams that cannot be forwarded at present.", {(): len(view.held)})
+    yield _counter(
+        "forwarded", "What was put on the log, by kind, and what stood against it.", _by(view.counters), "kind"
+    )
 
 
 def _below(prefix: str, counters: Mapping[str, int]) -> Iterator[tuple[str, int]]:

@@ -11,6 +11,7 @@ import json
 import os
 import tomllib
 from enum import StrEnum
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +26,8 @@ STORE_FILE = "fluxcap.duckdb"
 DEFAULT_PUB = "tcp://127.0.0.1:5556"
 DEFAULT_REP = "tcp://127.0.0.1:5557"
 DEFAULT_WEB_PORT = 3001
+_SHOWN = 200
+"""Characters of a wrong value that are told."""
 
 
 class CollectMode(StrEnum):
@@ -64,6 +67,9 @@ class Settings(BaseSettings):
     pub: str = Field(DEFAULT_PUB, validation_alias=AliasChoices("pub", "FLUXCAP_PUB", "FLUX_LIVE_PUB"))
     rep: str = Field(DEFAULT_REP, validation_alias=AliasChoices("rep", "FLUXCAP_REP", "FLUX_CHUNK_REP"))
     curve: Path | None = None
+    forward: str | None = None
+    nats_credentials: Path | None = None
+    nats_stream: str = Field("FLUX", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     publish_ticks: bool = False
     retention_days: int = Field(0, ge=0, le=36_500)
     web: bool = True
@@ -137,6 +143,7 @@ class _PlainListEnv(PydanticBaseSettingsSource):
         return {name: value for name, value in found.items() if value is not None}
 
 
+@cache
 def variables_of(field_name: str) -> tuple[str, ...]:
     """The environment variables that set a field, the one that goes first first."""
     alias = Settings.model_fields[field_name].validation_alias
@@ -159,13 +166,22 @@ def load_settings(config: Path | None = None, **options: Any) -> Settings:
     """Settings from file, environment and ``options`` (None: not given). Raises ConfigError with one sentence."""
     path = config_file(config)
     given = {name: value for name, value in options.items() if value is not None}
-    bound = type("Settings", (Settings,), {"config_path": path, "__module__": __name__})
     try:
-        return bound(**given)  # type: ignore[no-any-return]
+        return _reading(path)(**given)
     except ValidationError as error:
         raise ConfigError(_sentence(error, path)) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply to be settings.") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+@lru_cache(maxsize=8)
+def _reading(path: Path | None) -> type[Settings]:
+    """Settings that read this file: making the class costs a hundred times what reading does."""
+    return type("Settings", (Settings,), {"config_path": path, "__module__": __name__})
 
 
 def _sentence(error: ValidationError, path: Path | None) -> str:
@@ -174,4 +190,6 @@ def _sentence(error: ValidationError, path: Path | None) -> str:
     if first["type"] == "extra_forbidden":
         return f"Unknown setting {name!r} in {path or 'the settings'}; `fluxcap config show` lists them."
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
-    return f"Setting {name!r} cannot be {first.get('input')!r}: {reason[:1].lower()}{reason[1:]}."
+    value = repr(first.get("input"))
+    shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]} …"
+    return f"Setting {name!r} cannot be {shown}: {reason[:1].lower()}{reason[1:]}."

@@ -37,10 +37,9 @@ def effective_settings(config: Path | None, options: Mapping[str, Any]) -> list[
     """Every setting, as ``load_settings`` with the same arguments takes them. Raises ConfigError."""
     settings = load_settings(config, **options)
     path = config_file(config)
-    in_file = tomllib.loads(path.read_text()) if path is not None else {}
+    in_file = tomllib.loads(path.read_text(encoding="utf-8")) if path is not None else {}
     found = []
-    for name in Settings.model_fields:
-        value = settings.model_dump(mode="json")[name]
+    for name, value in settings.model_dump(mode="json").items():
         variable = next((variable for variable in variables_of(name) if variable in os.environ), None)
         if options.get(name) is not None:
             found.append(Effective(name, value, Origin.OPTION, option_of(name)))
@@ -86,7 +85,13 @@ _PLATFORM = """
 # price = "p"
 # filter = { e = "trade" }
 """
-_EXAMPLES = {"chrome_profile": "path/to/chrome-profile", "record": "path/to/recording", "curve": "keys"}
+_EXAMPLES = {
+    "chrome_profile": "path/to/chrome-profile",
+    "record": "path/to/recording",
+    "curve": "keys",
+    "forward": "nats://127.0.0.1:4222",
+    "nats_credentials": "path/to/nats.creds",
+}
 """Of what is not set by default."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from bridge.jetstream.forward_view import ForwardView
 from capture.persistence import CollectView
 from capture.pipeline import PipelineView
 from schemas.types import FeedState
@@ -54,6 +55,8 @@ class Status(msgspec.Struct, frozen=True):
     counters: dict[str, int]
     queue_depth: int
     store_trouble: str
+    forward: ForwardView | None = None
+    """Of `fluxcap run --forward`."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -70,7 +73,15 @@ class Identity(msgspec.Struct, frozen=True):
     chrome_endpoint: str
 
 
-def status_of(identity: Identity, view: PipelineView, *, now_ms: int, uptime_s: float, collect: CollectView) -> Status:
+def status_of(
+    identity: Identity,
+    view: PipelineView,
+    *,
+    now_ms: int,
+    uptime_s: float,
+    collect: CollectView,
+    forward: ForwardView | None = None,
+) -> Status:
     """Put a snapshot of the pipeline into words. ``now_ms``: wall clock."""
     market, session = view.market, view.session
     streams = tuple(
@@ -127,4 +138,5 @@ def status_of(identity: Identity, view: PipelineView, *, now_ms: int, uptime_s: 
         counters=market.counters,
         queue_depth=view.queue_depth,
         store_trouble=view.store_trouble,
+        forward=forward,
     )

@@ -32,6 +32,18 @@ Keys = Annotated[
         help="Keys for a server that wants them: a folder with server.key and your own .key_secret file, or that file.",
     ),
 ]
+NatsCredentials = Annotated[
+    Path | None,
+    typer.Option(
+        "--nats-credentials",
+        envvar="FLUXCAP_NATS_CREDENTIALS",
+        help="File with what proves us to NATS: .creds, an NKey seed, or TOML with user and password, token, ca …",
+    ),
+]
+NatsStream = Annotated[
+    str | None,
+    typer.Option("--nats-stream", envvar="FLUXCAP_NATS_STREAM", help="Name of the JetStream stream. [default: FLUX]"),
+]
 ControlUrl = Annotated[
     str | None, typer.Option("--control", help="Control address of the daemon. [default: found in its data folder]")
 ]

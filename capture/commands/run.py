@@ -46,6 +46,15 @@ def run(
             "which clients may come, or the server's secret file, which lets in all that know its public key."
         ),
     ] = None,
+    forward: Annotated[
+        str | None,
+        typer.Option(help="Put every batch on NATS JetStream, too: nats://HOST:PORT, more of a cluster with commas."),
+    ] = None,
+    nats_credentials: Annotated[
+        Path | None,
+        typer.Option(help="File with what proves us to NATS: .creds, an NKey seed, or TOML with user and password …"),
+    ] = None,
+    nats_stream: Annotated[str | None, typer.Option(help="Name of the JetStream stream. [default: FLUX]")] = None,
     publish_ticks: Annotated[
         bool | None, typer.Option("--publish-ticks/--no-publish-ticks", help="Send every tick, too. [default: no]")
     ] = None,
@@ -100,6 +109,9 @@ def run(
         pub=pub,
         rep=rep,
         curve=curve,
+        forward=forward,
+        nats_credentials=nats_credentials,
+        nats_stream=nats_stream,
         publish_ticks=publish_ticks,
         retention_days=retention_days,
         web=web,

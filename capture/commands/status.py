@@ -65,6 +65,8 @@ def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
         ("control", f"{seen['control']}, data in {seen['data_dir']}"),
         ("csv files", _collecting(seen["collect"])),
     ]
+    if seen.get("forward"):
+        facts.append(("log", _forwarding(seen["forward"])))
     notable = {name: n for name, n in seen["counters"].items() if n}
     if notable:
         facts.append(("counters", ", ".join(f"{name} {n}" for name, n in sorted(notable.items()))))
@@ -90,6 +92,19 @@ def _collecting(collect: dict[str, Any]) -> str:
         text += f"  [yellow](cannot write: {collect['trouble']}; {collect['waiting']} lines wait)[/]"
     if collect["lost"]:
         text += f"  [red]({collect['lost']} lines lost)[/]"
+    return text
+
+
+def _forwarding(forward: dict[str, Any]) -> str:
+    """How forwarding to NATS JetStream goes."""
+    colour = {"up to date": "green", "catching up": "cyan"}.get(forward["state"], "yellow")
+    text = f"{forward['log']} [{colour}]{forward['state']}[/]"
+    if forward["reason"]:
+        text += f"  [yellow]({forward['reason']})[/]"
+    if forward["behind"]:
+        text += f"; {forward['behind']:,} candles wait in the store"
+    for stream, reason in list(forward["held"].items())[:3]:
+        text += f"  [red]({stream}: {reason})[/]"
     return text
 
 

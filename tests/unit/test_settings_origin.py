@@ -32,6 +32,9 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "pub": ("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3"),
     "rep": ("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3"),
     "curve": ("a", "b", "c"),
+    "forward": ("nats://a", "nats://b", "nats://c"),
+    "nats_credentials": ("a", "b", "c"),
+    "nats_stream": ("A", "B", "C"),
     "publish_ticks": (True, False, True),
     "retention_days": (1, 2, 3),
     "web": (False, True, False),
@@ -181,7 +184,7 @@ def test_every_line_of_the_new_file_is_right_when_its_sign_is_taken_away():
     assert set(tomllib.loads(settings)) == set(Settings.model_fields)
     defaults = {name: field.default for name, field in Settings.model_fields.items()}
     changed = {name for name in defaults if loaded[name] != defaults[name]}
-    assert changed == {"chrome_profile", "curve", "record", "platforms"}
+    assert changed == {"chrome_profile", "curve", "forward", "nats_credentials", "record", "platforms"}
 
 
 def test_config_init_leaves_a_file_that_is_there_as_it_was(capsys: pytest.CaptureFixture[str]):

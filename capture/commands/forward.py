@@ -1,0 +1,114 @@
+"""``fluxcap forward``: a daemon's batches and revisions to NATS JetStream, and the stream there that keeps them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from capture.commands.options import Debug, Json, Keys, NatsCredentials, NatsStream, curve_of
+
+
+def forward(
+    servers: Annotated[
+        str, typer.Argument(help="NATS servers, nats://HOST:PORT; several of one cluster with commas; tls:// for TLS.")
+    ],
+    setup: Annotated[
+        bool, typer.Option("--setup", help="Make the JetStream stream, or say where it differs; forward nothing.")
+    ] = False,
+    replicas: Annotated[
+        int | None, typer.Option(min=1, max=5, help="With --setup: servers that each keep all of it. [default: 1]")
+    ] = None,
+    max_age: Annotated[
+        str | None, typer.Option(help="With --setup: forget what is older, such as 30d; 0 keeps all. [default: 0]")
+    ] = None,
+    max_bytes: Annotated[
+        str | None, typer.Option(help="With --setup: forget the oldest beyond, such as 20G; 0: no limit. [default: 0]")
+    ] = None,
+    duplicate_window: Annotated[
+        str | None, typer.Option(help="With --setup: how long message ids are remembered. [default: 2m]")
+    ] = None,
+    change: Annotated[
+        bool, typer.Option("--change", help="With --setup: change what differs on a stream that is there.")
+    ] = False,
+    stream: NatsStream = None,
+    credentials: NatsCredentials = None,
+    once: Annotated[bool, typer.Option("--once", help="End when all that there is has been forwarded.")] = False,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Data folder of the daemon; what was forwarded is remembered there. [default: data]"),
+    ] = None,
+    pub: Annotated[str | None, typer.Option(help="PUB endpoint of the daemon. [default: as its folder says]")] = None,
+    rep: Annotated[str | None, typer.Option(help="Its request endpoint. [default: as its folder says]")] = None,
+    keys: Keys = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log as JSON lines.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Put every batch and revision of a daemon on NATS JetStream, in order and once each, until Ctrl-C.
+
+    Listens to the running daemon; of a stopped one it forwards what its store has, and ends. `fluxcap run --forward`
+    does the same within the daemon. The stream must be there: make it once with --setup.
+    """
+    from bridge.jetstream.address import log_address
+    from capture.settings import load_settings
+
+    settings = load_settings(
+        data_dir=data_dir, nats_credentials=credentials, nats_stream=stream, log_json=log_json or None
+    )
+    address = log_address(servers, settings.nats_credentials)
+    if setup:
+        from bridge.jetstream.stream_setup import Wanted, parse_bytes, parse_duration_ns
+
+        wanted = Wanted(
+            replicas=replicas,
+            max_age_ns=None if max_age is None else parse_duration_ns(max_age),
+            max_bytes=None if max_bytes is None else parse_bytes(max_bytes),
+            duplicate_window_ns=None if duplicate_window is None else parse_duration_ns(duplicate_window),
+        )
+        raise typer.Exit(_set_up(address, wanted, settings.nats_stream, change=change, as_json=as_json))
+    from capture.forward_alone import Target, forward_alone
+
+    target = Target(address, settings.nats_stream, settings.data_dir, pub, rep, curve_of(keys))
+    view, code = forward_alone(target, once=once, log_json=settings.log_json, debug=debug)
+    if as_json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(view).decode())
+    raise typer.Exit(code)
+
+
+def _set_up(address: Any, wanted: Any, stream: str, *, change: bool, as_json: bool) -> int:
+    """Exit code: 0 the stream is as wanted, 1 it differs."""
+    import asyncio
+
+    import msgspec
+
+    from bridge.jetstream.stream_setup import set_up
+
+    result = asyncio.run(set_up(address, wanted, stream, change=change))
+    if as_json:
+        typer.echo(json.dumps(msgspec.to_builtins(result)))
+        return 1 if result.differences else 0
+    typer.echo(f"{result.stream}: {result.done.value}; {describe(result.settings)}.")
+    for difference in result.differences:
+        hint = "" if difference.fixable else " (cannot be changed; make another stream with --stream)"
+        typer.echo(f"  {difference.setting} is {difference.is_}, should be {difference.should_be}{hint}")
+    if not change and any(difference.fixable for difference in result.differences):
+        typer.echo("Run it again with --change to change that.")
+    return 1 if result.differences else 0
+
+
+def describe(settings: dict[str, Any]) -> str:
+    """A stream's settings in words."""
+    from bridge.jetstream.stream_setup import duration_text
+
+    replicas = settings.get("num_replicas", 1)
+    most = settings.get("max_bytes", -1)
+    kept = f"{most:,} bytes at most" if most > 0 else "no limit of bytes"
+    copies = "1 copy, as safe as that one server" if replicas == 1 else f"{replicas} copies"
+    age = duration_text(settings.get("max_age", 0))
+    window = duration_text(settings.get("duplicate_window", 0))
+    return f"{copies}, in {settings.get('storage')}, age: {age}, {kept}, ids remembered for {window}"

@@ -1,0 +1,105 @@
+"""``fluxcap forward`` beside a daemon: as a client of its wire; or, where none runs, from the store it left."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from bridge.curve import ClientCurve
+from bridge.jetstream.address import LogAddress
+from bridge.jetstream.forward_source import ForwardSource, StoreSource, store_statuses
+from bridge.jetstream.forward_view import ForwardState, ForwardView
+from bridge.jetstream.forwarder import Forwarder
+from bridge.jetstream.wire_source import WireSource
+from bridge.store import Store
+from capture import log
+from capture.daemon_files import read_run_file
+from capture.foreground import exit_code, stop_signals
+from capture.forwarding import log_notice
+from capture.settings import STORE_FILE
+from schemas.errors import ConfigError, LogError, LogUnavailable, NotAnswering
+
+LOOK_S = 0.2
+NO_SOURCE_S = 10.0
+"""With ``once``, how long a daemon that does not answer is waited for."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What to forward, and where to. ``pub``, ``rep``: None as the data folder says."""
+
+    address: LogAddress
+    stream: str
+    data_dir: Path
+    pub: str | None = None
+    rep: str | None = None
+    curve: ClientCurve | None = None
+
+
+def forward_alone(target: Target, *, once: bool, log_json: bool, debug: bool = False) -> tuple[ForwardView, int]:
+    """Until Ctrl-C or SIGTERM, or, with ``once`` or of a stopped daemon, until all is on the log.
+
+    Returns how it ended, and the exit code. Raises ConfigError, StoreError; when it is to end by itself also LogError
+    (the log is away or refuses) and NotAnswering (no daemon answers).
+    """
+    log.set_up(as_json=log_json, level=logging.DEBUG if debug else logging.INFO)
+    with stop_signals() as asked, _source(target) as (source, ends):
+        forwarder = Forwarder(source, target.address, target.data_dir, stream=target.stream, tell=log_notice)
+        try:
+            with forwarder:
+                view = _wait(forwarder, asked, once=once or ends)
+        finally:
+            log.event("forwarding ended", **_summary(forwarder.view()))
+    return msgspec.structs.replace(view, counters=forwarder.view().counters), exit_code(asked)
+
+
+def _wait(forwarder: Forwarder, asked: list[int], *, once: bool) -> ForwardView:
+    idle = threading.Event()
+    looks = 0
+    while not asked:
+        idle.wait(LOOK_S)  # signal handlers run within
+        view = forwarder.view()
+        if not once:
+            continue
+        looks += 1
+        if view.state is ForwardState.CURRENT:
+            if view.held:
+                stream, reason = next(iter(view.held.items()))
+                raise LogError(f"{len(view.held)} streams could not be forwarded; {stream}: {reason}.")
+            return view
+        if view.state is ForwardState.REFUSED:
+            raise LogError(view.reason)
+        if view.state is ForwardState.AWAY and looks * LOOK_S > NO_SOURCE_S:
+            raise LogUnavailable(view.reason)
+        if view.source_trouble and looks * LOOK_S > NO_SOURCE_S:
+            raise NotAnswering(f"{view.source_trouble[:1].upper()}{view.source_trouble[1:]}.")
+    return forwarder.view()
+
+
+@contextmanager
+def _source(target: Target) -> Iterator[tuple[ForwardSource, bool]]:
+    """Where to take it from, and whether that has an end."""
+    run = read_run_file(target.data_dir)
+    runs = run is not None and not run.is_stale()
+    path = target.data_dir / STORE_FILE
+    if target.pub or target.rep:
+        yield WireSource(target.pub, target.rep, target.curve), False
+    elif run is not None and runs:
+        yield WireSource(run.pub, run.rep, target.curve), False
+    elif path.is_file():
+        with Store.open(path) as store:
+            statuses = store_statuses(store)
+            yield StoreSource(store.reader(), lambda: statuses), True
+    else:
+        raise ConfigError(
+            f"No fluxcap runs on {target.data_dir}, and there is no store in it; name the folder with --data-dir, or "
+            "the endpoints of a daemon with --pub and --rep."
+        )
+
+
+def _summary(view: ForwardView) -> dict[str, int]:
+    return {name: view.counters.get(name, 0) for name in ("batches", "candles", "revisions")} | {"behind": view.behind}

@@ -1,0 +1,70 @@
+"""The forwarder in the daemon: a listener that tells it of news, and its notices as events of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bridge.jetstream.address import log_address
+from bridge.jetstream.forward_source import StoreSource
+from bridge.jetstream.forward_view import ForwardView, Notice
+from bridge.jetstream.forwarder import Forwarder
+from bridge.server import WireServer
+from capture import log
+from capture.listeners import ChromeState, Published
+from capture.settings import Settings
+from schemas.types import Candle, StreamKey
+
+LAST_WORDS_S = 0.5
+"""How long a stopping daemon waits for what was committed last to be on the log; the next start sends what was not."""
+
+_TOLD: dict[Notice, Callable[..., None]] = {
+    Notice.FORWARDING: lambda **fields: log.event("forwarding", **fields),
+    Notice.AWAY: lambda **fields: log.warn("log away; trying again", **fields),
+    Notice.REFUSED: lambda **fields: log.warn("log refuses; trying again", **fields),
+    Notice.BLOCKED: lambda **fields: log.warn("forwarding blocked", **fields),
+    Notice.NEW_STORE: lambda **fields: log.warn("new store forwarded", **fields),
+    Notice.PRUNED: lambda **fields: log.warn("candles forgotten before they were forwarded", **fields),
+    Notice.CURSOR_UNWRITTEN: lambda **fields: log.warn("forward cursor cannot be written", **fields),
+    Notice.FAILED: lambda **fields: log.warn("forwarder failed; trying again", **fields),
+}
+
+
+def log_notice(notice: Notice, fields: Mapping[str, Any]) -> None:
+    """Log what a forwarder tells."""
+    _TOLD[notice](**fields)
+
+
+class Forwarding:
+    """Forwards the daemon's store while it runs. A listener of the pipeline; never keeps it waiting.
+
+    Raises ConfigError: no address, no such file of credentials, or NATS is not installed.
+    """
+
+    def __init__(self, settings: Settings, server: WireServer) -> None:
+        address = log_address(settings.forward or "", settings.nats_credentials)
+        self._source = StoreSource(server.pages(), server.status)
+        self._forwarder = Forwarder(
+            self._source, address, settings.data_dir, stream=settings.nats_stream, tell=log_notice
+        )
+
+    def start(self) -> None:
+        self._forwarder.start()
+
+    def stop(self) -> None:
+        """Idempotent."""
+        self._forwarder.await_view(lambda view: not (view.state.is_connected and view.behind), LAST_WORDS_S)
+        self._forwarder.stop()
+
+    def view(self) -> ForwardView:
+        return self._forwarder.view()
+
+    def published(self, news: Published) -> None:
+        if news.batches or news.revisions:
+            self._source.news()
+
+    def forming(self, key: StreamKey, candle: Candle) -> None:
+        pass
+
+    def chrome_changed(self, state: ChromeState, reason: str) -> None:
+        pass
