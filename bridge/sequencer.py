@@ -11,6 +11,7 @@ Revisions (better candles for what was published) have numbers of their own, den
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 import msgspec
 import numpy as np
@@ -30,6 +31,8 @@ from schemas.types import (
 )
 
 _NO_WATERMARK = Watermark()
+_FEW = 16
+"""Up to so many candles one by one is quicker than NumPy: 1 µs against 24 µs for a single one."""
 
 
 def as_candle_array(candles: Sequence[Candle] | CandleArray) -> CandleArray:
@@ -47,6 +50,8 @@ def insane_candle(candles: CandleArray) -> int | None:
     A candle is sane when its time is positive, its prices are finite, ``low <= open, close <= high``, and its volume
     is finite and not negative.
     """
+    if len(candles) <= _FEW:
+        return next((at for at, row in enumerate(candles.tolist()) if not _is_sane(*row)), None)
     opens, highs, lows, closes = candles["open"], candles["high"], candles["low"], candles["close"]
     volume = candles["volume"]
     # A NaN makes every comparison false, so only the infinities need a test of their own.
@@ -62,6 +67,12 @@ def insane_candle(candles: CandleArray) -> int | None:
         & (volume < np.inf)
     )
     return None if sane.all() else int(np.argmin(sane))
+
+
+def _is_sane(
+    ts_ms: int, open_: float, high: float, low: float, close: float, volume: float, _ticks: int, _flags: int
+) -> bool:
+    return ts_ms > 0 and -inf < low <= open_ <= high < inf and low <= close <= high and 0 <= volume < inf
 
 
 def _require_sane(key: StreamKey, candles: CandleArray) -> None:

@@ -66,7 +66,8 @@ class Committing:
 
     def commit(self, _: int = 0) -> None:
         self.minute += 1
-        batches = [self.sequencer.number(key, candle_rows(self.minute, 1)) for key in self.keys]
+        sealed = candle_rows(self.minute, 1)
+        batches = [self.sequencer.number(key, sealed) for key in self.keys]
         self.store.commit(batches)
         for batch in batches:
             self.sequencer.confirm(batch)
@@ -85,7 +86,7 @@ def commit_rows(folder: Path) -> Iterator[dict[str, Any]]:
             committing = Committing(folder / f"commit-{streams}.duckdb", streams)
             times = milliseconds(committing.commit, insert, rounds)
             committing.store.close()
-            yield row(f"commit 1 candle of {streams:,}: bare row", *times)
+            yield row(f"commit a minute of {streams:,} streams, all at once: bare row", *times)
 
 
 def page_rows(folder: Path) -> Iterator[dict[str, Any]]:

@@ -98,6 +98,7 @@ NAN, INFINITE = float("nan"), float("inf")
 )
 def test_what_cannot_be_a_candle_gets_no_number(insane: Candle) -> None:
     assert insane_candle(candle_array([candle(1), insane])) == 1
+    assert insane_candle(candle_array([*candles(1, 30), insane, *candles(31, 30)])) == 30
     with pytest.raises(SequenceError):
         Sequencer({}).number(EURUSD, [insane])
 
