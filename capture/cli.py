@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from capture.commands import (
+    archive,
     backfill,
     chrome,
     collect,
@@ -57,6 +58,7 @@ app.command("tail")(tail.tail)
 app.command("backfill")(backfill.backfill)
 app.command("export")(export.export)
 app.command("forward")(forward.forward)
+app.command("archive")(archive.archive)
 app.command("gaps")(gaps.gaps)
 app.command("record")(record.record)
 app.command("replay")(replay.replay)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from bridge.client.via import Via
     from bridge.curve import ClientCurve
 
 
@@ -44,9 +45,32 @@ NatsStream = Annotated[
     str | None,
     typer.Option("--nats-stream", envvar="FLUXCAP_NATS_STREAM", help="Name of the JetStream stream. [default: FLUX]"),
 ]
+ViaLog = Annotated[
+    str | None,
+    typer.Option(
+        "--via",
+        envvar="FLUXCAP_VIA",
+        help="Read from NATS JetStream, nats://HOST:PORT (several of one cluster with commas), in place of a daemon.",
+    ),
+]
 ControlUrl = Annotated[
     str | None, typer.Option("--control", help="Control address of the daemon. [default: found in its data folder]")
 ]
+
+
+def via_of(servers: str | None, credentials: Path | None, stream: str | None) -> Via | None:
+    """The log that ``--via`` names; credentials and stream may also stand in the settings. Raises ConfigError."""
+    if servers is None:
+        if credentials is not None:
+            from schemas.errors import ConfigError
+
+            raise ConfigError("Credentials for NATS are of no use without --via nats://HOST:PORT.")
+        return None
+    from bridge.client.via import Via
+    from capture.settings import load_settings
+
+    settings = load_settings(nats_credentials=credentials, nats_stream=stream)
+    return Via(servers, settings.nats_credentials, settings.nats_stream)
 
 
 def curve_of(keys: Path | None) -> ClientCurve | None:

@@ -1,0 +1,225 @@
+"""Keeps an archive: reads the log, gathers, writes, moves its cursor on; for ever, or up to what is there.
+
+While files are written the log is not read, and keeps what comes; so memory stays bounded, and a slow disk holds up
+nobody. Nothing here needs an orderly end: killed at any instant, it goes on from its cursor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from bridge.client.via import Via
+from bridge.jetstream.address import log_address
+from bridge.jetstream.connection import open_connection, require_nats
+from bridge.jetstream.log_access import LogAccess, LogMessage, LogState
+from bridge.jetstream.log_reader import LogReader
+from bridge.jetstream.subjects import STREAM_NAME, position_of, subject_filter
+from bridge.parquet_archive.cursor import ArchiveCursor, LogPlace
+from bridge.parquet_archive.gathering import Gathered, Missing, Standing
+from bridge.parquet_archive.partition_file import PartitionFiles
+from schemas.codec import decode
+from schemas.errors import CodecError, LogError, LogUnavailable, StoreFull
+from schemas.types import CandleBatch, CandleRevision
+
+FLUSH_S = 60.0
+FLUSH_ROWS = 200_000
+"""Rows that wait at most: 16 MB, or so."""
+LOOK_S = 0.5
+AGAIN_S = 2.0
+_NOTHING = Standing()
+
+
+class ArchiveState(msgspec.Struct, frozen=True):
+    """How it goes. ``position``: all of the log up to there is in the files. ``missing``: found since the start."""
+
+    position: int = 0
+    messages: int = 0
+    rows: int = 0
+    files: int = 0
+    flushes: int = 0
+    foreign: int = 0
+    """Messages that no forwarder put there."""
+    missing: tuple[Missing, ...] = ()
+
+
+class Archiver:
+    """One archive in a folder.
+
+    Parameters
+    ----------
+    via
+        The log.
+    folder
+        The archive; made when absent.
+    source, symbol
+        Only these; None: all.
+    flush_s, flush_rows
+        Files are written when rows have waited so long, or are so many.
+    tell
+        Gets sentences for people: the log is away, something is missing.
+    """
+
+    def __init__(
+        self,
+        via: Via,
+        folder: Path,
+        *,
+        source: str | None = None,
+        symbol: str | None = None,
+        flush_s: float = FLUSH_S,
+        flush_rows: int = FLUSH_ROWS,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        require_nats()
+        self._address = log_address(via.servers, via.credentials)
+        self._stream = via.stream or STREAM_NAME
+        self._folder = folder
+        self._filter = subject_filter(source, symbol)
+        self._flush_s = flush_s
+        self._flush_rows = flush_rows
+        self._tell = tell
+        self._gathered = Gathered()
+        self._counts: Counter[str] = Counter()
+        self._missing: list[Missing] = []
+        self._place = LogPlace()
+        self._asked_to_stop: Callable[[], object] = lambda: False
+        self._stopped = False
+        self._waiting_since_s: float | None = None
+
+    @property
+    def state(self) -> ArchiveState:
+        return ArchiveState(self._place.position, missing=tuple(self._missing), **self._counts)
+
+    def stop(self) -> None:
+        """Write what waits, and leave; from any thread."""
+        self._stopped = True
+
+    @property
+    def _stopping(self) -> bool:
+        return self._stopped or bool(self._asked_to_stop())
+
+    def run(
+        self, *, once: bool = False, from_start: bool = False, stopping: Callable[[], object] = lambda: False
+    ) -> ArchiveState:
+        """Until stopped; ``once``: until all is archived that the log has now.
+
+        from_start: read all of it again. stopping: asked twice a second, as good as ``stop`` when it says so.
+
+        Raises StoreLocked, StoreDamaged, StoreError; with ``once`` also StoreFull, LogUnavailable, LogRefused,
+        LogError, which are otherwise waited out.
+        """
+        self._asked_to_stop = stopping
+        cursor = ArchiveCursor(self._folder)
+        with contextlib.closing(cursor), PartitionFiles(self._folder) as files:
+            self._cursor, self._files = cursor, files
+            self._place = LogPlace() if from_start else cursor.place
+            asyncio.run(self._run(once))
+        return self.state
+
+    # --- the log ---------------------------------------------------------------------------------------------------
+
+    async def _run(self, once: bool) -> None:
+        told = ""
+        while not self._stopping:
+            try:
+                if await self._read(once):
+                    return
+                told = ""
+            except (LogError, StoreFull) as error:
+                if once:
+                    raise
+                if str(error) != told:
+                    told = str(error)
+                    self._tell(f"{told} Trying again.")
+                await self._rest()
+
+    async def _rest(self) -> None:
+        for _ in range(int(AGAIN_S / 0.1)):
+            if not self._stopping:
+                await asyncio.sleep(0.1)
+
+    async def _read(self, once: bool) -> bool:
+        """Over one connection; whether that was all. Raises LogError, StoreError."""
+        # What waited when a connection ended is read again: the cursor knows nothing of it.
+        self._gathered.clear()
+        self._waiting_since_s = None
+        client = await open_connection(self._address, "fluxcap archive")
+        reader: LogReader | None = None
+        try:
+            log = LogAccess(client, self._stream)
+            state = await log.state()
+            self._place = self._begin(state)
+            reader = LogReader(log, self._filter, self._place.position + 1)
+            await reader.open()
+            while not self._stopping:
+                self._gather(await reader.read(LOOK_S))
+                is_all = once and (reader.pending == 0 or reader.next_position > state.last_position)
+                if is_all or self._is_due():
+                    await self._flush(reader.next_position - 1)
+                if is_all:
+                    return True
+                if client.is_closed:
+                    raise LogUnavailable("The connection to the log ended.")
+            await self._flush(reader.next_position - 1)
+            return True
+        finally:
+            if reader is not None:
+                await reader.close()
+            with contextlib.suppress(Exception):  # nats-py's, when the server has gone
+                await client.close()
+
+    def _begin(self, state: LogState) -> LogPlace:
+        """Where to go on. Positions of another log, or through another filter, say nothing: then from the start."""
+        place = self._place
+        same = (place.stream, place.created, place.subject_filter) == (self._stream, state.created, self._filter)
+        if same and place.position <= state.last_position:
+            return place
+        return LogPlace(self._stream, state.created, self._filter, 0)
+
+    def _gather(self, messages: list[LogMessage]) -> None:
+        for message in messages:
+            self._counts["messages"] += 1
+            try:
+                told, body = position_of(message.headers), decode(message.payload).message
+            except CodecError:
+                self._counts["foreign"] += 1
+                continue
+            if isinstance(body, CandleBatch | CandleRevision) and len(body.candles):
+                self._gathered.add(body, told, self._cursor.standings.get(body.key, _NOTHING))
+            else:
+                self._counts["foreign"] += 1
+        if messages and self._waiting_since_s is None:
+            self._waiting_since_s = time.monotonic()
+
+    # --- the files -------------------------------------------------------------------------------------------------
+
+    def _is_due(self) -> bool:
+        if self._waiting_since_s is None:
+            return False
+        return self._gathered.rows >= self._flush_rows or time.monotonic() - self._waiting_since_s >= self._flush_s
+
+    async def _flush(self, position: int) -> None:
+        """Write, then move the cursor. The loop goes on meanwhile, so that the server hears from us."""
+        if position > self._place.position or self._gathered.rows:
+            await asyncio.to_thread(self._write, position)
+
+    def _write(self, position: int) -> None:
+        gathered = self._gathered
+        files = self._files.write(gathered.partitions(), gathered.stores)
+        place = msgspec.structs.replace(self._place, position=max(position, self._place.position))
+        self._cursor.move(place, gathered.standings, gathered.missing)
+        self._place = place
+        self._counts.update(rows=gathered.rows, files=files, flushes=1)
+        self._missing += gathered.missing
+        for hole in gathered.missing:
+            span = f"{hole.what} {hole.first} to {hole.last}"
+            self._tell(f"{hole.key}: {span} are missing, for the log had forgotten them; fluxcap export may have them.")
+        gathered.clear()
+        self._waiting_since_s = None

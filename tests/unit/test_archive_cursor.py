@@ -1,0 +1,53 @@
+"""bridge.parquet_archive.cursor: how far an archive has come, durably, for one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bridge.parquet_archive.cursor import ArchiveCursor, LogPlace
+from bridge.parquet_archive.gathering import Missing, Standing
+from schemas.errors import StoreDamaged, StoreLocked
+from tests.serving import EURUSD, GBPUSD
+
+PLACE = LogPlace("FLUX", "2026-11-22T00:00:00Z", "flux.candles.*.*.*", 42)
+
+
+def test_a_new_one_is_nowhere(tmp_path: Path) -> None:
+    cursor = ArchiveCursor(tmp_path / "new" / "archive")
+
+    assert (cursor.place, cursor.standings, cursor.missing()) == (LogPlace(), {}, [])
+    cursor.close()
+
+
+def test_what_was_moved_is_found_again(tmp_path: Path) -> None:
+    hole = Missing(EURUSD, "a", "candles", 3, 4)
+    cursor = ArchiveCursor(tmp_path)
+    cursor.move(PLACE, {EURUSD: Standing("a", 5, 1), GBPUSD: Standing("a", 7)}, [hole])
+    cursor.move(PLACE, {EURUSD: Standing("b", 2, 0)}, [])
+    cursor.close()
+
+    again = ArchiveCursor(tmp_path)
+
+    assert again.place == PLACE
+    assert again.standings == {EURUSD: Standing("b", 2, 0), GBPUSD: Standing("a", 7, 0)}
+    assert again.missing() == [hole]
+    again.close()
+
+
+def test_a_second_archiver_of_the_folder_is_kept_out(tmp_path: Path) -> None:
+    cursor = ArchiveCursor(tmp_path)
+
+    with pytest.raises(StoreLocked, match="Another fluxcap archives"):
+        ArchiveCursor(tmp_path)
+    cursor.close()
+
+
+def test_a_damaged_one_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "_fluxcap" / "cursor.duckdb"
+    path.parent.mkdir()
+    path.write_bytes(b"rubbish" * 2_000)
+
+    with pytest.raises(StoreDamaged, match="delete it"):
+        ArchiveCursor(tmp_path)

@@ -1,0 +1,39 @@
+"""bridge.parquet_archive.partition: where a candle stands."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.parquet_archive.partition import Partition, escape
+from schemas.types import StreamKey
+
+
+def test_the_path_is_hives_and_the_day_is_utc() -> None:
+    partition = Partition(StreamKey("POCKETOPTION", "EURUSD_otc", "1m"), 20_779)
+
+    assert str(partition.path) == "source=POCKETOPTION/symbol=EURUSD_otc/day=2026-11-22/candles-1m.parquet"
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("EURUSD_otc", "EURUSD_otc"),
+        ("#AAPL_otc", "%23AAPL_otc"),
+        ("BTC/USDT", "BTC%2FUSDT"),
+        ("a=b", "a%3Db"),
+        ("A*?[B]", "A%2A%3F%5BB%5D"),
+        ("100%", "100%25"),
+        ("..", ".."),
+        ("Ä b~", "%C3%84%20b%7E"),
+        ("", "__HIVE_DEFAULT_PARTITION__"),
+    ],
+)
+def test_what_a_file_system_or_a_reader_might_mistake_is_escaped(value: str, name: str) -> None:
+    assert escape(value) == name
+
+
+def test_no_symbol_leaves_the_archive() -> None:
+    path = Partition(StreamKey("../x", "/etc/passwd", ".."), 0).path
+
+    assert len(path.parts) == 4
+    assert ".." not in path.parts

@@ -1,0 +1,92 @@
+"""bridge.parquet_archive.gathering: messages as rows, and what is missing between them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bridge.jetstream.subjects import Position
+from bridge.parquet_archive.gathering import Gathered, Missing, Standing
+from bridge.parquet_archive.partition import DAY_MS
+from schemas.types import CandleBatch, CandleRevision
+from tests.serving import EURUSD, GBPUSD, candle_rows
+
+A_DAY = DAY_MS // 60_000
+NEW = Standing()
+
+
+def told(sequence: int, revision: int = 0, store: str = "a", first: int = 1) -> Position:
+    return Position(store, sequence, sequence * 60_000, revision, first)
+
+
+def batch(first: int, count: int) -> CandleBatch:
+    return CandleBatch(EURUSD, first, candle_rows(first, count))
+
+
+def revision(number: int, sequences: list[int]) -> CandleRevision:
+    rows = np.concatenate([candle_rows(max(n, 1), 1) for n in sequences])
+    return CandleRevision(EURUSD, number, np.array(sequences, np.uint64), rows)
+
+
+def test_rows_go_to_the_day_in_which_their_candle_begins() -> None:
+    gathered = Gathered()
+    gathered.add(batch(A_DAY - 2, 4), told(A_DAY + 1, first=A_DAY - 2), NEW)
+
+    found = {partition.date: rows["sequence"].tolist() for partition, rows in gathered.partitions()}
+
+    assert found == {"1970-01-01": [A_DAY - 2, A_DAY - 1], "1970-01-02": [A_DAY, A_DAY + 1]}
+    assert gathered.rows == 4
+
+
+def test_streams_and_stores_are_told_apart() -> None:
+    gathered = Gathered()
+    gathered.add(batch(1, 1), told(1), NEW)
+    gathered.add(CandleBatch(GBPUSD, 1, candle_rows(1, 1)), told(1), NEW)
+    gathered.add(batch(1, 1), told(1, store="b"), NEW)
+
+    found = {partition.key: [gathered.stores[n] for n in rows["store"]] for partition, rows in gathered.partitions()}
+
+    assert found == {EURUSD: ["a", "b"], GBPUSD: ["a"]}
+    assert gathered.standings[EURUSD] == Standing("b", 1, 0)
+
+
+def test_revisions_carry_their_number_and_batches_none() -> None:
+    gathered = Gathered()
+    gathered.add(batch(1, 2), told(2), NEW)
+    gathered.add(revision(1, [2, 0]), told(2, 2), NEW)
+
+    [(_, rows)] = list(gathered.partitions())
+
+    assert rows["sequence"].tolist() == [1, 2, 2, 0]
+    assert rows["revision"].tolist() == [0, 0, 1, 2]
+    assert gathered.standings[EURUSD] == Standing("a", 2, 2)
+
+
+def test_what_the_log_has_forgotten_is_missing() -> None:
+    gathered = Gathered()
+    gathered.add(batch(8, 2), told(9, first=3), NEW)
+    gathered.add(batch(15, 1), told(15, first=3), NEW)
+    gathered.add(revision(4, [15]), told(15, 4, first=3), NEW)
+
+    assert gathered.missing == [
+        Missing(EURUSD, "a", "candles", 3, 7),
+        Missing(EURUSD, "a", "candles", 10, 14),
+        Missing(EURUSD, "a", "revisions", 1, 3),
+    ]
+
+
+def test_what_is_read_again_is_not_missing() -> None:
+    gathered = Gathered()
+    gathered.add(batch(1, 5), told(5), Standing("a", 9, 2))
+    gathered.add(batch(10, 1), told(10), NEW)
+
+    assert gathered.missing == []
+    assert gathered.standings[EURUSD] == Standing("a", 10, 2)
+
+
+def test_after_clear_nothing_waits() -> None:
+    gathered = Gathered()
+    gathered.add(batch(1, 5), told(5), NEW)
+
+    gathered.clear()
+
+    assert (gathered.rows, list(gathered.partitions()), gathered.standings) == (0, [], {})
