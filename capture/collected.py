@@ -56,16 +56,16 @@ def collected_files(data_dir: Path, kind: CsvKind | None = None) -> list[CsvFile
 
 
 def read_ticks(file: CsvFile) -> TickPage:
-    """The ticks of a file. Raises OSError."""
+    """The ticks of a file; a line that ``check_csv`` finds fault with is none. Raises OSError."""
     times, prices, unreadable = [], [], 0
     _, lines, _ = _lines(file.path)
     for line in lines:
-        try:
-            times.append(_time_ms(line.split(b",", 1)[0]))
-            prices.append(float(line.rsplit(b",", 1)[1]))
-        except (ValueError, IndexError):
-            del times[len(prices) :]
+        ts_ms, fault = _tick_fault(line)
+        if fault:
             unreadable += 1
+        else:
+            times.append(ts_ms)
+            prices.append(float(line.rpartition(b",")[2]))
     return TickPage(file.name.symbol, np.array(times, np.int64), np.array(prices, np.float64), unreadable)
 
 

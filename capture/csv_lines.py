@@ -31,7 +31,7 @@ from schemas.types import Candle, Tick
 REALTIME_FOLDER = Path("data_output", "assets_data", "realtime_stream")
 _LONGEST_NAME = 120
 _FILE = re.compile(
-    r"(?P<asset>.+)_(?P<series>ticks|[1-9][0-9]*[smhd])_(?P<stamp>\d{4}(?:_\d\d){5})_part(?P<part>\d{3,})\.csv"
+    r"(?P<asset>.+)_(?P<series>ticks|[1-9][0-9]*[smhd])_(?P<stamp>\d{4}(?:_\d\d){5})_part(?P<part>\d{3,9})\.csv"
 )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import numpy as np
@@ -18,6 +19,8 @@ from schemas.errors import ConfigError
 from schemas.types import CANDLE_DTYPE, CandleArray, interval_ms
 
 MOST_ROWS = 1_000_000
+_LATEST_S = 253_402_300_800
+"""The year 10000, to which ISO 8601 goes."""
 _TIMES = ("timestamp", "time", "date")
 _PRICES = ("open", "high", "low", "close")
 
@@ -27,7 +30,7 @@ def read_csv(text: str, timeframe: str = "1m") -> CandleArray:
 
     Raises ConfigError that says which line is wrong and how.
     """
-    rows = csv.reader(io.StringIO(text.removeprefix("\ufeff")))
+    rows = _rows(text.removeprefix("\ufeff"))
     header = [name.strip().lower() for name in next(rows, [])]
     time_column = next((header.index(name) for name in _TIMES if name in header), None)
     if time_column is None:
@@ -39,7 +42,16 @@ def read_csv(text: str, timeframe: str = "1m") -> CandleArray:
     raise ConfigError("The file has neither open, high, low and close, nor price.")
 
 
-def _candles(rows: csv._reader, header: list[str], time_column: int) -> CandleArray:  # type: ignore[name-defined]
+def _rows(text: str) -> Iterator[list[str]]:
+    """Raises ConfigError where a row is none of CSV's: a lone carriage return, a cell without end."""
+    rows = csv.reader(io.StringIO(text))
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise ConfigError(f"Line {rows.line_num}: {error}.") from None
+
+
+def _candles(rows: Iterator[list[str]], header: list[str], time_column: int) -> CandleArray:
     columns = [header.index(name) for name in _PRICES]
     volume_column = header.index("volume") if "volume" in header else None
     found: dict[int, tuple[float, ...]] = {}
@@ -57,7 +69,7 @@ def _candles(rows: csv._reader, header: list[str], time_column: int) -> CandleAr
     return np.array([found[ts_ms] for ts_ms in sorted(found)], CANDLE_DTYPE)
 
 
-def _from_ticks(rows: csv._reader, time_column: int, price_column: int, step_ms: int) -> CandleArray:  # type: ignore[name-defined]
+def _from_ticks(rows: Iterator[list[str]], time_column: int, price_column: int, step_ms: int) -> CandleArray:
     times, prices = [], []
     for line, row in enumerate(rows, start=2):
         if not row or row[price_column : price_column + 1] == ["price"]:
@@ -97,11 +109,19 @@ def _number(text: str, line: int) -> float:
 
 def _time_ms(text: str, line: int) -> int:
     try:
-        if text.replace(".", "", 1).isdecimal():
-            seconds = float(text)
-            return round(seconds if seconds > 1e11 else seconds * 1_000)
-        when = datetime.fromisoformat(text)
-    except ValueError:
+        seconds = _seconds(text)
+        if not 0 <= seconds < _LATEST_S:
+            raise ValueError
+    except (ValueError, OverflowError):
         hint = "; it has no date" if len(text) <= 9 and ":" in text else ""
         raise ConfigError(f"Line {line}: {text[:40]!r} is no time{hint}.") from None
-    return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1_000)
+    return round(seconds * 1_000)
+
+
+def _seconds(text: str) -> float:
+    """Raises ValueError."""
+    if text.replace(".", "", 1).isdecimal():
+        number = float(text)
+        return number / 1_000 if number > 1e11 else number
+    when = datetime.fromisoformat(text)
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()

@@ -10,8 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
+from bridge.sequencer import insane_candle
 from schemas.errors import ConfigError
-from schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
+from schemas.types import CANDLE_DTYPE, Candle, CandleArray, StreamKey
 
 TICKS_A_CANDLE = 12
 _DECIMALS = 5
@@ -73,19 +74,20 @@ def read_candles(path: Path) -> CandleArray:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [_row(row) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+            candles = np.array([_row(row) for row in csv.DictReader(file)], dtype=CANDLE_DTYPE)
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(
             f"{path} cannot be replayed ({type(error).__name__}: {error}); it needs the columns timestamp, open, high, "
             "low, close."
         ) from None
-    candles = np.array(rows, dtype=CANDLE_DTYPE)
+    if (bad := insane_candle(candles)) is not None:
+        raise ConfigError(f"{path} cannot be replayed: no candle can look like {Candle(*candles[bad].tolist())}.")
     _, newest = np.unique(candles["ts_ms"][::-1], return_index=True)
     return candles[::-1][newest]
 
 
 def _row(row: dict[str, str]) -> tuple[float, ...]:
-    time = datetime.fromisoformat(row["timestamp"].replace("Z", "+00:00"))
+    time = datetime.fromisoformat(str(row["timestamp"]).replace("Z", "+00:00"))
     time = time if time.tzinfo else time.replace(tzinfo=UTC)
     volume = float(row.get("volume") or 0)
     return (

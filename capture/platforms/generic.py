@@ -39,6 +39,8 @@ MAX_PRICE = 1e12
 MAX_TS_MS = 32_503_680_000_000
 """The year 3000."""
 _SYMBOL = re.compile(r"[#A-Za-z0-9][A-Za-z0-9_#&-]{0,31}")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+"""Python itself would also take 1_000, other scripts' digits and blanks, none of which an exchange means."""
 _MS_IN = {"s": 1_000.0, "ms": 1.0, "us": 0.001, "ns": 0.000_001}
 
 
@@ -226,6 +228,8 @@ def _time_ms(value: Any, unit: str) -> int:
 def _number(value: Any) -> float:
     """A number, or a string that holds one."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("number")
+    if isinstance(value, str) and _DECIMAL.fullmatch(value) is None:
         raise ValueError("number")
     number = float(value)
     if not math.isfinite(number):

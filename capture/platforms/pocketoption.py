@@ -29,6 +29,8 @@ _SYMBOLS_MAX = 4_096
 MAX_TS_S = 32_503_680_000.0
 """The year 3000: a time stamp beyond it is not seconds."""
 MAX_PERIOD_S = 86_400 * 31
+MAX_PAYOUT_PERCENT = 10_000
+_HUGE = 1e300
 
 
 class _HistoryPayload(msgspec.Struct):
@@ -192,7 +194,8 @@ def _any_ticks(payload: bytes | str, malformed: Counter[str]) -> list[tuple[str,
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether it is a JSON number that a double holds: an integer may have any number of digits."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_HUGE < value < _HUGE
 
 
 def _read_history(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
@@ -214,12 +217,16 @@ def _read_history(payload: bytes | str, malformed: Counter[str]) -> Sequence[Mar
 def _any_history(payload: bytes | str, malformed: Counter[str]) -> _HistoryPayload:
     """A history of which some row is not as recorded: the others still count."""
     told = _loose_history.decode(payload)
-    numbers = ([cell for cell in row if _is_number(cell)] if isinstance(row, list) else [] for row in told.history)
-    ticks = [(float(row[0]), float(row[1])) for row in numbers if len(row) >= 2]
-    numbers = ([cell for cell in row if _is_number(cell)] if isinstance(row, list) else [] for row in told.candles)
-    candles = [tuple(map(float, row[:5])) for row in numbers if len(row) >= 5]
+    ticks = [tuple(map(float, row[:2])) for row in told.history if _begins_with_numbers(row, 2)]
+    candles = [tuple(map(float, row[:5])) for row in told.candles if _begins_with_numbers(row, 5)]
     malformed["history row"] += len(told.history) - len(ticks) + len(told.candles) - len(candles)
     return _HistoryPayload(told.asset, told.period, ticks, candles)  # type: ignore[arg-type]
+
+
+def _begins_with_numbers(row: Any, count: int) -> bool:
+    """Whether the columns that are read are all there. Never those left after others were taken out: they would stand
+    in the wrong places."""
+    return isinstance(row, list) and len(row) >= count and all(map(_is_number, row[:count]))
 
 
 def _time_of(tick: tuple[int, float]) -> int:
@@ -271,7 +278,7 @@ def _read_assets(payload: bytes | str, malformed: Counter[str]) -> Sequence[Mark
         match row:
             case [_, str(symbol), str(name), str(kind), _, payout, _, _, _, otc, *rest] if _is_symbol(symbol):
                 active = bool(rest[4]) if len(rest) > 4 else True
-                percent = int(payout) if _is_number(payout) else 0
+                percent = int(payout) if _is_number(payout) and 0 <= payout <= MAX_PAYOUT_PERCENT else 0
                 assets.append(Asset(symbol, name, kind, percent, bool(otc), active))
             case _:
                 malformed["asset row"] += 1

@@ -7,13 +7,9 @@ gives an envelope of sound shape or raises CodecError, in memory bounded by the 
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
-import os
 import random
 import struct
 import sys
-import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +24,7 @@ from schemas.codec import decode, encode
 from schemas.errors import CodecError
 from schemas.generated import market_data as fb
 from tests import generated_wire
+from tests.fuzz.driver import Chapter, main
 from tests.wire_samples import KEY, SAMPLES
 
 MEMORY_PER_BYTE = 64
@@ -181,23 +178,30 @@ def check_memory(data: bytes) -> None:
     assert peak <= limit, f"decoding {len(data)} bytes took {peak}, more than {limit}"
 
 
-def fuzz(count: int, seed: int, *, memory_every: int = 100) -> tuple[int, int]:
-    """``(decoded, refused)`` of ``count`` damaged buffers; each ``memory_every``-th with its memory measured.
+class Decoding:
+    """Damaged buffers, each decoded by itself."""
 
-    A buffer that breaks the rule is named in the AssertionError, in hexadecimal.
-    """
-    rng = random.Random(seed)
-    sound = seeds()
-    decoded = 0
-    for index in range(count):
-        data = mutate(rng.choice(sound), rng, sound)
-        try:
-            decoded += check(data)
-            if index % memory_every == 0:
-                check_memory(data)
-        except Exception as error:
-            raise AssertionError(f"{type(error).__name__}: {error}; buffer {data.hex()}") from error
-    return decoded, count - decoded
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._sound = seeds()
+        self._taken = 0
+
+    def invent(self) -> bytes:
+        return mutate(self._rng.choice(self._sound), self._rng, self._sound)
+
+    def take(self, data: bytes) -> str:
+        self._taken += 1
+        if self._taken % 100 == 0:  # the driver's bound is a wide one
+            check_memory(data)
+        return "decoded" if check(data) else "refused"
+
+    def end(self) -> None:
+        pass
+
+
+def begin(rng: random.Random) -> Chapter:
+    """A chapter."""
+    return Decoding(rng)
 
 
 def amplifiers() -> dict[str, bytes]:
@@ -254,39 +258,13 @@ def _streams(builder: flatbuffers.Builder, key: int, rows: int) -> list[int]:
     return statuses
 
 
-def _run(share: tuple[int, int]) -> tuple[int, int]:
-    return fuzz(*share)
-
-
-def main() -> int:
-    """Fuzz on all processors; exit code 1 and the buffer when one breaks the rule."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=1_000_000, help="buffers in all")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    options = parser.parse_args()
-    started = time.monotonic()
+def bounded_amplifiers() -> None:
+    """Hold every one of them to the bound, and say so."""
     for name, data in amplifiers().items():
         check_memory(data)
         print(f"bounded: {name} ({len(data):,} bytes)")
-    shares = 8 * options.processes
-    each = [options.count // shares + (index < options.count % shares) for index in range(shares)]
-    work = [(count, 1_000_003 * options.seed + index) for index, count in enumerate(each)]
-    decoded = refused = 0
-    with multiprocessing.Pool(options.processes) as pool:
-        try:
-            for share_decoded, share_refused in pool.imap_unordered(_run, work):
-                decoded, refused = decoded + share_decoded, refused + share_refused
-                print(f"{decoded + refused:,} buffers", flush=True)
-        except AssertionError as error:
-            print(error, file=sys.stderr)
-            return 1
-    seconds = time.monotonic() - started
-    print(
-        f"{options.count:,} damaged buffers in {seconds:.0f} s: {decoded:,} decoded, {refused:,} refused, no other end"
-    )
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    bounded_amplifiers()
+    sys.exit(main(begin, __doc__))

@@ -41,7 +41,20 @@ def test_a_line_that_was_cut_off_is_not_taken_for_a_tick(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "bad", ["x", "", "2026-11-21T23:54:27Z,A,", "23:54:27Z,A,1.1", ",,", "2026-11-21T23:54:27,A,1"]
+    "bad",
+    [
+        "x",
+        "",
+        "2026-11-21T23:54:27Z,A,",
+        "23:54:27Z,A,1.1",
+        ",,",
+        "2026-11-21T23:54:27,A,1",
+        "2026-11-21T23:54:27Z,A,-1",
+        "2026-11-21T23:54:27Z,A,0",
+        "2026-11-21T23:54:27Z,A,nan",
+        "2026-11-21T23:54:27Z,A,inf",
+        "2026-11-21T23:54:27Z,A,1.1,2026-11-21T23:54:28Z,A,1.2",
+    ],
 )
 def test_a_line_that_cannot_be_read_is_left_out_and_counted(tmp_path: Path, bad: str) -> None:
     page = read_ticks(put(tmp_path, TICKS + bad + "\n" + "2026-11-21T23:54:28.000Z,EURUSD_otc,1.5\n"))

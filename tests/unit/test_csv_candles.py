@@ -73,6 +73,12 @@ def test_a_file_without_rows_is_no_candles(text: str) -> None:
         (HEADER + "60,1,1,0.5,1\n", "low and high"),
         (HEADER + "noon,1,1,1,1\n", "time"),
         ("timestamp,asset,price\n12:00:01Z,X,1\n", "no date"),
+        ("timestamp,asset,price\n60\r,X,1\n", "Line 2"),
+        (HEADER + "60,1,1,1," + "1" * 200_000 + "\n", "Line 2"),
+        (HEADER + "9" * 400 + ",1,1,1,1\n", "time"),
+        (HEADER + "253402300800000,1,1,1,1\n", "time"),
+        (HEADER + "1969-12-31T23:59:59Z,1,1,1,1\n", "time"),
+        (HEADER + "0001-01-01T00:00:00+14:00,1,1,1,1\n", "time"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(text: str, words: str) -> None:

@@ -126,7 +126,16 @@ def test_a_name_tells_what_the_file_holds(symbol: str, interval: str, part: int)
     )
 
 
-@pytest.mark.parametrize("name", ["x.csv", "EURUSD_ticks_2026.csv", f"EURUSD_1m_{STAMP}.csv", f"_ticks_{STAMP}.csv"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x.csv",
+        "EURUSD_ticks_2026.csv",
+        f"EURUSD_1m_{STAMP}.csv",
+        f"_ticks_{STAMP}.csv",
+        f"A_ticks_{STAMP}_part{10**9}.csv",
+    ],
+)
 def test_other_files_are_none_of_ours(name: str) -> None:
     assert parse_file_name(name) is None
 

@@ -78,7 +78,34 @@ def test_foreign_files_may_have_other_columns_no_order_and_repetitions(tmp_path:
     assert rows["close"].tolist() == [1.4, 1.6]
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "timestamp,open,high,low,close\nsoon,1,2,0.5,1\n"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        "2026-01-11T09:01:00Z,1,0.5,2,1",
+        "2026-01-11T09:01:00Z,nan,2,0.5,1",
+        "2026-01-11T09:01:00Z,1,inf,0.5,1",
+        "1960-01-11T09:01:00Z,1,2,0.5,1",
+    ],
+)
+def test_rows_that_no_candle_can_look_like_are_not_replayed(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "c.csv"
+    path.write_text(f"timestamp,open,high,low,close\n{row}\n")
+
+    with pytest.raises(ConfigError, match="no candle can look like"):
+        read_candles(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a,b\n1,2\n",
+        "timestamp,open,high,low,close\nsoon,1,2,0.5,1\n",
+        "open,high,low,close,timestamp\n1,2,0.5,1\n",
+        f"timestamp,open,high,low,close,tick_count\n2026-01-11T09:01:00Z,1,2,0.5,1,{10**30}\n",
+        "timestamp,open,high,low,close,flags\n2026-01-11T09:01:00Z,1,2,0.5,1,70000\n",
+    ],
+)
 def test_what_cannot_be_replayed_is_said(tmp_path: Path, text: str) -> None:
     path = tmp_path / "c.csv"
     path.write_text(text or "timestamp,open,high,low,close\nx\n")

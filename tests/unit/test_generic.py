@@ -45,6 +45,16 @@ def test_a_binance_trade_is_a_tick_though_its_price_is_a_string():
     assert ticks(TRADE) == [TICK]
 
 
+@pytest.mark.parametrize("price", ["1_000", "1٣", " 1.5", "1.5 ", "nan", "inf", "0x10", "1,5", "", "1" * 400])
+def test_a_price_is_a_decimal_number_and_not_what_else_python_reads_as_one(price: str):
+    assert ticks(message(p=price)) == []
+
+
+@pytest.mark.parametrize(("price", "number"), [("1", 1.0), ("+1.", 1.0), (".5", 0.5), ("1e-3", 0.001), (2, 2.0)])
+def test_every_usual_way_to_write_a_price_is_understood(price: object, number: float):
+    assert [tick.price for tick in ticks(message(p=price))] == [number]
+
+
 def test_pages_and_sockets_are_those_of_the_patterns():
     binance = GenericPlatform(["mirror.example"], **BINANCE)
 

@@ -128,6 +128,13 @@ def test_a_bad_row_is_counted_and_costs_no_other(decoder: PocketOptionDecoder, r
     assert decoder.malformed["tick"] == 1
 
 
+@pytest.mark.parametrize("digits", ["9" * 25, "-" + "9" * 400, "9" * 5_000])
+@pytest.mark.parametrize("columns", ['"A",{},1.5', '"A",1756866774.1,{}'])
+def test_integers_that_no_double_holds_are_no_ticks(decoder: PocketOptionDecoder, columns: str, digits: str) -> None:
+    assert list(decoder.received(1, f'42["updateStream",[[{columns.format(digits)}]]]')) == []
+    assert sum(decoder.malformed.values()) == 1
+
+
 def test_nan_and_infinity_are_no_ticks(decoder: PocketOptionDecoder) -> None:
     for text in ('42["updateStream",[["A",1756866774.1,NaN]]]', '42["updateStream",[["A",1756866774.1,1e999]]]'):
         assert list(decoder.received(1, text)) == []
@@ -201,6 +208,28 @@ def test_a_bad_history_row_costs_no_other(decoder: PocketOptionDecoder) -> None:
     assert history.ticks == ((1_756_866_001_000, 1.5), (1_756_866_004_000, 1.6))
     assert history.candles == (Candle(1_756_865_940_000, 1.0, 1.3, 0.9, 1.1),)
     assert decoder.malformed["history row"] == 6
+
+
+def test_columns_of_history_never_move_up_into_the_place_of_one_that_is_no_number(decoder: PocketOptionDecoder) -> None:
+    payload = {
+        "asset": "A",
+        "period": 60,
+        "history": [[1756866001, None, 1.5], ["x", 1756866001, 1.5], [10**400, 1.5]],
+        "candles": [[1756865940, 1.0, None, 1.1, 1.3, 0.9], [1756865940, 1.0, 1.1, 1.3, 10**400]],
+    }
+
+    history = told(decoder, "updateHistoryNewFast", payload)[1]
+
+    assert isinstance(history, History)
+    assert (history.ticks, history.candles) == ((), ())
+    assert decoder.malformed["history row"] == 5
+
+
+@pytest.mark.parametrize("payout", [-1, 1e300, 10**400, True, "92"])
+def test_a_payout_that_cannot_be_is_none(decoder: PocketOptionDecoder, payout: object) -> None:
+    row = [5, "A", "A", "stock", 2, payout, 60, 30, 3, 0, 170, 0, [], 1756917300, True]
+
+    assert told(decoder, "updateAssets", [row]) == [Assets((Asset("A", "A", "stock", 0, False, True),))]
 
 
 def test_ticks_of_one_millisecond_stay_in_their_order(decoder: PocketOptionDecoder) -> None:

@@ -108,6 +108,50 @@ def test_a_file_that_is_not_toml_is_refused():
         load_settings()
 
 
+def test_a_file_that_is_not_utf8_is_refused():
+    Path("fluxcap.toml").write_bytes(b'source = "\xff"\n')
+
+    with pytest.raises(ConfigError, match=re.escape("fluxcap.toml is not TOML")):
+        load_settings()
+
+
+def test_a_file_nested_beyond_measure_is_refused():
+    Path("fluxcap.toml").write_text("focus = " + "[" * 100_000)
+
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        load_settings()
+
+
+def test_a_file_that_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPatch):
+    Path("fluxcap.toml").touch()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+
+    with pytest.raises(ConfigError, match=re.escape("fluxcap.toml cannot be read: Permission denied.")):
+        load_settings()
+
+
+def test_a_file_that_was_changed_is_read_anew():
+    Path("fluxcap.toml").write_text("tick_chunk_size = 7\n")
+    assert load_settings().tick_chunk_size == 7
+    Path("fluxcap.toml").write_text("candle_chunk_size = 8\n")
+
+    settings = load_settings()
+
+    assert (settings.tick_chunk_size, settings.candle_chunk_size) == (1_000, 8)
+
+
+def test_of_a_long_wrong_value_only_its_begin_is_told():
+    with pytest.raises(ConfigError) as caught:
+        load_settings(collect="x" * 5_000)
+
+    assert "xxx" in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
 def test_the_file_in_force_is_the_one_chosen_then_the_variables_then_the_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
