@@ -63,6 +63,9 @@ class SendRevisions(msgspec.Struct, frozen=True):
 Step: TypeAlias = Ask | Compare | SendCandles | SendRevisions
 
 
+_NOTHING = Position()
+
+
 class ForwardLane:
     """See the module.
 
@@ -96,12 +99,11 @@ class ForwardLane:
     def store(self) -> StreamStatus:
         return self._store
 
-    @property
-    def behind(self) -> int:
-        """Candles and revisions of the store that are not on the log, as far as is known."""
-        have = self.position if self.position.store_id == self._store.store_id else Position()
-        candles = self._store.latest_sequence - max(have.latest_sequence, self._store.first_sequence - 1)
-        return max(0, candles) + max(0, self._store.latest_revision - have.latest_revision)
+    def behind(self, store: StreamStatus) -> int:
+        """Candles and revisions of the store, as it is now, that are not on the log, as far as is known."""
+        have = self.position if self.position.store_id == store.store_id else _NOTHING
+        candles = store.latest_sequence - max(have.latest_sequence, store.first_sequence - 1)
+        return max(0, candles) + max(0, store.latest_revision - have.latest_revision)
 
     @property
     def to_remember(self) -> Remembered | None:

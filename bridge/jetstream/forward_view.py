@@ -25,7 +25,7 @@ class ForwardState(enum.StrEnum):
 
 
 class ForwardView(msgspec.Struct, frozen=True):
-    """How it goes, as of a second ago at most.
+    """How it goes.
 
     Attributes
     ----------

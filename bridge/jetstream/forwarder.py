@@ -18,7 +18,7 @@ from bridge.client.backoff import Backoff
 from bridge.jetstream.address import LogAddress
 from bridge.jetstream.connection import open_connection, require_nats
 from bridge.jetstream.forward_cursor import ForwardMemory
-from bridge.jetstream.forward_lane import LaneState
+from bridge.jetstream.forward_lane import ForwardLane, LaneState
 from bridge.jetstream.forward_session import ForwardSession
 from bridge.jetstream.forward_source import ForwardSource
 from bridge.jetstream.forward_view import ForwardState, ForwardView, Notice, Tell
@@ -27,6 +27,7 @@ from bridge.jetstream.log_writer import LogWriter
 from bridge.jetstream.loop_thread import LoopThread
 from bridge.jetstream.subjects import STREAM_NAME
 from schemas.errors import ConfigError, LogError, LogUnavailable, StoreError
+from schemas.types import StreamStatus
 
 LEAVE_S = 1.0
 """How long ``stop`` waits for answers that are under way."""
@@ -74,7 +75,8 @@ class Forwarder:
         self._ended = threading.Event()
         self._stop_asked: asyncio.Event | None = None
         self._changed = threading.Condition()
-        self._view = ForwardView(log=str(address), stream=stream)
+        self._state = ForwardState.CONNECTING
+        self._reason = ""
 
     # --- from other threads ---------------------------------------------------------------------------------------
 
@@ -97,14 +99,33 @@ class Forwarder:
         self._enter(ForwardState.STOPPED)
 
     def view(self) -> ForwardView:
-        """The newest snapshot, at most a second old."""
-        return self._view
+        """How it goes now."""
+        lanes, session = dict(self._memory.lanes), self._session
+        behind = (self._behind(lanes.get(key), status) for key, status in dict(self._source.statuses()).items())
+        return ForwardView(
+            state=self._state,
+            reason=self._reason,
+            log=str(self._address),
+            stream=self._stream,
+            streams=len(lanes),
+            behind=sum(behind),
+            held={str(lane.key): lane.reason for lane in lanes.values() if lane.reason},
+            source_trouble=self._source.trouble or (session.source_trouble if session is not None else ""),
+            counters=dict(self._counters),
+        )
 
     def await_view(self, condition: Callable[[ForwardView], bool], timeout_s: float) -> ForwardView:
-        """The first snapshot for which the condition holds, or the newest when the time is over."""
+        """The first view for which the condition holds, or the newest when the time is over."""
+        found = self.view()
+
+        def holds() -> bool:
+            nonlocal found
+            found = self.view()
+            return condition(found)
+
         with self._changed:
-            self._changed.wait_for(lambda: condition(self._view), timeout_s)
-            return self._view
+            self._changed.wait_for(holds, timeout_s)
+        return found
 
     def _news(self) -> None:
         loop = self._loop
@@ -140,7 +161,7 @@ class Forwarder:
                     failures = 0
                     continue
                 except LogUnavailable as error:
-                    failures = 1 if self._view.state.is_connected else failures + 1
+                    failures = 1 if self._state.is_connected else failures + 1
                     self._trouble(ForwardState.AWAY, str(error))
                 except (LogError, ConfigError) as error:
                     self._trouble(ForwardState.REFUSED, str(error))
@@ -148,7 +169,7 @@ class Forwarder:
                     failures += 1
                     self._tell(Notice.FAILED, {"reason": f"{type(error).__name__}: {error}"})
                     self._enter(ForwardState.AWAY, "a fault of ours")
-                refused = self._view.state is ForwardState.REFUSED
+                refused = self._state is ForwardState.REFUSED
                 await self._pause(REFUSED_WAIT_S if refused else self._backoff.wait_ns(max(failures, 1)) / 1e9)
         finally:
             self._save(now=True)
@@ -204,36 +225,27 @@ class Forwarder:
     # --- what is told and remembered --------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        session = self._session
-        behind = any(lane.behind and lane.state is not LaneState.BLOCKED for lane in self._memory.lanes.values())
-        busy = behind or (session is not None and not session.idle) or bool(self._source.trouble)
+        session, lanes = self._session, self._memory.lanes
+        waits = any(lane.state is not LaneState.BLOCKED and lane.behind(lane.store) for lane in lanes.values())
+        busy = waits or (session is not None and not session.idle) or bool(self._source.trouble)
         self._enter(ForwardState.CATCHING_UP if busy else ForwardState.CURRENT)
         self._save()
 
     def _trouble(self, state: ForwardState, reason: str) -> None:
-        if (state, reason) != (self._view.state, self._view.reason):
+        if (state, reason) != (self._state, self._reason):
             notice = Notice.REFUSED if state is ForwardState.REFUSED else Notice.AWAY
             self._tell(notice, {"reason": reason})
         self._enter(state, reason)
 
     def _enter(self, state: ForwardState, reason: str = "") -> None:
         """The one place where the state changes."""
-        session = self._session
-        lanes = list(self._memory.lanes.values())
-        view = ForwardView(
-            state=state,
-            reason=reason,
-            log=str(self._address),
-            stream=self._stream,
-            streams=len(lanes),
-            behind=sum(lane.behind for lane in lanes),
-            held={str(lane.key): lane.reason for lane in lanes if lane.reason},
-            source_trouble=self._source.trouble or (session.source_trouble if session is not None else ""),
-            counters=dict(self._counters),
-        )
         with self._changed:
-            self._view = view
+            self._state, self._reason = state, reason
             self._changed.notify_all()
+
+    @staticmethod
+    def _behind(lane: ForwardLane | None, store: StreamStatus) -> int:
+        return (lane or ForwardLane(store.key)).behind(store)
 
     def _save(self, *, now: bool = False) -> None:
         try:
