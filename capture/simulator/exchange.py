@@ -127,12 +127,13 @@ class Exchange:
     def _make_ahead(self, now_ms: float) -> None:
         while self._made_until_ms < now_ms + _AHEAD_MS:
             until_ms = self._made_until_ms + self._block_ms
-            self._queue.extend(self._block(self._made_until_ms, until_ms))
+            # A quiet may end before they are due: whether it has is looked at when they are.
+            self._queue.extend(self._block(self._made_until_ms, until_ms, heed_quiet=False))
             self._made_until_ms = until_ms
 
-    def _block(self, from_ms: int, to_ms: int) -> list[tuple[int, Market, int]]:
+    def _block(self, from_ms: int, to_ms: int, *, heed_quiet: bool = True) -> list[tuple[int, Market, int]]:
         markets = list(self.markets.values())
-        runs = [market.ticks(from_ms, to_ms) for market in markets]
+        runs = [market.ticks(from_ms, to_ms, heed_quiet=heed_quiet) for market in markets]
         ts = np.concatenate([run[0] for run in runs])
         points = np.concatenate([run[1] for run in runs])
         owner = np.repeat(np.arange(len(runs)), [len(run[0]) for run in runs])

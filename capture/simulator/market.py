@@ -72,13 +72,17 @@ class Market:
     def paused_at(self, ts_ms: int) -> bool:
         return any(begin <= ts_ms and (end is None or ts_ms < end) for begin, end in self.pauses)
 
-    def ticks(self, from_ms: int, to_ms: int) -> tuple[Int64s, Int64s]:
-        """Ticks with ``from_ms <= ts_ms < to_ms`` (true UTC): two arrays, times and points, ascending in time."""
+    def ticks(self, from_ms: int, to_ms: int, *, heed_quiet: bool = True) -> tuple[Int64s, Int64s]:
+        """Ticks with ``from_ms <= ts_ms < to_ms`` (true UTC): two arrays, times and points, ascending in time.
+
+        ``heed_quiet`` False: also those of a quiet that is not over, for who asks ahead of time.
+        """
         slots = np.arange(int(from_ms // self.slot_ms) - 2, int(to_ms // self.slot_ms) + 3, dtype=np.int64)
         ts, points = self._all_ticks(slots)
         wanted = (ts >= from_ms) & (ts < to_ms)
         for begin, end in self.pauses:
-            wanted &= (ts < begin) | (ts >= (to_ms if end is None else end))
+            if end is not None or heed_quiet:
+                wanted &= (ts < begin) | (ts >= (to_ms if end is None else end))
         return ts[wanted], points[wanted]
 
     def points_at(self, times_ms: Floats) -> Int64s:

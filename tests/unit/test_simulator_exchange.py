@@ -58,6 +58,21 @@ def test_ticks_of_a_quiet_market_never_happen() -> None:
     assert max(tick.ts_ms for tick in ticks if tick.symbol == "USDJPY_otc") > START_MS + 8_000
 
 
+def test_after_a_quiet_the_ticks_are_those_of_the_history() -> None:
+    market = exchange()
+    euro = market.markets["EURUSD_otc"]
+    run(market, 0, 1)
+    euro.pause(START_MS + 1_000)
+    run(market, 1, 6)  # ticks are made ahead of time, in the quiet too
+    euro.resume(START_MS + 6_000)
+
+    ticks = {tick.ts_ms for _, tick in run(market, 6, 12) if tick.symbol == "EURUSD_otc"}
+
+    happened = euro.ticks(START_MS + 1_000, START_MS + 10_000)[0].tolist()
+    assert happened[0] < START_MS + 7_000
+    assert {at for at in ticks if START_MS + 1_000 <= at < START_MS + 10_000} == set(happened)
+
+
 def test_jitter_adds_to_the_lag_and_keeps_the_order() -> None:
     market = exchange()
     market.troubles.jitter_ms = 2_000
