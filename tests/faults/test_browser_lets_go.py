@@ -7,7 +7,6 @@ printed (``pytest -rP``): at most a second where Chrome says something, five and
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -20,7 +19,7 @@ import pytest
 
 from bridge.verify import verify
 from capture.simulator import Fault
-from tests.devtools import Remote
+from tests.devtools import Remote, discard
 from tests.fault_rig import WITH_HISTORY, WITHOUT_HISTORY, FaultRig, make_rig
 from tests.live_rig import await_that
 
@@ -127,19 +126,6 @@ def test_tab_discarded(rig: FaultRig):
     rig.browser.close_tab(discards.id)
 
     assert rig.missing(WITH_HISTORY, begin_s * 1_000) == []
-
-
-def discard(discards: Remote, url: str) -> None:
-    """Discard a tab as Chrome does when memory is short."""
-    discards.wait_for("location.href == 'chrome://discards/'")
-    discards.evaluate(
-        "import('chrome://discards/discards.mojom-webui.js').then(async module => {"
-        "  const remote = module.DetailsProvider.getRemote();"
-        "  const {infos} = await remote.getTabDiscardsInfo();"
-        f"  const tab = infos.find(info => info.tabUrl == {json.dumps(url)});"
-        "  await remote.discardById(tab.id, 0);"
-        "})"
-    )
 
 
 @pytest.mark.parametrize("abrupt", [False, True])

@@ -1,0 +1,126 @@
+"""The storm itself: which faults, when, by a seed; what was told of each and how long until all was well again."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from random import Random
+
+import msgspec
+
+from tests.browser_storm.faults import ALL_FAULTS, HOUSE, PAGE, StormFault
+from tests.browser_storm.rig import StormRig
+from tests.fault_rig import Trouble
+from tests.live_rig import await_that
+
+PATIENCE_S = 90.0
+TELLING_PATIENCE_S = 15.0
+TWO_AT_ONCE = "two at once"
+PAIR_SHARE = 0.3
+CALM_S = (1.5, 4.0)
+VETERAN_SHARE = 0.2
+"""After this share of the storm the last lane's daemon is ended no more: its memory is looked at."""
+
+
+class Blow(msgspec.Struct, frozen=True):
+    """One fault, or two at once. Seconds; None: not looked for, or it did not happen."""
+
+    name: str
+    at_s: float
+    told_s: float | None
+    captured_s: float | None
+    """From its end until every daemon captured again."""
+    clients_s: float | None
+    """From its end until every client had a new candle."""
+    failure: str = ""
+
+
+class Storm:
+    """``troubles`` are what gaps may be told for, for the judge."""
+
+    def __init__(self, rig: StormRig, draw: Random) -> None:
+        self._rig, self._draw = rig, draw
+        self.blows: list[Blow] = []
+        self.troubles: list[Trouble] = []
+        self.skipped: dict[str, str] = {}
+        if rig.disk is None:
+            self.skipped["full disk"] = "no small file system could be mounted"
+
+    def blow(self, seconds: float) -> None:
+        """Fault after fault for so long; each of the catalogue before any comes again."""
+        begin_s = time.time()
+        order = self._order()
+        while (gone_s := time.time() - begin_s) < seconds:
+            self._rig.veteran = gone_s > VETERAN_SHARE * seconds
+            fault = next(order)
+            pair = [fault]
+            if not fault.alone and self._draw.random() < PAIR_SHARE:
+                pair.append(self._partner(fault))
+            self._one(pair)
+            time.sleep(self._draw.uniform(*CALM_S))
+
+    def _possible(self) -> list[StormFault]:
+        return [fault for fault in ALL_FAULTS if fault.name not in self.skipped]
+
+    def _order(self) -> Iterator[StormFault]:
+        while True:
+            faults = self._possible()
+            self._draw.shuffle(faults)
+            yield from faults
+
+    def _partner(self, fault: StormFault) -> StormFault:
+        side = HOUSE if fault.side == PAGE else PAGE
+        return self._draw.choice([other for other in self._possible() if other.side == side and not other.alone])
+
+    def _one(self, faults: Sequence[StormFault]) -> None:
+        name = " + ".join(fault.name for fault in faults)
+        begin_s = time.time()
+        print(f"{time.strftime('%H:%M:%S', time.gmtime())} {name}", flush=True)
+        told_s = captured_s = clients_s = None
+        failure = ""
+        try:
+            told_s = self._within(faults)
+            lifted_s = time.time()
+            captured_s = self._rig.await_live(lifted_s, PATIENCE_S) - lifted_s
+            clients_s = self._rig.await_clients(lifted_s, PATIENCE_S) - lifted_s
+        except Exception as error:
+            failure = f"{type(error).__name__}: {error}"
+            print(f"  FAILED: {failure}", flush=True)
+            self._recover()
+        self.troubles.append(
+            Trouble(begin_s * 1_000, time.time() * 1_000 + 1_000, tuple(r for fault in faults for r in fault.reasons))
+        )
+        self.blows.append(Blow(name, begin_s, told_s, captured_s, clients_s, failure))
+
+    def _within(self, faults: Sequence[StormFault]) -> float | None:
+        """Make them, wait for the first word if it is only one, keep them for a while, mend them."""
+        told_s = None
+        with ExitStack() as stack:
+            for fault in faults:
+                begin_s = time.time()
+                stack.enter_context(fault.make(self._rig, self._draw))
+                end_s = begin_s + self._draw.uniform(*fault.hold_s)
+                if len(faults) == 1 and fault.told is not None:
+                    told = fault.told(self._rig)
+                    told_s = max(0.0, await_that(lambda: told(begin_s), TELLING_PATIENCE_S, "a word of it") - begin_s)  # noqa: B023
+                time.sleep(max(0.0, end_s - time.time()) if fault is faults[-1] else self._draw.uniform(0, 1))
+        return told_s
+
+    def _recover(self) -> None:
+        """Something was not mended: put all in order, so that the storm can go on and be judged."""
+        rig = self._rig
+        with contextlib.suppress(Exception):
+            if not rig.browser.running:
+                rig.browser.port = rig.home_port
+                rig.browser.start()
+            rig.tab = rig.open_tab()
+        for lane in rig.lanes:
+            if not lane.daemon.running:
+                rig.start(lane)
+        for client in rig.clients.values():
+            if not client.process.running:
+                client.start()
+        with contextlib.suppress(AssertionError):
+            rig.await_live(time.time(), PATIENCE_S)

@@ -1,0 +1,227 @@
+"""The end of the storm: truth, store and every client's copy must say the same, or tell of each difference.
+
+The judge of ``tests.fault_rig`` holds the store against the truth. A client's copy must be the store byte for byte,
+and what its consumer was told must be every sequence once, in order, over all its lives.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from bridge.client.cache import CandleCache
+from bridge.exporting import true_gaps
+from bridge.store import Store
+from bridge.verify import verify
+from capture.simulator import Truth, read_truth
+from schemas.types import Candle, CandleArray, CandleFlags, Gap, candles_from
+from tests.browser_storm.rig import ClientLives, Lane, StormRig
+from tests.fault_rig import EDGE_MS, FOCUS, Trouble, judge, wholly_known
+from tests.live_rig import SOURCE, Archive, await_that
+
+
+class StreamVerdict(NamedTuple):
+    """One asset of one lane: how many candles there are of each kind."""
+
+    interval: str
+    symbol: str
+    due: int
+    whole: int
+    filled: int
+    revised: int
+    blind: int
+    missing: int
+    """In a gap that is told."""
+    gaps: int
+    gap_s: float
+
+
+class Verdict(NamedTuple):
+    """``problems``: every untruth, in words."""
+
+    streams: list[StreamVerdict]
+    problems: list[str]
+
+
+def judged(rig: StormRig, troubles: Sequence[Trouble], hiccups: Iterable[tuple[float, float]]) -> Verdict:
+    """End everything and look. The rig is of no use afterwards."""
+    problems: list[str] = []
+    calm_ms = time.time() * 1_000
+    for lane in rig.lanes:
+        await_that(lambda lane=lane: _has_calm(lane, calm_ms), 3 * lane.interval_ms / 1_000 + 60, "the calm at the end")
+    stop_ms = time.time() * 1_000
+    for lane in rig.lanes:
+        code, _ = lane.daemon.end()
+        if code:
+            problems.append(f"{lane.interval}: the daemon ended with {code}")
+    rig.browser.stop()
+    rig.site.stop()
+    _let_clients_finish(rig)
+    truth = read_truth(rig.site.truth_path)
+    causes = [*troubles, *(Trouble(a * 1_000, b * 1_000 + 6_000, ("socket silent",)) for a, b in hiccups)]
+    # Whoever closed it: a page that missed a ping in a silence does so half a minute later.
+    causes += [Trouble(e["at_ms"], e["at_ms"] + 2_000, ("socket closed",)) for e in truth.of_kind("socket_closed")]
+    streams = []
+    for lane in rig.lanes:
+        for finding in verify(lane.data_dir / "fluxcap.duckdb"):
+            problems.append(f"{lane.interval}: verify: {finding}")
+        for symbol in FOCUS:
+            stream, found = _stream(lane, symbol, truth, causes, calm_ms, stop_ms)
+            streams.append(stream)
+            problems += [f"{lane.interval} {symbol}: {problem}" for problem in found]
+        for client in rig.clients.values():
+            problems += [f"{lane.interval} client {client.name}: {problem}" for problem in _copy(lane, client)]
+    for client in rig.clients.values():
+        problems += [f"client {client.name}: {problem}" for problem in _telling(client)]
+    return Verdict(streams, problems)
+
+
+def _has_calm(lane: Lane, calm_ms: float) -> bool:
+    status = lane.status()
+    return status is not None and lane.latest_ts_ms(status) >= calm_ms
+
+
+def _let_clients_finish(rig: StormRig) -> None:
+    """Start the daemons again without a browser, until every client has all; then end them all."""
+    archives = [(lane, Archive(lane.folder / "archive", lane.daemon, _where(lane))) for lane in rig.lanes]
+    try:
+        for lane, archive in archives:
+            wire_streams = {stream["stream"]: stream["latest_sequence"] for stream in archive.status()["streams"]}
+            for client in rig.clients.values():
+                await_that(lambda c=client, w=wire_streams: _stands_at(c, w), 90, f"the rest at {client.name}")
+            _await_revisions(rig, lane)
+        for client in rig.clients.values():
+            code, _ = client.process.end(timeout_s=60)
+            assert code == 0, client.process.err[-2000:]
+    finally:
+        for _lane, archive in archives:
+            archive.discard()
+
+
+class _Endpoints(NamedTuple):
+    pub: str
+    rep: str
+
+
+def _where(lane: Lane) -> _Endpoints:
+    return _Endpoints(lane.pub, lane.rep)
+
+
+def _stands_at(client: ClientLives, latest: dict[str, int]) -> bool:
+    client.read()
+    return all(client.standing.get(stream, [0])[0] >= sequence for stream, sequence in latest.items())
+
+
+def _await_revisions(rig: StormRig, lane: Lane) -> None:
+    """Revisions are numbered too."""
+    wire = _asking(lane)
+    latest = {str(lane.key(symbol)): wire[symbol] for symbol in FOCUS}
+
+    def all_have() -> bool:
+        for client in rig.clients.values():
+            client.read()
+        return all(
+            client.standing.get(stream, [0, 0, 0])[2] >= revision
+            for client in rig.clients.values()
+            for stream, revision in latest.items()
+        )
+
+    await_that(all_have, 60, "the last revisions at every client")
+
+
+def _asking(lane: Lane) -> dict[str, int]:
+    """The latest revision by symbol."""
+    from bridge.client import fetch_status
+
+    return {symbol: fetch_status(lane.key(symbol), rep=lane.rep).latest_revision for symbol in FOCUS}
+
+
+def _stream(
+    lane: Lane, symbol: str, truth: Truth, causes: Sequence[Trouble], calm_ms: float, stop_ms: float
+) -> tuple[StreamVerdict, list[str]]:
+    key = lane.key(symbol)
+    with Store.open(lane.data_dir / "fluxcap.duckdb") as store:
+        reader = store.reader()
+        rows = reader.page(key, 0, None, 1_000_000).candles
+        gaps = [gap for gap in true_gaps(reader.gaps(SOURCE, symbol)) if gap.from_ms < stop_ms - EDGE_MS]
+        revisions = list(candles_from(reader.revisions(key, 0, 1_000_000).candles))
+    candles = list(candles_from(rows))
+    problems = []
+    if candles[-1].ts_ms < calm_ms:
+        problems.append("the calm at the end is missing")
+    due = {c.ts_ms: c for c in truth.candles(symbol, lane.interval_ms, candles[0].ts_ms, candles[-1].ts_ms + 1)}
+    problems += judge(due, candles, gaps, causes, lane.interval_ms)
+    for revision in revisions:
+        true = due.get(revision.ts_ms)
+        if true and wholly_known(revision) and msgspec.structs.replace(revision, flags=0) != true:
+            problems.append(f"wrong revision: {revision} is not {true}")
+    return _counted(lane, symbol, due, candles, gaps), problems
+
+
+def _counted(
+    lane: Lane, symbol: str, due: dict[int, Candle], candles: Sequence[Candle], gaps: Sequence[Gap]
+) -> StreamVerdict:
+    kinds: Counter[str] = Counter()
+    for candle in candles:
+        kinds["blind" if not wholly_known(candle) else "filled" if candle.flags & CandleFlags.FILLED else "whole"] += 1
+        kinds["revised"] += bool(candle.flags & CandleFlags.REVISED)
+    return StreamVerdict(
+        lane.interval,
+        symbol,
+        len(due),
+        kinds["whole"],
+        kinds["filled"],
+        kinds["revised"],
+        kinds["blind"],
+        len(due.keys() - {candle.ts_ms for candle in candles}),
+        len(gaps),
+        sum(max(0, gap.to_ms - gap.from_ms) for gap in gaps) / 1_000,
+    )
+
+
+def _copy(lane: Lane, client: ClientLives) -> Iterator[str]:
+    """Where a client's copy is not the store."""
+    cache = CandleCache(client.data_dir(lane))
+    try:
+        for symbol in FOCUS:
+            key = lane.key(symbol)
+            with Store.open(lane.data_dir / "fluxcap.duckdb") as store:
+                rows = store.reader().page(key, 0, None, 1_000_000).candles
+            sequences, copied = cache.candles(key)
+            if sequences.tolist() != list(range(1, len(rows) + 1)):
+                yield f"{symbol}: {len(sequences)} candles, not 1 to {len(rows)}"
+            elif copied.tobytes() != rows.tobytes():
+                yield from _different(symbol, rows, copied)
+    finally:
+        cache.close()
+
+
+def _different(symbol: str, rows: CandleArray, copied: CandleArray) -> Iterator[str]:
+    for mine, theirs in zip(candles_from(copied), candles_from(rows), strict=True):
+        if mine != theirs:
+            yield f"{symbol}: {mine} is not {theirs}"
+
+
+def _telling(client: ClientLives) -> Iterator[str]:
+    """What a consumer was told: every sequence once and in order. What a killed client had stored and not yet told is
+    not told again: there a later life may begin further on, never further back."""
+    begins = set(client.begins)
+    next_of: dict[str, int] = {}
+    fresh: set[str] = set()
+    for number, line in enumerate(client.told.all):
+        if number in begins:
+            fresh = set(next_of)
+        if line["kind"] in ("gap", "replaced"):
+            yield f"{line}"
+        if line["kind"] != "candles":
+            continue
+        stream, start = line["stream"], line["start"]
+        due = next_of.get(stream, 1)
+        if start != due and not (stream in fresh and start > due):
+            yield f"{stream}: told {start} where {due} was due"
+        next_of[stream] = start + line["count"]
+        fresh.discard(stream)
