@@ -119,7 +119,7 @@ def read_credentials(path: Path) -> Credentials:
         return Credentials(nkey=path)
     try:
         table = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):  # its text would repeat the line, and so a secret
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):  # its text may hold a secret
         raise ConfigError(f"{path} is neither a .creds file, nor an NKey seed, nor TOML.") from None
     unknown = sorted(set(table) - set(_FIELDS))
     if unknown or not table or not all(isinstance(value, str) and value for value in table.values()):
