@@ -35,8 +35,9 @@ bench: setup system ## Measure, each figure beside its yardstick in the same run
 	@$(BIN)/python -m tests.bench.rivals
 	@$(BIN)/python -m tests.bench.report $(BENCH_ARGS)
 
-# Every script of the folder, and the slow faults; one that fails does not keep the others from running.
-soak: setup system ## Long runs under faults (MINUTES=30)
+# Every script of the folder (the browser storm lasts so many minutes, and writes tests/soak/report.md), and the slow
+# faults; one that fails does not keep the others from running.
+soak: setup system ## Long runs under every fault, with a report (MINUTES=30)
 	@failed=0; for script in tests/soak/*.py; do \
 	  echo "$$script"; MINUTES=$(MINUTES) $(BIN)/python $$script || failed=1; \
 	done; \

@@ -50,7 +50,9 @@ class Facts(NamedTuple):
     @property
     def failures(self) -> list[str]:
         """Everything for which the run fails."""
-        return [f"{blow.name}: {blow.failure}" for blow in self.blows if blow.failure] + self.verdict.problems
+        return [f"{blow.name}: {blow.failure}" for blow in self.blows if blow.failure] + [
+            str(problem) for problem in self.verdict.problems
+        ]
 
 
 def section(facts: Facts) -> str:

@@ -38,10 +38,10 @@ class Blow(msgspec.Struct, frozen=True):
 
 
 class Storm:
-    """``troubles`` are what gaps may be told for, for the judge."""
+    """``faults``: what it may be made of. ``troubles`` are what gaps may be told for, for the judge."""
 
-    def __init__(self, rig: StormRig, draw: Random) -> None:
-        self._rig, self._draw = rig, draw
+    def __init__(self, rig: StormRig, draw: Random, faults: Sequence[StormFault] = ALL_FAULTS) -> None:
+        self._rig, self._draw, self._faults = rig, draw, faults
         self.blows: list[Blow] = []
         self.troubles: list[Trouble] = []
         self.skipped: dict[str, str] = {}
@@ -49,7 +49,7 @@ class Storm:
             self.skipped["full disk"] = "no small file system could be mounted"
 
     def blow(self, seconds: float) -> None:
-        """Fault after fault for so long; each of the catalogue before any comes again."""
+        """Fault after fault for so long; each before any comes again."""
         begin_s = time.time()
         order = self._order()
         while (gone_s := time.time() - begin_s) < seconds:
@@ -62,7 +62,7 @@ class Storm:
             time.sleep(self._draw.uniform(*CALM_S))
 
     def _possible(self) -> list[StormFault]:
-        return [fault for fault in ALL_FAULTS if fault.name not in self.skipped]
+        return [fault for fault in self._faults if fault.name not in self.skipped]
 
     def _order(self) -> Iterator[StormFault]:
         while True:

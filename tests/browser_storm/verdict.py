@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
+from bridge.client import fetch_status
 from bridge.client.cache import CandleCache
 from bridge.exporting import true_gaps
 from bridge.store import Store
@@ -40,16 +41,26 @@ class StreamVerdict(NamedTuple):
     gap_s: float
 
 
+class Problem(NamedTuple):
+    """An untruth. ``where``: interval, asset or client, as far as they matter; such as ``1s EURUSD_otc``."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
 class Verdict(NamedTuple):
-    """``problems``: every untruth, in words."""
+    """What was compared, and every untruth found."""
 
     streams: list[StreamVerdict]
-    problems: list[str]
+    problems: list[Problem]
 
 
 def judged(rig: StormRig, troubles: Sequence[Trouble], hiccups: Iterable[tuple[float, float]]) -> Verdict:
     """End everything and look. The rig is of no use afterwards."""
-    problems: list[str] = []
+    problems: list[Problem] = []
     calm_ms = time.time() * 1_000
     for lane in rig.lanes:
         await_that(lambda lane=lane: _has_calm(lane, calm_ms), 3 * lane.interval_ms / 1_000 + 60, "the calm at the end")
@@ -57,7 +68,7 @@ def judged(rig: StormRig, troubles: Sequence[Trouble], hiccups: Iterable[tuple[f
     for lane in rig.lanes:
         code, _ = lane.daemon.end()
         if code:
-            problems.append(f"{lane.interval}: the daemon ended with {code}")
+            problems.append(Problem(lane.interval, f"the daemon ended with {code}"))
     rig.browser.stop()
     rig.site.stop()
     _let_clients_finish(rig)
@@ -68,15 +79,15 @@ def judged(rig: StormRig, troubles: Sequence[Trouble], hiccups: Iterable[tuple[f
     streams = []
     for lane in rig.lanes:
         for finding in verify(lane.data_dir / "fluxcap.duckdb"):
-            problems.append(f"{lane.interval}: verify: {finding}")
+            problems.append(Problem(lane.interval, f"verify: {finding}"))
         for symbol in FOCUS:
             stream, found = _stream(lane, symbol, truth, causes, calm_ms, stop_ms)
             streams.append(stream)
-            problems += [f"{lane.interval} {symbol}: {problem}" for problem in found]
+            problems += [Problem(f"{lane.interval} {symbol}", what) for what in found]
         for client in rig.clients.values():
-            problems += [f"{lane.interval} client {client.name}: {problem}" for problem in _copy(lane, client)]
+            problems += [Problem(f"{lane.interval} client {client.name}", what) for what in _copy(lane, client)]
     for client in rig.clients.values():
-        problems += [f"client {client.name}: {problem}" for problem in _telling(client)]
+        problems += [Problem(f"client {client.name}", what) for what in telling(client.told.all, client.begins)]
     return Verdict(streams, problems)
 
 
@@ -135,8 +146,6 @@ def _await_revisions(rig: StormRig, lane: Lane) -> None:
 
 def _asking(lane: Lane) -> dict[str, int]:
     """The latest revision by symbol."""
-    from bridge.client import fetch_status
-
     return {symbol: fetch_status(lane.key(symbol), rep=lane.rep).latest_revision for symbol in FOCUS}
 
 
@@ -206,22 +215,23 @@ def _different(symbol: str, rows: CandleArray, copied: CandleArray) -> Iterator[
             yield f"{symbol}: {mine} is not {theirs}"
 
 
-def _telling(client: ClientLives) -> Iterator[str]:
-    """What a consumer was told: every sequence once and in order. What a killed client had stored and not yet told is
-    not told again: there a later life may begin further on, never further back."""
-    begins = set(client.begins)
+def telling(lines: Sequence[dict[str, Any]], begins: Iterable[int]) -> Iterator[str]:
+    """What is wrong with what a consumer was told: it must be every sequence, once and in order. ``begins``: numbers
+    of the lines with which its lives began. What a killed client had stored and not yet told is not told again: a
+    later life may begin further on, never further back."""
+    first_lines = set(begins)
     next_of: dict[str, int] = {}
-    fresh: set[str] = set()
-    for number, line in enumerate(client.told.all):
-        if number in begins:
-            fresh = set(next_of)
+    in_new_life: set[str] = set()
+    for number, line in enumerate(lines):
+        if number in first_lines:
+            in_new_life = set(next_of)
         if line["kind"] in ("gap", "replaced"):
             yield f"{line}"
         if line["kind"] != "candles":
             continue
         stream, start = line["stream"], line["start"]
         due = next_of.get(stream, 1)
-        if start != due and not (stream in fresh and start > due):
+        if start != due and not (stream in in_new_life and start > due):
             yield f"{stream}: told {start} where {due} was due"
         next_of[stream] = start + line["count"]
-        fresh.discard(stream)
+        in_new_life.discard(stream)

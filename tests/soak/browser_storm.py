@@ -12,49 +12,16 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from contextlib import ExitStack
 from pathlib import Path
-from random import Random
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.browser_storm.gauge import Gauge
-from tests.browser_storm.report import Facts, save, section
-from tests.browser_storm.rig import NEAR, SLOW, StormRig
-from tests.browser_storm.storm import Storm
-from tests.browser_storm.verdict import judged
+from tests.browser_storm.report import save, section
+from tests.browser_storm.run import run_storm
 
 ROOT = Path(__file__).parents[2]
 REPORT = Path(__file__).parent / "report.md"
-WARM_UP_S = 120.0
-
-
-def run(minutes: float, seed: int, intervals: tuple[str, ...], folder: Path) -> Facts:
-    """One storm from its first candle to its verdict."""
-    draw = Random(seed)
-    begun = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    with ExitStack() as stack:
-        rig = StormRig(folder, stack, intervals, draw)
-        browser = str(rig.browser.version()["Browser"])
-        begin_s = time.time()
-        rig.await_live(begin_s, 90)
-        rig.await_clients(begin_s, 60)
-
-        def pids() -> dict[str, int]:
-            daemons = {f"daemon, {lane.interval} candles": lane.daemon.pid for lane in rig.lanes}
-            clients = {f"client, {name}": rig.clients[name].process.pid for name in (NEAR, SLOW)}
-            return daemons | clients
-
-        gauge = stack.enter_context(Gauge(pids))
-        storm = Storm(rig, draw)
-        storm.blow(minutes * 60)
-        verdict = judged(rig, storm.troubles, gauge.hiccups)
-        lives = {f"daemon {lane.interval}": lane.lives for lane in rig.lanes}
-        lives |= {f"client {name}": client.lives for name, client in rig.clients.items()}
-        memory = {name: found for name in pids() if (found := gauge.memory(name, WARM_UP_S)) is not None}
-        hiccups = len(gauge.hiccups)
-    return Facts(minutes, seed, begun, browser, storm.blows, storm.skipped, verdict, memory, hiccups, lives)
 
 
 def main() -> int:
@@ -70,7 +37,7 @@ def main() -> int:
     print(f"seed {options.seed}, {options.minutes:g} minutes", flush=True)
     with ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fluxcap-storm-")))
-        facts = run(options.minutes, options.seed, tuple(options.intervals.split(",")), folder)
+        facts = run_storm(options.minutes, options.seed, options.intervals.split(","), folder)
     text = section(facts)
     print(text)
     save(options.report, options.minutes, text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -20,6 +21,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.storm import SETTLED_WITHIN_S, Outcome, dev_server, random_scenario, run_scenario
+
+SCENARIOS_A_MINUTE = 10
 
 
 def storm(seeds: list[int], folder: Path) -> dict[int, Outcome | str]:
@@ -37,7 +40,8 @@ def storm(seeds: list[int], folder: Path) -> dict[int, Outcome | str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenarios", type=int, default=200)
+    most = round(SCENARIOS_A_MINUTE * float(os.environ.get("MINUTES", 30)))
+    parser.add_argument("--scenarios", type=int, default=min(200, most), help="200, fewer for a short MINUTES")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--workers", type=int, default=2, help="dev servers side by side")
     options = parser.parse_args()

@@ -1,0 +1,48 @@
+"""A storm from its first candle to its verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+
+from tests.browser_storm.faults import ALL_FAULTS, StormFault
+from tests.browser_storm.gauge import Gauge
+from tests.browser_storm.report import Facts
+from tests.browser_storm.rig import NEAR, SLOW, StormRig
+from tests.browser_storm.storm import Storm
+from tests.browser_storm.verdict import judged
+
+WARM_UP_S = 180.0
+START_S = 90.0
+
+
+def run_storm(
+    minutes: float, seed: int, intervals: Sequence[str], folder: Path, faults: Sequence[StormFault] = ALL_FAULTS
+) -> Facts:
+    """``intervals``: one daemon each, the shortest first. ``folder`` gets logs, stores and copies."""
+    draw = Random(seed)
+    begun = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    with ExitStack() as stack:
+        rig = StormRig(folder, stack, intervals, draw)
+        browser = str(rig.browser.version()["Browser"])
+        begin_s = time.time()
+        rig.await_live(begin_s, START_S)
+        rig.await_clients(begin_s, START_S)
+
+        def pids() -> dict[str, int]:
+            daemons = {f"daemon, {lane.interval} candles": lane.daemon.pid for lane in rig.lanes}
+            clients = {f"client, {name}": rig.clients[name].process.pid for name in (NEAR, SLOW)}
+            return daemons | clients
+
+        gauge = stack.enter_context(Gauge(pids))
+        storm = Storm(rig, draw, faults)
+        storm.blow(minutes * 60)
+        memory = {name: found for name in pids() if (found := gauge.memory(name, WARM_UP_S)) is not None}
+        verdict = judged(rig, storm.troubles, gauge.hiccups)
+        lives = {f"daemon {lane.interval}": lane.lives for lane in rig.lanes}
+        lives |= {f"client {name}": client.lives for name, client in rig.clients.items()}
+        hiccups = len(gauge.hiccups)
+    return Facts(minutes, seed, begun, browser, storm.blows, storm.skipped, verdict, memory, hiccups, lives)

@@ -1,0 +1,91 @@
+"""The storm of `make soak`, two minutes of it: a fault of every family, then truth = store = clients.
+
+The seed is drawn anew for each run and printed; `tests/soak/browser_storm.py --seed` makes a storm of it again.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.browser_storm.faults import ALL_FAULTS
+from tests.browser_storm.report import Facts, section
+from tests.browser_storm.rig import CLIENTS
+from tests.browser_storm.run import run_storm
+from tests.chromium import chromium_executable
+from tests.fault_rig import FOCUS
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(420)]
+
+INTERVALS = ("1s", "10s")
+MINUTES = 1.75
+ONE_OF_A_KIND = {
+    "socket closed without a word",
+    "socket silent",
+    "ticks late and out of order",
+    "tab crashed",
+    "Chrome killed, back on its port",
+    "page left for another site",
+    "daemon killed (kill -9)",
+    "daemon stopped and going on",
+    "client killed (kill -9)",
+    "slow client stopped and going on",
+    "bad wire",
+    "full disk",
+    "wall clock stepped",
+}
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    if chromium_executable() is None:
+        pytest.skip("no Chromium on this machine; install chromium or set FLUXCAP_CHROMIUM")
+    seed = int.from_bytes(os.urandom(3))
+    print(f"seed {seed}")
+    faults = [fault for fault in ALL_FAULTS if fault.name in ONE_OF_A_KIND]
+    assert len(faults) == len(ONE_OF_A_KIND)
+    facts = run_storm(MINUTES, seed, INTERVALS, tmp_path_factory.mktemp("storm"), faults)
+    print(section(facts))
+    return facts
+
+
+def problems(facts: Facts, where: str) -> str:
+    return "\n".join(problem.what for problem in facts.verdict.problems if problem.where == where)
+
+
+def test_after_every_fault_capture_and_clients_went_on(facts: Facts):
+    assert [blow for blow in facts.blows if blow.failure] == []
+
+
+@pytest.mark.parametrize("symbol", FOCUS)
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_every_candle_is_true_or_says_what_it_lacks(facts: Facts, interval: str, symbol: str):
+    (stream,) = [each for each in facts.verdict.streams if (each.interval, each.symbol) == (interval, symbol)]
+
+    assert stream.whole > 0
+    assert problems(facts, f"{interval} {symbol}") == ""
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_the_store_is_sound(facts: Facts, interval: str):
+    assert problems(facts, interval) == ""
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_a_clients_copy_is_the_store(facts: Facts, interval: str, client: str):
+    assert problems(facts, f"{interval} client {client}") == ""
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_consumer_is_told_every_sequence_once_and_in_order(facts: Facts, client: str):
+    assert problems(facts, f"client {client}") == ""
+
+
+def test_every_problem_belongs_to_one_of_these(facts: Facts):
+    places = {*INTERVALS, *(f"client {client}" for client in CLIENTS)}
+    places |= {f"{interval} {symbol}" for interval in INTERVALS for symbol in FOCUS}
+    places |= {f"{interval} client {client}" for interval in INTERVALS for client in CLIENTS}
+
+    assert [problem for problem in facts.verdict.problems if problem.where not in places] == []
