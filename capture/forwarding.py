@@ -53,6 +53,7 @@ class Forwarding:
 
     def stop(self) -> None:
         """Idempotent."""
+        self._source.news()
         self._forwarder.await_view(lambda view: not (view.state.is_connected and view.behind), LAST_WORDS_S)
         self._forwarder.stop()
 

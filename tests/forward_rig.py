@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bridge.jetstream.address import LogAddress, log_address
-from bridge.jetstream.connection import open_connection
+from bridge.jetstream.connection import close_connection, open_connection
 from bridge.jetstream.forward_source import StoreSource
 from bridge.jetstream.forward_view import ForwardState, ForwardView
 from bridge.jetstream.forwarder import Forwarder
@@ -111,7 +111,7 @@ def ask_log(address: LogAddress, what: str, question: dict[str, Any] | None = No
         try:
             return await LogAccess(client, timeout_s=10).ask(what, question or {})
         finally:
-            await client.close()
+            await close_connection(client)
 
     return asyncio.run(ask())
 
@@ -130,7 +130,7 @@ def read_log(address: LogAddress, stream: str = STREAM_NAME) -> dict[StreamKey, 
                 found += await asyncio.gather(*(_message(access, number) for number in numbers))
             return found
         finally:
-            await client.close()
+            await close_connection(client)
 
     messages: dict[StreamKey, list[LogMessage]] = {}
     for message in asyncio.run(read()):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bridge.client.backoff import Backoff
 from bridge.jetstream.address import LogAddress
-from bridge.jetstream.connection import open_connection, require_nats
+from bridge.jetstream.connection import close_connection, open_connection, require_nats
 from bridge.jetstream.forward_cursor import ForwardMemory
 from bridge.jetstream.forward_lane import ForwardLane, LaneState
 from bridge.jetstream.forward_session import ForwardSession
@@ -203,8 +203,7 @@ class Forwarder:
             await self._run(session)
         finally:
             self._session = None
-            with contextlib.suppress(Exception):
-                await client.close()
+            await close_connection(client)
 
     async def _run(self, session: ForwardSession) -> None:
         """Until lost or stopped; what is under way at a stop is given ``LEAVE_S``."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from bridge.client.transport import Answered, Connected, Disconnected, Failed
 from bridge.jetstream.address import LogAddress
-from bridge.jetstream.connection import open_connection
+from bridge.jetstream.connection import close_connection, open_connection
 from bridge.jetstream.covering import covering, keys_of_topic
 from bridge.jetstream.following import Following
 from bridge.jetstream.log_access import LogAccess, LogState
@@ -161,8 +161,7 @@ class LogSession:
             following.close()
             await asyncio.sleep(0)  # its tasks take their leave of the server
         if client is not None:
-            with contextlib.suppress(Exception):  # nats-py's, when the server has gone
-                await client.close()
+            await close_connection(client)
 
     # --- the feed --------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from bridge.jetstream.address import LogAddress
-from bridge.jetstream.connection import open_connection
+from bridge.jetstream.connection import close_connection, open_connection
 from bridge.jetstream.log_access import LogAccess
 from bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME
 from schemas.errors import ConfigError, LogError, LogUnavailable
@@ -149,7 +149,7 @@ async def set_up(address: LogAddress, wanted: Wanted, name: str = STREAM_NAME, *
         made = await _do(access, f"STREAM.UPDATE.{name}", changed_config(config, found, wanted))
         return SetupResult(name, Done.CHANGED, tuple(differences(made["config"], wanted)), made["config"])
     finally:
-        await client.close()
+        await close_connection(client)
 
 
 async def _do(access: LogAccess, what: str, config: dict[str, Any]) -> Any:
