@@ -257,3 +257,145 @@ def test_each_state_has_a_sentence() -> None:
     assert local.clock.reason == "Measuring the platform's clock; nothing is published yet."
     local.live(5)
     assert local.clock.reason == "The platform stamps ticks +2 h from UTC; removed."
+
+
+class Bare:
+    """The clock itself, to the millisecond: ticks at monotonic times, each with the same lag but for what is said."""
+
+    def __init__(self) -> None:
+        self.clock = PlatformClock()
+        self.heard = 0
+
+    @staticmethod
+    def raw_ms(mono_ms: int) -> int:
+        return ZERO_MS + mono_ms + 7_200_000 - 750
+
+    def observe(self, mono_ms: int, ahead_ms: int = 0, wall_ms: int = 0) -> bool:
+        return self.clock.observe(self.raw_ms(mono_ms) + ahead_ms, Arrival(ZERO_MS + mono_ms + wall_ms, mono_ms))
+
+    def accept(self, mono_ms: int, ahead_ms: int = 0, slept_ms: int = 0, heard_ms: int | None = 0) -> bool:
+        at = Arrival(ZERO_MS + mono_ms + slept_ms, mono_ms)
+        raw_ms = self.raw_ms(mono_ms) + ahead_ms
+        return self.clock.accept(raw_ms, at) if heard_ms is None else self.clock.accept(raw_ms, at, heard_ms)
+
+    def settled(self) -> Bare:
+        assert [self.observe(mono_ms) for mono_ms in (0, 500, 1_000, 1_500, 2_000)] == [False] * 4 + [True]
+        return self
+
+
+def test_five_ticks_over_two_seconds_are_just_enough() -> None:
+    assert Bare().settled().clock.synchronised
+
+
+def test_four_ticks_are_too_few_however_long_they_took() -> None:
+    bare = Bare()
+
+    assert [bare.observe(mono_ms) for mono_ms in (0, 800, 1_600, 2_400, 3_200)] == [False] * 4 + [True]
+
+
+def test_many_ticks_are_too_few_within_less_than_two_seconds() -> None:
+    bare = Bare()
+
+    assert not any(bare.observe(mono_ms) for mono_ms in range(0, 2_000, 100))
+    assert bare.observe(2_000)
+
+
+@pytest.mark.parametrize(("ahead_ms", "settles"), [(3_000, True), (3_001, False), (-3_000, True), (-3_001, False)])
+def test_ticks_agree_within_three_seconds(ahead_ms: int, settles: bool) -> None:
+    bare = Bare()
+    for mono_ms in (0, 500, 1_000, 1_500):
+        bare.observe(mono_ms)
+
+    assert bare.observe(2_000, ahead_ms=ahead_ms) is settles
+
+
+@pytest.mark.parametrize(("wall_ms", "settles"), [(3_000, True), (3_001, False), (-3_000, True), (-3_001, False)])
+def test_ticks_from_before_a_step_of_the_wall_clock_do_not_count(wall_ms: int, settles: bool) -> None:
+    bare = Bare()
+    for mono_ms in (0, 500, 1_000, 1_500):
+        bare.observe(mono_ms)
+
+    assert bare.observe(2_000, wall_ms=wall_ms) is settles
+
+
+@pytest.mark.parametrize(("error_ms", "settles"), [(-29_250, True), (-29_251, False), (30_750, True), (30_751, False)])
+def test_a_wall_clock_may_be_half_a_minute_off_lag_included(error_ms: int, settles: bool) -> None:
+    bare = Bare()
+
+    told = [bare.observe(mono_ms, wall_ms=-error_ms) for mono_ms in (0, 500, 1_000, 1_500, 2_000)]
+
+    assert told == [False] * 4 + [settles]
+    assert (bare.clock.offset_ms == 7_200_000) is settles
+
+
+def test_how_far_the_wall_clock_is_off_is_told_with_its_sign() -> None:
+    bare = Bare()
+    for mono_ms in (0, 500, 1_000, 1_500, 2_000):
+        bare.observe(mono_ms, wall_ms=60_000)
+
+    assert bare.clock.reason.startswith("Tick times are -61 s away from any quarter-hour offset: set")
+
+
+def test_changes_of_the_offset_are_counted_and_its_first_is_none() -> None:
+    local = Local()
+    local.live()
+    assert local.clock.changes == 0
+
+    for _ in range(2):
+        local.offset_ms += 3_600_000
+        local.live(15)
+
+    assert local.clock.changes == 2
+
+
+@pytest.mark.parametrize(("ahead_ms", "fits"), [(5_000, True), (5_001, False)])
+def test_a_stamp_may_be_five_seconds_ahead(ahead_ms: int, fits: bool) -> None:
+    assert Bare().settled().accept(2_500, ahead_ms) is fits
+
+
+@pytest.mark.parametrize(("ahead_ms", "fits"), [(25_000, True), (25_001, False)])
+def test_after_a_sleep_it_may_be_as_much_further_ahead_as_the_computer_slept(ahead_ms: int, fits: bool) -> None:
+    # The very first tick after the clock was settled, too: the sleep is counted from the tick that settled it.
+    assert Bare().settled().accept(2_500, ahead_ms, slept_ms=20_000) is fits
+
+
+def test_a_long_pause_is_no_sleep() -> None:
+    assert not Bare().settled().accept(32_000, ahead_ms=20_000)
+
+
+@pytest.mark.parametrize(("back_ms", "fits"), [(60_000, True), (60_001, False)])
+def test_a_stamp_may_lie_a_minute_behind_what_its_socket_said(back_ms: int, fits: bool) -> None:
+    bare = Bare().settled()
+
+    assert bare.accept(2_500, -back_ms, heard_ms=bare.raw_ms(2_500)) is fits
+
+
+@pytest.mark.parametrize(("back_ms", "fits"), [(600_000, True), (600_001, False)])
+def test_the_first_stamp_of_a_socket_may_lie_ten_minutes_behind(back_ms: int, fits: bool) -> None:
+    assert Bare().settled().accept(2_500, -back_ms) is fits
+    assert Bare().settled().accept(2_500, -back_ms, heard_ms=None) is fits
+
+
+def test_a_millisecond_less_of_lag_moves_now_by_a_millisecond() -> None:
+    bare = Bare().settled()
+
+    bare.accept(2_500, ahead_ms=1)
+
+    assert bare.clock.now_ms(2_500) == bare.raw_ms(2_500) + 1 - 7_200_000
+
+
+def test_the_shortest_lag_is_remembered_for_two_windows_and_no_longer() -> None:
+    bare = Bare().settled()
+    bare.accept(302_000, ahead_ms=1)  # to the millisecond the end of the window: still within
+    slow = {mono_ms: bare.accept(mono_ms, ahead_ms=-200) for mono_ms in (302_001, 602_001, 602_002)}
+
+    assert all(slow.values())
+    assert bare.clock.now_ms(602_002) == bare.raw_ms(602_002) - 200 - 7_200_000
+
+
+def test_within_the_second_window_the_shortest_lag_still_holds() -> None:
+    bare = Bare().settled()
+    for mono_ms in (302_001, 602_001):
+        bare.accept(mono_ms, ahead_ms=-200)
+
+    assert bare.clock.now_ms(602_001) == bare.raw_ms(602_001) - 7_200_000

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from bridge.sequencer import Sequencer, insane_candle
 from schemas.errors import SequenceError
-from schemas.types import Candle, CandleFlags, Watermark, candle_array
+from schemas.types import Candle, CandleBatch, CandleFlags, CandleRevision, Watermark, candle_array
 from tests.serving import EURUSD, GBPUSD, MINUTE, candle, candle_rows, candles
 
 
@@ -165,3 +167,74 @@ def test_a_revision_cannot_be_confirmed_twice() -> None:
 
     with pytest.raises(SequenceError):
         sequencer.confirm_revision(revision)
+
+
+def test_a_candle_of_one_tick_is_sane_however_flat_and_however_early() -> None:
+    assert insane_candle(candle_array([Candle(1, 1.5, 1.5, 1.5, 1.5, 0.0), Candle(2, 1.5, 1.5, 1.5, 1.5, 0.5)])) is None
+
+
+def test_one_candle_alone_has_no_order_to_keep() -> None:
+    assert Sequencer({}).number(EURUSD, [candle(1)]).next_sequence == 2
+
+
+def test_the_newest_candle_itself_may_be_revised() -> None:
+    revision = Sequencer({EURUSD: Watermark(5, 5 * MINUTE)}).revise(EURUSD, [5], [candle(5)])
+
+    assert revision.sequences.tolist() == [5]
+
+
+def test_the_very_first_candle_is_flagged_revised_too() -> None:
+    revision = Sequencer({EURUSD: Watermark(5, 5 * MINUTE)}).revise(EURUSD, [1], [candle(1)])
+
+    assert revision.sequences.dtype == np.uint64
+    assert revision.candles["flags"].tolist() == [CandleFlags.REVISED]
+
+
+def refusal(act: Callable[[Sequencer], object]) -> str:
+    with pytest.raises(SequenceError) as caught:
+        act(Sequencer({EURUSD: Watermark(5, 5 * MINUTE, 2, 1)}))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("act", "sentence"),
+    [
+        (lambda s: s.number(EURUSD, []), "SIM.EURUSD_otc.1m: there is no candle to number."),
+        (
+            lambda s: s.number(EURUSD, [Candle(MINUTE, 1, 2, 3, 1)]),
+            "SIM.EURUSD_otc.1m: no candle can look like Candle(ts_ms=60000, open=1.0, high=2.0, low=3.0, close=1.0, "
+            "volume=0.0, tick_count=0, flags=0); it was not numbered.",
+        ),
+        (
+            lambda s: s.number(EURUSD, candles(2, 5)),
+            "SIM.EURUSD_otc.1m: candle times must increase, but [120000, 180000, 240000] was to follow 300000.",
+        ),
+        (
+            lambda s: s.confirm(CandleBatch(EURUSD, 7, candle_rows(6, 1))),
+            "SIM.EURUSD_otc.1m: batch 7 cannot be confirmed after 5.",
+        ),
+        (lambda s: s.revise(EURUSD, [], []), "SIM.EURUSD_otc.1m: there is no candle to number."),
+        (
+            lambda s: s.revise(EURUSD, [-1], [candle(5)]),
+            "SIM.EURUSD_otc.1m: sequences are whole numbers from 0 on: ",
+        ),
+        (
+            lambda s: s.revise(EURUSD, [1, 2], [candle(5)]),
+            "SIM.EURUSD_otc.1m: 2 sequences cannot name 1 revised candles.",
+        ),
+        (
+            lambda s: s.revise(EURUSD, [6], [candle(5)]),
+            "SIM.EURUSD_otc.1m: sequence 6 was never given, 5 is newest.",
+        ),
+        (
+            lambda s: s.revise(EURUSD, [0], [candle(6)]),
+            "SIM.EURUSD_otc.1m: a candle newer than 300000 is not a revision.",
+        ),
+        (
+            lambda s: s.confirm_revision(CandleRevision(EURUSD, 9, np.array([5], "u8"), candle_rows(5, 1))),
+            "SIM.EURUSD_otc.1m: revision 9 cannot follow 2.",
+        ),
+    ],
+)
+def test_a_refusal_says_what_was_wrong_with_what(act: Callable[[Sequencer], object], sentence: str) -> None:
+    assert refusal(act).startswith(sentence)

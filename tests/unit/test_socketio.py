@@ -87,7 +87,7 @@ def test_a_refused_namespace_is_told(decoder: SocketIoDecoder, frame: str) -> No
     assert decoder.frame(1, frame) == Refused()
 
 
-@pytest.mark.parametrize("frame", ["2", "3", "40", '40{"sid":"x"}', "6", "1"])
+@pytest.mark.parametrize("frame", ["2", "3", "40", '40{"sid":"x"}', "6", "1", "5", "4"])
 def test_packets_of_the_layer_below_say_nothing(decoder: SocketIoDecoder, frame: str) -> None:
     assert decoder.frame(1, frame) is None
     assert not decoder.malformed
@@ -111,11 +111,99 @@ def test_packets_of_the_layer_below_say_nothing(decoder: SocketIoDecoder, frame:
         ("0" + "[" * 100_000, "open"),
         ("hello", "packet"),
         ("", "packet"),
+        ('42["updateStream",1', "event"),
+        ('42["updateStream]', "event"),
+        ('4517-["updateStream"]', "announcement"),
+        ('45001-["updateStream"', "announcement"),
+        ('450016-["updateStream",{}]', "announcement"),
+        ('4500016-["updateStream",{}]', "announcement"),
     ],
 )
 def test_what_cannot_be_understood_is_counted_by_kind(decoder: SocketIoDecoder, frame: str, kind: str) -> None:
     assert decoder.frame(1, frame) is None
     assert decoder.malformed == {kind: 1}
+    decoder.frame(1, frame)
+    assert decoder.malformed == {kind: 2}
+
+
+def test_what_goes_wrong_with_payloads_is_counted_each_time(decoder: SocketIoDecoder) -> None:
+    for _ in range(2):
+        decoder.frame(2, b64(b"[]"))
+        decoder.frame(1, announcement("updateStream"))
+        decoder.frame(1, announcement("updateStream"))
+        decoder.frame(2, "A")
+
+    assert decoder.malformed == {"orphan binary": 2, "attachment missing": 2, "base64": 2}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        [(1, announcement("updateStream")), (1, "451-{}")],
+        [(1, announcement("updateStream")), (2, b64(b"[]"))],
+        [(1, announcement("updateStream")), (2, "A")],
+    ],
+    ids=["announcement broken", "payload taken", "payload broken"],
+)
+def test_then_nothing_is_awaited_any_more(decoder: SocketIoDecoder, before: list[tuple[int, str]]) -> None:
+    for opcode, payload in before:
+        decoder.frame(opcode, payload)
+
+    assert decoder.awaited is None
+    assert decoder.frame(2, b64(b"[]")) is None
+    assert decoder.malformed["orphan binary"] == 1
+    assert not decoder.dropped
+
+
+def test_as_many_attachments_as_the_bound_says_are_awaited(decoder: SocketIoDecoder) -> None:
+    decoder.frame(1, '4516-["updateStream"]')
+
+    told = [decoder.frame(2, b64(b"%d" % at)) for at in range(16)]
+
+    assert told == [None] * 15 + [NamedEvent("updateStream", b"0")]
+
+
+def test_a_namespace_is_passed_over(decoder: SocketIoDecoder) -> None:
+    assert decoder.frame(1, '42/demo,["updateStream",1]') == NamedEvent("updateStream", "1")
+    decoder.frame(1, '451-/demo,["updateStream",{"_placeholder":true,"num":0}]')
+    assert decoder.awaited == "updateStream"
+
+
+def test_an_event_without_a_name_is_one_nobody_allowed(decoder: SocketIoDecoder) -> None:
+    assert decoder.frame(1, '42["",1]') is None
+    assert decoder.dropped == {"": 1}
+
+
+def test_the_usual_announcement_is_read_once_and_known_from_then_on(decoder: SocketIoDecoder) -> None:
+    usual, unusual = announcement("updateStream"), '451-["updateStream", {"_placeholder":true,"num":0}]'
+    decoder.frame(1, usual)
+    decoder.frame(1, unusual)
+    assert decoder._announced == {usual: ("updateStream", 1)}
+
+    decoder._announced[usual] = ("updateAssets", 2)
+    decoder.frame(1, usual)
+
+    assert decoder.awaited == "updateAssets"
+
+
+def test_only_announcements_of_usual_length_are_remembered(decoder: SocketIoDecoder) -> None:
+    room = 128 - len(announcement(""))
+    decoder.frame(1, announcement("x" * (room - 1)))
+    decoder.frame(1, announcement("x" * room))
+
+    assert [len(text) for text in decoder._announced] == [127]
+
+
+def test_of_names_some_hundred_are_counted_apart_and_the_long_ones_never(decoder: SocketIoDecoder) -> None:
+    decoder.frame(1, f'42["{"x" * 40}",1]')
+    decoder.frame(1, f'42["{"x" * 41}",1]')
+    assert decoder.dropped == {"x" * 40: 1, "other": 1}
+
+    for at in range(300):
+        decoder.frame(1, f'42["{at}",1]')
+
+    assert len(decoder.dropped) == 200
+    assert decoder.dropped["other"] == 303 - 200
 
 
 @pytest.mark.parametrize("payload", ["A", "\ud800", "äöü"])

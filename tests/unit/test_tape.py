@@ -103,3 +103,49 @@ def test_a_wider_horizon_keeps_more() -> None:
 
     assert tape.first_ts_ms == 0
     assert tape.holds_from_ms == 0
+
+
+def test_an_empty_tape_knows_no_tick() -> None:
+    tape = TickTape()
+
+    assert (len(tape), tape.first_ts_ms, tape.last_ts_ms, tape.holds_from_ms) == (0, None, -1, 0)
+    assert tape.next_tick_ts_ms(-5) is None
+
+
+def test_times_before_1970_are_times_like_any_other() -> None:
+    assert tape_of((-5_000, 2.0), (-4_000, 1.0)).fold(-5_000, 0) == Candle(-5_000, 2.0, 2.0, 1.0, 1.0, 2.0, 2)
+
+
+def test_a_tick_exactly_as_old_as_the_horizon_is_taken() -> None:
+    tape = tape_of((1_000_000, 1.0), horizon_ms=60_000)
+
+    assert tape.add(940_000, 1.0)
+    assert not tape.add(939_999, 1.0)
+    assert tape.holds_from_ms == 940_000
+
+
+def test_a_quarter_of_the_horizon_piles_up_before_anything_is_dropped() -> None:
+    tape = TickTape(horizon_ms=100)
+    lengths = []
+    for ts_ms in range(1_000, 1_400, 25):
+        tape.add(ts_ms, 1.0)
+        lengths.append(len(tape))
+
+    # Looked at every 50 ms: more than 25 ms after the last look, and ticks are 25 ms apart.
+    assert lengths == [1, 2, 3, 4, 5, 6, 5, 6, 5, 6, 5, 6, 5, 6, 5, 6]
+    assert (tape.first_ts_ms, tape.holds_from_ms) == (1_250, 1_250)
+
+
+def test_a_horizon_widened_on_the_way_puts_the_next_look_off_by_as_much() -> None:
+    tape = TickTape(horizon_ms=100)
+    for ts_ms in range(1_000, 1_101):
+        tape.add(ts_ms, 1.0)
+    tape.keep_at_least(300)
+    lengths = {}
+    for ts_ms in range(1_101, 1_500):
+        tape.add(ts_ms, 1.0)
+        lengths[ts_ms] = len(tape)
+
+    # It was to look again after 1,103, a quarter of the horizon after 1,078; now it does after 1,303.
+    assert (lengths[1_303], lengths[1_304]) == (304, 301)
+    assert max(lengths.values()) == 376
