@@ -15,7 +15,7 @@ WORKERS ?= 4
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help demo test lint bench soak fuzz mutation screenshots schema setup system clean
+.PHONY: help demo test lint bench page soak fuzz mutation screenshots schema setup system clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ lint: setup ## Check style and types
 bench: setup system ## Measure, each figure beside its yardstick in the same run (BENCH_ARGS=--quick)
 	@$(BIN)/python -m tests.bench.rivals
 	@$(BIN)/python -m tests.bench.report $(BENCH_ARGS)
+
+page: setup system ## Measure what an open page costs the daemon over an hour (MINUTES=60)
+	@$(BIN)/python tests/bench/open_page.py --minutes $(if $(filter file,$(origin MINUTES)),60,$(MINUTES))
 
 # Every script of the folder (the browser storm lasts so many minutes, and writes tests/soak/report.md), and the slow
 # faults; one that fails does not keep the others from running.

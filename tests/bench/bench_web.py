@@ -1,5 +1,6 @@
 """What the web costs the daemon: CPU of its process with the page open and three assets live, and without; growth; and
-how quickly a page with 5,000 candles answers. Needs Chromium. ``--seconds`` of watching each (60).
+how quickly a page with 5,000 candles answers. Needs Chromium. ``--seconds`` of watching each (60). Memory settles in
+the first minutes; what it does over an hour is measured by ``open_page.py``.
 
     .venv/bin/python -m tests.bench.bench_web
 """
@@ -11,6 +12,8 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +53,9 @@ def watched(name: str, pid: int, seconds: float) -> list[dict[str, Any]]:
     ]
 
 
-def daemon_cost(folder: Path, seconds: float) -> list[dict[str, Any]]:
+@contextmanager
+def live_daemon(folder: Path) -> Iterator[DaemonProcess]:
+    """A daemon with its web server, a browser, and three assets that tick and are in focus."""
     site = Process(folder / "site", "simulate", "--port", "0", "--assets", ",".join(ASSETS))
     address = await_that(lambda: site.out.partition(" at ")[2].partition(" ")[0], 60, "the site")
     browser = Chromium(folder / "chrome", url=address)
@@ -58,17 +63,29 @@ def daemon_cost(folder: Path, seconds: float) -> list[dict[str, Any]]:
     daemon = DaemonProcess(folder / "daemon", browser.port, *options, interval="1m")
     try:
         daemon.await_status(lambda status: len(status["streams"]) >= len(ASSETS), "three streams")
-        time.sleep(10)
-        found = watched("daemon, no page", daemon.pid, seconds)
-        with web_page(folder / "profile") as page:
-            page.open(f"{daemon.run_file().control}?source=platform&asset={ASSETS[0]}")
-            page.wait_chart(lambda chart: chart["forming"], "the live chart")
-            time.sleep(10)
-            return found + watched("daemon, page open, 3 assets live", daemon.pid, seconds)
+        yield daemon
     finally:
         daemon.discard()
         browser.stop()
         site.discard()
+
+
+@contextmanager
+def live_page(folder: Path, daemon: DaemonProcess) -> Iterator[WebPage]:
+    """The dashboard in a browser of its own, showing one of the assets live."""
+    with web_page(folder / "profile") as page:
+        page.open(f"{daemon.run_file().control}?source=platform&asset={ASSETS[0]}")
+        page.wait_chart(lambda chart: chart["forming"], "the live chart")
+        yield page
+
+
+def daemon_cost(folder: Path, seconds: float) -> list[dict[str, Any]]:
+    with live_daemon(folder) as daemon:
+        time.sleep(10)
+        found = watched("daemon, no page", daemon.pid, seconds)
+        with live_page(folder, daemon):
+            time.sleep(10)
+            return found + watched("daemon, page open, 3 assets live", daemon.pid, seconds)
 
 
 def page_speed(folder: Path) -> list[dict[str, Any]]:
