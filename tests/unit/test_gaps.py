@@ -23,7 +23,7 @@ from bridge.client.actions import (
     StartFrom,
 )
 from bridge.client.backoff import Backoff
-from bridge.client.gaps import HOLES_BELIEVED, WENT_BACK_BELIEVED, ReceiverState, StreamReceiver
+from bridge.client.gaps import DOUBTS_BELIEVED, HOLES_BELIEVED, WENT_BACK_BELIEVED, ReceiverState, StreamReceiver
 from schemas.types import (
     CANDLE_DTYPE,
     BackfillCandlesResponse,
@@ -396,3 +396,264 @@ def test_nothing_is_asked_and_nothing_taken_without_a_server() -> None:
     assert told(it.on_batch(batch(11), 0)) == []
     assert told(it.on_heartbeat(status(20), 0)) == []
     assert it.wake_ns is None
+
+
+# --- to the last row ---
+
+
+def answered(start: int, sequences: Sequence[int], end: int) -> RevisionsResponse:
+    rows = np.array(sequences, np.uint64)
+    return RevisionsResponse(KEY, start, rows, candles(1, len(rows)), False, end)
+
+
+def gap_reasons(actions: list[Action]) -> list[str]:
+    return [action.reason for action in actions if isinstance(action, GapLost)]
+
+
+def ask_again(it: StreamReceiver, now_ns: int, watermark: StreamStatus) -> list[Action]:
+    """The wait is over; the server says where it stands."""
+    it.on_time(now_ns)
+    return it.on_status(watermark, now_ns)
+
+
+def test_it_begins_offline_and_where_its_cursor_stands() -> None:
+    it = receiver(cursor=Cursor("a", 10, 10_000, 3))
+
+    assert it.state is ReceiverState.OFFLINE
+    assert it.cursor == Cursor("a", 10, 10_000, 3)
+
+
+def test_by_default_a_page_has_ten_thousand_candles_and_fifty_thousand_rows_wait() -> None:
+    it = StreamReceiver(Backoff(lambda: 1.0), cursor=Cursor("a", 10, 10_000, 0))
+    it.on_connected(0)
+    assert told(it.on_status(status(20_010), 0)) == [("request", 10, 10_000)]
+
+    it.on_batch(batch(100_000, 50_000), 0)
+    it.on_batch(batch(200_000), 0)
+
+    assert it.waiting_rows == 50_000
+
+
+def test_of_either_lane_no_more_waits_than_the_buffer_holds() -> None:
+    it = StreamReceiver(Backoff(lambda: 1.0), cursor=Cursor("a", 10, 10_000, 0), buffer_rows=5)
+    it.on_connected(0)
+    it.on_status(status(10), 0)
+
+    it.on_batch(batch(20, 5), 0)
+    it.on_batch(batch(30, 5), 0)
+    assert it.waiting_rows == 5
+
+    it.on_revision(revised(20, [1] * 5), 0)
+    it.on_revision(revised(30, [1] * 5), 0)
+    assert it.waiting_rows == 10
+
+
+def test_a_cursor_of_another_store_starts_over_on_the_first_connection() -> None:
+    it = receiver(cursor=Cursor("a", 10, 10_000, 2))
+    it.on_connected(0)
+
+    actions = told(it.on_status(status(40, store="b", first=5), 0))
+
+    # Nothing of the new store is lost: what it does not keep was never this client's.
+    assert actions == [("restart", RestartReason.STORE_REPLACED, "b"), ("request", 4, 36)]
+    assert it.cursor == Cursor("b", 4, 0, 0)
+
+
+def test_a_number_on_the_time_delivered_last_is_left_to_the_servers_store_too() -> None:
+    it = live_receiver()
+
+    assert told(it.on_batch(CandleBatch(KEY, 11, candles(11, 1, shift_ms=-1_000)), 0)) == [("status",)]
+    assert told(it.on_status(status(10), 0)) == [("request", 10, 1)]
+
+
+def test_an_empty_batch_says_nothing() -> None:
+    assert told(live_receiver().on_batch(batch(11, 0), 0)) == []
+
+
+def test_every_time_of_a_batch_must_rise_above_the_one_before() -> None:
+    it = live_receiver()
+    rows = candles(11, 3)
+    rows["ts_ms"] = [11_000, 13_000, 12_000]
+
+    assert told(it.on_batch(CandleBatch(KEY, 11, rows), 0)) == []
+
+
+def test_a_batch_one_beyond_the_next_is_told_to_wait() -> None:
+    assert told(live_receiver().on_batch(batch(12), 0)) == [("buffered", 12, 1), ("request", 10, 1)]
+
+
+def test_sequences_beyond_the_watermark_are_given_up_after_just_so_many_vain_requests() -> None:
+    it = live_receiver()
+    it.on_batch(batch(9_000), 0)
+    for at in range(1, DOUBTS_BELIEVED + 1):
+        assert it.state is ReceiverState.CATCHING_UP
+        it.on_page(page(11, 0), at * SECOND_NS)
+        ask_again(it, at * SECOND_NS + SECOND_NS, status(10))
+
+    assert it.state is ReceiverState.LIVE
+
+
+def test_revisions_beyond_the_watermark_are_given_up_too() -> None:
+    it = live_receiver()
+    it.on_revision(revised(9_000, [5]), 0)
+    for at in range(1, DOUBTS_BELIEVED + 1):
+        it.on_revisions(answered(1, [], 1), at * SECOND_NS)
+        ask_again(it, at * SECOND_NS + SECOND_NS, status(10))
+
+    assert it.state is ReceiverState.LIVE
+    assert it.waiting_rows == 0
+
+
+def test_what_the_server_says_it_has_is_kept_through_vain_requests() -> None:
+    it = live_receiver()
+    it.on_batch(batch(14), 0)
+    it.on_revision(revised(3, [5]), 0)
+    for at in range(1, DOUBTS_BELIEVED + 1):
+        it.on_page(page(11, 0), at * SECOND_NS)
+        ask_again(it, at * SECOND_NS + SECOND_NS, status(14, revision=3))
+
+    assert it.waiting_rows == 2
+
+
+def test_an_answer_that_was_given_up_is_not_taken() -> None:
+    it = live_receiver()
+    it.on_heartbeat(status(12), 0)
+    it.on_failed(0)
+
+    assert told(it.on_page(page(11, 2), 0)) == []
+    assert it.cursor.latest_sequence == 10
+
+
+def test_an_answer_to_revisions_that_was_given_up_is_not_taken() -> None:
+    it = live_receiver()
+    it.on_heartbeat(status(10, revision=2), 0)
+    it.on_failed(0)
+
+    assert told(it.on_revisions(answered(1, [3, 4], 3), 0)) == []
+    assert it.cursor.latest_revision == 0
+
+
+def test_an_answer_is_not_taken_while_the_store_is_in_doubt() -> None:
+    it = live_receiver()
+    it.on_heartbeat(status(12, revision=2), 0)
+    it.on_heartbeat(status(40, store="b"), 0)
+
+    assert told(it.on_page(page(11, 2), 0)) == [("status",)]
+    assert it.waiting_rows == 0
+    assert told(it.on_status(status(12, revision=2), 0)) == [("request", 10, 2)]
+    it.on_page(page(11, 2), 0)
+    it.on_heartbeat(status(40, store="b"), 0)
+    assert told(it.on_revisions(answered(1, [3, 4], 3), 0)) == [("status",)]
+    assert it.waiting_rows == 0
+
+
+def test_an_answer_of_older_candles_only_is_in_vain() -> None:
+    it = live_receiver()
+    it.on_heartbeat(status(12), 0)
+
+    assert told(it.on_page(page(5, 3), SECOND_NS)) == []
+    assert it.wake_ns == SECOND_NS + 50_000_000
+
+
+def test_an_empty_answer_to_revisions_is_in_vain_whatever_number_it_names() -> None:
+    it = live_receiver()
+    it.on_heartbeat(status(10, revision=9), 0)
+
+    assert told(it.on_revisions(answered(9, [], 9), SECOND_NS)) == []
+    assert it.wake_ns == SECOND_NS + 50_000_000
+    assert it.cursor.latest_revision == 0
+    assert told(it.on_revision(revised(1, [5]), SECOND_NS)) == [("revise", 1, [5])]
+
+
+def test_an_answer_with_revisions_is_no_vain_one() -> None:
+    it = live_receiver()
+    it.on_heartbeat(status(10, revision=3), 0)
+
+    assert told(it.on_revisions(answered(2, [3, 4], 4), 0)) == [("revise", 2, [3, 4])]
+    assert (it.wake_ns, it.vain_answers) == (None, 0)
+
+
+def test_revisions_of_the_live_feed_come_apart_from_fetched_ones() -> None:
+    it = live_receiver()
+    it.on_revision(revised(2, [5]), 0)
+
+    assert told(it.on_revisions(answered(1, [4], 2), 0)) == [("revise", 1, [4]), ("revise", 2, [5])]
+
+
+def test_revisions_are_numbered_from_one_and_not_taken_offline() -> None:
+    it = live_receiver()
+    assert told(it.on_revision(revised(0, [5, 6]), 0)) == []
+
+    it.on_disconnected(0)
+    it.on_revision(revised(1, [5]), 0)
+
+    assert it.waiting_rows == 0
+    assert it.target_sequence == 10
+
+
+def test_a_store_that_is_behind_from_the_first_answer_is_believed_as_late_as_any() -> None:
+    it = receiver(cursor=Cursor("a", 10, 10_000, 0))
+    it.on_connected(0)
+    answers: list[list[tuple[object, ...]]] = []
+    for at in range(2 * WENT_BACK_BELIEVED):
+        latest = 4 if at < WENT_BACK_BELIEVED else 2
+        answers.append(told(ask_again(it, at * SECOND_NS, status(latest))))
+        if at == WENT_BACK_BELIEVED - 1:
+            it.on_page(page(1, 4), at * SECOND_NS)
+            it.on_heartbeat(status(2), at * SECOND_NS)
+
+    restarts = [at for at, told_then in enumerate(answers) if told_then and told_then[0][0] == "restart"]
+    assert restarts == [WENT_BACK_BELIEVED - 1, 2 * WENT_BACK_BELIEVED - 1]
+
+
+def test_a_single_candle_that_the_server_forgot_is_announced_as_lost_with_the_reason() -> None:
+    it = receiver(cursor=Cursor("a", 10, 10_000, 0))
+    it.on_connected(0)
+
+    actions = it.on_status(status(40, first=12), 0)
+
+    assert told(actions) == [("lost", 11, 11), ("request", 11, 29)]
+    assert gap_reasons(actions) == ["older than the oldest candle the server keeps"]
+
+
+@pytest.mark.parametrize(
+    ("start", "first", "expected"),
+    [
+        (0, 5, []),
+        (1, 5, [("lost", 1, 4), ("request", 4, 96)]),
+        (5, 5, [("request", 4, 96)]),
+        (-500, 1, [("request", 0, 100)]),
+        (-100, 1, [("request", 0, 100)]),
+        (1, 1, [("request", 0, 100)]),
+    ],
+)
+def test_where_a_stream_begins_at_the_edges(start: int, first: int, expected: list[tuple[object, ...]]) -> None:
+    it = receiver(start=start)
+    it.on_connected(0)
+
+    actions = it.on_status(status(100, first=first), 0)
+
+    assert told(actions) == expected
+    assert gap_reasons(actions) in ([], ["older than the oldest candle the server keeps"])
+
+
+def believed_after(it: StreamReceiver, missing: int, latest: int) -> tuple[int, list[str]]:
+    """How many answers that begin after ``missing`` it takes until that candle counts as lost, and why."""
+    for at in range(1, 2 * HOLES_BELIEVED):
+        actions = it.on_page(page(missing + 1, 1), at * SECOND_NS)
+        if reasons := gap_reasons(actions):
+            return at, reasons
+        ask_again(it, at * SECOND_NS + SECOND_NS // 2, status(latest))
+    return 0, []
+
+
+def test_a_hole_is_believed_as_late_after_progress_after_a_loss_and_after_another_hole() -> None:
+    it = receiver(cursor=Cursor("a", 10, 10_000, 0))
+    it.on_connected(0)
+    it.on_status(status(99, first=31), 0)  # 11 to 30 are lost
+    expected = (HOLES_BELIEVED, ["the server has no such candles"])
+
+    assert believed_after(it, 31, 99) == expected
+    assert told(it.on_page(page(33, 2), 0))[0] == ("deliver", 33, 2, True)
+    assert believed_after(it, 35, 99) == expected
+    assert believed_after(it, 37, 99) == expected
