@@ -139,6 +139,7 @@ class RecentPages:
         self._depth = depth
         self._budget_rows = budget_rows
         self._older: OrderedDict[StreamKey, _Older] = OrderedDict()
+        self._older_rows = 0
         self.hits = 0
         self.misses = 0
 
@@ -166,7 +167,7 @@ class RecentPages:
         if view is None or first < view[0]:
             if first <= mark.latest_sequence - self._depth:
                 return None
-            view = self._with_older(key, mark, view)
+            view = self._with_older(key, mark, view, first)
             if view is None or first < view[0]:
                 return None
         start, candles = view
@@ -180,23 +181,34 @@ class RecentPages:
         return Page(first, after[:limit], has_more=len(after) > limit)
 
     def _with_older(
-        self, key: StreamKey, mark: Watermark, view: tuple[int, CandleArray] | None
+        self, key: StreamKey, mark: Watermark, view: tuple[int, CandleArray] | None, first: int
     ) -> tuple[int, CandleArray] | None:
-        """What is held of a stream, lengthened backwards with rows read from the store."""
+        """What is held of a stream, lengthened backwards, to ``first`` at least, with rows read from the store."""
         older = self._older.pop(key, None)
-        if older is None or older.latest_revision != mark.latest_revision or not _joins(older, view, mark):
+        self._older_rows -= len(older.candles) if older is not None else 0
+        if (
+            older is None
+            or older.latest_revision != mark.latest_revision
+            or first < older.first_sequence
+            or not _joins(older, view, mark)
+        ):
             self.misses += 1
-            page = self._reader.last(key, self._depth)
+            page = self._reader.last(key, max(self._share(), mark.latest_sequence - first + 1))
             if len(page.candles) == 0:
                 return view
             # The mark was read before the rows: a revision in between makes them be read once more, never served old.
             older = _Older(page.start_sequence, page.candles, mark.latest_revision)
         self._older[key] = older
-        while sum(len(o.candles) for o in self._older.values()) > self._budget_rows and len(self._older) > 1:
-            self._older.popitem(last=False)
+        self._older_rows += len(older.candles)
+        while self._older_rows > self._budget_rows and len(self._older) > 1:
+            self._older_rows -= len(self._older.popitem(last=False)[1].candles)
         if view is None or view[0] < older.first_sequence:
             return older.first_sequence, older.candles
         return older.first_sequence, np.concatenate([older.candles[: view[0] - older.first_sequence], view[1]])
+
+    def _share(self) -> int:
+        """Rows worth reading at once: so many that the budget lasts for every stream's newest."""
+        return max(_LEAST_DEPTH, min(self._depth, self._budget_rows // max(len(self._reader.watermarks()), 1)))
 
 
 def _joins(older: _Older, view: tuple[int, CandleArray] | None, mark: Watermark) -> bool:

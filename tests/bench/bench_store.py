@@ -1,12 +1,11 @@
 """Store and responder, each figure beside its yardstick in the same run: ``python tests/bench/bench_store.py``.
 
-``--growth`` adds pages among 10 to 1,000 streams of 43,200 candles each (a month of minutes): minutes of time, 1 GB of
-disk. Ratios travel between machines, absolutes do not: on a busy machine all of them are higher.
+Ratios travel between machines, absolutes do not: on a busy machine all of them are higher. What becomes of pages when
+the store grows is bench_growth.py.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -25,13 +24,11 @@ import zmq
 from bridge.sequencer import Sequencer
 from bridge.server import WireServer
 from bridge.store import Store
-from bridge.store_reader import StoreReader
 from schemas.codec import encode
 from schemas.types import BackfillCandlesRequest, CandleBatch, GetCursorRequest, Message, StreamKey
 from tests.serving import ANY_PORT, EURUSD, PlainClient, candle_rows
 
-REQUESTS = 2_000
-MONTH = 43_200
+REQUESTS = 1_600
 
 
 def milliseconds(ours: Callable[[int], object], theirs: Callable[[int], object], rounds: int) -> list[list[float]]:
@@ -48,10 +45,24 @@ def milliseconds(ours: Callable[[int], object], theirs: Callable[[int], object],
 def row(
     name: str, ours: list[float], theirs: list[float], unit: str = "ms", aim: float | None = None
 ) -> dict[str, Any]:
-    """``ratio`` says how many times quicker ours is (for rates: how many times more)."""
+    """``ratio`` says how many times quicker ours is (for rates: how many times more); its spread is that of fifths."""
     mine, other = statistics.median(ours), statistics.median(theirs)
-    ratio = mine / other if unit == "1/s" else other / mine
-    return {"name": name, "ours": mine, "theirs": other, "ratio": ratio, "unit": unit, "aim": aim}
+    fifth = max(1, len(ours) // 5)
+    parts = [slice(at, at + fifth) for at in range(0, len(ours) - fifth + 1, fifth)]
+    ratios = sorted(_ratio(statistics.median(ours[part]), statistics.median(theirs[part]), unit) for part in parts)
+    low_high = {"ratio_low": ratios[0], "ratio_high": ratios[-1]}
+    return {
+        "name": name,
+        "ours": mine,
+        "theirs": other,
+        "ratio": _ratio(mine, other, unit),
+        "unit": unit,
+        "aim": aim,
+    } | (low_high)
+
+
+def _ratio(ours: float, theirs: float, unit: str) -> float:
+    return ours / theirs if unit == "1/s" else theirs / ours
 
 
 class Committing:
@@ -90,20 +101,25 @@ def commit_rows(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def page_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Ours: a page asked for over the wire, from memory. Theirs: the same out of DuckDB, without a wire."""
+    """Ours: a page from request to decoded, hot (the newest, from memory) and cold (older ones, from the file).
+    Theirs: the same out of DuckDB, without a wire."""
+    with Store.open(folder / "pages.duckdb") as store:  # of an earlier run: nothing of it is in memory
+        store.commit([CandleBatch(EURUSD, 1, candle_rows(1, 30_000))])
     with WireServer(folder / "pages.duckdb", ANY_PORT, ANY_PORT) as server, PlainClient(server.rep_endpoint) as client:
-        server.publish({EURUSD: candle_rows(1, 30_000)})
         reader = server.store.reader()
         for count in (1, 100, 10_000):
-            request = BackfillCandlesRequest(EURUSD, 30_000 - count, None, count)
 
-            def over_wire(_: int, request: BackfillCandlesRequest = request) -> None:
-                client.ask(request)
+            def hot(_: int, count: int = count) -> None:
+                client.ask(BackfillCandlesRequest(EURUSD, 30_000 - count, None, count))
+
+            def cold(number: int, count: int = count) -> None:
+                client.ask(BackfillCandlesRequest(EURUSD, number * 37, None, count))
 
             def from_store(number: int, count: int = count) -> None:
                 reader.page(EURUSD, number * 37, None, count)
 
-            yield row(f"page of {count:,} over wire: DuckDB", *milliseconds(over_wire, from_store, 100))
+            yield row(f"page of {count:,} over wire, hot: DuckDB", *milliseconds(hot, from_store, 100))
+            yield row(f"page of {count:,} over wire, cold: DuckDB", *milliseconds(cold, from_store, 100))
 
 
 def requests_per_second(endpoint: str, clients: int, payload: bytes) -> float:
@@ -164,71 +180,26 @@ def request_rows(folder: Path) -> Iterator[dict[str, Any]]:
         server.publish({EURUSD: candle_rows(1, 10_000)})
         for name, request in requests.items():
             for clients in (1, 8):
-                rates = [
-                    [requests_per_second(endpoint, clients, encode(request)) for _ in range(3)]
-                    for endpoint in (server.rep_endpoint, echo.endpoint)
-                ]
+                rates: list[list[float]] = [[], []]
+                for _ in range(5):
+                    for endpoint, into in zip((server.rep_endpoint, echo.endpoint), rates, strict=True):
+                        into.append(requests_per_second(endpoint, clients, encode(request)))
                 yield row(f"{name}, {clients} clients: echo", *rates, unit="1/s")
     echo.close()
 
 
-def grown(path: Path, streams: int) -> list[StreamKey]:
-    """A store of a month's minutes, interleaved as time brings them."""
-    keys = [StreamKey("SIM", f"S{number}", "1m") for number in range(streams)]
-    step = 100
-    with Store.open(path) as store:
-        for start in range(1, MONTH + 1, step):
-            candles = candle_rows(start, step)
-            store.commit([CandleBatch(key, start, candles) for key in keys])
-    return keys
-
-
-def growth_rows(folder: Path, most: int) -> Iterator[dict[str, Any]]:
-    """Ours: pages among many streams. Theirs: the same of a store with one stream."""
-    alone = grown(folder / "growth-1.duckdb", 1)[0]
-    with Store.open(folder / "growth-1.duckdb") as single:
-        one = single.reader()
-        for streams in (count for count in (10, 100, 1_000) if count <= most):
-            path = folder / f"growth-{streams}.duckdb"
-            keys = grown(path, streams)
-            begun = time.perf_counter()
-            with Store.open(path) as store:
-                opened = (time.perf_counter() - begun) * 1e3
-                many = store.reader()
-
-                def page(number: int, reader: StoreReader, keys: list[StreamKey], limit: int) -> None:
-                    reader.page(keys[number % len(keys)], number * 300, None, limit)
-
-                for limit in (100, 10_000):
-                    times = milliseconds(
-                        lambda n, many=many, keys=keys, limit=limit: page(n, many, keys, limit),
-                        lambda n, limit=limit: page(n, one, [alone], limit),
-                        100,
-                    )
-                    yield row(f"page of {limit:,} among {streams:,} streams: 1", *times)
-            size_mb = path.stat().st_size / 1e6
-            yield row(f"open {streams:,} x {MONTH:,} ({size_mb:.0f} MB): page", [opened], times[0])
-
-
-def rows(growth: int = 0) -> list[dict[str, Any]]:
-    """One row a measurement: ``name`` (ours: theirs), medians ``ours`` and ``theirs`` in ``unit``, their ``ratio``.
-
-    ``growth``: the most streams to grow to, 0 for none.
-    """
+def rows() -> list[dict[str, Any]]:
+    """One row a measurement: ``name`` (ours: theirs), medians ``ours`` and ``theirs`` in ``unit``, their ``ratio``, the
+    median of the rounds, with ``ratio_low`` and ``ratio_high``."""
     with tempfile.TemporaryDirectory(prefix="bench-store-") as name:
         folder = Path(name)
-        table = [*commit_rows(folder), *page_rows(folder), *request_rows(folder)]
-        if growth:
-            table += growth_rows(folder, growth)
-        return table
+        return [*commit_rows(folder), *page_rows(folder), *request_rows(folder)]
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--growth", type=int, nargs="?", const=1_000, default=0, metavar="STREAMS")
     print(f"{'ours: theirs':44}{'ours':>12}{'theirs':>12}{'ratio':>9}")
-    for each in rows(parser.parse_args().growth):
+    for each in rows():
         unit = each["unit"]
         print(f"{each['name']:44}{each['ours']:12,.2f}{each['theirs']:12,.2f}{each['ratio']:9.2f} {unit}")
 

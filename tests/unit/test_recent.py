@@ -208,6 +208,20 @@ def test_older_rows_of_few_streams_are_held_at_a_time(tmp_path: Path) -> None:
         assert pages.misses == misses + 1
 
 
+def test_the_newest_rows_of_all_streams_are_held_when_that_is_what_is_asked_for(tmp_path: Path) -> None:
+    keys = [StreamKey("SIM", f"S{n}", "1m") for n in range(5)]
+    with Store.open(tmp_path / "store.duckdb") as store:
+        store.commit([batch(1, 200, key) for key in keys])
+        pages = RecentPages(RecentCandles(), store.reader(), depth=200, budget_rows=5 * 64)
+        for key in keys * 2:
+            assert minutes(pages.page(key, 190).candles) == list(range(191, 201))
+
+        assert pages.misses == 5
+
+        assert minutes(pages.page(keys[0], 50).candles) == list(range(51, 201))
+        assert pages.misses == 6
+
+
 def test_a_stream_without_candles_is_an_empty_page(served: Served) -> None:
     page = served.pages.page(GBPUSD)
 
