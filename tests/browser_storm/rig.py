@@ -40,6 +40,8 @@ Told = Callable[[float], float | None]
 
 SHORT_MS = 2_000
 """Of lanes with candles up to so long recovery means a whole new candle; of others that their feeds are live."""
+HISTORY_S = 10_000.0
+"""How far the page's history reaches back: 150 of the platform's own minutes."""
 DISK_SIZE = "96m"
 NEAR, FAR, MORTAL, SLOW = "near", "far", "mortal", "slow"
 CLIENTS = (NEAR, FAR, MORTAL, SLOW)
@@ -188,7 +190,13 @@ class StormRig:
         """Whether the last lane's daemon is spared now."""
         self.disk = small_disk(folder, stack)
         self.clock = WallClock(folder / "clock", stack)
-        config = SiteConfig(assets=FOCUS, rate_hz=10, truth_path=folder / "truth.jsonl", seed=draw.randrange(10_000))
+        config = SiteConfig(
+            assets=FOCUS,
+            rate_hz=10,
+            truth_path=folder / "truth.jsonl",
+            seed=draw.randrange(10_000),
+            pre_roll_s=HISTORY_S,
+        )
         self.site = stack.enter_context(SimulatedSite(config))
         profile = folder / "profile"
         profile.mkdir(parents=True)

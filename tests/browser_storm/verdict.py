@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from bridge.client import fetch_status
 from bridge.client.cache import CandleCache
 from bridge.exporting import true_gaps
@@ -21,7 +19,7 @@ from bridge.verify import verify
 from capture.simulator import Truth, read_truth
 from schemas.types import Candle, CandleArray, CandleFlags, Gap, candles_from
 from tests.browser_storm.rig import ClientLives, Lane, StormRig
-from tests.fault_rig import EDGE_MS, FOCUS, Trouble, judge, wholly_known
+from tests.fault_rig import EDGE_MS, FOCUS, Trouble, judge, says, wholly_known
 from tests.live_rig import SOURCE, Archive, await_that
 
 
@@ -166,7 +164,7 @@ def _stream(
     problems += judge(due, candles, gaps, causes, lane.interval_ms)
     for revision in revisions:
         true = due.get(revision.ts_ms)
-        if true and wholly_known(revision) and msgspec.structs.replace(revision, flags=0) != true:
+        if true and wholly_known(revision) and not says(revision, true):
             problems.append(f"wrong revision: {revision} is not {true}")
     return _counted(lane, symbol, due, candles, gaps), problems
 
