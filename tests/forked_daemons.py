@@ -19,11 +19,14 @@ HEAVY = ("capture.foreground", "capture.settings", "capture.commands.run", "uvic
 
 
 class ForkedDaemons:
-    """The other side: ``start`` may be called from any thread."""
+    """The other side: ``start`` may be called from any thread. ``heavy``: what the commands need beside a daemon."""
 
-    def __init__(self) -> None:
+    def __init__(self, *heavy: str) -> None:
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.forked_daemons"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.forked_daemons", *heavy],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self._lock = threading.Lock()
 
@@ -41,7 +44,7 @@ class ForkedDaemons:
 
 
 def main() -> None:
-    for name in HEAVY:
+    for name in (*HEAVY, *sys.argv[1:]):
         __import__(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead need nobody to wait for them
     for line in sys.stdin:
