@@ -38,7 +38,8 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "gaps": ("bridge/client/gaps.py", ("unit/test_gaps.py", "property/test_gaps_model.py")),
     "session": (
         "capture/chrome/session.py",
-        ("unit/test_chrome_session.py", "unit/test_chrome_targets.py", "property/test_chrome_session.py"),
+        ("unit/test_chrome_session.py", "unit/test_chrome_targets.py", "unit/test_chrome_asking.py")
+        + ("property/test_chrome_session.py",),
     ),
     "socketio": ("capture/platforms/socketio.py", ("unit/test_socketio.py", "property/test_garbage.py")),
     "platform_clock": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from capture.candles import REMEMBERED_MAX, CandleBuilder, CandleRules, Revision, bucket_start
+from capture.candles import NEVER_MS, REMEMBERED_MAX, CandleBuilder, CandleRules, Revision, bucket_start
 from capture.feeds import BlindReason, Feeds
 from schemas.types import Candle, CandleFlags
 
@@ -428,8 +428,15 @@ def test_what_may_still_be_revised_is_bounded() -> None:
         bench.feeds.feed(A).hold_until_ms = 0
         bench.sealed(at_ms + 3_900)
 
-    assert len(bench.builder._incomplete) <= REMEMBERED_MAX
-    assert len(bench.builder._published) <= REMEMBERED_MAX
+    assert len(bench.builder._incomplete) == REMEMBERED_MAX
+
+
+def test_what_was_published_is_remembered_within_bounds() -> None:
+    bench = Bench(1_000)
+    bench.ticks(0, (REMEMBERED_MAX + 100) * 1_000)
+    bench.sealed((REMEMBERED_MAX + 100) * 1_000)
+
+    assert len(bench.builder._published) == REMEMBERED_MAX
 
 
 # --- the candle under way ---
@@ -463,3 +470,199 @@ def test_nothing_is_under_way_before_the_first_tick_and_after_sealing() -> None:
     bench.ticks(60_000, 63_000, symbol=B)
     bench.sealed(63_000)
     assert bench.builder.forming() is None
+
+
+# --- at the edges ---
+
+
+def test_a_builder_that_was_told_nothing_knows_nothing_and_waits_for_nothing() -> None:
+    feeds = Feeds()
+    builder = CandleBuilder(feeds, feeds.feed(A), CandleRules(MINUTE))
+
+    assert builder.next_ms == 0
+    assert builder.idle_until_ms(M0) == NEVER_MS
+    assert builder.wants_sealing(0)
+    assert builder.sealed(M0) == []
+    assert builder.wants_sealing(0)
+    assert builder.idle_until_ms(M0) == NEVER_MS
+    assert builder.revisions() == []
+
+
+def test_the_wait_for_history_ends_to_the_millisecond() -> None:
+    bench = Bench(1_000)
+    bench.ticks(0, 20_000)
+
+    assert bench.sealed(9_999) == []
+    assert bench.builder.idle_until_ms(M0 + 9_999) == M0 + 10_000
+    assert starts_s(bench.sealed(10_000)) == list(range(19))
+    assert bench.builder.idle_until_ms(M0 + 10_000) == M0 + 20_000
+
+
+def starts_s(candles: list[Candle]) -> list[int]:
+    return [(candle.ts_ms - M0) // 1_000 for candle in candles]
+
+
+def test_a_row_of_the_servers_alone_is_a_candle_also_at_the_very_next_bucket() -> None:
+    bench = Bench()
+    bench.ticks(0, 61_000)
+    bench.sealed(61_000)
+    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.ticks(180_000, 241_000, socket="t")
+    bench.feeds.feed(A).hold_until_ms = 0
+
+    bench.feeds.add_rows(A, MINUTE, [row(1), row(2)])
+
+    sealed = bench.sealed(241_000)
+    assert starts(sealed) == [1, 2, 3]
+    assert [candle.close for candle in sealed] == [7.0, 7.0, 1.0]
+
+
+def test_a_row_that_comes_while_a_later_bucket_is_open_is_sealed_at_once() -> None:
+    bench = Bench()
+    bench.ticks(0, 61_000)
+    assert starts(bench.sealed(61_000)) == [0]
+    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.feeds.feed(A).tape = type(bench.feeds.feed(A).tape)()  # the first second of bucket 1 was never seen
+    bench.ticks(180_000, 200_000, socket="t")
+    bench.feeds.feed(A).hold_until_ms = 0
+    assert bench.sealed(200_000) == []
+    assert bench.builder.idle_until_ms(M0 + 200_000) == M0 + 240_000
+
+    bench.feeds.add_rows(A, MINUTE, [row(2)])
+
+    assert starts(bench.sealed(200_001)) == [2]
+
+
+def test_a_late_tick_in_a_blind_minute_makes_it_better_and_leaves_it_blind() -> None:
+    bench = Bench()
+    bench.ticks(0, 30_000)
+    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.ticks(50_000, 62_000, socket="t")
+    bench.feeds.feed(A).hold_until_ms = 0
+    (published,) = bench.sealed(62_000)
+    assert published.flags == CandleFlags.BLIND
+
+    bench.tick(10_500, price=9.0, socket="t")
+    bench.builder.late(M0 + 10_500)
+
+    (revision,) = bench.builder.revisions()
+    assert revision.published
+    assert revision.candle.flags == CandleFlags.BLIND | CandleFlags.REVISED
+    assert (revision.candle.high, revision.candle.tick_count) == (9.0, published.tick_count + 1)
+
+
+def test_a_late_tick_in_a_minute_that_could_not_be_published_changes_nothing() -> None:
+    bench = Bench()
+    bench.ticks(20_000, 61_000)
+    assert bench.sealed(72_000) == []
+
+    bench.tick(30_500)
+    bench.builder.late(M0 + 30_500)
+
+    assert bench.builder.revisions() == []
+
+
+def test_a_late_tick_before_anything_was_sealed_changes_nothing() -> None:
+    bench = Bench(published_ts_ms=M0)
+    bench.tick(30_000)
+    bench.builder.late(M0 + 30_000)
+
+    assert bench.builder.idle_until_ms(M0 + 30_000) == 0
+    assert bench.builder.revisions() == []
+
+
+def test_a_candle_of_an_earlier_run_is_not_revised_though_all_of_it_is_known_now() -> None:
+    bench = Bench(published_ts_ms=M0)
+    bench.history(0, 61_000, socket="s")
+    bench.ticks(61_000, 121_000)
+    assert starts(bench.sealed(121_000)) == [1]
+
+    bench.tick(30_500)
+    bench.builder.late(M0 + 30_500)
+
+    assert bench.builder.revisions() == []
+
+
+def test_a_minute_passed_over_right_after_an_earlier_run_may_still_come_to_a_candle() -> None:
+    bench = Bench(published_ts_ms=M0)
+    bench.ticks(0, 59_000)
+    bench.ticks(59_000, 121_000, symbol=B)
+    bench.ticks(121_000, 181_000)
+    assert starts(bench.sealed(181_000)) == [2]
+
+    bench.tick(90_500, 3.0)
+    bench.builder.late(M0 + 90_500)
+
+    assert [(starts([r.candle]), r.published) for r in bench.builder.revisions()] == [([1], False)]
+
+
+def test_proof_to_the_very_end_of_a_doubted_bucket_takes_the_blindness_back_without_a_tick_of_its_own() -> None:
+    bench = Bench()
+    bench.ticks(0, 60_000)
+    assert [candle.flags for candle in bench.sealed(72_000)] == [CandleFlags.BLIND]
+    assert bench.builder.idle_until_ms(M0 + 72_000) == 0
+    assert bench.builder.revisions() == []
+
+    bench.tick(60_000, symbol=B)  # late: all before it on this socket has arrived
+
+    (revision,) = bench.builder.revisions()
+    assert (revision.candle.flags, revision.candle.tick_count) == (CandleFlags.REVISED, 60)
+    assert bench.builder.idle_until_ms(M0 + 72_000) == NEVER_MS
+
+
+def test_the_tape_may_begin_exactly_where_the_bucket_does() -> None:
+    bench = Bench()
+    bench.ticks(0, 61_000)
+    bench.feeds.feed(A).tape.holds_from_ms = M0
+
+    assert [candle.tick_count for candle in bench.sealed(61_000)] == [60]
+    bench.tick(30_500)
+    bench.builder.late(M0 + 30_500)
+    assert [revision.candle.tick_count for revision in bench.builder.revisions()] == [61]
+
+
+def test_incomplete_buckets_are_counted_each() -> None:
+    bench = Bench()
+    for minute in (0, 2, 4):
+        bench.ticks(minute * MINUTE + 20_000, minute * MINUTE + 60_000)
+        bench.feeds.lost("s", BlindReason.SOCKET_CLOSED)
+        bench.feeds.feed(A).hold_until_ms = 0
+        bench.sealed(minute * MINUTE + 75_000)
+
+    assert bench.builder.dropped_incomplete == 3
+
+
+def test_the_candle_under_way_says_that_it_was_blind() -> None:
+    bench = Bench()
+    bench.ticks(0, 10_000)
+    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.ticks(30_000, 40_000, socket="t")
+
+    forming = bench.builder.forming()
+
+    assert forming is not None
+    assert forming.flags == CandleFlags.BLIND
+
+
+def test_the_candle_under_way_says_that_history_filled_it() -> None:
+    bench = Bench()
+    bench.ticks(0, 10_000)
+    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.history(5_000, 31_000, socket="t")
+    bench.ticks(31_000, 40_000, socket="t")
+
+    forming = bench.builder.forming()
+
+    assert forming is not None
+    assert forming.flags == CandleFlags.BLIND | CandleFlags.FILLED
+    assert forming.tick_count == 40
+
+
+def test_the_candle_under_way_from_history_alone_says_so() -> None:
+    bench = Bench()
+    bench.history(0, 31_000, socket="t")
+
+    forming = bench.builder.forming()
+
+    assert forming is not None
+    assert forming.flags == CandleFlags.JOINED_LATE | CandleFlags.FILLED

@@ -52,7 +52,7 @@ def test_the_answer_is_told_without_space_around_it(chrome: Dialogue):
         answer(evaluate, {"result": {"type": "string", "value": " EUR/USD "}}), chrome.stamp()
     )
 
-    assert [event.label for event in events if isinstance(event, PageShows)] == ["EUR/USD"]
+    assert events == [PageShows("T", "EUR/USD")]
 
 
 @pytest.mark.parametrize(

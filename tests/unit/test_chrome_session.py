@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from capture.chrome.events import (
+    CommandRefused,
     CommandTimedOut,
     EndReason,
     FrameReceived,
@@ -22,12 +23,15 @@ from capture.chrome.events import (
     TabAttached,
     TabGone,
 )
+from capture.chrome.session import CdpSession
+from capture.chrome.sockets import MAX_SOCKETS, SocketSnapshot
 from tests.cdp import (
     PAGE_URL,
     Dialogue,
     created,
     event,
     frame,
+    is_platform_url,
     kinds,
     navigated,
     socket_closed,
@@ -332,3 +336,83 @@ def test_stamp_of_a_frame_is_the_callers(chrome: Dialogue) -> None:
 
     assert [e.stamp for e in events if isinstance(e, FrameReceived)] == [stamp]
     assert TabAttached not in map(type, events)
+
+
+def test_a_crash_told_by_the_browser_itself_ends_the_tabs_sockets(chrome: Dialogue) -> None:
+    session = chrome.open_tab("T")
+    chrome.say(socket_created(session, "7.1"))
+
+    events = chrome.say(event("Target.targetCrashed", {"targetId": "T", "status": "crashed", "errorCode": 11}))
+
+    assert events == [SocketClosed(SocketId(session, "7.1"), EndReason.CRASHED), TabGone("T", EndReason.CRASHED)]
+
+
+def test_text_with_half_a_character_is_read_as_far_as_it_can_be(chrome: Dialogue) -> None:
+    assert chrome.say('{"method":"\ud800","params":{}}') == []
+    assert chrome.say('{"method":1,"text":"\ud800"}') == [Malformed("json")]
+
+
+def test_a_frame_the_page_sent_carries_the_stamp_of_its_message(chrome: Dialogue) -> None:
+    session = chrome.open_tab("T")
+
+    events = chrome.say(frame(session, "7.1", "hello", sent=True))
+
+    assert events[-1] == FrameSent(SocketId(session, "7.1"), "T", 1, "hello", chrome.stamp())
+
+
+@pytest.mark.parametrize(("sent", "kind"), [(False, FrameReceived), (True, FrameSent)])
+def test_a_frame_whose_message_begins_otherwise_means_the_same(chrome: Dialogue, sent: bool, kind: type) -> None:
+    session = chrome.open_tab("T")
+    usual = json.loads(frame(session, "7.1", "hello", sent=sent))
+    otherwise = json.dumps({"sessionId": usual["sessionId"], "params": usual["params"], "method": usual["method"]})
+
+    events = chrome.say(otherwise)
+
+    assert events[-1] == kind(SocketId(session, "7.1"), "T", 1, "hello", chrome.stamp())
+
+
+def test_a_sign_of_life_is_asked_for_without_parameters(chrome: Dialogue) -> None:
+    session = chrome.open_tab("T")
+
+    chrome.probe()
+
+    asked = [(c["method"], c["params"], c.get("sessionId")) for c in chrome.commands[-2:]]
+    assert asked == [("Browser.getVersion", {}, None), ("Runtime.getIsolateId", {}, session)]
+
+
+def test_the_snapshot_tells_the_open_sockets(chrome: Dialogue) -> None:
+    session = chrome.open_tab("T")
+    chrome.say(socket_created(session, "7.1", "wss://api.test/socket.io/?token=secret"))
+    chrome.say(frame(session, "7.1"), frame(session, "7.1"))
+
+    (socket,) = chrome.session.snapshot().sockets
+
+    assert socket == SocketSnapshot(
+        SocketId(session, "7.1"), "T", "wss://api.test/socket.io/", 2, chrome.stamp().mono_ns
+    )
+
+
+def test_an_answer_to_no_command_is_not_taken_for_one_to_the_first() -> None:
+    session = CdpSession(is_platform_url)
+    session.start(0)
+    (first,) = map(json.loads, session.outgoing())
+    refusal = {"error": {"code": -32000, "message": "no"}}
+
+    assert first["id"] == 1
+    assert session.receive(json.dumps({"id": 0, **refusal}), Stamp(0, 0)) == []
+    assert session.receive(json.dumps({"id": 1, **refusal}), Stamp(0, 0)) == [
+        CommandRefused("Target.setDiscoverTargets", "", "no")
+    ]
+
+
+def test_a_page_that_leaks_sockets_loses_track_of_its_oldest(chrome: Dialogue) -> None:
+    session = chrome.open_tab("T")
+    for number in range(MAX_SOCKETS):
+        chrome.say(socket_created(session, f"7.{number}"))
+
+    events = chrome.say(socket_created(session, "8.0"))
+
+    assert events == [
+        SocketClosed(SocketId(session, "7.0"), EndReason.DETACHED),
+        SocketOpened(SocketId(session, "8.0"), "T", "wss://api.test/socket.io/"),
+    ]

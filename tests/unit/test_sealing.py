@@ -5,6 +5,7 @@ from __future__ import annotations
 from capture.candles import CandleRules
 from capture.feeds import BlindReason, Feeds
 from capture.sealing import Sealing
+from schemas.types import Tick
 
 A, B = "EURUSD_otc", "GBPUSD_otc"
 M0 = 1_760_000_040_000
@@ -16,11 +17,12 @@ class Bench:
         self.feeds = Feeds(history_wait_ms=0)
         self.focused = set(focused)
         self.asked: list[str] = []
+        self.published_ms = 0
         self.sealing = Sealing(self.feeds, CandleRules(MINUTE), self._published, lambda symbol: symbol in self.focused)
 
     def _published(self, symbol: str) -> int:
         self.asked.append(symbol)
-        return 0
+        return self.published_ms
 
     def ticks(self, from_ms: int, to_ms: int) -> None:
         for at_ms in range(M0 + from_ms, M0 + to_ms, 500):
@@ -68,6 +70,7 @@ def test_an_asset_back_in_focus_before_its_bucket_ended_just_goes_on() -> None:
     bench.ticks(0, 90_000)
     bench.turn_to(B)
     bench.turn_to(A)
+    assert bench.sealing._leaving == {}
     bench.ticks(90_000, 181_000)
 
     assert starts(bench, A) == [0, 1, 2]
@@ -97,3 +100,90 @@ def test_counters_are_told_by_asset() -> None:
     bench.ticks(20_000, 61_000)
 
     assert dict(bench.sealing.counters()) == {f"late.{A}": 0, f"dropped_incomplete.{A}": 1}
+
+
+def test_a_tick_is_told_with_both_its_times_and_its_price() -> None:
+    bench = Bench(A)
+    bench.feeds.tick("s", A, M0, 1.25, M0)
+    bench.sealing.tick(bench.feeds.feed(A), M0, M0 + 7_200_000, 1.25)
+
+    assert bench.sealing.outcome.ticks == [Tick(A, M0, M0 + 7_200_000, 1.25)]
+
+
+def test_the_tick_that_begins_the_next_bucket_is_not_late() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 120_500)
+
+    assert starts(bench, A) == [0, 1]
+    assert dict(bench.sealing.counters())[f"late.{A}"] == 0
+
+
+def test_late_ticks_are_counted_each() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 61_000)
+    for at_ms in (100, 200, 300):
+        bench.feeds.tick("s", A, M0 + at_ms, 1.0, M0 + 61_000)
+        bench.sealing.tick(bench.feeds.feed(A), M0 + at_ms, 0, 1.0)
+
+    assert dict(bench.sealing.counters())[f"late.{A}"] == 3
+
+
+def test_only_the_focused_have_a_candle_under_way() -> None:
+    bench = Bench(A, B)
+    bench.ticks(0, 30_000)
+    bench.turn_to(B)
+    forming = bench.sealing.forming()
+
+    assert set(forming) == {B}
+    assert (forming[B].ts_ms, forming[B].tick_count) == (M0, 60)
+
+
+def test_a_focused_asset_without_a_tick_since_its_last_candle_has_none_under_way() -> None:
+    bench = Bench(A, B)
+    bench.ticks(0, 60_000)
+    bench.feeds.lost("s", BlindReason.TAB_CLOSED)
+    bench.sealing.pass_time(M0 + 80_000)
+
+    assert (starts(bench, A), starts(bench, B)) == ([0], [0])
+    assert bench.sealing.forming() == {}
+
+
+def test_coverage_of_an_asset_that_told_nothing_begins_with_its_newest_tick() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 30_000)
+
+    assert bench.sealing.covered_since(bench.feeds.feed(B)) == M0 + 29_500
+    assert bench.sealing.covered_since(bench.feeds.feed(A)) == M0
+
+
+def test_coverage_begins_anew_when_an_asset_comes_back_into_focus() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 61_000)
+    bench.turn_to(B)
+    bench.ticks(61_000, 150_000)
+    bench.turn_to(A)
+    bench.ticks(150_000, 160_000)
+
+    assert bench.sealing.covered_since(bench.feeds.feed(A)) == M0 + 150_000
+
+
+def test_nothing_up_to_what_the_store_holds_is_sealed_again() -> None:
+    bench = Bench(A)
+    bench.published_ms = M0 + MINUTE
+    bench.ticks(0, 181_000)
+
+    assert starts(bench, A) == [2]
+
+
+def test_history_is_looked_at_though_time_alone_would_seal_nothing() -> None:
+    bench = Bench(A)
+    bench.ticks(30_000, 62_000)
+    bench.sealing.pass_time(M0 + 62_000)
+    assert starts(bench, A) == []
+    bench.sealing.take()
+
+    bench.feeds.add_history("s", A, [(M0 + at_ms, 1.0) for at_ms in range(0, 31_000, 1_000)])
+    bench.sealing.pass_time(M0 + 62_001)
+
+    (revision,) = bench.sealing.outcome.revised[A]
+    assert (revision.candle.ts_ms, revision.published) == (M0, False)
