@@ -169,8 +169,11 @@ def test_a_revision_cannot_be_confirmed_twice() -> None:
         sequencer.confirm_revision(revision)
 
 
-def test_a_candle_of_one_tick_is_sane_however_flat_and_however_early() -> None:
-    assert insane_candle(candle_array([Candle(1, 1.5, 1.5, 1.5, 1.5, 0.0), Candle(2, 1.5, 1.5, 1.5, 1.5, 0.5)])) is None
+@pytest.mark.parametrize("count", [2, 100])
+def test_a_candle_is_sane_however_flat_however_early_and_without_volume(count: int) -> None:
+    flat = candle_array([Candle(1, 1.5, 1.5, 1.5, 1.5, 0.0), Candle(2, 1.5, 1.5, 1.5, 1.5, 0.5)] * (count // 2))
+
+    assert insane_candle(flat) is None
 
 
 def test_one_candle_alone_has_no_order_to_keep() -> None:
