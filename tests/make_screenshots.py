@@ -50,6 +50,7 @@ def scaled(candle: Candle) -> Candle:
 def picture(page: WebPage, name: str) -> None:
     """Keep it, small enough for a README."""
     path = FOLDER / f"{name}.png"
+    page.script("document.activeElement.blur()")
     page.driver.save_screenshot(str(path))
     print(f"{path} {path.stat().st_size // 1024} kB")
     if path.stat().st_size > 200_000:

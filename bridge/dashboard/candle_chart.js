@@ -21,16 +21,17 @@ export default {
     this.clear();
     this.chart = echarts.init(this.$el, null, { renderer: "canvas" });
     this.$el.fluxcap = this; // for tests and the console
-    this.sizes = new ResizeObserver(() => { this.chart.resize(); this.layout(); });
+    this.sizes = new ResizeObserver(() => { this.chart.resize(); this.layout(); this.draw(false, this.endMs()); });
     this.sizes.observe(this.$el);
-    this.chart.on("datazoom", () => { this.follow = this.viewReachesEnd(); });
+    // Only what the user does: our own setOption fires no such event.
+    this.chart.on("datazoom", () => { this.zoomed = true; this.follow = this.viewReachesEnd(); });
     this.dress();
   },
   beforeUnmount() { this.sizes.disconnect(); this.chart.dispose(); },
   watch: { dark() { this.dress(); } },
   methods: {
     clear() {
-      Object.assign(this, { rows: [], places: new Map(), forming: null, areas: [], step: 60000, digits: 5, follow: true, updates: 0 });
+      Object.assign(this, { rows: [], places: new Map(), forming: null, areas: [], step: 60000, digits: 5, follow: true, zoomed: false, shown: "", updates: 0 });
     },
     // --- called from Python ---
     replace(rows, forming, step, digits) {
@@ -40,8 +41,10 @@ export default {
       this.layout();
       this.draw(true);
     },
-    apply(rows, forming) {
+    apply(rows, forming, digits) {
       const before = this.endMs();
+      const isWider = digits > this.digits || (!this.rows.length && rows.length);
+      this.digits = Math.max(this.digits, digits);
       for (const row of rows) {
         const place = this.places.get(row[0]);
         if (place !== undefined) this.rows[place] = row;
@@ -49,6 +52,7 @@ export default {
         else { this.rows.push(row); this.rows.sort((a, b) => a[0] - b[0]); this.places.clear(); this.rows.forEach((r, i) => this.places.set(r[0], i)); }
       }
       this.forming = forming && (!this.rows.length || forming[0] > this.rows.at(-1)[0]) ? forming : null;
+      if (isWider) this.layout();
       this.draw(false, before);
     },
     shade(areas) { this.areas = areas; this.draw(false, this.endMs()); },
@@ -77,9 +81,15 @@ export default {
           { id: "flags", data: rows.filter((r) => r[6]).map((r) => ({ value: [r[0], r[2]], itemStyle: { color: (FLAGS.find(([bit]) => r[6] & bit) ?? [0, 0, colours.text])[2] } })) },
         ],
       };
-      if (whole) option.yAxis = [{}, { show: rows.some((r) => r[5]) }];
-      if (whole) option.dataZoom = this.zoomTo(Math.max((rows[0]?.[0] ?? 0) - this.step, end - (this.$el.clientWidth < 600 ? SHOWN / 2 : SHOWN) * this.step), last);
-      else if (this.follow && before && end > before) {
+      const hasVolume = rows.some((r) => r[5]);
+      if (whole || hasVolume !== this.hasVolume) option.yAxis = [{}, { show: hasVolume }];
+      this.hasVolume = hasVolume;
+      if (!this.zoomed) {
+        // The newest candles, until the user zooms: the first drawing may hold one candle, and its history come after.
+        const from = Math.max((rows[0]?.[0] ?? 0) - this.step, end - (this.$el.clientWidth < 600 ? SHOWN / 2 : SHOWN) * this.step);
+        if (whole || this.shown !== `${from} ${last}`) option.dataZoom = this.zoomTo(from, last);
+        this.shown = `${from} ${last}`;
+      } else if (this.follow && before && end > before) {
         const [from, to] = this.view();
         option.dataZoom = this.zoomTo(from + (end - before), to + (end - before));
       }
@@ -103,7 +113,7 @@ export default {
       if (!this.chart || !this.colours) return;
       const c = this.colours, narrow = this.$el.clientWidth < 600, chars = (this.rows.at(-1)?.[2] ?? 1).toFixed(this.digits).length, right = 24 + chars * (narrow ? 6 : 7), font = { color: c.text, fontSize: narrow ? 10 : 11 };
       const axis = { type: "time", axisLine: { lineStyle: { color: c.line } }, axisTick: { show: false }, splitLine: { show: false }, axisPointer: { snap: true }, useUTC: true };
-      const price = { scale: true, boundaryGap: ["4%", "7%"], position: "right", splitLine: { lineStyle: { color: c.line } }, axisLabel: { ...font, formatter: (v) => v.toFixed(this.digits) }, axisPointer: { label: { formatter: (p) => Number(p.value).toFixed(this.digits) } } };
+      const price = { scale: true, minInterval: 10 ** -this.digits, boundaryGap: ["4%", "7%"], position: "right", splitLine: { lineStyle: { color: c.line } }, axisLabel: { ...font, formatter: (v) => v.toFixed(this.digits) }, axisPointer: { label: { formatter: (p) => Number(p.value).toFixed(this.digits) } } };
       this.chart.setOption({
         animation: false, useUTC: true, backgroundColor: "transparent",
         grid: [{ left: 10, right, top: 12, bottom: narrow ? 132 : 140 }, { left: 10, right, height: 52, bottom: 66 }],

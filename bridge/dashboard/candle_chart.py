@@ -39,11 +39,13 @@ class CandleChart(Element, component="candle_chart.js", esm={"nicegui-echart": _
         if changes.is_all:
             self.replace(changes.rows, changes.forming, step_ms)
         else:
-            self.run_method("apply", changes.rows, changes.forming)
+            forming = [changes.forming] if changes.forming is not None else []
+            digits = decimals([*changes.rows[-50:], *forming])
+            self.run_method("apply", changes.rows, changes.forming, digits)
 
     def end_live(self) -> None:
         """Take away the candle under way and its price line."""
-        self.run_method("apply", [], None)
+        self.run_method("apply", [], None, 0)
 
     def shade_if_new(self, areas: list[list[Any]]) -> None:
         """Shade these blind times: ``[from_ms, to_ms, reason]``."""

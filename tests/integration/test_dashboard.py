@@ -317,6 +317,26 @@ def test_zoom_stays_where_the_user_put_it(page: WebPage, rig: tuple[FakeDaemon, 
     assert abs(chart["to"] - first - 60 * MINUTE) < 2 * MINUTE
 
 
+def test_history_that_comes_after_the_candle_under_way_is_shown_and_read_to_its_last_digit(
+    page: WebPage, rig: tuple[FakeDaemon, str]
+) -> None:
+    fresh(page, rig)
+    begin = 1_761_386_040_000
+    rows = [[begin + n * MINUTE, 1.1, 1.2, 1.0, 1.12345, 5, 0] for n in range(300)]
+    page.script(
+        "const c = document.querySelector('.candle-chart').fluxcap; const [rows, forming] = arguments;"
+        "c.replace([], forming, 60000, 2); c.apply(rows, forming, 5)",
+        rows,
+        [begin + 300 * MINUTE, 1.1, 1.1, 1.1, 1.1, 1, 0],
+    )
+
+    chart = page.chart()
+
+    assert chart["from"] == begin + 180 * MINUTE
+    assert chart["to"] > begin + 300 * MINUTE
+    assert page.script("return document.querySelector('.candle-chart').fluxcap.digits") == 5
+
+
 def test_leaving_the_page_gives_the_asset_back(page: WebPage, rig: tuple[FakeDaemon, str], daemon: FakeDaemon) -> None:
     live(page, rig)
     page.wait(lambda: daemon.leases, "the lease")

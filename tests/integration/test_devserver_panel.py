@@ -61,6 +61,15 @@ def test_skipped_batches_open_gaps_that_heal(panel: WebPage, url: str) -> None:
     panel.wait(lambda: status(url)["faults"]["skip_every"] == 0, "no fault")  # type: ignore[index]
 
 
+def test_the_chart_shows_the_newest_candles_and_moves_with_them(panel: WebPage) -> None:
+    first = panel.chart()
+
+    chart = panel.wait_chart(lambda chart: chart["count"] > first["count"], "the next candle")
+
+    assert chart["to"] - chart["from"] > 120_000
+    assert chart["to"] > chart["last"][0]
+
+
 def test_counters_live(panel: WebPage) -> None:
     stored, published = count(panel, "stored"), count(panel, "published")
 
