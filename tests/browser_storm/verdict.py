@@ -155,14 +155,15 @@ def _stream(
         reader = store.reader()
         rows = reader.page(key, 0, None, 1_000_000).candles
         gaps = [gap for gap in true_gaps(reader.gaps(SOURCE, symbol)) if gap.from_ms < stop_ms - EDGE_MS]
-        revisions = list(candles_from(reader.revisions(key, 0, 1_000_000).candles))
+        # Each late tick makes one; it is the last that counts.
+        revisions = {c.ts_ms: c for c in candles_from(reader.revisions(key, 0, 1_000_000).candles)}
     candles = list(candles_from(rows))
     problems = []
     if candles[-1].ts_ms < calm_ms:
         problems.append("the calm at the end is missing")
     due = {c.ts_ms: c for c in truth.candles(symbol, lane.interval_ms, candles[0].ts_ms, candles[-1].ts_ms + 1)}
     problems += judge(due, candles, gaps, causes, lane.interval_ms)
-    for revision in revisions:
+    for revision in revisions.values():
         true = due.get(revision.ts_ms)
         if true and wholly_known(revision) and not says(revision, true):
             problems.append(f"wrong revision: {revision} is not {true}")
