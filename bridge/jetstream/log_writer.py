@@ -72,6 +72,9 @@ class LogWriter:
         self._ack_timeout_s = ack_timeout_s
         self._inbox = client.new_inbox()
         self._waiting: dict[str, asyncio.Future[Ack]] = {}
+        self._since_s: dict[str, float] = {}
+        """When each was sent, the oldest first."""
+        self._watch: asyncio.TimerHandle | None = None
         self._number = 0
 
     async def open(self) -> None:
@@ -92,18 +95,27 @@ class LogWriter:
             return Ack(refusal=Refusal.TOO_LARGE, text=f"the server takes {self._client.max_payload} bytes")
         self._number += 1
         reply = f"{self._inbox}.{self._number}"
-        waiting: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
-        self._waiting[reply] = waiting
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[Ack] = loop.create_future()
+        self._waiting[reply], self._since_s[reply] = waiting, loop.time()
+        if self._watch is None:
+            self._look(loop)
         try:
             await self._client.publish(subject, payload, reply=reply, headers=headers)
-            async with asyncio.timeout(self._ack_timeout_s):
-                return await waiting
-        except TimeoutError:
-            raise LogUnavailable(f"The log did not answer within {self._ack_timeout_s:g} s.") from None
+            return await waiting
         except (errors.Error, OSError) as error:
             raise LogUnavailable(_ended(error)) from None
         finally:
-            self._waiting.pop(reply, None)
+            del self._waiting[reply], self._since_s[reply]
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up messages that wait for too long. One timer for all: one for each costs a fifth of the rate."""
+        late_s = loop.time() - self._ack_timeout_s
+        for reply, since_s in self._since_s.items():
+            if since_s > late_s:
+                break
+            self._fail(self._waiting[reply], f"The log did not answer within {self._ack_timeout_s:g} s.")
+        self._watch = loop.call_later(self._ack_timeout_s / 5, self._look, loop) if self._since_s else None
 
     async def send_unstored(self, subject: str, payload: bytes) -> None:
         """Plain NATS: whoever listens gets it, nothing is kept, nothing is answered. Raises LogUnavailable."""
@@ -116,9 +128,15 @@ class LogWriter:
 
     def lost(self) -> None:
         """The connection has ended: nothing is answered any more."""
+        if self._watch is not None:
+            self._watch.cancel()
         for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(LogUnavailable("The connection to the log ended."))
+            self._fail(waiting, "The connection to the log ended.")
+
+    @staticmethod
+    def _fail(waiting: asyncio.Future[Ack], why: str) -> None:
+        if not waiting.done():
+            waiting.set_exception(LogUnavailable(why))
 
     async def _on_reply(self, message: Msg) -> None:
         waiting = self._waiting.get(message.subject)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -64,6 +65,7 @@ def unescape(token: str) -> str:
     return text
 
 
+@lru_cache(maxsize=100_000)
 def _tokens(key: StreamKey) -> str:
     return f"{escape(key.source_id)}.{escape(key.symbol)}.{escape(key.interval)}"
 
