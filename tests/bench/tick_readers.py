@@ -8,7 +8,8 @@ json.loads, the least decoding. ``log``: Selenium's performance log, asked every
 playwright_reader.py.
 
 FILE gets the number of each tick (its price, see numbered_site.py) and the monotonic time when it was in hand, in
-seconds: pairs of 8-byte floats. Reading ends SECONDS after the first tick.
+seconds: pairs of 8-byte floats. Reading ends SECONDS after the first tick. Printed are the seconds from attaching to
+the first tick, and the share of a core that it took since then, in percent.
 """
 
 from __future__ import annotations
@@ -35,12 +36,23 @@ class Taken:
         self.pairs = array("d")
         self._seconds = seconds
         self._until_s = time.monotonic() + FIRST_TICK_WITHIN_S
+        self._cpu_s = 0.0
+        self.attaching_s = 0.0
+        """When the reader turned to the browser, its imports done."""
 
     def add(self, number: float, now_s: float) -> None:
         if not self.pairs:
             self._until_s = now_s + self._seconds
+            self._cpu_s = time.process_time()
         self.pairs.append(number)
         self.pairs.append(now_s)
+
+    def told(self) -> str:
+        """Seconds from attaching to the first tick, and percent of a core since."""
+        if not self.pairs:
+            return f"{FIRST_TICK_WITHIN_S} 0"
+        share = 100 * (time.process_time() - self._cpu_s) / (time.monotonic() - self.pairs[1])
+        return f"{self.pairs[1] - self.attaching_s} {share}"
 
     @property
     def enough(self) -> bool:
@@ -57,6 +69,7 @@ def ours(port: int, page_host: str, taken: Taken) -> None:
     from capture.platforms.pocketoption import PocketOption
 
     frames: queue.Queue[tuple[bytes, Stamp]] = queue.Queue(200_000)
+    taken.attaching_s = time.monotonic()
     connection = Connection(probe("127.0.0.1", port).websocket_url, lambda *frame: frames.put(frame), lambda why: None)
     session = CdpSession(lambda url: page_host in url)
     session.start(time.monotonic_ns())
@@ -133,6 +146,7 @@ def daemon(port: int, page_host: str, taken: Taken) -> None:
         listeners=[Hearing()],
     )
     pipeline.start()
+    taken.attaching_s = time.monotonic()
     browser = probe("127.0.0.1", port)
     pipeline.attach(browser.websocket_url, browser.product)
     while not taken.enough:
@@ -146,6 +160,7 @@ def bare(port: int, page_host: str, taken: Taken) -> None:
 
     from tests.plain_http import request
 
+    taken.attaching_s = time.monotonic()
     pages = json.loads(request(port, "GET", "/json/list")[1])
     address = next(page["webSocketDebuggerUrl"] for page in pages if page_host in page["url"])
     socket = websocket.create_connection(address, suppress_origin=True, skip_utf8_validation=True)
@@ -173,6 +188,7 @@ def log(port: int, page_host: str, taken: Taken) -> None:
     """Selenium's performance log."""
     from selenium import webdriver
 
+    taken.attaching_s = time.monotonic()
     options = webdriver.ChromeOptions()
     options.add_experimental_option("debuggerAddress", f"127.0.0.1:{port}")
     options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
@@ -203,6 +219,7 @@ def main() -> None:
     WAYS[way](int(port), page_host, taken)
     with Path(file).open("wb") as out:
         taken.pairs.tofile(out)
+    print(taken.told())
 
 
 if __name__ == "__main__":
