@@ -24,11 +24,19 @@ from typing import Any
 
 import msgspec
 
+from tests.bench import rivals
+from tests.chromium import chromium_executable
+
 FOLDER = Path(__file__).parent
 REPORT = FOLDER / "report.md"
 MARK = "rows as JSON: "
 TIMEOUT_S = 1_800
 QUICK: Mapping[str, Mapping[str, Any]] = {
+    "bench_daemon": {"minutes": 0.5},
+    "bench_delivery": {"quick": True},
+    "bench_folding": {"rounds": 5},
+    "bench_growth": {"most": 100},
+    "bench_latency": {"rounds": 2, "seconds": 3.0, "ladders": 1},
     "bench_replay": {"hours": 1.0},
     "bench_web": {"seconds": 5.0},
     "bench_wire_scale": {"quick": True},
@@ -167,6 +175,8 @@ def machine() -> dict[str, str]:
         "machine": f"{os.cpu_count()} cores, {names[0] if names else platform.machine()}{memory}",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "versions": ", ".join(f"{name} {_version(name)}" for name in ("fluxcap", *PACKAGES)),
+        "browser": _browser(),
+        "beside": ", ".join(f"{name} {told}" for name, told in rivals.versions().items()) or "nothing installed",
     }
 
 
@@ -175,6 +185,13 @@ def _lines(path: str) -> list[str]:
         return Path(path).read_text().splitlines()
     except OSError:
         return []
+
+
+def _browser() -> str:
+    executable = chromium_executable()
+    if executable is None:
+        return "absent"
+    return subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=60).stdout.strip()
 
 
 def _version(name: str) -> str:
