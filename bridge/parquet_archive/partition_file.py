@@ -1,8 +1,9 @@
 """Puts rows into an archive's files: each file is whole at every instant, and holds each candle once.
 
 New rows are joined with those of the file that is there, in a new file beside the archive's own folders; it is made
-durable and takes the place of the old one. A reader sees the one or the other. So files need no compaction: there is
-one per stream and day, and there never are parts.
+durable and takes the place of the old one, so that whoever opens the file sees the one or the other. (DuckDB opens it
+twice: a query that meets the replacement in between, a matter of a millisecond, fails and is to be asked again.) Files
+need no compaction: there is one per stream and day, and there never are parts.
 """
 
 from __future__ import annotations
@@ -71,6 +72,10 @@ class PartitionFiles:
                 ":memory:", config={"memory_limit": MEMORY_LIMIT, "threads": 1, "temp_directory": str(self._making)}
             )
             self._connection.execute("SET TimeZone = 'UTC'")
+            with contextlib.suppress(
+                duckdb.CatalogException
+            ):  # an older DuckDB remembers nothing
+                self._connection.execute("SET enable_external_file_cache = false")
         except (OSError, duckdb.Error) as error:
             raise StoreError(f"The archive {folder} cannot be written: {error}.") from error
 

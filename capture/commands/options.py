@@ -61,10 +61,6 @@ ControlUrl = Annotated[
 def via_of(servers: str | None, credentials: Path | None, stream: str | None) -> Via | None:
     """The log that ``--via`` names; credentials and stream may also stand in the settings. Raises ConfigError."""
     if servers is None:
-        if credentials is not None:
-            from schemas.errors import ConfigError
-
-            raise ConfigError("Credentials for NATS are of no use without --via nats://HOST:PORT.")
         return None
     from bridge.client.via import Via
     from capture.settings import load_settings

@@ -1,0 +1,252 @@
+"""The archive, from a store by way of a real log to Parquet: every candle of the store once, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from bridge.client import Via
+from bridge.jetstream.address import log_address
+from bridge.parquet_archive.archiver import Archiver, ArchiveState
+from bridge.parquet_archive.gathering import Missing
+from capture.cli import run_cli
+from schemas.errors import LogError, LogUnavailable, StoreLocked
+from schemas.types import StreamKey
+from tests.archive_rig import archived, assert_archive_is_store
+from tests.forward_rig import Desk, await_current, make_stream
+from tests.live_rig import await_that
+from tests.log_rig import LogFeeder
+from tests.nats_rig import NatsServer
+from tests.serving import candle_rows
+
+EURUSD = StreamKey("DESK1", "EURUSD_otc", "1m")
+AAPL = StreamKey("DESK1", "#AAPL/x y", "1m")
+NUMBER = StreamKey("DESK2", "100", "5m")
+A_DAY = 1_440
+
+
+@pytest.fixture
+def server(nats_server: Callable[..., NatsServer]) -> NatsServer:
+    found = nats_server()
+    make_stream(log_address(found.url))
+    return found
+
+
+@pytest.fixture
+def desk(server: NatsServer, tmp_path: Path) -> Iterator[Desk]:
+    (tmp_path / "desk").mkdir()
+    with Desk(tmp_path / "desk", server.url) as found:
+        yield found
+
+
+def archive(server: NatsServer, folder: Path, **options: bool) -> ArchiveState:
+    return Archiver(Via(server.url), folder).run(once=True, **options)
+
+
+@contextmanager
+def running(archiver: Archiver) -> Iterator[threading.Thread]:
+    """The archiver on a thread, until the end of this."""
+    thread = threading.Thread(target=archiver.run, daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        archiver.stop()
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+def forward_all(desk: Desk) -> None:
+    forwarder = desk.forward()
+    await_current(forwarder)
+    forwarder.stop()
+
+
+def test_what_the_store_has_is_in_the_archive_once_and_revised(server: NatsServer, desk: Desk, tmp_path: Path) -> None:
+    desk.publish(EURUSD, A_DAY - 3, 3 * A_DAY)
+    desk.publish(AAPL, 1, 10)
+    desk.publish(AAPL, 21, 30)
+    desk.publish(NUMBER, 5, 5)
+    desk.revise(EURUSD, A_DAY, A_DAY + 1)
+    desk.revise(EURUSD, A_DAY, price=8.0)
+    desk.revise(AAPL, 15, 16, 22)
+    forward_all(desk)
+
+    state = archive(server, tmp_path / "archive")
+
+    assert assert_archive_is_store(tmp_path / "archive", desk.server.store) == 2 * A_DAY + 4 + 20 + 1 + 2
+    files = sorted(str(path.relative_to(tmp_path / "archive")) for path in (tmp_path / "archive").rglob("*.parquet"))
+    assert files == [
+        "source=DESK1/symbol=%23AAPL%2Fx%20y/day=1970-01-01/candles-1m.parquet",
+        *(f"source=DESK1/symbol=EURUSD_otc/day=1970-01-0{n}/candles-1m.parquet" for n in (1, 2, 3, 4)),
+        "source=DESK2/symbol=100/day=1970-01-01/candles-5m.parquet",
+    ]
+    assert (state.files, state.missing, state.foreign) == (6, (), 0)
+
+
+def test_the_next_time_only_what_is_new_is_read(server: NatsServer, desk: Desk, tmp_path: Path) -> None:
+    desk.publish(EURUSD, 1, 50)
+    forward_all(desk)
+    archive(server, tmp_path / "archive")
+    desk.publish(EURUSD, 51, 55)
+    desk.revise(EURUSD, 7)
+    forward_all(desk)
+
+    state = archive(server, tmp_path / "archive")
+    again = archive(server, tmp_path / "archive")
+    whole = archive(server, tmp_path / "archive", from_start=True)
+
+    assert (state.messages, state.rows) == (2, 6)
+    assert (again.messages, again.files) == (0, 0)
+    assert whole.messages == 3
+    assert assert_archive_is_store(tmp_path / "archive", desk.server.store) == 55
+
+
+def test_a_running_archive_keeps_up_while_the_log_is_killed_and_comes_back(
+    server: NatsServer, desk: Desk, tmp_path: Path
+) -> None:
+    folder = tmp_path / "archive"
+    desk.forward()
+    told: list[str] = []
+    archiver = Archiver(Via(server.url), folder, flush_s=0.05, tell=told.append)
+    with running(archiver):
+        for n in range(3):
+            desk.publish(EURUSD, 10 * n + 1, 10 * n + 10)
+            if n:
+                server.kill()
+                desk.revise(EURUSD, 10 * n - 2, price=5.0 + n)
+                server.start()
+            await_that(lambda end=10 * n + 10: archived(folder, EURUSD)[0][-1:] == [end], 60, f"candle {10 * n + 10}")
+        await_that(lambda: archived(folder, EURUSD)[1]["open"][17] == 7.0, 60, "the last revision")
+
+    assert assert_archive_is_store(folder, desk.server.store) == 30
+    assert told
+
+
+def test_files_stay_whole_for_who_reads_them_meanwhile(server: NatsServer, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    with LogFeeder(server.url, make_stream=False) as feeder:
+        feeder.add(EURUSD, candle_rows(1, 1))
+        archive(server, folder)
+        archiver = Archiver(Via(server.url), folder, flush_s=0.0)
+        with running(archiver):
+            seen = 0
+            for n in range(2, 120):
+                feeder.add(EURUSD, candle_rows(n, 1))
+                sequences, _ = archived(folder, EURUSD)
+                assert sequences == list(range(1, len(sequences) + 1))
+                assert len(sequences) >= seen
+                seen = len(sequences)
+            await_that(lambda: archived(folder, EURUSD)[0][-1:] == [119], 60, "the last candle")
+    assert archived(folder, EURUSD)[0] == list(range(1, 120))
+
+
+def test_a_store_made_anew_leaves_the_old_candles_in_the_archive(server: NatsServer, tmp_path: Path) -> None:
+    with LogFeeder(server.url, "first", make_stream=False) as feeder:
+        feeder.add(EURUSD, candle_rows(1, 5))
+        feeder.replace_store("second")
+        feeder.add(EURUSD, candle_rows(4, 3))
+
+        state = archive(server, tmp_path)
+
+    found = duckdb.sql(
+        f"SELECT store_id, sequence, ts_ms // 60000 FROM read_parquet('{tmp_path}/source=*/**/*.parquet') ORDER BY ALL"
+    ).fetchall()
+    assert found == [("first", n, n) for n in range(1, 6)] + [("second", n, n + 3) for n in range(1, 4)]
+    assert state.missing == ()
+
+
+def test_what_the_log_forgot_too_early_is_told_and_remembered(server: NatsServer, tmp_path: Path) -> None:
+    told: list[str] = []
+    with LogFeeder(server.url, make_stream=False) as feeder:
+        for n in range(1, 4):
+            feeder.add(EURUSD, candle_rows(n, 1))
+        archive(server, tmp_path)
+        for n in range(4, 9):
+            feeder.add(EURUSD, candle_rows(n, 1))
+        feeder.keep_from(7)
+
+        state = Archiver(Via(server.url), tmp_path, tell=told.append).run(once=True)
+
+    assert state.missing == (Missing(EURUSD, "store-1", "candles", 4, 6),)
+    assert archived(tmp_path, EURUSD)[0] == [1, 2, 3, 7, 8]
+    assert "candles 4 to 6 are missing" in told[0]
+
+
+def test_a_log_made_anew_is_read_from_its_start_and_nothing_doubles(server: NatsServer, tmp_path: Path) -> None:
+    with LogFeeder(server.url, make_stream=False) as feeder:
+        for n in range(1, 6):
+            feeder.add(EURUSD, candle_rows(n, 1))
+        archive(server, tmp_path)
+        feeder.ask("STREAM.DELETE.FLUX", {})
+    with LogFeeder(server.url) as feeder:
+        feeder.add(EURUSD, candle_rows(1, 7))
+
+        archive(server, tmp_path)
+
+    assert archived(tmp_path, EURUSD)[0] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_only_the_wanted_source_and_symbol_are_archived(server: NatsServer, tmp_path: Path) -> None:
+    with LogFeeder(server.url, make_stream=False) as feeder:
+        for key in (EURUSD, AAPL, NUMBER):
+            feeder.add(key, candle_rows(1, 2))
+
+        Archiver(Via(server.url), tmp_path, source="DESK1", symbol=AAPL.symbol).run(once=True)
+        chosen = [archived(tmp_path, key)[0] for key in (EURUSD, AAPL, NUMBER)]
+        Archiver(Via(server.url), tmp_path).run(once=True)
+
+    assert chosen == [[], [1, 2], []]
+    assert [archived(tmp_path, key)[0] for key in (EURUSD, AAPL, NUMBER)] == [[1, 2]] * 3
+
+
+def test_what_no_forwarder_put_there_is_passed_over(server: NatsServer, tmp_path: Path) -> None:
+    with LogFeeder(server.url, make_stream=False) as feeder:
+        feeder.put_raw(EURUSD, b"rubbish")
+        feeder.add(EURUSD, candle_rows(1, 2))
+
+        state = archive(server, tmp_path)
+
+    assert (state.foreign, archived(tmp_path, EURUSD)[0]) == (1, [1, 2])
+
+
+def test_one_process_keeps_an_archive(server: NatsServer, tmp_path: Path) -> None:
+    archiver = Archiver(Via(server.url), tmp_path)
+    with running(archiver):
+        await_that(lambda: (tmp_path / "_fluxcap" / "cursor.duckdb").exists(), 30, "the cursor")
+        with pytest.raises(StoreLocked, match="Another fluxcap archives"):
+            archive(server, tmp_path)
+
+
+def test_once_says_in_one_sentence_why_it_cannot(nats_server: Callable[..., NatsServer], tmp_path: Path) -> None:
+    server = nats_server()
+    with pytest.raises(LogError, match="fluxcap forward --setup"):
+        archive(server, tmp_path)
+    server.stop()
+    with pytest.raises(LogUnavailable, match="is it running"):
+        archive(server, tmp_path)
+
+
+def test_the_command_archives_and_says_what_it_did(
+    server: NatsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with LogFeeder(server.url, make_stream=False) as feeder:
+        feeder.add(EURUSD, candle_rows(1, 5))
+    out = tmp_path / "archive"
+
+    code = run_cli(["archive", "--via", server.url, "--out", str(out), "--once", "--json"])
+    state = json.loads(capsys.readouterr().out)
+    again = run_cli(["archive", "--via", server.url, "--out", str(out), "--once"])
+    words = capsys.readouterr().out
+    nothing = run_cli(["archive", "--out", str(out), "--once"])
+
+    assert (code, again, nothing) == (0, 0, 2)
+    assert (state["rows"], state["files"], state["messages"]) == (5, 1, 1)
+    assert "Archived 0 rows in 0 files" in words
+    assert "--via nats://HOST:PORT" in capsys.readouterr().err
