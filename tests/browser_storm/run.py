@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
-from tests.browser_storm.faults import ALL_FAULTS, StormFault
+from tests.browser_storm.fault import StormFault
+from tests.browser_storm.faults import ALL_FAULTS
 from tests.browser_storm.gauge import Gauge
 from tests.browser_storm.report import Facts
 from tests.browser_storm.rig import NEAR, SLOW, StormRig

@@ -10,7 +10,8 @@ from random import Random
 
 import msgspec
 
-from tests.browser_storm.faults import ALL_FAULTS, HOUSE, PAGE, StormFault
+from tests.browser_storm.fault import HOUSE, PAGE, StormFault
+from tests.browser_storm.faults import ALL_FAULTS
 from tests.browser_storm.rig import StormRig
 from tests.fault_rig import Trouble
 from tests.live_rig import await_that

@@ -1,0 +1,169 @@
+"""Faults of what is ours: the daemon's process, its disk and its clock, the clients, and the wire between them."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from random import Random
+
+from bridge.devserver.faults import Faults
+from tests.browser_storm.fault import HOUSE, Make, StormFault, client
+from tests.browser_storm.rig import FAR, MORTAL, NEAR, SLOW, Lane, StormRig, Told, stopped
+
+DOWN = "fluxcap was not running"
+
+
+def _lane(rig: StormRig, draw: Random) -> Lane:
+    return draw.choice(rig.lanes[:-1] if rig.veteran and len(rig.lanes) > 1 else rig.lanes)
+
+
+def daemon_ended(how: signal.Signals, *, first: bool = False, torn: bool = False) -> Make:
+    @contextmanager
+    def make(rig: StormRig, draw: Random) -> Iterator[None]:
+        lane = rig.lanes[0] if first else _lane(rig, draw)
+        lane.daemon.end(how)
+        if torn:
+            lane.tear_journal(draw)
+        yield
+        rig.start(lane)
+
+    return make
+
+
+@contextmanager
+def daemon_killed_in_its_start(rig: StormRig, draw: Random) -> Iterator[None]:
+    """Twice killed: the second time while it starts, attaches or measures the clock."""
+    lane = rig.lanes[0]
+    lane.kill()
+    yield
+    rig.start(lane)
+    time.sleep(draw.uniform(0, 4))
+    lane.kill()
+    rig.start(lane)
+
+
+@contextmanager
+def daemon_stopped(rig: StormRig, _draw: Random) -> Iterator[None]:
+    with stopped(rig.lanes[0].daemon.pid):
+        yield
+
+
+def client_killed(name: str) -> Make:
+    @contextmanager
+    def make(rig: StormRig, _draw: Random) -> Iterator[None]:
+        lives = rig.clients[name]
+        lives.process.end(signal.SIGKILL)
+        yield
+        lives.start()
+
+    return make
+
+
+@contextmanager
+def client_stopped(rig: StormRig, _draw: Random) -> Iterator[None]:
+    with stopped(rig.clients[SLOW].process.pid):
+        yield
+
+
+MILD = {
+    "drop_percent": (5, 30, 80),
+    "skip_every": (2, 5),
+    "jitter_ms": (5, 60),
+    "reorder_percent": (10, 50),
+    "duplicate_percent": (10, 60),
+    "garbage_percent": (5, 30),
+    "answer_delay_ms": (20, 150),
+    "answer_fail_percent": (30, 100),
+}
+
+
+@contextmanager
+def wire_faults(rig: StormRig, faults: Faults) -> Iterator[None]:
+    for lane in rig.lanes:
+        lane.wire.set(faults)
+    yield
+    for lane in rig.lanes:
+        lane.wire.set(Faults())
+
+
+def bad_wire(rig: StormRig, draw: Random) -> AbstractContextManager[None]:
+    names = draw.sample(sorted(MILD), draw.randint(2, 5))
+    return wire_faults(rig, Faults(**{name: draw.choice(MILD[name]) for name in names}))
+
+
+def silent_wire(rig: StormRig, _draw: Random) -> AbstractContextManager[None]:
+    return wire_faults(rig, Faults(stall=True))
+
+
+@contextmanager
+def cut_wire(rig: StormRig, _draw: Random) -> Iterator[None]:
+    for lane in rig.lanes:
+        lane.wire.stop()
+    yield
+    for lane in rig.lanes:
+        lane.wire.start()
+
+
+@contextmanager
+def full_disk(rig: StormRig, _draw: Random) -> Iterator[None]:
+    assert rig.disk is not None
+    ballast = rig.disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        size = 65_536
+        while size:
+            try:
+                file.write(bytes(size))
+            except OSError:
+                size //= 2
+    yield
+    ballast.unlink()
+
+
+@contextmanager
+def small_files(rig: StormRig, _draw: Random) -> Iterator[None]:
+    """No file of the daemon's may grow far beyond its log: writes fail in the middle, as on a full disk."""
+    daemon = rig.lanes[0].daemon
+    limits = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
+    room = daemon.err_path.stat().st_size + 8_000
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (room, limits[1]))
+    yield
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, limits)
+
+
+def store_trouble(rig: StormRig) -> Told:
+    return rig.status_tells(lambda status: bool(status["store_trouble"]))
+
+
+@contextmanager
+def wall_clock_stepped(rig: StormRig, draw: Random) -> Iterator[None]:
+    with rig.clock.off_by(draw.choice((3_600, -7_200, 90, -5, 86_400))):
+        yield
+
+
+GONE = ("disconnected", "stalled")
+HOUSE_FAULTS = (
+    StormFault(
+        "daemon killed (kill -9)",
+        HOUSE,
+        daemon_ended(signal.SIGKILL, first=True),
+        (DOWN,),
+        client(NEAR, *GONE),
+        (0.0, 4),
+    ),
+    StormFault("daemon killed, journal torn", HOUSE, daemon_ended(signal.SIGKILL, torn=True), (DOWN,), None, (0.0, 3)),
+    StormFault("daemon killed, and again in its start", HOUSE, daemon_killed_in_its_start, (DOWN,), None, (0.0, 2)),
+    StormFault("daemon ended and started", HOUSE, daemon_ended(signal.SIGTERM), (DOWN,), None, (0.0, 3)),
+    StormFault("daemon stopped and going on", HOUSE, daemon_stopped, (), client(NEAR, *GONE), (3, 9)),
+    StormFault("client killed (kill -9)", HOUSE, client_killed(MORTAL), (), None, (0.0, 5)),
+    StormFault("client behind the bad wire killed", HOUSE, client_killed(FAR), (), None, (0.0, 5)),
+    StormFault("slow client stopped and going on", HOUSE, client_stopped, (), None, (4, 12)),
+    StormFault("bad wire", HOUSE, bad_wire, (), None, (3, 9)),
+    StormFault("silent wire", HOUSE, silent_wire, (), client(FAR, *GONE), (3, 7)),
+    StormFault("cut wire", HOUSE, cut_wire, (), client(FAR, *GONE), (1, 4)),
+    StormFault("full disk", HOUSE, full_disk, (), store_trouble, (3, 7)),
+    StormFault("files that may not grow", HOUSE, small_files, (), store_trouble, (3, 7)),
+    StormFault("wall clock stepped", HOUSE, wall_clock_stepped, (), None, (4, 6), alone=True),
+)

@@ -1,0 +1,82 @@
+"""Faults of the trading site: its sockets, its ticks, its clock, and the server as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+
+from capture.simulator import Fault as SiteFault
+from tests.browser_storm.fault import PAGE, SILENT, Make, StormFault, feed, logged
+from tests.browser_storm.rig import StormRig
+from tests.fault_rig import FOCUS
+
+
+def on_site(fault: SiteFault, **settings: object) -> Make:
+    @contextmanager
+    def make(rig: StormRig, _draw: Random) -> Iterator[None]:
+        rig.site.inject(fault, **settings)
+        yield
+        rig.site.end(fault)
+
+    return make
+
+
+@contextmanager
+def one_asset_quiet(rig: StormRig, draw: Random) -> Iterator[None]:
+    rig.site.inject(SiteFault.QUIET_MARKET, symbols=(draw.choice(FOCUS),))
+    yield
+    rig.site.end(SiteFault.QUIET_MARKET)
+
+
+@contextmanager
+def refused(rig: StormRig, _draw: Random) -> Iterator[None]:
+    rig.site.inject(SiteFault.REFUSE)
+    rig.site.inject(SiteFault.CLOSE_SOCKETS)
+    yield
+    rig.site.end(SiteFault.REFUSE)
+
+
+@contextmanager
+def site_down(rig: StormRig, _draw: Random) -> Iterator[None]:
+    rig.site.stop()
+    yield
+    rig.site.start()
+
+
+SITE_FAULTS = (
+    StormFault(
+        "socket closed by the server",
+        PAGE,
+        on_site(SiteFault.CLOSE_SOCKETS),
+        ("socket closed",),
+        logged("socket ended", reason="closed"),
+    ),
+    StormFault(
+        "socket closed without a word",
+        PAGE,
+        on_site(SiteFault.CLOSE_SOCKETS, abrupt=True),
+        ("socket closed",),
+        logged("socket ended", reason="closed"),
+    ),
+    StormFault("socket silent", PAGE, on_site(SiteFault.SILENCE, pings=True), (SILENT,), feed("stalled"), (6, 9)),
+    StormFault("socket silent but for pings", PAGE, on_site(SiteFault.SILENCE), (SILENT,), feed("stalled"), (6, 9)),
+    StormFault("sockets refused", PAGE, refused, ("socket closed",), logged("socket ended", reason="closed"), (2, 6)),
+    StormFault("site down", PAGE, site_down, ("socket closed",), logged("socket ended", reason="closed"), (2, 6)),
+    StormFault("ticks held back, then a burst", PAGE, on_site(SiteFault.BACKLOG), (SILENT,), None, (2, 8)),
+    StormFault("ticks with jitter", PAGE, on_site(SiteFault.JITTER, extra_ms=600), (), None, (2, 6)),
+    StormFault("ticks twice", PAGE, on_site(SiteFault.DUPLICATES, share=0.5), (), None, (2, 6)),
+    StormFault("ticks late and out of order", PAGE, on_site(SiteFault.LATE_TICKS), (), None, (2, 6), alone=True),
+    StormFault("garbage", PAGE, on_site(SiteFault.GARBAGE, seconds=3.0), (), None, (3, 4)),
+    StormFault("quiet market, one asset", PAGE, one_asset_quiet, (), None, (2, 8)),
+    StormFault("quiet market", PAGE, on_site(SiteFault.QUIET_MARKET), (SILENT,), None, (2, 8)),
+    StormFault(
+        "platform's clock steps",
+        PAGE,
+        on_site(SiteFault.CLOCK_STEP, offset_s=3_600),
+        ("platform clock changed", SILENT),
+        None,
+        (14, 16),
+        alone=True,
+    ),
+)
