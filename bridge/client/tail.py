@@ -1,4 +1,4 @@
-"""Prints a stream as it happens: what ``fluxcap tail`` does. It is a consumer of the live client like any other."""
+"""Prints streams as they happen: what ``fluxcap tail`` does. It is a consumer of the live client like any other."""
 
 from __future__ import annotations
 
@@ -6,38 +6,36 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-import msgspec
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from bridge.client.actions import StartFrom
-from bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced
-from bridge.client.health import Health, HealthState
+from bridge.client.events import Candles, Event
+from bridge.client.fetch import list_streams
 from bridge.client.live import LiveClient
+from bridge.client.tail_lines import TailScreen, flag_names, json_lines
+from bridge.client.via import AnyVia
+from bridge.client.wanted import WantedStreams
 from bridge.curve import ClientCurve
-from schemas.types import Candle, CandleFlags, StreamKey, candles_from
+from schemas.errors import ConfigError, FluxcapError
+from schemas.types import StreamKey, StreamStatus
+
+__all__ = ["flag_names", "json_lines", "tail"]
 
 CONTEXT_CANDLES = 10
 """Without a data folder and a first sequence, so many candles come before the live ones."""
 POLL_SECONDS = 0.2
-
-_COLOURS = {
-    HealthState.DISCONNECTED: "red",
-    HealthState.CONNECTING: "yellow",
-    HealthState.SUBSCRIBED: "cyan",
-    HealthState.RECEIVING: "green",
-    HealthState.STALLED: "yellow",
-}
+LOOK_S = 5.0
+"""How often streams are looked for that a pattern matches."""
 
 
 def tail(
-    key: StreamKey,
+    wanted: StreamKey | Sequence[WantedStreams],
     *,
     pub: str | None = None,
     rep: str | None = None,
@@ -49,22 +47,33 @@ def tail(
     out: TextIO | None = None,
     stop: threading.Event | None = None,
     curve: ClientCurve | None = None,
+    via: AnyVia = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> int:
-    """Print candles, gaps and health of a stream until stopped; the number of candles printed.
+    """Print candles, gaps and health of streams until stopped; the number of candles printed.
 
-    data_dir: keep a copy there, and resume from it. from_sequence: the first candle wanted; without it and without a
-    data_dir the last ten come first. as_json: one JSON value a line (types candle, revision, gap, health,
-    store_replaced, caught_up). seconds, most_candles: end after so long, or so many. stop: ends it from another thread.
-    Ends quietly when ``out`` is a pipe that nobody reads any more.
+    wanted: a stream, or several, or patterns, of which new streams are taken in as they appear. data_dir: keep a copy
+    there, and resume from it. from_sequence: the first candle wanted; without it and without a data_dir the last ten
+    come first. as_json: one JSON value a line (types candle, revision, gap, health, store_replaced, caught_up).
+    seconds, most_candles: end after so long, or so many. stop: ends it from another thread. via: the log in place of a
+    server, as in ``LiveClient``. tell: gets a sentence while streams cannot be looked for, or none is there. Ends
+    quietly when ``out`` is a pipe that nobody reads any more.
 
     Raises StoreLocked, StoreError, ConfigError.
     """
+    wishes = [] if isinstance(wanted, StreamKey) else wanted
+    keys = [wanted] if isinstance(wanted, StreamKey) else [key for wish in wishes if (key := wish.key) is not None]
+    patterns = [wish for wish in wishes if wish.key is None]
     start: StartFrom | int
     start = from_sequence if from_sequence else StartFrom.RESUME if data_dir is not None else -CONTEXT_CANDLES
     end = time.monotonic() + seconds if seconds is not None else None
-    client = LiveClient(pub, rep, data_dir, streams=[key], start_from=start, curve=curve)
+    client = LiveClient(pub, rep, data_dir, streams=keys, start_from=start, curve=curve, via=via)
+    screen = TailScreen(client.health, many=len(wishes) > 1 or bool(patterns))
+    for key in keys:
+        screen.follow(key)
+    looking = _Looking(patterns, lambda: list_streams(rep, curve=curve, via=via), client, screen, tell)
     printed = 0
-    with client, contextlib.suppress(BrokenPipeError), _printer(key, client, as_json, out or sys.stdout) as show:
+    with client, looking, contextlib.suppress(BrokenPipeError), _printer(screen, as_json, out or sys.stdout) as show:
         while not (stop is not None and stop.is_set()) and (end is None or time.monotonic() < end):
             for event in client.events(timeout=POLL_SECONDS):
                 show(event)
@@ -77,8 +86,65 @@ def tail(
     return printed
 
 
+class _Looking:
+    """Subscribes to what matches a pattern, as it appears. A thread of its own; a context manager."""
+
+    def __init__(
+        self,
+        patterns: Sequence[WantedStreams],
+        list_all: Callable[[], Sequence[StreamStatus]],
+        client: LiveClient,
+        screen: TailScreen,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._patterns = patterns
+        self._list_all = list_all
+        self._client = client
+        self._screen = screen
+        self._tell = tell
+        self._told = ""
+        self._known: set[StreamKey] = set()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fluxcap-tail", daemon=True)
+
+    def __enter__(self) -> _Looking:
+        if self._patterns:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        if self._patterns:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            try:
+                self._look()
+            except FluxcapError as error:
+                self._say(str(error))
+            self._ending.wait(LOOK_S if self._known else LOOK_S / 5)
+
+    def _look(self) -> None:
+        found = [status.key for status in self._list_all()]
+        matching = [key for key in found if any(pattern.matches(key) for pattern in self._patterns)]
+        if not matching and not self._known:
+            self._say(f"No stream is {' or '.join(map(str, self._patterns))} yet; waiting.")
+        for key in matching:
+            if key not in self._known:
+                with contextlib.suppress(ConfigError):  # the client has just ended
+                    self._client.subscribe(key)
+                    self._screen.follow(key)
+                    self._known.add(key)
+
+    def _say(self, text: str) -> None:
+        if text != self._told:
+            self._told = text
+            self._tell(text)
+
+
 @contextlib.contextmanager
-def _printer(key: StreamKey, client: LiveClient, as_json: bool, out: TextIO) -> Iterator[Callable[[Event], None]]:
+def _printer(screen: TailScreen, as_json: bool, out: TextIO) -> Iterator[Callable[[Event], None]]:
     if as_json:
 
         def show_json(event: Event) -> None:
@@ -89,7 +155,6 @@ def _printer(key: StreamKey, client: LiveClient, as_json: bool, out: TextIO) -> 
         yield show_json
         return
     console = Console(file=out, highlight=False, soft_wrap=True)
-    screen = _Screen(key, lambda: client.health(key))
     if not console.is_terminal:
 
         def show_plain(event: Event) -> None:
@@ -108,110 +173,3 @@ def _printer(key: StreamKey, client: LiveClient, as_json: bool, out: TextIO) -> 
 def _print_all(console: Console, lines: list[Text]) -> None:
     if lines:
         console.print(Text("\n").join(lines))
-
-
-def json_lines(event: Event) -> list[str]:
-    """The JSON texts of an event, one per line; none for a candle under way."""
-    key = str(event.key)
-    rows: list[dict[str, Any]]
-    match event:
-        case Candles(_, start, candles, is_backfill):
-            rows = [
-                {"type": "candle", "key": key, "sequence": sequence, **_fields(candle), "is_backfill": is_backfill}
-                for sequence, candle in enumerate(candles_from(candles), start)
-            ]
-        case Revision(_, start, sequences, candles):
-            rows = [
-                {"type": "revision", "key": key, "revision": number, "sequence": int(sequence), **_fields(candle)}
-                for number, (sequence, candle) in enumerate(zip(sequences, candles_from(candles), strict=True), start)
-            ]
-        case HealthChanged(_, health):
-            rows = [{"type": "health", "key": key, **_health_fields(health)}]
-        case Gap(_, first, last, reason):
-            rows = [{"type": "gap", "key": key, "from_sequence": first, "to_sequence": last, "reason": reason}]
-        case StoreReplaced(_, store_id, reason):
-            rows = [{"type": "store_replaced", "key": key, "store_id": store_id, "reason": reason}]
-        case CaughtUp(_, sequence):
-            rows = [{"type": "caught_up", "key": key, "sequence": sequence}]
-        case _:
-            rows = []
-    return [msgspec.json.encode(row).decode() for row in rows]
-
-
-def flag_names(flags: int) -> list[str]:
-    """``5`` → ``["JOINED_LATE", "FILLED"]``."""
-    return [flag.name for flag in CandleFlags if flag & flags and flag.name is not None]
-
-
-def _fields(candle: Candle) -> dict[str, Any]:
-    return {**msgspec.structs.asdict(candle), "flags": flag_names(candle.flags)}
-
-
-def _health_fields(health: Health) -> dict[str, Any]:
-    return {
-        "state": health.state.value,
-        "label": health.label,
-        "reason": health.reason,
-        "age_ms": None if health.age_ns is None else health.age_ns // 1_000_000,
-        "feed_state": health.feed_state.name,
-    }
-
-
-class _Screen:
-    """What a person sees: a line per candle, and below them one line that lives."""
-
-    def __init__(self, key: StreamKey, health: Callable[[], Health]) -> None:
-        self._key = key
-        self._health = health
-        self._forming: Candle | None = None
-
-    def lines(self, event: Event, *, with_health: bool) -> list[Text]:
-        match event:
-            case Candles(_, start, candles, is_backfill):
-                self._forming = None
-                return [
-                    _candle_line(n, c, "fetched" if is_backfill else "")
-                    for n, c in enumerate(candles_from(candles), start)
-                ]
-            case Revision(_, _, sequences, candles):
-                return [
-                    _candle_line(int(n), c, "revised") for n, c in zip(sequences, candles_from(candles), strict=True)
-                ]
-            case Forming(_, candle):
-                self._forming = candle
-            case Gap(_, first, last, reason):
-                return [Text(f"gap: {first} to {last} are missing: {reason}", style="red")]
-            case StoreReplaced(_, _, reason):
-                return [Text(f"starting over: {reason}", style="yellow")]
-            case HealthChanged(_, health) if with_health:
-                return [_health_text(health)]
-            case _:
-                pass
-        return []
-
-    def status_line(self) -> Text:
-        line = _health_text(self._health()).append(f"  {self._key}", style="bold")
-        if self._forming is not None:
-            candle = self._forming
-            line.append(f"  {_clock(candle.ts_ms)[11:]} forming: {candle.close}, {candle.volume:g} ticks", style="dim")
-        return line
-
-
-def _health_text(health: Health) -> Text:
-    text = Text("● ", style=_COLOURS[health.state]).append(health.label)
-    return text.append(f" ({health.reason})", style="dim") if health.reason else text
-
-
-def _candle_line(sequence: int, candle: Candle, origin: str) -> Text:
-    style = "green" if candle.close > candle.open else "red" if candle.close < candle.open else ""
-    line = Text(f"{_clock(candle.ts_ms)}  #{sequence:<8} ").append(_prices(candle), style=style)
-    notes = [name.lower().replace("_", " ") for name in flag_names(candle.flags)] + ([origin] if origin else [])
-    return line.append(f"  {', '.join(notes)}", style="dim") if notes else line
-
-
-def _prices(candle: Candle) -> str:
-    return f"O {candle.open}  H {candle.high}  L {candle.low}  C {candle.close}  {candle.volume:g} ticks"
-
-
-def _clock(ts_ms: int) -> str:
-    return datetime.fromtimestamp(ts_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

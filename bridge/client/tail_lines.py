@@ -1,0 +1,155 @@
+"""Events as lines: JSON for programs, coloured text for people. Values in, texts out; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from rich.text import Text
+
+from bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced
+from bridge.client.health import Health, HealthState
+from schemas.types import Candle, CandleFlags, StreamKey, candles_from
+
+_COLOURS = {
+    HealthState.DISCONNECTED: "red",
+    HealthState.CONNECTING: "yellow",
+    HealthState.SUBSCRIBED: "cyan",
+    HealthState.RECEIVING: "green",
+    HealthState.STALLED: "yellow",
+}
+
+
+def json_lines(event: Event) -> list[str]:
+    """The JSON texts of an event, one per line; none for a candle under way."""
+    key = str(event.key)
+    rows: list[dict[str, Any]]
+    match event:
+        case Candles(_, start, candles, is_backfill):
+            rows = [
+                {"type": "candle", "key": key, "sequence": sequence, **_fields(candle), "is_backfill": is_backfill}
+                for sequence, candle in enumerate(candles_from(candles), start)
+            ]
+        case Revision(_, start, sequences, candles):
+            rows = [
+                {"type": "revision", "key": key, "revision": number, "sequence": int(sequence), **_fields(candle)}
+                for number, (sequence, candle) in enumerate(zip(sequences, candles_from(candles), strict=True), start)
+            ]
+        case HealthChanged(_, health):
+            rows = [{"type": "health", "key": key, **_health_fields(health)}]
+        case Gap(_, first, last, reason):
+            rows = [{"type": "gap", "key": key, "from_sequence": first, "to_sequence": last, "reason": reason}]
+        case StoreReplaced(_, store_id, reason):
+            rows = [{"type": "store_replaced", "key": key, "store_id": store_id, "reason": reason}]
+        case CaughtUp(_, sequence):
+            rows = [{"type": "caught_up", "key": key, "sequence": sequence}]
+        case _:
+            rows = []
+    return [msgspec.json.encode(row).decode() for row in rows]
+
+
+def flag_names(flags: int) -> list[str]:
+    """``5`` → ``["JOINED_LATE", "FILLED"]``."""
+    return [flag.name for flag in CandleFlags if flag & flags and flag.name is not None]
+
+
+def _fields(candle: Candle) -> dict[str, Any]:
+    return {**msgspec.structs.asdict(candle), "flags": flag_names(candle.flags)}
+
+
+def _health_fields(health: Health) -> dict[str, Any]:
+    return {
+        "state": health.state.value,
+        "label": health.label,
+        "reason": health.reason,
+        "age_ms": None if health.age_ns is None else health.age_ns // 1_000_000,
+        "feed_state": health.feed_state.name,
+    }
+
+
+class TailScreen:
+    """What a person sees: a line per candle, and below them one line that lives.
+
+    health: of a stream now. many: of several streams each line begins with its name.
+    """
+
+    def __init__(self, health: Callable[[StreamKey], Health], *, many: bool = False) -> None:
+        self._health = health
+        self._many = many
+        self._keys: dict[StreamKey, None] = {}
+        self._forming: dict[StreamKey, Candle] = {}
+
+    def follow(self, key: StreamKey) -> None:
+        """One more stream."""
+        self._keys[key] = None
+
+    def lines(self, event: Event, *, with_health: bool) -> list[Text]:
+        lines = self._lines(event, with_health=with_health)
+        return [Text(f"{event.key}  ", style="bold").append_text(line) for line in lines] if self._many else lines
+
+    def _lines(self, event: Event, *, with_health: bool) -> list[Text]:
+        match event:
+            case Candles(_, start, candles, is_backfill):
+                self._forming.pop(event.key, None)
+                return [
+                    _candle_line(n, c, "fetched" if is_backfill else "")
+                    for n, c in enumerate(candles_from(candles), start)
+                ]
+            case Revision(_, _, sequences, candles):
+                return [
+                    _candle_line(int(n), c, "revised") for n, c in zip(sequences, candles_from(candles), strict=True)
+                ]
+            case Forming(_, candle):
+                self._forming[event.key] = candle
+            case Gap(_, first, last, reason):
+                return [Text(f"gap: {first} to {last} are missing: {reason}", style="red")]
+            case StoreReplaced(_, _, reason):
+                return [Text(f"starting over: {reason}", style="yellow")]
+            case HealthChanged(_, health) if with_health:
+                return [health_text(health)]
+            case _:
+                pass
+        return []
+
+    def status_line(self) -> Text:
+        if self._many or not self._keys:
+            return self._many_line()
+        [key] = list(self._keys)
+        line = health_text(self._health(key)).append(f"  {key}", style="bold")
+        candle = self._forming.get(key)
+        if candle is not None:
+            line.append(f"  {_clock(candle.ts_ms)[11:]} forming: {candle.close}, {candle.volume:g} ticks", style="dim")
+        return line
+
+    def _many_line(self) -> Text:
+        """How many streams are in which state, the worst reason last."""
+        healths = [self._health(key) for key in list(self._keys)]
+        line = Text(f"{len(healths)} stream{'' if len(healths) == 1 else 's'}")
+        for state in HealthState:
+            count = sum(health.state is state for health in healths)
+            if count:
+                line.append("  ● ", style=_COLOURS[state]).append(f"{count} {state.value}")
+        reasons = [health.reason for health in healths if health.state is HealthState.DISCONNECTED and health.reason]
+        return line.append(f"  ({reasons[0]})", style="dim") if reasons else line
+
+
+def health_text(health: Health) -> Text:
+    text = Text("● ", style=_COLOURS[health.state]).append(health.label)
+    return text.append(f" ({health.reason})", style="dim") if health.reason else text
+
+
+def _candle_line(sequence: int, candle: Candle, origin: str) -> Text:
+    style = "green" if candle.close > candle.open else "red" if candle.close < candle.open else ""
+    line = Text(f"{_clock(candle.ts_ms)}  #{sequence:<8} ").append(_prices(candle), style=style)
+    notes = [name.lower().replace("_", " ") for name in flag_names(candle.flags)] + ([origin] if origin else [])
+    return line.append(f"  {', '.join(notes)}", style="dim") if notes else line
+
+
+def _prices(candle: Candle) -> str:
+    return f"O {candle.open}  H {candle.high}  L {candle.low}  C {candle.close}  {candle.volume:g} ticks"
+
+
+def _clock(ts_ms: int) -> str:
+    return datetime.fromtimestamp(ts_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,59 @@
+"""bridge.jetstream.log_search: the first message of which something holds, in few questions."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.jetstream.log_access import LogMessage
+from bridge.jetstream.log_search import first_where
+
+
+class Log:
+    """One subject's messages at these positions."""
+
+    def __init__(self, positions: list[int]) -> None:
+        self.positions = positions
+        self.asked = 0
+
+    async def next(self, subject: str, position: int) -> LogMessage | None:
+        self.asked += 1
+        place = bisect_left(self.positions, position)
+        return message(self.positions[place]) if place < len(self.positions) else None
+
+
+def message(position: int) -> LogMessage:
+    return LogMessage(position, "s", {}, b"")
+
+
+def search(log: Log, low: int, wanted: int) -> int:
+    found = first_where(log, "s", low, message(log.positions[-1]), lambda m: m.position >= wanted)
+    return asyncio.run(found).position
+
+
+@given(st.lists(st.integers(1, 10_000), min_size=1, max_size=60, unique=True), st.data())
+def test_it_is_found_wherever_it_is(positions: list[int], data: st.DataObject) -> None:
+    positions.sort()
+    wanted = data.draw(st.integers(1, positions[-1]))
+    low = data.draw(st.integers(1, positions[-1]))
+
+    found = search(Log(positions), low, wanted)
+
+    assert found == next(position for position in positions if position >= max(low, wanted))
+
+
+def test_a_long_log_takes_few_questions() -> None:
+    log = Log(list(range(1, 1_000_000, 3)))
+
+    assert search(log, 1, 765_431) == 765_433
+    assert log.asked <= 2 * 20 + 2
+
+
+def test_what_is_near_takes_fewer() -> None:
+    log = Log(list(range(1, 1_000_000)))
+
+    assert search(log, 500_000, 500_003) == 500_003
+    assert log.asked <= 8

@@ -1,0 +1,51 @@
+"""bridge.client.wanted: streams as people type them."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.client.wanted import WantedStreams, parse_wanted
+from schemas.errors import ConfigError
+from schemas.types import StreamKey
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["SIM", "EURUSD"], ["SIM/EURUSD/1m"]),
+        (["SIM", "EURUSD", "5s"], ["SIM/EURUSD/5s"]),
+        (["SIM", "BTC/USDT", "5s"], ["SIM/BTC/USDT/5s"]),
+        (["SIM/EURUSD"], ["SIM/EURUSD/1m"]),
+        (["SIM/BTC/USDT"], ["SIM/BTC/USDT/1m"]),
+        (["SIM/BTC/USDT/1h"], ["SIM/BTC/USDT/1h"]),
+        (["SIM/EURUSD/5s", "DESK2/*", "*/*/*"], ["SIM/EURUSD/5s", "DESK2/*/1m", "*/*/*"]),
+    ],
+)
+def test_streams_are_understood_as_typed(texts: list[str], expected: list[str]) -> None:
+    assert [str(wish) for wish in parse_wanted(texts)] == expected
+
+
+@pytest.mark.parametrize("texts", [[], ["SIM"], ["SIM", "A", "1m", "B"], ["SIM", "A", "7x"], ["/A"], ["SIM/"]])
+def test_what_names_no_stream_is_refused(texts: list[str]) -> None:
+    with pytest.raises(ConfigError):
+        parse_wanted(texts)
+
+
+def test_one_stream_has_a_key_and_a_pattern_has_none() -> None:
+    assert WantedStreams("SIM", "EURUSD").key == StreamKey("SIM", "EURUSD", "1m")
+    assert WantedStreams("SIM", "EUR*").key is None
+
+
+@pytest.mark.parametrize(
+    ("wish", "matches"),
+    [
+        (WantedStreams("SIM", "EUR*"), True),
+        (WantedStreams("*", "*_otc", "*m"), True),
+        (WantedStreams("SIM", "eur*"), False),
+        (WantedStreams("SIM", "EUR"), False),
+        (WantedStreams("SIM", "*", "1h"), False),
+        (WantedStreams("SIM", "EURUSD.otc"), False),
+    ],
+)
+def test_a_star_stands_for_anything_and_all_else_for_itself(wish: WantedStreams, matches: bool) -> None:
+    assert wish.matches(StreamKey("SIM", "EURUSD_otc", "1m")) is matches
