@@ -117,14 +117,14 @@ export default {
       this.chart.setOption({
         animation: false, useUTC: true, backgroundColor: "transparent",
         grid: [{ left: 10, right, top: 12, bottom: narrow ? 132 : 140 }, { left: 10, right, height: 52, bottom: 66 }],
-        xAxis: [{ ...axis, gridIndex: 0, axisLabel: { show: false } }, { ...axis, gridIndex: 1, axisLabel: { ...font, hideOverlap: true } }],
+        xAxis: [{ ...axis, gridIndex: 0, axisLabel: { show: false }, axisPointer: { snap: true, label: { show: false } } }, { ...axis, gridIndex: 1, axisLabel: { ...font, hideOverlap: true } }],
         yAxis: [{ ...price, gridIndex: 0 }, { gridIndex: 1, position: "right", splitNumber: 1, splitLine: { show: false }, axisLabel: { ...font, showMinLabel: false } }],
         axisPointer: { link: [{ xAxisIndex: "all" }], label: { backgroundColor: c.tip, color: c.strong, borderColor: c.line, borderWidth: 1 } },
         dataZoom: [{ type: "inside", xAxisIndex: [0, 1], filterMode: "filter", minValueSpan: 5 * this.step }, { type: "slider", xAxisIndex: [0, 1], height: 22, bottom: 10, left: 12, right, borderColor: c.line, textStyle: font, brushSelect: false, showDetail: false, dataBackground: { lineStyle: { color: c.text, opacity: 0.5 }, areaStyle: { color: c.text, opacity: 0.12 } } }],
         tooltip: { trigger: "axis", axisPointer: { type: "cross", crossStyle: { color: c.text } }, confine: true, backgroundColor: c.tip, borderColor: c.line, textStyle: { color: c.strong, fontSize: 12 }, formatter: (points) => this.tip(points) },
         series: [
           { id: "candles", type: "candlestick", itemStyle: { color: c.up, color0: c.down, borderColor: c.up, borderColor0: c.down }, barMinWidth: 1, barMaxWidth: 18,
-            markLine: { symbol: "none", precision: 10, silent: true, animation: false, lineStyle: { color: c.price, type: "dashed", width: 1 }, label: { position: "end", formatter: (p) => Number(p.value).toFixed(this.digits), color: "#111", backgroundColor: c.price, padding: [2, 5], borderRadius: 3, fontSize: narrow ? 10 : 11 }, data: [] },
+            markLine: { symbol: "none", precision: 10, silent: true, animation: false, lineStyle: { color: c.price, type: "dashed", width: 1 }, label: { position: "end", formatter: (p) => Number(p.value).toFixed(this.digits), color: "#111", backgroundColor: c.price, padding: [4, 5, 2, 5], borderRadius: 3, fontSize: narrow ? 10 : 11 }, data: [] },
             markArea: { silent: true, animation: false, itemStyle: { color: c.shade }, label: { show: true, color: c.text, position: "insideTop", fontSize: 10, overflow: "truncate", width: 90 }, data: [] } },
           { id: "volume", type: "bar", xAxisIndex: 1, yAxisIndex: 1, barMaxWidth: 18, itemStyle: { color: (p) => (p.value[2] ? c.up : c.down), opacity: 0.5 } },
           { id: "flags", type: "scatter", symbol: "triangle", symbolRotate: 180, symbolSize: 8, symbolOffset: [0, -9], silent: true, z: 5 },

@@ -14,7 +14,7 @@ from bridge.dashboard.csv_view import CsvView
 from bridge.dashboard.hub import Hub
 from bridge.dashboard.layout import Layout
 from bridge.dashboard.rows import shaded
-from bridge.dashboard.session import ChartSource, LiveState, Verdict, Wish, carried_over, judge
+from bridge.dashboard.session import ChartSource, LiveState, Verdict, Wish, carried_over, judge, outlook
 from bridge.live_facts import facts_line, state_text
 from schemas.errors import FluxcapError
 from schemas.types import StreamKey
@@ -294,7 +294,7 @@ class Page:
             title, text, is_busy = self._csv.words(self._wish.asset)
             view.show_overlay(title, text, is_busy=is_busy)
         elif verdict.asset is None:
-            view.show_overlay(verdict.reason or "Choose an asset.", "Live candles start at once.")
+            view.show_overlay(verdict.reason, outlook(verdict))
         elif self._version == 0:
             if verdict.state is LiveState.LIVE:
                 view.show_overlay("No candle yet", f"Waiting for the first {self._hub.interval} candle.", is_busy=True)

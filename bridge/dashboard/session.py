@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+CHOOSE, STOPPED = "Choose an asset.", "Stopped."
+
 
 class ChartSource(enum.StrEnum):
     """Where candles come from; chosen by the user, never guessed."""
@@ -63,12 +65,21 @@ def judge(wish: Wish, known: Known) -> Verdict:
     asset = known.detected if wish.follows else wish.asset
     reason = _obstacle(wish, known, asset)
     if not wish.is_on:
-        return Verdict(asset, LiveState.OFF, "Stopped.")
+        return Verdict(asset, LiveState.OFF, STOPPED)
     if asset is None:
         return Verdict(None, LiveState.PAUSED if wish.follows else LiveState.OFF, reason)
     if reason:
         return Verdict(asset, LiveState.PAUSED, reason)
     return Verdict(asset, LiveState.LIVE, "", leases=not wish.follows)
+
+
+def outlook(verdict: Verdict) -> str:
+    """What comes next while there is no asset to show, to stand below the reason."""
+    if verdict.reason == CHOOSE:
+        return "Live candles start at once."
+    if verdict.reason == STOPPED:
+        return ""
+    return "Goes on by itself." if verdict.state is LiveState.PAUSED else "This page notices by itself when it is back."
 
 
 def _obstacle(wish: Wish, known: Known, asset: str | None) -> str:
@@ -77,9 +88,7 @@ def _obstacle(wish: Wish, known: Known, asset: str | None) -> str:
     if known.chrome != "attached":
         return known.chrome_reason or f"Chrome is {known.chrome}."
     if asset is None:
-        return (
-            "The trading page has not told its asset yet; click on one there." if wish.follows else "Choose an asset."
-        )
+        return "The trading page has not told its asset yet; click on one there." if wish.follows else CHOOSE
     if known.assets and asset not in known.assets:
         return f"The platform has no asset {asset}."
     if wish.follows and known.focus_mode == "lock" and asset not in known.focus:

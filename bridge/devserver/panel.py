@@ -90,7 +90,7 @@ class Panel:
             ui.button("Restart", on_click=lambda: self._restart(False)).props("no-caps outline dense")
             ui.button("New store", on_click=lambda: self._restart(True)).props("no-caps outline dense")
         with ui.row().classes("panel-row"):
-            self._pub = ui.input("PUB", value=pub).props("outlined dense data-test=pub").classes("wide")
+            self._pub = ui.input("PUB", value=pub).props("outlined dense data-test=pub").classes("wide own-row")
             self._rep = ui.input("Requests", value=rep).props("outlined dense data-test=rep").classes("wide")
             ui.button("Move", on_click=self._move).props("no-caps outline dense")
         with ui.row().classes("panel-counters"):

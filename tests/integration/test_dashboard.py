@@ -141,8 +141,9 @@ def test_losing_chrome_stops_it_with_the_reason_and_its_return_starts_it(
     page: WebPage, rig: tuple[FakeDaemon, str], daemon: FakeDaemon
 ) -> None:
     live(page, rig)
-    daemon.chrome, daemon.chrome_reason = "not reachable", "Chrome was closed."
+    daemon.chrome, daemon.chrome_reason, daemon.feed = "not reachable", "Chrome was closed.", FeedState.NO_BROWSER
     page.wait_text("banner", "Chrome was closed.")
+    page.wait(lambda: "Live" not in page.text("label"), "a footer that says the same")
     page.wait(lambda: not daemon.leases, "the end of the lease")
     before = page.chart()
     daemon.seal()
@@ -150,7 +151,7 @@ def test_losing_chrome_stops_it_with_the_reason_and_its_return_starts_it(
     assert chart["count"] == before["count"]
     page.picture("dashboard-chrome-lost")
 
-    daemon.chrome, daemon.chrome_reason = "attached", ""
+    daemon.chrome, daemon.chrome_reason, daemon.feed = "attached", "", FeedState.LIVE
 
     page.wait_chart(lambda chart: chart["count"] == before["count"] + 1 and chart["forming"], "what happened meanwhile")
     page.wait(lambda: not page.shown("banner"), "the banner's end")

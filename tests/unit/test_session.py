@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.dashboard.session import ChartSource, Known, LiveState, Verdict, Wish, carried_over, judge
+from bridge.dashboard.session import ChartSource, Known, LiveState, Verdict, Wish, carried_over, judge, outlook
 
 WISH = Wish(ChartSource.PLATFORM, "EURUSD_otc")
 KNOWN = Known(assets=frozenset({"EURUSD_otc", "GBPUSD_otc"}), focus=("EURUSD_otc",), detected="GBPUSD_otc")
@@ -53,6 +53,23 @@ def test_stop_stops_it() -> None:
 
 def test_without_an_asset_one_is_to_be_chosen() -> None:
     assert judge(wish(asset=None), KNOWN) == Verdict(None, LiveState.OFF, "Choose an asset.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "at once"),
+        ({"daemon_error": "No fluxcap answers."}, "notices by itself"),
+        ({"chrome": "not reachable"}, "notices by itself"),
+    ],
+)
+def test_without_an_asset_it_is_said_what_comes_next(changes: dict[str, Any], words: str) -> None:
+    assert words in outlook(judge(wish(asset=None), known(**changes)))
+
+
+def test_following_goes_on_by_itself_unless_stopped() -> None:
+    assert outlook(judge(wish(follows=True), known(detected=None))) == "Goes on by itself."
+    assert outlook(judge(wish(follows=True, is_on=False), known(detected=None))) == ""
 
 
 def test_before_the_platform_told_its_assets_any_may_be_right() -> None:
