@@ -12,6 +12,7 @@ import base64
 import json
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ TRUE_TAB = "TRUE-TAB"
 TABS = ("A", "B")
 URLS = (cdp.PAGE_URL, cdp.PAGE_URL + "/x?token=1", "https://bank.test/", "blob:https://platform.test/1", "about:blank")
 KINDS = ("page", "iframe", "worker", "shared_worker", "service_worker")
+ANSWERS: tuple[Callable[[str], dict[str, Any]], ...] = (
+    lambda session: {"result": {"sessionId": session}},
+    lambda session: {"error": {"code": -32000, "message": f"no {session}"}},
+)
 
 
 class _Loud:
@@ -64,7 +69,7 @@ class Messages(MarketChapter):
         self._say(cdp.created(TRUE_TAB))
         for tab in TABS:
             self._say(cdp.created(tab))
-        self._others = [message.encode() for message in self._story()]
+        self._others = [self._story().encode() for _ in range(20)]
         self.open()
 
     # --- the browser, as the connection shows it ---
@@ -119,7 +124,7 @@ class Messages(MarketChapter):
     def _sound(self) -> str:
         rng = self.rng
         if rng.random() < 0.3:
-            return rng.choice(self._story())
+            return self._story()
         name, payload = self._seeds.event(self.now_ms, rng)
         first, second = _frames(f"S-{rng.choice(TABS)}", rng.choice(("7.1", "7.2")), name, payload)
         if rng.random() < 0.5:
@@ -127,31 +132,31 @@ class Messages(MarketChapter):
             return second
         return first
 
-    def _story(self) -> list[str]:
-        """One of each message, of tabs that come, change and go."""
+    def _story(self) -> str:
+        """One of all messages, of tabs that come, change and go."""
         rng, tab = self.rng, self.rng.choice(TABS)
         session, request, url = f"S-{tab}", rng.choice(("7.1", "7.2")), rng.choice(URLS)
-        answer: dict[str, Any] = {"id": self._last_id + rng.randrange(-3, 3)}
-        answer |= rng.choice(({"result": {"sessionId": session}}, {"error": {"code": -32000, "message": "no"}}))
-        return [
-            cdp.created(tab, url, rng.choice(KINDS)),
-            cdp.changed(tab, url),
-            cdp.destroyed(tab),
-            cdp.attached(session, tab, url),
-            cdp.attached(f"S-{tab}-w", f"{tab}-w", url, "worker", session),
-            cdp.detached(session, tab),
-            cdp.frame(session, request, "2"),
-            cdp.frame(session, request, '42["changeSymbol",{"asset":"EURUSD_otc","period":60}]', sent=True),
-            cdp.socket_created(session, request),
-            cdp.socket_closed(session, request),
-            cdp.socket_error(session, request),
-            cdp.navigated(session, tab, url),
-            cdp.event("Target.targetCrashed", {"targetId": tab, "status": "crashed", "errorCode": 1}),
-            cdp.event("Inspector.targetCrashed", {}, session),
-            cdp.event("Inspector.targetReloadedAfterCrash", {}, session),
-            cdp.event("Network.dataReceived", {"requestId": request, "dataLength": 5}, session),
-            json.dumps(answer),
-        ]
+        change = '42["changeSymbol",{"asset":"EURUSD_otc","period":60}]'
+        makers: tuple[Callable[[], str], ...] = (
+            lambda: cdp.created(tab, url, rng.choice(KINDS)),
+            lambda: cdp.changed(tab, url),
+            lambda: cdp.destroyed(tab),
+            lambda: cdp.attached(session, tab, url),
+            lambda: cdp.attached(f"S-{tab}-w", f"{tab}-w", url, "worker", session),
+            lambda: cdp.detached(session, tab),
+            lambda: cdp.frame(session, request, "2"),
+            lambda: cdp.frame(session, request, change, sent=True),
+            lambda: cdp.socket_created(session, request),
+            lambda: cdp.socket_closed(session, request),
+            lambda: cdp.socket_error(session, request),
+            lambda: cdp.navigated(session, tab, url),
+            lambda: cdp.event("Target.targetCrashed", {"targetId": tab, "status": "crashed", "errorCode": 1}),
+            lambda: cdp.event("Inspector.targetCrashed", {}, session),
+            lambda: cdp.event("Inspector.targetReloadedAfterCrash", {}, session),
+            lambda: cdp.event("Network.dataReceived", {"requestId": request, "dataLength": 5}, session),
+            lambda: json.dumps({"id": self._last_id + rng.randrange(-3, 3), **rng.choice(ANSWERS)(session)}),
+        )
+        return rng.choice(makers)()
 
     def take(self, data: bytes) -> str:
         self.check()

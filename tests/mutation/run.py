@@ -2,8 +2,8 @@
 
 Each module is mutated by mutmut in a folder of its own (``.mutation/<module>``: a copy of sources and tests), in one
 process, and tried against its own unit and property tests alone. What was decided stands until the function changes;
-only survivors are tried again, so a run that was interrupted goes on, and one after new tests is short. Ends with a
-line for each module, and with the survivors.
+only survivors are tried again, so a run that was interrupted goes on, and one after new tests is short. A survivor that
+``equivalent.toml`` does not explain makes the run fail; a run of all modules writes ``report.md``.
 
 mutmut changes what functions say: operators, numbers, texts, arguments, conditions, assignments. It leaves alone what
 runs at import (constants) and decorated functions (properties).
@@ -17,8 +17,10 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
+import tomllib
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / ".mutation"
@@ -38,8 +40,10 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "gaps": ("bridge/client/gaps.py", ("unit/test_gaps.py", "property/test_gaps_model.py")),
     "session": (
         "capture/chrome/session.py",
-        ("unit/test_chrome_session.py", "unit/test_chrome_targets.py", "unit/test_chrome_asking.py")
-        + ("property/test_chrome_session.py",),
+        (
+            *("unit/test_chrome_session.py", "unit/test_chrome_targets.py", "unit/test_chrome_asking.py"),
+            "property/test_chrome_session.py",
+        ),
     ),
     "socketio": ("capture/platforms/socketio.py", ("unit/test_socketio.py", "property/test_garbage.py")),
     "platform_clock": (
@@ -50,6 +54,23 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
 """Name on the command line → the file that is changed, and the tests (below ``tests/``) that must notice."""
 
 _KILLED = {"killed", "timeout"}
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+REPORT = Path(__file__).with_name("report.md")
+Change: TypeAlias = tuple[str, str]
+"""A line, and what became of it."""
+
+
+class Result(NamedTuple):
+    """Where a module stands. ``equivalent``: change and reason; ``unexplained``: mutant, verdict and change."""
+
+    name: str
+    mutants: int
+    equivalent: list[tuple[Change, str]]
+    unexplained: list[tuple[str, str, Change]]
+
+    @property
+    def killed(self) -> int:
+        return self.mutants - len(self.equivalent) - len(self.unexplained)
 
 
 def run(name: str) -> None:
@@ -100,6 +121,8 @@ def _meta(name: str) -> Path:
 
 
 def _forget_survivors(name: str) -> None:
+    """And which test calls what: mutmut would learn that of new tests only, though a new function has old ones."""
+    (WORK / name / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
     meta = _meta(name)
     if meta.exists():
         told = json.loads(meta.read_text())
@@ -110,14 +133,89 @@ def _forget_survivors(name: str) -> None:
         meta.write_text(json.dumps(told, indent=4))
 
 
-def _difference(name: str, mutant: str) -> str:
-    command = [str(Path(sys.executable).with_name("mutmut")), "show", mutant]
-    shown = subprocess.run(command, cwd=WORK / name, capture_output=True, text=True, check=False).stdout
-    return "\n".join(line for line in shown.splitlines() if line[:1] in "+-@" and line[:3] not in ("+++", "---"))
+def differences(name: str, mutants: Collection[str]) -> dict[str, Change]:
+    """What each of them changed."""
+    ask = subprocess.run(
+        [sys.executable, "-c", _ASK],
+        cwd=WORK / name,
+        input=json.dumps([MODULES[name][0], *mutants]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown: dict[str, str] = json.loads(ask.stdout.splitlines()[-1])
+    return {mutant: _change(text) for mutant, text in shown.items()}
+
+
+_ASK = """
+import json, sys
+from mutmut.mutation.diff_apply import get_diff_for_mutant
+file, *mutants = json.load(sys.stdin)
+print(json.dumps({mutant: get_diff_for_mutant(mutant, path=file) for mutant in mutants}))
+"""
+
+
+def _change(difference: str) -> Change:
+    lines = [line for line in difference.splitlines() if line[:3] not in ("---", "+++")]
+    return tuple(" ".join(line[1:].strip() for line in lines if line[:1] == sign) for sign in "-+")  # type: ignore[return-value]
+
+
+def reason(entries: Sequence[dict[str, Any]], mutant: str, change: Change) -> str:
+    """Why nobody could notice it, from a module's entries in ``equivalent.toml``; "" for one that is not explained.
+
+    An entry with ``where`` holds for changes of these functions only.
+    """
+    function = mutant.rpartition("__mutmut_")[0].rpartition("ǁ")[2].rpartition(".x_")[2]
+    for entry in entries:
+        if change[0] == entry["was"] and change[1] in entry["now"] and function in entry.get("where", [function]):
+            return str(entry["why"])
+    return ""
+
+
+def judge(name: str) -> Result:
+    """Where a module stands after its last run."""
+    found = verdicts(name)
+    survivors = [mutant for mutant, verdict in found.items() if verdict not in _KILLED]
+    entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get(name, [])
+    changes = differences(name, survivors) if survivors else {}
+    told = {mutant: reason(entries, mutant, change) for mutant, change in changes.items()}
+    return Result(
+        name=name,
+        mutants=len(found),
+        equivalent=[(changes[mutant], why) for mutant, why in told.items() if why],
+        unexplained=[(mutant, found[mutant], changes[mutant]) for mutant, why in told.items() if not why],
+    )
+
+
+def report(results: Sequence[Result]) -> str:
+    """The table, and under it every change that nobody could notice, with the reason."""
+    lines = [_HEAD, "| module | mutants | killed | equivalent, explained | unexplained |", "|---|---|---|---|---|"]
+    for result in results:
+        counts = (result.mutants, result.killed, len(result.equivalent), len(result.unexplained))
+        lines.append(f"| `{MODULES[result.name][0]}` | {' | '.join(map(str, counts))} |")
+    for result in results:
+        lines += ["", f"## {MODULES[result.name][0]}", ""]
+        by_reason: dict[str, list[Change]] = {}
+        for change, why in result.equivalent:
+            by_reason.setdefault(why, []).append(change)
+        for why, changes in by_reason.items():
+            lines.append(f"- {why}")
+            lines += [f"  - `{was}` → `{now}`" for was, now in changes]
+        if not result.equivalent:
+            lines.append("None survived.")
+    return "\n".join(lines) + "\n"
+
+
+_HEAD = """# Do the tests notice?
+
+Small changes of the pure core, each tried against the unit and property tests of its own module alone: `make mutation`
+(`make mutation MODULE=tape` for one). A change that no test could notice is listed below with the reason; any other
+that survives fails the run. mutmut changes what functions say; constants and properties it leaves alone.
+"""
 
 
 def main() -> int:
-    """Run the modules named, all by default. Exit code 1 when mutmut could not run."""
+    """Run the modules named, all by default. Exit code 1 when a survivor is not explained, or mutmut could not run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(MODULES))
     parser.add_argument("--show", action="store_true", help="only tell what the last run found")
@@ -125,24 +223,23 @@ def main() -> int:
     unknown = [name for name in options.modules if name not in MODULES]
     if unknown:
         parser.error(f"there is no module {unknown[0]}; known: {', '.join(MODULES)}")
-    table, failed = [], 0
+    results = []
     for name in options.modules or MODULES:
         try:
             if not options.show:
                 run(name)
         except subprocess.CalledProcessError:
             print((WORK / name / "log").read_text()[-3_000:], file=sys.stderr)
-            failed = 1
-            continue
-        found = verdicts(name)
-        counts = Counter("killed" if verdict in _KILLED else verdict for verdict in found.values())
-        others = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if verdict != "killed")
-        table.append(f"{MODULES[name][0]:<32} {len(found):>5} mutants  {counts['killed']:>5} killed  {others}")
-        for mutant, verdict in found.items():
-            if verdict not in _KILLED:
-                print(f"{mutant}: {verdict}\n{_difference(name, mutant)}\n", flush=True)
-    print("\n".join(table))
-    return failed
+            return 1
+        result = judge(name)
+        results.append(result)
+        for mutant, verdict, (was, now) in result.unexplained:
+            print(f"{mutant}: {verdict}\n  - {was}\n  + {now}")
+        told = f"{result.killed} killed, {len(result.equivalent)} equivalent, {len(result.unexplained)} unexplained"
+        print(f"{MODULES[name][0]}: {result.mutants} mutants, {told}", flush=True)
+    if not options.modules:
+        REPORT.write_text(report(results), encoding="utf-8")
+    return int(any(result.unexplained for result in results))
 
 
 if __name__ == "__main__":

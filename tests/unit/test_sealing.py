@@ -187,3 +187,10 @@ def test_history_is_looked_at_though_time_alone_would_seal_nothing() -> None:
 
     (revision,) = bench.sealing.outcome.revised[A]
     assert (revision.candle.ts_ms, revision.published) == (M0, False)
+
+
+def test_time_may_pass_before_anything_else_happens() -> None:
+    bench = Bench(A)
+    bench.sealing.pass_time(M0)
+
+    assert not bench.sealing.take()
