@@ -120,9 +120,12 @@ class ForwardSession:
                     self._wake.clear()
                     if self._lost:
                         raise LogUnavailable("The connection to the log ended.")
+                    begun_s = time.monotonic()
                     self._look(group)
-                    await self._heartbeats()
                     each_look()
+                    # With very many streams a look takes its time; sending must have as much.
+                    await asyncio.sleep(time.monotonic() - begun_s)
+                    await self._heartbeats()
                     await self._rest()
         except BaseExceptionGroup as errors:
             ours = errors.subgroup((LogRefused, LogUnavailable))
