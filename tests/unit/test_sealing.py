@@ -194,3 +194,17 @@ def test_time_may_pass_before_anything_else_happens() -> None:
     bench.sealing.pass_time(M0)
 
     assert not bench.sealing.take()
+
+
+def test_a_tick_at_the_very_end_of_the_bucket_sealed_by_time_is_the_next_ones() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 60_000)
+    bench.feeds.tick("s", B, M0 + 63_000, 1.0, M0 + 63_000)
+    bench.sealing.pass_time(M0 + 63_000)
+    assert starts(bench, A) == [0]
+
+    bench.feeds.tick("s", A, M0 + 60_000, 1.0, M0 + 63_100)
+    bench.sealing.tick(bench.feeds.feed(A), M0 + 60_000, 0, 1.0)
+
+    assert dict(bench.sealing.counters())[f"late.{A}"] == 0
+    assert bench.sealing.forming()[A].ts_ms == M0 + MINUTE
