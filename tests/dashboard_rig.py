@@ -195,11 +195,21 @@ def bar(minute: int, base: float, flags: int = 0) -> Candle:
 @contextlib.contextmanager
 def dashboard(folder: Path, daemon: FakeDaemon) -> Iterator[str]:
     """``fluxcap dashboard`` of that daemon; yields its address."""
-    process = Process(
-        folder,
-        *("dashboard", "--control", daemon.control, "--pub", daemon.server.pub_endpoint),
-        *("--rep", daemon.server.rep_endpoint, "--port", "0"),
-    )
+    where = ("--control", daemon.control, "--pub", daemon.server.pub_endpoint, "--rep", daemon.server.rep_endpoint)
+    with _dashboard(folder, *where) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def log_dashboard(folder: Path, servers: str) -> Iterator[str]:
+    """``fluxcap dashboard`` of a log; yields its address."""
+    with _dashboard(folder, "--via", servers) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _dashboard(folder: Path, *where: str) -> Iterator[str]:
+    process = Process(folder, "dashboard", *where, "--port", "0")
 
     def address() -> str | None:
         assert process.running, process.err[-2000:]

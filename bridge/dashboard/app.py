@@ -10,6 +10,7 @@ from nicegui import app as nicegui_app
 from nicegui import ui
 
 from bridge.dashboard.hub import Hub, Target
+from bridge.dashboard.log_hub import LogHub
 from bridge.dashboard.page import Page
 from bridge.origin import LOCAL_NAMES, OriginGuard
 from schemas.errors import ConfigError
@@ -57,7 +58,7 @@ def mount_dashboard(app: FastAPI, target: Callable[[], Target]) -> None:
         @ui.page("/")
         async def dashboard(source: str = "", asset: str = "", follow: str = "", theme: str = "") -> None:
             if not hubs:
-                hubs.append(Hub(target()))
+                hubs.append(_hub(target()))
             add_style()
             page = Page(hubs[0])
             client = ui.context.client
@@ -72,6 +73,10 @@ def mount_dashboard(app: FastAPI, target: Callable[[], Target]) -> None:
             hub.close()
 
     nicegui_app.on_shutdown(shut)
+
+
+def _hub(target: Target) -> Hub:
+    return Hub(target) if target.via is None else LogHub(target, target.via)
 
 
 def dashboard_app(target: Target) -> FastAPI:

@@ -20,6 +20,7 @@ from bridge.client import (
     Revision,
     StoreReplaced,
     StreamKey,
+    Via,
 )
 from bridge.dashboard.memory import KEPT, Changes, StreamMemory
 from schemas.errors import ConfigError
@@ -30,8 +31,8 @@ LOG_LINES = 200
 class LiveFeed:
     """See the module. ``log`` is what happened beside candles: gaps, health, a new store; newest last."""
 
-    def __init__(self, pub: str, rep: str, curve: ClientCurve | None = None) -> None:
-        self._client = LiveClient(pub, rep, start_from=-KEPT, on_event=self._on_event, curve=curve)
+    def __init__(self, pub: str, rep: str, curve: ClientCurve | None = None, via: Via | None = None) -> None:
+        self._client = LiveClient(pub, rep, start_from=-KEPT, on_event=self._on_event, curve=curve, via=via)
         self._lock = threading.Lock()
         self._memories: dict[StreamKey, StreamMemory] = {}
         self._viewers: Counter[StreamKey] = Counter()

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from nicegui import background_tasks, run
 
+from bridge.client import Via
 from bridge.curve import ClientCurve
 from bridge.daemon_api import DaemonApi
 from bridge.dashboard.feed import LiveFeed
@@ -26,20 +27,27 @@ LOOKING = "Looking for the daemon."
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where a daemon is: PUB and request endpoints, and the URL of its REST API. ``curve``: keys, if it wants them."""
+    """Where a daemon is: PUB and request endpoints, and the URL of its REST API. ``curve``: keys, if it wants them.
+
+    ``via``: the log in place of a daemon; then the rest is of no use.
+    """
 
     pub: str
     rep: str
     control: str
     curve: ClientCurve | None = None
+    via: Via | None = None
+
+    def __str__(self) -> str:
+        return self.control if self.via is None else self.via.servers
 
 
 class Hub:
     """See the module. ``status`` is the daemon's newest, or None while it does not answer; ``error`` says why."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, api: DaemonApi | None = None) -> None:
         self.target = target
-        self.api = DaemonApi(target.control)
+        self.api = api or DaemonApi(target.control)
         self.status: dict[str, Any] | None = None
         self.error = LOOKING
         self.assets: dict[str, dict[str, Any]] = {}
@@ -53,7 +61,8 @@ class Hub:
     @property
     def feed(self) -> LiveFeed:
         if self._feed is None:
-            self._feed = LiveFeed(self.target.pub, self.target.rep, self.target.curve).start()
+            target = self.target
+            self._feed = LiveFeed(target.pub, target.rep, target.curve, target.via).start()
         return self._feed
 
     def open_page(self) -> None:
@@ -102,8 +111,8 @@ class Hub:
             return "off", "Off", ""
         return ("wait", "Connecting", LOOKING) if self.error == LOOKING else ("bad", "Disconnected", self.error)
 
-    def facts(self, symbol: str) -> StreamFacts:
-        return self._facts.get(symbol, StreamFacts())
+    def facts(self, key: StreamKey | None) -> StreamFacts:
+        return self._facts.get(key.symbol, StreamFacts()) if key is not None else StreamFacts()
 
     def choices(self) -> dict[str, str]:
         """Symbol → label of the assets that may be chosen: with payout, OTC marked; before a table, what ticks."""

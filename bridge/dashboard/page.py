@@ -311,11 +311,11 @@ class Page:
         view, key = self._view, self._key
         if key is None:
             view.show_health(*self._hub.health_words())
-            facts = facts_line(0, self._hub.facts(""))
+            facts = facts_line(0, self._hub.facts(None))
         else:
             memory = self._hub.feed.memory(key)
             view.show_health(*state_text(self._hub.feed.health(key)))
-            facts = facts_line(memory.latest_sequence if memory else 0, self._hub.facts(key.symbol))
+            facts = facts_line(memory.latest_sequence if memory else 0, self._hub.facts(key))
         for name, value in facts:
             view.facts[name].set_text(value)
 

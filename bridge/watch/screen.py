@@ -39,16 +39,29 @@ class StreamLine(msgspec.Struct, frozen=True):
 
 
 def render(
-    status: Mapping[str, Any] | None, error: str, lines: Sequence[StreamLine], counters: Mapping[str, int], width: int
+    status: Mapping[str, Any] | None,
+    error: str,
+    lines: Sequence[StreamLine],
+    counters: Mapping[str, int],
+    width: int,
+    *,
+    log: str = "",
 ) -> RenderableType:
-    """The whole screen for a terminal of ``width`` columns. ``status``: None while the daemon does not answer."""
-    parts: list[RenderableType] = [_daemon(status, error, width)]
+    """The whole screen for a terminal of ``width`` columns. ``status``: None while the daemon does not answer.
+
+    ``log``: what is watched in place of a daemon, while it answers.
+    """
+    parts: list[RenderableType] = [_log(log) if log else _daemon(status, error, width)]
     parts.append(_streams(lines, width) if lines else Text("  No stream yet.", style="dim"))
     if counters:
         shown = "   ".join(f"{name} {count}" for name, count in sorted(counters.items()) if count)
         parts.append(Text(f"  {shown}", style="dim"))
     parts.append(Text("  q or Ctrl-C ends", style="dim"))
     return Group(*parts)
+
+
+def _log(log: str) -> RenderableType:
+    return Panel(Text(log), title="fluxcap", title_align="left", border_style="dim")
 
 
 def _daemon(status: Mapping[str, Any] | None, error: str, width: int) -> RenderableType:

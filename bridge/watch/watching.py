@@ -10,7 +10,17 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from bridge.client import Candle, Candles, ClientCurve, Forming, LiveClient, StreamKey, StreamStatus, list_streams
+from bridge.client import (
+    Candle,
+    Candles,
+    ClientCurve,
+    Forming,
+    LiveClient,
+    StreamKey,
+    StreamStatus,
+    Via,
+    list_streams,
+)
 from bridge.client.health import Health, HealthState
 from bridge.daemon_api import DaemonApi
 from bridge.live_facts import StreamFacts, Trend
@@ -20,17 +30,24 @@ from schemas.errors import FluxcapError
 from schemas.types import candles_from
 
 LOOK_S = 0.5
+LOG_LOOK_S = 2.0
 CONTEXT_CANDLES = 2
 
 
 class Watching:
-    """What is known at present. ``look`` asks; the live client's thread tells of candles."""
+    """What is known at present. ``look`` asks; the live client's thread tells of candles.
 
-    def __init__(self, pub: str, rep: str, control: str, curve: ClientCurve | None = None) -> None:
+    via: the log in place of a daemon: its streams, and no facts of a daemon's.
+    """
+
+    def __init__(
+        self, pub: str, rep: str, control: str, curve: ClientCurve | None = None, via: Via | None = None
+    ) -> None:
         self._rep = rep
         self._curve = curve
+        self.via = via
         self._api = DaemonApi(control, timeout_s=2.0)
-        self._client = LiveClient(pub, rep, start_from=-CONTEXT_CANDLES, on_event=self._on_event, curve=curve)
+        self._client = LiveClient(pub, rep, start_from=-CONTEXT_CANDLES, on_event=self._on_event, curve=curve, via=via)
         self._trends: dict[StreamKey, Trend] = {}
         self._facts: dict[StreamKey, StreamFacts] = {}
         self._last: dict[StreamKey, tuple[int, Candle]] = {}
@@ -47,19 +64,31 @@ class Watching:
         self._api.close()
 
     def look(self) -> None:
-        """Ask the daemon; a moment's work, or up to some seconds when it does not answer."""
+        """Ask the daemon, or the log; a moment's work, or up to some seconds when it does not answer."""
+        trouble = "" if self.via is not None else self._look_at_daemon()
         try:
-            self.status, self.error = self._api.status(), ""
-            self._ticks = {asset["symbol"]: asset["ticks"] for asset in self.status["assets"]}
+            streams = list_streams(self._rep, timeout=1.0, curve=self._curve, via=self.via)
         except FluxcapError as error:
-            self.status, self.error = None, str(error)
-        try:
-            streams = list_streams(self._rep, timeout=1.0, curve=self._curve)
-        except FluxcapError as error:
-            self.error = self.error or str(error)
+            self.error = trouble or str(error)
             return
+        self.error = trouble
         for stream in streams:
             self._learn(stream)
+
+    def _look_at_daemon(self) -> str:
+        """Why it does not answer, or ""."""
+        try:
+            self.status = self._api.status()
+        except FluxcapError as error:
+            self.status = None
+            return str(error)
+        self._ticks = {asset["symbol"]: asset["ticks"] for asset in self.status["assets"]}
+        return ""
+
+    @property
+    def log(self) -> str:
+        """The log that is watched in place of a daemon, and that it answers; ""."""
+        return f"NATS JetStream at {self.via.servers}" if self.via is not None and not self.error else ""
 
     def _learn(self, stream: StreamStatus) -> None:
         key = stream.key
@@ -83,7 +112,8 @@ class Watching:
         for key, facts in list(self._facts.items()):
             sequence, last = self._last.get(key, (0, None))
             health = self._health(key)
-            name = f"{key.symbol} {key.interval}"
+            source = f"{key.source_id} " if self.via is not None else ""
+            name = f"{source}{key.symbol} {key.interval}"
             found.append(StreamLine(name, health, sequence, facts, last, self._forming.get(key)))
         return sorted(found, key=lambda line: (line.health.state is not HealthState.RECEIVING, line.name))
 
@@ -117,13 +147,14 @@ def watch(
     control: str,
     *,
     curve: ClientCurve | None = None,
+    via: Via | None = None,
     console: Console | None = None,
     stop: threading.Event | None = None,
     seconds: float | None = None,
 ) -> None:
     """Show the screen until q, Ctrl-C (KeyboardInterrupt leaves it), ``stop`` or so many ``seconds``."""
     console = console or Console()
-    watching = Watching(pub, rep, control, curve)
+    watching = Watching(pub, rep, control, curve, via)
     watching.start()
     ending = threading.Event()
     looker = threading.Thread(target=_look, args=(watching, ending), name="fluxcap-watch", daemon=True)
@@ -142,10 +173,11 @@ def watch(
 
 
 def _screen(watching: Watching, console: Console) -> Any:
-    return render(watching.status, watching.error, watching.lines(), watching.counters, console.size.width)
+    width = console.size.width
+    return render(watching.status, watching.error, watching.lines(), watching.counters, width, log=watching.log)
 
 
 def _look(watching: Watching, ending: threading.Event) -> None:
     while not ending.is_set():
         watching.look()
-        ending.wait(LOOK_S)
+        ending.wait(LOOK_S if watching.via is None else LOG_LOOK_S)

@@ -1,0 +1,98 @@
+"""What the pages share when there is the log in place of a daemon: its streams, of all sources, and the live client.
+
+Nothing can be steered there: no focus, no collecting, no files, no blind times. The chart, its health and its marks are
+the same. An asset is called ``SOURCE/SYMBOL/INTERVAL``, for the same symbol may come from several machines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from nicegui import run
+
+from bridge.client import StreamKey, StreamStatus, Via, list_streams
+from bridge.daemon_api import DaemonApi
+from bridge.dashboard.hub import LOOKING, Hub, Target
+from bridge.dashboard.session import Known
+from bridge.live_facts import StreamFacts
+from schemas.errors import FluxcapError, NotAnswering
+
+LOOK_S = 2.0
+NO_DAEMON = "There is no daemon here to ask: these are streams of the log."
+
+
+class LogApi(DaemonApi):
+    """A daemon that is not there: what has an empty answer gets it, all else raises NotAnswering."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1")
+
+    def gaps(self, source: str, symbol: str, from_ms: int) -> list[dict[str, Any]]:
+        return []
+
+    def take_lease(self, holder: str, asset: str, seconds: float) -> str:
+        return asset
+
+    def release_lease(self, holder: str) -> None:
+        pass
+
+    def csv_files(self) -> list[dict[str, Any]]:
+        return []
+
+    def _ask(self, method: str, path: str, **how: Any) -> Any:
+        raise NotAnswering(NO_DAEMON)
+
+
+class LogHub(Hub):
+    """See the module."""
+
+    def __init__(self, target: Target, via: Via) -> None:
+        super().__init__(target, LogApi())
+        self._via = via
+        self._streams: dict[str, StreamStatus] = {}
+        self._shown: StreamKey | None = None
+
+    def key(self, symbol: str) -> StreamKey | None:
+        status = self._streams.get(symbol)
+        self._shown = status.key if status is not None else self._shown
+        return status.key if status is not None else None
+
+    @property
+    def interval(self) -> str:
+        """Of the stream that was asked for last."""
+        return self._shown.interval if self._shown is not None else "1m"
+
+    def known(self) -> Known:
+        return Known(daemon_error=self.error, assets=frozenset(self._streams))
+
+    def facts(self, key: StreamKey | None) -> StreamFacts:
+        status = self._streams.get(name_of(key)) if key is not None else None
+        return StreamFacts(status.latest_sequence, status.latest_ts_ms) if status is not None else StreamFacts()
+
+    def choices(self) -> dict[str, str]:
+        return {
+            name: f"{status.key.symbol} {status.key.interval}, {status.key.source_id}"
+            for name, status in sorted(self._streams.items())
+        }
+
+    def health_words(self) -> tuple[str, str, str]:
+        if self.error == LOOKING:
+            return "wait", "Connecting", "Looking for the log."
+        return super().health_words()
+
+    async def _look(self) -> None:
+        while True:
+            try:
+                found = await run.io_bound(lambda: list_streams(via=self._via))
+                if found is not None:
+                    self._streams = {name_of(status.key): status for status in found}
+                    self.error = "" if found else "No stream has been put on the log yet."
+            except FluxcapError as error:
+                self.error = str(error)
+            await asyncio.sleep(LOOK_S)
+
+
+def name_of(key: StreamKey) -> str:
+    """``DESK1/EURUSD_otc/1m``."""
+    return f"{key.source_id}/{key.symbol}/{key.interval}"
