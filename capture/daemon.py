@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from types import TracebackType
 
@@ -177,9 +177,9 @@ class Daemon:
             now = datetime.now(UTC)
             self._scheduler.add_job(self._prune, "interval", seconds=PRUNE_S, id="retention", next_run_time=now)
         self._scheduler.start()
-        run = RunFile(self.identity.pid, self.identity.control, self.identity.pub, self.identity.rep)
-        write_run_file(self.settings.data_dir, run)
-        log.event("fluxcap runs", pub=run.pub, rep=run.rep, control=run.control, data=self.identity.data_dir)
+        who = self.identity
+        self._write_run_file(tried_before=False)
+        log.event("fluxcap runs", pub=who.pub, rep=who.rep, control=who.control, data=who.data_dir)
         self.watch.start()
 
     def stop(self) -> None:
@@ -250,6 +250,25 @@ class Daemon:
     def _published(self) -> dict[str, int]:
         marks = self.server.store.watermarks()
         return {key.symbol: mark.latest_ts_ms for key, mark in marks.items() if key == self.key(key.symbol)}
+
+    def _write_run_file(self, *, tried_before: bool) -> None:
+        """Commands find the daemon by it; a full disk, which capture waits out, must not keep it from starting."""
+        who = self.identity
+        try:
+            write_run_file(self.settings.data_dir, RunFile(who.pid, who.control, who.pub, who.rep))
+        except OSError as error:
+            if not tried_before:
+                log.warn("run file cannot be written; trying again every second", reason=error.strerror)
+            self._scheduler.add_job(
+                self._write_run_file,
+                run_date=datetime.now(UTC) + timedelta(seconds=1),
+                kwargs={"tried_before": True},
+                id="run file",
+                replace_existing=True,
+            )
+        else:
+            if tried_before:
+                log.event("run file written")
 
     def _expire_leases(self) -> None:
         with contextlib.suppress(NotAnswering):

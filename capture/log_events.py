@@ -10,6 +10,8 @@ EVENTS: dict[str, str] = {
     # life of the daemon
     "fluxcap runs": "Everything listens; tells the endpoints and the data folder.",
     "fluxcap stopped": "Flushed, closed and left.",
+    "run file cannot be written; trying again every second": "Commands do not find this daemon yet. Free some space.",
+    "run file written": "Commands find this daemon now.",
     "pipeline failed": "A fault of ours ended the capture; the daemon leaves with exit code 1. Please report it.",
     "thread failed": "A fault of ours in another thread; the daemon leaves with exit code 1. Please report it.",
     "listener failed": "A fault of ours in what listens to the pipeline (files, Socket.IO, metrics); capture goes on.",

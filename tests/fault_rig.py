@@ -106,6 +106,23 @@ def judge(
             yield f"a gap without a cause: {gap}"
 
 
+@contextmanager
+def filled(disk: Path) -> Iterator[None]:
+    """Within, a file system has not one byte of room."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        size = 65_536
+        while size:
+            try:
+                file.write(bytes(size))
+            except OSError:
+                size //= 2
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
 class Wire:
     """Asks a daemon for what it kept, as a client does."""
 
@@ -335,4 +352,15 @@ def make_rig(folder: Path, stack: ExitStack, **options: Any) -> FaultRig:
     return FaultRig(folder, stack, **options)
 
 
-__all__ = ["FOCUS", "INTERVAL_MS", "SOURCE", "FaultRig", "Trouble", "judge", "make_rig", "says", "wholly_known"]
+__all__ = [
+    "FOCUS",
+    "INTERVAL_MS",
+    "SOURCE",
+    "FaultRig",
+    "Trouble",
+    "filled",
+    "judge",
+    "make_rig",
+    "says",
+    "wholly_known",
+]

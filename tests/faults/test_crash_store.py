@@ -6,11 +6,12 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from bridge.store import Store
 from bridge.verify import verify
 from capture.settings import STORE_FILE
 from schemas.types import CandleBatch
-from tests.fault_rig import FOCUS, FaultRig, Hearing, make_rig
+from tests.fault_rig import FOCUS, FaultRig, Hearing, filled, make_rig
 from tests.live_rig import DaemonProcess, await_that
 from tests.serving import EURUSD, candle_rows
 
@@ -139,18 +140,30 @@ def small_files(rig: FaultRig) -> Iterator[None]:
     resource.prlimit(rig.daemon.pid, resource.RLIMIT_FSIZE, limits)
 
 
-@contextmanager
-def full_disk(rig: FaultRig) -> Iterator[None]:
-    ballast = rig.daemon.data_dir.parent / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        size = 65_536
-        while size:
-            try:
-                file.write(bytes(size))
-            except OSError:
-                size //= 2
-    yield
-    ballast.unlink()
+def full_disk(rig: FaultRig) -> AbstractContextManager[None]:
+    return filled(rig.daemon.data_dir.parent)
+
+
+def test_killed_on_a_full_disk_it_starts_again_and_is_found_once_there_is_room(small_disk: Path | None, tmp_path: Path):
+    if small_disk is None:
+        pytest.skip("mounting a small file system needs root")
+    data_dir = small_disk / "killed" / "data"
+    with Store.open(data_dir / STORE_FILE) as store:
+        store.commit([Sequencer(store.watermarks()).number(EURUSD, candle_rows(1, 500))])
+    before = DaemonProcess(tmp_path / "before", FREE_PORT_FOR_CHROME, data_dir=data_dir)
+    before.run_file()
+    with filled(small_disk):
+        before.end(signal.SIGKILL)
+        daemon = DaemonProcess(tmp_path / "after", FREE_PORT_FOR_CHROME, data_dir=data_dir)
+        await_that(lambda: "fluxcap runs" in daemon.err, 60, "the start on a full disk")
+
+    daemon.run_file()
+
+    assert daemon.end()[0] == 0
+    told = [event["event"] for event in daemon.events()]
+    assert told.count("run file cannot be written; trying again every second") == told.count("run file written") == 1
+    assert verify(data_dir / STORE_FILE) == []
+    shutil.rmtree(data_dir.parent)
 
 
 @pytest.mark.browser
