@@ -12,7 +12,9 @@ from random import Random
 from bridge.devserver.faults import Faults
 from tests.browser_storm.fault import HOUSE, Make, StormFault, client
 from tests.browser_storm.rig import FAR, MORTAL, NEAR, SLOW, Lane, StormRig, Told, stopped
+from tests.fault_rig import filled
 
+ON_A_FULL_DISK = ("full disk", "daemon killed on a full disk")
 DOWN = "fluxcap was not running"
 
 
@@ -110,16 +112,19 @@ def cut_wire(rig: StormRig, _draw: Random) -> Iterator[None]:
 @contextmanager
 def full_disk(rig: StormRig, _draw: Random) -> Iterator[None]:
     assert rig.disk is not None
-    ballast = rig.disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        size = 65_536
-        while size:
-            try:
-                file.write(bytes(size))
-            except OSError:
-                size //= 2
-    yield
-    ballast.unlink()
+    with filled(rig.disk):
+        yield
+
+
+@contextmanager
+def killed_on_a_full_disk(rig: StormRig, draw: Random) -> Iterator[None]:
+    """Killed, and started again, while there is no room: it must wait for that, and lose nothing it had."""
+    assert rig.disk is not None
+    with filled(rig.disk):
+        time.sleep(draw.uniform(0, 2))
+        rig.lanes[0].kill()
+        rig.start(rig.lanes[0])
+        yield
 
 
 @contextmanager
@@ -164,6 +169,7 @@ HOUSE_FAULTS = (
     StormFault("silent wire", HOUSE, silent_wire, (), client(FAR, *GONE), (3, 7)),
     StormFault("cut wire", HOUSE, cut_wire, (), client(FAR, *GONE), (1, 4)),
     StormFault("full disk", HOUSE, full_disk, (), store_trouble, (3, 7)),
+    StormFault("daemon killed on a full disk", HOUSE, killed_on_a_full_disk, (DOWN,), None, (2, 5)),
     StormFault("files that may not grow", HOUSE, small_files, (), store_trouble, (3, 7)),
     StormFault("wall clock stepped", HOUSE, wall_clock_stepped, (), None, (4, 6), alone=True),
 )

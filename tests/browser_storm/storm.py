@@ -12,6 +12,7 @@ import msgspec
 
 from tests.browser_storm.fault import HOUSE, PAGE, StormFault
 from tests.browser_storm.faults import ALL_FAULTS
+from tests.browser_storm.house_faults import ON_A_FULL_DISK
 from tests.browser_storm.rig import StormRig
 from tests.fault_rig import Trouble
 from tests.live_rig import await_that
@@ -47,7 +48,7 @@ class Storm:
         self.troubles: list[Trouble] = []
         self.skipped: dict[str, str] = {}
         if rig.disk is None:
-            self.skipped["full disk"] = "no small file system could be mounted"
+            self.skipped = {name: "no small file system could be mounted" for name in ON_A_FULL_DISK}
 
     def blow(self, seconds: float) -> None:
         """Fault after fault for so long; each before any comes again."""
