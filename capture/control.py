@@ -136,11 +136,16 @@ def control_app(
 
 
 def focus_view(market: Market) -> dict[str, Any]:
-    """The focus as JSON: what is asked for, what that means now, and what the page shows (read-only)."""
+    """The focus as JSON: what is asked for, what that means now, and what the page shows (read-only).
+
+    ``unchecked``: names that may yet turn out to be ``unknown``, once the platform tells its assets.
+    """
     active = market.active
     return {
         "mode": market.focus.mode.value,
         "symbols": list(market.focused_symbols()),
+        "unchecked": list(market.unchecked),
+        "unknown": list(market.unknown),
         "detected_asset": active.symbol if active else None,
         "detected_period_s": active.period_ms // 1_000 if active else None,
     }

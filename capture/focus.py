@@ -79,6 +79,11 @@ class AssetNames:
         """The asset of exactly that symbol."""
         return self._assets.get(symbol)
 
+    @property
+    def has_table(self) -> bool:
+        """Whether the platform told its assets: before that nothing can be refused."""
+        return self._has_table
+
     def replace(self, assets: Iterable[Asset]) -> None:
         """Take a new asset table. Symbols win over names where both read alike."""
         learned = {key: symbol for key, symbol in self._by_key.items() if symbol not in self._assets}

@@ -24,7 +24,7 @@ class FocusDesk:
         self.only_ticking: str | None = None
         """The one asset that ticks, if there is but one: after a late attach no frame tells the active asset."""
         self.unknown: tuple[str, ...] = ()
-        """Locked names that fit no asset of the platform's table."""
+        """Locked names that fit no asset of the platform's table: accepted before it came."""
 
     @property
     def active_symbol(self) -> str | None:
@@ -37,10 +37,21 @@ class FocusDesk:
         return focus.mode is FocusMode.ALL or focus.takes(symbol, self.active_symbol)
 
     def set(self, focus: Focus) -> Focus:
-        """Take a focus, its names as people type them. Raises UnknownAsset; then nothing has changed."""
-        self.focus = msgspec.structs.replace(focus, symbols=tuple(self.names.resolve(name) for name in focus.symbols))
-        self.unknown = ()
+        """Take a focus, its names as people type them. Raises UnknownAsset; then nothing has changed.
+
+        A name that was accepted before the table came, and turned out to be unknown, is no reason to refuse the others.
+        """
+        symbols = tuple(dict.fromkeys(self._understood(name) for name in focus.symbols))
+        self.unknown = tuple(symbol for symbol in symbols if symbol in self.unknown)
+        self.focus = msgspec.structs.replace(focus, symbols=symbols)
         return self.focus
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """Locked names of which nothing can be said yet: the platform has not told its assets, and they do not tick."""
+        if self.focus.mode is not FocusMode.LOCK or self.names.has_table:
+            return ()
+        return tuple(symbol for symbol in self.focus.symbols if not self.names.knows(symbol))
 
     def learn_table(self, assets: tuple[Asset, ...]) -> None:
         """The platform told its assets."""
@@ -62,6 +73,14 @@ class FocusDesk:
         with contextlib.suppress(UnknownAsset):
             symbol = self.names.resolve(label)
             self.seen = symbol if self.names.knows(symbol) else None
+
+    def _understood(self, name: str) -> str:
+        try:
+            return self.names.resolve(name)
+        except UnknownAsset:
+            if name in self.unknown:
+                return name
+            raise
 
     def _resolve(self) -> None:
         """Understand the locked names as soon as the assets they mean are known."""

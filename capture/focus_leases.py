@@ -7,7 +7,8 @@ force is the user's together with all leases:
 - the user follows the page: the leased ones are locked, and when the last lease ends the page is followed again,
 - the user takes all: all.
 
-So whoever comes or goes takes nothing from anybody else.
+So whoever comes or goes takes nothing from anybody else; nor does one who named an asset, before the platform told its
+assets, that there is not: that lease ends.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Protocol
 import msgspec
 
 from capture.focus import AssetNames, Focus, FocusMode
+from schemas.errors import UnknownAsset
 
 
 class Focused(Protocol):
@@ -75,6 +77,7 @@ class FocusLeases:
             self._apply(self._base, {name: lease for name, lease in self._leases.items() if name not in over})
 
     def _apply(self, base: Focus, leases: dict[str, _Lease]) -> None:
+        leases = {holder: lease for holder, lease in leases.items() if self._may_be(lease.asset)}
         leased = tuple(lease.asset for lease in leases.values())
         if not leases or base.mode is FocusMode.ALL:
             focus = base
@@ -84,3 +87,11 @@ class FocusLeases:
         if (focus.mode, focus.symbols) != (self._market.focus.mode, self._market.focus.symbols):
             self._market.set_focus(focus)
         self._base, self._leases = base, leases
+
+    def _may_be(self, asset: str) -> bool:
+        """False for one that was leased before the platform told its assets, and is none of them."""
+        try:
+            self._market.names.resolve(asset)
+        except UnknownAsset:
+            return False
+        return True

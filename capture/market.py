@@ -96,6 +96,16 @@ class Market:
         return self._desk.names
 
     @property
+    def unchecked(self) -> tuple[str, ...]:
+        """Locked names that were taken as typed, since the platform has not told its assets yet."""
+        return self._desk.unchecked
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Locked names that the platform does not know."""
+        return self._desk.unknown
+
+    @property
     def active(self) -> ActiveAsset | None:
         """What the page shows, once a frame told it."""
         return self._desk.active

@@ -61,5 +61,12 @@ def _show(focus: dict[str, Any], as_json: bool) -> None:
         return
     symbols = ", ".join(focus["symbols"]) or "none yet"
     typer.echo(f"focus     {focus['mode']}: {symbols}")
+    if focus["unchecked"]:
+        typer.echo(
+            f"          not checked yet: {', '.join(focus['unchecked'])}. The platform tells its assets when the page "
+            "loads; then `fluxcap focus get` says whether they are among them."
+        )
+    if focus["unknown"]:
+        typer.echo(f"          unknown on the platform: {', '.join(focus['unknown'])}")
     detected, period_s = focus["detected_asset"], focus["detected_period_s"]
     typer.echo(f"detected  {detected or 'nothing yet'}{f' at {period_s} s' if period_s else ''}")

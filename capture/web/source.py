@@ -38,6 +38,15 @@ class DaemonSource:
         """Raises UnknownAsset, NotAnswering."""
         return self._pipeline.ask(lambda: self._leases.take(f"socket.io {client}", asset))
 
+    def check_asset(self, asset: str) -> str | None:
+        """Raises UnknownAsset, NotAnswering."""
+
+        def check() -> str | None:
+            symbol = self._market.names.resolve(asset)
+            return symbol if self._market.names.knows(symbol) else None
+
+        return self._pipeline.ask(check)
+
     def release_asset(self, client: str) -> None:
         """Raises NotAnswering."""
         self._pipeline.ask(lambda: self._leases.release(f"socket.io {client}"))

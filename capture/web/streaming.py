@@ -21,7 +21,7 @@ from capture.focus import name_key
 from capture.listeners import ChromeState
 from capture.web import payloads
 from capture.web.relay import CandleNews, CandleRelay, ChromeNews
-from schemas.errors import FluxcapError
+from schemas.errors import FluxcapError, NotAnswering, UnknownAsset
 from schemas.types import Candle, FeedState, StreamKey, StreamStatus
 
 FEED_LOOK_S = 1.0
@@ -45,6 +45,9 @@ class Source(Protocol):
     def take_asset(self, client: str, asset: str) -> str:
         """The client looks at an asset, as it is typed; returns its symbol. Raises UnknownAsset."""
 
+    def check_asset(self, asset: str) -> str | None:
+        """The platform's symbol of it; None while that cannot be told. Raises UnknownAsset."""
+
     def release_asset(self, client: str) -> None: ...
 
     def detected_asset(self) -> str | None:
@@ -64,6 +67,8 @@ class _Client(msgspec.Struct):
     held: list[CandleNews] | None = None
     """News that wait until the history has been sent; None: send at once."""
     silent_looks: int = 0
+    is_checked: bool = False
+    """The platform has the asset. Until it tells its assets, any is let stand."""
 
     def wants(self, symbol: str) -> bool:
         return bool(self.symbol) and (symbol == self.symbol or name_key(symbol) == name_key(self.symbol))
@@ -147,7 +152,7 @@ class StreamingApi:
         if sid not in self._clients:  # it left meanwhile
             await self._release(sid)
             return
-        client.symbol, client.held, client.silent_looks = symbol, [], 0
+        client.symbol, client.held, client.silent_looks, client.is_checked = symbol, [], 0, False
         await self._emit(answer, payloads.with_time(self._now_ms(), asset=symbol), sid)
         await self._send_history(sid, client)
 
@@ -234,10 +239,27 @@ class StreamingApi:
     async def _look_at_feeds(self) -> None:
         states = {key.symbol: status.feed_state for key, status in self._source.feeds().items()}
         for sid, client in list(self._clients.items()):
+            if client.symbol and not client.is_checked:
+                await self._check_asset(sid, client)
             reason = FEED_REASONS.get(FeedState(states.get(client.symbol, 0)))
             client.silent_looks = client.silent_looks + 1 if client.symbol and reason else 0
             if reason and client.silent_looks == FEED_PATIENCE_LOOKS:
                 await self._error(sid, reason)
+
+    async def _check_asset(self, sid: str, client: _Client) -> None:
+        """What was let stand before the platform told its assets, and is none of them, ends with the reason."""
+        symbol = client.symbol
+        try:
+            known = await asyncio.to_thread(self._source.check_asset, symbol)
+            if known is not None and client.symbol == symbol:
+                client.symbol, client.is_checked = known, True
+        except UnknownAsset as error:
+            if client.symbol == symbol:
+                client.symbol, client.held = "", None
+                await self._release(sid)
+                await self._error(sid, str(error))
+        except NotAnswering:
+            return  # looked at again in a moment
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         """One that fails must not end the pushing for all."""

@@ -46,6 +46,10 @@ class FakeSource:
         self.held[client] = self.names.resolve(asset)
         return self.held[client]
 
+    def check_asset(self, asset: str) -> str | None:
+        symbol = self.names.resolve(asset)
+        return symbol if self.names.knows(symbol) else None
+
     def release_asset(self, client: str) -> None:
         self.held.pop(client, None)
 
@@ -222,6 +226,28 @@ async def _errors(rig: Rig) -> None:
 
 def test_what_cannot_be_streamed_is_an_error_with_the_way_out(rig: Rig) -> None:
     asyncio.run(_errors(rig))
+
+
+async def _named_too_early(rig: Rig) -> None:
+    table = rig.source.names.assets
+    rig.source.names = AssetNames()
+    right, wrong = await Client().connect(rig.url), await Client().connect(rig.url)
+    await right.stream("eurusd otc")
+    await wrong.stream("EURUSX_otc")
+
+    rig.source.names.replace(table)
+
+    assert "EURUSD_otc" in (await wrong.wait("stream_error"))["error"]
+    assert list(rig.source.held.values()) == ["eurusd otc"]
+    rig.seal(EURUSD, 4)
+    await right.wait("candle_update")
+    assert "stream_error" not in right.events()
+    await right.leave()
+    await wrong.leave()
+
+
+def test_an_asset_named_before_the_platform_told_its_own_is_checked_when_it_does(rig: Rig) -> None:
+    asyncio.run(_named_too_early(rig))
 
 
 async def _change_and_stop(rig: Rig) -> None:

@@ -30,16 +30,33 @@ def rest(daemon: Daemon) -> Iterator[httpx.Client]:
 
 
 def learn_assets(daemon: Daemon) -> None:
-    assets = [
+    assets = tuple(
         Asset(symbol=symbol, name=name, is_otc=True)
         for symbol, name in (("EURUSD_otc", "EUR/USD OTC"), ("GBPUSD_otc", "GBP/USD OTC"))
-    ]
-    daemon.pipeline.ask(lambda: daemon.market.names.replace(assets))
+    )
+    daemon.pipeline.ask(lambda: daemon.market._desk.learn_table(assets))
 
 
 def test_health_and_status_are_served(rest: httpx.Client):
     assert rest.get("/health").json()["status"] == "ok"
     assert rest.get("/api/status").json()["source"] == "TEST"
+
+
+def test_before_the_platform_told_its_assets_a_name_is_taken_and_said_to_be_unchecked(rest: httpx.Client):
+    answer = rest.put("/api/focus", json={"mode": "lock", "symbols": ["nonsense"]}).json()
+
+    assert (answer["symbols"], answer["unchecked"], answer["unknown"]) == (["nonsense"], ["nonsense"], [])
+
+
+def test_a_locked_name_that_turned_out_to_be_unknown_is_told_and_hinders_no_chart(rest: httpx.Client, daemon: Daemon):
+    rest.put("/api/focus", json={"mode": "lock", "symbols": ["nonsense"]})
+    learn_assets(daemon)
+
+    leased = rest.put("/api/focus/leases/chart", json={"asset": "EURUSD_otc"})
+
+    assert leased.status_code == 200
+    assert leased.json()["symbols"] == ["nonsense", "EURUSD_otc"]
+    rest.delete("/api/focus/leases/chart")
 
 
 def test_the_focus_is_set_by_names_as_people_type_them(rest: httpx.Client, daemon: Daemon):

@@ -35,6 +35,29 @@ def test_a_locked_name_that_fits_nothing_is_told_as_unknown_and_kept() -> None:
     assert desk.focus.symbols == ("nonsense", "GBPUSD_otc")
 
 
+def test_before_the_table_a_name_is_taken_and_told_as_unchecked() -> None:
+    desk = FocusDesk(Focus(FocusMode.FOLLOW))
+    desk.learn("GBPUSD_otc")
+    desk.set(Focus(FocusMode.LOCK, ("nonsense", "gbpusd otc")))
+    assert desk.unchecked == ("nonsense",)
+
+    desk.learn_table(TABLE)
+
+    assert (desk.unchecked, desk.unknown) == ((), ("nonsense",))
+
+
+def test_a_name_taken_before_the_table_does_not_have_others_refused_after_it() -> None:
+    desk = FocusDesk(Focus(FocusMode.LOCK, ("nonsense", "eurusd otc")))
+    desk.learn_table(TABLE)
+
+    desk.set(Focus(FocusMode.LOCK, ("nonsense", "eurusd otc", "EURUSD_otc", "GBPUSD_otc")))
+
+    assert desk.focus.symbols == ("nonsense", "EURUSD_otc", "GBPUSD_otc")
+    assert desk.unknown == ("nonsense",)
+    desk.set(Focus(FocusMode.LOCK, ("GBPUSD_otc",)))
+    assert desk.unknown == ()
+
+
 def test_a_refused_focus_changes_nothing() -> None:
     desk = FocusDesk(Focus(FocusMode.FOLLOW))
     desk.learn_table(TABLE)

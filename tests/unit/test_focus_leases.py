@@ -125,3 +125,17 @@ def test_one_without_a_lease_may_leave() -> None:
     desk.release("nobody")
 
     assert market.changes == 0
+
+
+def test_an_asset_leased_before_the_table_and_unknown_to_it_takes_nothing_from_others() -> None:
+    desk, market = leases()
+    table, market.names = market.names.assets, AssetNames()
+    desk.take("early", "EURUSX_otc", until_ms=1_000)
+    market.names.replace(table)
+
+    desk.take("b", "EURUSD_otc")
+
+    assert locked(market) == ("EURUSD_otc",)
+    assert desk.assets == ("EURUSD_otc",)
+    desk.expire(1_000)
+    assert locked(market) == ("EURUSD_otc",)
