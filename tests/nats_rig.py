@@ -43,7 +43,7 @@ class NatsServer:
 
     def __init__(self, folder: Path, config: str = "", name: str = "one") -> None:
         self._executable = require_nats_server()
-        self._folder = folder
+        self.folder = folder
         self._port: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._config = folder / "nats.conf"
@@ -69,11 +69,11 @@ class NatsServer:
     def start(self, *, wait: bool = True) -> NatsServer:
         """Start it, on the port it had; returns when it answers."""
         port = str(self._port) if self._port is not None else "-1"
-        with (self._folder / "nats.log").open("ab") as log:
+        with (self.folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     *(self._executable, "-c", str(self._config), "-a", "127.0.0.1", "-p", port),
-                    *("--ports_file_dir", str(self._folder)),
+                    *("--ports_file_dir", str(self.folder)),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -98,7 +98,7 @@ class NatsServer:
 
     @property
     def log(self) -> str:
-        return (self._folder / "nats.log").read_text(errors="replace")
+        return (self.folder / "nats.log").read_text(errors="replace")
 
     def pause(self) -> None:
         """Stop it in its tracks, as a machine that hangs; ``resume`` goes on."""
@@ -132,7 +132,7 @@ class NatsServer:
     def _read_port(self) -> int | None:
         assert self._process is not None
         try:
-            text = (self._folder / f"nats-server_{self._process.pid}.ports").read_text()
+            text = (self.folder / f"nats-server_{self._process.pid}.ports").read_text()
             return int(json.loads(text)["nats"][0].rpartition(":")[2])
         except (OSError, ValueError, KeyError, IndexError):
             return None

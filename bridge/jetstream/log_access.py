@@ -74,6 +74,10 @@ class LogAccess:
         """The first message of a subject at a position or after it."""
         return await self._message({"seq": max(position, 1), "next_by_subj": subject})
 
+    async def at(self, position: int) -> LogMessage | None:
+        """The message at a position; None where there is none, or none any more."""
+        return await self._message({"seq": position}) if position > 0 else None
+
     async def subjects(self, subject_filter: str = ALL_SUBJECTS) -> list[str]:
         """Every subject that has messages."""
         found: list[str] = []

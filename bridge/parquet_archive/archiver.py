@@ -20,7 +20,7 @@ from bridge.jetstream.address import log_address
 from bridge.jetstream.connection import open_connection, require_nats
 from bridge.jetstream.log_access import LogAccess, LogMessage, LogState
 from bridge.jetstream.log_reader import LogReader
-from bridge.jetstream.subjects import STREAM_NAME, position_of, subject_filter
+from bridge.jetstream.subjects import MESSAGE_ID, STREAM_NAME, position_of, subject_filter
 from bridge.parquet_archive.cursor import ArchiveCursor, LogPlace
 from bridge.parquet_archive.gathering import Gathered, Missing, Standing
 from bridge.parquet_archive.partition_file import PartitionFiles
@@ -32,7 +32,7 @@ FLUSH_S = 60.0
 FLUSH_ROWS = 200_000
 """Rows that wait at most: 16 MB, or so."""
 LOOK_S = 0.5
-AGAIN_S = 2.0
+AGAIN_S = 1.0
 _NOTHING = Standing()
 
 
@@ -92,6 +92,7 @@ class Archiver:
         self._asked_to_stop: Callable[[], object] = lambda: False
         self._stopped = False
         self._waiting_since_s: float | None = None
+        self._last_id = ""
 
     @property
     def state(self) -> ArchiveState:
@@ -141,7 +142,7 @@ class Archiver:
                 await self._rest()
 
     async def _rest(self) -> None:
-        for _ in range(int(AGAIN_S / 0.1)):
+        for _ in range(max(1, int(AGAIN_S / 0.1))):
             if not self._stopping:
                 await asyncio.sleep(0.1)
 
@@ -155,7 +156,7 @@ class Archiver:
         try:
             log = LogAccess(client, self._stream)
             state = await log.state()
-            self._place = self._begin(state)
+            self._place = await self._begin(log, state)
             reader = LogReader(log, self._filter, self._place.position + 1)
             await reader.open()
             while not self._stopping:
@@ -175,13 +176,17 @@ class Archiver:
             with contextlib.suppress(Exception):  # nats-py's, when the server has gone
                 await client.close()
 
-    def _begin(self, state: LogState) -> LogPlace:
-        """Where to go on. Positions of another log, or through another filter, say nothing: then from the start."""
+    async def _begin(self, log: LogAccess, state: LogState) -> LogPlace:
+        """Where to go on; from the start where the position says nothing: on another log, through another filter, or
+        where the log has lost what it had there."""
         place = self._place
         same = (place.stream, place.created, place.subject_filter) == (self._stream, state.created, self._filter)
         if same and place.position <= state.last_position:
-            return place
-        return LogPlace(self._stream, state.created, self._filter, 0)
+            there = await log.at(place.position)
+            forgotten = there is None and place.position < state.first_position
+            if forgotten or (there is not None and _id(there) == place.message_id):
+                return place
+        return LogPlace(self._stream, state.created, self._filter)
 
     def _gather(self, messages: list[LogMessage]) -> None:
         for message in messages:
@@ -195,8 +200,9 @@ class Archiver:
                 self._gathered.add(body, told, self._cursor.standings.get(body.key, _NOTHING))
             else:
                 self._counts["foreign"] += 1
-        if messages and self._waiting_since_s is None:
-            self._waiting_since_s = time.monotonic()
+        if messages:
+            self._last_id = _id(messages[-1])
+            self._waiting_since_s = self._waiting_since_s or time.monotonic()
 
     # --- the files -------------------------------------------------------------------------------------------------
 
@@ -207,13 +213,13 @@ class Archiver:
 
     async def _flush(self, position: int) -> None:
         """Write, then move the cursor. The loop goes on meanwhile, so that the server hears from us."""
-        if position > self._place.position or self._gathered.rows:
+        if position > self._place.position:
             await asyncio.to_thread(self._write, position)
 
     def _write(self, position: int) -> None:
         gathered = self._gathered
         files = self._files.write(gathered.partitions(), gathered.stores)
-        place = msgspec.structs.replace(self._place, position=max(position, self._place.position))
+        place = msgspec.structs.replace(self._place, position=position, message_id=self._last_id)
         self._cursor.move(place, gathered.standings, gathered.missing)
         self._place = place
         self._counts.update(rows=gathered.rows, files=files, flushes=1)
@@ -223,3 +229,7 @@ class Archiver:
             self._tell(f"{hole.key}: {span} are missing, for the log had forgotten them; fluxcap export may have them.")
         gathered.clear()
         self._waiting_since_s = None
+
+
+def _id(message: LogMessage) -> str:
+    return f"{message.subject} {message.headers.get(MESSAGE_ID, '')}"

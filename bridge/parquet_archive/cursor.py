@@ -31,12 +31,17 @@ _TABLES = (
 
 
 class LogPlace(msgspec.Struct, frozen=True):
-    """A position on one log, read through one filter: elsewhere the number means nothing."""
+    """A position on one log, read through one filter: elsewhere the number means nothing.
+
+    ``message_id``: of the message there. A server that lost its newest messages (one power failure is enough where only
+    one keeps them) gives their positions to others.
+    """
 
     stream: str = ""
     created: str = ""
     subject_filter: str = ""
     position: int = 0
+    message_id: str = ""
 
 
 class ArchiveCursor:

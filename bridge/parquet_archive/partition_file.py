@@ -72,9 +72,7 @@ class PartitionFiles:
                 ":memory:", config={"memory_limit": MEMORY_LIMIT, "threads": 1, "temp_directory": str(self._making)}
             )
             self._connection.execute("SET TimeZone = 'UTC'")
-            with contextlib.suppress(
-                duckdb.CatalogException
-            ):  # an older DuckDB remembers nothing
+            with contextlib.suppress(duckdb.CatalogException):  # an older DuckDB remembers nothing
                 self._connection.execute("SET enable_external_file_cache = false")
         except (OSError, duckdb.Error) as error:
             raise StoreError(f"The archive {folder} cannot be written: {error}.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -109,8 +110,9 @@ def test_the_next_time_only_what_is_new_is_read(server: NatsServer, desk: Desk, 
 
 
 def test_a_running_archive_keeps_up_while_the_log_is_killed_and_comes_back(
-    server: NatsServer, desk: Desk, tmp_path: Path
+    server: NatsServer, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("bridge.parquet_archive.archiver.AGAIN_S", 0.1)
     folder = tmp_path / "archive"
     desk.forward()
     told: list[str] = []
@@ -191,6 +193,34 @@ def test_a_log_made_anew_is_read_from_its_start_and_nothing_doubles(server: Nats
         archive(server, tmp_path)
 
     assert archived(tmp_path, EURUSD)[0] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_server_that_lost_its_newest_messages_hides_nothing(server: NatsServer, tmp_path: Path) -> None:
+    folder, log, saved = tmp_path / "archive", server.folder / "log", tmp_path / "saved"
+    with LogFeeder(server.url, make_stream=False) as feeder:
+        for n in range(1, 4):
+            feeder.add(EURUSD, candle_rows(n, 1))
+        server.stop()
+        shutil.copytree(log, saved)
+        server.start()
+        feeder.open()
+        for n in range(4, 7):
+            feeder.add(EURUSD, candle_rows(n, 1))
+        archive(server, folder)
+        server.stop()
+        shutil.rmtree(log)
+        shutil.copytree(saved, log)
+        server.start()
+        feeder.open()
+        for n in range(1, 5):  # these stand where the lost ones stood
+            feeder.add(AAPL, candle_rows(n, 1))
+        for n in range(4, 8):
+            feeder.add(EURUSD, candle_rows(n, 1), start=n)
+
+        state = archive(server, folder)
+
+    assert [archived(folder, key)[0] for key in (EURUSD, AAPL)] == [[1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4]]
+    assert state.missing == ()
 
 
 def test_only_the_wanted_source_and_symbol_are_archived(server: NatsServer, tmp_path: Path) -> None:
