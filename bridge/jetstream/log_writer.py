@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from schemas.errors import LogUnavailable
+from schemas.errors import LogError, LogRefused, LogUnavailable
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -88,7 +88,7 @@ class LogWriter:
 
     async def publish(self, subject: str, payload: bytes, headers: dict[str, str]) -> Ack:
         """Send, and wait for the answer. Raises LogUnavailable when none comes: then it is not known what became of
-        the message."""
+        the message; LogRefused when we may not publish there."""
         from nats import errors
 
         if len(payload) + 1_024 > self._client.max_payload:
@@ -114,7 +114,7 @@ class LogWriter:
         for reply, since_s in self._since_s.items():
             if since_s > late_s:
                 break
-            self._fail(self._waiting[reply], f"The log did not answer within {self._ack_timeout_s:g} s.")
+            self._fail(self._waiting[reply], self._silence())
         self._watch = loop.call_later(self._ack_timeout_s / 5, self._look, loop) if self._since_s else None
 
     async def send_unstored(self, subject: str, payload: bytes) -> None:
@@ -131,12 +131,19 @@ class LogWriter:
         if self._watch is not None:
             self._watch.cancel()
         for waiting in self._waiting.values():
-            self._fail(waiting, "The connection to the log ended.")
+            self._fail(waiting, LogUnavailable("The connection to the log ended."))
+
+    def _silence(self) -> LogError:
+        """Why nothing is answered: what a user may not publish is dropped, which the server tells beside."""
+        told = str(self._client.last_error or "")
+        if "permissions violation" in told.lower():
+            return LogRefused(f"The NATS user may not do that ({told.removeprefix('nats: ')}).")
+        return LogUnavailable(f"The log did not answer within {self._ack_timeout_s:g} s.")
 
     @staticmethod
-    def _fail(waiting: asyncio.Future[Ack], why: str) -> None:
+    def _fail(waiting: asyncio.Future[Ack], why: LogError) -> None:
         if not waiting.done():
-            waiting.set_exception(LogUnavailable(why))
+            waiting.set_exception(why)
 
     async def _on_reply(self, message: Msg) -> None:
         waiting = self._waiting.get(message.subject)

@@ -26,6 +26,7 @@ from tests.forward_rig import (
     await_current,
     await_view,
     fold,
+    log_address,
     make_stream,
     minutes,
     read_log,
@@ -338,6 +339,40 @@ def test_wrong_credentials_are_told_without_the_secret(nats_server: Callable[...
         assert "REFUSED" in desk.notices()
         assert "s3cret" not in repr((view, desk.told, desk.address, desk.address.credentials))
         assert desk.server.watermark(KEY).latest_sequence == 2
+
+
+PERMISSIONS = """
+authorization {{ users: [
+  {{ user: "admin", password: "a" }}
+  {{ user: "desk", password: "d", permissions: {{ publish: [{publish}, "$JS.API.>"], subscribe: "_INBOX.>" }} }}
+] }}
+"""
+
+
+@pytest.mark.parametrize(("publish", "allowed"), [('"flux.>"', True), ('"other.>"', False)])
+def test_a_user_who_may_forward_needs_no_more_and_one_who_may_not_is_told(
+    nats_server: Callable[..., NatsServer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    publish: str,
+    allowed: bool,
+):
+    monkeypatch.setattr(forwarder_module, "LogWriter", functools.partial(LogWriter, ack_timeout_s=0.5))
+    admin, user = tmp_path / "admin.toml", tmp_path / "desk.toml"
+    admin.write_text('user = "admin"\npassword = "a"')
+    user.write_text('user = "desk"\npassword = "d"')
+    server = nats_server(PERMISSIONS.format(publish=publish))
+    make_stream(log_address(server.url, admin))
+    with Desk(tmp_path / "desk", server.url, user) as desk:
+        desk.publish(KEY, 1, 3)
+        forwarder = desk.forward()
+
+        if allowed:
+            await_current(forwarder)
+        else:
+            view = await_view(forwarder, lambda view: view.state is ForwardState.REFUSED)
+            assert "may not do that" in view.reason
+            assert "flux.candles." in view.reason
 
 
 def test_a_log_that_is_full_holds_the_stream_until_there_is_room(server: NatsServer, tmp_path: Path):
