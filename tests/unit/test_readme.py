@@ -12,12 +12,18 @@ from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
+from bridge.parquet_archive.gathering import ROW_DTYPE
+from bridge.parquet_archive.partition import Partition
+from bridge.parquet_archive.partition_file import PartitionFiles
 from capture.platforms import registry
 from capture.platforms.base import Keep, RawTick
 from capture.platforms.registry import GROUP, platform_named
 from capture.settings import load_settings
+from schemas.types import StreamKey
+from tests.serving import candle_rows
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -63,6 +69,29 @@ def test_the_described_platform_is_read_as_it_stands(tmp_path: Path):
 
     assert platform.is_page("https://www.binance.com/en/trade/BTC_USDT")
     assert list(platform.decoder().received(1, frame)) == [RawTick("BTCUSDT", 1_690_000_000_123, 27_123.45)]
+
+
+def test_the_archive_is_read_as_the_readme_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    code = block("python", "read_parquet")
+    begin = 20_779 * 1_440
+    with PartitionFiles(tmp_path / "archive") as files:
+        for symbol in ("EURUSD_otc", "100"):
+            rows = np.zeros(3, ROW_DTYPE)
+            rows["sequence"], rows["candle"] = [1, 2, 3], candle_rows(begin, 3)
+            files.write([(Partition(StreamKey("DESK1", symbol, "1m"), 20_779), rows)], ["a"])
+    monkeypatch.chdir(tmp_path)
+
+    exec(compile(code, "README.md", "exec"), {})
+
+    told = capsys.readouterr().out
+    shown = [[cell.strip() for cell in line.split("│")[1:-1]] for line in told.splitlines() if "DESK1" in line]
+    assert [row[:3] + row[-2:] for row in shown] == [
+        ["DESK1", "100", "2026-11-22", "30.0", "3"],
+        ["DESK1", "EURUSD_otc", "2026-11-22", "30.0", "3"],
+    ]
+    assert str(Partition(StreamKey("DESK1", "EURUSD_otc", "1m"), 20_779).path) in README
 
 
 def test_the_entry_point_is_announced_as_the_readme_says():
