@@ -504,8 +504,9 @@ def starts_s(candles: list[Candle]) -> list[int]:
 
 def test_a_row_of_the_servers_alone_is_a_candle_also_at_the_very_next_bucket() -> None:
     bench = Bench()
-    bench.ticks(0, 61_000)
-    bench.sealed(61_000)
+    bench.ticks(0, 60_000)
+    bench.ticks(60_000, 63_000, symbol=B)
+    assert starts(bench.sealed(63_000)) == [0]
     bench.feeds.lost("s", BlindReason.RELOADED)
     bench.ticks(180_000, 241_000, socket="t")
     bench.feeds.feed(A).hold_until_ms = 0
@@ -615,7 +616,7 @@ def test_the_tape_may_begin_exactly_where_the_bucket_does() -> None:
     bench.ticks(0, 61_000)
     bench.feeds.feed(A).tape.holds_from_ms = M0
 
-    assert [candle.tick_count for candle in bench.sealed(61_000)] == [60]
+    assert [(candle.tick_count, candle.flags) for candle in bench.sealed(61_000)] == [(60, 0)]
     bench.tick(30_500)
     bench.builder.late(M0 + 30_500)
     assert [revision.candle.tick_count for revision in bench.builder.revisions()] == [61]
