@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bridge.client import Via
+from bridge.client import Candles, LiveClient, Via
 from bridge.client.tail import tail
 from bridge.client.wanted import parse_wanted
+from bridge.parquet_archive.archiver import Archiver
 from bridge.watch.watching import watch
 from capture.cli import run_cli
-from schemas.types import StreamKey
+from schemas.types import FeedState, StreamKey
 from tests.dashboard_rig import log_dashboard
 from tests.live_rig import Process, await_that
 from tests.log_rig import LogFeeder
@@ -174,33 +175,44 @@ def test_errors_are_one_sentence_with_the_next_step(
         assert "-word" not in text
 
 
-def test_with_credentials_from_a_file_the_log_is_read(
-    nats_server: Callable[..., NatsServer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    locked = nats_server('authorization { token: "secret-word" }')
+USERS = """authorization { users: [
+    { user: desk, password: "secret-word" },
+    { user: reader, password: "other-word", permissions: {
+        publish: ["$JS.API.>"], subscribe: ["_INBOX.>", "flux.status.>"] } } ] }"""
+
+
+def test_a_reader_needs_no_more_than_the_readme_says(nats_server: Callable[..., NatsServer], tmp_path: Path) -> None:
+    locked = nats_server(USERS)
     mine = tmp_path / "mine.toml"
-    mine.write_text('token = "secret-word"\n')
+    mine.write_text('user = "reader"\npassword = "other-word"\n')
+    via, seen = Via(locked.url, mine), []
+    with LogFeeder(locked.url.replace("//", "//desk:secret-word@")) as feeder:
+        feeder.add(EURUSD, candle_rows(1, 3))
+        state = Archiver(via, tmp_path / "archive").run(once=True)
+        with LiveClient(streams=[EURUSD], via=via) as client:
+            for event in client.events(timeout=0.2):
+                seen.append(event)
+            feeder.add(EURUSD, candle_rows(4, 1))
+            feeder.beat()
+            await_that(lambda: client.health(EURUSD).feed_state is FeedState.LIVE, 30, "a heartbeat")
+            seen += client.events(timeout=0.5)
 
-    code, text = told(
-        capsys, "archive", "--via", locked.url, "--nats-credentials", str(mine), "--out", str(tmp_path), "--once"
-    )
-
-    assert (code, "--setup" in text) == (1, True)  # it was let in, and found no stream
+    assert state.rows == 3
+    assert [e.end_sequence for e in seen if isinstance(e, Candles)] == [3, 4]
+    assert "publish to\n`$JS.API.>` alone" in (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "nats").mkdir()
     (tmp_path / "nats" / "__init__.py").write_text("raise ImportError('no nats here')")
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    for command in (["archive", "--out", str(tmp_path / "out"), "--once"], ["tail", "A", "B"]):
-        run = subprocess.run(
-            [sys.executable, "-m", "capture.cli", *command, "--via", "nats://127.0.0.1:1"],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    commands = (["archive", "--out", str(tmp_path / "out"), "--once"], ["tail", "A", "B"])
+    code = (
+        "from capture.cli import run_cli\n"
+        f"for command in {commands!r}: print(run_cli([*command, '--via', 'nats://127.0.0.1:1']))"
+    )
 
-        assert run.returncode == 2
-        assert run.stderr.strip().endswith("pip install 'fluxcap[nats]'")
-        assert len(run.stderr.strip().splitlines()) == 1
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+
+    assert run.stdout.split() == ["2", "2"]
+    assert [line.endswith("pip install 'fluxcap[nats]'") for line in run.stderr.splitlines()] == [True, True]
