@@ -1,4 +1,7 @@
-"""Single keys from the terminal, without waiting for Enter; nothing where there is no terminal."""
+"""Single keys from the terminal, without waiting for Enter; nothing where there is no terminal.
+
+A key that sends a sequence (an arrow: Escape, bracket, letter) is one key, and not Escape.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import select
 import sys
 import time
 from collections.abc import Callable, Iterator
+
+ESCAPE = b"\x1b"
 
 
 @contextlib.contextmanager
@@ -25,12 +30,20 @@ def keys() -> Iterator[Callable[[float], str]]:
         tty.setcbreak(fd)
 
         def read(timeout_s: float) -> str:
-            ready, _, _ = select.select([fd], [], [], timeout_s)
-            return os.read(fd, 1).decode(errors="replace") if ready else ""
+            if not _is_ready(fd, timeout_s):
+                return ""
+            key = os.read(fd, 1)
+            if key == ESCAPE and _is_ready(fd, 0):
+                key += os.read(fd, 15)
+            return key.decode(errors="replace")
 
         yield read
     finally:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+def _is_ready(fd: int, timeout_s: float) -> bool:
+    return bool(select.select([fd], [], [], timeout_s)[0])
 
 
 def _nothing(timeout_s: float) -> str:

@@ -32,6 +32,7 @@ from schemas.types import candles_from
 LOOK_S = 0.5
 LOG_LOOK_S = 2.0
 CONTEXT_CANDLES = 2
+END_KEYS = ("q", "Q", "\x1b", "\x03")
 
 
 class Watching:
@@ -164,7 +165,7 @@ def watch(
         with keys() as key, Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
             while not (stop is not None and stop.is_set()) and (end_s is None or time.monotonic() < end_s):
                 live.update(_screen(watching, console), refresh=True)
-                if key(0.25) in ("q", "Q", "\x1b", "\x03"):
+                if key(0.25) in END_KEYS:
                     return
     finally:
         ending.set()
