@@ -26,7 +26,8 @@ def daemon_ended(how: signal.Signals, *, first: bool = False, torn: bool = False
     @contextmanager
     def make(rig: StormRig, draw: Random) -> Iterator[None]:
         lane = rig.lanes[0] if first else _lane(rig, draw)
-        lane.daemon.end(how)
+        code, _seconds = lane.daemon.end(how)
+        assert code == (-how if how is signal.SIGKILL else 0), f"the daemon ended with {code}"
         if torn:
             lane.tear_journal(draw)
         yield
