@@ -1,7 +1,8 @@
 """The log, each figure beside bare nats-py on the same server: ``python tests/bench/bench_jetstream.py``.
 
 Bare publishing sends payloads that were encoded before, without headers, answers awaited 4,000 behind; ours reads the
-store, encodes, names each message, says which one it follows and keeps the order of every stream.
+store, encodes, names each message, says which one it follows and keeps the order of every stream. Bare fetching looks
+into no message; ours decodes, orders and hands over every candle, from the making of the client on.
 
 ``--sizing STREAMS`` measures what that many streams cost: bytes on the log, the server's memory, and the times of a
 minute's candles and of a start.
@@ -22,13 +23,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from nats.js.api import AckPolicy, ConsumerConfig
+
+from bridge.client import Candles, LiveClient, StartFrom
 from bridge.jetstream import forward_lane
 from bridge.jetstream.address import LogAddress, log_address
 from bridge.jetstream.connection import close_connection, open_connection
 from bridge.jetstream.forward_source import StoreSource
 from bridge.jetstream.forward_view import ForwardState
 from bridge.jetstream.forwarder import Forwarder
-from bridge.jetstream.subjects import subject
+from bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME, subject
 from bridge.server import WireServer
 from schemas.codec import encode
 from schemas.types import CandleArray, CandleBatch, StreamKey
@@ -108,6 +112,37 @@ def bare_publish(address: LogAddress, messages: list[tuple[str, bytes]]) -> floa
     return asyncio.run(publish())
 
 
+def bare_fetch(address: LogAddress, count: int) -> float:
+    """Seconds until a pull consumer has had so many messages, none of which it looks into."""
+
+    async def fetch() -> float:
+        client = await open_connection(address, "bench")
+        try:
+            quiet = ConsumerConfig(ack_policy=AckPolicy.NONE)
+            consumer = await client.jetstream().pull_subscribe(ALL_SUBJECTS, stream=STREAM_NAME, config=quiet)
+            begun, have = time.perf_counter(), 0
+            while have < count:
+                have += len(await consumer.fetch(min(500, count - have), timeout=30))
+            return time.perf_counter() - begun
+        finally:
+            await close_connection(client)
+
+    return asyncio.run(fetch())
+
+
+def read(bench: Bench) -> float:
+    """Seconds until a client has been given every candle that is on the log."""
+    due = len(bench.keys) * bench.at
+    begun = time.perf_counter()
+    with LiveClient(streams=bench.keys, start_from=StartFrom.EARLIEST, forming=False, via=str(bench.address)) as client:
+        for event in client.events(timeout=60):
+            if isinstance(event, Candles):
+                due -= len(event.candles)
+                if not due:
+                    return time.perf_counter() - begun
+    raise AssertionError(f"{due} candles did not come")
+
+
 def rate_row(name: str, count: int, ours: list[float], theirs: list[float], aim: float | None = None) -> dict[str, Any]:
     """Of seconds for ``count`` things each."""
     ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
@@ -148,11 +183,17 @@ def forward_rows(folder: Path, nats: NatsServer) -> Iterator[dict[str, Any]]:
         messages = bench.payloads(candle_rows(1, 20), 1)
         times = in_turn(ROUNDS, bench.forward, lambda: bare_publish(bench.address, messages))
         yield rate_row("messages of one candle forwarded, 500 streams: bare publish", len(messages), *times)
+        bench.forward()
+        times = in_turn(ROUNDS, lambda: read(bench), lambda: bare_fetch(bench.address, len(messages)))
+        yield rate_row("messages of one candle read by a client of 500 streams: bare fetch", len(messages), *times)
     with Bench(folder / "day", nats, 100) as bench:
         bench.publish(DAY)
         messages = bench.payloads(candle_rows(1, DAY), forward_lane.CANDLES_A_MESSAGE)
         times = in_turn(ROUNDS, bench.forward, lambda: bare_publish(bench.address, messages))
         yield rate_row("candles of a day of 100 streams, caught up: bare publish", DAY * 100, *times)
+        bench.forward()
+        times = in_turn(ROUNDS, lambda: read(bench), lambda: bare_fetch(bench.address, len(messages)))
+        yield rate_row("candles of a day of 100 streams read by a client: bare fetch", DAY * 100, *times)
 
 
 def size_rows(folder: Path, nats: NatsServer) -> Iterator[dict[str, Any]]:
