@@ -1,0 +1,41 @@
+"""The forwarder's words in the daemon: every notice is an event, and status says how it goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from bridge.jetstream.forward_view import ForwardState, ForwardView, Notice
+from capture.commands import status
+from capture.forwarding import log_notice
+from capture.log_events import EVENTS
+
+FIELDS = {"reason": "why", "stream": "DESK.EURUSD.1m", "store": "s", "candles": 3, "log": "nats://a:1"}
+
+
+@pytest.mark.parametrize("notice", Notice)
+def test_every_notice_is_an_event_that_is_listed(notice: Notice, logged: list[str]):
+    log_notice(notice, FIELDS)
+
+    assert len(logged) == 1
+    assert logged[0] in EVENTS
+
+
+def line(**changes: Any) -> str:
+    view = msgspec.structs.replace(ForwardView(log="nats://a:1"), **changes)
+    return status._forwarding(msgspec.to_builtins(view))
+
+
+def test_status_says_how_forwarding_goes():
+    assert line(state=ForwardState.CURRENT) == "nats://a:1 [green]up to date[/]"
+    away = line(state=ForwardState.AWAY, reason="No NATS server answers.", behind=1_234)
+    assert "[yellow]the log is away[/]" in away
+    assert "No NATS server answers." in away
+    assert "1,234 candles wait in the store" in away
+    assert "another store" in line(held={"DESK.EURUSD.1m": "another store publishes under this name"})
+
+
+def test_the_states_that_hold_a_connection_are_two():
+    assert [state for state in ForwardState if state.is_connected] == [ForwardState.CATCHING_UP, ForwardState.CURRENT]

@@ -1,0 +1,210 @@
+"""A daemon's wire as the forwarder's source: what is heard, what is asked, what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bridge.client.transport import Answered, Connected, Disconnected, Failed, Published, TransportEvent
+from bridge.jetstream.wire_source import TOPICS, WireSource
+from schemas.errors import CodecError, WireError, WireTimeout
+from schemas.types import (
+    BackfillCandlesRequest,
+    BackfillCandlesResponse,
+    CandleBatch,
+    CandleRevision,
+    HealthResponse,
+    ListStreamsRequest,
+    ListStreamsResponse,
+    Message,
+    RevisionsRequest,
+    StreamKey,
+    StreamStatus,
+)
+from tests.forward_rig import minutes
+from tests.live_rig import await_that
+
+KEY = StreamKey("DESK", "EURUSD", "1m")
+OTHER = StreamKey("DESK", "GBPUSD", "1m")
+
+
+class FakeTransport:
+    """Gives the events that a test puts in; keeps what was asked."""
+
+    def __init__(self) -> None:
+        self.events: queue.SimpleQueue[TransportEvent | None] = queue.SimpleQueue()
+        self.asked: queue.SimpleQueue[tuple[int, Message]] = queue.SimpleQueue()
+        self.topics: list[bytes] = []
+        self.closed = False
+
+    def connect(self, pub: str | None, rep: str) -> None: ...
+
+    def subscribe(self, topics: Iterable[bytes]) -> None:
+        self.topics += topics
+
+    def unsubscribe(self, topics: Iterable[bytes]) -> None: ...
+
+    def request(self, request_id: int, message: Message, timeout_ns: int) -> None:
+        self.asked.put((request_id, message))
+
+    def receive(self, timeout_ms: int) -> list[TransportEvent]:
+        event = self.events.get()
+        return [] if event is None else [event]
+
+    def wake(self) -> None:
+        self.events.put(None)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.transport = FakeTransport()
+        self.source = WireSource("tcp://a:1", "tcp://a:2", transport=self.transport)
+        self.news = threading.Semaphore(0)
+        self.source.begin(self.news.release)
+
+    def tell(self, event: TransportEvent) -> None:
+        self.transport.events.put(event)
+
+    def asked(self) -> tuple[int, Message]:
+        return self.transport.asked.get(timeout=10)
+
+    def connect(self, *streams: StreamStatus) -> None:
+        """As a server that greets and has these streams."""
+        self.tell(Connected())
+        self.transport.wake()
+        number, question = self.asked()
+        assert question == ListStreamsRequest()
+        self.tell(Answered(number, ListStreamsResponse(streams)))
+        assert self.news.acquire(timeout=10)
+
+    def hear(self, message: Message) -> None:
+        self.tell(Published(b"", message))
+
+    def await_status(self, **expected: Any) -> None:
+        def holds() -> bool:
+            status = self.source.statuses().get(KEY)
+            return status is not None and all(getattr(status, name) == value for name, value in expected.items())
+
+        await_that(holds, 10, f"a status with {expected}")
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    yield rig
+    rig.source.close()
+    assert rig.transport.closed
+
+
+def status(latest: int, revision: int = 0, store: str = "s") -> StreamStatus:
+    return StreamStatus(KEY, latest, latest * 60_000, 0, 1 if latest else 0, store, revision)
+
+
+def test_until_a_server_has_told_its_streams_nothing_is_known(rig: Rig):
+    assert "no fluxcap answers at tcp://a:2" in rig.source.trouble
+    assert rig.source.statuses() == {}
+
+    rig.connect(status(3))
+
+    assert rig.source.trouble == ""
+    assert rig.source.statuses() == {KEY: status(3)}
+    assert tuple(rig.transport.topics) == TOPICS
+
+
+def test_heartbeats_batches_and_revisions_move_the_watermark(rig: Rig):
+    rig.connect(status(3))
+
+    rig.hear(CandleBatch(KEY, 4, minutes(4, 5)))
+    rig.await_status(latest_sequence=5, latest_ts_ms=300_000, latest_revision=0)
+    rig.hear(CandleRevision(KEY, 1, np.array([4, 5], np.uint64), minutes(4, 5)))
+    rig.await_status(latest_sequence=5, latest_revision=2)
+    rig.hear(status(9, 3, store="new"))
+    rig.await_status(latest_sequence=9, latest_revision=3, store_id="new")
+
+    assert all(rig.news.acquire(timeout=10) for _ in range(3))
+
+
+def test_what_does_not_follow_waits_for_the_heartbeat(rig: Rig):
+    rig.connect(status(3))
+
+    rig.hear(CandleBatch(KEY, 7, minutes(7, 7)))
+    rig.hear(CandleBatch(OTHER, 1, minutes(1, 1)))
+    rig.hear(CandleBatch(KEY, 4, minutes(4, 4)))
+
+    rig.await_status(latest_sequence=4)
+    assert OTHER not in rig.source.statuses()
+
+
+def test_a_stream_that_begins_is_heard_of_by_its_heartbeat(rig: Rig):
+    rig.connect()
+
+    rig.hear(status(1))
+
+    rig.await_status(latest_sequence=1)
+
+
+def test_pages_come_from_the_server(rig: Rig):
+    rig.connect(status(3))
+    given: list[Any] = []
+
+    async def ask() -> None:
+        given.append(await rig.source.candles(KEY, 1, 500))
+
+    asking = threading.Thread(target=lambda: asyncio.run(ask()))
+    asking.start()
+    number, question = rig.asked()
+    rig.tell(Answered(number, BackfillCandlesResponse(KEY, 2, minutes(2, 3), False, 4)))
+    asking.join(10)
+
+    assert question == BackfillCandlesRequest(KEY, 1, None, 500)
+    assert given[0].start_sequence == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (lambda number: Failed(number, WireError(404, "no such stream")), WireError),
+        (lambda number: Failed(number, WireTimeout("late")), WireTimeout),
+        (lambda number: Answered(number, HealthResponse()), CodecError),
+    ],
+)
+def test_an_error_of_the_server_reaches_who_asked(rig: Rig, answer: Any, expected: type[Exception]):
+    rig.connect(status(3))
+    errors: list[Exception] = []
+
+    async def ask() -> None:
+        try:
+            await rig.source.revisions(KEY, 0, 10)
+        except Exception as error:
+            errors.append(error)
+
+    asking = threading.Thread(target=lambda: asyncio.run(ask()))
+    asking.start()
+    number, question = rig.asked()
+    rig.tell(answer(number))
+    asking.join(10)
+
+    assert isinstance(question, RevisionsRequest)
+    assert isinstance(errors[0], expected)
+
+
+def test_a_lost_server_is_told_and_nothing_is_asked_of_it(rig: Rig):
+    rig.connect(status(3))
+
+    rig.tell(Disconnected("connection lost; trying again"))
+
+    assert rig.news.acquire(timeout=10)
+    assert rig.source.trouble == "tcp://a:2: connection lost; trying again"
+    with pytest.raises(WireTimeout, match="connection lost"):
+        asyncio.run(rig.source.candles(KEY, 1, 500))
+    rig.connect(status(4))
+    assert rig.source.trouble == ""
