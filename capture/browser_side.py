@@ -128,8 +128,20 @@ class BrowserSide:
         if session is None or number != self._number:
             return
         self.messages += 1
+        recorder = self._recorder
         try:
-            self._take_in(session, data, stamp)
+            for event in session.receive(data, stamp):
+                if type(event) is FrameReceived:
+                    if recorder is not None:
+                        recorder.received(event)
+                    at = Arrival(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)
+                    self._market.received(event.socket, event.opcode, event.payload, at, stamp.drained)
+                else:
+                    self._on_event(event, stamp)
+            if session.unsent:
+                self._send(session)
+            if stamp.drained:
+                self._pass_time(stamp)
         except Exception as error:
             # A fault of ours. The state of this connection cannot be trusted any more: end it as if Chrome had gone,
             # so that candles say they were blind, and let the watch attach anew.
@@ -165,21 +177,6 @@ class BrowserSide:
         self._market.pass_time(arrival(stamp))
 
     # --- within ---------------------------------------------------------------------------------------------------
-
-    def _take_in(self, session: CdpSession, data: bytes, stamp: Stamp) -> None:
-        recorder = self._recorder
-        for event in session.receive(data, stamp):
-            if type(event) is FrameReceived:
-                if recorder is not None:
-                    recorder.received(event)
-                self._market.received(
-                    event.socket, event.opcode, event.payload, arrival(event.stamp), event.stamp.drained
-                )
-            else:
-                self._on_event(event, stamp)
-        self._send(session)
-        if stamp.drained:
-            self._pass_time(stamp)
 
     def _on_event(self, event: ChromeEvent, stamp: Stamp) -> None:
         if self._recorder is not None:

@@ -285,17 +285,16 @@ class Market:
 
     def _take_in(self, socket: SocketKey, events: Sequence[MarketEvent], at: Arrival, drained: bool) -> None:
         for event in events:
-            if type(event) is RawTick:
-                self._tick(socket, event, at, drained)
-            else:
+            if type(event) is not RawTick:
                 self._event(socket, event, at)
+            elif self._fits_clock(socket, event, at):
+                if self._waiting.queue:
+                    self._refuse_waiting()
+                self._accepted(socket, event, at)
+            else:
+                self._doubt(socket, event, at, drained)
 
-    def _tick(self, socket: SocketKey, tick: RawTick, at: Arrival, drained: bool) -> None:
-        if self._fits_clock(socket, tick, at):
-            if self._waiting:
-                self._refuse_waiting()
-            self._accepted(socket, tick, at)
-            return
+    def _doubt(self, socket: SocketKey, tick: RawTick, at: Arrival, drained: bool) -> None:
         self._waiting.add(socket, tick, at)
         if drained and self.clock.observe(tick.raw_ts_ms, at):
             self._release()

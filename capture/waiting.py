@@ -23,21 +23,21 @@ class Waiting(NamedTuple):
 
 
 class WaitingRoom:
-    """A bounded queue of them. ``dropped`` counts what did not fit."""
+    """A bounded queue of them. ``dropped`` counts what did not fit. ``queue`` is for looking at alone."""
 
     def __init__(self, room: int = WAITING_MAX) -> None:
-        self._queue: deque[Waiting] = deque()
+        self.queue: deque[Waiting] = deque()
         self._room = room
         self._histories = 0
         self.dropped = 0
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self.queue)
 
     @property
     def since(self) -> Arrival | None:
         """When the oldest came."""
-        return self._queue[0].at if self._queue else None
+        return self.queue[0].at if self.queue else None
 
     def add(self, socket: SocketKey, event: MarketEvent | BlindReason, at: Arrival) -> None:
         """Let an event wait. Of too many ticks the oldest go; an end of a socket never outlives its ticks."""
@@ -46,14 +46,14 @@ class WaitingRoom:
                 self.dropped += 1
                 return
             self._histories += 1
-        self._queue.append(Waiting(socket, event, at))
-        if len(self._queue) > self._room:
+        self.queue.append(Waiting(socket, event, at))
+        if len(self.queue) > self._room:
             self.dropped += 1
-            self._histories -= type(self._queue.popleft().event) is History
+            self._histories -= type(self.queue.popleft().event) is History
 
     def take(self) -> list[Waiting]:
         """All of them, in order; the room is empty then."""
-        waiting = list(self._queue)
-        self._queue.clear()
+        waiting = list(self.queue)
+        self.queue.clear()
         self._histories = 0
         return waiting

@@ -33,7 +33,8 @@ class CommandLedger:
     def __init__(self, timeout_ns: int = DEFAULT_TIMEOUT_NS) -> None:
         self._timeout_ns = timeout_ns
         self._last_id = 0
-        self._outgoing: list[str] = []
+        self.unsent: list[str] = []
+        """Commands queued and not yet handed out, as Chrome takes them."""
         self._pending: dict[int, Command] = {}
         self._late: dict[int, Command] = {}
 
@@ -49,12 +50,13 @@ class CommandLedger:
         self._last_id += 1
         command = Command(self._last_id, method, target_id, session_id, mono_ns + self._timeout_ns)
         self._pending[command.id] = command
-        self._outgoing.append(encode_command(command.id, method, params, session_id))
+        self.unsent.append(encode_command(command.id, method, params, session_id))
         return command
 
     def outgoing(self) -> list[str]:
         """What is to be sent now; each command is handed out once."""
-        out, self._outgoing = self._outgoing, []
+        out = self.unsent.copy()
+        self.unsent.clear()
         return out
 
     def answered(self, command_id: int) -> tuple[Command | None, bool]:

@@ -15,7 +15,7 @@ Nothing raises, whatever the browser says: what is no CDP becomes ``Malformed``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -69,10 +69,13 @@ class CdpSession:
 
     ``is_platform_url(url)``: whether a page, frame or worker of this address is the platform's; anything else is never
     attached. ``timeout_ns``: after which an unanswered command is reported.
+
+    ``unsent``: whether there is anything for ``outgoing`` to hand out; looked at after every message.
     """
 
     def __init__(self, is_platform_url: Callable[[str], bool], *, timeout_ns: int = DEFAULT_TIMEOUT_NS) -> None:
         self._commands = CommandLedger(timeout_ns)
+        self.unsent: Sequence[str] = self._commands.unsent
         self._targets = Targets(is_platform_url, self._commands)
         self._sessions = self._targets.sessions
         self._question = PageQuestion(self._commands)
@@ -185,10 +188,16 @@ class CdpSession:
             message = decode_frame(data)
         except NOT_CDP:
             return [Malformed("frame")]
-        session = self._sessions.get(message.session_id)
+        session, params = self._sessions.get(message.session_id), message.params
         if session is None:
             return []
-        return self._on_frame(session, message.params, stamp, kind)
+        socket = session.sockets.open.get(params.request_id)
+        if socket is None or kind is FrameSent:
+            return self._on_frame(session, params, stamp, kind)
+        socket.frames += 1
+        socket.last_ns = stamp.mono_ns
+        body = params.response
+        return [FrameReceived(socket.id, session.target.id, body.opcode, body.payload_data, stamp)]
 
     def _on_frame(
         self, session: Attachment, params: FrameParams, stamp: Stamp, kind: type[FrameReceived] | type[FrameSent]

@@ -116,6 +116,10 @@ class PocketOption:
         return SocketIoRedaction(_INBOUND, _OUTBOUND, _REDUCED)
 
 
+NOT_READABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What reading a payload that is not what its event promises may raise."""
+
+
 class PocketOptionDecoder:
     """Frames of one socket into market events."""
 
@@ -129,8 +133,12 @@ class PocketOptionDecoder:
         event = self._inbound.frame(opcode, payload)
         if event is None:
             return ()
-        if isinstance(event, NamedEvent):
-            return self._decode(_INBOUND[event.name], event)
+        if type(event) is NamedEvent:
+            try:
+                return _INBOUND[event.name](event.payload, self.malformed)
+            except NOT_READABLE:
+                self.malformed[event.name] += 1
+                return ()
         if isinstance(event, OpenPacket):
             return (Greeting(event.ping_interval_ms),)
         return ()
@@ -138,15 +146,11 @@ class PocketOptionDecoder:
     def sent(self, opcode: int, payload: str) -> Sequence[MarketEvent]:
         event = self._outbound.frame(opcode, payload)
         if isinstance(event, NamedEvent):
-            return self._decode(_OUTBOUND[event.name], event)
+            try:
+                return _OUTBOUND[event.name](event.payload, self.malformed)
+            except NOT_READABLE:
+                self.malformed[event.name] += 1
         return ()
-
-    def _decode(self, read: _Reader, event: NamedEvent) -> Sequence[MarketEvent]:
-        try:
-            return read(event.payload, self.malformed)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            self.malformed[event.name] += 1
-            return ()
 
 
 _Reader = Callable[[bytes | str, "Counter[str]"], Sequence[MarketEvent]]

@@ -72,10 +72,13 @@ class SocketIoDecoder:
         if opcode != TEXT:
             return None
         announced = self._announced.get(payload)
-        if announced is not None:
+        if announced is None:
+            return self._text(payload)
+        if self._awaited is None and not self._attachments:  # every other frame of a market: no call for it
+            self._awaited, self._attachments_left = announced
+        else:
             self._await(*announced)
-            return None
-        return self._text(payload)
+        return None
 
     def _text(self, payload: str) -> SocketIoEvent | None:
         kind = payload[:2]
@@ -138,23 +141,24 @@ class SocketIoDecoder:
         if name is None:
             self.malformed["orphan binary"] += 1
             return None
-        self._attachments_left -= 1
-        if self._attachments_left == 0:
+        left = self._attachments_left = self._attachments_left - 1
+        if not left:
             self._awaited = None
         if name not in self._allowed:
-            if self._attachments_left == 0:
+            if not left:
                 self._drop(name)
             return None
         if not self._attachments:
             try:
-                self._attachments.append(binascii.a2b_base64(payload))
+                first = binascii.a2b_base64(payload)
             except (binascii.Error, ValueError):
                 self.malformed["base64"] += 1
                 self._awaited = None
                 return None
-        if self._attachments_left:
-            return None
-        return NamedEvent(name, self._attachments.pop())
+            if not left:
+                return NamedEvent(name, first)
+            self._attachments.append(first)
+        return None if left else NamedEvent(name, self._attachments.pop())
 
 
 def _name_at(payload: str, at: int) -> tuple[str, int] | None:

@@ -1,4 +1,4 @@
-"""The core, from a browser's frames to candles, single-threaded: ``python tests/bench/bench_core.py``.
+"""The core, from a browser's messages to candles, single-threaded: ``python tests/bench/bench_core.py``.
 
 Ratios travel between machines, absolutes do not. "Theirs" of the whole path is the most that a browser delivers
 (Chromium: 5,000 ticks/s, whatever the reader); of its parts it is the plain way of doing the same without what ours
@@ -20,13 +20,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from capture.browser_side import BrowserSide
 from capture.candles import CandleBuilder, CandleRules
+from capture.chrome.events import Stamp
 from capture.feeds import Feeds
 from capture.focus import Focus, FocusMode
+from capture.listeners import Listeners
 from capture.market import Market
 from capture.platform_clock import Arrival
 from capture.platforms.pocketoption import PocketOption
 from capture.tape import TickTape
+from tests import cdp
 
 TICKS = 40_000
 ROUNDS = 5
@@ -69,6 +73,58 @@ def whole_path(drained: bool) -> Callable[[], object]:
         for at, (payload, arrival) in enumerate(frames):
             received("socket", 1, ANNOUNCEMENT, arrival, False)
             received("socket", 2, payload, arrival, drained or at < 100)
+            if at % 500 == 0:
+                sealed += len(market.take().sealed)
+        assert sealed
+        return market
+
+    return work
+
+
+class _Commands:
+    """A browser connection that keeps what it is told to send."""
+
+    def __init__(self) -> None:
+        self.waiting: list[dict[str, Any]] = []
+
+    def send(self, text: str) -> None:
+        self.waiting.append(json.loads(text))
+
+    def close(self, timeout_s: float = 0.0) -> None: ...
+
+
+def attached_side(market: Market) -> BrowserSide:
+    """The browser's side of the pipeline, with one tab in session ``S-T``."""
+    stamp = Stamp((START_MS + 749) * 1_000_000, 999_999 * 1_000_000, False)
+    side, connection = BrowserSide(market, cdp.is_platform_url, Listeners(), None, lambda: stamp), _Commands()
+    side.adopt(connection, 1, "Chrome")
+    side.receive(1, cdp.created("T").encode(), stamp)
+    while connection.waiting:
+        command = connection.waiting.pop(0)
+        if command["method"] == "Target.attachToTarget":
+            side.receive(1, cdp.attached("S-T", "T").encode(), stamp)
+        result = {"sessionId": "S-T"} if command["method"] == "Target.attachToTarget" else {}
+        side.receive(1, json.dumps({"id": command["id"], "result": result}).encode(), stamp)
+    return side
+
+
+def from_cdp_text(drained: bool) -> Callable[[], object]:
+    """From the bytes that the browser's connection brings: two CDP messages a tick, all assets focused."""
+    announcement = cdp.frame("S-T", text=ANNOUNCEMENT).encode()
+    messages = []
+    for tick in ticks():
+        wall_ms, mono_ms = tick[0] + 750, tick[0] - START_MS + 1_000_000
+        last = drained or len(messages) < 100  # else the platform's clock would never be known
+        stamps = [Stamp(wall_ms * 1_000_000, mono_ms * 1_000_000, nothing_waits) for nothing_waits in (False, last)]
+        messages.append((cdp.frame("S-T", text=payload_of(*tick), opcode=2).encode(), *stamps))
+
+    def work() -> object:
+        market = Market(PocketOption(), MINUTE, Focus(FocusMode.ALL))
+        receive = attached_side(market).receive
+        sealed = 0
+        for at, (message, before, stamp) in enumerate(messages):
+            receive(1, announcement, before)
+            receive(1, message, stamp)
             if at % 500 == 0:
                 sealed += len(market.take().sealed)
         assert sealed
@@ -175,6 +231,8 @@ def rows() -> list[dict[str, Any]]:
     None where there is none."""
     plain_fold = per_second(fold_plainly(), TICKS)
     return [
+        _row("CDP text to candles, backlog", per_second(from_cdp_text(False), TICKS), BROWSER_TICKS_PER_S, 20),
+        _row("CDP text to candles, live", per_second(from_cdp_text(True), TICKS), BROWSER_TICKS_PER_S, 2),
         _row("frames to candles, backlog", per_second(whole_path(False), TICKS), BROWSER_TICKS_PER_S, 20),
         _row("frames to candles, live", per_second(whole_path(True), TICKS), BROWSER_TICKS_PER_S, 2),
         _row("decode a tick", per_second(decode_ours(), TICKS), per_second(decode_plainly(), TICKS), 1),
