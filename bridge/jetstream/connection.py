@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 3.0
-CLOSE_TIMEOUT_S = 1.0
+CLOSE_TIMEOUT_S = 0.5
 PING_S = 5
 """A server that vanished without a word is noticed after two of these."""
 WHAT_TO_INSTALL = "NATS needs an extra part; install it with: pip install 'fluxcap[nats]'"
@@ -151,7 +151,7 @@ def _require_nkeys(path: Path) -> None:
 
 
 async def close_connection(client: Client) -> None:
-    """Close it, whatever state it is in; takes a second at most. nats-py's own ``close`` can wait for ever: for a
+    """Close it, whatever state it is in; takes half a second at most. nats-py's own ``close`` can wait for ever: for a
     greeting by TLS that failed, or for a server that takes nothing any more."""
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bridge.client.backoff import Backoff
 from bridge.jetstream.address import LogAddress
-from bridge.jetstream.connection import close_connection, open_connection, require_nats
+from bridge.jetstream.connection import CLOSE_TIMEOUT_S, close_connection, open_connection, require_nats
 from bridge.jetstream.forward_cursor import ForwardMemory
 from bridge.jetstream.forward_lane import ForwardLane, LaneState
 from bridge.jetstream.forward_session import ForwardSession
@@ -29,7 +29,7 @@ from bridge.jetstream.subjects import STREAM_NAME
 from schemas.errors import ConfigError, LogError, LogUnavailable, StoreError
 from schemas.types import StreamStatus
 
-LEAVE_S = 1.0
+LEAVE_S = 0.5
 """How long ``stop`` waits for answers that are under way."""
 REFUSED_WAIT_S = 5.0
 
@@ -88,11 +88,11 @@ class Forwarder:
         return self
 
     def stop(self) -> None:
-        """Let what is under way be answered, for a second at most, remember it, and leave. Idempotent."""
+        """Let what is under way be answered, for half a second at most, remember it, and leave. Idempotent."""
         if self._loop is not None and not self._ended.is_set():
             with contextlib.suppress(RuntimeError):
                 self._loop.loop.call_soon_threadsafe(self._ask_to_stop)
-            self._ended.wait(LEAVE_S + 1.0)
+            self._ended.wait(LEAVE_S + CLOSE_TIMEOUT_S)
         if self._loop is not None:
             self._loop.close()
         self._source.close()
