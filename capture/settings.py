@@ -103,9 +103,10 @@ class Settings(BaseSettings):
     @field_validator("focus", "platform_url", "web_origin", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = [value]
-        return tuple(part.strip() for item in value for part in str(item).split(",") if part.strip())
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+            raise ValueError("write a list of texts, or one with commas")
+        return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
 
     @classmethod
     def settings_customise_sources(

@@ -195,9 +195,9 @@ def report(results: Sequence[Result]) -> str:
         lines.append(f"| `{MODULES[result.name][0]}` | {' | '.join(map(str, counts))} |")
     for result in results:
         lines += ["", f"## {MODULES[result.name][0]}", ""]
-        by_reason: dict[str, list[Change]] = {}
+        by_reason: dict[str, dict[Change, None]] = {}
         for change, why in result.equivalent:
-            by_reason.setdefault(why, []).append(change)
+            by_reason.setdefault(why, {})[change] = None
         for why, changes in by_reason.items():
             lines.append(f"- {why}")
             lines += [f"  - `{was}` → `{now}`" for was, now in changes]

@@ -70,6 +70,15 @@ def test_lists_are_written_with_commas_or_as_lists(given: Any):
     assert load_settings(focus=given).focus == ("EURUSD_otc", "GBPUSD_otc")
 
 
+@pytest.mark.parametrize("name", ["focus", "platform_url", "web_origin"])
+@pytest.mark.parametrize("given", ["30", "true", "{ a = 1 }", "[1, 2]", '[["A"]]', "1979-05-27"])
+def test_what_is_no_list_of_texts_is_refused(name: str, given: str):
+    Path("fluxcap.toml").write_text(f"{name} = {given}\n")
+
+    with pytest.raises(ConfigError, match=f"Setting '{name}' cannot be .*: write a list of texts"):
+        load_settings()
+
+
 def test_lists_in_the_environment_are_plain_text(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FLUXCAP_FOCUS", "EURUSD_otc,GBPUSD_otc")
 
