@@ -23,7 +23,7 @@ from bridge.jetstream.forward_session import ForwardSession
 from bridge.jetstream.forward_source import ForwardSource
 from bridge.jetstream.forward_view import ForwardState, ForwardView, Notice, Tell
 from bridge.jetstream.log_access import LogAccess
-from bridge.jetstream.log_writer import LogWriter
+from bridge.jetstream.log_writer import ACK_TIMEOUT_S, LogWriter
 from bridge.jetstream.loop_thread import LoopThread
 from bridge.jetstream.subjects import STREAM_NAME
 from schemas.errors import ConfigError, LogError, LogUnavailable, StoreError
@@ -190,8 +190,8 @@ class Forwarder:
 
         client = await open_connection(self._address, "fluxcap forward", on_lost)
         try:
-            access = LogAccess(client, self._stream)
-            self._memory.meet(self._stream, (await access.state()).created)
+            self._memory.meet(self._stream, (await LogAccess(client, self._stream).state()).created)
+            access = LogAccess(client, self._stream, timeout_s=ACK_TIMEOUT_S)  # hundreds are asked at once
             writer = LogWriter(client)
             await writer.open()
             session = ForwardSession(writer, access, self._source, self._memory, self._counters, self._tell)

@@ -102,7 +102,7 @@ def _forwarding(forward: dict[str, Any]) -> str:
     if forward["reason"]:
         text += f"  [yellow]({forward['reason']})[/]"
     if forward["behind"]:
-        text += f"; {forward['behind']:,} candles wait in the store"
+        text += f"; waiting in the store: {forward['behind']:,}"
     for stream, reason in list(forward["held"].items())[:3]:
         text += f"  [red]({stream}: {reason})[/]"
     return text

@@ -33,7 +33,7 @@ def test_status_says_how_forwarding_goes():
     away = line(state=ForwardState.AWAY, reason="No NATS server answers.", behind=1_234)
     assert "[yellow]the log is away[/]" in away
     assert "No NATS server answers." in away
-    assert "1,234 candles wait in the store" in away
+    assert "waiting in the store: 1,234" in away
     assert "another store" in line(held={"DESK.EURUSD.1m": "another store publishes under this name"})
 
 

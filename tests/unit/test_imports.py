@@ -142,6 +142,13 @@ def test_only_the_browser_connection_imports_websocket_client():
     assert [file for file in files_of(*LAYERS) if "websocket" in packages_of(file)] == ["capture/chrome/connection.py"]
 
 
+def test_only_what_stands_on_the_log_imports_nats():
+    users = [file for file in files_of(*LAYERS) if packages_of(file) & {"nats", "nkeys"}]
+
+    assert users
+    assert all(file.startswith("bridge/jetstream/") for file in users)
+
+
 def test_only_the_bridge_imports_duckdb_and_zeromq():
     users = {file: packages_of(file) & {"duckdb", "zmq"} for file in files_of("capture", "schemas")}
 
