@@ -49,10 +49,14 @@ def render(
 ) -> RenderableType:
     """The whole screen for a terminal of ``width`` columns. ``status``: None while the daemon does not answer.
 
-    ``log``: what is watched in place of a daemon, while it answers.
+    ``error``: why it does not, or with a status, why its wire does not. ``log``: what is watched in place of a daemon,
+    while it answers.
     """
     parts: list[RenderableType] = [_log(log) if log else _daemon(status, error, width)]
-    parts.append(_streams(lines, width) if lines else Text("  No stream yet.", style="dim"))
+    if status is not None and error:
+        parts.append(Text(f"  {error}", style="red"))
+    if lines or status is None or not error:
+        parts.append(_streams(lines, width) if lines else Text("  No stream yet.", style="dim"))
     if counters:
         shown = "   ".join(f"{name} {count}" for name, count in sorted(counters.items()) if count)
         parts.append(Text(f"  {shown}", style="dim"))
@@ -79,7 +83,9 @@ def _daemon(status: Mapping[str, Any] | None, error: str, width: int) -> Rendera
     collect = status["collect"]
     mode = collect["mode"] if isinstance(collect, Mapping) else collect
     facts.add_row("collects", str(mode))
-    facts.add_row("clock", f"{offset_text(status['platform_offset_ms'])} ahead of UTC, queue {status['queue_depth']}")
+    offset_ms = status["platform_offset_ms"]
+    clock = "not known yet" if offset_ms is None else f"{offset_text(offset_ms)} ahead of UTC"
+    facts.add_row("clock", f"{clock}, queue {status['queue_depth']}")
     if status["store_trouble"]:
         facts.add_row("store", Text(status["store_trouble"], style="red"))
     title = f"fluxcap {status['version']}, up {duration(status['uptime_s'])}"

@@ -73,3 +73,15 @@ def test_without_a_daemon_it_says_what_is_missing() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(9, "9s"), (75.9, "1m15s"), (7_500, "2h05m")])
 def test_durations_are_short(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_wire_that_does_not_answer_is_said_beside_the_status() -> None:
+    text = shown(STATUS, 140, error="No connection: the server wants keys.", lines=[])
+
+    assert "No connection: the server wants keys." in text
+    assert "Chrome/156" in text
+    assert "No stream yet" not in text
+
+
+def test_an_unknown_clock_is_said_to_be_unknown() -> None:
+    assert "not known yet, queue 3" in shown(STATUS | {"platform_offset_ms": None}, 140)
