@@ -11,7 +11,7 @@ import numpy as np
 from bridge.client.live import endpoints
 from bridge.client.transport import Answered, Connected, Disconnected, Failed
 from bridge.client.version1 import shows_old_server, status_of
-from bridge.client.via import AnyVia, as_via, open_transport
+from bridge.client.via import AnyVia, as_via, open_transport, patience_s
 from bridge.curve import ClientCurve
 from schemas.errors import CodecError, WireError, WireTimeout
 from schemas.types import (
@@ -44,7 +44,7 @@ class _Dialogue:
 
     def __init__(self, rep: str, timeout: float, curve: ClientCurve | None, via: AnyVia) -> None:
         self._rep = rep
-        self._timeout_ns = int(timeout * 1e9)
+        self._timeout_ns = int(max(timeout, patience_s(as_via(via)) if via is not None else 0.0) * 1e9)
         self._transport = open_transport(via, curve)
         self._number = 0
         self._connected = False
@@ -134,7 +134,7 @@ def fetch_status(
     """Where a stream stands: its watermark, feed state and store.
 
     rep: the request socket (see ``endpoints``). timeout: seconds per attempt, of which there are three. via: ask the
-    log instead, as in ``LiveClient``.
+    log instead, as in ``LiveClient``; there the time-out is 10 seconds at least.
     Raises WireError (code 404: the server has no such stream), WireTimeout, CodecError.
     """
     with _dialogue(rep, timeout, curve, via) as dialogue:

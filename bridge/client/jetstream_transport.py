@@ -77,7 +77,7 @@ class JetStreamTransport:
             self._failures.append(Failed(request_id, WireTimeout(f"No log answers at {where}; is it running?")))
             return
         self._deadlines[request_id] = time.monotonic_ns() + timeout_ns
-        self._session.ask(request_id, message)
+        self._session.ask(request_id, message, timeout_ns / 1e9)
 
     def receive(self, timeout_ms: int) -> list[TransportEvent]:
         patience_ms = 0 if self._failures else self._patience_ms(timeout_ms)

@@ -28,7 +28,7 @@ from bridge.client.delivery import EventQueue, SlowConsumer
 from bridge.client.events import Event
 from bridge.client.health import Health
 from bridge.client.transport import Transport
-from bridge.client.via import AnyVia, as_via, open_transport
+from bridge.client.via import AnyVia, as_via, open_transport, patience_s
 from bridge.curve import ClientCurve
 from schemas.errors import ConfigError, FluxcapError
 from schemas.types import CandleArray, StreamKey
@@ -78,7 +78,8 @@ class LiveClient:
         ``rep`` are of no use. All is the same but that there are no ticks and no candles under way. Needs the extra
         ``fluxcap[nats]``.
     page_limit, request_timeout
-        Candles per backfill request (the server allows 10 000); seconds to wait for an answer.
+        Candles per backfill request (the server allows 10 000); seconds to wait for an answer (2 of a server, 10 of
+        the log, which has to be read for it).
     transport
         In place of ZeroMQ; the client closes it.
 
@@ -100,7 +101,7 @@ class LiveClient:
         on_event: Callable[[Event], None] | None = None,
         curve: ClientCurve | None = None,
         page_limit: int = 10_000,
-        request_timeout: float = 2.0,
+        request_timeout: float | None = None,
         transport: Transport | None = None,
         via: AnyVia = None,
     ) -> None:
@@ -117,7 +118,7 @@ class LiveClient:
         self._queue = EventQueue(slow_consumer, limit=queue_candles)
         self._curve = curve
         self._page_limit = page_limit
-        self._request_timeout_ns = int(request_timeout * 1e9)
+        self._request_timeout_ns = int((request_timeout or patience_s(self._via)) * 1e9)
         self._transport = transport
         self._cache: Cache = NoCache()
         self._coordinator: Coordinator | None = None

@@ -32,6 +32,11 @@ AnyVia: TypeAlias = Via | str | None
 """A string is the servers alone."""
 
 
+def patience_s(via: Via | None) -> float:
+    """How long an answer may take: a server has it in memory, on the log it has to be looked for."""
+    return 2.0 if via is None else 10.0
+
+
 def as_via(via: AnyVia) -> Via | None:
     return Via(via) if isinstance(via, str) else via
 

@@ -98,7 +98,10 @@ async def open_connection(
 
 
 def _strict_client(needs_tls: bool) -> Client:
-    """nats-py greets a server that offers no TLS in the clear, whatever was asked for; this one does not."""
+    """nats-py greets a server that offers no TLS in the clear, whatever was asked for; this one does not.
+
+    It also reads headers sooner: nats-py (2.16) looks at each letter of their names, half the cost of a message.
+    """
     from nats.aio.client import Client
     from nats.errors import SecureConnWantedError
 
@@ -108,7 +111,21 @@ def _strict_client(needs_tls: bool) -> Client:
                 raise SecureConnWantedError
             return super()._connect_command()
 
+        @staticmethod
+        def _parse_header_lines(raw: bytes) -> dict[str, str]:
+            return header_lines(raw)
+
     return StrictClient()
+
+
+def header_lines(raw: bytes) -> dict[str, str]:
+    """Lines ``Name: value`` as a dict; what is no such line is passed over."""
+    pairs = (line.partition(b":") for line in raw.split(b"\r\n"))
+    return {
+        name.decode("utf-8", "replace"): value.strip().decode("utf-8", "replace")
+        for name, colon, value in pairs
+        if colon
+    }
 
 
 def _identity(address: LogAddress) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bridge.jetstream.connection import header_lines
 from bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME
 from schemas.errors import LogError, LogUnavailable
 
@@ -94,7 +95,7 @@ class LogAccess:
         if answer is None:
             return None
         found = answer["message"]
-        headers = _headers(base64.b64decode(found.get("hdrs") or ""))
+        headers = header_lines(base64.b64decode(found.get("hdrs") or ""))
         return LogMessage(found["seq"], found["subject"], headers, base64.b64decode(found.get("data") or ""))
 
     async def ask(self, what: str, question: dict[str, Any], absent: int | None = None) -> Any:
@@ -124,10 +125,3 @@ class LogAccess:
         return (
             f"JetStream does not answer for the stream {self.stream}: it is off, has no leader, or is not ours to ask."
         )
-
-
-def _headers(raw: bytes) -> dict[str, str]:
-    """``NATS/1.0`` and lines ``Name: value``."""
-    lines = raw.decode("utf-8", "replace").split("\r\n")[1:]
-    pairs = (line.partition(":") for line in lines if ":" in line)
-    return {name.strip(): value.strip() for name, _, value in pairs}

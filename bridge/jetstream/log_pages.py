@@ -7,6 +7,7 @@ stream had come. Several stores may have put a stream on the log, one after the 
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 import numpy as np
@@ -14,12 +15,17 @@ import numpy as np
 from bridge.jetstream.log_access import LogAccess, LogMessage
 from bridge.jetstream.log_reader import LogReader
 from bridge.jetstream.log_search import first_where
-from bridge.jetstream.subjects import Position, position_of
+from bridge.jetstream.subjects import STORE_ID, Position, position_of
 from bridge.store_reader import Page, RevisionPage
 from schemas.codec import decode
 from schemas.errors import CodecError, LogUnavailable
 from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, CandleRevision, Message
 
+PAGE_S = 0.8
+"""A page that takes longer ends with what there is by then, and the next one goes on there. So many may be asked for at
+once without any being late."""
+ASK_MESSAGES = 512
+"""Asked for at once for a page: what comes beyond its end is of no use."""
 READ_S = 5.0
 """How long the log may say nothing while it is known to have more."""
 REVISION_DTYPE = np.dtype([("sequence", "<u8"), ("candle", CANDLE_DTYPE)])
@@ -115,7 +121,7 @@ class StreamPages:
     async def page(
         self, last: LogMessage, latest: Position, after: int | None, end_ts_ms: int | None, limit: int
     ) -> Page:
-        """As ``StoreReader.page``. ``last``, ``latest``: as ``newest`` gave them."""
+        """As ``StoreReader.page``, though it may be shorter. ``last``, ``latest``: as ``newest`` gave them."""
         wanted = (after or 0) + 1
         if latest.latest_sequence < wanted or limit <= 0:
             return Page(wanted, _NO_CANDLES, has_more=limit <= 0 and latest.latest_sequence >= wanted)
@@ -144,7 +150,7 @@ class StreamPages:
         return RevisionPage(start, sequences, np.ascontiguousarray(rows["candle"]), start + len(rows) <= end)
 
     def _is_of_store(self, message: LogMessage) -> bool:
-        return where(message).store_id == self._store_id
+        return message.headers.get(STORE_ID) == self._store_id
 
     def _reaches(self, message: LogMessage, sequence: int) -> bool:
         position = where(message)
@@ -154,9 +160,12 @@ class StreamPages:
         """Up to ``count`` candles without a hole from ``wanted`` on, or from the oldest after it."""
         parts: list[CandleArray] = []
         start = following = rows = 0
-        reader = LogReader(self._log, self._subject, position, most=count)
+        reader = LogReader(self._log, self._subject, position, most=min(count, ASK_MESSAGES))
         try:
+            end_s = asyncio.get_running_loop().time() + PAGE_S
             while rows < count and reader.next_position <= last.position:
+                if rows and asyncio.get_running_loop().time() >= end_s:
+                    break
                 messages = await reader.read(READ_S)
                 if not messages:
                     raise LogUnavailable("The log did not give what it has.")

@@ -77,9 +77,9 @@ class LogSession:
             keys.setdefault(kind, set()).update(found)
         self._thread.start(self._retarget(keys))
 
-    def ask(self, request_id: int, message: Message) -> None:
-        """One answer, or failure, follows, unless the session ends before."""
-        self._thread.start(self._answer(request_id, message))
+    def ask(self, request_id: int, message: Message, timeout_s: float) -> None:
+        """One answer, or failure, follows within that time; none when the time or the session ends before."""
+        self._thread.start(self._answer(request_id, message, timeout_s))
 
     def close(self) -> None:
         """Leave the server. Blocks for a moment."""
@@ -202,13 +202,16 @@ class LogSession:
 
     # --- questions -------------------------------------------------------------------------------------------------
 
-    async def _answer(self, request_id: int, message: Message) -> None:
+    async def _answer(self, request_id: int, message: Message, timeout_s: float) -> None:
         answers, task = self._answers, asyncio.current_task()
         if answers is None or task is None:
             return  # the connection ended: all that was under way fails with it
         self._questions.add(task)
         try:
-            self._inbox.put_news(Answered(request_id, await answers.answer(message)))
+            async with asyncio.timeout(timeout_s):  # nobody waits any longer
+                self._inbox.put_news(Answered(request_id, await answers.answer(message)))
+        except TimeoutError:
+            _log.debug("%s took too long", type(message).__name__)
         except (WireError, CodecError) as error:
             self._inbox.put_news(Failed(request_id, error))
         except FluxcapError as error:

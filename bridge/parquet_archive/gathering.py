@@ -7,6 +7,7 @@ candle the one with the highest revision counts, so that it does not matter in w
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from bridge.jetstream.subjects import Position
 from bridge.parquet_archive.partition import DAY_MS, Partition
-from schemas.types import CANDLE_DTYPE, CandleBatch, CandleRevision, StreamKey
+from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, CandleRevision, StreamKey
 
 ROW_DTYPE = np.dtype([("store", "<u2"), ("sequence", "<u8"), ("revision", "<u8"), ("candle", CANDLE_DTYPE)])
 """``store``: place in ``Gathered.stores``. ``sequence`` 0: a minute that only a revision brought."""
@@ -38,6 +39,33 @@ class Missing(msgspec.Struct, frozen=True):
     last: int
 
 
+class _Chunk(NamedTuple):
+    """A message's rows: of a batch from ``first_sequence``, or revisions ``first_revision`` and so on."""
+
+    store: int
+    first_sequence: int
+    sequences: npt.NDArray[np.uint64] | None
+    first_revision: int
+    candles: CandleArray
+
+
+def _rows(chunks: list[_Chunk]) -> npt.NDArray[np.void]:
+    """Of ROW_DTYPE, made all at once: most messages hold one candle, and an array for each would cost far more."""
+    lengths = np.array([len(chunk.candles) for chunk in chunks])
+    ends = np.cumsum(lengths)
+    within = (np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)).astype(np.uint64)
+    rows = np.empty(ends[-1], ROW_DTYPE)
+    rows["candle"] = np.frombuffer(b"".join(chunk.candles.tobytes() for chunk in chunks), CANDLE_DTYPE)
+    rows["store"] = np.repeat(np.array([chunk.store for chunk in chunks], np.uint16), lengths)
+    rows["sequence"] = np.repeat(np.array([chunk.first_sequence for chunk in chunks], np.uint64), lengths) + within
+    first_revisions = np.repeat(np.array([chunk.first_revision for chunk in chunks], np.uint64), lengths)
+    rows["revision"] = np.where(first_revisions > 0, first_revisions + within, 0)
+    for chunk, end in zip(chunks, ends, strict=True):
+        if chunk.sequences is not None:
+            rows["sequence"][end - len(chunk.candles) : end] = chunk.sequences
+    return rows
+
+
 class Gathered:
     """Rows that wait to be written.
 
@@ -56,36 +84,32 @@ class Gathered:
         self.stores: list[str] = []
         self.standings: dict[StreamKey, Standing] = {}
         self.missing: list[Missing] = []
-        self._rows: dict[StreamKey, list[npt.NDArray[np.void]]] = {}
+        self._chunks: dict[StreamKey, list[_Chunk]] = {}
 
     def add(self, message: CandleBatch | CandleRevision, told: Position, before: Standing) -> None:
         """One message, with what its headers tell, and how far its stream was read before."""
         before = self.standings.get(message.key, before)
         if before.store_id != told.store_id:
             before = Standing(told.store_id, max(told.first_sequence - 1, 0), 0)
-        rows = np.empty(len(message.candles), ROW_DTYPE)
-        rows["store"], rows["candle"] = self._store(told.store_id), message.candles
+        store = self._store(told.store_id)
         if isinstance(message, CandleBatch):
             self._note_missing(message.key, before.store_id, "candles", before.latest_sequence, message.start_sequence)
-            rows["sequence"] = np.arange(message.start_sequence, message.next_sequence, dtype=np.uint64)
-            rows["revision"] = 0
+            chunk = _Chunk(store, message.start_sequence, None, 0, message.candles)
             latest = max(before.latest_sequence, message.next_sequence - 1)
             now = Standing(before.store_id, latest, before.latest_revision)
         else:
             first, last = message.start_revision, message.start_revision + len(message.candles) - 1
             self._note_missing(message.key, before.store_id, "revisions", before.latest_revision, first)
-            rows["sequence"] = message.sequences
-            rows["revision"] = np.arange(first, last + 1, dtype=np.uint64)
+            chunk = _Chunk(store, 0, message.sequences, first, message.candles)
             now = Standing(before.store_id, before.latest_sequence, max(before.latest_revision, last))
         self.standings[message.key] = now
-        self._rows.setdefault(message.key, []).append(rows)
-        self.rows += len(rows)
+        self._chunks.setdefault(message.key, []).append(chunk)
+        self.rows += len(message.candles)
 
     def partitions(self) -> Iterator[tuple[Partition, npt.NDArray[np.void]]]:
         """The rows by file, in the order they came."""
-        for key in sorted(self._rows):
-            chunks = self._rows[key]
-            rows = np.frombuffer(b"".join(chunk.tobytes() for chunk in chunks), ROW_DTYPE)
+        for key in sorted(self._chunks):
+            rows = _rows(self._chunks[key])
             days = rows["candle"]["ts_ms"] // DAY_MS
             for day in np.unique(days).tolist():
                 yield Partition(key, day), rows[days == day]
@@ -96,7 +120,7 @@ class Gathered:
         self.stores.clear()
         self.standings.clear()
         self.missing.clear()
-        self._rows.clear()
+        self._chunks.clear()
 
     def _store(self, store_id: str) -> int:
         if store_id not in self.stores:
