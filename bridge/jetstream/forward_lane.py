@@ -55,9 +55,11 @@ class SendCandles(msgspec.Struct, frozen=True):
 
 
 class SendRevisions(msgspec.Struct, frozen=True):
-    """Send the store's revisions after this one."""
+    """Send the store's revisions after this one, up to the other. A newer one may name a candle that is not on the log
+    yet."""
 
     after_revision: int
+    to_revision: int
 
 
 Step: TypeAlias = Ask | Compare | SendCandles | SendRevisions
@@ -140,7 +142,7 @@ class ForwardLane:
         if have.latest_sequence < store.latest_sequence:
             return SendCandles(have.latest_sequence)
         if have.latest_revision < store.latest_revision:
-            return SendRevisions(have.latest_revision)
+            return SendRevisions(have.latest_revision, store.latest_revision)
         return None
 
     def answered(self, last: Position | None, log_position: int = 0) -> bool:

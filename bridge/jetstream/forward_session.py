@@ -176,8 +176,8 @@ class ForwardSession:
                 lane.compared(int(page.candles["ts_ms"][0]) if found else None)
             case SendCandles(after):
                 return await self._send_candles(lane, after)
-            case SendRevisions(after):
-                return await self._send_revisions(lane, after)
+            case SendRevisions(after, to):
+                return await self._send_revisions(lane, after, to)
         return True
 
     async def _ask(self, lane: ForwardLane) -> None:
@@ -224,19 +224,20 @@ class ForwardSession:
             self._counters["pruned"] += missing
             self._tell(Notice.PRUNED, {"stream": str(lane.key), "candles": missing})
 
-    async def _send_revisions(self, lane: ForwardLane, after: int) -> bool:
+    async def _send_revisions(self, lane: ForwardLane, after: int, to: int) -> bool:
         page = await self._source.revisions(lane.key, after, lane.most_candles)
         self.source_trouble = ""
-        if not len(page.candles):
+        count = min(len(page.candles), to - page.start_revision + 1)
+        if count <= 0:
             return False
-        revision = CandleRevision(lane.key, page.start_revision, page.sequences, page.candles)
-        latest = page.start_revision + len(page.candles) - 1
+        revision = CandleRevision(lane.key, page.start_revision, page.sequences[:count], page.candles[:count])
+        latest = page.start_revision + count - 1
         reached = msgspec.structs.replace(lane.position, latest_revision=latest)
         name = revision_id(reached.store_id, lane.key, page.start_revision)
         if not await self._send(lane, revision, name, reached):
             return lane.goes_on
         self._counters["revision_messages"] += 1
-        self._counters["revisions"] += len(page.candles)
+        self._counters["revisions"] += count
         return True
 
     async def _send(self, lane: ForwardLane, message: Message, name: str, reached: Position) -> bool:

@@ -76,8 +76,8 @@ class World:
                     first_sequence=lane.position.first_sequence or after + 1,
                 )
                 self._send(lane, fate, reached, range(after + 1, to + 1), range(0))
-            case SendRevisions(after):
-                to = min(self.store.latest_revision, after + most)
+            case SendRevisions(after, to):
+                to = min(to, after + most)
                 reached = msgspec.structs.replace(lane.position, latest_revision=to)
                 self._send(lane, fate, reached, range(0), range(after + 1, to + 1))
         return True

@@ -66,7 +66,7 @@ def test_candles_go_before_the_revisions_that_may_name_them():
     lane.answered(None)
     lane.stored(at(5), 1)
 
-    assert lane.next() == SendRevisions(0)
+    assert lane.next() == SendRevisions(0, 2)
 
     lane.stored(at(5, 2), 2)
     assert lane.next() is None

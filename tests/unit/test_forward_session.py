@@ -1,0 +1,167 @@
+"""What a session sends of what the source gives; the log is a stand-in that takes everything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from bridge.jetstream.forward_cursor import ForwardMemory
+from bridge.jetstream.forward_session import ForwardSession
+from bridge.jetstream.log_writer import Ack, Refusal
+from bridge.store_reader import Page, RevisionPage
+from schemas.codec import decode
+from schemas.errors import LogRefused, LogUnavailable, StoreError
+from schemas.types import CandleBatch, CandleRevision, StreamKey, StreamStatus
+from tests.forward_rig import minutes
+
+KEY = StreamKey("DESK", "EURUSD", "1m")
+
+
+class Source:
+    """A store with this many candles and revisions, of which it may have more than it has said."""
+
+    trouble = ""
+
+    def __init__(self, candles: int, revisions: int, *, hidden_revisions: int = 0, fails: int = 0) -> None:
+        self.status = StreamStatus(KEY, candles, candles * 60_000, 0, 1, "store", revisions)
+        self._revisions = revisions + hidden_revisions
+        self._fails = fails
+
+    def statuses(self) -> dict[StreamKey, StreamStatus]:
+        return {KEY: self.status}
+
+    async def candles(self, key: StreamKey, after_sequence: int, limit: int) -> Page:
+        if self._fails:
+            self._fails -= 1
+            raise StoreError("The store is busy.")
+        return Page(
+            after_sequence + 1, minutes(after_sequence + 1, min(self.status.latest_sequence, after_sequence + limit))
+        )
+
+    async def revisions(self, key: StreamKey, after_revision: int, limit: int) -> RevisionPage:
+        last = min(self._revisions, after_revision + limit)
+        numbers = np.arange(after_revision + 1, last + 1, dtype=np.uint64)
+        return RevisionPage(after_revision + 1, numbers, minutes(after_revision + 1, last))
+
+
+class Log:
+    """Writer and access in one. ``answers``: what the first messages are answered; then they are taken."""
+
+    def __init__(self, *answers: Ack) -> None:
+        self.taken: list[Any] = []
+        self.heartbeats: list[StreamStatus] = []
+        self._answers = list(answers)
+        self.stream = "FLUX"
+
+    async def last(self, subject: str) -> None:
+        return None
+
+    async def publish(self, subject: str, payload: bytes, headers: dict[str, str]) -> Ack:
+        if self._answers:
+            return self._answers.pop(0)
+        self.taken.append(decode(payload).message)
+        return Ack(len(self.taken))
+
+    async def send_unstored(self, subject: str, payload: bytes) -> None:
+        told = decode(payload).message
+        assert isinstance(told, StreamStatus)
+        self.heartbeats.append(told)
+
+    def lost(self) -> None: ...
+
+
+def run(source: Source, log: Log, until: Callable[[], bool]) -> tuple[Counter[str], ForwardSession]:
+    """A session until something holds."""
+    counters: Counter[str] = Counter()
+    made: list[ForwardSession] = []
+
+    async def work() -> None:
+        session = ForwardSession(log, log, source, ForwardMemory(None), counters, lambda notice, fields: None)  # type: ignore[arg-type]
+        made.append(session)
+
+        def look() -> None:
+            session.stop() if until() else session.wake()
+
+        async with asyncio.timeout(20):
+            await session.run(look)
+
+    asyncio.run(work())
+    return counters, made[0]
+
+
+def sent(log: Log) -> list[tuple[str, int, int]]:
+    def of(message: CandleBatch | CandleRevision) -> tuple[str, int, int]:
+        if isinstance(message, CandleBatch):
+            return "candles", message.start_sequence, len(message.candles)
+        return "revisions", message.start_revision, len(message.candles)
+
+    return [of(message) for message in log.taken]
+
+
+def test_candles_go_first_and_revisions_only_as_far_as_the_candles_they_may_name():
+    log = Log()
+
+    run(Source(700, 2, hidden_revisions=5), log, lambda: len(log.taken) == 3)
+
+    assert sent(log) == [("candles", 1, 500), ("candles", 501, 200), ("revisions", 1, 2)]
+
+
+def test_a_source_that_fails_is_asked_again():
+    log = Log()
+
+    counters, session = run(Source(3, 0, fails=2), log, lambda: len(log.taken) == 1)
+
+    assert sent(log) == [("candles", 1, 3)]
+    assert counters["candles"] == 3
+    assert session.source_trouble == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "counter"),
+    [
+        (Ack(refusal=Refusal.OUT_OF_ORDER), "overtaken"),
+        (Ack(7, duplicate=True), "duplicates"),
+        (Ack(refusal=Refusal.FULL, text="full"), "refused"),
+        (Ack(refusal=Refusal.OTHER, text="?"), "refused"),
+    ],
+)
+def test_what_was_not_taken_is_sent_again_after_the_log_was_asked(answer: Ack, counter: str):
+    log = Log(answer)
+
+    counters, _ = run(Source(3, 0), log, lambda: len(log.taken) == 1)
+
+    assert sent(log) == [("candles", 1, 3)]
+    assert counters[counter] == 1
+
+
+def test_a_missing_stream_ends_the_session():
+    with pytest.raises(LogRefused, match="fluxcap forward --setup"):
+        run(Source(3, 0), Log(Ack(refusal=Refusal.NO_STREAM, text="nobody")), lambda: False)
+
+
+def test_heartbeats_tell_what_the_log_has_and_how_the_feed_does():
+    log, source = Log(), Source(3, 0)
+    source.status = msgspec.structs.replace(source.status, feed_state=4, last_tick_ts_ms=5)
+
+    run(source, log, lambda: len(log.heartbeats) > 0)
+
+    [told, *_] = log.heartbeats
+    assert (told.store_id, told.feed_state, told.last_tick_ts_ms) == ("store", 4, 5)
+    assert told.latest_sequence in (0, 3)
+
+
+def test_a_lost_connection_ends_the_session():
+    async def work() -> None:
+        log = Log()
+        session = ForwardSession(log, log, Source(0, 0), ForwardMemory(None), Counter(), lambda notice, fields: None)  # type: ignore[arg-type]
+        session.lost()
+        await session.run(lambda: None)
+
+    with pytest.raises(LogUnavailable, match="ended"):
+        asyncio.run(work())
