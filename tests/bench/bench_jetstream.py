@@ -35,9 +35,10 @@ from bridge.jetstream.forwarder import Forwarder
 from bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME, subject
 from bridge.server import WireServer
 from schemas.codec import encode
+from schemas.errors import LogError
 from schemas.types import CandleArray, CandleBatch, StreamKey
 from tests.forward_rig import ask_log, await_current, make_stream
-from tests.nats_rig import FOUND, NatsServer
+from tests.nats_rig import FOUND, NatsServer, cluster
 from tests.serving import ANY_PORT, candle_rows
 
 DAY = 1_440
@@ -222,15 +223,14 @@ def rows() -> list[dict[str, Any]]:
 # --- sizing -----------------------------------------------------------------------------------------------------------
 
 
-def sizing(streams: int, minutes: int) -> None:
-    """Print what so many streams cost."""
+def sizing(streams: int, minutes: int, copies: int) -> None:
+    """Print what so many streams cost, kept by so many servers, all of them on this machine."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        nats = NatsServer(folder / "nats").start()
-        stack.callback(nats.kill)
-        before = rss_bytes(nats.pid)
-        bench = stack.enter_context(Bench(folder / "store", nats, streams))
-        make_stream(bench.address)
+        servers = started_servers(folder, copies, stack)
+        before = rss_bytes(servers[0].pid)
+        bench = stack.enter_context(Bench(folder / "store", servers[0], streams))
+        make_stream_in_time(bench.address, copies)
         source = StoreSource(bench.server.pages(), bench.server.status)
         with Forwarder(source, bench.address, folder) as forwarder:
             took = []
@@ -245,12 +245,34 @@ def sizing(streams: int, minutes: int) -> None:
         with Forwarder(StoreSource(bench.server.pages(), bench.server.status), bench.address, folder) as forwarder:
             forwarder.await_view(lambda view: view.state is ForwardState.CURRENT and view.streams == streams, 600)
             start_s = time.perf_counter() - begun
-        print(f"streams            {streams:,}")
+        print(f"streams            {streams:,}, each in {copies} copies")
         print(f"messages           {state['messages']:,}")
         print(f"bytes a message    {state['bytes'] / state['messages']:.0f}")
         print(f"a minute forwarded {statistics.median(took):.2f} s")
         print(f"forwarder started  {start_s:.2f} s (every stream's place asked)")
-        print(f"server's memory    {(rss_bytes(nats.pid) - before) / 1e6:.0f} MB more than empty")
+        print(f"server's memory    {(rss_bytes(servers[0].pid) - before) / 1e6:.0f} MB more than empty")
+
+
+def started_servers(folder: Path, copies: int, stack: contextlib.ExitStack) -> list[NatsServer]:
+    servers = [NatsServer(folder / "nats")] if copies == 1 else cluster(folder / "nats", copies)
+    for server in servers:
+        stack.callback(server.kill)
+        server.start(wait=False)
+    for server in servers:
+        server.await_ready()
+    return servers
+
+
+def make_stream_in_time(address: LogAddress, copies: int) -> None:
+    """A cluster takes a while to choose who leads."""
+    for _ in range(100):
+        try:
+            make_stream(address, replicas=copies)
+        except LogError:
+            time.sleep(0.3)
+        else:
+            return
+    raise AssertionError("the cluster does not become ready")
 
 
 def rss_bytes(pid: int) -> int:
@@ -262,9 +284,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizing", type=int, metavar="STREAMS")
     parser.add_argument("--minutes", type=int, default=3)
+    parser.add_argument("--copies", type=int, default=1, choices=(1, 3))
     given = parser.parse_args()
     if given.sizing:
-        sizing(given.sizing, given.minutes)
+        sizing(given.sizing, given.minutes, given.copies)
         return
     for row in rows():
         theirs = f"   theirs {row['theirs']:>10,.0f}   ratio {row['ratio']:.2f}" if "theirs" in row else ""
