@@ -19,9 +19,9 @@ from bridge.jetstream.wire_source import WireSource
 from bridge.store import Store
 from capture import log
 from capture.daemon_files import read_run_file
-from capture.foreground import exit_code, stop_signals
 from capture.forwarding import log_notice
 from capture.settings import STORE_FILE
+from capture.stop_signals import exit_code, stop_signals
 from schemas.errors import ConfigError, LogError, LogUnavailable, NotAnswering
 
 LOOK_S = 0.2

@@ -96,7 +96,9 @@ class _Dialogue:
                     self._connected = True
                     return
                 if isinstance(event, Disconnected) and not self._connected:
-                    raise WireTimeout(f"No connection to {self._rep}: {event.reason.rstrip('.')}.")
+                    # A whole sentence says where; anything else is why.
+                    whole = event.reason.endswith((".", "?"))
+                    raise WireTimeout(event.reason if whole else f"No connection to {self._rep}: {event.reason}.")
             waited_ms += step_ms
         raise WireTimeout(f"No server answers at {self._rep}; is fluxcap running there?")
 

@@ -1,4 +1,4 @@
-"""The seam between the client and what carries its messages: ZeroMQ today, a distributed log by the same protocol.
+"""The seam between the client and what carries its messages: ZeroMQ from a server, or NATS JetStream, a log.
 
 A transport knows connections, topics and requests, and nothing of candles: those, the gap machine, the cache and the
 health are the same above any of them.
@@ -57,7 +57,10 @@ class Transport(Protocol):
     """All but ``wake`` are called by one thread."""
 
     def connect(self, pub: str | None, rep: str) -> None:
-        """Leave the present server, if any, and go for this one. ``pub`` None: requests only. Raises ConfigError."""
+        """Leave the present server, if any, and go for this one. ``pub`` None: requests only. Raises ConfigError.
+
+        Where one address serves for both, it is given twice.
+        """
 
     def subscribe(self, topics: Iterable[bytes]) -> None:
         """Also holds for every later connection."""

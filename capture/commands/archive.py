@@ -37,7 +37,7 @@ def archive(
     import msgspec
 
     from bridge.parquet_archive.archiver import Archiver
-    from capture.foreground import exit_code, stop_signals
+    from capture.stop_signals import exit_code, stop_signals
     from schemas.errors import ConfigError
 
     way = via_of(via, credentials, stream)

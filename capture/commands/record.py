@@ -42,9 +42,9 @@ def record(
 
     from capture import log
     from capture.commands.recording_line import recording_line
-    from capture.foreground import exit_code, stop_signals
     from capture.recording_run import record as run
     from capture.settings import load_settings
+    from capture.stop_signals import exit_code, stop_signals
 
     settings = load_settings(
         config,

@@ -1,0 +1,29 @@
+"""SIGTERM and Ctrl-C noted rather than obeyed, for commands that leave in order. Light: it needs nothing of ours."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """SIGTERM and SIGINT are only noted while held; gives the list they are noted in."""
+    asked: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def exit_code(asked: Sequence[int]) -> int:
+    """130 when Ctrl-C came first, else 0."""
+    return 130 if asked[:1] == [signal.SIGINT] else 0
