@@ -27,8 +27,12 @@ from bridge.client import (
     fetch_status,
     list_streams,
 )
+from bridge.client.jetstream_transport import JetStreamTransport
+from bridge.client.transport import Connected, Published
+from bridge.jetstream.log_inbox import LogInbox
+from bridge.jetstream.log_reader import CHUNK_MESSAGES
 from schemas.errors import ConfigError, WireError, WireTimeout
-from schemas.types import CANDLE_DTYPE, CandleArray
+from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch
 from tests.log_rig import LogFeeder
 from tests.nats_rig import NatsServer
 
@@ -227,6 +231,31 @@ def test_a_slow_consumer_holds_up_nobody_and_gets_everything(server: NatsServer,
         events += until(client, reaches(601))
 
     assert sequences(events) == list(range(1, 602))
+
+
+def test_what_nobody_takes_stays_in_the_log(server: NatsServer, feeder: LogFeeder) -> None:
+    transport, bound, count = JetStreamTransport(), 100, 7_000
+    transport._inbox = inbox = LogInbox(full_messages=bound)
+    add(feeder, 1)
+    transport.subscribe([KEY.topic()])
+    transport.connect(server.url, server.url)
+    while not any(isinstance(event, Connected) for event in transport.receive(1_000)):
+        pass
+    feeder.add_many(KEY, candles(2, count))
+    end_s = time.monotonic() + LONG_S
+    while len(inbox._messages) < bound and time.monotonic() < end_s:
+        time.sleep(0.02)
+    time.sleep(0.3)  # for whatever else would come
+
+    waiting, taken = len(inbox._messages), []
+    while len(taken) < count and time.monotonic() < end_s:
+        for event in transport.receive(200):
+            if isinstance(event, Published) and isinstance(event.message, CandleBatch):
+                taken.append(event.message.start_sequence)
+    transport.close()
+
+    assert bound <= waiting <= bound + CHUNK_MESSAGES
+    assert taken == list(range(2, count + 2))
 
 
 def test_start_from_the_latest_gives_only_what_comes(server: NatsServer, feeder: LogFeeder) -> None:
