@@ -9,16 +9,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import zmq
 
+from bridge.devserver.engine import DevEngine
+from bridge.devserver.faults import Faults
+from bridge.devserver.settings import DevSettings
 from schemas.codec import decode, encode
 from schemas.generate import SCHEMA_FOLDER
 from schemas.types import BackfillCandlesRequest, BackfillCandlesResponse, CandleBatch, StreamKey
 from tests.golden.write_golden import GOLDEN_FOLDER
+from tests.live_rig import await_that
 from tests.node_workspace import NODE_SOURCES, node_workspace
 from tests.wire_samples import SAMPLES, sample_candles
 
@@ -26,6 +32,8 @@ KEY = StreamKey("POCKETOPTION", "EURUSD_otc", "1m")
 PAGE = 10
 STORED, PUBLISHED = 25, 28
 """Sequences that backfill has at first, and at the end; the one before the last is never published live."""
+LIVE = 150
+"""Candles of the real server, at 100 a second."""
 
 PATIENCE_SECONDS = 60
 
@@ -88,8 +96,32 @@ def server() -> Iterator[dict[str, str]]:
         context.destroy(linger=0)
 
 
-def run_client(command: list[str], folder: Path, environment: dict[str, str]) -> list[list[float]]:
-    arguments = [*command, KEY.symbol, str(PUBLISHED)]
+@contextmanager
+def dev_server(folder: Path) -> Iterator[tuple[DevEngine, dict[str, str]]]:
+    """The product's own server, every third batch of which is stored and never published; and where it is."""
+    ends = {"pub": "tcp://127.0.0.1:0", "rep": "tcp://127.0.0.1:0", "data_dir": str(folder)}
+    settings = DevSettings(symbols=(KEY.symbol,), source=KEY.source_id, interval=KEY.interval, **ends)
+    engine = DevEngine(msgspec.structs.replace(settings, history=STORED, tick_ms=10, broadcasting=False)).start()
+    engine.set_faults(Faults(skip_every=3))
+    try:
+        yield (
+            engine,
+            os.environ
+            | {
+                "FLUX_LIVE_PUB": engine.endpoints[0],
+                "FLUX_CHUNK_REP": engine.endpoints[1],
+                "FLUX_SOURCE_ID": KEY.source_id,
+                "FLUX_INTERVAL": KEY.interval,
+            },
+        )
+    finally:
+        engine.close()
+
+
+def run_client(
+    command: list[str], folder: Path, environment: dict[str, str], count: int = PUBLISHED
+) -> list[list[float]]:
+    arguments = [*command, KEY.symbol, str(count)]
     result = subprocess.run(
         arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
     )
@@ -119,6 +151,30 @@ def test_the_javascript_client_of_the_readme_prints_each_candle_once_and_in_orde
         lines = run_client(["node", "client.js"], node, environment)
 
     assert lines == expected_lines()
+
+
+@pytest.mark.parametrize("language", ["python", "js"])
+def test_a_client_of_the_readme_merges_what_the_real_server_did_not_send(
+    language: str, tmp_path: Path, request: pytest.FixtureRequest
+):
+    folder = request.getfixturevalue("node") if language == "js" else tmp_path
+    command = ["node", "live.js"] if language == "js" else [sys.executable, "live.py"]
+    (folder / command[1]).write_text(readme_example(language))
+
+    with dev_server(tmp_path / "data") as (engine, environment):
+        path = {"PYTHONPATH": str(SCHEMA_FOLDER.parent)}
+        with ThreadPoolExecutor(1) as client:
+            running = client.submit(run_client, command, folder, environment | path, LIVE)
+            # Only when it has its history, so that it hears gaps open.
+            await_that(lambda: engine.counters().get("answers") or running.done(), PATIENCE_SECONDS, "its request")
+            engine.set_broadcasting(True)
+            lines = running.result()
+        counters, (first, candles) = engine.counters(), engine.truth(KEY)
+
+    truth = [[float(number), *map(float, row[:6])] for number, row in enumerate(candles.tolist(), start=first)]
+    assert lines[:LIVE] == truth[:LIVE]
+    assert counters["dropped_candles"] > 10
+    assert counters["requests"] > 3
 
 
 def test_javascript_reads_every_golden_message(node: Path):
