@@ -22,14 +22,15 @@ from random import Random
 from typing import Any
 
 from capture.simulator import SimulatedSite, SiteConfig
+from schemas.types import interval_ms
 from tests.browser_storm.lives import FAR, SHORT_MS, SLOW, ClientLives, Lane, Told
 from tests.chromium import Chromium
 from tests.devtools import Remote
 from tests.fault_rig import FOCUS
 from tests.live_rig import await_that
 
-HISTORY_S = 10_000.0
-"""How far the page's history reaches back: 150 of the platform's own minutes."""
+TICKS_BACK_S, ROWS_BACK = 800.0, 260
+"""How far back the page's history goes when it loads: raw ticks, and the platform's own candles of a minute."""
 DISK_SIZE = "96m"
 NEAR, MORTAL = "near", "mortal"
 CLIENTS = (NEAR, FAR, MORTAL, SLOW)
@@ -50,7 +51,7 @@ class StormRig:
             rate_hz=10,
             truth_path=folder / "truth.jsonl",
             seed=draw.randrange(10_000),
-            pre_roll_s=HISTORY_S,
+            pre_roll_s=max([TICKS_BACK_S, *(ROWS_BACK * 60 for each in intervals if interval_ms(each) == 60_000)]),
         )
         self.site = stack.enter_context(SimulatedSite(config))
         profile = folder / "profile"
