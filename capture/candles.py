@@ -81,7 +81,8 @@ class CandleBuilder:
         self._feeds = feeds
         self._feed = feed
         self._rules = rules
-        self._next_ms = published_ts_ms + rules.interval_ms if published_ts_ms else 0
+        self.next_ms = published_ts_ms + rules.interval_ms if published_ts_ms else 0
+        """Start of the earliest bucket not sealed yet, 0 when nothing is known."""
         self._bucket_end_ms = 0
         self._published: dict[int, Candle] = {}
         """What this builder published, as it stands, by start."""
@@ -99,11 +100,6 @@ class CandleBuilder:
         self.dropped_incomplete = 0
         self.late_ticks = 0
         feed.tape.keep_at_least(rules.interval_ms + HORIZON_MS)
-
-    @property
-    def next_ms(self) -> int:
-        """Start of the earliest bucket not sealed yet, 0 when nothing is known."""
-        return self._next_ms
 
     def sealed(self, now_ms: int) -> list[Candle]:
         """All that can be sealed at ``now_ms`` (platform time, UTC ms), oldest first."""
@@ -129,7 +125,7 @@ class CandleBuilder:
             if candle is not None:
                 found.append(candle)
                 _remember(self._published, start_ms, candle)
-            self._next_ms = end_ms
+            self.next_ms = end_ms
         self._bucket_end_ms = self._end_of_bucket_under_way()
         return found
 
@@ -191,7 +187,7 @@ class CandleBuilder:
         """The candle under way, as far as it has come."""
         last_ms = self._feed.last_tick_ts_ms
         start_ms = bucket_start(last_ms, self._rules.interval_ms)
-        if not last_ms or start_ms < self._next_ms:
+        if not last_ms or start_ms < self.next_ms:
             return None
         candle = self._fold(start_ms)
         return candle and msgspec.structs.replace(candle, flags=int(self._forming_flags(start_ms)))
@@ -199,8 +195,8 @@ class CandleBuilder:
     def _open_buckets(self) -> Iterator[int]:
         """Starts of the buckets not sealed yet that hold a tick or a server candle, oldest first."""
         interval_ms = self._rules.interval_ms
-        rows = deque(sorted(start for start in self._feed.rows.get(interval_ms, ()) if start >= self._next_ms))
-        start_ms = self._next_ms
+        rows = deque(sorted(start for start in self._feed.rows.get(interval_ms, ()) if start >= self.next_ms))
+        start_ms = self.next_ms
         while True:
             while rows and rows[0] < start_ms:
                 rows.popleft()
@@ -225,9 +221,9 @@ class CandleBuilder:
         """Between the last sealed bucket and this one no tick is known: where nothing was seen, some may yet come."""
         interval_ms = self._rules.interval_ms
         if not self._first_ms:
-            self._first_ms = self._next_ms or until_ms
-        if self._next_ms:
-            for start_ms in range(max(self._next_ms, until_ms - PASSED_OVER_MAX * interval_ms), until_ms, interval_ms):
+            self._first_ms = self.next_ms or until_ms
+        if self.next_ms:
+            for start_ms in range(max(self.next_ms, until_ms - PASSED_OVER_MAX * interval_ms), until_ms, interval_ms):
                 if not self._feed.covers(start_ms, start_ms + interval_ms):
                     _remember(self._incomplete, start_ms, None)
 

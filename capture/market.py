@@ -353,19 +353,19 @@ class Market:
         return self.clock.accept(tick.raw_ts_ms, at, heard_ms and heard_ms + (self.clock.offset_ms or 0))
 
     def _accepted(self, socket: SocketKey, raw: RawTick, at: Arrival) -> None:
-        ts_ms = raw.raw_ts_ms - (self.clock.offset_ms or 0)
-        symbol = raw.symbol
-        feed = self.feeds.get(symbol) or self._new_feed(symbol)
+        clock, feeds, symbol, price = self.clock, self.feeds, raw.symbol, raw.price
+        ts_ms = raw.raw_ts_ms - (clock.offset_ms or 0)
+        feed = feeds.get(symbol) or self._new_feed(symbol)
         if feed is None:
             return
-        if not self.feeds.tick(socket, symbol, ts_ms, raw.price, self.clock.now_ms(at.mono_ms)):
+        if not feeds.tick(socket, symbol, ts_ms, price, clock.now_ms(at.mono_ms)):
             self.counters["duplicate"] += 1
             return
         feed.tick_count += 1
-        feed.last_price = raw.price
-        if self.feeds.carrier_changes != self._carrier_changes:
+        feed.last_price = price
+        if feeds.carrier_changes != self._carrier_changes:
             self._carriers_changed()
-        self._sealing.tick(feed, ts_ms, raw.raw_ts_ms, raw.price)
+        self._sealing.tick(feed, ts_ms, raw.raw_ts_ms, price)
 
     def _new_feed(self, symbol: str) -> SymbolFeed | None:
         """An asset seen for the first time. It may be one that the focus names, as people type it."""

@@ -106,13 +106,26 @@ class CdpSession:
         """Queue the first command. ``mono_ns``: now, monotonic."""
         self._targets.discover(mono_ns)
 
-    def receive(self, message: bytes | str, stamp: Stamp) -> list[ChromeEvent]:
+    def receive(self, data: bytes | str, stamp: Stamp) -> list[ChromeEvent]:
         """Take one message of the browser's; returns what it means, in order. Mostly nothing or one frame."""
-        data = message.encode("utf-8", "surrogatepass") if isinstance(message, str) else message
-        if data.startswith(FRAME_RECEIVED):
-            return self._on_frame_message(data, stamp, FrameReceived)
+        if isinstance(data, str):
+            data = data.encode("utf-8", "surrogatepass")
+        if data.startswith(FRAME_RECEIVED):  # nearly all messages: one decode, two look-ups
+            try:
+                message = decode_frame(data)
+            except NOT_CDP:
+                return [Malformed("frame")]
+            session, params = self._sessions.get(message.session_id), message.params
+            if session is None:
+                return []
+            socket, body = session.sockets.open.get(params.request_id), params.response
+            if socket is None:
+                return self._on_frame(session, params, stamp, FrameReceived)
+            socket.frames += 1
+            socket.last_ns = stamp.mono_ns
+            return [FrameReceived(socket.id, session.target.id, body.opcode, body.payload_data, stamp)]
         if data.startswith(FRAME_SENT):
-            return self._on_frame_message(data, stamp, FrameSent)
+            return self._on_frame_sent(data, stamp)
         if is_unread_event(data):
             return []
         try:
@@ -180,24 +193,13 @@ class CdpSession:
 
     # --- frames -------------------------------------------------------------------------------------------------
 
-    def _on_frame_message(
-        self, data: bytes, stamp: Stamp, kind: type[FrameReceived] | type[FrameSent]
-    ) -> list[ChromeEvent]:
-        """The short way of nearly all messages: one decode, two look-ups."""
+    def _on_frame_sent(self, data: bytes, stamp: Stamp) -> list[ChromeEvent]:
         try:
             message = decode_frame(data)
         except NOT_CDP:
             return [Malformed("frame")]
-        session, params = self._sessions.get(message.session_id), message.params
-        if session is None:
-            return []
-        socket = session.sockets.open.get(params.request_id)
-        if socket is None or kind is FrameSent:
-            return self._on_frame(session, params, stamp, kind)
-        socket.frames += 1
-        socket.last_ns = stamp.mono_ns
-        body = params.response
-        return [FrameReceived(socket.id, session.target.id, body.opcode, body.payload_data, stamp)]
+        session = self._sessions.get(message.session_id)
+        return [] if session is None else self._on_frame(session, message.params, stamp, FrameSent)
 
     def _on_frame(
         self, session: Attachment, params: FrameParams, stamp: Stamp, kind: type[FrameReceived] | type[FrameSent]
