@@ -42,6 +42,8 @@ FOCUS = SITE_ASSETS[:2]
 SOURCE = "DEMO"
 START_TIMEOUT_S = 30.0
 CATCH_UP_S = 10.0
+WIDE = 110
+"""Columns of a terminal from which on all four prices have room."""
 _T = TypeVar("_T")
 _COLOURS = {
     HealthState.DISCONNECTED: "red",
@@ -123,7 +125,8 @@ def _watch(
 
     def screen() -> Group:
         left_s = max(0.0, end_s - time.monotonic())
-        return Group(_stream_table(client, keys, latest, counts), Text(f"  {left_s:.0f} s to go", style="dim"))
+        table = _stream_table(client, keys, latest, counts, is_wide=console.width >= WIDE)
+        return Group(table, Text(f"  {left_s:.0f} s to go", style="dim"))
 
     with Live(console=console, refresh_per_second=4, get_renderable=screen, transient=False):
         while time.monotonic() < end_s:
@@ -148,16 +151,19 @@ def _stream_table(
     keys: list[StreamKey],
     latest: dict[StreamKey, tuple[int, Candle]],
     counts: dict[StreamKey, int],
+    *,
+    is_wide: bool = True,
 ) -> Table:
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    for column in ("stream", "", "sequence", "open", "high", "low", "close", "ticks", "candles"):
-        table.add_column(column, justify="left" if column in ("stream", "") else "right")
+    prices_shown = ("open", "high", "low", "close") if is_wide else ("close",)
+    table = Table(box=None, padding=(0, 2) if is_wide else (0, 1), header_style="dim")
+    for column in ("stream", "", "sequence", *prices_shown, "ticks", "candles"):
+        table.add_column(column, justify="left" if column in ("stream", "") else "right", no_wrap=True)
     for key in keys:
         health: Health = client.health(key)
-        cells = ["-"] * 6
+        cells = ["-"] * (len(prices_shown) + 2)
         if key in latest:
             sequence, candle = latest[key]
-            prices = (candle.open, candle.high, candle.low, candle.close)
+            prices = [getattr(candle, name) for name in prices_shown]
             cells = [str(sequence), *(f"{price:.10g}" for price in prices), str(candle.tick_count)]
         dot = Text(f"● {health.label}", style=_COLOURS[health.state])
         table.add_row(key.symbol, dot, *cells, str(counts[key]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from bridge.client.cache import Append, CandleCache
+from bridge.client.health import Health, HealthState
 from bridge.store import Store
 from capture import demo
 from capture.demo import StreamResult
@@ -104,3 +106,23 @@ def test_a_part_that_ends_at_its_start_is_told_with_its_last_words(tmp_path: Pat
 
     with pytest.raises(FluxcapError, match="did not start: it would not"):
         demo._await(lambda: None, process, log)
+
+
+@pytest.mark.parametrize("width", [80, demo.WIDE])
+def test_no_figure_is_cut_off_on_an_ordinary_terminal(width: int) -> None:
+    class Receiving:
+        def health(self, key: StreamKey) -> Health:
+            return Health(HealthState.RECEIVING, age_ns=300_000_000)
+
+    key = StreamKey("DEMO", "EURUSD_otc", "5s")
+    latest = {key: (1_234, Candle(0, 1.16123, 1.16234, 1.16012, 1.16111, 11.0, 11))}
+    console = Console(width=width, record=True, file=io.StringIO())
+
+    console.print(demo._stream_table(Receiving(), [key], latest, {key: 1_234}, is_wide=width >= demo.WIDE))
+
+    text = console.export_text()
+    assert "…" not in text
+    assert len(text.splitlines()) == 2
+    assert ("1.16234" in text) == (width == demo.WIDE)
+    for words in ("EURUSD_otc", "Live, 0.3s ago", "1234", "1.16111"):
+        assert words in text
