@@ -22,11 +22,10 @@ from bridge.jetstream.log_access import LogAccess, LogMessage, LogState
 from bridge.jetstream.log_reader import LogReader
 from bridge.jetstream.subjects import MESSAGE_ID, STREAM_NAME, position_of, subject_filter
 from bridge.parquet_archive.cursor import ArchiveCursor, LogPlace
-from bridge.parquet_archive.gathering import Gathered, Missing, Standing
+from bridge.parquet_archive.gathering import Gathered, Missing, Standing, is_sound
 from bridge.parquet_archive.partition_file import PartitionFiles
 from schemas.codec import decode
 from schemas.errors import CodecError, LogError, LogUnavailable, StoreFull
-from schemas.types import CandleBatch, CandleRevision
 
 FLUSH_S = 60.0
 FLUSH_ROWS = 200_000
@@ -45,7 +44,7 @@ class ArchiveState(msgspec.Struct, frozen=True):
     files: int = 0
     flushes: int = 0
     foreign: int = 0
-    """Messages that no forwarder put there."""
+    """Messages that no forwarder of ours can have put there."""
     missing: tuple[Missing, ...] = ()
 
 
@@ -196,7 +195,7 @@ class Archiver:
             except CodecError:
                 self._counts["foreign"] += 1
                 continue
-            if isinstance(body, CandleBatch | CandleRevision) and len(body.candles):
+            if is_sound(body):
                 self._gathered.add(body, told, self._cursor.standings.get(body.key, _NOTHING))
             else:
                 self._counts["foreign"] += 1

@@ -7,7 +7,7 @@ candle the one with the highest revision counts, so that it does not matter in w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import msgspec
 import numpy as np
@@ -19,6 +19,10 @@ from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, CandleRevision
 
 ROW_DTYPE = np.dtype([("store", "<u2"), ("sequence", "<u8"), ("revision", "<u8"), ("candle", CANDLE_DTYPE)])
 """``store``: place in ``Gathered.stores``. ``sequence`` 0: a minute that only a revision brought."""
+
+
+_FAR = 1 << 62
+_YEAR_9999_MS = 253_370_764_800_000
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -37,6 +41,21 @@ class Missing(msgspec.Struct, frozen=True):
     what: str
     first: int
     last: int
+
+
+def is_sound(message: object) -> TypeGuard[CandleBatch | CandleRevision]:
+    """Whether a message has candles, of times that have a date, under numbers that a file can hold."""
+    if isinstance(message, CandleBatch):
+        numbers = (message.start_sequence, message.start_sequence + len(message.candles))
+    elif isinstance(message, CandleRevision):
+        newest = int(message.sequences.max()) if len(message.sequences) else 0
+        numbers = (message.start_revision, message.start_revision + len(message.candles), newest + 1)
+    else:
+        return False
+    times = message.candles["ts_ms"]
+    return (
+        len(times) > 0 and min(numbers) > 0 and max(numbers) < _FAR and 0 <= times.min() <= times.max() < _YEAR_9999_MS
+    )
 
 
 class _Chunk(NamedTuple):

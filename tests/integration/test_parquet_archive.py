@@ -239,11 +239,14 @@ def test_only_the_wanted_source_and_symbol_are_archived(server: NatsServer, tmp_
 def test_what_no_forwarder_put_there_is_passed_over(server: NatsServer, tmp_path: Path) -> None:
     with LogFeeder(server.url, make_stream=False) as feeder:
         feeder.put_raw(EURUSD, b"rubbish")
+        far = candle_rows(1, 1)
+        far["ts_ms"] = 1 << 60
+        feeder.add(NUMBER, far)
         feeder.add(EURUSD, candle_rows(1, 2))
 
         state = archive(server, tmp_path)
 
-    assert (state.foreign, archived(tmp_path, EURUSD)[0]) == (1, [1, 2])
+    assert (state.foreign, archived(tmp_path, EURUSD)[0]) == (2, [1, 2])
 
 
 def test_one_process_keeps_an_archive(server: NatsServer, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bridge.jetstream.subjects import Position
-from bridge.parquet_archive.gathering import Gathered, Missing, Standing
+from bridge.parquet_archive.gathering import Gathered, Missing, Standing, is_sound
 from bridge.parquet_archive.partition import DAY_MS
 from schemas.types import CandleBatch, CandleRevision
 from tests.serving import EURUSD, GBPUSD, candle_rows
@@ -81,6 +81,21 @@ def test_what_is_read_again_is_not_missing() -> None:
 
     assert gathered.missing == []
     assert gathered.standings[EURUSD] == Standing("a", 10, 2)
+
+
+def test_what_no_file_could_hold_is_not_sound() -> None:
+    far, early, none = candle_rows(1, 1), candle_rows(1, 1), candle_rows(1, 0)
+    far["ts_ms"], early["ts_ms"] = 1 << 60, -1
+
+    assert is_sound(batch(1, 2))
+    assert is_sound(revision(1, [2, 0]))
+    assert not is_sound(CandleBatch(EURUSD, 1, far))
+    assert not is_sound(CandleBatch(EURUSD, 1, early))
+    assert not is_sound(CandleBatch(EURUSD, 1, none))
+    assert not is_sound(CandleBatch(EURUSD, 0, candle_rows(1, 1)))
+    assert not is_sound(CandleBatch(EURUSD, 1 << 63, candle_rows(1, 1)))
+    assert not is_sound(CandleRevision(EURUSD, 1, np.array([1 << 63], np.uint64), candle_rows(1, 1)))
+    assert not is_sound("rubbish")
 
 
 def test_after_clear_nothing_waits() -> None:
