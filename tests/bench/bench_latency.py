@@ -5,7 +5,8 @@ round by round, so that all of them meet the machine as it is. Latency is from t
 to the decoded tick in the reader's hand, of all ticks of a run but the first half second. Ratios are theirs / ours, of
 which the median, lowest and highest over the rounds are told. Playwright runs from ``.venv-bench``, see rivals.py.
 
-Then the highest rate at which a way still loses nothing and keeps up: rates grow in steps until each has failed twice.
+Then the highest rate at which a way still loses nothing and keeps up: rates grow in steps until each has failed twice
+in a row, so that a hiccup of the machine ends nothing.
 """
 
 from __future__ import annotations
@@ -204,6 +205,7 @@ def highest_clean(folder: Path, seconds: float, rates: tuple[int, ...]) -> dict[
             for way in ways:
                 if is_clean(taken[way], site.sent_s):
                     highest[way] = max(highest[way], len(site.sent_s) / span_s)
+                    failures[way] = 0
                 else:
                     failures[way] += 1
     finally:
