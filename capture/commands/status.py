@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import typer
 
@@ -34,15 +34,18 @@ def render(seen: dict[str, Any]) -> list[Any]:
     facts.add_column(overflow="fold")
     for name, value in _facts(seen):
         facts.add_row(name, value)
-    streams = Table(title=None, box=None, padding=(0, 2), header_style="dim")
+    streams = Table(title=None, box=None, padding=(0, 1), header_style="dim")
     for column in ("stream", "feed", "sequence", "newest candle", "last tick"):
-        streams.add_column(column, justify="right" if column in ("sequence", "last tick") else "left")
+        justify: Literal["left", "right"] = "right" if column in ("sequence", "last tick") else "left"
+        # Everything has room on 80 columns; should it not, then at least the name.
+        width = max((len(stream["stream"]) for stream in seen["streams"]), default=0) if column == "stream" else None
+        streams.add_column(column, justify=justify, min_width=width, no_wrap=True)
     for stream in seen["streams"]:
         streams.add_row(
             stream["stream"],
             _feed(stream["feed"]),
             str(stream["latest_sequence"]),
-            _clock(stream["latest_ts_ms"]),
+            _clock(stream["latest_ts_ms"], seen["server_time_ms"]),
             _age(stream["age_ms"]),
         )
     return [facts, "", streams] if seen["streams"] else [facts]
@@ -108,10 +111,14 @@ def _forwarding(forward: dict[str, Any]) -> str:
     return text
 
 
-def _clock(ts_ms: int) -> str:
+def _clock(ts_ms: int, now_ms: int) -> str:
+    """A time, with its date unless that is today's."""
     from datetime import UTC, datetime
 
-    return datetime.fromtimestamp(ts_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if ts_ms else "none yet"
+    if not ts_ms:
+        return "none yet"
+    then, now = (datetime.fromtimestamp(ms / 1_000, UTC) for ms in (ts_ms, now_ms))
+    return then.strftime("%H:%M:%SZ" if then.date() == now.date() else "%m-%d %H:%MZ")
 
 
 def _age(age_ms: int | None) -> str:

@@ -1,0 +1,61 @@
+"""``fluxcap status`` on an ordinary terminal."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from capture.commands.status import render
+
+NOON_MS = 1_795_348_800_000
+SEEN: dict[str, Any] = {
+    **{"version": "1.2.3", "pid": 7, "uptime_s": 75.0, "server_time_ms": NOON_MS, "chrome": "attached"},
+    **{
+        "browser": "Chrome/156",
+        "chrome_reason": "",
+        "tabs": [],
+        "sockets": 1,
+        "clock_reason": "Known.",
+        "counters": {},
+    },
+    **{"focus_mode": "lock", "focus_symbols": ["EURUSD_otc"], "focus_unknown": ["nonsense"], "store_trouble": ""},
+    **{"detected_asset": None, "detected_period_s": 0, "pub": "tcp://127.0.0.1:5556", "rep": "tcp://127.0.0.1:5557"},
+    **{"control": "http://127.0.0.1:3001", "data_dir": "/home/me/fluxcap/data"},
+    "collect": {"mode": "none", "files": 0, "ticks": 0, "candles": 0, "trouble": "", "waiting": 0, "lost": 0},
+    "streams": [
+        {
+            "stream": f"POCKETOPTION.{symbol}.1m",
+            "feed": feed,
+            "latest_sequence": 43_200,
+            "latest_ts_ms": latest_ts_ms,
+            "age_ms": 300,
+        }
+        for symbol, feed, latest_ts_ms in (
+            ("EURUSD_otc", "unsynchronised", NOON_MS - 60_000),
+            ("GBPUSD_otc", "live", NOON_MS - 86_400_000),
+        )
+    ],
+}
+
+
+def shown(width: int = 80) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(*render(SEEN), sep="\n")
+    return console.export_text()
+
+
+def test_no_name_of_a_stream_is_cut_off() -> None:
+    assert "POCKETOPTION.EURUSD_otc.1m" in shown()
+    assert "unsynchronised" in shown()
+    assert "…" not in shown()
+
+
+def test_the_newest_candle_has_its_date_unless_it_is_todays() -> None:
+    assert " 11-21 12:00Z" in shown()
+    assert " 11:59:00Z" in shown()
+
+
+def test_names_that_the_platform_does_not_know_are_told() -> None:
+    assert "unknown on the platform: nonsense" in shown()
