@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from enum import StrEnum
 from functools import cache, lru_cache
 from pathlib import Path
@@ -171,7 +170,7 @@ def load_settings(config: Path | None = None, **options: Any) -> Settings:
         return _reading(path)(**given)
     except ValidationError as error:
         raise ConfigError(_sentence(error, path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, and integers of more digits than Python reads
         raise ConfigError(f"{path} is not TOML: {error}.") from None
     except RecursionError:
         raise ConfigError(f"{path} is nested too deeply to be settings.") from None

@@ -37,7 +37,7 @@ class Chapter(Protocol):
     """A run of inputs to things that remember."""
 
     def invent(self) -> Any:
-        """The next input; ``len`` of it, where it has one, is its size in bytes."""
+        """The next input: bytes, a text, or tuples, lists and dictionaries of them."""
         ...
 
     def take(self, data: Any) -> str:
@@ -104,10 +104,19 @@ def _measured(chapter: Chapter, data: Any) -> str:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    size = len(data) if hasattr(data, "__len__") else 0
+    size = _size(data)
     limit = FREE_BYTES + BYTES_PER_BYTE * size
     assert peak <= limit, f"{size} bytes of input took {peak:,} of memory, more than {limit:,}"
     return outcome
+
+
+def _size(data: Any) -> int:
+    """Bytes and characters of an input, in whatever it is wrapped."""
+    if isinstance(data, bytes | str):
+        return len(data)
+    if isinstance(data, dict):
+        data = (*data, *data.values())
+    return sum(map(_size, data)) if isinstance(data, tuple | list) else 0
 
 
 def _resident_bytes() -> int:

@@ -74,6 +74,14 @@ def test_the_driver_notices_an_input_that_takes_too_much_memory():
         fuzz(_Hungry, 3, 5, memory_every=2)
 
 
+def test_a_long_input_may_take_more_memory_however_it_is_wrapped():
+    class Long(_Hungry):
+        def invent(self) -> object:  # type: ignore[override]
+            return "name", [(1, b"x" * 50_000)], {"variable": "value"}
+
+    assert fuzz(Long, 3, 5, memory_every=2) == {"taken": 3}
+
+
 def test_the_driver_tells_a_chapter_again_the_same():
     seen: list[list[bytes]] = []
 

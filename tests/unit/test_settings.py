@@ -124,6 +124,13 @@ def test_a_file_that_is_not_utf8_is_refused():
         load_settings()
 
 
+def test_a_file_with_a_number_beyond_all_measure_is_refused():
+    Path("fluxcap.toml").write_text("tick_chunk_size = " + "9" * 5_000)
+
+    with pytest.raises(ConfigError, match=re.escape("fluxcap.toml is not TOML")):
+        load_settings()
+
+
 def test_a_file_nested_beyond_measure_is_refused():
     Path("fluxcap.toml").write_text("focus = " + "[" * 100_000)
 
