@@ -124,9 +124,15 @@ class LogReader:
                 await self._ask()
             self._news.clear()
             await self._wait(end_s)
-        messages = []
+        messages: list[LogMessage] = []
         while self._arrived:
-            message = self._judge(self._arrived.popleft())
+            try:
+                message = self._judge(self._arrived.popleft())
+            except _Lost:
+                if not messages:
+                    raise
+                await self._forget()  # what came before it is good, and is not given again
+                break
             if message is not None:
                 messages.append(message)
         return messages

@@ -45,6 +45,7 @@ class Missing(msgspec.Struct, frozen=True):
 
 def is_sound(message: object) -> TypeGuard[CandleBatch | CandleRevision]:
     """Whether a message has candles, of times that have a date, under numbers that a file can hold."""
+    numbers: tuple[int, ...]
     if isinstance(message, CandleBatch):
         numbers = (message.start_sequence, message.start_sequence + len(message.candles))
     elif isinstance(message, CandleRevision):

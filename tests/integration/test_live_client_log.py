@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from nats.aio.msg import Msg
 
 from bridge.client import (
     Candles,
@@ -30,7 +32,7 @@ from bridge.client import (
 from bridge.client.jetstream_transport import JetStreamTransport
 from bridge.client.transport import Connected, Published
 from bridge.jetstream.log_inbox import LogInbox
-from bridge.jetstream.log_reader import CHUNK_MESSAGES
+from bridge.jetstream.log_reader import CHUNK_MESSAGES, LogReader
 from schemas.errors import ConfigError, WireError, WireTimeout
 from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch
 from tests.log_rig import LogFeeder
@@ -256,6 +258,37 @@ def test_what_nobody_takes_stays_in_the_log(server: NatsServer, feeder: LogFeede
 
     assert bound <= waiting <= bound + CHUNK_MESSAGES
     assert taken == list(range(2, count + 2))
+
+
+def test_a_reader_that_the_server_forgot_is_made_again(server: NatsServer, feeder: LogFeeder) -> None:
+    add(feeder, 5)
+    with LiveClient(streams=[KEY], via=server.url) as client:
+        events = until(client, reaches(5))
+        for n in range(3):
+            for name in feeder.ask("CONSUMER.NAMES.FLUX", {})["consumers"]:
+                feeder.ask(f"CONSUMER.DELETE.FLUX.{name}", {})
+            add(feeder, 5)
+            events += until(client, reaches(10 + 5 * n))
+
+    assert sequences(events) == list(range(1, 21))
+    assert not [e for e in events if isinstance(e, HealthChanged) and e.health.state is HealthState.DISCONNECTED]
+    assert not [e for e in events if isinstance(e, Candles) and e.start_sequence > 5 and e.is_backfill]
+
+
+def test_messages_lost_on_their_way_are_read_again(
+    server: NatsServer, feeder: LogFeeder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feeder.add_many(KEY, candles(1, 3_000))
+    take, count = LogReader._take, itertools.count()
+
+    async def lossy(reader: LogReader, message: Msg) -> None:
+        if next(count) % 700 != 699:
+            await take(reader, message)
+
+    monkeypatch.setattr(LogReader, "_take", lossy)
+
+    assert backfill(KEY, via=server.url).tobytes() == candles(1, 3_000).tobytes()
+    assert next(count) > 3_000
 
 
 def test_start_from_the_latest_gives_only_what_comes(server: NatsServer, feeder: LogFeeder) -> None:
