@@ -124,7 +124,7 @@ def cells(row: Row) -> tuple[str, ...]:
         return (f"{row.name}: {row.failure}", "", "", "", "", "", "", "FAILED")
     aim = ""
     if row.aim is not None:
-        aim = f">= {row.aim:g}x"
+        aim = f">= {row.aim:.3g}x"
     elif row.limit is not None:
         aim = f"<= {_figure(row.limit)} {row.unit}"
     spread = ""
