@@ -34,8 +34,8 @@ class StormFault(msgspec.Struct, frozen=True):
     alone: bool = False
 
 
-def logged(event: str, **fields: str) -> Teller:
-    return lambda rig: rig.log_tells(event, **fields)
+def logged(event: str, *reasons: str) -> Teller:
+    return lambda rig: rig.log_tells(event, *reasons)
 
 
 def feed(state: str) -> Teller:

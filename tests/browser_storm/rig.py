@@ -89,15 +89,15 @@ class StormRig:
     def open_tab(self) -> Remote:
         return Remote(self.browser, str(self.browser.open(self.site.url)["id"]))
 
-    def log_tells(self, event: str, **fields: str) -> Told:
-        """When the first lane's log told it."""
+    def log_tells(self, event: str, *reasons: str) -> Told:
+        """When the first lane's log told it, for one of these reasons."""
 
         def told(since_s: float) -> float | None:
             log = self.lanes[0].log
             log.read()
             for line in log.all[-200:]:
                 at_s = datetime.fromisoformat(line["ts"]).timestamp()
-                if at_s >= since_s and line["event"] == event and fields.items() <= line.items():
+                if at_s >= since_s and line["event"] == event and line.get("reason") in reasons:
                     return at_s
             return None
 

@@ -117,6 +117,9 @@ class Storm:
             if not rig.browser.running:
                 rig.browser.port = rig.home_port
                 rig.browser.start()
+            for target in rig.browser.targets():
+                if target["url"] == rig.site.url:
+                    rig.browser.close_tab(str(target["id"]))
             rig.tab = rig.open_tab()
         for lane in rig.lanes:
             if not lane.daemon.running:

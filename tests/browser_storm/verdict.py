@@ -19,6 +19,7 @@ from bridge.verify import verify
 from capture.simulator import Truth, read_truth
 from schemas.types import Candle, CandleArray, CandleFlags, Gap, candles_from
 from tests.browser_storm.rig import ClientLives, Lane, StormRig
+from tests.browser_storm.site_faults import CLOSED
 from tests.fault_rig import EDGE_MS, FOCUS, Trouble, judge, says, wholly_known
 from tests.live_rig import SOURCE, Archive, await_that
 
@@ -73,7 +74,7 @@ def judged(rig: StormRig, troubles: Sequence[Trouble], hiccups: Iterable[tuple[f
     truth = read_truth(rig.site.truth_path)
     causes = [*troubles, *(Trouble(a * 1_000, b * 1_000 + 6_000, ("socket silent",)) for a, b in hiccups)]
     # Whoever closed it: a page that missed a ping in a silence does so half a minute later.
-    causes += [Trouble(e["at_ms"], e["at_ms"] + 2_000, ("socket closed",)) for e in truth.of_kind("socket_closed")]
+    causes += [Trouble(e["at_ms"], e["at_ms"] + 2_000, CLOSED) for e in truth.of_kind("socket_closed")]
     streams = []
     for lane in rig.lanes:
         for finding in verify(lane.data_dir / "fluxcap.duckdb"):
