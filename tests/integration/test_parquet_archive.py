@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -16,8 +17,9 @@ from bridge.client import Via
 from bridge.jetstream.address import log_address
 from bridge.parquet_archive.archiver import Archiver, ArchiveState
 from bridge.parquet_archive.gathering import Missing
+from bridge.parquet_archive.partition_file import PartitionFiles
 from capture.cli import run_cli
-from schemas.errors import LogError, LogUnavailable, StoreLocked
+from schemas.errors import LogError, LogUnavailable, StoreFull, StoreLocked
 from schemas.types import StreamKey
 from tests.archive_rig import archived, assert_archive_is_store
 from tests.forward_rig import Desk, await_current, make_stream
@@ -129,6 +131,26 @@ def test_a_running_archive_keeps_up_while_the_log_is_killed_and_comes_back(
 
     assert assert_archive_is_store(folder, desk.server.store) == 30
     assert told
+
+
+def test_a_full_disk_is_waited_out_and_told_once(
+    server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.parquet_archive.archiver.AGAIN_S", 0.05)
+    write, refusals, told = PartitionFiles.write, iter(range(3)), []
+
+    def limited(files: PartitionFiles, *what: Any) -> int:
+        if next(refusals, None) is not None:
+            raise StoreFull("No space left.")
+        return write(files, *what)
+
+    monkeypatch.setattr(PartitionFiles, "write", limited)
+    with LogFeeder(server.url, make_stream=False) as feeder:
+        feeder.add(EURUSD, candle_rows(1, 5))
+        with running(Archiver(Via(server.url), tmp_path, flush_s=0.0, tell=told.append)):
+            await_that(lambda: archived(tmp_path, EURUSD)[0] == [1, 2, 3, 4, 5], 60, "the candles")
+
+    assert told == ["No space left. Trying again."]
 
 
 def test_files_stay_whole_for_who_reads_them_meanwhile(server: NatsServer, tmp_path: Path) -> None:

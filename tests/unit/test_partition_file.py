@@ -14,8 +14,8 @@ import pytest
 
 from bridge.parquet_archive.gathering import ROW_DTYPE
 from bridge.parquet_archive.partition import Partition
-from bridge.parquet_archive.partition_file import COLUMNS, PartitionFiles
-from schemas.errors import ConfigError, StoreDamaged, StoreError
+from bridge.parquet_archive.partition_file import COLUMNS, PartitionFiles, _as_ours
+from schemas.errors import ConfigError, StoreDamaged, StoreError, StoreFull
 from schemas.types import CandleArray, StreamKey
 from tests.serving import candle_rows
 
@@ -111,6 +111,19 @@ def test_a_file_that_cannot_be_read_is_left_alone_and_named(tmp_path: Path) -> N
         files.write([(PARTITION, rows([1], candle_rows(1, 1)))], ["a"])
 
     assert target.read_bytes() == b"not parquet"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("IO Error: Could not write file: No space left on device", StoreFull),
+        ("Disk quota exceeded", StoreFull),
+        ("Invalid Input Error: No magic bytes found", StoreDamaged),
+        ("Permission denied", StoreError),
+    ],
+)
+def test_what_keeps_a_file_from_being_written_is_told_apart(text: str, kind: type[StoreError]) -> None:
+    assert type(_as_ours(Path("x.parquet"), text)) is kind
 
 
 def test_nothing_is_left_beside_the_files(tmp_path: Path) -> None:
