@@ -17,7 +17,7 @@ COLUMNS = ", ".join(CANDLE_DTYPE.names or ())
 
 def rows_of(folder: Path, where: str, *parameters: Any) -> tuple[list[int], CandleArray]:
     """Sequences and candles of an archive, in order of time, through nothing but DuckDB and the paths."""
-    if not list(folder.glob("source=*")):
+    if not any(folder.glob("source=*/**/*.parquet")):
         return [], np.empty(0, CANDLE_DTYPE)
     found = _ask(
         f"SELECT sequence, {COLUMNS} FROM read_parquet('{folder}/source=*/**/*.parquet', hive_partitioning = true, "
