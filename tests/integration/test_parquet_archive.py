@@ -7,10 +7,13 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars
+import pyarrow.dataset
 import pytest
 
 from bridge.client import Via
@@ -91,6 +94,28 @@ def test_what_the_store_has_is_in_the_archive_once_and_revised(server: NatsServe
         "source=DESK2/symbol=100/day=1970-01-01/candles-5m.parquet",
     ]
     assert (state.files, state.missing, state.foreign) == (6, (), 0)
+
+
+def test_polars_and_arrow_read_it_with_its_partitions(server: NatsServer, desk: Desk, tmp_path: Path) -> None:
+    desk.publish(EURUSD, A_DAY - 3, A_DAY + 2)
+    desk.publish(AAPL, 1, 10)
+    forward_all(desk)
+
+    archive(server, tmp_path / "archive")
+
+    table = polars.scan_parquet(tmp_path / "archive" / "source=*/*/*/*.parquet", hive_partitioning=True).collect()
+    counts = table.group_by("source", "symbol", "day").len().sort("symbol", "day").rows()
+    assert counts == [
+        ("DESK1", "#AAPL/x y", date(1970, 1, 1), 10),
+        ("DESK1", "EURUSD_otc", date(1970, 1, 1), 3),
+        ("DESK1", "EURUSD_otc", date(1970, 1, 2), 3),
+    ]
+    stored = desk.server.store.reader().page(EURUSD, 0).candles
+    mine = table.filter(polars.col("symbol") == "EURUSD_otc").sort("ts_ms")
+    assert mine["ts_ms"].to_list() == stored["ts_ms"].tolist()
+    assert mine["close"].to_list() == stored["close"].tolist()
+    found = pyarrow.dataset.dataset(tmp_path / "archive", partitioning="hive", exclude_invalid_files=True).to_table()
+    assert sorted(found["close"].to_pylist()) == sorted(table["close"].to_list())
 
 
 def test_the_next_time_only_what_is_new_is_read(server: NatsServer, desk: Desk, tmp_path: Path) -> None:
