@@ -55,6 +55,17 @@ def test_frame_of_an_announced_socket_carries_socket_target_payload_and_stamp(ch
     assert events == [FrameReceived(SocketId(session, "7.1"), "T", 1, '42["updateStream",1]', chrome.stamp())]
 
 
+def test_unsent_says_whether_there_are_commands_to_send() -> None:
+    session = CdpSession(is_platform_url)
+    before = len(session.unsent)
+
+    session.start(0)
+
+    assert before == 0
+    assert list(session.unsent) == session.outgoing()
+    assert len(session.unsent) == 0
+
+
 def test_binary_frame_stays_base64(chrome: Dialogue) -> None:
     session = chrome.open_tab()
 
