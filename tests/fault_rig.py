@@ -305,15 +305,17 @@ class FaultRig:
 
     def judge(self, from_ms: float = 0) -> None:
         """Hold candles, revisions and gaps since a time against the truth."""
-        truth = read_truth(self.site.truth_path)
+        keys = [self.daemon.key(symbol) for symbol in FOCUS]
         wire = Wire(self.rep)
         try:
-            for symbol in FOCUS:
-                key = self.daemon.key(symbol)
-                problems = self._problems(truth, key, wire.candles(key), wire.revisions(key), from_ms)
-                assert problems == [], f"{symbol}:\n" + "\n".join(problems)
+            had = [(wire.candles(key), wire.revisions(key)) for key in keys]
         finally:
             wire.close()
+        # Only now: a bucket that was sealed since would be held against the ticks that came before.
+        truth = read_truth(self.site.truth_path)
+        for key, (candles, revisions) in zip(keys, had, strict=True):
+            problems = self._problems(truth, key, candles, revisions, from_ms)
+            assert problems == [], f"{key.symbol}:\n" + "\n".join(problems)
 
     def _problems(
         self, truth: Truth, key: StreamKey, candles: list[Candle], revisions: list[Candle], from_ms: float

@@ -50,9 +50,9 @@ class LogFeeder:
     def open(self) -> None:
         self._client = self._loop.run(nats.connect(self._url, allow_reconnect=False), PATIENCE_S)
 
-    def ask(self, what: str, question: dict[str, Any]) -> Any:
-        """A question of JetStream's API."""
-        return self._loop.run(LogAccess(self._need(), timeout_s=10).ask(what, question), PATIENCE_S)
+    def ask(self, what: str, question: dict[str, Any], absent: int | None = None) -> Any:
+        """A question of JetStream's API; None when the error is ``absent``."""
+        return self._loop.run(LogAccess(self._need(), timeout_s=10).ask(what, question, absent), PATIENCE_S)
 
     def replace_store(self, store_id: str) -> None:
         """From now on another store, whose numbers begin anew."""

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -23,6 +24,11 @@ BY_NAME = ("sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1')
 PATIENCE_S = 60.0
 
 
+def _heed_ctrl_c() -> None:
+    """Tests in the background of a shell are told to ignore it, and would pass that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """Runs ``fluxcap`` with these words as the leader of a session whose terminal this is."""
 
@@ -34,6 +40,7 @@ class Terminal:
         self._process = subprocess.Popen(
             [*BY_NAME, os.ttyname(inner), sys.executable, "-m", "capture.cli", *words],
             start_new_session=True,
+            preexec_fn=_heed_ctrl_c,
             env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "", "LINES": ""},
         )
         self.written = ""
