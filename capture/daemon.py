@@ -64,6 +64,11 @@ def restore(market: Market, stretches: Sequence[Remembered], recorder: Recorder 
         if newest[stretch.symbol] is not stretch:
             _restore_one(market, stretch, recorder, told_before=True)
     market.take()  # the gaps between them are in the store already
+    for before, stretch in zip((None, *stretches), stretches, strict=False):
+        if stretch.lost_from_ms:  # but for those of the journal itself
+            is_next = before is not None and before.symbol == stretch.symbol
+            from_ms = min(before.to_ms, stretch.lost_from_ms) if before and is_next else stretch.lost_from_ms
+            market.restore_loss(stretch.symbol, from_ms, stretch.from_ms)
     for stretch in newest.values():
         _restore_one(market, stretch, recorder, told_before=False)
 

@@ -175,6 +175,10 @@ class Feeds:
         if not feed.carriers:
             self._blind(feed, to_ms, BlindReason.DAEMON_DOWN)
 
+    def restore_loss(self, symbol: str, from_ms: int, to_ms: int) -> None:
+        """Ticks of an earlier run are missing within what is restored, and nobody has told so yet."""
+        self._news.append(GapNews(symbol, from_ms, to_ms, BlindReason.DAEMON_DOWN))
+
     def hold_restored(self, now_ms: int) -> None:
         """The clock is known: restored assets wait for the page's history from now on."""
         for feed in self._symbols.values():

@@ -5,7 +5,8 @@ without fsync: a killed process loses nothing the system has, a power cut loses 
 time like the rest of the outage. A torn tail is expected and ends the reading; it is no damage. Files are rotated, and
 dropped as soon as every bucket they could belong to is in the store.
 
-Disk trouble is reported once and stops the journal, never the capture.
+Disk trouble is reported once and stops the journal, never the capture. Ticks that could not be written are a break like
+any other: what follows them is another stretch, which says since when ticks are missing before it.
 """
 
 from __future__ import annotations
@@ -30,18 +31,23 @@ ROTATE_MS = 300_000
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
     """Ticks as ``(symbol, ts_ms, raw_ts_ms, price)``, and since when (ms) an asset has been covered without a break,
-    told where it is new."""
+    told where it is new. ``lost``: since when (ms) ticks could not be written before these."""
 
     ticks: list[tuple[str, int, int, float]]
     since: dict[str, int] = {}
+    lost: dict[str, int] = {}
 
 
 class Remembered(msgspec.Struct, frozen=True):
-    """One asset's unbroken stretch: its ticks, ascending, covered from ``from_ms`` to the last of them."""
+    """One asset's unbroken stretch: its ticks, ascending, covered from ``from_ms`` to the last of them.
+
+    ``lost_from_ms``: ticks from there to ``from_ms`` could not be written; 0: none was lost.
+    """
 
     symbol: str
     from_ms: int
     ticks: tuple[Tick, ...]
+    lost_from_ms: int = 0
 
     @property
     def to_ms(self) -> int:
@@ -70,6 +76,10 @@ class TickJournal:
         self._file: BinaryIO | None = None
         self._rotate_at_ms = 0
         self._since: dict[str, int] = {}
+        self._whole_from: dict[str, int] = {}
+        """Behind the newest tick of an asset that could not be written."""
+        self._lost_from: dict[str, int] = {}
+        """The oldest one of those that no entry has told of yet."""
         self._trouble = False
 
     def append(self, ticks: Sequence[Tick], since: Mapping[str, int]) -> None:
@@ -78,13 +88,20 @@ class TickJournal:
             return
         try:
             self._roll(ticks[-1].ts_ms)
-            changed = {symbol: from_ms for symbol, from_ms in since.items() if self._since.get(symbol) != from_ms}
-            self._write(Entry([(t.symbol, t.ts_ms, t.raw_ts_ms, t.price) for t in ticks], changed))
+            whole = {symbol: max(from_ms, self._whole_from.get(symbol, 0)) for symbol, from_ms in since.items()}
+            changed = {symbol: from_ms for symbol, from_ms in whole.items() if self._since.get(symbol) != from_ms}
+            lost = {symbol: from_ms for symbol, from_ms in self._lost_from.items() if symbol in changed}
+            self._write(Entry([(t.symbol, t.ts_ms, t.raw_ts_ms, t.price) for t in ticks], changed, lost))
             self._since.update(changed)
+            for symbol in lost:
+                del self._lost_from[symbol]
             if self._trouble:
                 self._trouble = False
                 log.event("journal works again")
         except OSError as error:
+            for tick in ticks:
+                self._lost_from[tick.symbol] = min(tick.ts_ms, self._lost_from.get(tick.symbol, tick.ts_ms))
+                self._whole_from[tick.symbol] = max(tick.ts_ms + 1, self._whole_from.get(tick.symbol, 0))
             if not self._trouble:
                 self._trouble = True
                 log.warn("journal cannot be written", reason=error.strerror, folder=str(self.folder))
@@ -108,8 +125,10 @@ class TickJournal:
         for old in journal_files(self.folder):
             if old.stat().st_mtime * 1_000 < now_ms - self._keep_ms - ROTATE_MS:
                 old.unlink(missing_ok=True)
-        path = self.folder / f"ticks-{now_ms}-{os.getpid()}{SUFFIX}"
-        self._file = path.open("ab", buffering=0)
+        named_ms = now_ms
+        while (path := self.folder / f"ticks-{named_ms}-{os.getpid()}{SUFFIX}").exists():
+            named_ms += 1  # what stands behind a torn frame is not read
+        self._file = path.open("xb", buffering=0)
         self._rotate_at_ms = now_ms + ROTATE_MS
         self._write(Entry([], self._since))
 
@@ -130,15 +149,17 @@ def read_journal(folder: Path) -> list[Remembered]:
     """The unbroken stretches of every asset, an asset's oldest first. Never raises for what the files hold."""
     stretches: dict[tuple[str, int], list[Tick]] = {}
     since: dict[str, int] = {}
+    lost: dict[tuple[str, int], int] = {}
     for path in journal_files(folder):
         for entry in _entries(path):
             since |= entry.since
+            lost |= {(symbol, since[symbol]): from_ms for symbol, from_ms in entry.lost.items() if symbol in since}
             for symbol, ts_ms, raw_ts_ms, price in entry.ticks:
                 if symbol in since:
                     found = stretches.setdefault((symbol, since[symbol]), [])
                     found.append(Tick(symbol, ts_ms, raw_ts_ms, price))
     return [
-        Remembered(symbol, from_ms, tuple(sorted(ticks, key=lambda tick: tick.ts_ms)))
+        Remembered(symbol, from_ms, tuple(sorted(ticks, key=lambda tick: tick.ts_ms)), lost.get((symbol, from_ms), 0))
         for (symbol, from_ms), ticks in sorted(stretches.items())
     ]
 

@@ -191,6 +191,11 @@ class Market:
         self.feeds.restore(symbol, ticks, covered_from_ms, covered_to_ms)
         self._tell_gaps()
 
+    def restore_loss(self, symbol: str, from_ms: int, to_ms: int) -> None:
+        """Ticks between two restored stretches that the earlier run had received and could not keep: a gap."""
+        self.feeds.restore_loss(symbol, from_ms, to_ms)
+        self._tell_gaps()
+
     @property
     def page_question(self) -> str:
         """What to ask the page, when assets tick and nothing has told yet which one it shows; else ""."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from capture.journal import ROTATE_MS, Remembered, TickJournal, check_journal, journal_files, read_journal
+from capture.journal import ROTATE_MS, Entry, Remembered, TickJournal, check_journal, journal_files, read_journal
 from schemas.types import Tick
 
 T0 = 1_763_760_000_000
@@ -68,6 +69,55 @@ def test_a_break_in_coverage_parts_the_stretches(tmp_path: Path) -> None:
     assert read_journal(tmp_path) == [
         Remembered("EURUSD_otc", T0, (tick(0), tick(1))),
         Remembered("EURUSD_otc", tick(20).ts_ms, (tick(20),)),
+    ]
+
+
+def test_ticks_that_could_not_be_written_part_the_stretches_and_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    since = {"EURUSD_otc": T0, "GBPUSD_otc": T0}
+    journal = TickJournal(tmp_path, 120_000)
+    journal.append([tick(0), tick(0, "GBPUSD_otc")], since)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(TickJournal, "_write", full)
+        journal.append([tick(1)], since)
+        journal.append([tick(2)], since)
+    journal.append([tick(3), tick(3, "GBPUSD_otc")], since)
+    journal.append([tick(4)], since)
+    journal.close()
+
+    assert read_journal(tmp_path) == [
+        Remembered("EURUSD_otc", T0, (tick(0),)),
+        Remembered("EURUSD_otc", tick(2).ts_ms + 1, (tick(3), tick(4)), lost_from_ms=tick(1).ts_ms),
+        Remembered("GBPUSD_otc", T0, (tick(0, "GBPUSD_otc"), tick(3, "GBPUSD_otc"))),
+    ]
+
+
+def test_a_file_that_was_given_up_is_not_written_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    since = {"EURUSD_otc": T0}
+    journal = TickJournal(tmp_path, 120_000)
+    journal.append([tick(5)], since)
+    write = TickJournal._write
+
+    def half(self: TickJournal, entry: Entry) -> None:
+        assert self._file is not None
+        self._file.write(b"\x30\x00")
+        raise OSError(errno.EFBIG, "File too large")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(TickJournal, "_write", half)
+        journal.append([tick(6)], since)
+    monkeypatch.setattr(TickJournal, "_write", write)
+    journal.append([tick(5, "GBPUSD_otc")], {"GBPUSD_otc": T0})
+    journal.close()
+
+    assert read_journal(tmp_path) == [
+        Remembered("EURUSD_otc", T0, (tick(5),)),
+        Remembered("GBPUSD_otc", T0, (tick(5, "GBPUSD_otc"),)),
     ]
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from capture.daemon import restore
 from capture.feeds import BlindReason, GapNews
 from capture.focus import Focus, FocusMode
+from capture.journal import Remembered
 from capture.market import ASSETS_MAX, Market
 from capture.platform_clock import Arrival
 from capture.platforms.pocketoption import PocketOption
 from schemas.errors import UnknownAsset
-from schemas.types import Candle, CandleFlags, FeedState
+from schemas.types import Candle, CandleFlags, FeedState, Tick
 from tests.stage import AUD, EUR, GBP, LAG_MS, START_MS, Stage, announcement, attachment, lock
 
 BLIND, FILLED, JOINED_LATE, REVISED, WHOLE = (
@@ -497,6 +499,23 @@ def test_what_was_whole_before_the_crash_is_published_whole() -> None:
     stage.ticks_of(stage.minute(1) + 20_000, stage.minute(2) + 1_000)
 
     assert stage.flags() == {0: WHOLE, 1: BLIND}
+    stage.assert_truthful()
+
+
+def test_what_the_journal_lost_is_blind_and_told() -> None:
+    stage = Stage(published_ts_ms=START_MS - MINUTE)
+    stage.ticks_of(START_MS, stage.minute(3) + 5_000, socket=None)
+    ticks = [tick for tick in stage.truth[EUR] if not stage.minute(1) + 20_000 <= tick[0] < stage.minute(1) + 40_000]
+    lost_ms, whole_ms, end_ms = stage.minute(1) + 20_000, stage.minute(1) + 39_501, stage.minute(3) + 4_500
+    before = tuple(Tick(EUR, ts_ms, ts_ms, price) for ts_ms, price in ticks if ts_ms < lost_ms)
+    after = tuple(Tick(EUR, ts_ms, ts_ms, price) for ts_ms, price in ticks if ts_ms >= whole_ms)
+
+    restore(stage.market, [Remembered(EUR, START_MS - 5_000, before), Remembered(EUR, whole_ms, after, lost_ms)])
+    stage.ticks_of(stage.minute(3) + 20_000, stage.minute(4) + 1_000)
+
+    assert stage.flags() == {0: WHOLE, 1: BLIND, 2: WHOLE, 3: BLIND}
+    assert stage.gaps[0] == GapNews(EUR, before[-1].ts_ms, whole_ms, BlindReason.DAEMON_DOWN)
+    assert [gap.from_ms for gap in stage.gaps[1:]] == [end_ms, end_ms]
     stage.assert_truthful()
 
 
