@@ -75,6 +75,7 @@ class Market:
         self._desk = FocusDesk(focus)
         rules = CandleRules(interval_ms, times.grace_ms, times.doubt_ms)
         self._sealing = Sealing(self.feeds, rules, published_ts_ms, self._desk.takes)
+        self._published_ts_ms = published_ts_ms
         self._carrier_changes = 0
         self.favourites: tuple[str, ...] = ()
         self._decoders: dict[SocketKey, SocketDecoder | None] = {}
@@ -192,9 +193,13 @@ class Market:
         self._tell_gaps()
 
     def restore_loss(self, symbol: str, from_ms: int, to_ms: int) -> None:
-        """Ticks between two restored stretches that the earlier run had received and could not keep: a gap."""
-        self.feeds.restore_loss(symbol, from_ms, to_ms)
-        self._tell_gaps()
+        """Ticks between two restored stretches that the earlier run had received and could not keep: a gap, but for
+        what it had published by then."""
+        published_ms = self._published_ts_ms(symbol)
+        from_ms = max(from_ms, published_ms + self._interval_ms if published_ms else 0)
+        if from_ms < to_ms:
+            self.feeds.restore_loss(symbol, from_ms, to_ms)
+            self._tell_gaps()
 
     @property
     def page_question(self) -> str:

@@ -519,6 +519,19 @@ def test_what_the_journal_lost_is_blind_and_told() -> None:
     stage.assert_truthful()
 
 
+def test_what_the_journal_lost_after_it_was_published_is_no_gap() -> None:
+    stage = Stage(published_ts_ms=START_MS + MINUTE)
+    whole_ms = stage.minute(1) + 39_501
+    before = (Tick(EUR, START_MS, START_MS, 1.1),)
+    after = (Tick(EUR, stage.minute(2) + 500, stage.minute(2) + 500, 1.2),)
+
+    restore(
+        stage.market, [Remembered(EUR, START_MS, before), Remembered(EUR, whole_ms, after, stage.minute(1) + 20_000)]
+    )
+
+    assert [(gap.from_ms, gap.to_ms) for gap in stage.market.take().gaps] == [(stage.minute(2) + 500, 0)]
+
+
 def test_a_journal_is_told_since_when_it_has_every_tick() -> None:
     stage = ready(focus=lock(EUR))
     assert stage.market.covered_since(EUR) == START_MS + 30_000
