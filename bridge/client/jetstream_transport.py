@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from bridge.client.deadlines import patience_ms, take_expired
 from bridge.client.transport import Answered, Connected, Disconnected, Failed, Garbled, Published, TransportEvent
 from bridge.jetstream.address import log_address
 from bridge.jetstream.connection import require_nats
@@ -80,8 +81,8 @@ class JetStreamTransport:
         self._session.ask(request_id, message, timeout_ns / 1e9)
 
     def receive(self, timeout_ms: int) -> list[TransportEvent]:
-        patience_ms = 0 if self._failures else self._patience_ms(timeout_ms)
-        found = self._inbox.take(TURN_MESSAGES, patience_ms / 1_000)
+        wait_ms = 0 if self._failures else patience_ms(self._deadlines, timeout_ms, time.monotonic_ns())
+        found = self._inbox.take(TURN_MESSAGES, wait_ms / 1_000)
         events, self._failures = self._failures, []
         for item in found:
             match item:
@@ -177,15 +178,6 @@ class JetStreamTransport:
 
     # --- time ------------------------------------------------------------------------------------------------------
 
-    def _patience_ms(self, timeout_ms: int) -> int:
-        if not self._deadlines:
-            return timeout_ms
-        left_ms = (min(self._deadlines.values()) - time.monotonic_ns()) // 1_000_000 + 1
-        return max(0, min(timeout_ms, left_ms))
-
     def _expired(self) -> list[TransportEvent]:
-        now_ns = time.monotonic_ns()
-        late = [request_id for request_id, deadline in self._deadlines.items() if deadline <= now_ns]
-        for request_id in late:
-            del self._deadlines[request_id]
+        late = take_expired(self._deadlines, time.monotonic_ns())
         return [Failed(request_id, WireTimeout("The log did not answer in time.")) for request_id in late]

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
+from bridge.client.deadlines import patience_ms, take_expired
 from bridge.client.transport import Answered, Connected, Disconnected, Failed, Garbled, Published, TransportEvent
 from bridge.curve import ClientCurve
 from schemas.codec import decode, encode
@@ -150,7 +151,7 @@ class ZmqTransport:
 
     def receive(self, timeout_ms: int) -> list[TransportEvent]:
         if not self._failures:
-            self._poller.poll(self._patience_ms(timeout_ms))
+            self._poller.poll(patience_ms(self._deadlines, timeout_ms, time.monotonic_ns()))
         with contextlib.suppress(BlockingIOError):
             self._wake_out.recv(4096)
         answered = dict(self._deadlines)
@@ -267,17 +268,8 @@ class ZmqTransport:
             return Failed(request_id, error or CodecError("An answer without a message."))
         return Answered(request_id, message)
 
-    def _patience_ms(self, timeout_ms: int) -> int:
-        if not self._deadlines:
-            return timeout_ms
-        left_ms = (min(self._deadlines.values()) - time.monotonic_ns()) // 1_000_000 + 1
-        return max(0, min(timeout_ms, left_ms))
-
     def _expired(self) -> list[TransportEvent]:
-        now_ns = time.monotonic_ns()
-        late = [request_id for request_id, deadline in self._deadlines.items() if deadline <= now_ns]
-        for request_id in late:
-            del self._deadlines[request_id]
+        late = take_expired(self._deadlines, time.monotonic_ns())
         return [Failed(request_id, WireTimeout("The server did not answer in time.")) for request_id in late]
 
     def _fail_all(self, reason: str) -> None:
