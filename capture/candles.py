@@ -9,14 +9,16 @@
 - Quality: whole live coverage is 0. Else BLIND when it was seen live from its start up to its first tick, so that the
   open is true, but not throughout; JOINED_LATE when not even that; FILLED when history made it whole. JOINED_LATE
   without FILLED is never published.
-- What changes a published candle later is a revision: a late tick, or history that completes it; so is a candle for a
-  bucket that had to be passed over. Candles that an earlier run of this process published are left as they are.
+- What changes a published candle later is a revision: a late tick, history that completes it, or a tick of it that the
+  history has and the feed lost; so is a candle for a bucket that had to be passed over. Candles that an earlier run of
+  this process published are left as they are.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -145,6 +147,21 @@ class CandleBuilder:
         """A tick came for a sealed bucket. Call after it went onto the tape; ``revisions`` tells what became of it."""
         self.late_ticks += 1
         self._dirty.add(bucket_start(ts_ms, self._rules.interval_ms))
+
+    def told(self, times: Sequence[int], added: Sequence[int]) -> None:
+        """A history of ticks at ``times``, ascending, went onto the tape; ``added``: what had not been received of it.
+
+        A tick that others overtook can be lost with its socket, though its bucket was seen throughout. The history
+        proves it where it holds all that was received; where it lacks some of that, it is another sampling of the
+        market, and the bucket is left as it was received.
+        """
+        interval_ms = self._rules.interval_ms
+        sealed = {bucket_start(ts_ms, interval_ms) for ts_ms in added if ts_ms < self.next_ms}
+        for start_ms in sealed - self._incomplete.keys():
+            told = bisect_left(times, start_ms + interval_ms) - bisect_left(times, start_ms)
+            candle = self._fold(start_ms)
+            if candle is not None and candle.tick_count == told:
+                self._dirty.add(start_ms)
 
     def revisions(self) -> list[Revision]:
         """What late ticks, and history or proof that came after the fact, make of sealed buckets."""

@@ -101,18 +101,19 @@ class Feeds:
         if source is not None and source.symbols:
             source.talked(now_ms)
 
-    def add_history(self, socket: SocketKey, symbol: str, ticks: Iterable[tuple[int, float]]) -> int:
-        """The page's history of raw ticks, ascending. Returns how many were not known yet.
+    def add_history(self, socket: SocketKey, symbol: str, ticks: Iterable[tuple[int, float]]) -> list[int]:
+        """The page's history of raw ticks, ascending. Returns the times (ms) of those not known yet.
 
         The payload is a snapshot on the same socket the live ticks follow on: when it comes before the first of them
         and they follow soon, nothing lies between. (Recorded: history ends 785.484, live begins 786.001.)
         """
         feed = self.feed(symbol)
-        added = 0
+        added: list[int] = []
         times: list[int] = []
         for ts_ms, price in ticks:
             times.append(ts_ms)
-            added += feed.tape.add(ts_ms, price)
+            if feed.tape.add(ts_ms, price):
+                added.append(ts_ms)
         source = self._source(socket)
         source.told.setdefault(symbol, (0, 0))
         if times:

@@ -400,8 +400,10 @@ class Market:
         offset_ms = self.clock.offset_ms or 0
         rows = rows_of(history, self._interval_ms, offset_ms, self.clock.now_ms(at.mono_ms))
         self.feeds.add_rows(history.symbol, self._interval_ms, rows)
-        ticks = ticks_of(history, offset_ms)
-        self.counters["history ticks"] += self.feeds.add_history(socket, history.symbol, ticks)
+        ticks = list(ticks_of(history, offset_ms))
+        added = self.feeds.add_history(socket, history.symbol, ticks)
+        self.counters["history ticks"] += len(added)
+        self._sealing.history(feed, [ts_ms for ts_ms, _ in ticks], added)
 
     def _tell_gaps(self) -> None:
         self._sealing.outcome.gaps += self.feeds.take_news()

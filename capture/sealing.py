@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from capture.candles import NEVER_MS, CandleBuilder, CandleRules
 from capture.feeds import Feeds, SymbolFeed
@@ -54,6 +54,12 @@ class Sealing:
         elif builder.wants_sealing(ts_ms):
             self._seal(feed, ts_ms)
             self.wake()
+
+    def history(self, feed: SymbolFeed, times: Sequence[int], added: Sequence[int]) -> None:
+        """A history of ticks at ``times``, ascending, went onto the asset's tape; those at ``added`` were new to it."""
+        builder = self._builders.get(feed.symbol)
+        if builder is not None and added:
+            builder.told(times, added)
 
     def pass_time(self, now_ms: int) -> None:
         """Seal what time has ended, and tell of the gaps that opened and closed."""

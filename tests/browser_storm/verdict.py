@@ -16,11 +16,12 @@ from bridge.client.cache import CandleCache
 from bridge.exporting import true_gaps
 from bridge.store import Store
 from bridge.verify import verify
+from capture.simulator import Fault as SiteFault
 from capture.simulator import Truth, read_truth
 from schemas.types import Candle, CandleArray, CandleFlags, Gap, candles_from
 from tests.browser_storm.rig import ClientLives, Lane, StormRig
 from tests.browser_storm.site_faults import CLOSED
-from tests.fault_rig import EDGE_MS, FOCUS, Trouble, judge, says, wholly_known
+from tests.fault_rig import EDGE_MS, FOCUS, WITHOUT_HISTORY, Trouble, judge, says, wholly_known
 from tests.live_rig import SOURCE, Archive, await_that
 
 
@@ -163,12 +164,32 @@ def _stream(
     if candles[-1].ts_ms < calm_ms:
         problems.append("the calm at the end is missing")
     due = {c.ts_ms: c for c in truth.candles(symbol, lane.interval_ms, candles[0].ts_ms, candles[-1].ts_ms + 1)}
+    if symbol == WITHOUT_HISTORY:
+        received = {c.ts_ms: c for c in candles if wholly_known(c)}
+        due |= as_far_as_sent(truth, symbol, lane.interval_ms, received)
     problems += judge(due, candles, gaps, causes, lane.interval_ms)
     for revision in revisions.values():
         true = due.get(revision.ts_ms)
         if true and wholly_known(revision) and not says(revision, true):
             problems.append(f"wrong revision: {revision} is not {true}")
     return _counted(lane, symbol, due, candles, gaps), problems
+
+
+def as_far_as_sent(truth: Truth, symbol: str, interval_ms: int, received: dict[int, Candle]) -> dict[int, Candle]:
+    """Candles that lack only ticks which the site let others overtake and then never sent, since their socket was
+    closed: without a history nobody can know of them."""
+    begun, ended = (
+        [event["at_ms"] for event in truth.of_kind(kind) if event["fault"] == SiteFault.LATE_TICKS]
+        for kind in ("fault_begun", "fault_ended")
+    )
+    windows = [(from_ms - EDGE_MS, to_ms) for from_ms, to_ms in zip(begun, ended, strict=True)]
+    ticks = truth.ticks(symbol)
+    lost = [t for t in ticks if not t.sent and any(a <= t.ts_ms < b for a, b in windows)]
+    starts = {t.ts_ms - t.ts_ms % interval_ms for t in lost}
+    sent = Truth([t for t in ticks if t not in lost], [])
+    found = {c.ts_ms: c for start in starts for c in sent.candles(symbol, interval_ms, start, start + 1)}
+    known = found.keys() & received.keys()
+    return {start: found[start] for start in known if says(received[start], found[start])}
 
 
 def _counted(

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from capture.simulator import Truth
+from capture.simulator.truth import TruthTick
+from schemas.types import Candle
 from tests.browser_storm.gauge import Sample, slope_mb_h
 from tests.browser_storm.lines import JsonLines
 from tests.browser_storm.report import written
-from tests.browser_storm.verdict import telling
+from tests.browser_storm.verdict import as_far_as_sent, telling
 
 MB = 1024 * 1024
 
@@ -31,6 +34,37 @@ def test_after_a_kill_what_was_stored_is_not_told_again():
     assert list(telling([candles(1, 2), candles(5, 1), candles(6, 1)], [0, 1])) == []
     assert len(list(telling([candles(1, 2), candles(2, 1)], [0, 1]))) == 1
     assert len(list(telling([candles(1, 2), candles(5, 1), candles(7, 1)], [0, 1]))) == 1
+
+
+OVERTAKEN = Truth(
+    [
+        TruthTick("A", 0, 10_000 + at_ms, price, sent)
+        for at_ms, price, sent in [(0, 1.0, 1), (400, 9.0, 0), (800, 1.0, 1)]
+    ],
+    [
+        {"kind": "fault_begun", "at_ms": 10_900, "fault": "late_ticks"},
+        {"kind": "fault_ended", "at_ms": 12_000, "fault": "late_ticks"},
+    ],
+)
+
+
+def test_a_tick_that_was_overtaken_and_never_sent_may_lack():
+    as_sent = Candle(10_000, 1.0, 1.0, 1.0, 1.0, 2.0, 2)
+
+    assert as_far_as_sent(OVERTAKEN, "A", 1_000, {10_000: as_sent}) == {10_000: as_sent}
+
+
+@pytest.mark.parametrize(
+    "candle", [Candle(10_000, 1.0, 1.0, 1.0, 1.0, 1.0, 1), Candle(10_000, 1.0, 9.0, 1.0, 1.0, 3.0, 3)]
+)
+def test_nothing_else_may_lack(candle: Candle):
+    assert as_far_as_sent(OVERTAKEN, "A", 1_000, {10_000: candle}) == {}
+
+
+def test_a_tick_that_was_not_overtaken_may_not_lack():
+    never = Truth(OVERTAKEN.ticks("A"), [])
+
+    assert as_far_as_sent(never, "A", 1_000, {10_000: Candle(10_000, 1.0, 1.0, 1.0, 1.0, 2.0, 2)}) == {}
 
 
 @pytest.mark.parametrize("kind", ["gap", "replaced"])

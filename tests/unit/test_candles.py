@@ -32,8 +32,13 @@ class Bench:
         return self.builder.sealed(M0 + at_ms)
 
     def history(self, from_ms: int, to_ms: int, price: float = 1.0, socket: str = "h") -> None:
-        told = [(M0 + at_ms, price) for at_ms in range(from_ms, to_ms, 1_000)]
-        self.feeds.add_history(socket, A, told)
+        self.told([(at_ms, price) for at_ms in range(from_ms, to_ms, 1_000)], socket)
+
+    def told(self, ticks: list[tuple[int, float]], socket: str = "h") -> None:
+        """History, as the market takes it in."""
+        times = [M0 + at_ms for at_ms, _ in ticks]
+        added = self.feeds.add_history(socket, A, [(M0 + at_ms, price) for at_ms, price in ticks])
+        self.builder.told(times, added)
 
 
 def row(minute: int, price: float = 7.0) -> Candle:
@@ -362,6 +367,78 @@ def test_proof_that_comes_late_takes_the_blindness_back() -> None:
     (revision,) = bench.builder.revisions()
     assert revision.candle.flags == CandleFlags.REVISED
     assert revision.candle.tick_count == 60
+
+
+SECONDS = [(at_ms, 1.0) for at_ms in range(0, 120_000, 1_000)]
+LOST = (30_500, 8.0)
+
+
+def test_a_tick_that_was_overtaken_and_lost_comes_with_the_history() -> None:
+    bench = Bench()
+    bench.ticks(0, 121_000)
+    assert [candle.tick_count for candle in bench.sealed(121_000)] == [60, 60]
+
+    bench.told(sorted([*SECONDS, LOST]))
+
+    (revision,) = bench.builder.revisions()
+    assert revision == Revision(Candle(M0, 1.0, 8.0, 1.0, 1.0, 61.0, 61, CandleFlags.REVISED), published=True)
+    assert bench.builder.late_ticks == 0
+    assert bench.builder.revisions() == []
+
+
+def test_a_lost_tick_in_a_minute_that_had_none_makes_the_candle_the_stream_never_had() -> None:
+    bench = Bench()
+    bench.ticks(0, 60_000)
+    bench.ticks(60_000, 121_000, symbol=B)
+    bench.ticks(121_000, 181_000)
+    assert starts(bench.sealed(181_000)) == [0, 2]
+
+    bench.told([*SECONDS[:60], (75_000, 3.0)])
+
+    assert bench.builder.revisions() == [Revision(Candle(M0 + MINUTE, 3.0, 3.0, 3.0, 3.0, 1.0, 1, 0), published=False)]
+
+
+def test_history_that_lacks_what_was_received_is_another_sampling_and_revises_nothing() -> None:
+    bench = Bench()
+    bench.ticks(0, 121_000)
+    bench.sealed(121_000)
+
+    bench.told(sorted([*SECONDS[:10], *SECONDS[11:], LOST]))
+
+    assert bench.builder.revisions() == []
+
+
+def test_history_of_half_a_bucket_proves_nothing_of_it() -> None:
+    bench = Bench()
+    bench.ticks(0, 121_000)
+    bench.sealed(121_000)
+
+    bench.told([LOST, *SECONDS[31:]])
+
+    assert bench.builder.revisions() == []
+
+
+def test_a_lost_tick_of_the_bucket_under_way_is_simply_there() -> None:
+    bench = Bench()
+    bench.ticks(0, 50_000)
+
+    bench.told(sorted([*SECONDS[:50], LOST]))
+
+    assert bench.builder.revisions() == []
+    bench.ticks(50_000, 61_000)
+    assert [candle.tick_count for candle in bench.sealed(61_000)] == [61]
+
+
+def test_history_that_begins_within_a_blind_minute_does_not_revise_it() -> None:
+    bench = Bench()
+    bench.ticks(0, 30_000)
+    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.ticks(200_000, 250_000, socket="t")
+    bench.sealed(250_000)
+
+    bench.told([*SECONDS[:30], (40_000, 1.0)], socket="t")
+
+    assert bench.builder.revisions() == []
 
 
 def test_history_after_the_wait_revises_blind_minutes_and_brings_those_the_stream_never_had() -> None:

@@ -356,10 +356,10 @@ def test_after_history_of_another_timeframe_nothing_is_waited_for(feeds: Feeds) 
     assert feeds.feed(A).hold_until_ms == 0
 
 
-def test_history_returns_how_many_ticks_were_new(feeds: Feeds) -> None:
+def test_history_returns_which_ticks_were_new(feeds: Feeds) -> None:
     tick(feeds, T0, T0)
 
-    assert feeds.add_history("s", A, [(T0, 1.0 + T0 / 1e7), (T0 + 1, 1.0)]) == 1
+    assert feeds.add_history("s", A, [(T0, 1.0 + T0 / 1e7), (T0 + 1, 1.0)]) == [T0 + 1]
 
 
 def test_rows_that_are_not_on_the_interval_are_no_candles(feeds: Feeds) -> None:

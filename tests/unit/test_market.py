@@ -184,6 +184,23 @@ def test_after_a_long_break_missing_minutes_are_filled_and_the_blind_one_is_revi
     stage.assert_truthful()
 
 
+def test_a_tick_overtaken_by_others_and_lost_with_its_socket_comes_with_the_history() -> None:
+    stage = ready()
+    stage.ticks_of(stage.minute(1), stage.minute(1) + 50_000)
+    stage.happen(stage.minute(1) + 50_250)  # overtaken, and never sent: its socket is closed before
+    stage.ticks_of(stage.minute(1) + 50_500, stage.minute(2) + 2_000)
+    stage.lose(reason=BlindReason.SOCKET_CLOSED)
+    assert stage.flags() == {1: CandleFlags.NONE}
+
+    back_ms = stage.minute(2) + 3_000
+    stage.history(back_ms - 300_000, back_ms, socket="s2", arrives_ms=back_ms)
+    stage.ticks_of(back_ms, stage.minute(3) + 5_000, socket="s2")
+
+    (revision,) = stage.revised[EUR]
+    assert revision.published
+    assert revision.candle == msgspec.structs.replace(stage.true_candle(stage.minute(1), EUR), flags=int(REVISED))
+
+
 def test_history_that_comes_after_the_wait_is_told_as_revisions() -> None:
     stage = ready()
     stage.ticks_of(stage.minute(1), stage.minute(1) + 20_000)
