@@ -429,6 +429,19 @@ def test_a_lost_tick_of_the_bucket_under_way_is_simply_there() -> None:
     assert [candle.tick_count for candle in bench.sealed(61_000)] == [61]
 
 
+def test_a_lost_tick_at_the_very_start_of_the_next_bucket_goes_into_its_candle() -> None:
+    bench = Bench()
+    bench.ticks(0, 60_000)
+    bench.tick(60_500)
+    assert starts(bench.sealed(60_500)) == [0]
+    bench.ticks(61_500, 121_000)
+
+    bench.told([*SECONDS[:61], *((at_ms, 1.0) for at_ms in range(60_500, 121_000, 1_000))])
+
+    assert bench.builder.revisions() == []
+    assert [candle.tick_count for candle in bench.sealed(121_000)] == [61]
+
+
 def test_history_that_begins_within_a_blind_minute_does_not_revise_it() -> None:
     bench = Bench()
     bench.ticks(0, 30_000)
