@@ -124,13 +124,15 @@ def _forget_survivors(name: str) -> None:
     """And which test calls what: mutmut would learn that of new tests only, though a new function has old ones."""
     (WORK / name / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
     meta = _meta(name)
-    if meta.exists():
+    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):  # none yet, or torn when a run was ended
         told = json.loads(meta.read_text())
         told["exit_code_by_key"] = {
             mutant: code if verdicts(name)[mutant] in _KILLED else None
             for mutant, code in told["exit_code_by_key"].items()
         }
         meta.write_text(json.dumps(told, indent=4))
+        return
+    meta.unlink(missing_ok=True)
 
 
 def differences(name: str, mutants: Collection[str]) -> dict[str, Change]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.mutation import run
 from tests.mutation.run import EQUIVALENT, MODULES, ROOT, Result, reason, report
 
 ENTRIES: dict[str, list[dict[str, Any]]] = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
@@ -45,3 +47,14 @@ def test_the_report_has_a_row_a_module_and_each_explained_change():
 
     assert "| `capture/tape.py` | 10 | 8 | 1 | 1 |" in told
     assert "- Never read.\n  - `a = 0` → `a = 1`" in told
+
+
+def test_verdicts_torn_by_an_end_in_the_middle_are_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run, "WORK", tmp_path)
+    torn = tmp_path / "tape" / "mutants" / "capture" / "tape.py.meta"
+    torn.parent.mkdir(parents=True)
+    torn.write_text('{"exit_code_by_key": {"a":')
+
+    run._forget_survivors("tape")
+
+    assert run.verdicts("tape") == {}
