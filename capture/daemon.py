@@ -32,7 +32,7 @@ from capture.daemon_files import RUN_FILE, RunFile, read_run_file, write_run_fil
 from capture.focus import Focus, FocusMode
 from capture.focus_leases import FocusLeases
 from capture.forwarding import Forwarding
-from capture.journal import Remembered, TickJournal, read_journal
+from capture.journal import Remembered, TickJournal, losses, read_journal
 from capture.listeners import ChromeState, Listener, Published
 from capture.market import Market
 from capture.metrics import Metrics, Snapshot
@@ -63,20 +63,25 @@ def restore(market: Market, stretches: Sequence[Remembered], recorder: Recorder 
     for stretch in stretches:
         if newest[stretch.symbol] is not stretch:
             _restore_one(market, stretch, recorder, told_before=True)
-    market.take()  # the gaps between them are in the store already
-    for before, stretch in zip((None, *stretches), stretches, strict=False):
-        if stretch.lost_from_ms:  # but for those of the journal itself
-            is_next = before is not None and before.symbol == stretch.symbol
-            from_ms = min(before.to_ms, stretch.lost_from_ms) if before and is_next else stretch.lost_from_ms
-            market.restore_loss(stretch.symbol, from_ms, stretch.from_ms)
-    for stretch in newest.values():
-        _restore_one(market, stretch, recorder, told_before=False)
+    market.take()  # the gaps between them are in the store already, but for those of the journal itself
+    for symbol, stretch in newest.items():
+        lost = losses([each for each in stretches if each.symbol == symbol])
+        _restore_one(market, stretch, recorder, told_before=False, lost=lost)
 
 
-def _restore_one(market: Market, stretch: Remembered, recorder: Recorder | None, *, told_before: bool) -> None:
+def _restore_one(
+    market: Market,
+    stretch: Remembered,
+    recorder: Recorder | None,
+    *,
+    told_before: bool,
+    lost: Sequence[tuple[int, int]] = (),
+) -> None:
     what = stretch.symbol, [(tick.ts_ms, tick.price) for tick in stretch.ticks], stretch.from_ms, stretch.to_ms
     if recorder is not None:
-        recorder.restored(*what, told_before=told_before, stamp=stamp_now())
+        recorder.restored(*what, told_before=told_before, lost=lost, stamp=stamp_now())
+    for from_ms, to_ms in lost:
+        market.restore_loss(stretch.symbol, from_ms, to_ms)
     market.restore(*what)
 
 

@@ -164,6 +164,16 @@ def read_journal(folder: Path) -> list[Remembered]:
     ]
 
 
+def losses(stretches: Sequence[Remembered]) -> list[tuple[int, int]]:
+    """Where ticks of one asset could not be written, ``(from_ms, to_ms)``: from the last one before that was."""
+    found = []
+    for before, stretch in zip((None, *stretches), stretches, strict=False):
+        if stretch.lost_from_ms:
+            from_ms = min(before.to_ms, stretch.lost_from_ms) if before else stretch.lost_from_ms
+            found.append((from_ms, stretch.from_ms))
+    return found
+
+
 def check_journal(folder: Path) -> list[JournalCheck]:
     """Read every file as a restart would."""
     checks = []

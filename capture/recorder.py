@@ -7,7 +7,7 @@ In: browser events and time marks with their stamps, in the order in which the m
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -127,10 +127,11 @@ class Recorder:
         to_ms: int,
         *,
         told_before: bool,
+        lost: Sequence[tuple[int, int]] = (),
         stamp: Stamp,
     ) -> None:
         """What an earlier run had left, as the market gets it."""
-        self._add(recording.Restored(*self._at(stamp), symbol, list(ticks), from_ms, to_ms, told_before))
+        self._add(recording.Restored(*self._at(stamp), symbol, list(ticks), from_ms, to_ms, told_before, list(lost)))
 
     # --- within ---------------------------------------------------------------------------------------------------
 

@@ -141,13 +141,14 @@ class BrowserSeen(_Record, frozen=True, array_like=True, gc=False, tag=11):
 
 class Restored(_Record, frozen=True, array_like=True, gc=False, tag=12):
     """What an earlier run had received of an asset, as ``Market.restore`` takes it. ``told_before``: the gaps behind it
-    are in the store already."""
+    are in the store already. ``lost``: stretches (UTC ms) that ``Market.restore_loss`` takes before it."""
 
     symbol: str
     ticks: list[tuple[int, float]]
     from_ms: int
     to_ms: int
     told_before: bool
+    lost: list[tuple[int, int]] = []
 
 
 class End(_Record, frozen=True, array_like=True, gc=False, tag=13):

@@ -119,6 +119,8 @@ class Playback:
             case recording.Shown():
                 market.page_shows(record.label)
             case recording.Restored():
+                for from_ms, to_ms in record.lost:
+                    market.restore_loss(record.symbol, from_ms, to_ms)
                 market.restore(record.symbol, record.ticks, record.from_ms, record.to_ms)
                 if record.told_before:
                     market.take()

@@ -19,6 +19,7 @@ TEXT = st.text(max_size=60)
 AT = (st.integers(-(2**62), 2**62), I64)
 FOCUS = st.builds(Focus, st.sampled_from(FocusMode), st.lists(TEXT, max_size=3).map(tuple))
 TICKS = st.lists(st.tuples(NUMBER, st.floats(allow_nan=False)), max_size=5)
+LOST = st.lists(st.tuples(NUMBER, NUMBER), max_size=3)
 
 RECORDS = st.lists(
     st.one_of(
@@ -34,7 +35,7 @@ RECORDS = st.lists(
         st.builds(r.TabAttached, *AT, NUMBER, TEXT, TEXT),
         st.builds(r.TabGone, *AT, NUMBER, TEXT),
         st.builds(r.BrowserSeen, *AT, st.booleans(), TEXT),
-        st.builds(r.Restored, *AT, TEXT, TICKS, NUMBER, NUMBER, st.booleans()),
+        st.builds(r.Restored, *AT, TEXT, TICKS, NUMBER, NUMBER, st.booleans(), LOST),
     ),
     max_size=40,
 )

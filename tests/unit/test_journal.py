@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from capture.journal import ROTATE_MS, Entry, Remembered, TickJournal, check_journal, journal_files, read_journal
+from capture.journal import (
+    ROTATE_MS,
+    Entry,
+    Remembered,
+    TickJournal,
+    check_journal,
+    journal_files,
+    losses,
+    read_journal,
+)
 from schemas.types import Tick
 
 T0 = 1_763_760_000_000
@@ -166,3 +175,17 @@ def test_an_unwritable_folder_is_no_reason_to_stop(tmp_path: Path) -> None:
     journal.close()
 
     assert read_journal(blocked)[0].ticks == (tick(1),)
+
+
+def test_what_an_asset_lost_goes_from_its_last_tick_before_to_where_it_is_whole_again() -> None:
+    before = Remembered("EURUSD_otc", tick(0).ts_ms, (tick(0), tick(2)))
+    after = Remembered("EURUSD_otc", tick(6).ts_ms, (tick(6),), lost_from_ms=tick(3).ts_ms)
+    late = Remembered("EURUSD_otc", tick(9).ts_ms, (tick(9),), lost_from_ms=tick(5).ts_ms)
+    simply_parted = Remembered("EURUSD_otc", tick(20).ts_ms, (tick(20),))
+
+    assert losses([before, after, late, simply_parted]) == [
+        (tick(2).ts_ms, tick(6).ts_ms),
+        (tick(5).ts_ms, tick(9).ts_ms),
+    ]
+    assert losses([after]) == [(tick(3).ts_ms, tick(6).ts_ms)]
+    assert losses([]) == []

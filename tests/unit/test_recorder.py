@@ -16,12 +16,17 @@ from capture.chrome.events import (
     TabAttached,
     TabGone,
 )
+from capture.daemon import restore
 from capture.feeds import BlindReason
 from capture.focus import Focus, FocusMode
+from capture.journal import Remembered
 from capture.platforms.pocketoption import PocketOption
 from capture.recorder import Recorder, bare_url
+from capture.replay import Playback
 from schemas.errors import FluxcapError
-from tests.stage import announcement, attachment
+from schemas.types import Tick
+from tests.stage import START_MS as T0_MS
+from tests.stage import Stage, announcement, attachment
 
 MARKET, CHAT = SocketId("s1", "1.1"), SocketId("s1", "1.2")
 TICK = [["EURUSD_otc", 1_760_000_000.5, 1.1]]
@@ -168,11 +173,13 @@ def test_a_socket_id_used_again_is_another_socket(recorder: Recorder, kept: Kept
 
 def test_focus_browser_and_what_was_restored_are_kept(recorder: Recorder, kept: Kept) -> None:
     recorder.restored("EURUSD_otc", [(1, 1.5)], 1, 2, told_before=True, stamp=at(0, skew_s=0))
+    recorder.restored("EURUSD_otc", [], 8, 9, told_before=False, lost=[(2, 8)], stamp=at(0, skew_s=0))
     recorder.browser(True, "Chrome/156", at(0, skew_s=0))
     recorder.focus(Focus(FocusMode.LOCK, ("EURUSD_otc",)), at(0, skew_s=0))
 
     assert kept.records == [
         r.Restored(0, 0, "EURUSD_otc", [(1, 1.5)], 1, 2, True),
+        r.Restored(0, 0, "EURUSD_otc", [], 8, 9, False, [(2, 8)]),
         r.BrowserSeen(0, 0, True, "Chrome/156"),
         r.FocusTaken(0, 0, Focus(FocusMode.LOCK, ("EURUSD_otc",))),
     ]
@@ -205,3 +212,28 @@ def test_a_full_disk_ends_the_recording_once_and_harms_nobody(
 )
 def test_an_address_is_cut_to_scheme_host_and_path(url: str, bare: str) -> None:
     assert bare_url(url) == bare
+
+
+def test_a_start_on_a_journal_with_losses_replays_to_the_same_gaps(recorder: Recorder, kept: Kept) -> None:
+    def ticks(symbol: str, *at_ms: int) -> tuple[Tick, ...]:
+        return tuple(Tick(symbol, T0_MS + ts_ms, T0_MS + ts_ms, 1.5) for ts_ms in at_ms)
+
+    eur, gbp = "EURUSD_otc", "GBPUSD_otc"
+    stretches = [
+        Remembered(eur, T0_MS, ticks(eur, 0, 500)),
+        Remembered(eur, T0_MS + 4_001, ticks(eur, 4_500), lost_from_ms=T0_MS + 1_000),
+        Remembered(gbp, T0_MS + 4_002, ticks(gbp, 4_600), lost_from_ms=T0_MS + 1_100),
+    ]
+    original, replayed = Stage(), Stage()
+
+    restore(original.market, stretches, recorder)
+    Playback(replayed.market).play(kept.records, lambda: None)
+
+    gaps = original.market.take().gaps
+    assert [(gap.symbol, gap.from_ms - T0_MS, gap.to_ms and gap.to_ms - T0_MS) for gap in gaps] == [
+        (eur, 500, 4_001),
+        (eur, 4_500, 0),
+        (gbp, 1_100, 4_002),
+        (gbp, 4_600, 0),
+    ]
+    assert replayed.market.take().gaps == gaps

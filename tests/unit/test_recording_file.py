@@ -194,3 +194,9 @@ def test_a_full_disk_ends_the_recording_with_a_sentence() -> None:
     with pytest.raises(FluxcapError, match="cannot be written: No space left on device"):
         writer = RecordingWriter(Path("/dev/full"), r.Header(), force=True)
     assert writer is None
+
+
+def test_a_record_of_before_losses_were_kept_reads_as_one_without() -> None:
+    told = msgspec.msgpack.encode([12, 0, 0, "EURUSD_otc", [[1, 1.5]], 1, 2, True])
+
+    assert msgspec.msgpack.decode(told, type=r.Record) == r.Restored(0, 0, "EURUSD_otc", [(1, 1.5)], 1, 2, True)

@@ -88,6 +88,12 @@ def test_gaps_told_before_are_not_told_again(market: Heard) -> None:
     assert [told[0] for told in market.told] == ["restore", "take"]
 
 
+def test_what_the_journal_had_lost_is_told_before_the_rest(market: Heard) -> None:
+    play(market, r.Restored(*AT, "X", [(9, 1.5)], 8, 9, False, [(2, 8)]))
+
+    assert market.told == [("restore_loss", "X", 2, 8), ("restore", "X", [(9, 1.5)], 8, 9)]
+
+
 def test_recorded_changes_of_the_focus_give_way_to_a_focus_asked_for(market: Heard) -> None:
     play(market, r.FocusTaken(*AT, Focus(FocusMode.ALL)), keep_focus=True)
 
