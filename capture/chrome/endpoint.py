@@ -21,6 +21,8 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9222
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MAX_ANSWER_BYTES = 4_000_000
+_MAX_HEAD_BYTES = 65_536
+_UNTOLD = 2**62
 T = TypeVar("T")
 _HOST_PORT = re.compile(r"(?:(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):)?(?P<port>[0-9]{1,5})")
 
@@ -153,11 +155,13 @@ def _get(host: str, port: int, path: str, deadline: float) -> tuple[int, bytes]:
         request = f"GET {path} HTTP/1.1\r\nHost: {_address(host, port)}\r\nConnection: close\r\n\r\n"
         sock.sendall(request.encode("ascii"))
         answer = bytearray()
+        size = 0
         while len(answer) < _MAX_ANSWER_BYTES:
             sock.settimeout(_left(deadline))
             chunk = sock.recv(16_384)
             answer += chunk
-            if not chunk or _is_whole(answer):
+            size = size or _size(answer)
+            if not chunk or len(answer) >= size > 0:
                 break
     return _parse(bytes(answer))
 
@@ -175,11 +179,16 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
     raise failure
 
 
-def _is_whole(answer: bytearray) -> bool:
-    """Whether the body has as many bytes as the header announced: Chrome keeps the connection open."""
-    head, found, body = answer.partition(b"\r\n\r\n")
-    length = re.search(rb"(?mi)^content-length:\s*([0-9]{1,9})\s*$", head)
-    return bool(found) and length is not None and len(body) >= int(length[1])
+def _size(answer: bytearray) -> int:
+    """How many bytes the answer will have, as its header announces (Chrome keeps the connection open): 0 while that has
+    not come, ``_UNTOLD`` where it does not say. Raises HTTPException for what is no header."""
+    end = answer.find(b"\r\n\r\n", 0, _MAX_HEAD_BYTES)
+    if end < 0:
+        if len(answer) >= _MAX_HEAD_BYTES:
+            raise http.client.HTTPException
+        return 0
+    length = re.search(rb"(?mi)^content-length:\s*([0-9]{1,9})\s*$", answer[: end + 2])
+    return end + 4 + int(length[1]) if length else _UNTOLD
 
 
 def _parse(answer: bytes) -> tuple[int, bytes]:

@@ -149,8 +149,10 @@ def test_something_else_answers(serve: Serve, handler: Callable[[socket.socket],
         probe("127.0.0.1", port, timeout_s=30)
 
 
-def test_endless_answer_is_cut(serve: Serve) -> None:
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_endless_answer_is_cut(serve: Serve, head: bytes) -> None:
     def flood(connection: socket.socket) -> None:
+        connection.sendall(head)
         while True:
             connection.sendall(b"x" * 10_000)
 

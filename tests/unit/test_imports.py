@@ -6,6 +6,7 @@ Read from the syntax trees, so that imports inside functions count too.
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -65,10 +66,12 @@ def files_of(*packages: str) -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for package in packages for path in (ROOT / package).rglob("*.py"))
 
 
+@functools.cache
 def tree_of(file: str) -> ast.Module:
     return ast.parse((ROOT / file).read_text(), file)
 
 
+@functools.cache
 def imports_of(file: str) -> set[str]:
     """Every module that a file imports, anywhere in it, with full dotted names."""
     found: set[str] = set()
