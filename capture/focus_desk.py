@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 import msgspec
 
+from capture.feed import SymbolFeed
 from capture.focus import AssetNames, Focus, FocusMode
 from capture.platforms.base import ActiveAsset, Asset
 from schemas.errors import UnknownAsset
@@ -38,6 +40,12 @@ class FocusDesk:
         """Whether an asset becomes candles."""
         focus = self.focus
         return focus.mode is _ALL or focus.takes(symbol, self.active_symbol)
+
+    def focused(self, feeds: Iterable[SymbolFeed]) -> tuple[str, ...]:
+        """The assets that have, or are to have, a stream now. ``feeds``: all assets."""
+        if self.focus.mode is _ALL:
+            return tuple(feed.symbol for feed in feeds if feed.carriers)
+        return self.focus.wanted(self.active_symbol)
 
     def set(self, focus: Focus) -> Focus:
         """Take a focus, its names as people type them. Raises UnknownAsset; then nothing has changed.

@@ -9,30 +9,20 @@ One thread owns it. Every method takes the time of what happened as an ``Arrival
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from capture.candles import CandleRules
 from capture.feeds import BlindReason, Feeds, SocketKey, SymbolFeed
-from capture.focus import AssetNames, Focus, FocusMode
+from capture.focus import AssetNames, Focus
 from capture.focus_desk import FocusDesk
-from capture.history import is_of_the_present, rows_of, ticks_of
+from capture.intake import Intake
 from capture.market_view import AssetView, MarketView
 from capture.outcome import Outcome
-from capture.platform_clock import Arrival, PlatformClock
-from capture.platforms.base import (
-    ActiveAsset,
-    Assets,
-    Favourites,
-    History,
-    MarketEvent,
-    Platform,
-    RawTick,
-    SocketDecoder,
-)
+from capture.platform_clock import Arrival
+from capture.platforms.base import ActiveAsset, Platform, SocketDecoder
 from capture.sealing import Sealing
-from capture.waiting import WaitingRoom
 from schemas.types import Candle, FeedState
 
 __all__ = ["AssetView", "Market", "MarketTimes", "MarketView", "Outcome"]
@@ -40,8 +30,6 @@ __all__ = ["AssetView", "Market", "MarketTimes", "MarketView", "Outcome"]
 PASS_EVERY_MS = 50
 FORGET_EVERY_MS = 60_000
 COVERAGE_KEPT_MS = 21_600_000
-ASSETS_MAX = 2_000
-"""More assets than any platform has: beyond it names are garbage."""
 STALL_MS = 2_000
 PATIENCE_MS = 3_000
 """After this process itself stood still, frames are waiting: so long silence is not held against anybody."""
@@ -70,21 +58,18 @@ class Market:
     ) -> None:
         self._platform = platform
         self._interval_ms = interval_ms
-        self.clock = PlatformClock()
         self.feeds = Feeds(times.history_wait_ms)
         self._desk = FocusDesk(focus)
         rules = CandleRules(interval_ms, times.grace_ms, times.doubt_ms)
         self._sealing = Sealing(self.feeds, rules, published_ts_ms, self._desk.takes)
         self._published_ts_ms = published_ts_ms
-        self._carrier_changes = 0
-        self.favourites: tuple[str, ...] = ()
         self._decoders: dict[SocketKey, SocketDecoder | None] = {}
-        self._waiting = WaitingRoom()
-        """While the clock is unknown, everything that needs it; later, what does not fit it."""
+        self._intake = Intake(interval_ms, self.feeds, self._desk, self._sealing, self._decoders.__contains__)
+        self.clock = self._intake.clock
+        self.counters = self._intake.counters
         self._passed_ms = 0
         self._forget_at_ms = 0
         self._stalled = False
-        self.counters: Counter[str] = Counter()
 
     @property
     def focus(self) -> Focus:
@@ -127,7 +112,7 @@ class Market:
         if decoder is not None:
             events = decoder.received(opcode, payload)
             if events:
-                self._take_in(socket, events, at, drained)
+                self._intake.take_in(socket, events, at, drained)
             elif drained and len(payload) > 1 and self.clock.synchronised:  # a ping is one character
                 self.feeds.talked(socket, self.clock.now_ms(at.mono_ms))
         if drained:
@@ -146,7 +131,7 @@ class Market:
         """A frame the page sent."""
         decoder = self._decoders[socket] if socket in self._decoders else self._new_decoder(socket)
         if decoder is not None:
-            self._take_in(socket, decoder.sent(opcode, payload), at, drained=False)
+            self._intake.take_in(socket, decoder.sent(opcode, payload), at, drained=False)
 
     def socket_lost(self, socket: SocketKey, reason: BlindReason, at: Arrival) -> None:
         """A socket is gone. Its frames have all been seen by now."""
@@ -154,10 +139,8 @@ class Market:
         if decoder is None:
             return
         self._count(decoder)
-        if self._waiting or self.clock.offset_ms is None:
-            self._waiting.add(socket, reason, at)  # should waiting ticks of it be taken in yet, it ends after them
-        self.feeds.lost(socket, reason)
-        self._tell_gaps()
+        self._intake.ended(socket, reason, at)
+        self._sealing.tell_gaps()
 
     def pass_time(self, at: Arrival) -> None:
         """Everything that arrived before ``at`` has been taken in: let time do what it does."""
@@ -165,7 +148,7 @@ class Market:
         elapsed_ms = now_ms - self._passed_ms
         if not now_ms or 0 <= elapsed_ms < PASS_EVERY_MS:
             return
-        doubted = self._waiting.since
+        doubted = self._intake.waiting.since
         if doubted is not None and at.mono_ms - doubted.mono_ms < DOUBTED_MAX_MS:
             return
         stalled = elapsed_ms > STALL_MS
@@ -177,8 +160,7 @@ class Market:
             self._forget_at_ms = now_ms + FORGET_EVERY_MS
             self.feeds.forget_before(now_ms - COVERAGE_KEPT_MS - 2 * self._interval_ms)
         self.feeds.expire(now_ms)
-        if self.feeds.carrier_changes != self._carrier_changes:
-            self._carriers_changed()
+        self._intake.follow_carriers()
         self._sealing.pass_time(now_ms)
 
     def restore(
@@ -190,7 +172,7 @@ class Market:
         the daemon was down: the bucket under way then is BLIND for that time, unless history fills it.
         """
         self.feeds.restore(symbol, ticks, covered_from_ms, covered_to_ms)
-        self._tell_gaps()
+        self._sealing.tell_gaps()
 
     def restore_loss(self, symbol: str, from_ms: int, to_ms: int) -> None:
         """Ticks between two restored stretches that the earlier run had received and could not keep: a gap, but for
@@ -199,7 +181,7 @@ class Market:
         from_ms = max(from_ms, published_ms + self._interval_ms if published_ms else 0)
         if from_ms < to_ms:
             self.feeds.restore_loss(symbol, from_ms, to_ms)
-            self._tell_gaps()
+            self._sealing.tell_gaps()
 
     @property
     def page_question(self) -> str:
@@ -260,7 +242,7 @@ class Market:
         """A snapshot for ``status``."""
         now_ms = self.clock.now_ms(at.mono_ms)
         counters = Counter(self.counters)
-        counters["held_dropped"] = self._waiting.dropped
+        counters["held_dropped"] = self._intake.waiting.dropped
         for decoder in self._decoders.values():
             if decoder is not None:
                 counters.update({f"malformed.{kind}": n for kind, n in decoder.malformed.items() if n})
@@ -274,7 +256,7 @@ class Market:
             focus_unknown=self._desk.unknown,
             active_symbol=self._desk.active_symbol,
             active_period_ms=self.active.period_ms if self.active else 0,
-            favourites=self.favourites,
+            favourites=self._intake.favourites,
             asset_count=len(self.names),
             assets=tuple(self._asset_view(feed, now_ms) for feed in self.feeds),
             counters=dict(counters),
@@ -283,136 +265,13 @@ class Market:
 
     def focused_symbols(self) -> tuple[str, ...]:
         """The assets that have, or are to have, a stream now."""
-        if self.focus.mode is FocusMode.ALL:
-            return tuple(feed.symbol for feed in self.feeds if feed.carriers)
-        return self.focus.wanted(self._desk.active_symbol)
+        return self._desk.focused(self.feeds)
 
     # --- within ---------------------------------------------------------------------------------------------------
 
     def _new_decoder(self, socket: SocketKey) -> SocketDecoder | None:
         self.socket_opened(socket, "")
         return self._decoders[socket]
-
-    def _take_in(self, socket: SocketKey, events: Sequence[MarketEvent], at: Arrival, drained: bool) -> None:
-        for event in events:
-            if type(event) is not RawTick:
-                self._event(socket, event, at)
-            elif self._fits_clock(socket, event, at):
-                if self._waiting.queue:
-                    self._refuse_waiting()
-                self._accepted(socket, event, at)
-            else:
-                self._doubt(socket, event, at, drained)
-
-    def _doubt(self, socket: SocketKey, tick: RawTick, at: Arrival, drained: bool) -> None:
-        self._waiting.add(socket, tick, at)
-        if drained and self.clock.observe(tick.raw_ts_ms, at):
-            self._release()
-
-    def _event(self, socket: SocketKey, event: MarketEvent, at: Arrival) -> None:
-        self._sealing.wake()
-        if isinstance(event, Assets):
-            self._desk.learn_table(event.assets)
-        elif isinstance(event, Favourites):
-            self.favourites = event.symbols
-        elif isinstance(event, ActiveAsset):
-            before = self.focused_symbols()
-            self._desk.turn_to(event)
-            self._sealing.leave(before)
-            if self.clock.offset_ms is None:
-                self._waiting.add(socket, event, at)
-            else:
-                self.feeds.turned(socket, event.symbol, self.clock.now_ms(at.mono_ms))
-        elif isinstance(event, History):
-            if self.clock.offset_ms is None or self._waiting or not self._fits(event, at):
-                self._waiting.add(socket, event, at)
-            else:
-                self._history(socket, event, at)
-
-    def _release(self) -> None:
-        """The clock is settled: take in what waited for it, in order."""
-        self._sealing.wake()
-        waiting = self._waiting.take()
-        if not self._passed_ms:
-            self.feeds.hold_restored(self.clock.now_ms(waiting[-1].at.mono_ms))
-        for socket, event, at in waiting:
-            if isinstance(event, RawTick):
-                if self._fits_clock(socket, event, at):
-                    self._accepted(socket, event, at)
-                else:
-                    self.counters["malformed.tick time"] += 1
-            elif isinstance(event, BlindReason):
-                self.feeds.lost(socket, event)
-            elif isinstance(event, ActiveAsset):
-                self.feeds.turned(socket, event.symbol, self.clock.now_ms(at.mono_ms))
-            elif isinstance(event, History):
-                self._history(socket, event, at)
-        self._tell_gaps()
-
-    def _refuse_waiting(self) -> None:
-        """A tick fits the clock after all: those that did not were absurd."""
-        self._sealing.wake()
-        for socket, event, at in self._waiting.take():
-            if isinstance(event, RawTick):
-                self.counters["malformed.tick time"] += 1
-            elif isinstance(event, History) and socket in self._decoders:
-                self._history(socket, event, at)
-
-    def _fits_clock(self, socket: SocketKey, tick: RawTick, at: Arrival) -> bool:
-        heard_ms = self.feeds.heard_until_ms(socket)
-        return self.clock.accept(tick.raw_ts_ms, at, heard_ms and heard_ms + (self.clock.offset_ms or 0))
-
-    def _accepted(self, socket: SocketKey, raw: RawTick, at: Arrival) -> None:
-        clock, feeds, symbol, price = self.clock, self.feeds, raw.symbol, raw.price
-        ts_ms = raw.raw_ts_ms - (clock.offset_ms or 0)
-        feed = feeds.get(symbol) or self._new_feed(symbol)
-        if feed is None:
-            return
-        if not feeds.tick(socket, symbol, ts_ms, price, clock.now_ms(at.mono_ms)):
-            self.counters["duplicate"] += 1
-            return
-        feed.tick_count += 1
-        feed.last_price = price
-        if feeds.carrier_changes != self._carrier_changes:
-            self._carriers_changed()
-        self._sealing.tick(feed, ts_ms, raw.raw_ts_ms, price)
-
-    def _new_feed(self, symbol: str) -> SymbolFeed | None:
-        """An asset seen for the first time. It may be one that the focus names, as people type it."""
-        self._sealing.wake()
-        if len(self.feeds) >= ASSETS_MAX:
-            self.counters["malformed.too many assets"] += 1
-            return None
-        feed = self.feeds.feed(symbol)
-        self._desk.learn(symbol)
-        return feed
-
-    def _fits(self, history: History, at: Arrival) -> bool:
-        return is_of_the_present(history, self.clock.now_ms(at.mono_ms) + (self.clock.offset_ms or 0))
-
-    def _history(self, socket: SocketKey, history: History, at: Arrival) -> None:
-        if not self._fits(history, at):
-            self.counters["malformed.history time"] += 1
-            return
-        feed = self.feeds.get(history.symbol) or self._new_feed(history.symbol)
-        if feed is None:
-            return
-        offset_ms = self.clock.offset_ms or 0
-        rows = rows_of(history, self._interval_ms, offset_ms, self.clock.now_ms(at.mono_ms))
-        self.feeds.add_rows(history.symbol, self._interval_ms, rows)
-        ticks = list(ticks_of(history, offset_ms))
-        added = self.feeds.add_history(socket, history.symbol, ticks)
-        self.counters["history ticks"] += len(added)
-        self._sealing.history(feed, [ts_ms for ts_ms, _ in ticks], added)
-
-    def _tell_gaps(self) -> None:
-        self._sealing.outcome.gaps += self.feeds.take_news()
-
-    def _carriers_changed(self) -> None:
-        self._sealing.wake()
-        self._carrier_changes = self.feeds.carrier_changes
-        ticking = [feed.symbol for feed in self.feeds if feed.carriers]
-        self._desk.only_ticking = ticking[0] if len(ticking) == 1 else None
 
     def _count(self, decoder: SocketDecoder) -> None:
         self.counters.update({f"malformed.{kind}": n for kind, n in decoder.malformed.items() if n})

@@ -66,6 +66,10 @@ class Sealing:
         if now_ms >= self._idle_until_ms or self._reviews != self._feeds.reviews:
             self._reviews = self._feeds.reviews
             self._idle_until_ms = min((self._seal(feed, now_ms) for feed in self._concerned()), default=NEVER_MS)
+        self.tell_gaps()
+
+    def tell_gaps(self) -> None:
+        """Gaps that opened and closed go into the outcome."""
         self.outcome.gaps += self._feeds.take_news()
 
     def leave(self, before: Iterable[str]) -> None:

@@ -11,7 +11,8 @@ from collections import defaultdict
 
 from bridge.sequencer import Sequencer
 from capture.focus import Focus, FocusMode
-from capture.market import ASSETS_MAX, Market
+from capture.intake import ASSETS_MAX
+from capture.market import Market
 from capture.platform_clock import Arrival
 from capture.platforms.base import Platform
 from schemas.types import Candle, StreamKey

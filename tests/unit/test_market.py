@@ -8,8 +8,9 @@ import pytest
 from capture.daemon import restore
 from capture.feeds import BlindReason, GapNews
 from capture.focus import Focus, FocusMode
+from capture.intake import ASSETS_MAX
 from capture.journal import Remembered
-from capture.market import ASSETS_MAX, Market
+from capture.market import Market
 from capture.platform_clock import Arrival
 from capture.platforms.pocketoption import PocketOption
 from schemas.errors import UnknownAsset

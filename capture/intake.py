@@ -1,0 +1,172 @@
+"""Decoded events of all sockets, taken in once the platform's clock tells their time. Pure.
+
+In: what the decoders made of frames, in the order in which they came. Out: ticks, histories and turns of the page to
+the feeds, in UTC; ticks of focused assets to the sealing; assets and what the page shows to the focus desk. What comes
+while the clock is unknown, or does not fit it, waits here until the clock has judged.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from capture.feeds import BlindReason, Feeds, SocketKey, SymbolFeed
+from capture.focus_desk import FocusDesk
+from capture.history import is_of_the_present, rows_of, ticks_of
+from capture.platform_clock import Arrival, PlatformClock
+from capture.platforms.base import ActiveAsset, Assets, Favourites, History, MarketEvent, RawTick
+from capture.sealing import Sealing
+from capture.waiting import WaitingRoom
+
+ASSETS_MAX = 2_000
+"""More assets than any platform has: beyond it names are garbage."""
+
+
+class Intake:
+    """See the module. ``knows(socket)``: whether its end has not been told yet."""
+
+    def __init__(
+        self, interval_ms: int, feeds: Feeds, desk: FocusDesk, sealing: Sealing, knows: Callable[[SocketKey], bool]
+    ) -> None:
+        self._interval_ms = interval_ms
+        self._feeds = feeds
+        self._desk = desk
+        self._sealing = sealing
+        self._knows = knows
+        self.clock = PlatformClock()
+        self.waiting = WaitingRoom()
+        """While the clock is unknown, everything that needs it; later, what does not fit it."""
+        self.favourites: tuple[str, ...] = ()
+        self.counters: Counter[str] = Counter()
+        self._carrier_changes = 0
+        self._synchronised_before = False
+
+    def take_in(self, socket: SocketKey, events: Sequence[MarketEvent], at: Arrival, drained: bool) -> None:
+        """What one frame told. ``drained``: nothing more was waiting behind it."""
+        for event in events:
+            if type(event) is not RawTick:
+                self._event(socket, event, at)
+            elif self._fits_clock(socket, event, at):
+                if self.waiting.queue:
+                    self._refuse_waiting()
+                self._accepted(socket, event, at)
+            else:
+                self._doubt(socket, event, at, drained)
+
+    def ended(self, socket: SocketKey, reason: BlindReason, at: Arrival) -> None:
+        """A socket is gone: should waiting ticks of it be taken in yet, it ends after them."""
+        if self.waiting or self.clock.offset_ms is None:
+            self.waiting.add(socket, reason, at)
+        self._feeds.lost(socket, reason)
+
+    def follow_carriers(self) -> None:
+        """Assets may have begun or ended: whether one alone ticks says what the page shows."""
+        if self._feeds.carrier_changes != self._carrier_changes:
+            self._carrier_changes = self._feeds.carrier_changes
+            self._sealing.wake()
+            ticking = [feed.symbol for feed in self._feeds if feed.carriers]
+            self._desk.only_ticking = ticking[0] if len(ticking) == 1 else None
+
+    # --- within ---------------------------------------------------------------------------------------------------
+
+    def _doubt(self, socket: SocketKey, tick: RawTick, at: Arrival, drained: bool) -> None:
+        self.waiting.add(socket, tick, at)
+        if drained and self.clock.observe(tick.raw_ts_ms, at):
+            self._release()
+
+    def _event(self, socket: SocketKey, event: MarketEvent, at: Arrival) -> None:
+        self._sealing.wake()
+        if isinstance(event, Assets):
+            self._desk.learn_table(event.assets)
+        elif isinstance(event, Favourites):
+            self.favourites = event.symbols
+        elif isinstance(event, ActiveAsset):
+            before = self._desk.focused(self._feeds)
+            self._desk.turn_to(event)
+            self._sealing.leave(before)
+            if self.clock.offset_ms is None:
+                self.waiting.add(socket, event, at)
+            else:
+                self._feeds.turned(socket, event.symbol, self.clock.now_ms(at.mono_ms))
+        elif isinstance(event, History):
+            if self.clock.offset_ms is None or self.waiting or not self._fits(event, at):
+                self.waiting.add(socket, event, at)
+            else:
+                self._history(socket, event, at)
+
+    def _release(self) -> None:
+        """The clock is settled: take in what waited for it, in order."""
+        self._sealing.wake()
+        waiting = self.waiting.take()
+        if not self._synchronised_before:
+            self._synchronised_before = True
+            self._feeds.hold_restored(self.clock.now_ms(waiting[-1].at.mono_ms))
+        for socket, event, at in waiting:
+            if isinstance(event, RawTick):
+                if self._fits_clock(socket, event, at):
+                    self._accepted(socket, event, at)
+                else:
+                    self.counters["malformed.tick time"] += 1
+            elif isinstance(event, BlindReason):
+                self._feeds.lost(socket, event)
+            elif isinstance(event, ActiveAsset):
+                self._feeds.turned(socket, event.symbol, self.clock.now_ms(at.mono_ms))
+            elif isinstance(event, History):
+                self._history(socket, event, at)
+        self._sealing.tell_gaps()
+
+    def _refuse_waiting(self) -> None:
+        """A tick fits the clock after all: those that did not were absurd."""
+        self._sealing.wake()
+        for socket, event, at in self.waiting.take():
+            if isinstance(event, RawTick):
+                self.counters["malformed.tick time"] += 1
+            elif isinstance(event, History) and self._knows(socket):
+                self._history(socket, event, at)
+
+    def _fits_clock(self, socket: SocketKey, tick: RawTick, at: Arrival) -> bool:
+        heard_ms = self._feeds.heard_until_ms(socket)
+        return self.clock.accept(tick.raw_ts_ms, at, heard_ms and heard_ms + (self.clock.offset_ms or 0))
+
+    def _accepted(self, socket: SocketKey, raw: RawTick, at: Arrival) -> None:
+        clock, feeds, symbol, price = self.clock, self._feeds, raw.symbol, raw.price
+        ts_ms = raw.raw_ts_ms - (clock.offset_ms or 0)
+        feed = feeds.get(symbol) or self._new_feed(symbol)
+        if feed is None:
+            return
+        if not feeds.tick(socket, symbol, ts_ms, price, clock.now_ms(at.mono_ms)):
+            self.counters["duplicate"] += 1
+            return
+        feed.tick_count += 1
+        feed.last_price = price
+        if feeds.carrier_changes != self._carrier_changes:
+            self.follow_carriers()
+        self._sealing.tick(feed, ts_ms, raw.raw_ts_ms, price)
+
+    def _new_feed(self, symbol: str) -> SymbolFeed | None:
+        """An asset seen for the first time. It may be one that the focus names, as people type it."""
+        self._sealing.wake()
+        if len(self._feeds) >= ASSETS_MAX:
+            self.counters["malformed.too many assets"] += 1
+            return None
+        feed = self._feeds.feed(symbol)
+        self._desk.learn(symbol)
+        return feed
+
+    def _fits(self, history: History, at: Arrival) -> bool:
+        return is_of_the_present(history, self.clock.now_ms(at.mono_ms) + (self.clock.offset_ms or 0))
+
+    def _history(self, socket: SocketKey, history: History, at: Arrival) -> None:
+        if not self._fits(history, at):
+            self.counters["malformed.history time"] += 1
+            return
+        feed = self._feeds.get(history.symbol) or self._new_feed(history.symbol)
+        if feed is None:
+            return
+        offset_ms = self.clock.offset_ms or 0
+        rows = rows_of(history, self._interval_ms, offset_ms, self.clock.now_ms(at.mono_ms))
+        self._feeds.add_rows(history.symbol, self._interval_ms, rows)
+        ticks = list(ticks_of(history, offset_ms))
+        added = self._feeds.add_history(socket, history.symbol, ticks)
+        self.counters["history ticks"] += len(added)
+        self._sealing.history(feed, [ts_ms for ts_ms, _ in ticks], added)
