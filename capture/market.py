@@ -261,6 +261,7 @@ class Market:
             assets=tuple(self._asset_view(feed, now_ms) for feed in self.feeds),
             counters=dict(counters),
             now_ms=now_ms,
+            focus_unchecked=self._desk.unchecked,
         )
 
     def focused_symbols(self) -> tuple[str, ...]:

@@ -36,3 +36,4 @@ class MarketView(msgspec.Struct, frozen=True):
     assets: tuple[AssetView, ...]
     counters: dict[str, int]
     now_ms: int
+    focus_unchecked: tuple[str, ...] = ()

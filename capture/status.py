@@ -57,6 +57,8 @@ class Status(msgspec.Struct, frozen=True):
     store_trouble: str
     forward: ForwardView | None = None
     """Of `fluxcap run --forward`."""
+    focus_unchecked: tuple[str, ...] = ()
+    """Locked names that were taken as typed, since the platform has not told its assets yet."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -119,6 +121,7 @@ def status_of(
         focus_mode=market.focus_mode.value,
         focus_symbols=market.focus_symbols,
         focus_unknown=market.focus_unknown,
+        focus_unchecked=market.focus_unchecked,
         detected_asset=market.active_symbol,
         detected_period_s=market.active_period_ms // 1_000 or None,
         assets_known=market.asset_count,

@@ -54,6 +54,8 @@ def render(seen: dict[str, Any]) -> list[Any]:
 def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
     tabs = ", ".join(tab["url"] for tab in seen["tabs"]) or "no tab of the platform"
     focus = f"{seen['focus_mode']}: {', '.join(seen['focus_symbols']) or 'none yet'}"
+    if seen.get("focus_unchecked"):
+        focus += f"  [dim](not checked yet: {', '.join(seen['focus_unchecked'])})[/]"
     if seen["focus_unknown"]:
         focus += f"  [yellow](unknown on the platform: {', '.join(seen['focus_unknown'])})[/]"
     period_s = seen["detected_period_s"]

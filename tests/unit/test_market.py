@@ -407,11 +407,13 @@ def test_only_focused_assets_become_candles() -> None:
 def test_names_typed_before_the_table_is_known_are_understood_later() -> None:
     stage = Stage(focus=lock("eur/usd otc", "nonsense"))
     assert stage.market.view(stage.at()).focus_unknown == ()
+    assert stage.market.view(stage.at()).focus_unchecked == ("eur/usd otc", "nonsense")
 
     stage.event("s1", "updateAssets", TABLE)
 
     assert stage.market.focused_symbols() == (EUR, "nonsense")
     assert stage.market.view(stage.at()).focus_unknown == ("nonsense",)
+    assert stage.market.view(stage.at()).focus_unchecked == ()
 
 
 def test_names_typed_by_somebody_who_attached_late_are_understood_by_what_ticks() -> None:

@@ -21,6 +21,7 @@ SEEN: dict[str, Any] = {
         "counters": {},
     },
     **{"focus_mode": "lock", "focus_symbols": ["EURUSD_otc"], "focus_unknown": ["nonsense"], "store_trouble": ""},
+    **{"focus_unchecked": ["GBPUSD"]},
     **{"detected_asset": None, "detected_period_s": 0, "pub": "tcp://127.0.0.1:5556", "rep": "tcp://127.0.0.1:5557"},
     **{"control": "http://127.0.0.1:3001", "data_dir": "/home/me/fluxcap/data"},
     "collect": {"mode": "none", "files": 0, "ticks": 0, "candles": 0, "trouble": "", "waiting": 0, "lost": 0},
@@ -59,3 +60,7 @@ def test_the_newest_candle_has_its_date_unless_it_is_todays() -> None:
 
 def test_names_that_the_platform_does_not_know_are_told() -> None:
     assert "unknown on the platform: nonsense" in shown()
+
+
+def test_names_that_could_not_be_checked_yet_are_told() -> None:
+    assert "(not checked yet: GBPUSD)" in " ".join(shown(200).split())
