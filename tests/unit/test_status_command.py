@@ -59,7 +59,7 @@ def test_the_newest_candle_has_its_date_unless_it_is_todays() -> None:
 
 
 def test_names_that_the_platform_does_not_know_are_told() -> None:
-    assert "unknown on the platform: nonsense" in shown()
+    assert "(unknown on the platform: nonsense)" in " ".join(shown(200).split())
 
 
 def test_names_that_could_not_be_checked_yet_are_told() -> None:
