@@ -60,6 +60,14 @@ class Capture:
                 return
         raise AssertionError(f"{target_id} is not {state}: {self.session.snapshot().tabs}")
 
+    def until_answered(self, method: str) -> None:
+        """Pump until the browser has answered the first command of that method."""
+        for _ in self._pump(every_message=True):
+            asked = [command["id"] for command in map(json.loads, self.said) if command["method"] == method]
+            if asked and any(json.loads(message).get("id") == asked[0] for message in self.heard):
+                return
+        raise AssertionError(f"{method} was not answered")
+
     def frames(self, prefix: str = "") -> list[FrameReceived]:
         """The frames received so far whose text begins so."""
         return [e for e in self.events if isinstance(e, FrameReceived) and e.payload.startswith(prefix)]

@@ -31,11 +31,13 @@ class TargetState(enum.Enum):
     LISTENING = "listening"
     SILENT = "silent"
     """Attached, but it answers nothing: discarded, frozen or busy."""
+    REFUSED = "refused"
+    """Attached, but not to be listened to, as a crashed tab that is being loaded anew; tried again."""
     CRASHED = "crashed"
 
 
 class Target:
-    """A target of the platform. ``lost_ns``: monotonic time at which its session was lost."""
+    """A target of the platform. ``lost_ns``: monotonic time at which its session was lost, or refused to be heard."""
 
     __slots__ = ("_state", "info", "lost_ns", "retries", "session")
 

@@ -76,7 +76,7 @@ class Targets:
             self._rename(target, info, out)
             if target.state is TargetState.LOST:
                 self._attach(target, mono_ns)
-            elif target.state is TargetState.SILENT:
+            elif target.state in (TargetState.SILENT, TargetState.REFUSED):
                 self._enable(target, mono_ns)
 
     def destroyed(self, target_id: str, out: list[ChromeEvent]) -> None:
@@ -182,8 +182,12 @@ class Targets:
                 self._lose(target, mono_ns)
             elif target.session is None and session_id and session_id not in self.sessions:
                 self._adopt(target, session_id, None, mono_ns)
-        elif command.method == "Network.enable" and error is None:
-            self.heard(target, out)
+        elif command.method == "Network.enable":
+            if error is None:
+                self.heard(target, out)
+            elif target.state in (TargetState.ENABLING, TargetState.SILENT):
+                target.become(TargetState.REFUSED)
+                target.lost_ns = mono_ns
 
     def timed_out(self, command: Command, mono_ns: int) -> None:
         target = self._targets.get(command.target_id)
@@ -195,12 +199,15 @@ class Targets:
             target.become(TargetState.SILENT)
 
     def retry(self, mono_ns: int) -> None:
-        """Attach again to what was lost a second ago, a few times; after that only when the target changes."""
+        """Try again what was lost or refused a second ago, a few times; after that only when the target changes."""
         for target in self._targets.values():
-            due = target.state is TargetState.LOST and mono_ns - target.lost_ns >= RETRY_NS
-            if due and target.retries < MAX_RETRIES:
+            failed = target.state in (TargetState.LOST, TargetState.REFUSED)
+            if failed and mono_ns - target.lost_ns >= RETRY_NS and target.retries < MAX_RETRIES:
                 target.retries += 1
-                self._attach(target, mono_ns)
+                if target.state is TargetState.LOST:
+                    self._attach(target, mono_ns)
+                else:
+                    self._enable(target, mono_ns)
 
     # --- ends ---------------------------------------------------------------------------------------------------
 
@@ -231,7 +238,7 @@ class Targets:
 
     def revived(self, attachment: Attachment, mono_ns: int) -> None:
         """The crashed tab was reloaded."""
-        if attachment.target.state in (TargetState.CRASHED, TargetState.SILENT):
+        if attachment.target.state in (TargetState.CRASHED, TargetState.SILENT, TargetState.REFUSED):
             self._enable(attachment.target, mono_ns)
 
     def navigated(self, attachment: Attachment, params: NavigatedParams, mono_ns: int, out: list[ChromeEvent]) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from capture.chrome.endpoint import active_port, probe
 from capture.chrome.events import (
+    CommandRefused,
     CommandTimedOut,
     EndReason,
     FrameReceived,
@@ -444,6 +445,25 @@ def test_killed_renderers_are_crashes(own_browser: Chromium, site: Site) -> None
     )
     Remote(own_browser, target_id).call("Page.reload")
     capture.until(frame("page"))
+    capture.close()
+
+
+def test_tab_that_had_crashed_before_the_attach_is_heard_as_soon_as_it_is_reloaded(
+    own_browser: Chromium, site: Site
+) -> None:
+    target_id = str(own_browser.open(site.url("/socket"))["id"])
+    before = Capture(own_browser, site.is_platform_url)
+    before.until(frame("page"))
+    Remote(own_browser, target_id).crash()
+    before.until(lambda e: e == TabGone(target_id, EndReason.CRASHED))
+    before.close()
+
+    capture = Capture(own_browser, site.is_platform_url)
+    capture.until_answered("Target.setAutoAttach")  # the commands before it wait for the reload
+    Remote(own_browser, target_id).call("Page.reload")
+
+    capture.until(frame("page"))
+    assert any(isinstance(e, CommandRefused) for e in capture.events)
     capture.close()
 
 

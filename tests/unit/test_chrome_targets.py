@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -398,6 +399,65 @@ def test_refused_attach_is_told_and_tried_a_few_times(chrome: Dialogue) -> None:
 
     assert set(refused) == {CommandRefused("Target.attachToTarget", "T", "Not allowed")}
     assert len(refused) == 1 + MAX_RETRIES
+
+
+CRASHED = {"code": -32000, "message": "Target crashed"}
+
+
+def crashed_tab(chrome: Dialogue) -> dict[str, Any]:
+    """Attach to a tab whose renderer is gone; returns the command that it does not answer until it is reloaded."""
+    chrome.mute = lambda command: command["method"] in ("Network.enable", "Page.enable")
+    chrome.say(created("T"))
+    [enable] = [c for c in chrome.unanswered if c["method"] == "Network.enable"]
+    chrome.mute = lambda command: False
+    return enable
+
+
+def test_tab_that_had_crashed_before_the_attach_is_listened_to_once_it_is_reloaded(chrome: Dialogue) -> None:
+    enable = crashed_tab(chrome)
+
+    assert chrome.answer(enable, error=CRASHED) == [CommandRefused("Network.enable", "T", "Target crashed")]
+    assert states(chrome) == {"T": "refused"}
+    assert chrome.wait(0.9) == []
+    assert chrome.wait(0.1) == [TabAttached("T", PAGE_URL, "t", "page")]
+
+
+def test_tab_that_had_crashed_is_asked_at_once_when_it_changes(chrome: Dialogue) -> None:
+    chrome.answer(crashed_tab(chrome), error=CRASHED)
+
+    assert kinds(chrome.say(changed("T", title="reloaded"))) == ["TabAttached"]
+
+
+def test_tab_that_refuses_only_after_the_time_for_it_is_asked_again(chrome: Dialogue) -> None:
+    enable = crashed_tab(chrome)
+    chrome.wait(5)
+
+    chrome.answer(enable, error=CRASHED)
+
+    assert kinds(chrome.wait(1)) == ["TabAttached"]
+
+
+def test_tab_that_goes_on_refusing_is_asked_a_few_times(chrome: Dialogue) -> None:
+    chrome.answer(crashed_tab(chrome), error=CRASHED)
+    chrome.mute = lambda command: command["method"] == "Network.enable"
+    chrome.unanswered.clear()
+
+    for _ in range(20):
+        chrome.wait(1)
+        for command in [c for c in chrome.unanswered if c["method"] == "Network.enable"]:
+            chrome.unanswered.remove(command)
+            chrome.answer(command, error=CRASHED)
+
+    assert len(chrome.sent("Network.enable")) == 1 + MAX_RETRIES
+
+
+def test_a_tab_that_is_listened_to_stays_so_whatever_it_refuses(chrome: Dialogue) -> None:
+    enable = crashed_tab(chrome)
+    chrome.say(frame("S-T"))
+
+    chrome.answer(enable, error=CRASHED)
+
+    assert states(chrome) == {"T": "listening"}
 
 
 def test_session_that_the_browser_ends_by_itself_is_made_anew(chrome: Dialogue) -> None:
