@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import msgspec
 import numpy as np
 
 from bridge.client.live import endpoints
@@ -165,6 +166,7 @@ def backfill(
     """The candles of a stream after a sequence, up to its newest at the time of the call; shape ``(n,)``.
 
     limit: at most so many (None: all). on_progress: called with (candles so far, candles in all) after each page.
+    Sequences that the server has no more, or never had, are passed over.
     Parameters and errors otherwise as ``fetch_status``; an answer that brings nothing is a WireTimeout, since a
     server can always serve what it has numbered.
     """
@@ -191,21 +193,31 @@ def candle_pages(
     curve: ClientCurve | None = None,
     via: AnyVia = None,
 ) -> Iterator[tuple[BackfillCandlesResponse, int]]:
-    """As ``backfill``, page by page, each with the number of candles in all. Holds the connection while iterated."""
+    """As ``backfill``, page by page, each with the number of candles in all. Holds the connection while iterated.
+
+    That number shrinks when a page begins later than it could: what is between, the server has no more.
+    """
     with _dialogue(rep, timeout, curve, via) as dialogue:
         status = _status(dialogue, key)
-        have = max(from_sequence_exclusive, status.first_sequence - 1)
-        total = max(0, status.latest_sequence - have)
-        total = total if limit is None else min(total, limit)
-        done = 0
-        while done < total:
-            request = BackfillCandlesRequest(key, have, None, min(PAGE_LIMIT, total - done))
+        have, latest = max(from_sequence_exclusive, status.first_sequence - 1), status.latest_sequence
+        done, left = 0, latest if limit is None else limit
+        while (wanted := min(latest - have, left)) > 0:
+            request = BackfillCandlesRequest(key, have, None, min(PAGE_LIMIT, wanted))
             page = dialogue.ask(request, BackfillCandlesResponse)
-            if not len(page.candles):
+            if not len(page.candles) or page.start_sequence <= have:
                 raise WireTimeout(f"The server sent nothing of {key} after sequence {have}, though it has more.")
-            done += len(page.candles)
-            have = page.start_sequence + len(page.candles) - 1
-            yield page, total
+            page = _up_to(latest, page)
+            have = page.next_sequence - 1
+            done, left = done + len(page.candles), left - len(page.candles)
+            if len(page.candles):
+                yield page, done + max(0, min(latest - have, left))
+
+
+def _up_to(latest: int, page: BackfillCandlesResponse) -> BackfillCandlesResponse:
+    """Without what was published after the call: a page that passes something over reaches that far."""
+    candles = page.candles[: max(0, latest + 1 - page.start_sequence)]
+    following = page.start_sequence + len(candles)
+    return msgspec.structs.replace(page, candles=candles, next_sequence=following)
 
 
 def revision_pages(

@@ -212,6 +212,20 @@ def test_what_the_log_has_forgotten_is_told_as_a_gap(server: NatsServer, feeder:
     assert fetch_status(KEY, via=server.url).first_sequence == 26
 
 
+def test_a_backfill_passes_over_a_hole_in_the_log(server: NatsServer, feeder: LogFeeder) -> None:
+    feeder.add(KEY, candles(1, 10))
+    feeder.add(KEY, candles(21, 10), start=21)
+    progress: list[tuple[int, int]] = []
+
+    everything = backfill(KEY, via=server.url, on_progress=lambda done, total: progress.append((done, total)))
+    some = backfill(KEY, via=server.url, limit=15)
+
+    truth = np.concatenate([candles(1, 10), candles(21, 10)])
+    assert everything.tobytes() == truth.tobytes()
+    assert some.tobytes() == truth[:15].tobytes()
+    assert progress == [(10, 30), (20, 20)]
+
+
 def test_a_log_made_anew_is_read_anew(server: NatsServer, feeder: LogFeeder, tmp_path: Path) -> None:
     add(feeder, 5)
     with LiveClient(data_dir=tmp_path, streams=[KEY], via=server.url) as client:

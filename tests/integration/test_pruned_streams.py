@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge.client import Candles, CaughtUp, Event, Gap, LiveClient, Revision, StartFrom, backfill
-from bridge.client.fetch import revision_pages
+from bridge.client.fetch import candle_pages, revision_pages
 from bridge.server import WireServer
 from schemas.types import Candle
 from tests.serving import ANY_PORT, EURUSD, MINUTE, candle, candles
@@ -103,6 +103,22 @@ def test_a_client_behind_the_oldest_revision_gets_those_that_are_kept(server: Wi
 
     assert revisions(events) == [(6, [18])]
     assert dict(zip(numbered.tolist(), table["close"].tolist(), strict=True))[18] == 1.25
+
+
+def test_a_backfill_passes_over_what_is_forgotten_while_it_runs(
+    server: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.client.fetch.PAGE_LIMIT", 8)
+    pages = []
+
+    for page, total in candle_pages(EURUSD, server.rep_endpoint):
+        pages.append((page.start_sequence, page.next_sequence, len(page.candles), total))
+        if len(pages) == 1:
+            server.prune(17 * MINUTE)
+            server.publish({EURUSD: candles(21, 30)})
+
+    # Those after the 20th came after the call.
+    assert pages == [(1, 9, 8, 20), (17, 21, 4, 12)]
 
 
 def test_numbers_go_on_after_the_whole_past_was_forgotten(server: WireServer) -> None:
