@@ -6,7 +6,9 @@ that order holds against anything, a second forwarder included.
 
 The log is the truth. Its last message says where the stream stands, so a message whose answer was lost is neither sent
 twice nor forgotten: after any doubt the log is asked first. What the forwarder remembers (forward_cursor.py) counts
-only where the log has forgotten, and to know a store that has been replaced from one that replaces.
+only where the log has forgotten, and to know a store that has been replaced from one that replaces. A log forgets its
+oldest, so that it begins behind what it forgot; what is missing from where it still reaches was lost, by a power
+failure mostly, and is sent again.
 """
 
 from __future__ import annotations
@@ -108,6 +110,11 @@ class ForwardLane:
         return max(0, candles) + max(0, store.latest_revision - have.latest_revision)
 
     @property
+    def had_messages(self) -> bool:
+        """Whether messages of this store are remembered to be on the log."""
+        return self._remembered is not None and self._remembered.position.store_id == self._store.store_id
+
+    @property
     def to_remember(self) -> Remembered | None:
         """For the cursor; None before anything is known."""
         if self.state is LaneState.OPEN and self.position.first_sequence:
@@ -143,21 +150,21 @@ class ForwardLane:
             return SendCandles(have.latest_sequence)
         if have.latest_revision < store.latest_revision:
             return SendRevisions(have.latest_revision, store.latest_revision)
+        self.reason = ""  # whatever it waited for: all is there
         return None
 
-    def answered(self, last: Position | None, log_position: int = 0) -> bool:
+    def answered(self, last: Position | None, log_position: int = 0, *, first_position: int = 0) -> bool:
         """What the log has: the position its subject's last message tells, None where it has no message.
 
+        ``first_position``: the log's first, of any subject; needed where there is no message and ``had_messages``.
         True when this store begins on a subject that another one had before.
         """
-        mine, memory = self._store.store_id, self._remembered
-        known_here = memory is not None and memory.position.store_id == mine
-        begins = False
+        mine, begins = self._store.store_id, False
         if last is None:
-            position = memory.position if memory is not None and known_here else Position(mine)
+            position = self._forgotten(first_position)
         elif last.store_id == mine:
             position = last
-        elif known_here:
+        elif self.had_messages:
             self.block("another store publishes under this name; give one of the two machines another source")
             return False
         else:
@@ -166,6 +173,13 @@ class ForwardLane:
         self._enter(LaneState.OPEN)
         self._compared = not position.latest_sequence
         return begins
+
+    def _forgotten(self, first_position: int) -> Position:
+        """What need not be sent again though the log has nothing: it lay before where the log now begins."""
+        memory = self._remembered
+        if memory is not None and self.had_messages and memory.log_position < first_position:
+            return memory.position
+        return Position(self._store.store_id)
 
     def compared(self, ts_ms: int | None) -> None:
         """The time of the store's candle under the log's newest sequence; None where it has none any more."""

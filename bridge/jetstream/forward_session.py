@@ -183,7 +183,8 @@ class ForwardSession:
     async def _ask(self, lane: ForwardLane) -> None:
         last = await self._access.last(subject(lane.key))
         if last is None:
-            lane.answered(None)
+            first_position = (await self._access.state()).first_position if lane.had_messages else 0
+            lane.answered(None, first_position=first_position)
             return
         try:
             position = position_of(last.headers)

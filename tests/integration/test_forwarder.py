@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -293,6 +294,34 @@ def test_what_a_server_lost_of_its_newest_is_sent_again(desk: Desk, server: Nats
 
     await_current(desk.forward())
 
+    assert_log_is_store(desk.address, desk.server)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_stream_that_a_server_lost_wholly_is_sent_again(
+    desk: Desk, server: NatsServer, tmp_path: Path, restarts: bool
+):
+    """As a power failure does with one that has just begun."""
+    server.kill()
+    shutil.copytree(server.folder / "log", tmp_path / "flushed")
+    server.start()
+    forwarder = desk.forward()
+    desk.publish(KEY, 1, 20)
+    desk.revise(KEY, 3)
+    await_current(forwarder)
+    if restarts:
+        forwarder.stop()
+    server.kill()
+    shutil.rmtree(server.folder / "log")
+    shutil.copytree(tmp_path / "flushed", server.folder / "log")
+    server.start()
+    if restarts:
+        forwarder = desk.forward()
+
+    sent = 1 if restarts else 2
+    await_view(forwarder, lambda view: view.counters.get("revisions", 0) == sent)
+
+    await_current(forwarder)
     assert_log_is_store(desk.address, desk.server)
 
 

@@ -7,7 +7,7 @@ the forwarder does is left to the real lane; here are the store, the log and eve
 from __future__ import annotations
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.jetstream.forward_lane import Ask, Compare, ForwardLane, LaneState, Remembered, SendCandles, SendRevisions
@@ -19,10 +19,15 @@ MINUTE_MS = 60_000
 
 
 class Log:
-    """``messages``: (position in the log, what each says of itself, the range of numbers it brings)."""
+    """``messages``: (position in the log, what each says of itself, the range of numbers it brings).
+
+    ``forgotten``: those that grew too old. ``first``: the log's first position.
+    """
 
     def __init__(self) -> None:
         self.messages: list[tuple[int, Position, range, range]] = []
+        self.forgotten: list[tuple[int, Position, range, range]] = []
+        self.first = 1
         self._last = 0
 
     @property
@@ -36,6 +41,18 @@ class Log:
         self._last += 3  # other subjects have messages in between
         self.messages.append((self._last, stands, candles, revisions))
         return self._last
+
+    def lose(self, count: int, others: int) -> None:
+        """A power failure takes the newest; of ``others``, other subjects' messages, so many are left behind them."""
+        del self.messages[max(0, len(self.messages) - count) :]
+        self._last = min(self._last, self.last + others)
+
+    def forget(self, count: int) -> None:
+        """The oldest grow too old."""
+        self.forgotten += self.messages[:count]
+        del self.messages[:count]
+        if self.forgotten:
+            self.first = self.forgotten[-1][0] + 1
 
 
 class World:
@@ -64,7 +81,7 @@ class World:
                 return False
             case Ask():
                 position, stands, *_ = self.log.messages[-1] if self.log.messages else (0, None)
-                lane.answered(stands, position)
+                lane.answered(stands, position, first_position=self.log.first)
             case Compare(sequence):
                 lane.compared(sequence * MINUTE_MS)
             case SendCandles(after):
@@ -86,6 +103,9 @@ class World:
         if fate == "message lost":
             lane.doubt()
             return
+        if fate == "refused":
+            lane.hold("the log is full")
+            return
         position = self.log.take(lane.log_position, reached, candles, revisions)
         if fate == "answer lost" or not position:
             lane.doubt()
@@ -100,48 +120,96 @@ class World:
     def remember(self, number: int) -> None:
         self.disks[number] = self.lanes[number].to_remember
 
+    def lose(self, count: int, others: int) -> None:
+        """With the log's server every connection ends."""
+        self.log.lose(count, others)
+        for lane in self.lanes:
+            lane.doubt()
 
-FATES = st.sampled_from(["well", "well", "well", "message lost", "answer lost"])
+    def happen(self, happenings: list[tuple]) -> None:  # type: ignore[type-arg]
+        """All of them; then everything goes well until all is at rest."""
+        for happening in happenings:
+            match happening:
+                case "commit", candles, revisions:
+                    self.commit(candles, revisions)
+                case "step", who, fate, most:
+                    self.step(who % len(self.lanes), fate, most)
+                case "kill", who, remembers:
+                    self.kill(who % len(self.lanes), remembers=remembers)
+                case "remember", who:
+                    self.remember(who % len(self.lanes))
+                case "doubt", who:
+                    self.lanes[who % len(self.lanes)].doubt()
+                case "lose", count, others:
+                    self.lose(count, others)
+                case "forget", count:
+                    self.log.forget(count)
+        for number in range(len(self.lanes)):
+            while self.step(number, "well", 2):
+                pass
+
+    def assert_rest(self) -> None:
+        """No forwarder waits, or holds that anything is missing."""
+        assert all(lane.state is not LaneState.BLOCKED and not lane.reason for lane in self.lanes)
+        assert all(lane.behind(self.store) == 0 for lane in self.lanes)
+
+    def assert_all_is_there(self) -> None:
+        """Everything of the store, once and in order, and every forwarder knows it."""
+        self.assert_rest()
+        messages = self.log.messages
+        sequences = [n for _, _, candles, _ in messages for n in candles]
+        revisions = [n for _, _, _, those in messages for n in those]
+        assert sequences == list(range(1, self.store.latest_sequence + 1))
+        assert revisions == list(range(1, self.store.latest_revision + 1))
+        if messages:
+            reached = messages[-1][1]
+            assert (reached.latest_sequence, reached.latest_revision) == (len(sequences), len(revisions))
+
+
+FATES = st.sampled_from(["well", "well", "well", "message lost", "answer lost", "refused"])
 WHO = st.integers(0, 2)
-HAPPENINGS = st.lists(
-    st.one_of(
-        st.tuples(st.just("commit"), st.integers(0, 5), st.integers(0, 3)),
-        st.tuples(st.just("step"), WHO, FATES, st.integers(1, 4)),
-        st.tuples(st.just("step"), WHO, FATES, st.integers(1, 4)),
-        st.tuples(st.just("kill"), WHO, st.booleans()),
-        st.tuples(st.just("remember"), WHO),
-        st.tuples(st.just("doubt"), WHO),
-    ),
-    max_size=80,
-)
+HAPPENINGS = [
+    st.tuples(st.just("commit"), st.integers(0, 5), st.integers(0, 3)),
+    st.tuples(st.just("step"), WHO, FATES, st.integers(1, 4)),
+    st.tuples(st.just("step"), WHO, FATES, st.integers(1, 4)),
+    st.tuples(st.just("kill"), WHO, st.booleans()),
+    st.tuples(st.just("remember"), WHO),
+    st.tuples(st.just("doubt"), WHO),
+]
+POWER_FAILURE = st.tuples(st.just("lose"), st.integers(0, 9), st.integers(0, 9))
+AGEING = st.tuples(st.just("forget"), st.integers(1, 4))
 
 
-@given(HAPPENINGS)
-def test_whatever_happens_the_log_has_all_of_it_once_and_in_order(happenings: list[tuple]):  # type: ignore[type-arg]
-    world = World(3)
-    for what, *given_ in happenings:
-        match what:
-            case "commit":
-                world.commit(*given_)
-            case "step":
-                world.step(*given_)
-            case "kill":
-                world.kill(given_[0], remembers=given_[1])
-            case "remember":
-                world.remember(*given_)
-            case "doubt":
-                world.lanes[given_[0]].doubt()
+@given(st.integers(1, 3), st.lists(st.one_of(*HAPPENINGS), max_size=80))
+def test_whatever_happens_the_log_has_all_of_it_once_and_in_order(forwarders: int, happenings: list[tuple]):  # type: ignore[type-arg]
+    world = World(forwarders)
 
-    for number in range(3):
-        while world.step(number, "well", 2):
-            pass
+    world.happen(happenings)
 
-    sequences = [n for _, _, candles, _ in world.log.messages for n in candles]
-    revisions = [n for _, _, _, those in world.log.messages for n in those]
-    assert sequences == list(range(1, world.store.latest_sequence + 1))
-    assert revisions == list(range(1, world.store.latest_revision + 1))
-    assert all(lane.state is not LaneState.BLOCKED for lane in world.lanes)
-    assert all(lane.behind(world.store) == 0 for lane in world.lanes)
-    if world.log.messages:
-        reached = world.log.messages[-1][1]
-        assert (reached.latest_sequence, reached.latest_revision) == (len(sequences), len(revisions))
+    world.assert_all_is_there()
+
+
+@given(st.integers(1, 3), st.lists(st.one_of(*HAPPENINGS, POWER_FAILURE), max_size=80))
+@example(1, [("commit", 3, 0), ("step", 0, "well", 4), ("step", 0, "well", 4), ("lose", 1, 0)])
+def test_whatever_a_power_failure_took_is_on_the_log_again(forwarders: int, happenings: list[tuple]):  # type: ignore[type-arg]
+    world = World(forwarders)
+
+    world.happen(happenings)
+
+    world.assert_all_is_there()
+
+
+@given(st.integers(1, 3), st.lists(st.one_of(*HAPPENINGS, AGEING), max_size=80))
+def test_whatever_the_log_forgot_there_is_no_hole(forwarders: int, happenings: list[tuple]):  # type: ignore[type-arg]
+    """Who does not remember that it was there sends it again."""
+    world = World(forwarders)
+
+    world.happen(happenings)
+
+    world.assert_rest()
+    messages = world.log.messages
+    there = [n for _, _, candles, _ in messages for n in candles]
+    ever = {n for _, _, candles, _ in world.log.forgotten for n in candles} | set(there)
+    latest = world.store.latest_sequence
+    assert there == list(range(latest - len(there) + 1, latest + 1))
+    assert ever == set(range(1, latest + 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bridge.jetstream.forward_lane import (
     AHEAD,
     Ask,
@@ -145,11 +147,27 @@ def test_a_replaced_store_is_recognised_within_one_run_too():
 def test_the_memory_counts_where_the_log_has_forgotten():
     lane = lane_of(status(5), Remembered(at(4), 70))
 
-    lane.answered(None)
+    lane.answered(None, first_position=71)
     lane.compared(4 * 60_000)
 
     assert lane.next() == SendCandles(4)
     assert lane.log_position == 0
+
+
+@pytest.mark.parametrize("first_position", [0, 1, 70])
+def test_what_the_log_lost_is_sent_again(first_position: int):
+    lane = lane_of(status(5), Remembered(at(4), 70))
+
+    lane.answered(None, first_position=first_position)
+
+    assert lane.next() == SendCandles(0)
+    assert lane.log_position == 0
+
+
+def test_a_store_knows_what_the_log_had_of_it_and_of_no_other():
+    assert not lane_of(status(5)).had_messages
+    assert lane_of(status(5), Remembered(at(4), 70)).had_messages
+    assert not lane_of(status(5), Remembered(at(4, store="old"), 70)).had_messages
 
 
 def test_the_log_is_believed_against_the_memory():
@@ -193,6 +211,18 @@ def test_a_refused_message_lets_the_stream_rest_and_says_why_until_one_is_taken(
     lane.answered(None)
     assert (lane.goes_on, lane.reason) == (True, "the log is full")
     lane.stored(at(5), 1)
+    assert lane.reason == ""
+
+
+def test_a_reason_to_wait_ends_when_nothing_is_left_to_send():
+    lane = lane_of(status(5))
+    lane.answered(None)
+    lane.hold("the log knows the message by its id")
+
+    lane.answered(at(5), 1)  # another forwarder of the same store put it there
+    lane.compared(5 * 60_000)
+
+    assert lane.next() is None
     assert lane.reason == ""
 
 
