@@ -33,6 +33,7 @@ AFTER_A_LOSS_S = 0.05
 _LARGEST = 17 * 1024 * 1024
 _NS = 1_000_000_000
 _FINISHED = frozenset({"404", "408"})
+_NO_CONSUMER = 10014
 
 
 class _Lost(Exception):
@@ -72,6 +73,7 @@ class LogReader:
         self._news = asyncio.Event()
         self._owed = 0
         self._given = 0
+        self._silent_s = 0.0
         self._consumer_sequence = 0
         self._chunk_bytes = CHUNK_BYTES
 
@@ -114,6 +116,18 @@ class LogReader:
             if messages or (end_s is not None and asyncio.get_running_loop().time() >= end_s):
                 return messages
 
+    async def recount(self) -> None:
+        """For when nothing comes although messages are ``pending``: some may have been purged since they were counted.
+        A server (2.9, say) then has a consumer of many subjects pass over what is left of the others, too; one that
+        has nothing more for us is therefore made anew, and counts afresh.
+
+        Raises LogUnavailable, LogError.
+        """
+        what = f"CONSUMER.INFO.{self._access.stream}.{self._consumer}"
+        found = await self._access.ask(what, {}, absent=_NO_CONSUMER) if self._consumer else None
+        if not self._arrived and (found is None or found["num_pending"] == 0):
+            await self.open()
+
     async def close(self) -> None:
         """Let the server forget the consumer. Idempotent."""
         await self._forget()
@@ -138,17 +152,22 @@ class LogReader:
         return messages
 
     async def _wait(self, end_s: float | None) -> None:
-        """Until something came. Without a word from the server for a while the consumer counts as lost."""
-        now_s = asyncio.get_running_loop().time()
-        patience_s = 3 * HEARTBEAT_S if end_s is None else max(0.0, min(3 * HEARTBEAT_S, end_s - now_s))
+        """Until something came. Without a word from the server for a while the consumer counts as lost; however short
+        the waits are that make up that while. Time in which nobody waits is none of it."""
+        loop, believed_s = asyncio.get_running_loop(), 3 * HEARTBEAT_S
+        begin_s = loop.time()
+        patience_s = believed_s - self._silent_s
+        if end_s is not None:
+            patience_s = min(patience_s, end_s - begin_s)
         try:
-            await asyncio.wait_for(self._news.wait(), patience_s)
+            await asyncio.wait_for(self._news.wait(), max(0.0, patience_s))
         except TimeoutError:
-            if patience_s >= 3 * HEARTBEAT_S:
+            self._silent_s += loop.time() - begin_s
+            if self._silent_s >= believed_s:
                 raise _Lost from None
 
     async def _ask(self) -> None:
-        self._owed, self._given = self._most, 0
+        self._owed, self._given, self._silent_s = self._most, 0, 0.0
         question = {
             "batch": self._most,
             "max_bytes": self._chunk_bytes,
@@ -178,6 +197,7 @@ class LogReader:
 
     async def _take(self, message: Msg) -> None:
         self._arrived.append(message)
+        self._silent_s = 0.0
         self._news.set()
 
     def _judge(self, message: Msg) -> LogMessage | None:

@@ -158,6 +158,31 @@ def test_a_running_archive_keeps_up_while_the_log_is_killed_and_comes_back(
     assert told
 
 
+def test_a_consumer_that_the_server_lost_without_a_word_is_made_anew(
+    server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is lost while files are written: then no question is open that the server could end with a word."""
+    monkeypatch.setattr("bridge.jetstream.log_reader.CHUNK_MESSAGES", 1)
+    monkeypatch.setattr("bridge.jetstream.log_reader.HEARTBEAT_S", 0.2)
+    write, writing, go_on = PartitionFiles.write, threading.Event(), threading.Event()
+
+    def slow(files: PartitionFiles, *what: Any) -> int:
+        writing.set()
+        assert go_on.wait(30)
+        return write(files, *what)
+
+    monkeypatch.setattr(PartitionFiles, "write", slow)
+    with LogFeeder(server.url, make_stream=False) as feeder:
+        feeder.add(EURUSD, candle_rows(1, 1))
+        with running(Archiver(Via(server.url), tmp_path, flush_s=0.0)):
+            assert writing.wait(30)
+            [consumer] = feeder.ask("CONSUMER.NAMES.FLUX", {})["consumers"]
+            feeder.ask(f"CONSUMER.DELETE.FLUX.{consumer}", {})
+            feeder.add(EURUSD, candle_rows(2, 1))
+            go_on.set()
+            await_that(lambda: archived(tmp_path, EURUSD)[0] == [1, 2], 15, "the second candle")
+
+
 def test_a_full_disk_is_waited_out_and_told_once(
     server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
