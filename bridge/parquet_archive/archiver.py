@@ -32,7 +32,10 @@ FLUSH_ROWS = 200_000
 """Rows that wait at most: 16 MB, or so."""
 LOOK_S = 0.5
 AGAIN_S = 1.0
+CHECK_S = 10.0
+"""How often the log is asked whether it is still the one that is read."""
 _NOTHING = Standing()
+_ANOTHER = "The log is another than before: it was made anew, or lost its newest messages."
 
 
 class ArchiveState(msgspec.Struct, frozen=True):
@@ -158,10 +161,15 @@ class Archiver:
             self._place = await self._begin(log, state)
             reader = LogReader(log, self._filter, self._place.position + 1)
             await reader.open()
+            checked_s = time.monotonic()
             while not self._stopping:
-                self._gather(await reader.read(LOOK_S))
+                await self._read_on(reader)
                 is_all = once and (reader.pending == 0 or reader.next_position > state.last_position)
-                if is_all or self._is_due():
+                is_due = is_all or self._is_due()
+                if is_due or time.monotonic() - checked_s >= CHECK_S:
+                    await self._check(log, reader)
+                    checked_s = time.monotonic()
+                if is_due:
                     await self._flush(reader.next_position - 1)
                 if is_all:
                     return True
@@ -186,6 +194,23 @@ class Archiver:
             if forgotten or (there is not None and _id(there) == place.message_id):
                 return place
         return LogPlace(self._stream, state.created, self._filter)
+
+    async def _read_on(self, reader: LogReader) -> None:
+        """What comes within a moment. Raises LogUnavailable, LogError."""
+        begin = reader.next_position
+        messages = await reader.read(LOOK_S)
+        if messages and messages[0].position < begin:
+            raise LogUnavailable(_ANOTHER)
+        self._gather(messages)
+        if not messages and reader.pending:
+            await reader.recount()
+
+    async def _check(self, log: LogAccess, reader: LogReader) -> None:
+        """That positions still mean what they did when reading began. A reader whose consumer goes with its log makes
+        another on the next log, and knows nothing of that. Raises LogUnavailable, LogError."""
+        state = await log.state()
+        if state.created != self._place.created or state.last_position < reader.next_position - 1:
+            raise LogUnavailable(_ANOTHER)
 
     def _gather(self, messages: list[LogMessage]) -> None:
         for message in messages:

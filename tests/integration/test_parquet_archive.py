@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import threading
@@ -18,6 +19,8 @@ import pytest
 
 from bridge.client import Via
 from bridge.jetstream.address import log_address
+from bridge.jetstream.log_reader import LogReader
+from bridge.jetstream.subjects import subject
 from bridge.parquet_archive.archiver import Archiver, ArchiveState
 from bridge.parquet_archive.gathering import Missing
 from bridge.parquet_archive.partition_file import PartitionFiles
@@ -27,7 +30,7 @@ from schemas.types import StreamKey
 from tests.archive_rig import archived, assert_archive_is_store
 from tests.forward_rig import Desk, await_current, make_stream
 from tests.live_rig import await_that
-from tests.log_rig import LogFeeder
+from tests.log_rig import LogFeeder, stream_config
 from tests.nats_rig import NatsServer
 from tests.serving import candle_rows
 
@@ -267,6 +270,31 @@ def test_a_log_made_anew_is_read_from_its_start_and_nothing_doubles(server: Nats
     assert archived(tmp_path, EURUSD)[0] == [1, 2, 3, 4, 5, 6, 7]
 
 
+@pytest.mark.parametrize("looks_again", [True, False], ids=["before the new candles", "after them"])
+def test_a_log_made_anew_while_it_is_read_is_read_from_its_start(
+    server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks_again: bool
+) -> None:
+    """Whether the reader is back in time for the first candles there, or comes behind them."""
+    monkeypatch.setattr("bridge.parquet_archive.archiver.AGAIN_S", 0.05)
+    monkeypatch.setattr("bridge.parquet_archive.archiver.CHECK_S", 60.0 if looks_again else 0.2)
+    monkeypatch.setattr("bridge.jetstream.log_reader.AFTER_A_LOSS_S", 0.05 if looks_again else 0.3)
+    told: list[str] = []
+    with LogFeeder(server.url, make_stream=False) as feeder:
+        for n in range(1, 7):
+            feeder.add(EURUSD, candle_rows(n, 1))
+        with running(Archiver(Via(server.url), tmp_path, flush_s=0.0, tell=told.append)):
+            await_that(lambda: archived(tmp_path, EURUSD)[0] == [1, 2, 3, 4, 5, 6], 30, "the first log")
+            feeder.ask("STREAM.DELETE.FLUX", {})
+            feeder.ask("STREAM.CREATE.FLUX", stream_config())
+            if looks_again:
+                await_that(lambda: feeder.consumers == 1, 30, "the reader on the new log")
+            feeder.add(EURUSD, candle_rows(7, 2))
+            await_that(lambda: archived(tmp_path, EURUSD)[0] == list(range(1, 9)), 15, "the new log")
+
+    assert told
+    assert archive(server, tmp_path).messages == 0
+
+
 def test_a_server_that_lost_its_newest_messages_hides_nothing(server: NatsServer, tmp_path: Path) -> None:
     folder, log, saved = tmp_path / "archive", server.folder / "log", tmp_path / "saved"
     with LogFeeder(server.url, make_stream=False) as feeder:
@@ -319,6 +347,28 @@ def test_what_no_forwarder_put_there_is_passed_over(server: NatsServer, tmp_path
         state = archive(server, tmp_path)
 
     assert (state.foreign, archived(tmp_path, EURUSD)[0]) == (2, [1, 2])
+
+
+def test_once_ends_when_what_was_counted_is_purged_meanwhile(
+    server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of other streams is archived; servers (2.9, say) pass it over for a reader of all subjects."""
+    monkeypatch.setattr("bridge.parquet_archive.archiver.LOOK_S", 0.1)
+    opened, purges, looks = LogReader.open, iter([True]), iter(range(100))
+    with LogFeeder(server.url, make_stream=False) as feeder:
+        feeder.add_many(EURUSD, candle_rows(1, 5))
+        feeder.add_many(AAPL, candle_rows(1, 5))
+
+        async def purged(reader: LogReader) -> None:
+            await opened(reader)
+            if next(purges, False):
+                await asyncio.to_thread(feeder.ask, "STREAM.PURGE.FLUX", {"filter": subject(AAPL)})
+
+        monkeypatch.setattr(LogReader, "open", purged)
+        Archiver(Via(server.url), tmp_path).run(once=True, stopping=lambda: next(looks, None) is None)
+
+    assert next(looks, None) is not None, "it had to be stopped"
+    assert archived(tmp_path, EURUSD)[0] == [1, 2, 3, 4, 5]
 
 
 def test_one_process_keeps_an_archive(server: NatsServer, tmp_path: Path) -> None:
