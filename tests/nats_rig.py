@@ -158,3 +158,20 @@ def cluster(folder: Path, count: int = 3) -> list[NatsServer]:
         )
         for n, port in enumerate(ports)
     ]
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for loopback and its key, files in the folder; skips the test where openssl is absent."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on this machine; install openssl")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", "/CN=fluxcap test"),
+            *("-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return cert, key

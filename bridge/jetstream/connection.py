@@ -173,6 +173,11 @@ async def close_connection(client: Client) -> None:
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await client.close()
+            return
+    # The farewell of TLS would be waited for, half a minute: the socket goes without.
+    writer = getattr(getattr(client, "_transport", None), "_io_writer", None)
+    if writer is not None:
+        writer.transport.abort()
 
 
 def _as_ours(address: LogAddress, error: BaseException, failures: list[Exception]) -> LogRefused | LogUnavailable:

@@ -17,15 +17,17 @@ import msgspec
 
 from bridge.client.via import Via
 from bridge.jetstream.address import log_address
-from bridge.jetstream.connection import open_connection, require_nats
+from bridge.jetstream.connection import close_connection, open_connection, require_nats
 from bridge.jetstream.log_access import LogAccess, LogMessage, LogState
 from bridge.jetstream.log_reader import LogReader
 from bridge.jetstream.subjects import MESSAGE_ID, STREAM_NAME, position_of, subject_filter
 from bridge.parquet_archive.cursor import ArchiveCursor, LogPlace
 from bridge.parquet_archive.gathering import Gathered, Missing, Standing, is_sound
+from bridge.parquet_archive.partition import has_names
 from bridge.parquet_archive.partition_file import PartitionFiles
 from schemas.codec import decode
 from schemas.errors import CodecError, LogError, LogUnavailable, StoreFull
+from schemas.types import StreamKey
 
 FLUSH_S = 60.0
 FLUSH_ROWS = 200_000
@@ -47,7 +49,7 @@ class ArchiveState(msgspec.Struct, frozen=True):
     files: int = 0
     flushes: int = 0
     foreign: int = 0
-    """Messages that no forwarder of ours can have put there."""
+    """Messages that no forwarder of ours can have put there, or of streams whose names are too long for a folder."""
     missing: tuple[Missing, ...] = ()
 
 
@@ -95,6 +97,7 @@ class Archiver:
         self._stopped = False
         self._waiting_since_s: float | None = None
         self._last_id = ""
+        self._named: dict[StreamKey, bool] = {}
 
     @property
     def state(self) -> ArchiveState:
@@ -180,8 +183,7 @@ class Archiver:
         finally:
             if reader is not None:
                 await reader.close()
-            with contextlib.suppress(Exception):  # nats-py's, when the server has gone
-                await client.close()
+            await close_connection(client)
 
     async def _begin(self, log: LogAccess, state: LogState) -> LogPlace:
         """Where to go on; from the start where the position says nothing: on another log, through another filter, or
@@ -220,13 +222,21 @@ class Archiver:
             except CodecError:
                 self._counts["foreign"] += 1
                 continue
-            if is_sound(body):
+            if is_sound(body) and self._has_names(body.key):
                 self._gathered.add(body, told, self._cursor.standings.get(body.key, _NOTHING))
             else:
                 self._counts["foreign"] += 1
         if messages:
             self._last_id = _id(messages[-1])
             self._waiting_since_s = self._waiting_since_s or time.monotonic()
+
+    def _has_names(self, key: StreamKey) -> bool:
+        """Whether files can be named after a stream; told once when not."""
+        if key not in self._named:
+            self._named[key] = has_names(key)
+            if not self._named[key]:
+                self._tell(f"The stream {str(key)[:60]!r}… is not archived: its name is too long for a folder.")
+        return self._named[key]
 
     # --- the files -------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ import msgspec
 from schemas.types import StreamKey
 
 DAY_MS = 86_400_000
+LONGEST_NAME = 255
+"""Letters in the name of a file or folder that every usual file system takes."""
 ABSENT = "__HIVE_DEFAULT_PARTITION__"
 """What Hive calls an empty value."""
 
@@ -41,6 +43,11 @@ class Partition(msgspec.Struct, frozen=True, order=True):
     @property
     def interval(self) -> str:
         return escape(self.key.interval)
+
+
+def has_names(key: StreamKey) -> bool:
+    """Whether a file system can hold the folders and files of a stream. A letter beyond ASCII takes up to twelve."""
+    return all(len(name) <= LONGEST_NAME for name in Partition(key, 0).path.parts)
 
 
 def escape(value: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from bridge.jetstream.address import log_address
 from bridge.jetstream.connection import open_connection
 from bridge.jetstream.loop_thread import LoopThread
 from schemas.errors import ConfigError, LogRefused, LogUnavailable
-from tests.nats_rig import NatsServer, free_port
+from tests.nats_rig import NatsServer, certificate, free_port
 
 Servers = Callable[..., NatsServer]
 SECRET = "s3cret-of-the-desk"
@@ -94,22 +92,6 @@ def test_a_seed_that_is_none_is_told_without_it(nats_server: Servers, tmp_path: 
         enter("nats://127.0.0.1:1", toml)
 
     assert broken[:10] not in str(refused.value)
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl on this machine; install openssl")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", "/CN=fluxcap test"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return cert, key
 
 
 def test_tls_with_a_certificate_we_trust_and_not_with_another(nats_server: Servers, tmp_path: Path):

@@ -28,10 +28,10 @@ from capture.cli import run_cli
 from schemas.errors import LogError, LogUnavailable, StoreFull, StoreLocked
 from schemas.types import StreamKey
 from tests.archive_rig import archived, assert_archive_is_store
-from tests.forward_rig import Desk, await_current, make_stream
+from tests.forward_rig import Desk, ask_log, await_current, make_stream
 from tests.live_rig import await_that
 from tests.log_rig import LogFeeder, stream_config
-from tests.nats_rig import NatsServer
+from tests.nats_rig import NatsServer, certificate
 from tests.serving import candle_rows
 
 EURUSD = StreamKey("DESK1", "EURUSD_otc", "1m")
@@ -349,6 +349,20 @@ def test_what_no_forwarder_put_there_is_passed_over(server: NatsServer, tmp_path
     assert (state.foreign, archived(tmp_path, EURUSD)[0]) == (2, [1, 2])
 
 
+def test_a_name_too_long_for_a_folder_is_passed_over_and_told_once(server: NatsServer, tmp_path: Path) -> None:
+    told: list[str] = []
+    with LogFeeder(server.url, make_stream=False) as feeder:
+        for n in (1, 2):
+            feeder.add(StreamKey("DESK1", "\N{BLACK CHESS KNIGHT}" * 40, "1m"), candle_rows(n, 1))
+            feeder.add(EURUSD, candle_rows(n, 1))
+
+        state = Archiver(Via(server.url), tmp_path, tell=told.append).run(once=True)
+
+    assert (state.foreign, archived(tmp_path, EURUSD)[0]) == (2, [1, 2])
+    assert len(told) == 1
+    assert "too long" in told[0]
+
+
 def test_once_ends_when_what_was_counted_is_purged_meanwhile(
     server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -369,6 +383,26 @@ def test_once_ends_when_what_was_counted_is_purged_meanwhile(
 
     assert next(looks, None) is not None, "it had to be stopped"
     assert archived(tmp_path, EURUSD)[0] == [1, 2, 3, 4, 5]
+
+
+def test_it_stops_at_once_while_a_server_hangs_that_was_met_over_tls(
+    nats_server: Callable[..., NatsServer], tmp_path: Path
+) -> None:
+    cert, key = certificate(tmp_path)
+    server, credentials = nats_server(f'tls {{ cert_file: "{cert}", key_file: "{key}" }}'), tmp_path / "trusting.toml"
+    credentials.write_text(f'ca = "{cert.name}"\n')
+    url, folder = server.url.replace("nats://", "tls://"), tmp_path / "archive"
+    make_stream(log_address(url, credentials))
+    archiver = Archiver(Via(url, credentials), folder)
+    archiving = threading.Thread(target=archiver.run, daemon=True)
+    archiving.start()
+    await_that(lambda: ask_log(log_address(url, credentials), "CONSUMER.NAMES.FLUX")["consumers"], 30, "the reader")
+
+    server.pause()
+    archiver.stop()
+    archiving.join(15)
+
+    assert not archiving.is_alive()
 
 
 def test_one_process_keeps_an_archive(server: NatsServer, tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 import pytest
 
-from bridge.parquet_archive.partition import Partition, escape
+from bridge.parquet_archive.partition import Partition, escape, has_names
 from schemas.types import StreamKey
 
 
@@ -37,3 +40,19 @@ def test_no_symbol_leaves_the_archive() -> None:
 
     assert len(path.parts) == 4
     assert ".." not in path.parts
+
+
+@pytest.mark.parametrize(
+    ("field", "longest"),
+    [("source_id", "s" * 248), ("symbol", "s" * 248), ("symbol", "/" * 82 + "xx"), ("interval", "m" * 239)],
+)
+def test_names_of_255_letters_can_be_held_and_longer_ones_cannot(field: str, longest: str, tmp_path: Path) -> None:
+    key = msgspec.structs.replace(StreamKey("DESK1", "EURUSD", "1m"), **{field: longest})
+    longer = msgspec.structs.replace(key, **{field: longest + "x"})
+
+    (tmp_path / Partition(key, 0).path).mkdir(parents=True)
+    with pytest.raises(OSError, match="too long"):
+        (tmp_path / Partition(longer, 0).path).mkdir(parents=True)
+
+    assert has_names(key)
+    assert not has_names(longer)
