@@ -80,7 +80,8 @@ class ForwardMemory:
     def __init__(self, data_dir: Path | None) -> None:
         self._data_dir = data_dir
         self.lanes: dict[StreamKey, ForwardLane] = {}
-        self._created = ""
+        self.created = ""
+        """When the log that was met was made."""
         self._cursor: ForwardCursor | None = None
         self._known: dict[StreamKey, Remembered] = {}
         self._saved: dict[StreamKey, Remembered] = {}
@@ -88,9 +89,9 @@ class ForwardMemory:
 
     def meet(self, stream: str, created: str) -> None:
         """The log as it is met on a new connection. One made anew is another, and gets all there is."""
-        if created == self._created:
+        if created == self.created:
             return
-        self._created = created
+        self.created = created
         self.lanes.clear()
         self._known = self._saved = {}
         if self._data_dir is not None:

@@ -14,10 +14,11 @@ from collections.abc import Callable
 import msgspec
 
 from bridge.jetstream.forward_cursor import ForwardMemory
+from bridge.jetstream.forward_heartbeats import ForwardHeartbeats
 from bridge.jetstream.forward_lane import Ask, Compare, ForwardLane, LaneState, SendCandles, SendRevisions, Step
 from bridge.jetstream.forward_source import ForwardSource
 from bridge.jetstream.forward_view import Notice, Tell
-from bridge.jetstream.log_access import LogAccess
+from bridge.jetstream.log_access import LogAccess, LogState
 from bridge.jetstream.log_writer import Ack, LogWriter, Refusal
 from bridge.jetstream.subjects import (
     EXPECTED_LAST,
@@ -28,11 +29,10 @@ from bridge.jetstream.subjects import (
     position_headers,
     position_of,
     revision_id,
-    status_subject,
     subject,
 )
 from schemas.codec import encode
-from schemas.errors import CodecError, LogRefused, LogUnavailable, StoreError, WireError, WireTimeout
+from schemas.errors import CodecError, LogError, LogRefused, LogUnavailable, StoreError, WireError, WireTimeout
 from schemas.types import CandleBatch, CandleRevision, Message, StreamKey
 
 LANES_AT_ONCE = 256
@@ -40,8 +40,8 @@ PAGE = 2_000
 """Candles taken from the source at once; with all lanes at work 28 MB."""
 LOOK_S = 1.0
 """The source says when there is something new; a stream that had to wait is looked at again after this."""
-HEARTBEATS_A_SECOND = 1_000
-"""At most; with more streams each has its heartbeat less often than once a second."""
+LOG_LOOK_S = 10.0
+"""A log may be made anew while nothing is sent that would show it; so it is asked for its state this often."""
 
 
 class ForwardSession:
@@ -54,7 +54,7 @@ class ForwardSession:
     source
         What to forward.
     memory
-        The streams; outlives the session.
+        The streams, and which log was met; outlives the session.
     counters
         ``batches``, ``candles``, ``revision_messages``, ``revisions``, ``bytes``; ``overtaken`` (another forwarder was
         quicker), ``duplicates`` (known to the log by its id), ``refused`` (the log is full, …), ``pruned`` (candles
@@ -82,7 +82,8 @@ class ForwardSession:
         self._slots = asyncio.Semaphore(LANES_AT_ONCE)
         self._busy: set[StreamKey] = set()
         self._not_before_s: dict[StreamKey, float] = {}
-        self._next_heartbeat_s = 0.0
+        self._heartbeats = ForwardHeartbeats(writer, memory.lanes)
+        self._next_log_look_s = time.monotonic() + LOG_LOOK_S
         self._wake = asyncio.Event()
         self._stopping = False
         self._lost = False
@@ -108,9 +109,11 @@ class ForwardSession:
         return not self._busy
 
     async def run(self, each_look: Callable[[], None]) -> None:
-        """Until stopped. ``each_look``: called after every look at the source, at least once a second.
+        """Until stopped. ``each_look``: called after every look at the source; while the log answers, at least once a
+        second.
 
-        Raises LogUnavailable when the connection ended or the log does not answer, LogRefused when there is no stream.
+        Raises LogUnavailable when the connection ended, the log does not answer or is another than was met; LogError
+        when there is no stream.
         """
         for lane in self._lanes.values():
             lane.doubt()
@@ -125,10 +128,13 @@ class ForwardSession:
                     each_look()
                     # With very many streams a look takes its time; sending must have as much.
                     await asyncio.sleep(time.monotonic() - begun_s)
-                    await self._heartbeats()
+                    if not self._source.trouble:  # what cannot be heard is not vouched for
+                        await self._heartbeats.beat()
+                    if time.monotonic() >= self._next_log_look_s:
+                        await self._log_as_met()
                     await self._rest()
         except BaseExceptionGroup as errors:
-            ours = errors.subgroup((LogRefused, LogUnavailable))
+            ours = errors.subgroup(LogError)
             raise (_first(ours) if ours is not None else _first(errors)) from None
 
     async def _rest(self) -> None:
@@ -183,7 +189,7 @@ class ForwardSession:
     async def _ask(self, lane: ForwardLane) -> None:
         last = await self._access.last(subject(lane.key))
         if last is None:
-            first_position = (await self._access.state()).first_position if lane.had_messages else 0
+            first_position = (await self._log_as_met()).first_position if lane.had_messages else 0
             lane.answered(None, first_position=first_position)
             return
         try:
@@ -193,6 +199,15 @@ class ForwardSession:
             return
         if lane.answered(position, last.position):
             self._tell(Notice.NEW_STORE, {"stream": str(lane.key), "store": lane.store.store_id})
+
+    async def _log_as_met(self) -> LogState:
+        """Where the log stands. Raises LogUnavailable where it is another than was met: what is known of that one does
+        not hold here, and a new session is to meet it."""
+        self._next_log_look_s = time.monotonic() + LOG_LOOK_S
+        state = await self._access.state()
+        if state.created != self._memory.created:
+            raise LogUnavailable(f"The stream {self._access.stream} of the log was made anew.")
+        return state
 
     async def _send_candles(self, lane: ForwardLane, after: int) -> bool:
         page = await self._source.candles(lane.key, after, PAGE)
@@ -272,25 +287,6 @@ class ForwardSession:
         else:
             self._counters["refused"] += 1
             lane.hold(f"the log refused it: {ack.text}")
-
-    async def _heartbeats(self) -> None:
-        """What the log holds of each stream, once a second, for who listens; none while the source cannot be heard."""
-        now_s = time.monotonic()
-        if now_s < self._next_heartbeat_s or self._source.trouble:
-            return
-        self._next_heartbeat_s = now_s + max(1.0, len(self._lanes) / HEARTBEATS_A_SECOND)
-        for lane in self._lanes.values():
-            have, store = lane.position, lane.store
-            if lane.state is LaneState.OPEN and have.store_id == store.store_id:
-                told = msgspec.structs.replace(
-                    store,
-                    latest_sequence=have.latest_sequence,
-                    latest_ts_ms=have.latest_ts_ms,
-                    latest_revision=have.latest_revision,
-                    first_sequence=have.first_sequence,
-                    server_time_ms=time.time_ns() // 1_000_000,
-                )
-                await self._writer.send_unstored(status_subject(lane.key), encode(told))
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.jetstream import forward_session
 from bridge.jetstream import forwarder as forwarder_module
 from bridge.jetstream.forward_cursor import FOLDER
 from bridge.jetstream.forward_view import ForwardState
@@ -335,6 +336,27 @@ def test_a_log_made_anew_gets_all_there_is(desk: Desk):
 
     await_current(desk.forward())
 
+    assert_log_is_store(desk.address, desk.server)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_log_made_anew_under_a_forwarder_gets_all_there_is(desk: Desk, monkeypatch: pytest.MonkeyPatch, quiet: bool):
+    """By the next message, or, where there is none, by a look now and then."""
+    monkeypatch.setattr(forwarder_module, "REFUSED_WAIT_S", 0.1)  # it may look while there is no log at all
+    monkeypatch.setattr(forward_session, "LOG_LOOK_S", 0.1 if quiet else 1_000.0)
+    forwarder = desk.forward()
+    for n in range(1, 11):
+        desk.publish(KEY, n, n)
+        desk.publish(OTHER, n, n)
+    await_current(forwarder)
+    ask_log(desk.address, f"STREAM.DELETE.{STREAM_NAME}")
+    make_stream(desk.address)
+    if not quiet:
+        desk.publish(KEY, 11, 11)
+
+    await_view(forwarder, lambda view: view.counters["candles"] >= (40 if quiet else 41))
+
+    await_current(forwarder)
     assert_log_is_store(desk.address, desk.server)
 
 

@@ -11,9 +11,13 @@ import msgspec
 import numpy as np
 import pytest
 
+from bridge.jetstream import forward_session
 from bridge.jetstream.forward_cursor import ForwardMemory
+from bridge.jetstream.forward_lane import ForwardLane, Remembered
 from bridge.jetstream.forward_session import ForwardSession
+from bridge.jetstream.log_access import LogState
 from bridge.jetstream.log_writer import Ack, Refusal
+from bridge.jetstream.subjects import Position
 from bridge.store_reader import Page, RevisionPage
 from schemas.codec import decode
 from schemas.errors import LogRefused, LogUnavailable, StoreError
@@ -21,6 +25,7 @@ from schemas.types import CandleBatch, CandleRevision, StreamKey, StreamStatus
 from tests.forward_rig import minutes
 
 KEY = StreamKey("DESK", "EURUSD", "1m")
+MET = "2026-11-22T08:00:00Z"
 
 
 class Source:
@@ -53,11 +58,16 @@ class Source:
 class Log:
     """Writer and access in one. ``answers``: what the first messages are answered; then they are taken."""
 
+    created = MET
+
     def __init__(self, *answers: Ack) -> None:
         self.taken: list[Any] = []
         self.heartbeats: list[StreamStatus] = []
         self._answers = list(answers)
         self.stream = "FLUX"
+
+    async def state(self) -> LogState:
+        return LogState(self.created, len(self.taken), 1, len(self.taken), 1, False)
 
     async def last(self, subject: str) -> None:
         return None
@@ -76,13 +86,23 @@ class Log:
     def lost(self) -> None: ...
 
 
-def run(source: Source, log: Log, until: Callable[[], bool]) -> tuple[Counter[str], ForwardSession]:
+def memory_of(*lanes: ForwardLane) -> ForwardMemory:
+    """What is known of the log as it was met."""
+    memory = ForwardMemory(None)
+    memory.meet("FLUX", MET)
+    memory.lanes.update({lane.key: lane for lane in lanes})
+    return memory
+
+
+def run(
+    source: Source, log: Log, until: Callable[[], bool], memory: ForwardMemory | None = None
+) -> tuple[Counter[str], ForwardSession]:
     """A session until something holds."""
     counters: Counter[str] = Counter()
     made: list[ForwardSession] = []
 
     async def work() -> None:
-        session = ForwardSession(log, log, source, ForwardMemory(None), counters, lambda notice, fields: None)  # type: ignore[arg-type]
+        session = ForwardSession(log, log, source, memory or memory_of(), counters, lambda notice, fields: None)  # type: ignore[arg-type]
         made.append(session)
 
         def look() -> None:
@@ -154,6 +174,26 @@ def test_heartbeats_tell_what_the_log_has_and_how_the_feed_does():
     [told, *_] = log.heartbeats
     assert (told.store_id, told.feed_state, told.last_tick_ts_ms) == ("store", 4, 5)
     assert told.latest_sequence in (0, 3)
+
+
+def test_a_log_made_anew_ends_the_session_before_anything_follows_what_the_old_one_had():
+    lane = ForwardLane(KEY, Remembered(Position("store", 3, 180_000, 0, 1), 77))
+    log = Log()
+    log.created = "2026-11-22T09:00:00Z"
+
+    with pytest.raises(LogUnavailable, match="made anew"):
+        run(Source(5, 0), log, lambda: bool(log.taken), memory_of(lane))
+
+    assert log.taken == []
+
+
+def test_a_log_made_anew_is_noticed_while_nothing_is_sent(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(forward_session, "LOG_LOOK_S", 0.0)
+    log = Log()
+    log.created = "2026-11-22T09:00:00Z"
+
+    with pytest.raises(LogUnavailable, match="made anew"):
+        run(Source(0, 0), log, lambda: False)
 
 
 def test_a_lost_connection_ends_the_session():
