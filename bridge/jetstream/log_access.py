@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bridge.jetstream.connection import header_lines
-from bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME
-from schemas.errors import LogError, LogUnavailable
+from bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME, Position, position_of
+from schemas.codec import decode
+from schemas.errors import CodecError, LogError, LogUnavailable
+from schemas.types import Message
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -32,6 +34,22 @@ class LogMessage(msgspec.Struct, frozen=True, eq=False):
     subject: str
     headers: Mapping[str, str]
     payload: bytes
+
+
+def message_of(message: LogMessage) -> Message | None:
+    """What it carries; None for what is no sound envelope."""
+    try:
+        return decode(message.payload).message
+    except CodecError:
+        return None
+
+
+def where(message: LogMessage) -> Position:
+    """How far its stream had come; all 0 for what no forwarder has put there."""
+    try:
+        return position_of(message.headers)
+    except CodecError:
+        return Position()
 
 
 class LogState(msgspec.Struct, frozen=True):

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from bridge.jetstream.log_access import LogAccess, LogMessage, LogState
-from bridge.jetstream.log_pages import LogPages, StreamPages, where
+from bridge.jetstream.log_access import LogAccess, LogMessage, LogState, where
+from bridge.jetstream.log_pages import LogPages, StreamPages
 from bridge.jetstream.log_reader import LogReader
 from bridge.jetstream.subjects import ALL_SUBJECTS, Position, parse_subject, subject
 from schemas.errors import CodecError, LogUnavailable, WireError
@@ -75,8 +75,8 @@ class LogAnswers:
                     key, page.start_sequence, page.candles, page.has_more, page.next_sequence
                 )
             case RevisionsRequest(key, after, limit):
-                pages, last, latest = await self._same_store(key)
-                found = await pages.revisions(last, latest, _near(after), _page_limit(limit))
+                pages, last, _ = await self._same_store(key)
+                found = await pages.revisions(last, _near(after), _page_limit(limit))
                 return RevisionsResponse(
                     key, found.start_revision, found.sequences, found.candles, found.has_more, found.next_revision
                 )

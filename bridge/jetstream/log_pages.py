@@ -8,18 +8,17 @@ stream had come. Several stores may have put a stream on the log, one after the 
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
 import numpy as np
 
-from bridge.jetstream.log_access import LogAccess, LogMessage
+from bridge.jetstream.log_access import LogAccess, LogMessage, message_of, where
 from bridge.jetstream.log_reader import LogReader
+from bridge.jetstream.log_revisions import LogRevisions
 from bridge.jetstream.log_search import first_where
-from bridge.jetstream.subjects import STORE_ID, Position, position_of
+from bridge.jetstream.subjects import STORE_ID, Position
 from bridge.store_reader import Page, RevisionPage
-from schemas.codec import decode
-from schemas.errors import CodecError, LogUnavailable
-from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, CandleRevision, Message
+from schemas.errors import LogUnavailable
+from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch
 
 PAGE_S = 0.8
 """A page that takes longer ends with what there is by then, and the next one goes on there. So many may be asked for at
@@ -28,52 +27,8 @@ ASK_MESSAGES = 512
 """Asked for at once for a page: what comes beyond its end is of no use."""
 READ_S = 5.0
 """How long the log may say nothing while it is known to have more."""
-REVISION_DTYPE = np.dtype([("sequence", "<u8"), ("candle", CANDLE_DTYPE)])
 _NO_CANDLES = np.empty(0, CANDLE_DTYPE)
-
-
-def message_of(message: LogMessage) -> Message | None:
-    """What it carries; None for what is no sound envelope."""
-    try:
-        return decode(message.payload).message
-    except CodecError:
-        return None
-
-
-def where(message: LogMessage) -> Position:
-    """How far its stream had come; all 0 for what no forwarder has put there."""
-    try:
-        return position_of(message.headers)
-    except CodecError:
-        return Position()
-
-
-class _Revisions:
-    """All revisions of a stream by one store that the log still has, as far as they were looked for.
-
-    ``rows[i]`` is revision ``first + i``; ``latest`` may be ahead of them where the log has forgotten some.
-    """
-
-    def __init__(self) -> None:
-        self.first = 0
-        self.latest = 0
-        self.next_position = 1
-        self.rows = np.empty(0, REVISION_DTYPE)
-
-    def add(self, message: LogMessage, latest: int) -> None:
-        """The first message that says ``latest``: revisions, or the first batch after forgotten ones."""
-        revision = message_of(message)
-        if isinstance(revision, CandleRevision) and len(revision.candles):
-            rows = np.empty(len(revision.candles), REVISION_DTYPE)
-            rows["sequence"], rows["candle"] = revision.sequences, revision.candles
-            end = revision.start_revision + len(rows) - 1
-            known = self.first + len(self.rows) - 1 if len(self.rows) else 0
-            if not known or revision.start_revision > known + 1:
-                self.first, self.rows = revision.start_revision, rows
-            elif end > known:
-                self.rows = np.concatenate([self.rows, rows[known + 1 - revision.start_revision :]])
-        self.latest = max(self.latest, latest)
-        self.next_position = message.position + 1
+_NOWHERE = (0, -1, 0)
 
 
 class StreamPages:
@@ -83,11 +38,11 @@ class StreamPages:
         self._log = log
         self._subject = subject
         self._store_id = ""
-        self._held = (0, 0, 0)
+        self._held = _NOWHERE
         """The sequences that the newest message read begins and ends with, and its position."""
         self._first = (0, 0)
         """(the oldest sequence, the position of its message)."""
-        self._revisions = _Revisions()
+        self._revisions = LogRevisions(log, subject, "")
 
     async def newest(self) -> tuple[LogMessage, Position] | None:
         """The newest message and what it says; None where the stream has none."""
@@ -100,8 +55,8 @@ class StreamPages:
     def be_of(self, store_id: str) -> None:
         """The newest message is of this store: what was known of another one is of no use."""
         if store_id != self._store_id:
-            self._store_id, self._held, self._first = store_id, (0, 0, 0), (0, 0)
-            self._revisions = _Revisions()
+            self._store_id, self._held, self._first = store_id, _NOWHERE, (0, 0)
+            self._revisions = LogRevisions(self._log, self._subject, store_id)
 
     async def first_sequence(self, last: LogMessage, latest: Position, kept_from: int | None) -> int:
         """The oldest sequence that the log can serve; 0 while there was none, the next one when it has forgotten all.
@@ -126,28 +81,28 @@ class StreamPages:
         if latest.latest_sequence < wanted or limit <= 0:
             return Page(wanted, _NO_CANDLES, has_more=limit <= 0 and latest.latest_sequence >= wanted)
         begin, end, position = self._held
-        if not begin <= wanted <= end:
+        if not begin <= wanted <= end + 1:
             found = await first_where(self._log, self._subject, 1, last, lambda m: self._reaches(m, wanted))
             position = found.position
         start, candles = await self._collect(position, last, wanted, limit + 1)
         if not len(candles):
             return Page(wanted, _NO_CANDLES)
-        candles = await self._revised(last, latest, start, candles)
+        revisions = self._revisions
+        await revisions.learn(last)
+        candles = revisions.revised(start, candles)
         more = len(candles) > limit or start + len(candles) <= latest.latest_sequence
         if end_ts_ms is not None:
             within = int(np.searchsorted(candles["ts_ms"], end_ts_ms, side="right"))
-            more, candles = within > limit, candles[:within]
+            # A page that a hole or the time has ended cannot tell whether the next candle begins early enough.
+            more = within > limit or (more and within == len(candles) <= limit)
+            candles = candles[:within]
         return Page(start, candles[:limit], more)
 
-    async def revisions(self, last: LogMessage, latest: Position, after: int | None, limit: int) -> RevisionPage:
-        """As ``StoreReader.revisions``."""
-        await self._learn_revisions(last, latest)
-        found = self._revisions
-        end = found.first + len(found.rows) - 1 if len(found.rows) else 0
-        start = max((after or 0) + 1, found.first)
-        rows = found.rows[start - found.first :][: max(limit, 0)] if start <= end else found.rows[:0]
-        sequences = np.ascontiguousarray(rows["sequence"], np.uint64)
-        return RevisionPage(start, sequences, np.ascontiguousarray(rows["candle"]), start + len(rows) <= end)
+    async def revisions(self, last: LogMessage, after: int | None, limit: int) -> RevisionPage:
+        """As ``StoreReader.revisions``, up to what ``last`` says; a page ends where some were forgotten."""
+        revisions = self._revisions
+        await revisions.learn(last)
+        return revisions.page(after, limit)
 
     def _is_of_store(self, message: LogMessage) -> bool:
         return message.headers.get(STORE_ID) == self._store_id
@@ -157,7 +112,7 @@ class StreamPages:
         return position.store_id == self._store_id and position.latest_sequence >= sequence
 
     async def _collect(self, position: int, last: LogMessage, wanted: int, count: int) -> tuple[int, CandleArray]:
-        """Up to ``count`` candles without a hole from ``wanted`` on, or from the oldest after it."""
+        """Up to ``count`` candles, without a hole, from ``wanted`` or the oldest after it on. None beyond ``last``."""
         parts: list[CandleArray] = []
         start = following = rows = 0
         reader = LogReader(self._log, self._subject, position, most=min(count, ASK_MESSAGES))
@@ -170,6 +125,8 @@ class StreamPages:
                 if not messages:
                     raise LogUnavailable("The log did not give what it has.")
                 for message in messages:
+                    if message.position > last.position:
+                        break
                     batch = self._batch(message)
                     if batch is None or batch.next_sequence <= max(wanted, following):
                         continue
@@ -192,29 +149,6 @@ class StreamPages:
             return None
         batch = message_of(message)
         return batch if isinstance(batch, CandleBatch) and len(batch.candles) else None
-
-    async def _revised(self, last: LogMessage, latest: Position, start: int, candles: CandleArray) -> CandleArray:
-        if not latest.latest_revision:
-            return candles
-        await self._learn_revisions(last, latest)
-        rows = self._revisions.rows
-        rows = rows[(rows["sequence"] >= start) & (rows["sequence"] < start + len(candles))]
-        if len(rows):
-            candles = candles.copy()
-            # Of several revisions of one candle the last stays: NumPy assigns in order.
-            candles[rows["sequence"].astype(np.int64) - start] = rows["candle"]
-        return candles
-
-    async def _learn_revisions(self, last: LogMessage, latest: Position) -> None:
-        known = self._revisions
-        while known.latest < latest.latest_revision:
-            begin, is_later = known.next_position, partial(self._is_revised, known.latest)
-            message = await first_where(self._log, self._subject, begin, last, is_later)
-            known.add(message, where(message).latest_revision)
-
-    def _is_revised(self, revision: int, message: LogMessage) -> bool:
-        position = where(message)
-        return position.store_id == self._store_id and position.latest_revision > revision
 
 
 def _joined(parts: list[CandleArray]) -> CandleArray:

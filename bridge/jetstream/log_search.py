@@ -1,15 +1,18 @@
 """Where on the log something is: the first message of a subject of which a thing holds that holds of all after it.
 
 The log answers "the first message of this subject at or after position p"; a search asks so a few dozen times, however
-long the log is.
+long the log is. A search for many things asks many questions at once, and so waits no longer.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from bridge.jetstream.log_access import LogMessage
+
+ASKED_AT_ONCE = 64
 
 
 class NextMessage(Protocol):
@@ -46,3 +49,33 @@ async def first_where(
         else:
             low = message.position + 1
     return found
+
+
+async def where_it_rises(
+    log: NextMessage, subject: str, low: int, last: LogMessage, number: Callable[[LogMessage], int], before: int
+) -> list[LogMessage]:
+    """Every message of ``subject``, from ``low`` up to ``last``, that says a higher number than all before it.
+
+    Oldest first. The number never falls; it was ``before`` ahead of ``low``, and is higher at ``last``.
+    """
+    turns = asyncio.Semaphore(ASKED_AT_ONCE)
+
+    async def between(low: int, end: int, before: int, high: LogMessage) -> list[LogMessage]:
+        """``high``: the first message at ``end`` or later, with a number above ``before``."""
+        while low < end:
+            middle = (low + end) // 2
+            async with turns:
+                message = await log.next(subject, middle)
+            if message is None or message.position >= end:
+                end = middle
+            elif number(message) <= before:
+                low = message.position + 1
+            elif number(message) >= number(high):
+                high, end = message, middle
+            else:
+                older = between(low, middle, before, message)
+                newer = between(message.position + 1, end, number(message), high)
+                return [found for half in await asyncio.gather(older, newer) for found in half]
+        return [high]
+
+    return await between(low, last.position, before, last)

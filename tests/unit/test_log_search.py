@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from bisect import bisect_left
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.jetstream.log_access import LogMessage
-from bridge.jetstream.log_search import first_where
+from bridge.jetstream.log_search import first_where, where_it_rises
 
 
 class Log:
@@ -57,3 +58,31 @@ def test_what_is_near_takes_fewer() -> None:
 
     assert search(log, 500_000, 500_003) == 500_003
     assert log.asked <= 8
+
+
+@given(st.lists(st.integers(1, 10_000), min_size=1, max_size=60, unique=True), st.data())
+def test_every_rise_is_found_and_nothing_else(positions: list[int], data: st.DataObject) -> None:
+    positions.sort()
+    low = data.draw(st.integers(1, positions[-1]))
+    steps = data.draw(st.lists(st.integers(0, 2), min_size=len(positions), max_size=len(positions)))
+    numbers = dict(zip(positions, itertools.accumulate(steps), strict=True))
+    before = max((number for position, number in numbers.items() if position < low), default=0)
+    if numbers[positions[-1]] == before:
+        numbers[positions[-1]] += 1
+    log = Log(positions)
+
+    found = asyncio.run(where_it_rises(log, "s", low, message(positions[-1]), lambda m: numbers[m.position], before))
+
+    at_and_before = zip(positions, [0, *numbers.values()], strict=False)
+    assert [m.position for m in found] == [p for p, earlier in at_and_before if p >= low and numbers[p] > earlier]
+
+
+def test_rare_rises_take_few_questions_each() -> None:
+    log = Log(list(range(1, 300_000, 3)))
+
+    found = asyncio.run(
+        where_it_rises(log, "s", 1, message(log.positions[-1]), lambda m: m.position // 30_000, before=0)
+    )
+
+    assert len(found) == 9
+    assert log.asked <= 9 * 20
