@@ -103,8 +103,9 @@ class CandleBuilder:
         self.late_ticks = 0
         feed.tape.keep_at_least(rules.interval_ms + HORIZON_MS)
 
-    def sealed(self, now_ms: int) -> list[Candle]:
-        """All that can be sealed at ``now_ms`` (platform time, UTC ms), oldest first."""
+    def sealed(self, now_ms: int, last_ms: int = NEVER_MS) -> list[Candle]:
+        """All that can be sealed at ``now_ms`` (platform time, UTC ms), oldest first; none that starts after
+        ``last_ms``."""
         feed = self._feed
         if now_ms < feed.hold_until_ms:
             return []
@@ -113,17 +114,20 @@ class CandleBuilder:
             return []
         self._sealed_version = feed.review_version
         self._open_end_ms = 0
-        proven_ms = self._feeds.settle(feed)
+        self._feeds.settle(feed)
+        proven_ms = self._feeds.proven_by_all(feed)
         found: list[Candle] = []
         for start_ms in self._open_buckets():
+            if start_ms > last_ms:
+                break
             end_ms = start_ms + self._rules.interval_ms
             if not self._is_over(start_ms, end_ms, now_ms, proven_ms):
                 self._open_end_ms = end_ms
                 break
             self._pass_over(start_ms)
-            if proven_ms < end_ms:
-                self._unproven_end_ms = end_ms
             candle = self._seal(start_ms)
+            if proven_ms < end_ms and start_ms in self._incomplete:
+                self._unproven_end_ms = end_ms
             if candle is not None:
                 found.append(candle)
                 _remember(self._published, start_ms, candle)
@@ -167,8 +171,7 @@ class CandleBuilder:
         """What late ticks, and history or proof that came after the fact, make of sealed buckets."""
         if not self._dirty and not self._unproven_end_ms and self._review_version == self._feed.review_version:
             return []
-        proven_late = bool(self._unproven_end_ms) and self._unproven_end_ms <= self._feeds.settle(self._feed)
-        if proven_late:
+        if proven_late := self._is_proven_late():
             self._unproven_end_ms = 0
         review = proven_late or self._review_version != self._feed.review_version
         self._review_version = self._feed.review_version
@@ -178,6 +181,16 @@ class CandleBuilder:
                 better[start_ms] = revision
         self._dirty.clear()
         return [better[start_ms] for start_ms in sorted(better)]
+
+    def _is_proven_late(self) -> bool:
+        """Whether all that may still tell of the bucket sealed out of doubt has spoken, or its feed was whole."""
+        end_ms = self._unproven_end_ms
+        if not end_ms:
+            return False
+        self._feeds.settle(self._feed)
+        return self._feeds.proven_by_all(self._feed) >= end_ms or self._feed.live.covers(
+            end_ms - self._rules.interval_ms, end_ms
+        )
 
     def _completed(self) -> dict[int, Revision]:
         """Buckets of which every tick is known by now, or for which the platform told its own candle."""

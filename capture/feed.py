@@ -173,6 +173,7 @@ class SymbolFeed:
         "hold_until_ms",
         "last_price",
         "live",
+        "only_told",
         "review_version",
         "rows",
         "suspect",
@@ -188,6 +189,8 @@ class SymbolFeed:
         self.history = Spans()
         self.rows: dict[int, dict[int, Candle]] = {}
         """Server candles by interval (ms) and start; volume 0, since the platform does not tell it."""
+        self.only_told: set[int] = set()
+        """Times of the history's newest ticks that have not come live."""
         self.carriers: dict[SocketKey, int] = {}
         self.doubts: dict[SocketKey, Doubt] = {}
         self.hold_until_ms = 0

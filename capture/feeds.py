@@ -29,6 +29,8 @@ FRESH_TICK_MS = 1_000
 JOIN_MIN_MS, JOIN_MAX_MS = 1_000, 10_000
 """Live ticks join the history before them when they follow within twice its usual pause; recorded OTC assets pause for
 0.74 s at most. A history that ends earlier is stale: it says nothing of the ticks between."""
+LIVE_AFTER_MS = 120_000
+"""No live tick comes so late behind a history that has it; another tab's sockets are late by seconds at most."""
 ROWS_MAX = 1_000
 
 
@@ -118,6 +120,7 @@ class Feeds:
         source.told.setdefault(symbol, (0, 0))
         if times:
             feed.history.add(times[0], times[-1])
+            feed.only_told = {ts_ms for ts_ms in (*feed.only_told, *added) if ts_ms > times[-1] - LIVE_AFTER_MS}
             pauses = (after - before for before, after in pairwise(times[-100:]))
             join_ms = min(max(2 * max(pauses, default=0), JOIN_MIN_MS), JOIN_MAX_MS)
             source.told[symbol] = (times[-1], join_ms)
@@ -213,6 +216,10 @@ class Feeds:
             proven = max(proven, until_ms)
         return proven
 
+    def proven_by_all(self, feed: SymbolFeed) -> int:
+        """How far every live socket of an asset has spoken, 0 without one: up to there nothing is under way."""
+        return min((self._until(socket, feed) for socket in feed.carriers), default=0)
+
     def take_news(self) -> list[GapNews]:
         """Gaps opened and closed since the last call."""
         news, self._news = self._news, []
@@ -247,9 +254,7 @@ class Feeds:
         if feed.suspect:
             self._seen_again(feed, ts_ms)
             return
-        self.settle(feed)
-        if not feed.live.covers(until_ms, ts_ms):
-            self._news.append(GapNews(feed.symbol, until_ms, ts_ms, BlindReason.SOCKET_SILENT))
+        self._tell_unseen(feed, until_ms, ts_ms, BlindReason.SOCKET_SILENT, but=socket)
 
     def _expire_doubts(self, socket: SocketKey, source: SocketFeed, now_ms: int) -> None:
         until_ms = min(now_ms, source.heard_until_ms) - UNSUBSCRIBED_AFTER_MS
@@ -306,6 +311,24 @@ class Feeds:
                 self._seen_again(feed, feed.blind_from_ms or 0)
             feed.suspect = False
             self._blind(feed, until_ms, reason)
+        else:
+            self._tell_unseen(feed, until_ms, max(feed.carriers.values()), reason)
+
+    def _tell_unseen(
+        self, feed: SymbolFeed, from_ms: int, to_ms: int, reason: BlindReason, but: SocketKey = None
+    ) -> None:
+        """A socket (``but``) has not seen a stretch: tell what of it no other one saw, or goes on to see."""
+        self.settle(feed)
+        from_ms = max(from_ms, feed.live.covered_until(from_ms))
+        for other, since_ms in feed.carriers.items():
+            if other == but:
+                continue
+            if since_ms > from_ms:
+                to_ms = min(to_ms, since_ms)
+            elif to_ms - from_ms < self._sockets[other].jump_ms:
+                return
+        if from_ms < to_ms:
+            self._news.append(GapNews(feed.symbol, from_ms, to_ms, reason))
 
     def _blind(self, feed: SymbolFeed, from_ms: int, reason: BlindReason) -> None:
         feed.blind_from_ms, feed.blind_reason = from_ms, reason

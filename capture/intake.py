@@ -16,7 +16,7 @@ from capture.history import is_of_the_present, rows_of, ticks_of
 from capture.platform_clock import Arrival, PlatformClock
 from capture.platforms.base import ActiveAsset, Assets, Favourites, History, MarketEvent, RawTick
 from capture.sealing import Sealing
-from capture.waiting import WaitingRoom
+from capture.waiting import Waiting, WaitingRoom
 
 ASSETS_MAX = 2_000
 """More assets than any platform has: beyond it names are garbage."""
@@ -48,24 +48,29 @@ class Intake:
                 self._event(socket, event, at)
             elif self._fits_clock(socket, event, at):
                 if self.waiting.queue:
-                    self._refuse_waiting()
+                    self._refuse(self.waiting.take_of(socket))
                 self._accepted(socket, event, at)
             else:
                 self._doubt(socket, event, at, drained)
 
     def ended(self, socket: SocketKey, reason: BlindReason, at: Arrival) -> None:
         """A socket is gone: should waiting ticks of it be taken in yet, it ends after them."""
-        if self.waiting or self.clock.offset_ms is None:
+        if self.waiting.holds(socket) or self.clock.offset_ms is None:
             self.waiting.add(socket, reason, at)
         self._feeds.lost(socket, reason)
+
+    def refuse_until(self, mono_ms: int) -> None:
+        """What has waited since then is not judged any more: it was absurd, or its socket has gone."""
+        self._refuse(self.waiting.take_until(mono_ms))
 
     def follow_carriers(self) -> None:
         """Assets may have begun or ended: whether one alone ticks says what the page shows."""
         if self._feeds.carrier_changes != self._carrier_changes:
             self._carrier_changes = self._feeds.carrier_changes
-            self._sealing.wake()
             ticking = [feed.symbol for feed in self._feeds if feed.carriers]
+            before = self._desk.focused(self._feeds)
             self._desk.only_ticking = ticking[0] if len(ticking) == 1 else None
+            self._sealing.leave(before)
 
     # --- within ---------------------------------------------------------------------------------------------------
 
@@ -89,7 +94,7 @@ class Intake:
             else:
                 self._feeds.turned(socket, event.symbol, self.clock.now_ms(at.mono_ms))
         elif isinstance(event, History):
-            if self.clock.offset_ms is None or self.waiting or not self._fits(event, at):
+            if self.clock.offset_ms is None or self.waiting.holds(socket) or not self._fits(event, at):
                 self.waiting.add(socket, event, at)
             else:
                 self._history(socket, event, at)
@@ -115,10 +120,12 @@ class Intake:
                 self._history(socket, event, at)
         self._sealing.tell_gaps()
 
-    def _refuse_waiting(self) -> None:
-        """A tick fits the clock after all: those that did not were absurd."""
-        self._sealing.wake()
-        for socket, event, at in self.waiting.take():
+    def _refuse(self, waiting: Sequence[Waiting]) -> None:
+        """The socket's ticks fit the clock after all: those of it that did not were absurd. Another socket's may still
+        be of a clock that has changed; the slower one of two tells it later."""
+        if waiting:
+            self._sealing.wake()
+        for socket, event, at in waiting:
             if isinstance(event, RawTick):
                 self.counters["malformed.tick time"] += 1
             elif isinstance(event, History) and self._knows(socket):
@@ -135,13 +142,25 @@ class Intake:
         if feed is None:
             return
         if not feeds.tick(socket, symbol, ts_ms, price, clock.now_ms(at.mono_ms)):
-            self.counters["duplicate"] += 1
+            self._known(feed, ts_ms, raw)
             return
         feed.tick_count += 1
         feed.last_price = price
         if feeds.carrier_changes != self._carrier_changes:
             self.follow_carriers()
         self._sealing.tick(feed, ts_ms, raw.raw_ts_ms, price)
+
+    def _known(self, feed: SymbolFeed, ts_ms: int, raw: RawTick) -> None:
+        """A tick that is on the tape already. When the history alone had told it, it has yet to go into an outcome."""
+        if feed.carriers and self._feeds.carrier_changes != self._carrier_changes:
+            self.follow_carriers()
+        if ts_ms not in feed.only_told:
+            self.counters["duplicate"] += 1
+            return
+        feed.only_told.remove(ts_ms)
+        feed.tick_count += 1
+        feed.last_price = raw.price
+        self._sealing.tell(feed.symbol, ts_ms, raw.raw_ts_ms, raw.price)
 
     def _new_feed(self, symbol: str) -> SymbolFeed | None:
         """An asset seen for the first time. It may be one that the focus names, as people type it."""

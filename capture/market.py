@@ -148,8 +148,8 @@ class Market:
         elapsed_ms = now_ms - self._passed_ms
         if not now_ms or 0 <= elapsed_ms < PASS_EVERY_MS:
             return
-        doubted = self._intake.waiting.since
-        if doubted is not None and at.mono_ms - doubted.mono_ms < DOUBTED_MAX_MS:
+        self._intake.refuse_until(at.mono_ms - DOUBTED_MAX_MS)
+        if self._intake.waiting:
             return
         stalled = elapsed_ms > STALL_MS
         if stalled and not self._stalled:
@@ -185,14 +185,17 @@ class Market:
 
     @property
     def page_question(self) -> str:
-        """What to ask the page, when assets tick and nothing has told yet which one it shows; else ""."""
-        unknown = self._desk.active_symbol is None and any(feed.carriers for feed in self.feeds)
+        """What to ask the page, when assets tick and none of them is known to be the one that it shows; else ""."""
+        unknown = not self._ticks(self._desk.active_symbol) and any(feed.carriers for feed in self.feeds)
         return self._platform.shown_asset_js if unknown else ""
 
     def page_shows(self, label: str) -> None:
-        """The page was asked and shows the asset of this label."""
+        """The page was asked and shows the asset of this label. What frames told counts for more, unless that was of a
+        page that is gone: its asset does not tick, and this one does."""
         before = self.focused_symbols()
         self._desk.see(label)
+        if not self._ticks(self._desk.active_symbol) and self._ticks(self._desk.seen):
+            self._desk.active = None
         self._sealing.leave(before)
 
     def set_focus(self, focus: Focus) -> Focus:
@@ -269,6 +272,10 @@ class Market:
         return self._desk.focused(self.feeds)
 
     # --- within ---------------------------------------------------------------------------------------------------
+
+    def _ticks(self, symbol: str | None) -> bool:
+        feed = self.feeds.get(symbol) if symbol is not None else None
+        return feed is not None and bool(feed.carriers)
 
     def _new_decoder(self, socket: SocketKey) -> SocketDecoder | None:
         self.socket_opened(socket, "")

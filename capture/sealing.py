@@ -41,12 +41,8 @@ class Sealing:
     def tick(self, feed: SymbolFeed, ts_ms: int, raw_ts_ms: int, price: float) -> None:
         """A new tick went onto the asset's tape."""
         symbol = feed.symbol
-        if not self._takes(symbol) and symbol not in self._leaving:
-            self._told_from_ms.pop(symbol, None)
+        if not self.tell(symbol, ts_ms, raw_ts_ms, price):
             return
-        if symbol not in self._told_from_ms:
-            self._told_from_ms[symbol] = ts_ms
-        self.outcome.ticks.append(Tick(symbol, ts_ms, raw_ts_ms, price))
         builder = self._builders.get(symbol) or self._builder(feed)
         if ts_ms < builder.next_ms:
             builder.late(ts_ms)
@@ -54,6 +50,16 @@ class Sealing:
         elif builder.wants_sealing(ts_ms):
             self._seal(feed, ts_ms)
             self.wake()
+
+    def tell(self, symbol: str, ts_ms: int, raw_ts_ms: int, price: float) -> bool:
+        """A live tick goes into the outcome, if its asset is focused or leaving. Whether it is."""
+        if not self._takes(symbol) and symbol not in self._leaving:
+            self._told_from_ms.pop(symbol, None)
+            return False
+        if symbol not in self._told_from_ms:
+            self._told_from_ms[symbol] = ts_ms
+        self.outcome.ticks.append(Tick(symbol, ts_ms, raw_ts_ms, price))
+        return True
 
     def history(self, feed: SymbolFeed, times: Sequence[int], added: Sequence[int]) -> None:
         """A history of ticks at ``times``, ascending, went onto the asset's tape; those at ``added`` were new to it."""
@@ -122,12 +128,10 @@ class Sealing:
         """Seal what is over. Returns until when the passing of time alone changes nothing."""
         symbol = feed.symbol
         builder = self._builders.get(symbol) or self._builder(feed)
-        candles = builder.sealed(now_ms)
-        last_ms = self._leaving.get(symbol)
-        if last_ms is not None:
-            candles = [candle for candle in candles if candle.ts_ms <= last_ms]
-            if builder.next_ms > last_ms:
-                del self._leaving[symbol]
+        last_ms = self._leaving.get(symbol, NEVER_MS)
+        candles = builder.sealed(now_ms, last_ms)
+        if builder.next_ms > last_ms:
+            del self._leaving[symbol]
         if candles:
             self.outcome.sealed.setdefault(symbol, []).extend(candles)
         if revisions := builder.revisions():

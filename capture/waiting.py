@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import NamedTuple
 
 from capture.feeds import BlindReason, SocketKey
@@ -29,15 +29,15 @@ class WaitingRoom:
         self.queue: deque[Waiting] = deque()
         self._room = room
         self._histories = 0
+        self._of_socket: Counter[SocketKey] = Counter()
         self.dropped = 0
 
     def __len__(self) -> int:
         return len(self.queue)
 
-    @property
-    def since(self) -> Arrival | None:
-        """When the oldest came."""
-        return self.queue[0].at if self.queue else None
+    def holds(self, socket: SocketKey) -> bool:
+        """Whether anything of a socket waits."""
+        return self._of_socket[socket] > 0
 
     def add(self, socket: SocketKey, event: MarketEvent | BlindReason, at: Arrival) -> None:
         """Let an event wait. Of too many ticks the oldest go; an end of a socket never outlives its ticks."""
@@ -47,13 +47,39 @@ class WaitingRoom:
                 return
             self._histories += 1
         self.queue.append(Waiting(socket, event, at))
+        self._of_socket[socket] += 1
         if len(self.queue) > self._room:
             self.dropped += 1
-            self._histories -= type(self.queue.popleft().event) is History
+            self._left(self.queue.popleft())
 
     def take(self) -> list[Waiting]:
         """All of them, in order; the room is empty then."""
         waiting = list(self.queue)
         self.queue.clear()
+        self._of_socket.clear()
         self._histories = 0
         return waiting
+
+    def take_of(self, socket: SocketKey) -> list[Waiting]:
+        """Those of one socket, in order; the others go on waiting."""
+        if not self.holds(socket):
+            return []
+        taken = [waiting for waiting in self.queue if waiting.socket == socket]
+        self.queue = deque(waiting for waiting in self.queue if waiting.socket != socket)
+        for waiting in taken:
+            self._left(waiting)
+        return taken
+
+    def take_until(self, mono_ms: int) -> list[Waiting]:
+        """Those that came until then (monotonic), in order."""
+        taken = []
+        while self.queue and self.queue[0].at.mono_ms <= mono_ms:
+            taken.append(self.queue.popleft())
+            self._left(taken[-1])
+        return taken
+
+    def _left(self, waiting: Waiting) -> None:
+        self._histories -= type(waiting.event) is History
+        self._of_socket[waiting.socket] -= 1
+        if not self._of_socket[waiting.socket]:
+            del self._of_socket[waiting.socket]

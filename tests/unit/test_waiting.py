@@ -15,10 +15,8 @@ def test_events_leave_in_the_order_they_came() -> None:
     room.add("s", RawTick("A", 1, 1.0), AT)
     room.add("s", BlindReason.RELOADED, Arrival(3, 4))
 
-    assert room.since == AT
     assert [waiting.event for waiting in room.take()] == [RawTick("A", 1, 1.0), BlindReason.RELOADED]
     assert not room
-    assert room.since is None
 
 
 def test_of_too_many_the_oldest_go_and_are_counted() -> None:
@@ -39,3 +37,39 @@ def test_histories_without_end_cannot_fill_the_memory() -> None:
     room.take()
     room.add("s", History("A", 60_000), AT)
     assert len(room) == 1
+
+
+def test_one_sockets_events_leave_without_the_others() -> None:
+    room = WaitingRoom()
+    for at, socket in enumerate("aba"):
+        room.add(socket, RawTick("A", at, 1.0), AT)
+
+    assert room.holds("a")
+    assert [waiting.event.raw_ts_ms for waiting in room.take_of("a")] == [0, 2]
+    assert not room.holds("a")
+    assert room.take_of("a") == []
+    assert [waiting.event.raw_ts_ms for waiting in room.take()] == [1]
+    assert not room.holds("b")
+
+
+def test_what_came_long_ago_leaves_alone() -> None:
+    room = WaitingRoom()
+    room.add("s", History("A", 60_000), Arrival(0, 10))
+    room.add("s", RawTick("A", 2, 1.0), Arrival(0, 20))
+    room.add("s", RawTick("A", 3, 1.0), Arrival(0, 21))
+
+    assert [waiting.at.mono_ms for waiting in room.take_until(20)] == [10, 20]
+    assert len(room) == 1
+    assert room.holds("s")
+    for _ in range(HISTORIES_MAX):
+        room.add("s", History("A", 60_000), Arrival(0, 30))
+    assert room.dropped == 0
+
+
+def test_of_too_many_the_sockets_are_counted_too() -> None:
+    room = WaitingRoom(room=1)
+    room.add("a", RawTick("A", 1, 1.0), AT)
+    room.add("b", RawTick("A", 2, 1.0), AT)
+
+    assert not room.holds("a")
+    assert room.holds("b")
