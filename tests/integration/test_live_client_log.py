@@ -31,6 +31,7 @@ from bridge.client import (
 )
 from bridge.client.jetstream_transport import JetStreamTransport
 from bridge.client.transport import Connected, Published
+from bridge.jetstream import log_revisions
 from bridge.jetstream.covering import MOST_FILTERS
 from bridge.jetstream.log_inbox import LogInbox
 from bridge.jetstream.log_reader import CHUNK_MESSAGES, LogReader
@@ -156,9 +157,13 @@ def test_a_log_that_is_killed_and_comes_back_costs_nothing(
     assert table[1].tobytes() == candles(1, 15).tobytes()
 
 
+@pytest.mark.parametrize("way", ["read", "searched for"])
 def test_revisions_come_live_and_older_ones_are_in_the_pages(
-    server: NatsServer, feeder: LogFeeder, tmp_path: Path
+    way: str, server: NatsServer, feeder: LogFeeder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if way == "searched for":
+        monkeypatch.setattr(log_revisions, "READ_ANYWAY", 0)
+        monkeypatch.setattr(log_revisions, "READ_A_REVISION", 0)
     add(feeder, 30)
     feeder.revise(KEY, [5, 6], candles(5, 2, 0.25))
     add(feeder, 30)
