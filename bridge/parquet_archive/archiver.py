@@ -22,7 +22,7 @@ from bridge.jetstream.log_access import LogAccess, LogMessage, LogState
 from bridge.jetstream.log_reader import LogReader
 from bridge.jetstream.subjects import MESSAGE_ID, STREAM_NAME, position_of, subject_filter
 from bridge.parquet_archive.cursor import ArchiveCursor, LogPlace
-from bridge.parquet_archive.gathering import Gathered, Missing, Standing, is_sound
+from bridge.parquet_archive.gathering import Gathered, Missing, is_sound
 from bridge.parquet_archive.partition import has_names
 from bridge.parquet_archive.partition_file import PartitionFiles
 from schemas.codec import decode
@@ -36,7 +36,6 @@ LOOK_S = 0.5
 AGAIN_S = 1.0
 CHECK_S = 10.0
 """How often the log is asked whether it is still the one that is read."""
-_NOTHING = Standing()
 _ANOTHER = "The log is another than before: it was made anew, or lost its newest messages."
 
 
@@ -223,7 +222,7 @@ class Archiver:
                 self._counts["foreign"] += 1
                 continue
             if is_sound(body) and self._has_names(body.key):
-                self._gathered.add(body, told, self._cursor.standings.get(body.key, _NOTHING))
+                self._gathered.add(body, told, self._cursor.standings.get((body.key, told.store_id)))
             else:
                 self._counts["foreign"] += 1
         if messages:

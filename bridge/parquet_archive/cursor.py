@@ -24,7 +24,7 @@ CHECKPOINT_EVERY = 500
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS meta (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL)",
     'CREATE TABLE IF NOT EXISTS standings (source VARCHAR, symbol VARCHAR, "interval" VARCHAR, store_id VARCHAR, '
-    'sequence UBIGINT, revision UBIGINT, PRIMARY KEY (source, symbol, "interval"))',
+    'sequence UBIGINT, revision UBIGINT, PRIMARY KEY (source, symbol, "interval", store_id))',
     'CREATE TABLE IF NOT EXISTS missing (source VARCHAR, symbol VARCHAR, "interval" VARCHAR, store_id VARCHAR, '
     "what VARCHAR, first UBIGINT, last UBIGINT)",
 )
@@ -52,7 +52,8 @@ class ArchiveCursor:
     place
         All up to there is in the files.
     standings
-        How far each stream is in the files.
+        How far each stream is in the files, by stream and ``store_id``: the log can have both a store and the one that
+        took its place, and be read again.
 
     Raises StoreLocked, StoreDamaged, StoreError.
     """
@@ -76,20 +77,22 @@ class ArchiveCursor:
                     self._cursor.rows(statement)
             self.place = self._read_place()
             rows = self._cursor.rows('SELECT source, symbol, "interval", store_id, sequence, revision FROM standings')
-            self.standings = {StreamKey(*row[:3]): Standing(*row[3:]) for row in rows}
+            self.standings = {(StreamKey(*row[:3]), row[3]): Standing(*row[4:]) for row in rows}
         except BaseException:
             self._connection.close()
             raise
         self._commits = 0
 
-    def move(self, place: LogPlace, standings: Mapping[StreamKey, Standing], missing: Sequence[Missing]) -> None:
+    def move(
+        self, place: LogPlace, standings: Mapping[tuple[StreamKey, str], Standing], missing: Sequence[Missing]
+    ) -> None:
         """All of it or nothing, durably. Raises StoreError."""
         with self._cursor.transaction():
             self._cursor.rows("INSERT OR REPLACE INTO meta VALUES ('place', ?)", [msgspec.json.encode(place).decode()])
             if standings:
                 columns = {
-                    **_key_columns(list(standings)),
-                    "store_id": np.array([s.store_id for s in standings.values()], dtype=object),
+                    **_key_columns([key for key, _ in standings]),
+                    "store_id": np.array([store_id for _, store_id in standings], dtype=object),
                     "sequence": np.array([s.latest_sequence for s in standings.values()], dtype=np.uint64),
                     "revision": np.array([s.latest_revision for s in standings.values()], dtype=np.uint64),
                 }

@@ -26,9 +26,8 @@ _YEAR_9999_MS = 253_370_764_800_000
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """How far a stream has been read."""
+    """How far a stream of one store has been read."""
 
-    store_id: str = ""
     latest_sequence: int = 0
     latest_revision: int = 0
 
@@ -94,7 +93,8 @@ class Gathered:
     rows
         How many wait.
     standings
-        How far each stream was read, rows that wait included; only those that changed since ``clear``.
+        How far each stream was read, rows that wait included, by stream and ``store_id``; only those that changed since
+        ``clear``.
     missing
         What was found missing since ``clear``.
     """
@@ -102,27 +102,26 @@ class Gathered:
     def __init__(self) -> None:
         self.rows = 0
         self.stores: list[str] = []
-        self.standings: dict[StreamKey, Standing] = {}
+        self.standings: dict[tuple[StreamKey, str], Standing] = {}
         self.missing: list[Missing] = []
         self._chunks: dict[StreamKey, list[_Chunk]] = {}
 
-    def add(self, message: CandleBatch | CandleRevision, told: Position, before: Standing) -> None:
-        """One message, with what its headers tell, and how far its stream was read before."""
-        before = self.standings.get(message.key, before)
-        if before.store_id != told.store_id:
-            before = Standing(told.store_id, max(told.first_sequence - 1, 0), 0)
+    def add(self, message: CandleBatch | CandleRevision, told: Position, before: Standing | None) -> None:
+        """One message, with what its headers tell, and how far its stream of that store was read before; None: never
+        read."""
+        name = message.key, told.store_id
+        before = self.standings.get(name) or before or Standing(max(told.first_sequence - 1, 0))
         store = self._store(told.store_id)
         if isinstance(message, CandleBatch):
-            self._note_missing(message.key, before.store_id, "candles", before.latest_sequence, message.start_sequence)
+            self._note_missing(*name, "candles", before.latest_sequence, message.start_sequence)
             chunk = _Chunk(store, message.start_sequence, None, 0, message.candles)
-            latest = max(before.latest_sequence, message.next_sequence - 1)
-            now = Standing(before.store_id, latest, before.latest_revision)
+            now = Standing(max(before.latest_sequence, message.next_sequence - 1), before.latest_revision)
         else:
             first, last = message.start_revision, message.start_revision + len(message.candles) - 1
-            self._note_missing(message.key, before.store_id, "revisions", before.latest_revision, first)
+            self._note_missing(*name, "revisions", before.latest_revision, first)
             chunk = _Chunk(store, 0, message.sequences, first, message.candles)
-            now = Standing(before.store_id, before.latest_sequence, max(before.latest_revision, last))
-        self.standings[message.key] = now
+            now = Standing(before.latest_sequence, max(before.latest_revision, last))
+        self.standings[name] = now
         self._chunks.setdefault(message.key, []).append(chunk)
         self.rows += len(message.candles)
 

@@ -363,6 +363,20 @@ def test_a_name_too_long_for_a_folder_is_passed_over_and_told_once(server: NatsS
     assert "too long" in told[0]
 
 
+def test_what_is_read_again_after_a_change_of_store_is_not_told_as_missing(server: NatsServer, tmp_path: Path) -> None:
+    with LogFeeder(server.url, "first", make_stream=False) as feeder:
+        for n in range(1, 7):
+            feeder.add(EURUSD, candle_rows(n, 1))
+        feeder.replace_store("second")
+        feeder.add(EURUSD, candle_rows(11, 2))
+        archive(server, tmp_path)
+        feeder.keep_from(4)
+
+        state = archive(server, tmp_path, from_start=True)
+
+    assert (state.messages, state.missing) == (4, ())
+
+
 def test_once_ends_when_what_was_counted_is_purged_meanwhile(
     server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,14 +24,18 @@ def test_a_new_one_is_nowhere(tmp_path: Path) -> None:
 def test_what_was_moved_is_found_again(tmp_path: Path) -> None:
     hole = Missing(EURUSD, "a", "candles", 3, 4)
     cursor = ArchiveCursor(tmp_path)
-    cursor.move(PLACE, {EURUSD: Standing("a", 5, 1), GBPUSD: Standing("a", 7)}, [hole])
-    cursor.move(PLACE, {EURUSD: Standing("b", 2, 0)}, [])
+    cursor.move(PLACE, {(EURUSD, "a"): Standing(5, 1), (GBPUSD, "a"): Standing(7)}, [hole])
+    cursor.move(PLACE, {(EURUSD, "a"): Standing(6, 1), (EURUSD, "b"): Standing(2, 0)}, [])
     cursor.close()
 
     again = ArchiveCursor(tmp_path)
 
     assert again.place == PLACE
-    assert again.standings == {EURUSD: Standing("b", 2, 0), GBPUSD: Standing("a", 7, 0)}
+    assert again.standings == {
+        (EURUSD, "a"): Standing(6, 1),
+        (EURUSD, "b"): Standing(2, 0),
+        (GBPUSD, "a"): Standing(7, 0),
+    }
     assert again.missing() == [hole]
     again.close()
 

@@ -11,7 +11,6 @@ from schemas.types import CandleBatch, CandleRevision
 from tests.serving import EURUSD, GBPUSD, candle_rows
 
 A_DAY = DAY_MS // 60_000
-NEW = Standing()
 
 
 def told(sequence: int, revision: int = 0, store: str = "a", first: int = 1) -> Position:
@@ -29,7 +28,7 @@ def revision(number: int, sequences: list[int]) -> CandleRevision:
 
 def test_rows_go_to_the_day_in_which_their_candle_begins() -> None:
     gathered = Gathered()
-    gathered.add(batch(A_DAY - 2, 4), told(A_DAY + 1, first=A_DAY - 2), NEW)
+    gathered.add(batch(A_DAY - 2, 4), told(A_DAY + 1, first=A_DAY - 2), None)
 
     found = {partition.date: rows["sequence"].tolist() for partition, rows in gathered.partitions()}
 
@@ -39,33 +38,37 @@ def test_rows_go_to_the_day_in_which_their_candle_begins() -> None:
 
 def test_streams_and_stores_are_told_apart() -> None:
     gathered = Gathered()
-    gathered.add(batch(1, 1), told(1), NEW)
-    gathered.add(CandleBatch(GBPUSD, 1, candle_rows(1, 1)), told(1), NEW)
-    gathered.add(batch(1, 1), told(1, store="b"), NEW)
+    gathered.add(batch(1, 1), told(1), None)
+    gathered.add(CandleBatch(GBPUSD, 1, candle_rows(1, 1)), told(1), None)
+    gathered.add(batch(1, 1), told(1, store="b"), None)
 
     found = {partition.key: [gathered.stores[n] for n in rows["store"]] for partition, rows in gathered.partitions()}
 
     assert found == {EURUSD: ["a", "b"], GBPUSD: ["a"]}
-    assert gathered.standings[EURUSD] == Standing("b", 1, 0)
+    assert gathered.standings == {
+        (EURUSD, "a"): Standing(1),
+        (GBPUSD, "a"): Standing(1),
+        (EURUSD, "b"): Standing(1),
+    }
 
 
 def test_revisions_carry_their_number_and_batches_none() -> None:
     gathered = Gathered()
-    gathered.add(batch(1, 2), told(2), NEW)
-    gathered.add(revision(1, [2, 0]), told(2, 2), NEW)
+    gathered.add(batch(1, 2), told(2), None)
+    gathered.add(revision(1, [2, 0]), told(2, 2), None)
 
     [(_, rows)] = list(gathered.partitions())
 
     assert rows["sequence"].tolist() == [1, 2, 2, 0]
     assert rows["revision"].tolist() == [0, 0, 1, 2]
-    assert gathered.standings[EURUSD] == Standing("a", 2, 2)
+    assert gathered.standings[EURUSD, "a"] == Standing(2, 2)
 
 
 def test_what_the_log_has_forgotten_is_missing() -> None:
     gathered = Gathered()
-    gathered.add(batch(8, 2), told(9, first=3), NEW)
-    gathered.add(batch(15, 1), told(15, first=3), NEW)
-    gathered.add(revision(4, [15]), told(15, 4, first=3), NEW)
+    gathered.add(batch(8, 2), told(9, first=3), None)
+    gathered.add(batch(15, 1), told(15, first=3), None)
+    gathered.add(revision(4, [15]), told(15, 4, first=3), None)
 
     assert gathered.missing == [
         Missing(EURUSD, "a", "candles", 3, 7),
@@ -76,11 +79,22 @@ def test_what_the_log_has_forgotten_is_missing() -> None:
 
 def test_what_is_read_again_is_not_missing() -> None:
     gathered = Gathered()
-    gathered.add(batch(1, 5), told(5), Standing("a", 9, 2))
-    gathered.add(batch(10, 1), told(10), NEW)
+    gathered.add(batch(1, 5), told(5), Standing(9, 2))
+    gathered.add(batch(10, 1), told(10), None)
 
     assert gathered.missing == []
-    assert gathered.standings[EURUSD] == Standing("a", 10, 2)
+    assert gathered.standings[EURUSD, "a"] == Standing(10, 2)
+
+
+def test_what_is_read_again_of_a_store_before_the_last_one_is_not_missing() -> None:
+    gathered = Gathered()
+    gathered.add(batch(1, 6), told(6), None)
+    gathered.add(batch(1, 2), told(2, store="b"), None)
+
+    gathered.add(batch(4, 3), told(6), None)
+    gathered.add(batch(1, 2), told(2, store="b"), None)
+
+    assert gathered.missing == []
 
 
 def test_what_no_file_could_hold_is_not_sound() -> None:
@@ -100,7 +114,7 @@ def test_what_no_file_could_hold_is_not_sound() -> None:
 
 def test_after_clear_nothing_waits() -> None:
     gathered = Gathered()
-    gathered.add(batch(1, 5), told(5), NEW)
+    gathered.add(batch(1, 5), told(5), None)
 
     gathered.clear()
 
