@@ -130,7 +130,7 @@ class PartitionFiles:
             raise _as_ours(target, str(error).splitlines()[0]) from error
         finally:
             self._connection.unregister("incoming")
-        with making.open("rb") as written:
+        with making.open("r+b") as written:  # Windows syncs no file that is open for reading alone
             os.fsync(written.fileno())
         making.replace(target)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,24 @@ def test_nothing_is_left_beside_the_files(tmp_path: Path) -> None:
         files.write([(PARTITION, rows([1], candle_rows(1, 1)))], ["a"])
 
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["candles-1m.parquet"]
+
+
+def test_a_file_is_made_durable_through_a_descriptor_that_may_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows refuses any other."""
+    synced = []
+
+    def sync(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.write(descriptor, b"")
+            synced.append(descriptor)
+
+    monkeypatch.setattr("bridge.parquet_archive.partition_file.os.fsync", sync)
+    with PartitionFiles(tmp_path) as files:
+        files.write([(PARTITION, rows([1], candle_rows(1, 1)))], ["a"])
+
+    assert synced
 
 
 def test_a_place_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:
