@@ -21,7 +21,8 @@ class SlowConsumer(enum.Enum):
     """What happens when events wait longer than the queue is."""
 
     BLOCK = "block"
-    """Stop reading until there is room. Nothing is lost: what passed meanwhile is fetched afterwards."""
+    """Stop reading until there is room. Nothing is lost: what passed meanwhile is fetched afterwards. What had been
+    read already is let in, so more may wait than the bound."""
     SKIP_TO_LATEST = "skip to latest"
     """Drop the candles that wait and put a Gap event in their place. The cache still gets all of them. Ticks that wait
     are dropped without a word."""
@@ -37,7 +38,11 @@ class _Cell:
 
 
 class EventQueue:
-    """Bounded by ``limit``: candles and ticks count one each, other events one."""
+    """Bounded by ``limit``: candles and ticks count one each, other events one.
+
+    The producer never waits with an event in hand: it asks for room before it reads more (``wait_for_room``), and can
+    be called away from there.
+    """
 
     def __init__(self, policy: SlowConsumer, *, limit: int) -> None:
         self._policy = policy
@@ -47,20 +52,35 @@ class EventQueue:
         self._news: dict[tuple[type[Event], StreamKey], _Cell] = {}
         self._changed = threading.Condition()
         self._closed = False
+        self._called = False
         self._error: BaseException | None = None
-        self._listener: Callable[[], None] | None = None
+        self._listeners: list[Callable[[], None]] = []
 
     def put(self, events: Iterable[Event]) -> None:
-        """Queue events; under BLOCK waits for room, unless the queue is closed."""
+        """Queue events, unless the queue is closed."""
         with self._changed:
+            if self._closed:
+                return
             for event in events:
                 if self._replaces_news(event):
                     continue
-                self._make_room(_weight(event))
-                if self._closed:
-                    break
+                if self._policy is SlowConsumer.SKIP_TO_LATEST and not self._has_room(_weight(event)):
+                    self._skip()
                 self._append(event)
             self._tell()
+
+    def wait_for_room(self) -> bool:
+        """Wait until more may be read. False when the queue was closed, or the producer called away: then ask again."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._called or self._may_read())
+            self._called = False
+            return not self._closed and self._may_read()
+
+    def call_producer(self) -> None:
+        """End the producer's wait for room, or the next one."""
+        with self._changed:
+            self._called = True
+            self._changed.notify_all()
 
     def get(self, timeout: float | None) -> Event | None:
         """The next event, or None when there was none for ``timeout`` seconds (None: wait) or the queue was closed.
@@ -91,16 +111,22 @@ class EventQueue:
             self._error = self._error or error
             self._tell()
 
-    def listen(self, listener: Callable[[], None] | None) -> None:
-        """Called, in the producer's thread, whenever there is something to get."""
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Called, mostly in the producer's thread, whenever there is something to get."""
         with self._changed:
-            self._listener = listener
+            self._listeners.append(listener)
             self._tell()
+
+    def ignore(self, listener: Callable[[], None]) -> None:
+        """Take back ``listen``."""
+        with self._changed:
+            self._listeners.remove(listener)
 
     def _tell(self) -> None:
         self._changed.notify_all()
-        if self._listener is not None and (self._cells or self._closed):
-            self._listener()
+        if self._cells or self._closed:
+            for listener in self._listeners:
+                listener()
 
     def _replaces_news(self, event: Event) -> bool:
         if isinstance(event, Candles):
@@ -120,16 +146,11 @@ class EventQueue:
         if isinstance(event, Forming | HealthChanged):
             self._news[(type(event), event.key)] = cell
 
-    def _make_room(self, weight: int) -> None:
-        if not self._cells or self._weight + weight <= self._limit:
-            return
-        if self._policy is SlowConsumer.SKIP_TO_LATEST:
-            self._skip()
-            return
-        self._tell()
-        self._changed.wait_for(
-            lambda: self._closed or not self._cells or self._weight + weight <= self._limit,
-        )
+    def _has_room(self, weight: int) -> bool:
+        return not self._cells or self._weight + weight <= self._limit
+
+    def _may_read(self) -> bool:
+        return self._policy is SlowConsumer.SKIP_TO_LATEST or self._has_room(0)
 
     def _skip(self) -> None:
         """Waiting candles become gaps, neighbouring gaps of a stream one."""

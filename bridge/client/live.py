@@ -6,23 +6,24 @@ A callback, an iterator and an async iterator stand over the same core and give 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import Future
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.client.actions import Cursor, StartFrom
+from bridge.client.arguments import require_address, require_start, require_stream
 from bridge.client.cache import Cache, CandleCache, NoCache
+from bridge.client.callback import Callback
+from bridge.client.commands import Commands
 from bridge.client.coordinator import Coordinator
 from bridge.client.delivery import EventQueue, SlowConsumer
 from bridge.client.events import Event
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_PUB = "tcp://127.0.0.1:5556"
 DEFAULT_REP = "tcp://127.0.0.1:5557"
+_NOT_RUNNING = "The client is not running: call start() first, or use it in a with statement."
 
 
 def endpoints(pub: str | None = None, rep: str | None = None) -> tuple[str, str]:
@@ -105,16 +107,13 @@ class LiveClient:
         transport: Transport | None = None,
         via: AnyVia = None,
     ) -> None:
-        if start_from == 0:
-            raise ConfigError("start_from counts sequences from 1, or candles before the newest below 0; 0 is neither.")
         self._via = as_via(via)
-        self._endpoints = endpoints(pub, rep) if self._via is None else (self._via.servers, self._via.servers)
+        self._endpoints = self._addresses(pub, rep if self._via is None else None)
         self._data_dir = None if data_dir is None else Path(data_dir)
-        self._first_streams = tuple(streams)
-        self._start_from = start_from
+        self._first_streams = tuple(require_stream(key) for key in streams)
+        self._start_from = require_start(start_from)
         self._forming = forming
         self._ticks = ticks
-        self._on_event = on_event
         self._queue = EventQueue(slow_consumer, limit=queue_candles)
         self._curve = curve
         self._page_limit = page_limit
@@ -122,9 +121,10 @@ class LiveClient:
         self._transport = transport
         self._cache: Cache = NoCache()
         self._coordinator: Coordinator | None = None
-        self._commands: SimpleQueue[tuple[Callable[[], None], Future[None]]] = SimpleQueue()
+        self._commands = Commands(self._wake)
         self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._thread: threading.Thread | None = None
+        self._callback = None if on_event is None else Callback(self._queue, on_event)
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -155,21 +155,27 @@ class LiveClient:
                 transport.close()
             cache.close()
             raise
-        self._transport, self._cache, self._coordinator = transport, cache, coordinator
-        self._begin("fluxcap-client", self._run, coordinator, transport)
-        if self._on_event is not None:
-            self._begin("fluxcap-client-events", self._call_back, self._on_event)
+        self._transport, self._cache = transport, cache
+        thread = threading.Thread(target=self._run, args=(coordinator, transport), name="fluxcap-client", daemon=True)
+        thread.start()
+        self._thread, self._coordinator = thread, coordinator  # only now is there somebody to obey
+        if self._callback is not None:
+            self._callback.start()
         return self
 
     def close(self) -> None:
-        """End; what was told is stored. Idempotent. Events that wait can still be taken."""
+        """End; what was told is stored. Idempotent. Events that wait can still be taken.
+
+        ``on_event`` is called with what waits; one call that lasts 10 s is left to itself.
+        """
         self._stopping.set()
         self._queue.close()
-        if self._coordinator is not None and self._transport is not None:
-            self._transport.wake()
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join()
+        if self._coordinator is not None:
+            self._wake()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        if self._callback is not None:
+            self._callback.join()
 
     def __enter__(self) -> LiveClient:
         return self.start()
@@ -182,13 +188,15 @@ class LiveClient:
     # --- commands --------------------------------------------------------------------------------------------------
 
     def subscribe(self, key: StreamKey, start_from: StartFrom | int | None = None) -> None:
-        """One more stream. ``start_from`` as in the class, whose value is the default. Raises StoreError."""
-        start = self._start_from if start_from is None else start_from
-        self._command(lambda coordinator: coordinator.add(key, start))
+        """One more stream. ``start_from`` as in the class, which gives the default. Raises ConfigError, StoreError."""
+        wanted = require_stream(key)
+        start = self._start_from if start_from is None else require_start(start_from)
+        self._command(lambda coordinator: coordinator.add(wanted, start))
 
     def unsubscribe(self, key: StreamKey) -> None:
-        """Leave a stream. Its cache stays, so that a later ``subscribe`` resumes."""
-        self._command(lambda coordinator: coordinator.remove(key))
+        """Leave a stream. Its cache stays, so that a later ``subscribe`` resumes. Raises ConfigError."""
+        wanted = require_stream(key)
+        self._command(lambda coordinator: coordinator.remove(wanted))
 
     def reconnect(self, pub: str | None = None, rep: str | None = None) -> None:
         """Go to another server (or the same anew). If its store is another one, streams start over.
@@ -196,8 +204,15 @@ class LiveClient:
         For a client of the log ``rep`` names its servers. Raises ConfigError for what is no address; the client has no
         server then.
         """
-        target = endpoints(pub, rep) if self._via is None else (rep or self._via.servers,) * 2
+        target = self._addresses(pub, rep)
         self._command(lambda coordinator: coordinator.connect(*target))
+
+    def _addresses(self, pub: str | None, rep: str | None) -> tuple[str, str]:
+        pub, rep = require_address(pub), require_address(rep)
+        if self._via is None:
+            return endpoints(pub, rep)
+        servers = rep or self._via.servers
+        return servers, servers
 
     # --- what is known ---------------------------------------------------------------------------------------------
 
@@ -228,8 +243,10 @@ class LiveClient:
     def events(self, timeout: float | None = None) -> Iterator[Event]:
         """Events as they come. Ends when the client is closed, or when none came for ``timeout`` seconds.
 
-        Raises StoreError when the cache cannot go on.
+        Raises StoreError when the cache cannot go on; ConfigError when the client was never started, so that nothing
+        would ever come.
         """
+        self._require_started()
         while True:
             event = self._queue.get(timeout)
             if event is None:
@@ -238,10 +255,11 @@ class LiveClient:
 
     async def stream(self) -> AsyncIterator[Event]:
         """Events as they come, for asyncio. Ends when the client is closed. Raises as ``events``."""
+        self._require_started()
         loop, ready = asyncio.get_running_loop(), asyncio.Event()
 
         def tell() -> None:
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop was closed
                 loop.call_soon_threadsafe(ready.set)
 
         self._queue.listen(tell)
@@ -254,66 +272,42 @@ class LiveClient:
                     return
                 await ready.wait()
         finally:
-            self._queue.listen(None)
+            self._queue.ignore(tell)
+
+    def _require_started(self) -> None:
+        if self._coordinator is None and not self._stopping.is_set():
+            raise ConfigError(_NOT_RUNNING)
 
     # --- threads ---------------------------------------------------------------------------------------------------
-
-    def _begin(self, name: str, run: Callable[..., None], *arguments: Any) -> None:
-        thread = threading.Thread(target=run, args=arguments, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
 
     def _run(self, coordinator: Coordinator, transport: Transport) -> None:
         error: BaseException | None = None
         try:
             while not self._stopping.is_set():
-                self._obey()
-                coordinator.turn()
+                self._commands.obey()
+                if self._queue.wait_for_room():
+                    coordinator.turn()
         except BaseException as raised:
             error = raised
             level = logging.ERROR if isinstance(raised, FluxcapError) else logging.CRITICAL
             log.log(level, "the live client ends: %s", raised, exc_info=level == logging.CRITICAL)
         finally:
             self._stopping.set()
-            transport.close()
-            self._cache.close()
-            self._queue.close(error)
-            self._obey()
-
-    def _call_back(self, on_event: Callable[[Event], None]) -> None:
-        while True:
-            try:
-                event = self._queue.get(None)
-            except Exception:  # logged where it arose
-                return
-            if event is None:
-                return
-            try:
-                on_event(event)
-            except Exception:
-                log.exception("on_event failed on %s", type(event).__name__)
+            with contextlib.ExitStack() as ending:  # from the last to the first, each even if one before it fails
+                ending.callback(self._commands.end)
+                ending.callback(self._queue.close, error)
+                ending.callback(self._cache.close)
+                ending.callback(transport.close)
 
     def _command(self, command: Callable[[Coordinator], None]) -> None:
-        coordinator, transport = self._coordinator, self._transport
-        if coordinator is None or transport is None or self._stopping.is_set():
-            raise ConfigError("The client is not running: call start() first, or use it in a with statement.")
-        done: Future[None] = Future()
-        self._commands.put((lambda: command(coordinator), done))
-        transport.wake()
-        done.result()
+        coordinator = self._coordinator
+        if coordinator is None or self._stopping.is_set():
+            raise ConfigError(_NOT_RUNNING)
+        if threading.current_thread() is self._thread:
+            raise ConfigError("The client's own thread cannot be given commands from within: it would wait for itself.")
+        self._commands.carry_out(lambda: command(coordinator))
 
-    def _obey(self) -> None:
-        while True:
-            try:
-                command, done = self._commands.get_nowait()
-            except Empty:
-                return
-            if self._stopping.is_set():
-                done.set_exception(ConfigError("The client has ended."))
-                continue
-            try:
-                command()
-            except FluxcapError as error:
-                done.set_exception(error)
-            else:
-                done.set_result(None)
+    def _wake(self) -> None:
+        self._queue.call_producer()
+        if self._transport is not None:
+            self._transport.wake()

@@ -184,17 +184,21 @@ class ZmqTransport:
         self._fail_all("the connection to the server ended")
         if self._endpoints is None:
             return
-        pub, rep = self._endpoints
+        try:
+            self._make_links(*self._endpoints)
+        except ConfigError:
+            self._close_links()  # half a server is none
+            raise
+        for link in self._links():
+            self._poller.register(link.socket, zmq.POLLIN)
+            self._poller.register(link.monitor, zmq.POLLIN)
+
+    def _make_links(self, pub: str | None, rep: str) -> None:
         self._requests = _Link(self._context, zmq.DEALER, rep, self._curve)
         if pub is not None:
             self._feed = _Link(self._context, zmq.SUB, pub, self._curve)
             for topic in self._topics:
                 self._feed.socket.setsockopt(zmq.SUBSCRIBE, topic)
-        self._poller = zmq.Poller()
-        self._poller.register(self._wake_out.fileno(), zmq.POLLIN)
-        for link in self._links():
-            self._poller.register(link.socket, zmq.POLLIN)
-            self._poller.register(link.monitor, zmq.POLLIN)
 
     def _links(self) -> list[_Link]:
         return [link for link in (self._requests, self._feed) if link is not None]
@@ -204,6 +208,8 @@ class ZmqTransport:
             link.close()
         self._requests = self._feed = None
         self._connected = False
+        self._poller = zmq.Poller()
+        self._poller.register(self._wake_out.fileno(), zmq.POLLIN)
 
     def _read_monitors(self, events: list[TransportEvent]) -> str:
         """Notes greetings (a Connected goes before what was read); returns why the connection ended, or ``""``."""

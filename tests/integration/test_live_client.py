@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
@@ -31,6 +32,7 @@ from bridge.client import (
     fetch_status,
     list_streams,
 )
+from bridge.client.zmq_transport import ZmqTransport
 from bridge.curve import ClientCurve, ServerCurve, new_keys
 from bridge.publisher import Publisher
 from bridge.server import WireServer
@@ -213,6 +215,14 @@ def test_another_address_is_another_server(server: Server, tmp_path: Path) -> No
     other.wire.close()
 
     assert sequences(events) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_with_one_address_of_two_there_is_no_server(server: Server) -> None:
+    with contextlib.closing(ZmqTransport()) as transport:
+        with pytest.raises(ConfigError, match="no endpoint"):
+            transport.connect("nonsense", server.rep)
+
+        assert transport._links() == []
 
 
 def test_revisions_reach_table_and_consumer(server: Server, tmp_path: Path) -> None:

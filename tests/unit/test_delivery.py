@@ -59,26 +59,69 @@ def test_a_forming_candle_never_overtakes_a_sealed_one() -> None:
     assert drained(queue) == [forming(1.0), sealed, forming(2.0)]
 
 
-def test_blocking_waits_for_room_and_loses_nothing() -> None:
+def test_blocking_reads_no_more_until_there_is_room_and_loses_nothing() -> None:
     queue = EventQueue(SlowConsumer.BLOCK, limit=2)
-    producer = threading.Thread(target=lambda: queue.put([candles(n, 1) for n in range(1, 21)]))
-    producer.start()
 
+    def produce() -> None:
+        for start in range(1, 21, 4):
+            queue.put([candles(n, 1) for n in range(start, start + 4)])
+            assert queue.wait_for_room()
+            most.append(queue._weight)
+
+    most: list[int] = []
+    producer = threading.Thread(target=produce)
+    producer.start()
     got = [queue.get(10) for _ in range(20)]
 
     producer.join()
     assert [event.start_sequence for event in got if isinstance(event, Candles)] == list(range(1, 21))
+    assert max(most) <= 2
 
 
-def test_closing_frees_a_blocked_producer() -> None:
+def test_a_single_event_beyond_the_bound_waits_alone() -> None:
+    queue = EventQueue(SlowConsumer.BLOCK, limit=2)
+    queue.put([candles(1, 5)])
+    queue.call_producer()
+
+    full = queue.wait_for_room()
+    drained(queue)
+
+    assert (full, queue.wait_for_room()) == (False, True)
+
+
+def test_a_producer_that_waits_for_room_can_be_called_away() -> None:
     queue = EventQueue(SlowConsumer.BLOCK, limit=1)
-    producer = threading.Thread(target=lambda: queue.put([candles(1, 1), candles(2, 1)]))
+    queue.put([candles(1, 1), candles(2, 1)])
+    room: list[bool] = []
+    producer = threading.Thread(target=lambda: room.append(queue.wait_for_room()))
+    producer.start()
+
+    queue.call_producer()
+
+    producer.join(10)
+    assert room == [False]
+    queue.close()
+
+
+def test_closing_frees_a_producer_that_waits_for_room() -> None:
+    queue = EventQueue(SlowConsumer.BLOCK, limit=1)
+    queue.put([candles(1, 1), candles(2, 1)])
+    room: list[bool] = []
+    producer = threading.Thread(target=lambda: room.append(queue.wait_for_room()))
     producer.start()
 
     queue.close()
 
     producer.join(10)
-    assert not producer.is_alive()
+    assert room == [False]
+
+
+def test_who_skips_need_not_wait_for_room() -> None:
+    queue = EventQueue(SlowConsumer.SKIP_TO_LATEST, limit=1)
+
+    queue.put([candles(1, 1), candles(2, 1)])
+
+    assert queue.wait_for_room()
 
 
 def test_skipping_puts_one_gap_in_place_of_the_candles_dropped() -> None:
@@ -123,15 +166,18 @@ def test_an_error_comes_after_the_events_before_it() -> None:
         queue.get(0)
 
 
-def test_a_listener_hears_of_events_and_of_the_end() -> None:
+def test_every_listener_hears_of_events_and_of_the_end_until_it_is_taken_back() -> None:
     queue = EventQueue(SlowConsumer.BLOCK, limit=5)
-    heard: list[int] = []
-    queue.listen(lambda: heard.append(1))
+    heard: list[str] = []
+    one, two = lambda: heard.append("one"), lambda: heard.append("two")
+    queue.listen(one)
+    queue.listen(two)
 
     queue.put([candles(1, 1)])
+    queue.ignore(one)
     queue.close()
 
-    assert len(heard) == 2
+    assert heard == ["one", "two", "two"]
     assert not queue.is_closed
     drained(queue)
     assert queue.is_closed
