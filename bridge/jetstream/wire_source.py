@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -33,9 +36,13 @@ from schemas.types import (
     StreamStatus,
 )
 
+_log = logging.getLogger(__name__)
+
 TOPICS = (b"candles.", b"revisions.", b"status.")
 TIMEOUT_NS = 5_000_000_000
 LOOK_MS = 500
+LIST_WAIT_S = 1.0
+"""A server that does not list its streams is asked again after this; so is one after a fault of ours."""
 _LIST = 0
 """Number of the question for all streams, which this side asks of itself."""
 _Answer = TypeVar("_Answer")
@@ -50,6 +57,8 @@ class WireSource:
         The daemon's endpoints; see ``endpoints``.
     curve
         Keys, for a daemon beyond this machine.
+    now_s
+        Seconds that only go forward.
     """
 
     def __init__(
@@ -58,6 +67,7 @@ class WireSource:
         rep: str | None = None,
         curve: ClientCurve | None = None,
         transport: Transport | None = None,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._endpoints = endpoints(pub, rep)
         self._transport: Transport = transport or ZmqTransport(curve)
@@ -67,7 +77,11 @@ class WireSource:
         self._asked: deque[tuple[int, Message]] = deque()
         self._answers: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Future[Message]]] = {}
         self._thread = threading.Thread(target=self._run, name="forward-wire", daemon=True)
-        self._stopping = False
+        self._stop = threading.Event()
+        self._now_s = now_s
+        self._connected = False
+        self._list_at_s = math.inf
+        """When all streams are asked for, if there is a server then."""
         self._trouble = f"no fluxcap answers at {self._endpoints[1]} yet"
 
     @property
@@ -91,21 +105,22 @@ class WireSource:
         return await self._ask(RevisionsRequest(key, after_revision, limit), RevisionsResponse)
 
     def close(self) -> None:
-        self._stopping = True
+        self._stop.set()
         if self._thread.is_alive():
             self._transport.wake()
             self._thread.join(5.0)
         self._transport.close()
 
     async def _ask(self, question: Message, kind: type[_Answer]) -> _Answer:
-        if self._stopping or self._trouble:
-            raise WireTimeout(self._trouble or "The forwarder is stopping.")
         number, loop = next(self._numbers), asyncio.get_running_loop()
         future: asyncio.Future[Message] = loop.create_future()
         self._answers[number] = loop, future
-        self._asked.append((number, question))
-        self._transport.wake()
         try:
+            # Looked at only now: the thread sets these first, and then settles what is noted down.
+            if self._stop.is_set() or self._trouble:
+                raise WireTimeout(self._trouble or "The forwarder is stopping.")
+            self._asked.append((number, question))
+            self._transport.wake()
             answer = await future
         finally:
             self._answers.pop(number, None)
@@ -116,16 +131,30 @@ class WireSource:
     # --- the thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._stopping:
-            while self._asked:
-                self._transport.request(*self._asked.popleft(), TIMEOUT_NS)
-            news = False
-            for event in self._transport.receive(LOOK_MS):
-                news = self._handle(event) or news
-            if news:
-                self._on_news()
-        for number in list(self._answers):
-            self._settle(number, WireTimeout("The forwarder is stopping."))
+        while not self._stop.is_set():
+            try:
+                self._turn()
+            except Exception as error:  # of ours: said, and begun anew
+                _log.exception("The daemon's wire cannot be read")
+                self._trouble = f"a fault of ours ({type(error).__name__}); trying again"
+                self._settle_all(self._trouble)
+                self._connected = False
+                self._stop.wait(LIST_WAIT_S)
+                self._transport.connect(*self._endpoints)
+        self._settle_all("The forwarder is stopping.")
+
+    def _turn(self) -> None:
+        """Ask what there is to ask, and handle what came."""
+        if self._connected and self._now_s() >= self._list_at_s:
+            self._list_at_s = math.inf
+            self._transport.request(_LIST, ListStreamsRequest(), TIMEOUT_NS)
+        while self._asked:
+            self._transport.request(*self._asked.popleft(), TIMEOUT_NS)
+        news = False
+        for event in self._transport.receive(LOOK_MS):
+            news = self._handle(event) or news
+        if news:
+            self._on_news()
 
     def _handle(self, event: Any) -> bool:
         """Whether it told of something new."""
@@ -140,12 +169,13 @@ class WireSource:
                 self._settle(number, message)
             case Failed(number, error) if number == _LIST:
                 self._trouble = str(error)
-                self._asked.append((_LIST, ListStreamsRequest()))
+                self._list_at_s = self._now_s() + LIST_WAIT_S
             case Failed(number, error):
                 self._settle(number, error)
             case Connected():
-                self._asked.append((_LIST, ListStreamsRequest()))
+                self._connected, self._list_at_s = True, self._now_s()
             case Disconnected(reason):
+                self._connected = False
                 self._trouble = f"{self._endpoints[1]}: {reason}"
                 return True
         return False
@@ -156,7 +186,9 @@ class WireSource:
             known = self._statuses.get(message.key)
             self._put(message)
             return known is None or _marks(known) != _marks(message)
-        known = self._statuses.get(message.key) if isinstance(message, CandleBatch | CandleRevision) else None
+        if not isinstance(message, CandleBatch | CandleRevision) or not len(message.candles):
+            return False
+        known = self._statuses.get(message.key)
         if known is None:
             return False
         if isinstance(message, CandleBatch) and message.start_sequence == known.latest_sequence + 1:
@@ -179,6 +211,10 @@ class WireSource:
             self._statuses[status.key] = status
         else:  # others may be iterating over the one there is
             self._statuses = self._statuses | {status.key: status}
+
+    def _settle_all(self, reason: str) -> None:
+        for number in list(self._answers):
+            self._settle(number, WireTimeout(reason))
 
     def _settle(self, number: int, result: Message | FluxcapError) -> None:
         loop, future = self._answers.get(number, (None, None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import queue
 import threading
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from bridge.client.transport import Answered, Connected, Disconnected, Failed, Published, TransportEvent
-from bridge.jetstream.wire_source import TOPICS, WireSource
+from bridge.jetstream import wire_source
+from bridge.jetstream.wire_source import LIST_WAIT_S, TOPICS, WireSource
 from schemas.errors import CodecError, WireError, WireTimeout
 from schemas.types import (
     BackfillCandlesRequest,
@@ -35,15 +37,17 @@ OTHER = StreamKey("DESK", "GBPUSD", "1m")
 
 
 class FakeTransport:
-    """Gives the events that a test puts in; keeps what was asked."""
+    """Gives the events that a test puts in, or fails with the error it puts in; keeps what was asked."""
 
     def __init__(self) -> None:
-        self.events: queue.SimpleQueue[TransportEvent | None] = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[TransportEvent | Exception | None] = queue.SimpleQueue()
+        self.connects: queue.SimpleQueue[tuple[str | None, str]] = queue.SimpleQueue()
         self.asked: queue.SimpleQueue[tuple[int, Message]] = queue.SimpleQueue()
         self.topics: list[bytes] = []
         self.closed = False
 
-    def connect(self, pub: str | None, rep: str) -> None: ...
+    def connect(self, pub: str | None, rep: str) -> None:
+        self.connects.put((pub, rep))
 
     def subscribe(self, topics: Iterable[bytes]) -> None:
         self.topics += topics
@@ -55,6 +59,8 @@ class FakeTransport:
 
     def receive(self, timeout_ms: int) -> list[TransportEvent]:
         event = self.events.get()
+        if isinstance(event, Exception):
+            raise event
         return [] if event is None else [event]
 
     def wake(self) -> None:
@@ -67,8 +73,10 @@ class FakeTransport:
 class Rig:
     def __init__(self) -> None:
         self.transport = FakeTransport()
-        self.source = WireSource("tcp://a:1", "tcp://a:2", transport=self.transport)
+        self.now_s = 1_000.0
+        self.source = WireSource("tcp://a:1", "tcp://a:2", transport=self.transport, now_s=lambda: self.now_s)
         self.news = threading.Semaphore(0)
+        self._sequences = itertools.count(1)
         self.source.begin(self.news.release)
 
     def tell(self, event: TransportEvent) -> None:
@@ -85,6 +93,26 @@ class Rig:
         assert question == ListStreamsRequest()
         self.tell(Answered(number, ListStreamsResponse(streams)))
         assert self.news.acquire(timeout=10)
+
+    def ask(self) -> tuple[threading.Thread, list[Any]]:
+        """A question of the forwarder's, under way, and where its answer or error will be."""
+        results: list[Any] = []
+
+        async def ask() -> None:
+            try:
+                results.append(await self.source.candles(KEY, 1, 500))
+            except Exception as error:
+                results.append(error)
+
+        asking = threading.Thread(target=lambda: asyncio.run(ask()))
+        asking.start()
+        return asking, results
+
+    def pass_a_turn(self) -> None:
+        """Until all that was told before has been handled, and what followed of it was asked."""
+        for _ in range(2):
+            self.hear(StreamStatus(OTHER, next(self._sequences)))
+            assert self.news.acquire(timeout=10)
 
     def hear(self, message: Message) -> None:
         self.tell(Published(b"", message))
@@ -154,13 +182,7 @@ def test_a_stream_that_begins_is_heard_of_by_its_heartbeat(rig: Rig):
 
 def test_pages_come_from_the_server(rig: Rig):
     rig.connect(status(3))
-    given: list[Any] = []
-
-    async def ask() -> None:
-        given.append(await rig.source.candles(KEY, 1, 500))
-
-    asking = threading.Thread(target=lambda: asyncio.run(ask()))
-    asking.start()
+    asking, given = rig.ask()
     number, question = rig.asked()
     rig.tell(Answered(number, BackfillCandlesResponse(KEY, 2, minutes(2, 3), False, 4)))
     asking.join(10)
@@ -195,6 +217,69 @@ def test_an_error_of_the_server_reaches_who_asked(rig: Rig, answer: Any, expecte
 
     assert isinstance(question, RevisionsRequest)
     assert isinstance(errors[0], expected)
+
+
+def test_a_server_that_does_not_list_its_streams_is_asked_again_once_a_second(rig: Rig):
+    rig.tell(Connected())
+    rig.transport.wake()
+    for _ in range(3):
+        number, question = rig.asked()
+        rig.tell(Failed(number, WireError(400, "unknown")))
+        rig.pass_a_turn()
+        assert question == ListStreamsRequest()
+        assert rig.transport.asked.empty()
+        assert "unknown" in rig.source.trouble
+
+        rig.now_s += LIST_WAIT_S
+        rig.transport.wake()
+
+    rig.tell(Answered(rig.asked()[0], ListStreamsResponse((status(3),))))
+    rig.await_status(latest_sequence=3)
+
+
+def test_a_server_that_is_away_is_not_asked(rig: Rig):
+    rig.tell(Connected())
+    rig.transport.wake()
+    number, _ = rig.asked()
+
+    rig.tell(Failed(number, WireTimeout("the connection to the server ended")))
+    rig.tell(Disconnected("connection lost; trying again"))
+    rig.now_s += 10 * LIST_WAIT_S
+    assert rig.news.acquire(timeout=10)
+    rig.pass_a_turn()
+
+    assert rig.transport.asked.empty()
+    rig.connect(status(4))
+    assert rig.source.trouble == ""
+
+
+def test_a_batch_without_candles_tells_nothing(rig: Rig):
+    rig.connect(status(3))
+
+    rig.hear(CandleBatch(KEY, 4, minutes(4, 4)[:0]))
+    rig.hear(CandleBatch(KEY, 4, minutes(4, 4)))
+
+    rig.await_status(latest_sequence=4, latest_ts_ms=240_000)
+
+
+def test_a_fault_is_told_nobody_waits_for_ever_and_it_begins_anew(
+    rig: Rig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(wire_source, "LIST_WAIT_S", 0.0)
+    rig.connect(status(3))
+    rig.transport.connects.get(timeout=10)
+    asking, results = rig.ask()
+    rig.asked()
+
+    rig.tell(ZeroDivisionError("of ours"))  # type: ignore[arg-type]
+    asking.join(10)
+
+    assert isinstance(results[0], WireTimeout)
+    assert "ZeroDivisionError" in rig.source.trouble
+    assert "ZeroDivisionError" in caplog.text
+    assert rig.transport.connects.get(timeout=10) == ("tcp://a:1", "tcp://a:2")
+    rig.connect(status(4))
+    assert rig.source.trouble == ""
 
 
 def test_a_lost_server_is_told_and_nothing_is_asked_of_it(rig: Rig):
