@@ -138,6 +138,7 @@ class Coordinator:
             del self._topics[topic]
         self._alarms.pop(key, None)
         self._questions.forget(key)
+        self._settling.forget(key)
 
     def connect(self, pub: str, rep: str) -> None:
         """Go to this server. Raises ConfigError."""

@@ -41,6 +41,15 @@ class Settling:
         """What needs no storing; in order with what does."""
         self._events.append(event)
 
+    def forget(self, key: StreamKey) -> None:
+        """The stream was left: what could not be stored of it is neither stored nor told.
+
+        Its cursor in the cache stands before all of it, so that whoever comes back fetches it again.
+        """
+        self._changes = [change for change in self._changes if change.key != key]
+        self._moved.pop(key, None)
+        self._events = [event for event in self._events if event.key != key]
+
     def settle(self, now_ns: int) -> None:
         """Store, then tell. Raises StoreError, but for StoreFull."""
         if self.trouble and now_ns < self._retry_ns:

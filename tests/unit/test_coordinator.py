@@ -12,6 +12,7 @@ from bridge.client.coordinator import Coordinator
 from bridge.client.events import Candles, CaughtUp, Event, Forming, HealthChanged
 from bridge.client.health import HealthState
 from bridge.client.questions import UNDER_WAY_MAX
+from bridge.client.settling import RETRY_NS
 from bridge.client.transport import (
     Answered,
     Connected,
@@ -192,6 +193,26 @@ def test_when_there_is_room_again_it_goes_on_in_order_with_what_passed_meanwhile
     assert request == BackfillCandlesRequest(KEY, 5, None, 2)
     assert [item.start_sequence for item in after if isinstance(item, Candles)] == [6]
     assert bench.coordinator.health(KEY).reason != "no space"  # type: ignore[union-attr]
+
+
+def test_a_stream_left_and_taken_up_again_on_a_full_disk_is_stored_once() -> None:
+    bench = caught_up(4)
+    bench.turn(batch(5))
+    bench.cache.full = True
+    bench.turn(batch(6))
+
+    bench.coordinator.remove(KEY)
+    bench.coordinator.add(KEY, StartFrom.RESUME)
+    bench.cache.full = False
+    bench.now_ns += RETRY_NS
+    order = bench.turn()
+    order += bench.turn(Answered(bench.last_request()[0], status(6)))
+    after = bench.last_request()[1]
+    order += bench.turn(Answered(bench.last_request()[0], BackfillCandlesResponse(KEY, 6, candles(6, 1), False, 7)))
+
+    assert after == BackfillCandlesRequest(KEY, 5, None, 1)
+    assert [item for item in order if isinstance(item, tuple)] == [("stored", [1], {KEY: Cursor("a", 6, 6_000, 0)})]
+    assert [item.start_sequence for item in order if isinstance(item, Candles)] == [6]
 
 
 def test_an_answer_that_comes_while_nothing_can_be_stored_is_asked_for_again() -> None:

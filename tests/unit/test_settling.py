@@ -15,7 +15,7 @@ from bridge.client.settling import RETRY_NS, Settling
 from schemas.errors import StoreDamaged, StoreError, StoreFull
 from schemas.types import CANDLE_DTYPE, StreamKey
 
-KEY = StreamKey("SIM", "A", "1s")
+KEY, OTHER = StreamKey("SIM", "A", "1s"), StreamKey("SIM", "B", "1s")
 ROWS = np.zeros(2, CANDLE_DTYPE)
 STALLED = HealthChanged(KEY, Health(HealthState.STALLED, "full"))
 
@@ -27,12 +27,14 @@ class Disk(NoCache):
         super().__init__()
         self.error: StoreError | None = None
         self.attempts = 0
+        self.stored: list[StreamKey] = []
 
     def merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
         self.attempts += 1
         if self.error is not None:
             raise self.error
         super().merge(changes, cursors)
+        self.stored += [change.key for change in changes]
 
 
 def settling() -> tuple[Settling, Disk, list[Event]]:
@@ -96,6 +98,21 @@ def test_a_full_disk_is_tried_each_second_only() -> None:
         settle.settle(now_ns)
 
     assert disk.attempts == 3
+
+
+def test_a_stream_that_is_left_takes_what_waits_of_it_along_and_nothing_else() -> None:
+    settle, disk, told = settling()
+    disk.error = StoreFull("no room")
+    settle.store(*candles(1))
+    settle.store(Append(OTHER, 1, ROWS), Cursor("a", 2), Candles(OTHER, 1, ROWS, False))
+    settle.settle(0)
+
+    settle.forget(KEY)
+    disk.error = None
+    settle.settle(RETRY_NS)
+
+    assert [event.key for event in told] == [OTHER]
+    assert (disk.cursor(KEY), disk.cursor(OTHER), disk.stored) == (None, Cursor("a", 2), [OTHER])
 
 
 def test_any_other_failure_is_raised() -> None:
