@@ -32,7 +32,7 @@ from capture.daemon_files import RUN_FILE, RunFile, read_run_file, write_run_fil
 from capture.focus import Focus, FocusMode
 from capture.focus_leases import FocusLeases
 from capture.forwarding import Forwarding
-from capture.journal import Remembered, TickJournal, losses, read_journal
+from capture.journal import Remembered, TickJournal, losses, read_contents
 from capture.listeners import ChromeState, Listener, Published
 from capture.market import Market
 from capture.metrics import Metrics, Snapshot
@@ -122,9 +122,15 @@ class Daemon:
             self._scheduler = BackgroundScheduler(
                 timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True}
             )
-            length_ms = interval_ms(settings.interval)
-            self.journal = TickJournal(settings.data_dir / "journal", 2 * length_ms + settings.doubt_ms)
-            restore(self.market, read_journal(self.journal.folder), recorder)
+            folder = settings.data_dir / "journal"
+            left = read_contents(folder, self._published_to_ms)
+            self.journal = TickJournal(
+                folder,
+                published_to_ms=self._published_to_ms,
+                focused=self.market.focused_symbols,
+                held=left.newest,
+            )
+            restore(self.market, left.stretches, recorder)
             relay = CandleRelay() if settings.web else None
             self.pipeline = Pipeline(
                 self.market,
@@ -260,6 +266,11 @@ class Daemon:
     def _published(self) -> dict[str, int]:
         marks = self.server.store.watermarks()
         return {key.symbol: mark.latest_ts_ms for key, mark in marks.items() if key == self.key(key.symbol)}
+
+    def _published_to_ms(self, symbol: str) -> int:
+        """End (UTC ms) of the newest candle that the store has of an asset; 0 for none."""
+        mark = self.server.store.watermarks().get(self.key(symbol))
+        return mark.latest_ts_ms + interval_ms(self.settings.interval) if mark and mark.latest_ts_ms else 0
 
     def _write_run_file(self, *, tried_before: bool) -> None:
         """Commands find the daemon by it; a full disk, which capture waits out, must not keep it from starting."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from capture.journal import (
+    KEEP_MS,
     ROTATE_MS,
     Entry,
     Remembered,
@@ -16,11 +19,13 @@ from capture.journal import (
     check_journal,
     journal_files,
     losses,
+    read_contents,
     read_journal,
 )
 from schemas.types import Tick
 
 T0 = 1_763_760_000_000
+EUR, GBP, AUD = "EURUSD_otc", "GBPUSD_otc", "AUDCAD_otc"
 
 
 def tick(index: int, symbol: str = "EURUSD_otc") -> Tick:
@@ -29,7 +34,7 @@ def tick(index: int, symbol: str = "EURUSD_otc") -> Tick:
 
 
 def write(folder: Path, ticks: list[Tick], since: dict[str, int]) -> None:
-    journal = TickJournal(folder, 120_000)
+    journal = TickJournal(folder)
     for one in ticks:
         journal.append([one], since)
     journal.close()
@@ -70,7 +75,7 @@ def test_a_damaged_byte_ends_the_reading_and_raises_nothing(tmp_path: Path, at: 
 
 
 def test_a_break_in_coverage_parts_the_stretches(tmp_path: Path) -> None:
-    journal = TickJournal(tmp_path, 120_000)
+    journal = TickJournal(tmp_path)
     journal.append([tick(0), tick(1)], {"EURUSD_otc": T0})
     journal.append([tick(20)], {"EURUSD_otc": tick(20).ts_ms})
     journal.close()
@@ -85,7 +90,7 @@ def test_ticks_that_could_not_be_written_part_the_stretches_and_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     since = {"EURUSD_otc": T0, "GBPUSD_otc": T0}
-    journal = TickJournal(tmp_path, 120_000)
+    journal = TickJournal(tmp_path)
     journal.append([tick(0), tick(0, "GBPUSD_otc")], since)
 
     def full(*_: object) -> None:
@@ -108,7 +113,7 @@ def test_ticks_that_could_not_be_written_part_the_stretches_and_are_told(
 
 def test_a_file_that_was_given_up_is_not_written_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     since = {"EURUSD_otc": T0}
-    journal = TickJournal(tmp_path, 120_000)
+    journal = TickJournal(tmp_path)
     journal.append([tick(5)], since)
     write = TickJournal._write
 
@@ -121,13 +126,14 @@ def test_a_file_that_was_given_up_is_not_written_on(tmp_path: Path, monkeypatch:
         disk.setattr(TickJournal, "_write", half)
         journal.append([tick(6)], since)
     monkeypatch.setattr(TickJournal, "_write", write)
-    journal.append([tick(5, "GBPUSD_otc")], {"GBPUSD_otc": T0})
+    journal.append([tick(8, "GBPUSD_otc")], {"GBPUSD_otc": T0})
     journal.close()
 
     assert read_journal(tmp_path) == [
         Remembered("EURUSD_otc", T0, (tick(5),)),
-        Remembered("GBPUSD_otc", T0, (tick(5, "GBPUSD_otc"),)),
+        Remembered("GBPUSD_otc", T0, (tick(8, "GBPUSD_otc"),)),
     ]
+    assert [check.torn_bytes for check in check_journal(tmp_path)] == [0, 0]
 
 
 def test_two_runs_of_the_daemon_leave_one_history(tmp_path: Path) -> None:
@@ -139,42 +145,208 @@ def test_two_runs_of_the_daemon_leave_one_history(tmp_path: Path) -> None:
     assert {stretch.symbol for stretch in read_journal(tmp_path)} == {"EURUSD_otc", "GBPUSD_otc"}
 
 
-def test_a_new_file_repeats_since_when_assets_are_covered(tmp_path: Path) -> None:
-    journal = TickJournal(tmp_path, 10_000_000)
-    journal.append([tick(0)], {"EURUSD_otc": T0})
-    late = Tick("EURUSD_otc", T0 + ROTATE_MS + 1, 0, 1.2)
-    journal.append([late], {"EURUSD_otc": T0})
+def later(ms: int, symbol: str = EUR) -> Tick:
+    return Tick(symbol, T0 + ms, 0, 1.2)
+
+
+def test_coverage_goes_on_over_the_end_of_a_file(tmp_path: Path) -> None:
+    ticks = later(0), later(ROTATE_MS + 1)
+
+    write(tmp_path, list(ticks), {EUR: T0})
+
+    assert len(journal_files(tmp_path)) == 2
+    assert read_journal(tmp_path) == [Remembered(EUR, T0, ticks)]
+
+
+def test_behind_a_missing_file_coverage_begins_after_the_newest_tick_it_could_hold(tmp_path: Path) -> None:
+    write(tmp_path, [later(at) for at in (0, 500, ROTATE_MS + 1, 2 * ROTATE_MS + 2)], {EUR: T0})
+
+    journal_files(tmp_path)[1].unlink()
+
+    assert read_journal(tmp_path) == [
+        Remembered(EUR, T0, (later(0), later(500))),
+        Remembered(EUR, T0 + ROTATE_MS + 2, (later(2 * ROTATE_MS + 2),)),
+    ]
+
+
+def test_what_is_gone_with_a_file_is_lost_as_far_as_it_is_not_in_the_store(tmp_path: Path) -> None:
+    write(tmp_path, [later(at) for at in (0, ROTATE_MS + 1, 2 * ROTATE_MS + 2)], {EUR: T0})
+    for path in journal_files(tmp_path)[:2]:
+        path.unlink()
+
+    def lost(published_to_ms: int) -> list[tuple[int, int]]:
+        return losses(read_contents(tmp_path, lambda symbol: published_to_ms).stretches)
+
+    begin_ms = T0 + ROTATE_MS + 2
+    assert lost(T0 + 60_000) == [(T0 + 60_000, begin_ms)]
+    assert lost(begin_ms) == []
+    assert lost(0) == [], "a stream without candles, as of another interval, had no such time"
+
+
+def test_a_torn_file_ends_the_coverage_of_those_of_its_run_that_it_had_more_ticks_of(tmp_path: Path) -> None:
+    journal = TickJournal(tmp_path)
+    journal.append([later(0), later(0, GBP)], {EUR: T0, GBP: T0})
+    journal.append([later(500)], {EUR: T0})
+    journal.append([later(ROTATE_MS), later(ROTATE_MS, GBP)], {EUR: T0, GBP: T0})
+    journal.close()
+    first, _ = journal_files(tmp_path)
+    with first.open("r+b") as file:
+        file.truncate(first.stat().st_size - 3)
+
+    assert read_journal(tmp_path) == [
+        Remembered(EUR, T0, (later(0),)),
+        Remembered(EUR, T0 + 501, (later(ROTATE_MS),), lost_from_ms=T0),
+        Remembered(GBP, T0, (later(0, GBP), later(ROTATE_MS, GBP))),
+    ]
+
+
+def test_a_short_write_is_a_loss(tmp_path: Path) -> None:
+    journal = TickJournal(tmp_path)
+    journal.append([tick(0)], {EUR: T0})
+    (path,) = journal_files(tmp_path)
+    assert journal._file is not None
+    journal._file.close()
+    journal._file = ShortFile(path)  # type: ignore[assignment]
+    journal.append([tick(1)], {EUR: T0})
+    journal.append([tick(2)], {EUR: T0})
+    journal.append([tick(3)], {EUR: T0})
     journal.close()
 
-    old, new = journal_files(tmp_path)
-    old.unlink()
+    assert read_journal(tmp_path) == [
+        Remembered(EUR, T0, (tick(0),)),
+        Remembered(EUR, tick(2).ts_ms + 1, (tick(3),), lost_from_ms=tick(1).ts_ms),
+    ]
+    assert [check.torn_bytes for check in check_journal(tmp_path)] == [0, 0]
 
-    assert read_journal(tmp_path) == [Remembered("EURUSD_otc", T0, (late,))]
-    assert new.exists()
+
+class ShortFile(io.FileIO):
+    """A file on a disk that has room for 20 bytes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "ab")
+
+    def write(self, data: Any) -> int:
+        return super().write(data[:20])
 
 
-def test_files_that_no_bucket_needs_any_more_are_dropped(tmp_path: Path) -> None:
-    write(tmp_path, [tick(0)], {"EURUSD_otc": T0})
-    (old,) = journal_files(tmp_path)
-    os.utime(old, (T0 / 1_000, T0 / 1_000))
+def test_on_a_full_disk_a_file_is_tried_once_a_second_and_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = TickJournal(tmp_path)
+    tried: list[Entry] = []
 
-    later = Tick("EURUSD_otc", T0 + 120_000 + ROTATE_MS + 1_000, 0, 1.2)
-    write(tmp_path, [later], {"EURUSD_otc": later.ts_ms})
+    def full(_: TickJournal, entry: Entry) -> None:
+        tried.append(entry)
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    assert old not in journal_files(tmp_path)
+    monkeypatch.setattr(TickJournal, "_write", full)
+    for at in range(0, 10_000, 100):
+        journal.append([later(at)], {EUR: T0})
+
+    assert len(tried) == 10
+    assert journal_files(tmp_path) == []
+
+
+def test_a_clock_that_was_set_back_does_not_keep_the_journal_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = TickJournal(tmp_path)
+    with monkeypatch.context() as disk:
+        disk.setattr(TickJournal, "_write", lambda *_: tmp_path.write_bytes(b""))
+        journal.append([later(3_600_000)], {EUR: T0})
+
+    journal.append([later(0)], {EUR: T0})
+    journal.close()
+
+    assert [stretch.ticks for stretch in read_journal(tmp_path)] == [(later(0),)]
+
+
+def test_a_file_goes_when_all_of_it_is_in_the_store(tmp_path: Path) -> None:
+    published = {EUR: 0, GBP: 0}
+    journal = TickJournal(tmp_path, published_to_ms=published.__getitem__)
+    journal.append([later(0), later(700, GBP)], {EUR: T0, GBP: T0})
+    (first,) = journal_files(tmp_path)
+
+    def rolled_on(to_ms: int, **published_to_ms: int) -> bool:
+        published.update({EUR: T0 + published_to_ms["eur"], GBP: T0 + published_to_ms["gbp"]})
+        journal.append([later(to_ms)], {EUR: T0})
+        return first.exists()
+
+    assert rolled_on(ROTATE_MS + 700, eur=60_000, gbp=700), "the tick at 700 is in the bucket that begins there"
+    assert not rolled_on(2 * ROTATE_MS + 700, eur=60_000, gbp=701)
+    journal.close()
+
+
+def test_files_of_an_earlier_run_stay_until_their_bucket_is_in_the_store(tmp_path: Path) -> None:
+    write(tmp_path, [later(0)], {EUR: T0})
+    (first,) = journal_files(tmp_path)
+    os.utime(first, (T0 / 1_000, T0 / 1_000))
+
+    write(tmp_path, [later(3_600_000)], {EUR: T0 + 3_600_000})
+    assert first.exists()
+
+    journal = TickJournal(tmp_path, published_to_ms=lambda symbol: T0 + 60_000)
+    journal.append([later(3_700_000)], {EUR: T0 + 3_700_000})
+    journal.close()
+    assert not first.exists()
+
+
+def test_unpublished_ticks_go_when_they_are_too_old(tmp_path: Path) -> None:
+    write(tmp_path, [later(0)], {EUR: T0})
+    (first,) = journal_files(tmp_path)
+
+    write(tmp_path, [later(KEEP_MS)], {EUR: T0})
+    assert first.exists()
+    write(tmp_path, [later(KEEP_MS + 1)], {EUR: T0})
+    assert not first.exists()
+
+
+def test_unpublished_ticks_go_when_they_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = TickJournal(tmp_path)
+    journal.append([later(0)], {EUR: T0})
+    (first,) = journal_files(tmp_path)
+    monkeypatch.setattr("capture.journal.FOLDER_MAX_BYTES", 2 * first.stat().st_size + 100)
+
+    for at in range(1, 10):
+        journal.append([later(at * ROTATE_MS)], {EUR: T0})
+    journal.close()
+
+    assert 2 <= len(journal_files(tmp_path)) <= 3
+    (stretch,) = read_journal(tmp_path)
+    assert stretch.from_ms == stretch.ticks[0].ts_ms - ROTATE_MS + 1
+
+
+def test_a_quiet_asset_in_focus_is_remembered_without_ticks(tmp_path: Path) -> None:
+    journal = TickJournal(tmp_path, published_to_ms=lambda symbol: T0 + 60_000, focused=lambda: [EUR, GBP])
+    journal.append([later(0), later(7, GBP), later(9, AUD)], {EUR: T0, GBP: T0, AUD: T0})
+    journal.append([later(2 * ROTATE_MS)], {EUR: T0})
+    journal.close()
+
+    assert read_journal(tmp_path) == [
+        Remembered(EUR, T0 + 1, (later(2 * ROTATE_MS),)),
+        Remembered(GBP, T0 + 7, ()),
+    ]
+
+
+def test_files_are_in_the_order_of_their_times_whatever_wrote_them(tmp_path: Path) -> None:
+    older, newer = tmp_path / f"ticks-{T0}-12345.journal", tmp_path / f"ticks-{T0 + 1}-9.journal"
+    for path in (newer, older):
+        path.touch()
+
+    assert journal_files(tmp_path) == [older, newer]
 
 
 def test_an_unwritable_folder_is_no_reason_to_stop(tmp_path: Path) -> None:
     blocked = tmp_path / "journal"
     blocked.write_text("a file where the folder should be")
-    journal = TickJournal(blocked, 120_000)
+    journal = TickJournal(blocked)
 
     journal.append([tick(0)], {"EURUSD_otc": T0})
     blocked.unlink()
-    journal.append([tick(1)], {"EURUSD_otc": T0})
+    journal.append([tick(2)], {"EURUSD_otc": T0})
     journal.close()
 
-    assert read_journal(blocked)[0].ticks == (tick(1),)
+    assert read_journal(blocked)[0].ticks == (tick(2),)
 
 
 def test_what_an_asset_lost_goes_from_its_last_tick_before_to_where_it_is_whole_again() -> None:

@@ -1,0 +1,101 @@
+"""A file of the tick journal: frames of ``length, CRC-32, msgpack``, up to the first that is torn.
+
+The first frame of a file is its head: it says which file of the same run came before, and of every asset since when it
+has been covered and how far it had come.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+_HEAD = struct.Struct("<II")
+_MAX_FRAME = 16 * 1024 * 1024
+SUFFIX = ".journal"
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Ticks as ``(symbol, ts_ms, raw_ts_ms, price)``, and since when (ms) an asset has been covered without a break,
+    told where it is new. ``lost``: since when (ms) ticks could not be written before these.
+
+    A file's head has no ticks. ``after``: name of the file before it, "" for a run's first. ``until``: the newest tick
+    (ms) of each asset so far; ``focused``: those that had the focus.
+    """
+
+    ticks: list[tuple[str, int, int, float]]
+    since: dict[str, int] = {}
+    lost: dict[str, int] = {}
+    after: str = ""
+    until: dict[str, int] = {}
+    focused: list[str] = []
+
+
+class JournalCheck(msgspec.Struct, frozen=True):
+    """What ``verify`` finds in one file. ``torn_bytes``: after the last whole frame, as a kill leaves them."""
+
+    path: Path
+    frames: int
+    ticks: int
+    torn_bytes: int
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Entry)
+
+
+def frame_of(entry: Entry) -> bytes:
+    """An entry as it is written."""
+    payload = _encoder.encode(entry)
+    return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def journal_files(folder: Path) -> list[Path]:
+    """The journal's files, oldest first."""
+    return sorted(folder.glob(f"ticks-*{SUFFIX}"), key=_age)
+
+
+def bytes_of(path: Path) -> bytes:
+    """What is in a file; nothing when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def entries_of(data: bytes) -> Iterator[tuple[Entry, int]]:
+    """A file's whole entries, each with the number of bytes up to its end. Never raises for what the file holds."""
+    view, size, at = memoryview(data), len(data), 0
+    while at + _HEAD.size <= size:
+        length, crc = _HEAD.unpack_from(view, at)
+        at += _HEAD.size
+        payload = view[at : at + length]
+        at += length
+        if length > _MAX_FRAME or at > size or zlib.crc32(payload) != crc:
+            return
+        try:
+            entry = _decoder.decode(payload)
+        except msgspec.DecodeError:
+            return
+        yield entry, at
+
+
+def check_journal(folder: Path) -> list[JournalCheck]:
+    """Read every file as a restart would."""
+    checks = []
+    for path in journal_files(folder):
+        data = bytes_of(path)
+        found = list(entries_of(data))
+        whole_bytes = found[-1][1] if found else 0
+        ticks = sum(len(entry.ticks) for entry, _ in found)
+        checks.append(JournalCheck(path, len(found), ticks, len(data) - whole_bytes))
+    return checks
+
+
+def _age(path: Path) -> tuple[int, str]:
+    """By the time in the name: process numbers differ in length."""
+    named = path.name.split("-")[1]
+    return (int(named) if named.isdecimal() else 0), path.name
