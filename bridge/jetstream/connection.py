@@ -39,7 +39,11 @@ def require_nats() -> None:
 
 
 async def open_connection(
-    address: LogAddress, name: str, on_lost: Callable[[], None] = lambda: None, **options: Any
+    address: LogAddress,
+    name: str,
+    on_lost: Callable[[], None] = lambda: None,
+    on_error: Callable[[Exception], None] = lambda error: None,
+    **options: Any,
 ) -> Client:
     """A connection to any of the servers, nats-py's own object.
 
@@ -51,6 +55,8 @@ async def open_connection(
         What the server's monitoring calls us.
     on_lost
         Called once, on the loop, when a connection that was made has ended, ``close`` included.
+    on_error
+        Called, on the loop, with each error that is no answer to anything; what is not permitted is told so alone.
     options
         Further ones of nats-py's ``connect``.
 
@@ -63,10 +69,11 @@ async def open_connection(
     failures: list[Exception] = []
     made = False
 
-    async def on_error(error: Exception) -> None:
+    async def note_error(error: Exception) -> None:
         failures.append(error)
         del failures[:-4]
         _log.debug("NATS: %s", error)
+        on_error(error)
 
     async def on_close() -> None:
         if made:
@@ -77,7 +84,7 @@ async def open_connection(
         await client.connect(
             list(address.servers),
             name=name,
-            error_cb=on_error,
+            error_cb=note_error,
             closed_cb=on_close,
             allow_reconnect=False,
             max_reconnect_attempts=1,

@@ -99,6 +99,10 @@ class ForwardSession:
         self._writer.lost()
         self._wake.set()
 
+    def told(self, error: Exception) -> None:
+        """The log's server told an error. On the loop."""
+        self._writer.told(error)
+
     def stop(self) -> None:
         """Begin nothing more; ``run`` returns when what is under way has been answered."""
         self._stopping = True

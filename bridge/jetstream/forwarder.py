@@ -182,20 +182,24 @@ class Forwarder:
                 await self._stop_asked.wait()
 
     async def _connect_and_forward(self) -> None:
-        lost: list[ForwardSession] = []
+        sessions: list[ForwardSession] = []
 
         def on_lost() -> None:
-            for session in lost:
+            for session in sessions:
                 session.lost()
 
-        client = await open_connection(self._address, "fluxcap forward", on_lost)
+        def on_error(error: Exception) -> None:
+            for session in sessions:
+                session.told(error)
+
+        client = await open_connection(self._address, "fluxcap forward", on_lost, on_error)
         try:
             self._memory.meet(self._stream, (await LogAccess(client, self._stream).state()).created)
             access = LogAccess(client, self._stream, timeout_s=ACK_TIMEOUT_S)  # hundreds are asked at once
             writer = LogWriter(client)
             await writer.open()
             session = ForwardSession(writer, access, self._source, self._memory, self._counters, self._tell)
-            lost.append(session)
+            sessions.append(session)
             self._session = session
             if client.is_closed:
                 session.lost()

@@ -64,6 +64,12 @@ _REFUSALS = {
 _decode = msgspec.json.Decoder(_Reply).decode
 
 
+class _Sent(msgspec.Struct, frozen=True, eq=False):
+    subject: str
+    at_s: float
+    answer: asyncio.Future[Ack]
+
+
 class LogWriter:
     """Over one connection; ends with it. ``open`` first."""
 
@@ -71,9 +77,8 @@ class LogWriter:
         self._client = client
         self._ack_timeout_s = ack_timeout_s
         self._inbox = client.new_inbox()
-        self._waiting: dict[str, asyncio.Future[Ack]] = {}
-        self._since_s: dict[str, float] = {}
-        """When each was sent, the oldest first."""
+        self._sent: dict[str, _Sent] = {}
+        """What is not answered yet, the oldest first, by where the answer goes."""
         self._watch: asyncio.TimerHandle | None = None
         self._number = 0
 
@@ -96,26 +101,25 @@ class LogWriter:
         self._number += 1
         reply = f"{self._inbox}.{self._number}"
         loop = asyncio.get_running_loop()
-        waiting: asyncio.Future[Ack] = loop.create_future()
-        self._waiting[reply], self._since_s[reply] = waiting, loop.time()
+        self._sent[reply] = sent = _Sent(subject, loop.time(), loop.create_future())
         if self._watch is None:
             self._look(loop)
         try:
             await self._client.publish(subject, payload, reply=reply, headers=headers)
-            return await waiting
+            return await sent.answer
         except (errors.Error, OSError) as error:
             raise LogUnavailable(_ended(error)) from None
         finally:
-            del self._waiting[reply], self._since_s[reply]
+            del self._sent[reply]
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Give up messages that wait for too long. One timer for all: one for each costs a fifth of the rate."""
         late_s = loop.time() - self._ack_timeout_s
-        for reply, since_s in self._since_s.items():
-            if since_s > late_s:
+        for sent in self._sent.values():
+            if sent.at_s > late_s:
                 break
-            self._fail(self._waiting[reply], self._silence())
-        self._watch = loop.call_later(self._ack_timeout_s / 5, self._look, loop) if self._since_s else None
+            self._fail(sent, LogUnavailable(f"The log did not answer within {self._ack_timeout_s:g} s."))
+        self._watch = loop.call_later(self._ack_timeout_s / 5, self._look, loop) if self._sent else None
 
     async def send_unstored(self, subject: str, payload: bytes) -> None:
         """Plain NATS: whoever listens gets it, nothing is kept, nothing is answered. Raises LogUnavailable."""
@@ -130,25 +134,28 @@ class LogWriter:
         """The connection has ended: nothing is answered any more."""
         if self._watch is not None:
             self._watch.cancel()
-        for waiting in self._waiting.values():
-            self._fail(waiting, LogUnavailable("The connection to the log ended."))
+        for sent in self._sent.values():
+            self._fail(sent, LogUnavailable("The connection to the log ended."))
 
-    def _silence(self) -> LogError:
-        """Why nothing is answered: what a user may not publish is dropped, which the server tells beside."""
-        told = str(self._client.last_error or "")
-        if "permissions violation" in told.lower():
-            return LogRefused(f"The NATS user may not do that ({told.removeprefix('nats: ')}).")
-        return LogUnavailable(f"The log did not answer within {self._ack_timeout_s:g} s.")
+    def told(self, error: Exception) -> None:
+        """What the server says beside its answers. What a user may not publish is dropped, and it is named here only,
+        its subject in small letters as nats-py gives it."""
+        text = str(error).removeprefix("nats: ")
+        if "permissions violation" not in text.lower():
+            return
+        for sent in self._sent.values():
+            if f'"{sent.subject.lower()}"' in text.lower():
+                self._fail(sent, LogRefused(f"The NATS user may not do that ({text})."))
 
     @staticmethod
-    def _fail(waiting: asyncio.Future[Ack], why: LogError) -> None:
-        if not waiting.done():
-            waiting.set_exception(why)
+    def _fail(sent: _Sent, why: LogError) -> None:
+        if not sent.answer.done():
+            sent.answer.set_exception(why)
 
     async def _on_reply(self, message: Msg) -> None:
-        waiting = self._waiting.get(message.subject)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(ack_of(message.data, message.headers))
+        sent = self._sent.get(message.subject)
+        if sent is not None and not sent.answer.done():
+            sent.answer.set_result(ack_of(message.data, message.headers))
 
 
 def ack_of(data: bytes, headers: dict[str, Any] | None = None) -> Ack:

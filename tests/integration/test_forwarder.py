@@ -400,7 +400,7 @@ authorization {{ users: [
 """
 
 
-@pytest.mark.parametrize(("publish", "allowed"), [('"flux.>"', True), ('"other.>"', False)])
+@pytest.mark.parametrize(("publish", "allowed"), [('"flux.>"', True), ('"flux.candles.>"', True), ('"other.>"', False)])
 def test_a_user_who_may_forward_needs_no_more_and_one_who_may_not_is_told(
     nats_server: Callable[..., NatsServer],
     tmp_path: Path,
@@ -408,7 +408,7 @@ def test_a_user_who_may_forward_needs_no_more_and_one_who_may_not_is_told(
     publish: str,
     allowed: bool,
 ):
-    monkeypatch.setattr(forwarder_module, "LogWriter", functools.partial(LogWriter, ack_timeout_s=0.5))
+    monkeypatch.setattr(forwarder_module, "LogWriter", functools.partial(LogWriter, ack_timeout_s=60))
     admin, user = tmp_path / "admin.toml", tmp_path / "desk.toml"
     admin.write_text('user = "admin"\npassword = "a"')
     user.write_text('user = "desk"\npassword = "d"')
