@@ -63,6 +63,18 @@ class Spans:
         at = bisect_right(self._starts, to_ms - 1) - 1
         return from_ms < to_ms and at >= 0 and self._ends[at] > from_ms
 
+    def uncovered(self, from_ms: int, to_ms: int) -> list[tuple[int, int]]:
+        """What of ``[from_ms, to_ms)`` is not in the set, as stretches, ascending."""
+        found = []
+        at = bisect_right(self._ends, from_ms)
+        while from_ms < to_ms:
+            starts_ms = self._starts[at] if at < len(self._starts) else to_ms
+            if from_ms < starts_ms:
+                found.append((from_ms, min(starts_ms, to_ms)))
+            from_ms = self._ends[at] if at < len(self._ends) else to_ms
+            at += 1
+        return found
+
     def forget_before(self, ts_ms: int) -> None:
         """Drop stretches that ended before ``ts_ms``: memory stays bounded over days."""
         cut = bisect_right(self._ends, ts_ms)

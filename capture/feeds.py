@@ -310,7 +310,7 @@ class Feeds:
             if feed.suspect and feed.blind_from_ms != until_ms:
                 self._seen_again(feed, feed.blind_from_ms or 0)
             feed.suspect = False
-            self._blind(feed, until_ms, reason)
+            self._blind(feed, feed.live.covered_until(until_ms), reason)
         else:
             self._tell_unseen(feed, until_ms, max(feed.carriers.values()), reason)
 
@@ -319,16 +319,15 @@ class Feeds:
     ) -> None:
         """A socket (``but``) has not seen a stretch: tell what of it no other one saw, or goes on to see."""
         self.settle(feed)
-        from_ms = max(from_ms, feed.live.covered_until(from_ms))
-        for other, since_ms in feed.carriers.items():
-            if other == but:
-                continue
-            if since_ms > from_ms:
-                to_ms = min(to_ms, since_ms)
-            elif to_ms - from_ms < self._sockets[other].jump_ms:
-                return
-        if from_ms < to_ms:
-            self._news.append(GapNews(feed.symbol, from_ms, to_ms, reason))
+        others = [(since_ms, other) for other, since_ms in feed.carriers.items() if other != but]
+        for begin_ms, end_ms in feed.live.uncovered(from_ms, to_ms):
+            end_ms = min([end_ms, *(since_ms for since_ms, _ in others if since_ms > begin_ms)])
+            goes_on = any(
+                since_ms <= begin_ms and end_ms - self._until(other, feed) < self._sockets[other].jump_ms
+                for since_ms, other in others
+            )
+            if not goes_on:
+                self._news.append(GapNews(feed.symbol, begin_ms, end_ms, reason))
 
     def _blind(self, feed: SymbolFeed, from_ms: int, reason: BlindReason) -> None:
         feed.blind_from_ms, feed.blind_reason = from_ms, reason
@@ -340,10 +339,15 @@ class Feeds:
         self.reviews += 1
 
     def _seen_again(self, feed: SymbolFeed, since_ms: int) -> None:
-        """Close the asset's gap. ``since_ms`` at or before its begin takes it back."""
+        """Close the asset's gap. ``since_ms`` at or before its begin takes it back; so does what another socket, only
+        late, has told of its begin."""
         feed.suspect = False
         if feed.blind_from_ms is not None and feed.blind_reason is not None:
-            to_ms = max(since_ms, feed.blind_from_ms)
-            self._news.append(GapNews(feed.symbol, feed.blind_from_ms, to_ms, feed.blind_reason))
+            self.settle(feed)
+            from_ms = feed.blind_from_ms
+            unseen = feed.live.uncovered(from_ms, since_ms)
+            if not unseen or unseen[0][0] > from_ms:
+                unseen = [(from_ms, from_ms), *unseen]
+            self._news += [GapNews(feed.symbol, begin_ms, end_ms, feed.blind_reason) for begin_ms, end_ms in unseen]
             self._review(feed)
         feed.blind_from_ms = feed.blind_reason = None

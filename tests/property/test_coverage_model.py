@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +51,17 @@ def test_the_ends_of_a_stretch_are_found_from_within(added: list[tuple[int, int]
 
     assert spans.covered_until(ts_ms) == until
     assert spans.covered_since(ts_ms) == since
+
+
+@given(stretches, stretch)
+def test_what_is_uncovered_is_what_the_set_lacks(added: list[tuple[int, int]], asked: tuple[int, int]) -> None:
+    spans, model = both(added)
+
+    found = spans.uncovered(*asked)
+
+    assert [ms for begin, end in found for ms in range(begin, end)] == [ms for ms in range(*asked) if ms not in model]
+    assert all(begin < end for begin, end in found)
+    assert all(before[1] < after[0] for before, after in pairwise(found))
 
 
 @given(stretches, stretches, stretch)

@@ -84,6 +84,22 @@ def test_what_no_tab_saw_between_the_end_of_one_and_the_begin_of_the_other_is_to
     ]
 
 
+def test_a_gap_leaves_out_what_another_tab_saw_of_it() -> None:
+    stage = Stage(focus=lock(EUR))
+    stage.ticks_of(START_MS, stage.minute(1) + 20_000)
+    for ts_ms in range(stage.minute(1) + 20_000, stage.minute(1) + 25_000, 500):
+        stage.tick(ts_ms, socket="s2")  # the first one is late
+    stage.lose("s2", BlindReason.TAB_CLOSED)
+    stage.lose("s1", BlindReason.TAB_CLOSED)
+    stage.ticks_of(stage.minute(1) + 40_000, stage.minute(2) + 1_000, socket="s3")
+
+    assert told_ms(stage) == [
+        (MINUTE + 19_500, 0),
+        (MINUTE + 19_500, MINUTE + 20_000),
+        (MINUTE + 24_500, MINUTE + 40_000),
+    ]
+
+
 def test_the_end_of_one_of_two_tabs_is_no_gap() -> None:
     stage = Stage(focus=lock(EUR))
     stage.ticks_of(START_MS, stage.minute(1))
