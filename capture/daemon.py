@@ -32,7 +32,7 @@ from capture.daemon_files import RUN_FILE, RunFile, read_run_file, write_run_fil
 from capture.focus import Focus, FocusMode
 from capture.focus_leases import FocusLeases
 from capture.forwarding import Forwarding
-from capture.journal import Remembered, TickJournal, losses, read_contents
+from capture.journal import TickJournal, read_contents
 from capture.listeners import ChromeState, Listener, Published
 from capture.market import Market
 from capture.metrics import Metrics, Snapshot
@@ -40,9 +40,9 @@ from capture.persistence import Persistence
 from capture.pipeline import Connect, Pipeline
 from capture.platforms.registry import platform_named
 from capture.port_holder import port_holder
-from capture.recorder import Recorder
-from capture.recording_begin import begin_recording, market_times, stamp_now
+from capture.recording_begin import begin_recording, market_times
 from capture.recording_file import RecordingWriter
+from capture.restart import restore
 from capture.settings import Settings
 from capture.status import Identity, Status, status_of
 from capture.web.relay import CandleRelay
@@ -55,34 +55,6 @@ LEASES_S = 5
 PRUNE_S = 3_600
 PRUNE_TIMEOUT_S = 60.0
 DAY_MS = 86_400_000
-
-
-def restore(market: Market, stretches: Sequence[Remembered], recorder: Recorder | None = None) -> None:
-    """Give the market back what earlier runs had received, an asset's oldest stretch first."""
-    newest = {stretch.symbol: stretch for stretch in stretches}
-    for stretch in stretches:
-        if newest[stretch.symbol] is not stretch:
-            _restore_one(market, stretch, recorder, told_before=True)
-    market.take()  # the gaps between them are in the store already, but for those of the journal itself
-    for symbol, stretch in newest.items():
-        lost = losses([each for each in stretches if each.symbol == symbol])
-        _restore_one(market, stretch, recorder, told_before=False, lost=lost)
-
-
-def _restore_one(
-    market: Market,
-    stretch: Remembered,
-    recorder: Recorder | None,
-    *,
-    told_before: bool,
-    lost: Sequence[tuple[int, int]] = (),
-) -> None:
-    what = stretch.symbol, [(tick.ts_ms, tick.price) for tick in stretch.ticks], stretch.from_ms, stretch.to_ms
-    if recorder is not None:
-        recorder.restored(*what, told_before=told_before, lost=lost, stamp=stamp_now())
-    for from_ms, to_ms in lost:
-        market.restore_loss(stretch.symbol, from_ms, to_ms)
-    market.restore(*what)
 
 
 class Daemon:
@@ -130,7 +102,9 @@ class Daemon:
                 focused=self.market.focused_symbols,
                 held=left.newest,
             )
-            restore(self.market, left.stretches, recorder)
+            gaps = self.server.store.reader().gaps(settings.source)
+            left_open = [gap for gap in gaps if gap.symbol and not gap.to_ms]
+            restore(self.market, left.stretches, recorder, left_open)
             relay = CandleRelay() if settings.web else None
             self.pipeline = Pipeline(
                 self.market,

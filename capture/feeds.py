@@ -42,6 +42,8 @@ class Feeds:
         self._sockets: dict[SocketKey, SocketFeed] = {}
         self._symbols: dict[str, SymbolFeed] = {}
         self._news: list[GapNews] = []
+        self._left_open: dict[str, tuple[int, BlindReason]] = {}
+        """Begin and reason of gaps of earlier runs, of assets not heard yet in this one."""
         self.carrier_changes = 0
         """Changes whenever an asset begins or ends on a socket."""
         self.reviews = 0
@@ -66,6 +68,7 @@ class Feeds:
         found = self._symbols.get(symbol)
         if found is None:
             found = self._symbols[symbol] = SymbolFeed(symbol)
+            found.blind_from_ms, found.blind_reason = self._left_open.pop(symbol, (None, None))
         return found
 
     def heard_until_ms(self, socket: SocketKey) -> int:
@@ -171,22 +174,39 @@ class Feeds:
         del self._sockets[socket]
 
     def restore(self, symbol: str, ticks: Iterable[tuple[int, float]], from_ms: int, to_ms: int) -> None:
-        """Ticks an earlier run of this process received, covered over ``[from_ms, to_ms)``; since then it was down."""
+        """Ticks an earlier run of this process received, covered over ``[from_ms, to_ms)``; since then it was down,
+        unless a gap that was left open says that nothing was received anyway. Neither ticks nor coverage: only when the
+        asset was received last is known."""
+        received = list(ticks)
+        left_open = self._left_open.pop(symbol, None)
+        if left_open is None:
+            left_open = to_ms, BlindReason.DAEMON_DOWN
+            self._news.append(GapNews(symbol, to_ms, 0, BlindReason.DAEMON_DOWN))
+        if not received and from_ms == to_ms and symbol not in self._symbols:
+            self._left_open[symbol] = left_open
+            return
         feed = self.feed(symbol)
-        for ts_ms, price in ticks:
+        for ts_ms, price in received:
             feed.tape.add(ts_ms, price)
         feed.live.add(from_ms, to_ms)
-        if not feed.carriers:
-            self._blind(feed, to_ms, BlindReason.DAEMON_DOWN)
+        feed.blind_from_ms, feed.blind_reason = left_open
 
     def restore_loss(self, symbol: str, from_ms: int, to_ms: int) -> None:
         """Ticks of an earlier run are missing within what is restored, and nobody has told so yet."""
         self._news.append(GapNews(symbol, from_ms, to_ms, BlindReason.DAEMON_DOWN))
 
+    def restore_gap(self, symbol: str, from_ms: int, to_ms: int, reason: BlindReason) -> None:
+        """A gap that an earlier run told without an end: it ended at ``to_ms``, or (0) goes on until the asset is heard
+        again. Before ``restore``."""
+        if to_ms:
+            self._news.append(GapNews(symbol, from_ms, to_ms, reason))
+        else:
+            self._left_open[symbol] = from_ms, reason
+
     def hold_restored(self, now_ms: int) -> None:
         """The clock is known: restored assets wait for the page's history from now on."""
         for feed in self._symbols.values():
-            if feed.blind_reason is BlindReason.DAEMON_DOWN:
+            if feed.blind_reason is not None:
                 feed.hold_until_ms = now_ms + self._history_wait_ms
 
     # --- what time does -------------------------------------------------------------------------------------------

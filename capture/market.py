@@ -183,6 +183,11 @@ class Market:
             self.feeds.restore_loss(symbol, from_ms, to_ms)
             self._sealing.tell_gaps()
 
+    def restore_gap(self, symbol: str, from_ms: int, to_ms: int, reason: BlindReason) -> None:
+        """A gap that an earlier run left open: it ended at ``to_ms``, or (0) goes on. Before its ``restore``."""
+        self.feeds.restore_gap(symbol, from_ms, to_ms, reason)
+        self._sealing.tell_gaps()
+
     @property
     def page_question(self) -> str:
         """What to ask the page, when assets tick and none of them is known to be the one that it shows; else ""."""

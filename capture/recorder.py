@@ -128,10 +128,16 @@ class Recorder:
         *,
         told_before: bool,
         lost: Sequence[tuple[int, int]] = (),
+        gaps: Sequence[tuple[int, int, BlindReason]] = (),
         stamp: Stamp,
     ) -> None:
         """What an earlier run had left, as the market gets it."""
-        self._add(recording.Restored(*self._at(stamp), symbol, list(ticks), from_ms, to_ms, told_before, list(lost)))
+        told = [(gap_from_ms, gap_to_ms, reason.value) for gap_from_ms, gap_to_ms, reason in gaps]
+        mono_ns, skew_ns = self._at(stamp)
+        record = recording.Restored(
+            mono_ns, skew_ns, symbol, list(ticks), from_ms, to_ms, told_before, list(lost), told
+        )
+        self._add(record)
 
     # --- within ---------------------------------------------------------------------------------------------------
 

@@ -141,7 +141,8 @@ class BrowserSeen(_Record, frozen=True, array_like=True, gc=False, tag=11):
 
 class Restored(_Record, frozen=True, array_like=True, gc=False, tag=12):
     """What an earlier run had received of an asset, as ``Market.restore`` takes it. ``told_before``: the gaps behind it
-    are in the store already. ``lost``: stretches (UTC ms) that ``Market.restore_loss`` takes before it."""
+    are in the store already. ``lost``: stretches (UTC ms) that ``Market.restore_loss`` takes before it. ``gaps``:
+    begin, end and reason (a ``BlindReason``) of those that ``Market.restore_gap`` takes before it."""
 
     symbol: str
     ticks: list[tuple[int, float]]
@@ -149,6 +150,7 @@ class Restored(_Record, frozen=True, array_like=True, gc=False, tag=12):
     to_ms: int
     told_before: bool
     lost: list[tuple[int, int]] = []
+    gaps: list[tuple[int, int, str]] = []
 
 
 class End(_Record, frozen=True, array_like=True, gc=False, tag=13):

@@ -121,6 +121,9 @@ class Playback:
             case recording.Restored():
                 for from_ms, to_ms in record.lost:
                     market.restore_loss(record.symbol, from_ms, to_ms)
+                for from_ms, to_ms, reason in record.gaps:
+                    known = _REASONS.get(reason, BlindReason.DAEMON_DOWN)
+                    market.restore_gap(record.symbol, from_ms, to_ms, known)
                 market.restore(record.symbol, record.ticks, record.from_ms, record.to_ms)
                 if record.told_before:
                     market.take()

@@ -390,6 +390,38 @@ def test_what_an_earlier_run_received_is_covered_and_the_time_since_is_a_gap(fee
     ]
 
 
+def test_a_gap_left_open_goes_on_until_the_asset_is_heard_again(feeds: Feeds) -> None:
+    feeds.restore_gap(A, T0 + 700, 0, BlindReason.CHROME_GONE)
+    feeds.restore(A, [(T0, 1.0), (T0 + 500, 1.1)], T0, T0 + 500)
+    feeds.hold_restored(T0 + 8_000)
+    assert feeds.take_news() == []
+    assert feeds.feed(A).hold_until_ms == T0 + 18_000
+
+    tick(feeds, T0 + 9_000, T0 + 10_000)
+    assert feeds.take_news() == [GapNews(A, T0 + 700, T0 + 9_000, BlindReason.CHROME_GONE)]
+
+
+def test_a_gap_left_open_that_ended_is_told_with_its_end(feeds: Feeds) -> None:
+    feeds.restore_gap(A, T0 - 900, T0, BlindReason.CHROME_GONE)
+    feeds.restore(A, [(T0, 1.0)], T0, T0)
+
+    assert feeds.take_news() == [
+        GapNews(A, T0 - 900, T0, BlindReason.CHROME_GONE),
+        GapNews(A, T0, 0, BlindReason.DAEMON_DOWN),
+    ]
+
+
+def test_an_asset_of_which_only_the_end_is_known_has_no_feed_before_it_is_heard(feeds: Feeds) -> None:
+    feeds.restore(A, [], T0, T0)
+    assert len(feeds) == 0
+
+    tick(feeds, T0 + 9_000, T0 + 10_000)
+    assert feeds.take_news() == [
+        GapNews(A, T0, 0, BlindReason.DAEMON_DOWN),
+        GapNews(A, T0, T0 + 9_000, BlindReason.DAEMON_DOWN),
+    ]
+
+
 def test_restored_assets_wait_for_history_once_the_time_is_known(feeds: Feeds) -> None:
     feeds.restore(A, [(T0, 1.0)], T0, T0 + 1)
     feeds.hold_restored(T0 + 5_000)

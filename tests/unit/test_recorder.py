@@ -16,13 +16,13 @@ from capture.chrome.events import (
     TabAttached,
     TabGone,
 )
-from capture.daemon import restore
 from capture.feeds import BlindReason
 from capture.focus import Focus, FocusMode
 from capture.journal import Remembered
 from capture.platforms.pocketoption import PocketOption
 from capture.recorder import Recorder, bare_url
 from capture.replay import Playback
+from capture.restart import restore
 from schemas.errors import FluxcapError
 from schemas.types import Tick
 from tests.stage import START_MS as T0_MS

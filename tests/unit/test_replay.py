@@ -94,6 +94,16 @@ def test_what_the_journal_had_lost_is_told_before_the_rest(market: Heard) -> Non
     assert market.told == [("restore_loss", "X", 2, 8), ("restore", "X", [(9, 1.5)], 8, 9)]
 
 
+def test_gaps_left_open_are_told_before_the_rest(market: Heard) -> None:
+    play(market, r.Restored(*AT, "X", [], 8, 8, False, [], [(2, 5, "chrome gone"), (8, 0, "of a later version")]))
+
+    assert market.told == [
+        ("restore_gap", "X", 2, 5, BlindReason.CHROME_GONE),
+        ("restore_gap", "X", 8, 0, BlindReason.DAEMON_DOWN),
+        ("restore", "X", [], 8, 8),
+    ]
+
+
 def test_recorded_changes_of_the_focus_give_way_to_a_focus_asked_for(market: Heard) -> None:
     play(market, r.FocusTaken(*AT, Focus(FocusMode.ALL)), keep_focus=True)
 

@@ -1,0 +1,66 @@
+"""A start after a stop or kill: what journal and store still know goes into the market, and into a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from capture.feeds import BlindReason
+from capture.journal import Remembered, losses
+from capture.market import Market
+from capture.recorder import Recorder
+from capture.recording_begin import stamp_now
+from schemas.types import Gap
+
+_REASONS = {reason.value: reason for reason in BlindReason}
+
+
+def restore(
+    market: Market,
+    stretches: Sequence[Remembered],
+    recorder: Recorder | None = None,
+    left_open: Sequence[Gap] = (),
+) -> None:
+    """Give the market back what earlier runs had received, an asset's oldest stretch first.
+
+    ``left_open``: gaps that the store has without an end, oldest first. Each goes on until its asset is heard again, or
+    ends where the journal shows that it was.
+    """
+    newest = {stretch.symbol: stretch for stretch in sorted(stretches, key=lambda stretch: stretch.to_ms)}
+    for stretch in stretches:
+        if newest[stretch.symbol] is not stretch:
+            _restore_one(market, stretch, recorder, told_before=True)
+    market.take()  # the gaps between them are in the store already, but for those of the journal itself
+    for symbol in dict.fromkeys([*newest, *(gap.symbol for gap in left_open)]):
+        own = [stretch for stretch in stretches if stretch.symbol == symbol]
+        gaps = _gaps([gap for gap in left_open if gap.symbol == symbol], own)
+        stretch = newest.get(symbol) or Remembered(symbol, gaps[-1][0], ())
+        _restore_one(market, stretch, recorder, told_before=False, lost=losses(own), gaps=gaps)
+
+
+def _gaps(left_open: Sequence[Gap], stretches: Sequence[Remembered]) -> list[tuple[int, int, BlindReason]]:
+    """An asset's open gaps with their ends, 0 for one that goes on: the newest of them at most."""
+    found = []
+    for gap, next_gap in zip(left_open, [*left_open[1:], None], strict=False):
+        seen = [max(stretch.from_ms, gap.from_ms) for stretch in stretches if stretch.to_ms > gap.from_ms]
+        to_ms = min(seen, default=next_gap.from_ms if next_gap else 0)
+        found.append((gap.from_ms, to_ms, _REASONS.get(gap.reason, BlindReason.DAEMON_DOWN)))
+    return found
+
+
+def _restore_one(
+    market: Market,
+    stretch: Remembered,
+    recorder: Recorder | None,
+    *,
+    told_before: bool,
+    lost: Sequence[tuple[int, int]] = (),
+    gaps: Sequence[tuple[int, int, BlindReason]] = (),
+) -> None:
+    what = stretch.symbol, [(tick.ts_ms, tick.price) for tick in stretch.ticks], stretch.from_ms, stretch.to_ms
+    if recorder is not None:
+        recorder.restored(*what, told_before=told_before, lost=lost, gaps=gaps, stamp=stamp_now())
+    for from_ms, to_ms in lost:
+        market.restore_loss(stretch.symbol, from_ms, to_ms)
+    for from_ms, to_ms, reason in gaps:
+        market.restore_gap(stretch.symbol, from_ms, to_ms, reason)
+    market.restore(*what)
