@@ -21,6 +21,7 @@ import zmq
 
 from bridge.answers import Answers
 from bridge.curve import ServerCurve, gatekeeper
+from bridge.doubt import Doubt
 from bridge.publisher import Publisher
 from bridge.recent import RecentCandles, RecentPages
 from bridge.responder import Responder
@@ -118,6 +119,7 @@ class WireServer:
                 self.store = store
             else:
                 self.store = closing.enter_context(Store.open(store, clock_ms))
+            self._doubt = Doubt(self.store)
             self._sequencer = Sequencer(self.store.watermarks())
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             closing.callback(context.term)
@@ -175,27 +177,51 @@ class WireServer:
         """Number, commit and publish sealed candles of any number of streams; one batch per entry with candles.
 
         All or nothing: if anything raises, no number is used and nothing was published, and the same call may be made
-        again.
+        again. It then also returns what a failed call had made durable after all, see ``recover``.
 
         Raises SequenceError for candles that do not follow (see ``Sequencer.number``), StoreFull while the disk is
         full, StoreError.
         """
-        entries = sealed.items() if isinstance(sealed, Mapping) else sealed
-        batches = [self._sequencer.number(key, candles) for key, candles in entries if len(candles)]
-        if not batches:
-            return []
-        begun_s = time.perf_counter()
-        self.store.commit(batches)
-        committed_s = time.perf_counter()
+        self.recover()
+        entries = list(sealed.items() if isinstance(sealed, Mapping) else sealed)
+        held = [batch for key, _ in entries if (batch := self._doubt.untold(key)) is not None]
+        new = [(key, self._doubt.left(key, candles)) for key, candles in entries]
+        batches = [self._sequencer.number(key, candles) for key, candles in new if len(candles)]
+        if batches:
+            begun_s = time.perf_counter()
+            self._doubt.commit(batches)
+            committed_s = time.perf_counter()
+            for batch in batches:
+                self._sequencer.confirm(batch)
+            self._make_public(batches)
+            self._observe("commit", committed_s - begun_s)
+            self._observe("publish", time.perf_counter() - committed_s)
+        for batch in held:
+            self._doubt.told(batch.key)
+        return held + batches
+
+    def recover(self) -> None:
+        """After the store was lost in the middle of a commit: go on from what it holds, which is published now.
+
+        Every call that writes does so first. Raises StoreError while the store cannot be opened.
+        """
+        held = self._doubt.resolve()
+        if held is not None:
+            self._sequencer = Sequencer(self.store.watermarks())
+            self._make_public(*held)
+            self._swap_snapshot(list(self._snapshot))
+
+    def _make_public(self, batches: Sequence[CandleBatch] = (), revisions: Sequence[CandleRevision] = ()) -> None:
+        """Remember and send what is committed."""
         for batch in batches:
-            self._sequencer.confirm(batch)
             self._recent.append(batch)
-        self._swap_snapshot(batch.key for batch in batches)
+        for revision in revisions:
+            self._recent.revise(revision)
+        self._swap_snapshot([*(batch.key for batch in batches), *(revision.key for revision in revisions)])
         for batch in batches:
             self._publisher.batch(batch)
-        self._observe("commit", committed_s - begun_s)
-        self._observe("publish", time.perf_counter() - committed_s)
-        return batches
+        for revision in revisions:
+            self._publisher.revision(revision)
 
     def revise(self, better: Sealed) -> list[CandleRevision]:
         """Commit and publish better candles for minutes that are past; the newest of each stream's are revisions.
@@ -205,17 +231,15 @@ class WireServer:
 
         Raises SequenceError for a candle newer than the watermark, StoreFull, StoreError; nothing was changed then.
         """
+        self.recover()
         entries = better.items() if isinstance(better, Mapping) else better
         revisions = [r for r in (self._revision(key, candles) for key, candles in entries) if r is not None]
         if not revisions:
             return []
-        self.store.commit(revisions=revisions)
+        self._doubt.commit(revisions=revisions)
         for revision in revisions:
             self._sequencer.confirm_revision(revision)
-            self._recent.revise(revision)
-        self._swap_snapshot(revision.key for revision in revisions)
-        for revision in revisions:
-            self._publisher.revision(revision)
+        self._make_public(revisions=revisions)
         return revisions
 
     def _revision(self, key: StreamKey, candles: Candles) -> CandleRevision | None:
@@ -232,6 +256,7 @@ class WireServer:
 
     def record_gaps(self, gaps: Sequence[Gap]) -> None:
         """Commit blind times; one of the same source, symbol and ``from_ms`` is replaced. Raises StoreError."""
+        self.recover()
         self.store.commit(gaps=gaps)
 
     def heartbeat(
@@ -266,9 +291,9 @@ class WireServer:
 
     def prune(self, before_ts_ms: int) -> int:
         """Forget what is older than a time, as ``Store.prune``; clients see the new ``first_sequence``."""
+        self.recover()
         deleted = self.store.prune(before_ts_ms)
-        self._sequencer = Sequencer(self.store.watermarks())
-        self._swap_snapshot(list(self._snapshot))
+        self.recover()  # the watermarks were read anew
         return deleted
 
     def _status(self, key: StreamKey) -> StreamStatus:

@@ -5,7 +5,8 @@ transaction, ``reader()`` gives another thread its own way in. The store is used
 readers from theirs.
 
 It knows the watermark of every stream by heart and refuses a commit that would skip, repeat or go back. A failed
-commit leaves a usable store that holds what it held before: see store_connection.py for how DuckDB fails.
+commit leaves a usable store that holds what it held before: see store_connection.py for how DuckDB fails. Only where
+the file was lost with the commit must it be read again to know (doubt.py).
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class Store:
     ----------
     store_id
         Made once with the file. A client that sees another one starts over.
+    is_lost
+        DuckDB gave the file up and it could not be opened since: whether what failed was durable is not known yet.
+    loads
+        How often the watermarks were read from the file: after each it may hold what a failed commit had written.
     """
 
     def __init__(self, connection: StoreConnection, clock_ms: Callable[[], int], reserve_bytes: int) -> None:
@@ -52,7 +57,8 @@ class Store:
         self._cursor = connection.cursor()
         self._clock_ms = clock_ms
         self._space = SpaceGuard(connection.path, reserve_bytes)
-        self._stale = False
+        self.is_lost = False
+        self.loads = 0
         self.path = connection.path
         self.store_id = ensure_store(self._cursor, self.path, clock_ms)
         self._mark = StoreMark(self.path, self.store_id)
@@ -113,7 +119,8 @@ class Store:
         self._swap_index({key: i for i, key in keys.items()}, marks)
         self._given = numbers_given(marks)
         self._mark.check(self._given)
-        self._stale = False
+        self.is_lost = False
+        self.loads += 1
 
     def _swap_index(self, stream_ids: dict[StreamKey, int], marks: dict[StreamKey, Watermark]) -> None:
         self._index = StoreIndex(MappingProxyType(stream_ids), MappingProxyType(marks))
@@ -156,12 +163,11 @@ class Store:
         StoreFull
             No space. Nothing was stored; the same commit may be tried again later.
         StoreError
-            Anything else. Nothing was stored.
+            Anything else. Nothing was stored, unless the store ``is_lost``: then ``recover`` tells.
         """
         if not (batches or revisions or gaps):
             return
-        if self._stale:
-            self._load()
+        self.recover()
         marks = self._advanced(batches, revisions)
         self._space.require(len(batches) + len(revisions) + len(gaps))
         new_ids = self._new_stream_ids(marks)
@@ -223,10 +229,15 @@ class Store:
         if self._is_served():
             return False
         _log.warning("DuckDB gave up %s; opening it again", self.path)
-        self._stale = True
+        self.is_lost = True
         self._connection.reopen()
         self._load()
         return True
+
+    def recover(self) -> None:
+        """Open the file again after it ``is_lost``, and read what it holds. Raises StoreError while that fails."""
+        if self.is_lost:
+            self._load()
 
     def _is_served(self) -> bool:
         try:

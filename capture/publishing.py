@@ -47,6 +47,8 @@ class Outlet(Protocol):
 
     def status(self) -> Mapping[StreamKey, StreamStatus]: ...
 
+    def recover(self) -> None: ...
+
     def publish(self, sealed: Sealed) -> list[CandleBatch]: ...
 
     def revise(self, better: Sealed) -> list[CandleRevision]: ...
@@ -163,6 +165,7 @@ class Publishing:
 
     def _carry_out(self, outcome: Outcome, done: _Done) -> None:
         """Take from ``outcome`` what is done, so that what is left of it can be tried again. Raises StoreError."""
+        self._server.recover()  # watermarks may say too little after a failure
         self._put_in_order(outcome)
         if outcome.sealed:
             self._publish(outcome.sealed, done)

@@ -51,6 +51,8 @@ class Nowhere:
     def status(self) -> Mapping[StreamKey, StreamStatus]:
         return {}
 
+    def recover(self) -> None: ...
+
     def publish(self, sealed: Sealed) -> list[CandleBatch]:
         return []
 

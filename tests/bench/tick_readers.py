@@ -109,6 +109,8 @@ class _NoOutlet:
 
     revise = publish
 
+    def recover(self) -> None: ...
+
     def record_gaps(self, gaps: Any) -> None: ...
 
     ensure_stream = forget_stream = record_gaps

@@ -18,6 +18,7 @@ from capture.market import Outcome
 from capture.publishing import RETRY_NS, Publishing
 from schemas.errors import StoreError, StoreFull
 from schemas.types import Candle, CandleBatch, CandleFlags, StreamKey, Tick, candles_from
+from tests.lost_store import lost_store
 
 MINUTE_MS = 60_000
 FIRST_MS = 28_000_000 * MINUTE_MS
@@ -123,8 +124,12 @@ class Bench:
     def stored(self, symbol: str) -> list[Candle]:
         return list(candles_from(self.store.reader().page(key_of(symbol), 0, None, 1_000).candles))
 
-    def told(self) -> list[Candle]:
-        return [c for news in self.ears[0].news for batch in news.batches for c in candles_from(batch.candles)]
+    def batches(self) -> list[CandleBatch]:
+        return [batch for news in self.ears[0].news for batch in news.batches]
+
+    def told(self, symbol: str = "") -> list[Candle]:
+        """Of one symbol, or of all."""
+        return [c for batch in self.batches() if symbol in batch.key.symbol for c in candles_from(batch.candles)]
 
 
 @pytest.fixture
@@ -171,6 +176,66 @@ def test_what_the_store_does_not_take_is_not_published_and_is_tried_again_in_ord
 
     assert bench.stored("EURUSD_otc") == [candle(0), candle(1)] == bench.told()
     assert bench.publishing.trouble == ""
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_commit_that_fails_with_the_store_is_told_once_whether_it_was_durable_or_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, durable: bool
+):
+    bench.market.seal("EURUSD_otc", candle(0))
+    bench.publishing.flush()
+    bench.market.seal("EURUSD_otc", candle(2))
+    bench.market.seal("GBPUSD_otc", candle(2))
+    with lost_store(monkeypatch, durable=durable):
+        bench.publishing.flush()
+    lost = bench.publishing.trouble
+
+    bench.market.seal("EURUSD_otc", candle(3))
+    bench.now_ns += RETRY_NS
+    bench.publishing.flush()
+    bench.market.seal("EURUSD_otc", candle(4))
+    bench.publishing.flush()
+
+    assert (lost != "", bench.publishing.trouble, bench.publishing.refused) == (True, "", 0)
+    assert bench.stored("EURUSD_otc") == [candle(0), candle(2), candle(3), candle(4)]
+    for symbol in ("EURUSD_otc", "GBPUSD_otc"):
+        assert bench.told(symbol) == bench.stored(symbol)
+    assert bench.journal.count("publish") == len(bench.batches())
+    assert bench.server.watermark(key_of("EURUSD_otc")) == bench.store.watermarks()[key_of("EURUSD_otc")]
+
+
+def test_what_is_completed_while_a_commit_is_in_doubt_becomes_a_revision(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    bench.market.seal("EURUSD_otc", candle(0))
+    bench.publishing.flush()
+    bench.market.seal("EURUSD_otc", candle(2))
+    with lost_store(monkeypatch):
+        bench.publishing.flush()
+
+    bench.market.revise("EURUSD_otc", Revision(candle(1), published=False))
+    bench.now_ns += RETRY_NS
+    bench.publishing.flush()
+
+    assert bench.publishing.refused == 0
+    assert [c for news in bench.ears[0].news for r in news.revisions for c in candles_from(r.candles)] == [candle(1)]
+    assert bench.told() == [candle(0), candle(2)]
+
+
+def test_a_revision_that_fails_with_the_store_holds_up_no_later_one(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    bench.market.seal("EURUSD_otc", candle(0), candle(1))
+    bench.publishing.flush()
+    bench.market.revise("EURUSD_otc", Revision(candle(0, 1.6), published=True))
+    with lost_store(monkeypatch):
+        bench.publishing.flush()
+    bench.now_ns += RETRY_NS
+    bench.publishing.flush()
+
+    bench.market.revise("EURUSD_otc", Revision(candle(1, 1.7), published=True))
+    bench.publishing.flush()
+
+    served = bench.server.pages().page(key_of("EURUSD_otc"), 0, None, 10).candles
+    assert bench.publishing.refused == 0
+    assert [c.close for c in bench.stored("EURUSD_otc")] == [1.6, 1.7] == served["close"].tolist()
+    assert bench.server.watermark(key_of("EURUSD_otc")).latest_revision == 2
 
 
 def test_store_trouble_is_reported_once_and_its_end_once(bench: Bench, logged: list[str]):

@@ -1,0 +1,80 @@
+"""Commits whose fate is unknown for a while.
+
+DuckDB can fail after a commit was written, and then be unable to open its file for some time. Once it can, the store
+says what it holds, and that is committed whatever was raised: it is made public as it was numbered, and who tries again
+with the same candles is told so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bridge.sequencer import as_candle_array
+from bridge.store import Store
+from schemas.errors import StoreError
+from schemas.types import Candle, CandleArray, CandleBatch, CandleRevision, StreamKey, Watermark
+
+_NOTHING = Watermark()
+
+
+class Held(NamedTuple):
+    """What the store holds although its commit failed."""
+
+    batches: list[CandleBatch]
+    revisions: list[CandleRevision]
+
+
+class Doubt:
+    """Commits to ``store``, and finds out what became of what failed. For the thread of the store's owner."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._loads = store.loads
+        self._batches: Sequence[CandleBatch] = ()
+        self._revisions: Sequence[CandleRevision] = ()
+        self._untold: dict[StreamKey, CandleBatch] = {}
+
+    def commit(self, batches: Sequence[CandleBatch] = (), revisions: Sequence[CandleRevision] = ()) -> None:
+        """As ``Store.commit``; remembers what failed when the store was lost with it."""
+        try:
+            self._store.commit(batches, revisions)
+        except StoreError:
+            if self._store.is_lost:
+                self._batches, self._revisions = batches, revisions
+            raise
+
+    def resolve(self) -> Held | None:
+        """What turned out to be held, when the store was read anew since the last time; None when it was not.
+
+        Raises StoreError while the store cannot be opened.
+        """
+        self._store.recover()
+        if self._store.loads == self._loads:
+            return None
+        self._loads = self._store.loads
+        marks = self._store.watermarks()
+        # Of a batch or revision all is there or nothing: it was one transaction.
+        batches = [b for b in self._batches if b.start_sequence <= marks.get(b.key, _NOTHING).latest_sequence]
+        revisions = [r for r in self._revisions if r.start_revision <= marks.get(r.key, _NOTHING).latest_revision]
+        self._batches = self._revisions = ()
+        self._untold.update((batch.key, batch) for batch in batches)
+        return Held(batches, revisions)
+
+    def untold(self, key: StreamKey) -> CandleBatch | None:
+        """The batch that turned out to be held, until ``told``."""
+        return self._untold.get(key)
+
+    def told(self, key: StreamKey) -> None:
+        """Who tried again knows of it."""
+        self._untold.pop(key, None)
+
+    def left(self, key: StreamKey, candles: Sequence[Candle] | CandleArray) -> Sequence[Candle] | CandleArray:
+        """The candles without those of ``untold``."""
+        batch = self._untold.get(key)
+        if batch is None:
+            return candles
+        array = as_candle_array(candles)
+        return array[~np.isin(array["ts_ms"], batch.candles["ts_ms"])]
