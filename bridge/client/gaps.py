@@ -87,7 +87,8 @@ class StreamReceiver:
         self.state = ReceiverState.OFFLINE
         self._asking = Asking(backoff)
         self._page_limit = page_limit
-        self._start: StartFrom | int | None = None if known.store_id else start
+        # Servers of version 1 name no store: a position alone is a cursor too.
+        self._start: StartFrom | int | None = None if known.store_id or known.latest_sequence else start
         self._store_id = known.store_id
         self._last_ts_ms = known.latest_ts_ms
         self._candles = Lane(known.latest_sequence, limit_rows=buffer_rows)

@@ -277,6 +277,14 @@ def test_candles_older_than_the_oldest_kept_are_announced_as_lost() -> None:
     assert told(it.on_status(status(40, first=31), 0)) == [("lost", 11, 30), ("request", 30, 10)]
 
 
+def test_candles_lost_since_a_cursor_of_a_server_without_store_id_are_announced_too() -> None:
+    it = receiver(cursor=Cursor("", 10, 10_000, 0))
+    it.on_connected(0)
+
+    assert told(it.on_status(status(40, first=31), 0)) == [("lost", 11, 30), ("request", 30, 10)]
+    assert it.cursor == Cursor("a", 30, 10_000, 0)
+
+
 def test_a_hole_in_the_servers_store_is_believed_after_several_answers_only() -> None:
     it = live_receiver()
     it.on_heartbeat(status(13), 0)
