@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from capture.feed import USUAL_QUIET_MS, BlindReason, Doubt, GapNews, SocketFeed, SocketKey, SymbolFeed
+from capture.tape import HORIZON_MS, NEVER_MS
 from schemas.types import Candle
 
 __all__ = ["BlindReason", "Feeds", "GapNews", "SocketKey", "SymbolFeed"]
@@ -32,6 +33,8 @@ JOIN_MIN_MS, JOIN_MAX_MS = 1_000, 10_000
 LIVE_AFTER_MS = 120_000
 """No live tick comes so late behind a history that has it; another tab's sockets are late by seconds at most."""
 ROWS_MAX = 1_000
+RESTORED_MINUTES = 3
+"""So long after an asset is heard again its bucket of the run before is surely sealed."""
 
 
 class Feeds:
@@ -44,6 +47,8 @@ class Feeds:
         self._news: list[GapNews] = []
         self._left_open: dict[str, tuple[int, BlindReason]] = {}
         """Begin and reason of gaps of earlier runs, of assets not heard yet in this one."""
+        self._restored: dict[str, int] = {}
+        """Assets whose tape keeps what an earlier run received, and the minutes left after they are heard again."""
         self.carrier_changes = 0
         """Changes whenever an asset begins or ends on a socket."""
         self.reviews = 0
@@ -186,6 +191,8 @@ class Feeds:
             self._left_open[symbol] = left_open
             return
         feed = self.feed(symbol)
+        self._restored[symbol] = RESTORED_MINUTES
+        feed.tape.keep_from_ms = min(from_ms - HORIZON_MS, feed.tape.keep_from_ms)
         for ts_ms, price in received:
             feed.tape.add(ts_ms, price)
         feed.live.add(from_ms, to_ms)
@@ -202,6 +209,16 @@ class Feeds:
             self._news.append(GapNews(symbol, from_ms, to_ms, reason))
         else:
             self._left_open[symbol] = from_ms, reason
+
+    def _let_go_of_restored(self) -> None:
+        """About a minute has passed."""
+        for symbol, minutes in list(self._restored.items()):
+            feed = self._symbols[symbol]
+            if feed.carriers:
+                self._restored[symbol] = minutes - 1
+            if not self._restored[symbol]:
+                del self._restored[symbol]
+                feed.tape.keep_from_ms = NEVER_MS
 
     def hold_restored(self, now_ms: int) -> None:
         """The clock is known: restored assets wait for the page's history from now on."""
@@ -252,6 +269,7 @@ class Feeds:
             feed.history.forget_before(ts_ms)
         for source in self._sockets.values():
             source.forget_pauses()
+        self._let_go_of_restored()
 
     # --- within ---------------------------------------------------------------------------------------------------
 

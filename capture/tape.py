@@ -17,6 +17,7 @@ import numpy as np
 from schemas.types import Candle
 
 HORIZON_MS = 1_800_000
+NEVER_MS = 2**62
 _LONG = 96
 """From so many ticks on, NumPy finds the extremes sooner than sorting does; max() and min() are slower than both."""
 
@@ -36,6 +37,7 @@ class TickTape:
         "_prune_at_ms",
         "_ts",
         "holds_from_ms",
+        "keep_from_ms",
         "last_ts_ms",
     )
 
@@ -49,6 +51,8 @@ class TickTape:
         self.last_ts_ms = -1
         self.holds_from_ms = 0
         """Older ticks than this were dropped or refused: a bucket that starts before it cannot be folded any more."""
+        self.keep_from_ms = NEVER_MS
+        """Ticks from here on are kept, however old: a bucket of an earlier run waits to be sealed."""
 
     def __len__(self) -> int:
         return len(self._ts) + len(self._new_ts)
@@ -116,7 +120,7 @@ class TickTape:
             self._new_price.clear()
 
     def _insert(self, ts_ms: int, price: float) -> bool:
-        if ts_ms < self.last_ts_ms - self._horizon_ms:
+        if ts_ms < min(self.last_ts_ms - self._horizon_ms, self.keep_from_ms):
             # Refused, so what starts before the next millisecond is not whole here any more.
             self.holds_from_ms = max(self.holds_from_ms, ts_ms + 1)
             return False
@@ -133,6 +137,7 @@ class TickTape:
         """Drop what is older than the horizon. A quarter of it may pile up first, so that pruning costs next to
         nothing a tick."""
         self._take_in()
+        before_ms = min(before_ms, self.keep_from_ms)
         cut = bisect_left(self._ts, before_ms)
         if cut:
             del self._ts[:cut]

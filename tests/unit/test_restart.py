@@ -15,6 +15,7 @@ from capture.recorder import Recorder
 from capture.recording import Record
 from capture.replay import Playback
 from capture.restart import restore
+from capture.tape import NEVER_MS
 from schemas.types import CandleFlags, Gap, Tick
 from tests.stage import EUR, GBP, START_MS, Stage, lock
 
@@ -193,3 +194,36 @@ def test_a_start_with_gaps_left_open_replays_to_the_same_gaps() -> None:
         (EUR, minute(3), minute(5), DOWN),
         (GBP, minute(2), minute(5) + 1, DOWN),
     ]
+
+
+@pytest.mark.parametrize(("interval_ms", "down_ms"), [(MINUTE, 50 * MINUTE), (60 * MINUTE, MINUTE)])
+def test_the_bucket_under_way_outlives_long_times(interval_ms: int, down_ms: int) -> None:
+    begin_ms = START_MS - START_MS % interval_ms
+    killed_ms = begin_ms + interval_ms * 5 // 6
+    stage = Stage(interval_ms, lock(EUR))
+    stage.ticks_of(begin_ms, killed_ms, socket=None, every_ms=5_000)
+    ticks = tuple(Tick(EUR, ts_ms, 0, price) for ts_ms, price in stage.truth[EUR])
+
+    restore(stage.market, [Remembered(EUR, begin_ms, ticks)])
+    stage._take()
+    stage.now_ms = killed_ms + down_ms
+    stage.ticks_of(stage.now_ms, stage.now_ms + interval_ms // 6 + 20_000)
+
+    assert stage.sealed[EUR][0].ts_ms == begin_ms
+    assert stage.sealed[EUR][0].flags == CandleFlags.BLIND
+    stage.assert_truthful()
+
+
+def test_the_tape_lets_go_of_what_was_restored() -> None:
+    stage = Stage(focus=lock(EUR))
+    ticks = (Tick(EUR, minute(0), 0, 1.1),)
+    restore(stage.market, [Remembered(EUR, minute(0), ticks)])
+    tape = stage.market.feeds.feed(EUR).tape
+
+    stage.now_ms = minute(600)
+    stage.ticks_of(minute(600), minute(604), every_ms=1_000)
+    assert tape.keep_from_ms == NEVER_MS
+    stage.ticks_of(minute(604), minute(614), every_ms=1_000)
+
+    assert tape.first_ts_ms is not None
+    assert tape.first_ts_ms >= minute(600)
