@@ -289,9 +289,10 @@ class Feeds:
         feed.carriers[socket] = ts_ms
         if socket in feed.doubts:
             feed.doubts[socket].since_ms = ts_ms
-        if feed.suspect:
+        if feed.suspect and feed.blind_from_ms is not None:
+            told_from_ms = feed.blind_from_ms
             self._seen_again(feed, ts_ms)
-            return
+            ts_ms = told_from_ms
         self._tell_unseen(feed, until_ms, ts_ms, BlindReason.SOCKET_SILENT, but=socket)
 
     def _expire_doubts(self, socket: SocketKey, source: SocketFeed, now_ms: int) -> None:

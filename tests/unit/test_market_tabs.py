@@ -100,6 +100,20 @@ def test_a_gap_leaves_out_what_another_tab_saw_of_it() -> None:
     ]
 
 
+def test_what_lay_between_two_tabs_is_told_though_both_fell_silent_later() -> None:
+    stage = Stage(focus=lock(EUR))
+    stage.ticks_of(START_MS, stage.minute(1) + 8_500)
+    stage.ticks_of(stage.minute(1) + 9_000, stage.minute(1) + 15_000, socket="s2")
+    stage.ticks_of(stage.minute(1) + 15_000, stage.minute(1) + 30_000, socket=None)
+    stage.ticks_of(stage.minute(1) + 30_000, stage.minute(2) + 1_000)
+
+    assert told_ms(stage) == [
+        (MINUTE + 14_500, 0),
+        (MINUTE + 14_500, MINUTE + 30_000),
+        (MINUTE + 8_000, MINUTE + 9_000),
+    ]
+
+
 def test_the_end_of_one_of_two_tabs_is_no_gap() -> None:
     stage = Stage(focus=lock(EUR))
     stage.ticks_of(START_MS, stage.minute(1))
