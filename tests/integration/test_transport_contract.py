@@ -443,7 +443,7 @@ def test_what_was_under_way_when_the_connection_ended_fails_once(side: Side, lis
     side.go_silent()
     for number in (101, 102):
         listener.transport.request(number, GetCursorRequest(KEY), 300 * SECOND_NS)
-    listener.transport.receive(50)
+    listener.events += listener.transport.receive(50)
     if isinstance(side, ZmqSide):
         threading.Timer(0.2, side.speak).start()  # it cannot end while a thread of it waits
     side.die()
