@@ -24,7 +24,7 @@ demo: setup system ## Run simulated site, real Chrome, daemon and client, and co
 	@$(BIN)/fluxcap demo --seconds $(SECONDS)
 
 test: setup system ## Run all tests
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: setup ## Check style and types
 	@$(BIN)/ruff check .

@@ -14,11 +14,28 @@ import pytest
 from tests.chromium import Chromium, chromium_executable
 from tests.nats_rig import NatsServer
 
+SLOW = ("faults", "integration")
+SLOW_UNTIL = 0.6
+"""By then, of all files, the last slow one is begun."""
+
 
 def pytest_configure() -> None:
     """A shell that runs the tests in the background lets them ignore Ctrl-C, and with them every process they start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that wait for browsers and servers are spread among the quick ones, the slowest first: then workers that
+    share two cores have something to do at every time, and no long file is left alone at the end."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    slow = sorted((path for path in files if path.parent.name in SLOW), key=lambda path: SLOW.index(path.parent.name))
+    quick = [path for path in files if path.parent.name not in SLOW]
+    place = {path: SLOW_UNTIL * at / len(slow) for at, path in enumerate(slow)}
+    place |= {path: at / len(quick) for at, path in enumerate(quick)}
+    items[:] = [item for path in sorted(files, key=lambda path: place[path]) for item in files[path]]
 
 
 @pytest.fixture(autouse=True)
