@@ -18,6 +18,8 @@ from capture.platforms.base import ActiveAsset, Assets, Favourites, History, Mar
 from capture.sealing import Sealing
 from capture.waiting import Waiting, WaitingRoom
 
+DOUBTED_MAX_MS = 20_000
+"""So long nothing is sealed by time while a socket's ticks wait for a verdict on the platform's clock."""
 ASSETS_MAX = 2_000
 """More assets than any platform has: beyond it names are garbage."""
 
@@ -59,9 +61,16 @@ class Intake:
             self.waiting.add(socket, reason, at)
         self._feeds.lost(socket, reason)
 
-    def refuse_until(self, mono_ms: int) -> None:
-        """What has waited since then is not judged any more: it was absurd, or its socket has gone."""
-        self._refuse(self.waiting.take_until(mono_ms))
+    def in_doubt(self, mono_ms: int) -> bool:
+        """Whether the clock is judged now, so that candles had better wait. A socket that cannot be judged within
+        ``DOUBTED_MAX_MS`` holds them up no longer; if it is gone, what it left was absurd or too little."""
+        if not self.waiting:
+            return False
+        old = [socket for socket, since_ms in self.waiting.since.items() if mono_ms - since_ms >= DOUBTED_MAX_MS]
+        for socket in old:
+            if not self._knows(socket):
+                self._refuse(self.waiting.take_of(socket))
+        return len(self.waiting.since) > sum(socket in self.waiting.since for socket in old)
 
     def follow_carriers(self) -> None:
         """Assets may have begun or ended: whether one alone ticks says what the page shows."""

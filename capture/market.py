@@ -33,8 +33,6 @@ COVERAGE_KEPT_MS = 21_600_000
 STALL_MS = 2_000
 PATIENCE_MS = 3_000
 """After this process itself stood still, frames are waiting: so long silence is not held against anybody."""
-DOUBTED_MAX_MS = 20_000
-"""So long nothing is sealed by time while ticks wait for a verdict on the platform's clock."""
 
 
 class MarketTimes(msgspec.Struct, frozen=True):
@@ -148,8 +146,7 @@ class Market:
         elapsed_ms = now_ms - self._passed_ms
         if not now_ms or 0 <= elapsed_ms < PASS_EVERY_MS:
             return
-        self._intake.refuse_until(at.mono_ms - DOUBTED_MAX_MS)
-        if self._intake.waiting:
+        if self._intake.in_doubt(at.mono_ms):
             return
         stalled = elapsed_ms > STALL_MS
         if stalled and not self._stalled:

@@ -30,6 +30,7 @@ class WaitingRoom:
         self._room = room
         self._histories = 0
         self._of_socket: Counter[SocketKey] = Counter()
+        self._since: dict[SocketKey, int] = {}
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -38,6 +39,11 @@ class WaitingRoom:
     def holds(self, socket: SocketKey) -> bool:
         """Whether anything of a socket waits."""
         return self._of_socket[socket] > 0
+
+    @property
+    def since(self) -> dict[SocketKey, int]:
+        """When the oldest of each socket came (monotonic, ms). To look at only."""
+        return self._since
 
     def add(self, socket: SocketKey, event: MarketEvent | BlindReason, at: Arrival) -> None:
         """Let an event wait. Of too many ticks the oldest go; an end of a socket never outlives its ticks."""
@@ -48,6 +54,7 @@ class WaitingRoom:
             self._histories += 1
         self.queue.append(Waiting(socket, event, at))
         self._of_socket[socket] += 1
+        self._since.setdefault(socket, at.mono_ms)
         if len(self.queue) > self._room:
             self.dropped += 1
             self._left(self.queue.popleft())
@@ -57,6 +64,7 @@ class WaitingRoom:
         waiting = list(self.queue)
         self.queue.clear()
         self._of_socket.clear()
+        self._since.clear()
         self._histories = 0
         return waiting
 
@@ -70,16 +78,8 @@ class WaitingRoom:
             self._left(waiting)
         return taken
 
-    def take_until(self, mono_ms: int) -> list[Waiting]:
-        """Those that came until then (monotonic), in order."""
-        taken = []
-        while self.queue and self.queue[0].at.mono_ms <= mono_ms:
-            taken.append(self.queue.popleft())
-            self._left(taken[-1])
-        return taken
-
     def _left(self, waiting: Waiting) -> None:
         self._histories -= type(waiting.event) is History
         self._of_socket[waiting.socket] -= 1
         if not self._of_socket[waiting.socket]:
-            del self._of_socket[waiting.socket]
+            del self._of_socket[waiting.socket], self._since[waiting.socket]

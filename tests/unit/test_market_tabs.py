@@ -159,6 +159,18 @@ def test_an_absurd_tick_of_a_tab_that_then_ends_holds_nobody_up_for_long() -> No
     assert stage.market.counters["malformed.tick time"] == 1
 
 
+def test_a_slow_asset_has_all_the_time_it_takes_to_tell_that_the_clock_has_changed() -> None:
+    stage = Stage(focus=lock(EUR))
+    stage.ticks_of(START_MS, stage.minute(2))
+    stage.offset_ms += 3_600_000
+    stage.ticks_of(stage.minute(2), stage.minute(5) + 1_000, every_ms=7_500)
+    stage.ticks_of(stage.minute(5) + 1_000, stage.minute(7) + 1_000)
+
+    assert stage.market.clock.changes == 1
+    assert stage.market.counters["malformed.tick time"] == 0
+    stage.assert_truthful()
+
+
 # --- what goes into the outcome ---
 
 

@@ -52,18 +52,29 @@ def test_one_sockets_events_leave_without_the_others() -> None:
     assert not room.holds("b")
 
 
-def test_what_came_long_ago_leaves_alone() -> None:
+def test_it_is_known_since_when_each_socket_waits() -> None:
     room = WaitingRoom()
-    room.add("s", History("A", 60_000), Arrival(0, 10))
-    room.add("s", RawTick("A", 2, 1.0), Arrival(0, 20))
-    room.add("s", RawTick("A", 3, 1.0), Arrival(0, 21))
+    room.add("a", RawTick("A", 1, 1.0), Arrival(0, 10))
+    room.add("b", RawTick("A", 2, 1.0), Arrival(0, 20))
+    room.add("a", RawTick("A", 3, 1.0), Arrival(0, 30))
+    assert room.since == {"a": 10, "b": 20}
 
-    assert [waiting.at.mono_ms for waiting in room.take_until(20)] == [10, 20]
-    assert len(room) == 1
-    assert room.holds("s")
+    room.take_of("a")
+    room.add("a", RawTick("A", 4, 1.0), Arrival(0, 40))
+    assert room.since == {"a": 40, "b": 20}
+
+    room.take()
+    assert room.since == {}
+
+
+def test_histories_that_leave_with_their_socket_make_room_for_others() -> None:
+    room = WaitingRoom()
     for _ in range(HISTORIES_MAX):
-        room.add("s", History("A", 60_000), Arrival(0, 30))
-    assert room.dropped == 0
+        room.add("s", History("A", 60_000), AT)
+    room.take_of("s")
+    room.add("s", History("A", 60_000), AT)
+
+    assert (len(room), room.dropped) == (1, 0)
 
 
 def test_of_too_many_the_sockets_are_counted_too() -> None:
