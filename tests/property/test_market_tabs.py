@@ -105,7 +105,9 @@ def test_no_candle_is_wrong_and_every_lack_is_told(lives: list[tuple[int, list[P
     stage.assert_truthful()
     for symbol in SYMBOLS:
         gaps = {gap.from_ms: gap.to_ms or 2**62 for gap in stage.gaps if gap.symbol == symbol}
-        for candle in stage.sealed[symbol]:
+        standing = {candle.ts_ms: candle for candle in stage.sealed[symbol]}
+        standing |= {revision.candle.ts_ms: revision.candle for revision in stage.revised[symbol]}
+        for candle in standing.values():
             end_ms = candle.ts_ms + interval_ms
             if candle.flags & ~CandleFlags.REVISED == CandleFlags.BLIND:
                 assert any(a < end_ms and b > candle.ts_ms for a, b in gaps.items()), (candle, gaps)
