@@ -29,12 +29,15 @@ SOURCES = ("capture", "bridge", "schemas")
 MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "candles": (
         "capture/candles.py",
-        ("unit/test_candles.py", "unit/test_sealing.py", "unit/test_market.py", "property/test_market_breaks.py"),
+        (
+            *("unit/test_candles.py", "unit/test_sealing.py", "unit/test_market.py", "unit/test_market_tabs.py"),
+            "property/test_market_breaks.py",
+        ),
     ),
     "tape": ("capture/tape.py", ("unit/test_tape.py", "property/test_tape_model.py")),
     "sealing": (
         "capture/sealing.py",
-        ("unit/test_sealing.py", "unit/test_market.py", "property/test_sealing_idles.py"),
+        ("unit/test_sealing.py", "unit/test_market.py", "unit/test_market_tabs.py", "property/test_sealing_idles.py"),
     ),
     "sequencer": ("bridge/sequencer.py", ("unit/test_sequencer.py", "property/test_sequencer_model.py")),
     "gaps": ("bridge/client/gaps.py", ("unit/test_gaps.py", "property/test_gaps_model.py")),

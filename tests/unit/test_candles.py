@@ -454,6 +454,41 @@ def test_history_that_begins_within_a_blind_minute_does_not_revise_it() -> None:
     assert bench.builder.revisions() == []
 
 
+def test_a_bucket_completed_by_history_needs_no_further_proof() -> None:
+    bench = Bench()
+    bench.ticks(0, 58_000)
+    bench.history(0, 62_000)
+    assert [candle.flags for candle in bench.sealed(62_000)] == [CandleFlags.BLIND | CandleFlags.FILLED]
+
+    assert bench.builder.revisions() == []
+    assert bench.builder.idle_until_ms(M0 + 62_000) > 0
+
+
+def test_a_hole_that_its_socket_has_passed_needs_no_further_proof() -> None:
+    bench = Bench()
+    bench.ticks(0, 50_000)
+    assert bench.sealed(70_000)[0].flags == CandleFlags.BLIND
+    assert bench.builder.idle_until_ms(M0 + 70_000) == 0
+
+    bench.tick(60_000)
+
+    assert bench.builder.revisions() == []
+    assert bench.builder.idle_until_ms(M0 + 70_000) > 0
+
+
+def test_a_backlog_completes_a_bucket_though_another_tab_says_nothing() -> None:
+    bench = Bench()
+    bench.ticks(0, 30_000, socket="t")
+    bench.ticks(0, 59_000)
+    assert bench.sealed(70_000)[0].flags == CandleFlags.BLIND
+
+    bench.ticks(59_000, 61_000)
+    bench.builder.late(M0 + 59_000)
+
+    (revision,) = bench.builder.revisions()
+    assert revision.candle.flags == CandleFlags.REVISED
+
+
 def test_history_after_the_wait_revises_blind_minutes_and_brings_those_the_stream_never_had() -> None:
     bench = Bench()
     bench.ticks(0, 30_000)
