@@ -262,6 +262,7 @@ def test_minutes_sealed_together_with_the_last_one_of_a_leaving_asset_are_not_lo
     stage.ticks_of(stage.minute(4) + 500, stage.minute(4) + 1_500, (EUR, GBP), "s2")  # newer ones wait for history
     stage.market.set_focus(lock(GBP))
     stage.ticks_of(stage.minute(4) + 1_500, stage.minute(10), (EUR, GBP), "s2")
+    assert max(stage.flags()) <= 4
     stage.market.set_focus(lock(EUR))
     stage.ticks_of(stage.minute(10), stage.minute(12), (EUR, GBP), "s2")
 
