@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         files.setdefault(item.path, []).append(item)
     slow = sorted((path for path in files if path.parent.name in SLOW), key=lambda path: SLOW.index(path.parent.name))
-    quick = [path for path in files if path.parent.name not in SLOW]
+    quick = sorted((path for path in files if path.parent.name not in SLOW), key=lambda path: path.parent.name)
     place = {path: SLOW_UNTIL * at / len(slow) for at, path in enumerate(slow)}
     place |= {path: at / len(quick) for at, path in enumerate(quick)}
     items[:] = [item for path in sorted(files, key=lambda path: place[path]) for item in files[path]]
