@@ -130,11 +130,12 @@ def test_tab_discarded(rig: FaultRig):
 
 @pytest.mark.parametrize("abrupt", [False, True])
 def test_socket_closed_by_the_server(rig: FaultRig, abrupt: bool):
-    with rig.trouble("socket closed"):
+    with rig.trouble("socket closed", "socket broken"):
         begin_s = time.time()
         rig.site.inject(Fault.CLOSE_SOCKETS, abrupt=abrupt)
         name = f"socket closed by the server{' without a word' if abrupt else ''}"
-        rig.noticed(name, begin_s, rig.log_tells("socket ended", reason="closed"), TOLD_S)
+        # On a busy machine Chrome may meet the broken connection before it hears of the close: "frame_error".
+        rig.noticed(name, begin_s, rig.log_tells("socket ended"), TOLD_S)
 
     assert rig.missing(WITH_HISTORY, begin_s * 1_000) == []
 
@@ -191,7 +192,7 @@ def test_huge_heap_that_keeps_the_page_from_answering(rig: FaultRig):
     silent = rig.log_tells("chrome does not answer")(begin_s)
     told = f"told after {silent - begin_s:.1f} s" if silent else "not told, it was too short"
     print(f"walking the heap kept the page for {walk_s:.1f} s: {told}")
-    assert silent or walk_s < 12, "a command has 5 s, one is sent every 2 s; a busy machine looks late"
+    assert silent or walk_s < 30, "a command has 5 s, one is sent every 2 s; a busy machine looks late"
     if not {gap.reason for gap in rig.gaps_since(begin_s * 1_000)} - {"socket silent"}:
         assert rig.missing(WITHOUT_HISTORY, begin_s * 1_000) == []
 

@@ -178,7 +178,7 @@ def test_a_server_restart_with_its_store_goes_unnoticed_but_for_health(server: S
         events = until(client, is_a(HealthChanged))
         again = Server(tmp_path / "server", server.pub, server.rep)
         again.add(2)
-        events += until(client, is_a(CaughtUp))
+        events += until(client, reaches(5))
         again.wire.close()
 
     states = [event.health.state for event in events if isinstance(event, HealthChanged)]
