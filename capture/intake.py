@@ -66,11 +66,11 @@ class Intake:
         ``DOUBTED_MAX_MS`` holds them up no longer; if it is gone, what it left was absurd or too little."""
         if not self.waiting:
             return False
-        old = [socket for socket, since_ms in self.waiting.since.items() if mono_ms - since_ms >= DOUBTED_MAX_MS]
-        for socket in old:
+        since = self.waiting.since
+        for socket in [socket for socket, since_ms in since.items() if mono_ms - since_ms >= DOUBTED_MAX_MS]:
             if not self._knows(socket):
                 self._refuse(self.waiting.take_of(socket))
-        return len(self.waiting.since) > sum(socket in self.waiting.since for socket in old)
+        return any(mono_ms - since_ms < DOUBTED_MAX_MS for since_ms in since.values())
 
     def follow_carriers(self) -> None:
         """Assets may have begun or ended: whether one alone ticks says what the page shows."""
