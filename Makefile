@@ -29,7 +29,9 @@ test: setup system ## Run all tests
 lint: setup ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@mkdir -p .types/fluxcap && for part in capture bridge schemas; do ln -sfn ../../$$part .types/fluxcap/$$part; done
+	@for file in fluxcap/*; do ln -sfn ../../$$file .types/fluxcap/; done; rm -f .types/fluxcap/__pycache__
+	@MYPYPATH=.types $(BIN)/mypy -p fluxcap
 
 bench: setup system ## Measure, each figure beside its yardstick in the same run (BENCH_ARGS=--quick)
 	@$(BIN)/python -m tests.bench.rivals
@@ -55,10 +57,10 @@ mutation: setup ## Try whether the tests notice small changes of the pure core (
 	@$(BIN)/python -m tests.mutation.run $(MODULE)
 
 screenshots: setup system ## Make the pictures of the README anew
-	@$(BIN)/python -m tests.make_screenshots
+	@$(BIN)/python -m tests.support.make_screenshots
 
 schema: setup system ## Generate the wire code anew from schemas/market_data.fbs
-	@$(BIN)/python -m schemas.generate
+	@$(BIN)/python -m fluxcap.schemas.generate
 
 setup: $(VENV)/.ready
 
@@ -66,7 +68,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "fluxcap needs Python 3.11 or newer; install it, or say make PYTHON=/path/to/python."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { \
 	  v=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
-	  echo "Installing $$v …"; ./tests/install-system.sh $$v && $(PYTHON) -m venv --clear $(VENV); }
+	  echo "Installing $$v …"; ./tests/support/install-system.sh $$v && $(PYTHON) -m venv --clear $(VENV); }
 	@echo "Installing fluxcap into $(VENV) …"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	@touch $@
@@ -78,7 +80,7 @@ system:
 	command -v chromedriver >/dev/null || missing="$$missing chromium-driver"; \
 	command -v flatc >/dev/null || missing="$$missing flatbuffers-compiler"; \
 	PATH="$$PATH:/usr/sbin" command -v nats-server >/dev/null || missing="$$missing nats-server"; \
-	if [ -n "$$missing" ]; then ./tests/install-system.sh $$missing; fi
+	if [ -n "$$missing" ]; then ./tests/support/install-system.sh $$missing; fi
 
 clean: ## Remove what was installed and cached here
-	@rm -rf $(VENV) .mutation .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	@rm -rf $(VENV) .mutation .types .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -1,4 +1,4 @@
-"""Makes ``schemas/generated/`` from the ``.fbs`` files: ``python -m schemas.generate`` (or ``--check``).
+"""Makes ``schemas/generated/`` from the ``.fbs`` files: ``python -m fluxcap.schemas.generate`` (or ``--check``).
 
 The compiler's version is pinned, so that the same schema gives the same bytes everywhere. Nothing of fluxcap imports
 this module.
@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from schemas.errors import ConfigError
+from fluxcap.schemas.errors import ConfigError
 
 FLATC_VERSION = "2.0.8"
 """Debian's ``flatbuffers-compiler``. Its Python runs on the newest runtime."""
@@ -58,7 +58,9 @@ def _python_of(name: str, folder: Path) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the generated code, or with ``--check`` only say whether it is current. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m schemas.generate", description="Regenerate schemas/generated.")
+    parser = argparse.ArgumentParser(
+        prog="python -m fluxcap.schemas.generate", description="Regenerate schemas/generated."
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when something would change")
     options = parser.parse_args(arguments)
     try:

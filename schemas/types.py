@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import ConfigError
+from fluxcap.schemas.errors import ConfigError
 
 WIRE_SCHEMA_VERSION = 2
 """The highest envelope version this code reads and writes. Version-1 messages still say 1: see schemas/codec.py."""

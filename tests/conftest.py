@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.chromium import Chromium, chromium_executable
-from tests.nats_rig import NatsServer
+from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.nats.nats_rig import NatsServer
+from tests.support.paths import ROOT
 
 SLOW = ("faults", "integration")
 SLOW_UNTIL = 0.6
@@ -31,8 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path, []).append(item)
-    slow = sorted((path for path in files if path.parent.name in SLOW), key=lambda path: SLOW.index(path.parent.name))
-    quick = sorted((path for path in files if path.parent.name not in SLOW), key=lambda path: path.parent.name)
+    kind = {path: path.relative_to(ROOT / "tests").parts[0] for path in files}
+    slow = sorted((path for path in files if kind[path] in SLOW), key=lambda path: SLOW.index(kind[path]))
+    quick = sorted((path for path in files if kind[path] not in SLOW), key=lambda path: kind[path])
     place = {path: SLOW_UNTIL * at / len(slow) for at, path in enumerate(slow)}
     place |= {path: at / len(quick) for at, path in enumerate(quick)}
     items[:] = [item for path in sorted(files, key=lambda path: place[path]) for item in files[path]]

@@ -15,19 +15,19 @@ from pathlib import Path
 
 import msgspec
 
-from bridge.client.via import Via
-from bridge.jetstream.address import log_address
-from bridge.jetstream.connection import close_connection, open_connection, require_nats
-from bridge.jetstream.log_access import LogAccess, LogMessage, LogState
-from bridge.jetstream.log_reader import LogReader
-from bridge.jetstream.subjects import MESSAGE_ID, STREAM_NAME, position_of, subject_filter
-from bridge.parquet_archive.cursor import ArchiveCursor, LogPlace
-from bridge.parquet_archive.gathering import Gathered, Missing, is_sound
-from bridge.parquet_archive.partition import has_names
-from bridge.parquet_archive.partition_file import PartitionFiles
-from schemas.codec import decode
-from schemas.errors import CodecError, LogError, LogUnavailable, StoreFull
-from schemas.types import StreamKey
+from fluxcap.bridge.archive.checkpoint import ArchiveCursor, LogPlace
+from fluxcap.bridge.archive.partition import has_names
+from fluxcap.bridge.archive.partition_file import PartitionFiles
+from fluxcap.bridge.archive.rows import Gathered, Missing, is_sound
+from fluxcap.bridge.client.options import Via
+from fluxcap.bridge.jetstream.address import log_address
+from fluxcap.bridge.jetstream.connection import close_connection, open_connection, require_nats
+from fluxcap.bridge.jetstream.consumer import LogReader
+from fluxcap.bridge.jetstream.stream import LogAccess, LogMessage, LogState
+from fluxcap.bridge.jetstream.subjects import MESSAGE_ID, STREAM_NAME, position_of, subject_filter
+from fluxcap.schemas.codec import decode
+from fluxcap.schemas.errors import CodecError, LogError, LogUnavailable, StoreFull
+from fluxcap.schemas.types import StreamKey
 
 FLUSH_S = 60.0
 FLUSH_ROWS = 200_000

@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from bridge.parquet_archive.gathering import Missing, Standing
-from bridge.parquet_archive.partition_file import OWN_FOLDER
-from bridge.store_connection import StoreConnection
-from schemas.errors import StoreDamaged, StoreError, StoreLocked
-from schemas.types import StreamKey
+from fluxcap.bridge.archive.partition_file import OWN_FOLDER
+from fluxcap.bridge.archive.rows import Missing, Standing
+from fluxcap.bridge.store.connection import StoreConnection
+from fluxcap.schemas.errors import StoreDamaged, StoreError, StoreLocked
+from fluxcap.schemas.types import StreamKey
 
 CURSOR_FILE = "cursor.duckdb"
 CHECKPOINT_EVERY = 500

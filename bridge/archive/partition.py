@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from schemas.types import StreamKey
+from fluxcap.schemas.types import StreamKey
 
 DAY_MS = 86_400_000
 LONGEST_NAME = 255

@@ -19,8 +19,8 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from bridge.parquet_archive.partition import Partition
-from schemas.errors import ConfigError, StoreDamaged, StoreError, StoreFull
+from fluxcap.bridge.archive.partition import Partition
+from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError, StoreFull
 
 OWN_FOLDER = "_fluxcap"
 """Beside the data: Spark and Hive pass over names that begin so."""

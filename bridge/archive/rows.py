@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bridge.jetstream.subjects import Position
-from bridge.parquet_archive.partition import DAY_MS, Partition
-from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, CandleRevision, StreamKey
+from fluxcap.bridge.archive.partition import DAY_MS, Partition
+from fluxcap.bridge.jetstream.subjects import Position
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, CandleRevision, StreamKey
 
 ROW_DTYPE = np.dtype([("store", "<u2"), ("sequence", "<u8"), ("revision", "<u8"), ("candle", CANDLE_DTYPE)])
 """``store``: place in ``Gathered.stores``. ``sequence`` 0: a minute that only a revision brought."""

@@ -1,10 +1,10 @@
 """The client of fluxcap's wire: every candle of a stream, in order, once each, whatever the network does.
 
-It imports nothing of the capturing side, and needs numpy, msgspec, pyzmq, flatbuffers and duckdb.
+It imports nothing of the capturing side, and needs numpy, msgspec, pyzmq and flatbuffers; duckdb for a copy on disk.
 
 Listen and keep a copy
 ----------------------
->>> from bridge.client import Candles, HealthChanged, LiveClient, StreamKey
+>>> from fluxcap import Candles, HealthChanged, LiveClient, StreamKey
 >>> key = StreamKey("SIM", "EURUSD", "1s")
 >>> with LiveClient(data_dir="my-data", streams=[key]) as client:      # FLUX_LIVE_PUB, FLUX_CHUNK_REP or 5556, 5557
 ...     for event in client.events(timeout=5):
@@ -37,60 +37,9 @@ from a file: ``via=Via("tls://HOST:4222", Path("me.creds"))``. Needs ``pip insta
 
 Fetch and be done
 -----------------
->>> from bridge.client import backfill, export_candles, fetch_status, list_streams
+>>> from fluxcap import backfill, export_candles, fetch_status, list_streams
 >>> print(fetch_status(key).latest_sequence)
 >>> export_candles(backfill(key), "eurusd.parquet")
 
-Errors are those of ``schemas.errors``: StoreLocked, StoreError, ConfigError, WireError, WireTimeout.
+Errors are those of ``fluxcap.schemas.errors``: StoreLocked, StoreError, ConfigError, WireError, WireTimeout.
 """
-
-from bridge.client.actions import Cursor, StartFrom
-from bridge.client.delivery import SlowConsumer
-from bridge.client.events import (
-    Candles,
-    CaughtUp,
-    Event,
-    Forming,
-    Gap,
-    HealthChanged,
-    Revision,
-    StoreReplaced,
-    Ticks,
-)
-from bridge.client.export import export_candles
-from bridge.client.fetch import backfill, fetch_status, list_streams
-from bridge.client.health import Health, HealthState
-from bridge.client.live import LiveClient, endpoints
-from bridge.client.via import Via
-from bridge.curve import ClientCurve, load_client
-from schemas.types import Candle, CandleFlags, StreamKey, StreamStatus
-
-__all__ = [
-    "Candle",
-    "CandleFlags",
-    "Candles",
-    "CaughtUp",
-    "ClientCurve",
-    "Cursor",
-    "Event",
-    "Forming",
-    "Gap",
-    "Health",
-    "HealthChanged",
-    "HealthState",
-    "LiveClient",
-    "Revision",
-    "SlowConsumer",
-    "StartFrom",
-    "StoreReplaced",
-    "StreamKey",
-    "StreamStatus",
-    "Ticks",
-    "Via",
-    "backfill",
-    "endpoints",
-    "export_candles",
-    "fetch_status",
-    "list_streams",
-    "load_client",
-]

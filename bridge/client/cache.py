@@ -14,17 +14,18 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bridge.client.actions import Cursor
-from bridge.store_connection import StoreConnection, StoreCursor
-from bridge.store_space import SpaceGuard
-from schemas.errors import ConfigError, StoreDamaged, StoreError
-from schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
+from fluxcap.bridge.client.receiver.actions import Cursor
+from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
+
+if TYPE_CHECKING:
+    from fluxcap.bridge.store.connection import StoreCursor
 
 _log = logging.getLogger(__name__)
 
@@ -129,6 +130,10 @@ class CandleCache:
         except OSError as error:
             raise StoreError(f"The folder {data_dir} cannot be made: {error}.") from error
         self.path = data_dir / CACHE_FILE
+        # Loaded here: a client without a copy on disk has no use for DuckDB.
+        from fluxcap.bridge.store.connection import StoreConnection
+        from fluxcap.bridge.store.disk_space import SpaceGuard
+
         self._connection = StoreConnection(self.path)
         try:
             self._writer = self._connection.cursor()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bridge.client.actions import Cursor
-from bridge.client.cache import Cache, Change
-from bridge.client.events import Event, HealthChanged
-from schemas.errors import StoreFull
-from schemas.types import StreamKey
+from fluxcap.bridge.client.cache import Cache, Change
+from fluxcap.bridge.client.events import Event, HealthChanged
+from fluxcap.bridge.client.receiver.actions import Cursor
+from fluxcap.schemas.errors import StoreFull
+from fluxcap.schemas.types import StreamKey
 
 RETRY_NS = 1_000_000_000
 

@@ -11,7 +11,21 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from bridge.client.actions import (
+from fluxcap.bridge.client.cache import Append, Cache, Change, Reset, Revise
+from fluxcap.bridge.client.committer import Settling
+from fluxcap.bridge.client.events import (
+    Candles,
+    CaughtUp,
+    Event,
+    Forming,
+    Gap,
+    HealthChanged,
+    Revision,
+    StoreReplaced,
+    Ticks,
+)
+from fluxcap.bridge.client.health import Health, StreamHealth
+from fluxcap.bridge.client.receiver.actions import (
     Action,
     Deliver,
     DeliverRevisions,
@@ -23,14 +37,10 @@ from bridge.client.actions import (
     Restart,
     StartFrom,
 )
-from bridge.client.backoff import Backoff
-from bridge.client.cache import Append, Cache, Change, Reset, Revise
-from bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced, Ticks
-from bridge.client.gaps import ReceiverState, StreamReceiver
-from bridge.client.health import Health, StreamHealth
-from bridge.client.questions import Question, Questions
-from bridge.client.settling import Settling
-from bridge.client.transport import (
+from fluxcap.bridge.client.receiver.receiver import ReceiverState, StreamReceiver
+from fluxcap.bridge.client.requests import CursorPoll, Question, Questions, shows_old_server, status_of
+from fluxcap.bridge.transport.backoff import Backoff
+from fluxcap.bridge.transport.base import (
     Answered,
     Connected,
     Disconnected,
@@ -40,9 +50,8 @@ from bridge.client.transport import (
     Transport,
     TransportEvent,
 )
-from bridge.client.version1 import CursorPoll, shows_old_server, status_of
-from schemas.errors import FluxcapError, WireError
-from schemas.types import (
+from fluxcap.schemas.errors import FluxcapError, WireError
+from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     CandleBatch,

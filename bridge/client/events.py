@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bridge.client.health import Health
-from schemas.types import Candle, CandleArray, StreamKey
+from fluxcap.bridge.client.health import Health
+from fluxcap.schemas.types import Candle, CandleArray, StreamKey
 
 
 class Candles(msgspec.Struct, frozen=True, eq=False):

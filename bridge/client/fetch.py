@@ -9,17 +9,19 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from bridge.client.live import endpoints
-from bridge.client.transport import Answered, Connected, Disconnected, Failed
-from bridge.client.version1 import shows_old_server, status_of
-from bridge.client.via import AnyVia, as_via, open_transport, patience_s
-from bridge.curve import ClientCurve
-from schemas.errors import CodecError, WireError, WireTimeout
-from schemas.types import (
+from fluxcap.bridge.client.options import AnyVia, as_via, open_transport, patience_s
+from fluxcap.bridge.client.requests import shows_old_server, status_of
+from fluxcap.bridge.transport.addresses import endpoints
+from fluxcap.bridge.transport.base import Answered, Connected, Disconnected, Failed
+from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.schemas.candles import CandlePage, RevisionPage, StreamSize
+from fluxcap.schemas.errors import CodecError, WireError, WireTimeout
+from fluxcap.schemas.types import (
     CANDLE_DTYPE,
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     CandleArray,
+    Gap,
     GetCursorRequest,
     GetCursorResponse,
     ListStreamsRequest,
@@ -237,3 +239,33 @@ def revision_pages(
                 return
             have, more = page.start_revision + len(page.candles) - 1, page.has_more
             yield page
+
+
+class RemoteStore:
+    """A server over the wire. ``gaps``: how to ask for them, since the wire has no such question."""
+
+    def __init__(
+        self, rep: str | None, gaps: Callable[[], list[Gap]], *, timeout: float = 5.0, curve: ClientCurve | None = None
+    ) -> None:
+        self._rep = rep
+        self._gaps = gaps
+        self._timeout = timeout
+        self._curve = curve
+
+    def streams(self) -> list[StreamSize]:
+        found = list_streams(self._rep, timeout=self._timeout, curve=self._curve)
+        return [
+            StreamSize(s.key, s.latest_sequence - s.first_sequence + 1 if s.first_sequence else 0, s.latest_revision)
+            for s in found
+        ]
+
+    def candles(self, key: StreamKey) -> Iterator[CandlePage]:
+        for page, _ in candle_pages(key, self._rep, timeout=self._timeout, curve=self._curve):
+            yield CandlePage(page.start_sequence, page.candles)
+
+    def revisions(self, key: StreamKey) -> Iterator[RevisionPage]:
+        for page in revision_pages(key, self._rep, timeout=self._timeout, curve=self._curve):
+            yield RevisionPage(page.start_revision, page.sequences, page.candles)
+
+    def gaps(self) -> list[Gap]:
+        return self._gaps()

@@ -11,7 +11,7 @@ import enum
 
 import msgspec
 
-from schemas.types import FeedState, StreamStatus
+from fluxcap.schemas.types import FeedState, StreamStatus
 
 HEARTBEAT_SILENCE_NS = 1_600_000_000
 """Heartbeats come each second; with a look each 0.1 s, silence is noticed within 2 s."""

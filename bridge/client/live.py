@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import random
 import threading
 import time
@@ -19,34 +18,30 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from bridge.client.actions import Cursor, StartFrom
-from bridge.client.arguments import require_address, require_start, require_stream
-from bridge.client.cache import Cache, CandleCache, NoCache
-from bridge.client.callback import Callback
-from bridge.client.commands import Commands
-from bridge.client.coordinator import Coordinator
-from bridge.client.delivery import EventQueue, SlowConsumer
-from bridge.client.events import Event
-from bridge.client.health import Health
-from bridge.client.transport import Transport
-from bridge.client.via import AnyVia, as_via, open_transport, patience_s
-from bridge.curve import ClientCurve
-from schemas.errors import ConfigError, FluxcapError
-from schemas.types import CandleArray, StreamKey
+from fluxcap.bridge.client.cache import Cache, CandleCache, NoCache
+from fluxcap.bridge.client.coordinator import Coordinator
+from fluxcap.bridge.client.events import Event
+from fluxcap.bridge.client.health import Health
+from fluxcap.bridge.client.options import (
+    AnyVia,
+    as_via,
+    open_transport,
+    patience_s,
+    require_address,
+    require_start,
+    require_stream,
+)
+from fluxcap.bridge.client.queues import Callback, Commands, EventQueue, SlowConsumer
+from fluxcap.bridge.client.receiver.actions import Cursor, StartFrom
+from fluxcap.bridge.transport.addresses import endpoints
+from fluxcap.bridge.transport.base import Transport
+from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.schemas.errors import ConfigError, FluxcapError
+from fluxcap.schemas.types import CandleArray, StreamKey
 
 log = logging.getLogger(__name__)
 
-DEFAULT_PUB = "tcp://127.0.0.1:5556"
-DEFAULT_REP = "tcp://127.0.0.1:5557"
 _NOT_RUNNING = "The client is not running: call start() first, or use it in a with statement."
-
-
-def endpoints(pub: str | None = None, rep: str | None = None) -> tuple[str, str]:
-    """The server's two addresses: as given, else from ``FLUX_LIVE_PUB`` and ``FLUX_CHUNK_REP``, else the defaults."""
-    return (
-        pub or os.environ.get("FLUX_LIVE_PUB") or DEFAULT_PUB,
-        rep or os.environ.get("FLUX_CHUNK_REP") or DEFAULT_REP,
-    )
 
 
 class LiveClient:

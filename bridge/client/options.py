@@ -10,17 +10,20 @@ from typing import TypeAlias
 
 import msgspec
 
-from bridge.client.transport import Transport
-from bridge.client.zmq_transport import ZmqTransport
-from bridge.curve import ClientCurve
-from schemas.errors import ConfigError
+from fluxcap.bridge.client.receiver.actions import StartFrom
+from fluxcap.bridge.transport.base import Transport
+from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.bridge.transport.zeromq import ZmqTransport
+from fluxcap.schemas.codec import encode
+from fluxcap.schemas.errors import CodecError, ConfigError
+from fluxcap.schemas.types import StreamKey, StreamStatusRequest
 
 
 class Via(msgspec.Struct, frozen=True):
     """The log in place of a server. Needs the extra ``fluxcap[nats]``.
 
     servers: ``nats://HOST:PORT``, several of one cluster with commas. credentials: a file that says who we are (see
-    ``bridge.jetstream.address``). stream: the JetStream stream, if it is not the usual one.
+    ``fluxcap.bridge.jetstream.address``). stream: the JetStream stream, if it is not the usual one.
     """
 
     servers: str
@@ -49,7 +52,35 @@ def open_transport(via: AnyVia, curve: ClientCurve | None = None) -> Transport:
     if curve is not None:
         raise ConfigError("Keys are for a server; for the log name a file of credentials.")
     # Only whoever reads the log needs nats-py.
-    from bridge.client.jetstream_transport import JetStreamTransport
-    from bridge.jetstream.subjects import STREAM_NAME
+    from fluxcap.bridge.jetstream.read.transport import JetStreamTransport
+    from fluxcap.bridge.jetstream.subjects import STREAM_NAME
 
     return JetStreamTransport(way.credentials, way.stream or STREAM_NAME)
+
+
+def require_stream(key: StreamKey) -> StreamKey:
+    """``key``, if a server can be asked about it. Raises ConfigError."""
+    if not isinstance(key, StreamKey):
+        raise ConfigError(f"{key!r} is no stream; write StreamKey(source, symbol, interval).")
+    try:
+        encode(StreamStatusRequest(key))
+    except CodecError as error:
+        raise ConfigError(f"{key!r} is no stream: {error}") from error
+    _ = key.interval_ms  # refuses an interval that is none
+    return key
+
+
+def require_start(start: StartFrom | int) -> StartFrom | int:
+    """``start``, if a stream can begin there. Raises ConfigError."""
+    if not isinstance(start, StartFrom | int):
+        raise ConfigError(f"{start!r} says not where to begin; give a StartFrom or a number.")
+    if start == 0:
+        raise ConfigError("start_from counts sequences from 1, or candles before the newest below 0; 0 is neither.")
+    return start
+
+
+def require_address(address: str | None) -> str | None:
+    """``address``, if it is text; whether somebody can be there is the transport's to say. Raises ConfigError."""
+    if not isinstance(address, str | None):
+        raise ConfigError(f"{address!r} is no address; write it as text, as tcp://HOST:PORT.")
+    return address

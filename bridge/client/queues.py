@@ -7,12 +7,16 @@ still waits, so these cannot fill the queue.
 from __future__ import annotations
 
 import enum
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
 
-from bridge.client.events import Candles, Event, Forming, Gap, HealthChanged, Ticks
-from schemas.types import StreamKey
+from fluxcap.bridge.client.events import Candles, Event, Forming, Gap, HealthChanged, Ticks
+from fluxcap.schemas.errors import ConfigError, FluxcapError
+from fluxcap.schemas.types import StreamKey
 
 SLOW = "the consumer was too slow; the candles are in the cache, and on the server"
 
@@ -182,3 +186,97 @@ def _weight(event: Event) -> int:
     if isinstance(event, Candles):
         return len(event.candles)
     return len(event.price) if isinstance(event, Ticks) else 1
+
+
+class Commands:
+    """``wake`` makes the thread that obeys look soon; it is called from the threads that ask."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._waiting: SimpleQueue[tuple[Callable[[], None], Future[None]]] = SimpleQueue()
+        self._ended = threading.Event()
+
+    def carry_out(self, command: Callable[[], None]) -> None:
+        """Have it done, and wait until it is. Raises what it raised; ConfigError when nobody obeys any more."""
+        done: Future[None] = Future()
+        self._waiting.put((command, done))
+        self._wake()
+        if self._ended.is_set():  # it may have been put after the last look
+            self._refuse()
+        done.result()
+
+    def obey(self) -> None:
+        """Carry out what waits; for the thread that talks to the server.
+
+        A FluxcapError goes to who asked. So does anything else, which no argument can cause and which nobody knows how
+        to go on from: it is also raised.
+        """
+        while (asked := self._next()) is not None:
+            command, done = asked
+            try:
+                command()
+            except BaseException as error:
+                done.set_exception(error)
+                if not isinstance(error, FluxcapError):
+                    raise
+            else:
+                done.set_result(None)
+
+    def end(self) -> None:
+        """Obey no more; all that waits, or comes, is refused."""
+        self._ended.set()
+        self._refuse()
+
+    def _refuse(self) -> None:
+        while (asked := self._next()) is not None:
+            asked[1].set_exception(ConfigError("The client has ended."))
+
+    def _next(self) -> tuple[Callable[[], None], Future[None]] | None:
+        try:
+            return self._waiting.get_nowait()
+        except Empty:
+            return None
+
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 10.0
+"""How long the end waits for one call: longer, and the call may be waiting for who waits for the end."""
+
+
+class Callback:
+    """Ends with the queue, once all that waited was told."""
+
+    def __init__(self, queue: EventQueue, on_event: Callable[[Event], None]) -> None:
+        self._queue = queue
+        self._on_event = on_event
+        self._told = 0
+        self._thread = threading.Thread(target=self._run, name="fluxcap-client-events", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until all was told, but not for a call that does not return. From ``on_event`` itself it waits not."""
+        if self._thread is threading.current_thread():
+            return
+        told = -1
+        while self._thread.is_alive() and told != self._told:
+            told = self._told
+            self._thread.join(PATIENCE_S)
+        if self._thread.is_alive():
+            log.warning("on_event has not returned for %g s; the client closes without it", PATIENCE_S)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                event = self._queue.get(None)
+            except Exception:  # logged where it arose
+                return
+            if event is None:
+                return
+            try:
+                self._on_event(event)
+            except Exception:
+                log.exception("on_event failed on %s", type(event).__name__)
+            self._told += 1

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from bridge.client.health import Health, HealthState
+from fluxcap.bridge.client.health import Health, HealthState
 
 COLOURS: dict[HealthState, str] = {
     HealthState.DISCONNECTED: "bad",

@@ -1,9 +1,9 @@
 """The chart page: a client of the wire like any other, in the browser of whoever looks.
 
 ``app.mount_dashboard`` adds it to a FastAPI application (the daemon's), ``app.run_dashboard`` serves it alone. Candles
-come over the wire (``bridge.client``); assets, focus, files and the collect mode over the REST API of a daemon, of
-which it knows nothing but the address. Pure: ``resampling``, ``csv_candles``, ``rows``, ``session``,
-``memory``. Everything it shows is served from here; nothing is fetched from outside.
+come over the wire (``fluxcap.bridge.client``); assets, focus, files and the collect mode over the REST API of a daemon,
+of which it knows nothing but the address. Pure: ``resampling``, ``csv_candles``, ``rows``, ``session``, ``memory``.
+Everything it shows is served from here; nothing is fetched from outside.
 """
 
 import os

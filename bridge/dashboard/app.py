@@ -9,11 +9,11 @@ from fastapi import FastAPI
 from nicegui import app as nicegui_app
 from nicegui import ui
 
-from bridge.dashboard.hub import Hub, Target
-from bridge.dashboard.log_hub import LogHub
-from bridge.dashboard.page import Page
-from bridge.origin import LOCAL_NAMES, OriginGuard
-from schemas.errors import ConfigError
+from fluxcap.bridge.dashboard.daemon_backend import Hub, Target
+from fluxcap.bridge.dashboard.jetstream_backend import LogHub
+from fluxcap.bridge.dashboard.page import Page
+from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
+from fluxcap.schemas.errors import ConfigError
 
 _FOLDER = Path(__file__).parent
 _ICON = (

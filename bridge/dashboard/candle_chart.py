@@ -8,8 +8,8 @@ from typing import Any
 from nicegui.element import Element
 from nicegui.elements.echart import echart as _echart
 
-from bridge.dashboard.memory import Changes
-from bridge.dashboard.rows import Row, decimals
+from fluxcap.bridge.dashboard.rows import Row, decimals
+from fluxcap.bridge.dashboard.stream_buffer import Changes
 
 _ECHARTS = str(Path(_echart.__file__).parent / "dist")
 

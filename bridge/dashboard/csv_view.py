@@ -7,13 +7,12 @@ from typing import Any
 
 from nicegui import run, ui
 
-from bridge.dashboard.csv_candles import read_csv
-from bridge.dashboard.hub import Hub
-from bridge.dashboard.layout import Layout
-from bridge.dashboard.resampling import reachable_timeframes, resample
-from bridge.dashboard.rows import rows_of
-from schemas.errors import FluxcapError
-from schemas.types import CandleArray, interval_ms
+from fluxcap.bridge.dashboard.csv_candles import reachable_timeframes, read_csv, resample
+from fluxcap.bridge.dashboard.daemon_backend import Hub
+from fluxcap.bridge.dashboard.layout import Layout
+from fluxcap.bridge.dashboard.rows import rows_of
+from fluxcap.schemas.errors import FluxcapError
+from fluxcap.schemas.types import CandleArray, interval_ms
 
 SHOWN = 20_000
 """Candles drawn at most, the newest."""

@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 from nicegui import background_tasks, run
 
-from bridge.client import Via
-from bridge.curve import ClientCurve
-from bridge.daemon_api import DaemonApi
-from bridge.dashboard.feed import LiveFeed
-from bridge.dashboard.session import Known
-from bridge.live_facts import StreamFacts, Trend
-from schemas.errors import FluxcapError
-from schemas.types import StreamKey
+from fluxcap.bridge.client.options import Via
+from fluxcap.bridge.client.stats import StreamFacts, Trend
+from fluxcap.bridge.dashboard.live_feed import LiveFeed
+from fluxcap.bridge.dashboard.view_state import Known
+from fluxcap.bridge.http.daemon_client import DaemonApi
+from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.schemas.errors import FluxcapError
+from fluxcap.schemas.types import StreamKey
 
 LOOK_S = 1.0
 ASSETS_EVERY_S = 10.0

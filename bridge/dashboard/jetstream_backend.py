@@ -11,12 +11,14 @@ from typing import Any
 
 from nicegui import run
 
-from bridge.client import StreamKey, StreamStatus, Via, list_streams
-from bridge.daemon_api import DaemonApi
-from bridge.dashboard.hub import LOOKING, Hub, Target
-from bridge.dashboard.session import Known
-from bridge.live_facts import StreamFacts
-from schemas.errors import FluxcapError, NotAnswering
+from fluxcap.bridge.client.fetch import list_streams
+from fluxcap.bridge.client.options import Via
+from fluxcap.bridge.client.stats import StreamFacts
+from fluxcap.bridge.dashboard.daemon_backend import LOOKING, Hub, Target
+from fluxcap.bridge.dashboard.view_state import Known
+from fluxcap.bridge.http.daemon_client import DaemonApi
+from fluxcap.schemas.errors import FluxcapError, NotAnswering
+from fluxcap.schemas.types import StreamKey, StreamStatus
 
 LOOK_S = 2.0
 NO_DAEMON = "There is no daemon here to ask: these are streams of the log."

@@ -7,8 +7,8 @@ from typing import TypeVar
 from nicegui import ui
 from nicegui.element import Element
 
-from bridge.dashboard.candle_chart import CandleChart
-from bridge.dashboard.session import ChartSource
+from fluxcap.bridge.dashboard.candle_chart import CandleChart
+from fluxcap.bridge.dashboard.view_state import ChartSource
 
 AnyElement = TypeVar("AnyElement", bound=Element)
 

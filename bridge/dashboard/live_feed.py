@@ -8,22 +8,14 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from bridge.client import (
-    Candles,
-    ClientCurve,
-    Event,
-    Forming,
-    Gap,
-    Health,
-    HealthChanged,
-    LiveClient,
-    Revision,
-    StoreReplaced,
-    StreamKey,
-    Via,
-)
-from bridge.dashboard.memory import KEPT, Changes, StreamMemory
-from schemas.errors import ConfigError
+from fluxcap.bridge.client.events import Candles, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced
+from fluxcap.bridge.client.health import Health
+from fluxcap.bridge.client.live import LiveClient
+from fluxcap.bridge.client.options import Via
+from fluxcap.bridge.dashboard.stream_buffer import KEPT, Changes, StreamMemory
+from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import StreamKey
 
 LOG_LINES = 200
 

@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 from nicegui import run, ui
 
-from bridge.dashboard.csv_view import CsvView
-from bridge.dashboard.hub import Hub
-from bridge.dashboard.layout import Layout
-from bridge.dashboard.rows import shaded
-from bridge.dashboard.session import ChartSource, LiveState, Verdict, Wish, carried_over, judge, outlook
-from bridge.live_facts import facts_line, state_text
-from schemas.errors import FluxcapError
-from schemas.types import StreamKey
+from fluxcap.bridge.client.stats import facts_line, state_text
+from fluxcap.bridge.dashboard.csv_view import CsvView
+from fluxcap.bridge.dashboard.daemon_backend import Hub
+from fluxcap.bridge.dashboard.layout import Layout
+from fluxcap.bridge.dashboard.rows import shaded
+from fluxcap.bridge.dashboard.view_state import ChartSource, LiveState, Verdict, Wish, carried_over, judge, outlook
+from fluxcap.schemas.errors import FluxcapError
+from fluxcap.schemas.types import StreamKey
 
 TICK_S = 0.25
 LEASE_S = 15.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from schemas.types import Candle, CandleArray
+from fluxcap.schemas.types import Candle, CandleArray
 
 Row = list[float]
 """``[ts_ms, open, high, low, close, volume, flags]``."""

@@ -10,8 +10,8 @@ from collections import deque
 
 import msgspec
 
-from bridge.dashboard.rows import Row, row_of, rows_of
-from schemas.types import Candle, CandleArray
+from fluxcap.bridge.dashboard.rows import Row, row_of, rows_of
+from fluxcap.schemas.types import Candle, CandleArray
 
 KEPT = 5_000
 

@@ -1,7 +1,7 @@
-"""``python -m bridge.devserver``: see ``bridge.devserver.process``."""
+"""``python -m fluxcap.bridge.devserver``: see ``fluxcap.bridge.devserver.process``."""
 
 import sys
 
-from bridge.devserver.process import main
+from fluxcap.bridge.devserver.process import main
 
 sys.exit(main(sys.argv[1:]))

@@ -26,11 +26,11 @@ from urllib.parse import urlsplit
 import msgspec
 from fastapi import FastAPI, Request, Response
 
-from bridge.devserver.engine import DevEngine
-from bridge.devserver.faults import Faults
-from bridge.devserver.settings import DevSettings
-from schemas.errors import ConfigError, FluxcapError
-from schemas.types import StreamKey
+from fluxcap.bridge.devserver.engine import DevEngine
+from fluxcap.bridge.devserver.faults import Faults
+from fluxcap.bridge.devserver.settings import DevSettings
+from fluxcap.schemas.errors import ConfigError, FluxcapError
+from fluxcap.schemas.types import StreamKey
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 

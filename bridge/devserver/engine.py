@@ -20,15 +20,15 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from bridge.curve import ServerCurve, server_keys
-from bridge.devserver.faults import FaultGate, Faults
-from bridge.devserver.faulty import FaultyAnswers, FaultyPublisher
-from bridge.devserver.generator import CandleSource, GeneratedCandles, ReplayedCandles, read_candles
-from bridge.devserver.settings import MAX_BATCH, DevSettings
-from bridge.server import FeedInfo, WireServer
-from bridge.universe import Listing, read_universe
-from schemas.errors import AlreadyRunning, ConfigError, FluxcapError
-from schemas.types import CANDLE_DTYPE, Candle, CandleArray, FeedState, StreamKey, StreamStatus, candles_from
+from fluxcap.bridge.devserver.fault_injection import FaultyAnswers, FaultyPublisher
+from fluxcap.bridge.devserver.faults import FaultGate, Faults
+from fluxcap.bridge.devserver.generator import CandleSource, GeneratedCandles, ReplayedCandles, read_candles
+from fluxcap.bridge.devserver.settings import MAX_BATCH, DevSettings
+from fluxcap.bridge.server.server import FeedInfo, WireServer
+from fluxcap.bridge.store.universe import Listing, read_universe
+from fluxcap.bridge.transport.curve import ServerCurve, server_keys
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError
+from fluxcap.schemas.types import CANDLE_DTYPE, Candle, CandleArray, FeedState, StreamKey, StreamStatus, candles_from
 
 log = logging.getLogger(__name__)
 

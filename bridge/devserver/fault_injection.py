@@ -10,13 +10,13 @@ from typing import Any
 
 import zmq
 
-from bridge.answers import Answers
-from bridge.curve import ServerCurve
-from bridge.devserver.faults import FaultGate
-from bridge.publisher import Publisher
-from schemas.codec import decode, encode
-from schemas.errors import CodecError
-from schemas.types import (
+from fluxcap.bridge.devserver.faults import FaultGate
+from fluxcap.bridge.server.publisher import Publisher
+from fluxcap.bridge.server.requests import Answers
+from fluxcap.bridge.transport.curve import ServerCurve
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.errors import CodecError
+from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     ErrorResponse,

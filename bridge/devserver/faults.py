@@ -11,7 +11,7 @@ from random import Random
 
 import msgspec
 
-from schemas.errors import ConfigError
+from fluxcap.schemas.errors import ConfigError
 
 _NS_PER_MS = 1_000_000
 
@@ -34,7 +34,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stall: bool = False
     """Nothing is published at all, heartbeats included; requests are answered."""
     feed_state: int = 4
-    """What heartbeats say of the feed, see ``schemas.types.FeedState``."""
+    """What heartbeats say of the feed, see ``fluxcap.schemas.types.FeedState``."""
     answer_delay_ms: int = 0
     """Every answer comes so much later."""
     answer_fail_percent: float = 0.0

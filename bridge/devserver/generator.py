@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from bridge.sequencer import insane_candle
-from schemas.errors import ConfigError
-from schemas.types import CANDLE_DTYPE, Candle, CandleArray, StreamKey
+from fluxcap.schemas.candles import first_invalid_candle
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import CANDLE_DTYPE, Candle, CandleArray, StreamKey
 
 TICKS_A_CANDLE = 12
 _DECIMALS = 5
@@ -80,7 +80,7 @@ def read_candles(path: Path) -> CandleArray:
             f"{path} cannot be replayed ({type(error).__name__}: {error}); it needs the columns timestamp, open, high, "
             "low, close."
         ) from None
-    if (bad := insane_candle(candles)) is not None:
+    if (bad := first_invalid_candle(candles)) is not None:
         raise ConfigError(f"{path} cannot be replayed: no candle can look like {Candle(*candles[bad].tolist())}.")
     _, newest = np.unique(candles["ts_ms"][::-1], return_index=True)
     return candles[::-1][newest]

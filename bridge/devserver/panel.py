@@ -11,14 +11,14 @@ from fastapi import FastAPI
 from nicegui import app as nicegui_app
 from nicegui import run, ui
 
-from bridge.dashboard.app import add_style, mount_pages
-from bridge.dashboard.candle_chart import CandleChart
-from bridge.dashboard.page import PREFERRED_THEME
-from bridge.devserver.desk import Desk, key_of
-from bridge.devserver.faults import Faults
-from bridge.live_facts import state_text
-from schemas.errors import FluxcapError
-from schemas.types import FeedState, StreamKey
+from fluxcap.bridge.client.stats import state_text
+from fluxcap.bridge.dashboard.app import add_style, mount_pages
+from fluxcap.bridge.dashboard.candle_chart import CandleChart
+from fluxcap.bridge.dashboard.page import PREFERRED_THEME
+from fluxcap.bridge.devserver.faults import Faults
+from fluxcap.bridge.devserver.panel_session import Desk, key_of
+from fluxcap.schemas.errors import FluxcapError
+from fluxcap.schemas.types import FeedState, StreamKey
 
 TICK_S = 0.25
 FAULTS: tuple[tuple[str, str, float], ...] = (

@@ -9,15 +9,14 @@ from typing import Any, cast
 
 import msgspec
 
-from bridge.client import StreamKey
-from bridge.curve import server_keys, with_own_client
-from bridge.dashboard.feed import LiveFeed
-from bridge.devserver.engine import DevEngine
-from bridge.devserver.faults import Faults
-from bridge.devserver.settings import DevSettings
-from bridge.universe import Listing
-from schemas.errors import FluxcapError
-from schemas.types import StreamStatus
+from fluxcap.bridge.dashboard.live_feed import LiveFeed
+from fluxcap.bridge.devserver.engine import DevEngine
+from fluxcap.bridge.devserver.faults import Faults
+from fluxcap.bridge.devserver.settings import DevSettings
+from fluxcap.bridge.store.universe import Listing
+from fluxcap.bridge.transport.curve import server_keys, with_own_client
+from fluxcap.schemas.errors import FluxcapError
+from fluxcap.schemas.types import StreamKey, StreamStatus
 
 
 class Desk:

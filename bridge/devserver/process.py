@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from bridge.devserver.engine import DevEngine
-from bridge.devserver.settings import DevSettings
-from schemas.errors import AlreadyRunning
+from fluxcap.bridge.devserver.engine import DevEngine
+from fluxcap.bridge.devserver.settings import DevSettings
+from fluxcap.schemas.errors import AlreadyRunning
 
 HELLO = "fluxcap devserver ready"
 """Begins the line on standard output that says, as JSON, where everything is."""
@@ -34,7 +34,7 @@ def run_devserver(settings: DevSettings, on_ready: Callable[[Addresses], None] |
     """
     import uvicorn
 
-    from bridge.devserver.api import make_api
+    from fluxcap.bridge.devserver.api import make_api
 
     listener = _listen(settings.api_port)
     try:
@@ -57,10 +57,10 @@ def run_panel(settings: DevSettings, on_ready: Callable[[Addresses], None] | Non
     import uvicorn
     from fastapi import FastAPI
 
-    from bridge.devserver.api import make_api
-    from bridge.devserver.desk import Desk
-    from bridge.devserver.panel import mount_panel
-    from bridge.origin import LOCAL_NAMES, OriginGuard
+    from fluxcap.bridge.devserver.api import make_api
+    from fluxcap.bridge.devserver.panel import mount_panel
+    from fluxcap.bridge.devserver.panel_session import Desk
+    from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
 
     listener = _listen(settings.api_port)
     try:
@@ -97,7 +97,8 @@ def _say(addresses: Addresses) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """``python -m bridge.devserver '{"symbols": ["A"], "pub": "tcp://127.0.0.1:0"}'``: settings as JSON, or none."""
+    """``python -m fluxcap.bridge.devserver '{"symbols": ["A"], "pub": "tcp://127.0.0.1:0"}'``: settings as JSON, or
+    none."""
     try:
         settings = msgspec.json.decode(arguments[0], type=DevSettings) if arguments else None
     except msgspec.MsgspecError as error:

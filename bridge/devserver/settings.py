@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from bridge.server import DEFAULT_PUB, DEFAULT_REP
-from schemas.errors import ConfigError
-from schemas.types import StreamKey, interval_ms
+from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import StreamKey, interval_ms
 
 MAX_BATCH = 10_000
 
@@ -21,8 +21,8 @@ class DevSettings(msgspec.Struct, frozen=True, kw_only=True):
     same faults. start_ts_ms: start of the first candle (0: so that history ends now). replay: CSV of candles to replay
     in place of generated ones. forming: also send the candle under way. revise_every: correct every so many batches an
     older candle (0: never). heartbeat_ms: how often every stream's status goes out. data_dir: where the store is.
-    pub, rep: endpoints to bind. curve: keys for both, as ``bridge.curve.server_keys`` takes them ("": none). api_port:
-    of the control API on loopback; 0 picks a free one.
+    pub, rep: endpoints to bind. curve: keys for both, as ``fluxcap.bridge.transport.curve.server_keys`` takes them ("":
+    none). api_port: of the control API on loopback; 0 picks a free one.
     """
 
     source: str = "SIM"

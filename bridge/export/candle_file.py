@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bridge.table_file import Column, TableFile
-from schemas.types import CandleArray
+from fluxcap.bridge.export.table_file import Column, TableFile
+from fluxcap.schemas.types import CandleArray
 
 CANDLE_FILE_COLUMNS = {
     "timestamp": Column.TIME,

@@ -18,10 +18,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bridge.archive import Archive, Held
-from bridge.client.export import CANDLE_FILE_COLUMNS
-from bridge.table_file import Column, TableFile
-from schemas.types import CandleArray, Gap, StreamKey
+from fluxcap.bridge.export.candle_file import CANDLE_FILE_COLUMNS
+from fluxcap.bridge.export.source import ExportSource
+from fluxcap.bridge.export.table_file import Column, TableFile
+from fluxcap.schemas.candles import StreamSize
+from fluxcap.schemas.types import CandleArray, Gap, StreamKey
 
 Columns = dict[str, npt.NDArray[Any]]
 Progress = Callable[[int], None]
@@ -63,7 +64,11 @@ class Span(msgspec.Struct, frozen=True):
 
 
 def export_candles(
-    archive: Archive, streams: Sequence[Held], span: Span, target: Path, progress: Progress = lambda rows: None
+    archive: ExportSource,
+    streams: Sequence[StreamSize],
+    span: Span,
+    target: Path,
+    progress: Progress = lambda rows: None,
 ) -> int:
     """Write the candles that start within the span; returns how many. Raises what archive and file do."""
     with TableFile(target, {**_STREAM, "sequence": Column.WHOLE, **CANDLE_FILE_COLUMNS}) as table:
@@ -77,7 +82,11 @@ def export_candles(
 
 
 def export_revisions(
-    archive: Archive, streams: Sequence[Held], span: Span, target: Path, progress: Progress = lambda rows: None
+    archive: ExportSource,
+    streams: Sequence[StreamSize],
+    span: Span,
+    target: Path,
+    progress: Progress = lambda rows: None,
 ) -> int:
     """Write the revisions of candles that start within the span; returns how many. Raises what archive and file do."""
     columns = {**_STREAM, "revision": Column.WHOLE, "sequence": Column.WHOLE, **CANDLE_FILE_COLUMNS}

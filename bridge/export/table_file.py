@@ -19,7 +19,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import ConfigError, StoreError
+from fluxcap.schemas.errors import ConfigError, StoreError
 
 MEMORY_LIMIT = "512MB"
 _FORMATS = {

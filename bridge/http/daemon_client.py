@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
-from schemas.errors import FluxcapError, NotAnswering, UnknownAsset
+from fluxcap.schemas.errors import FluxcapError, NotAnswering, UnknownAsset
 
 
 class DaemonApi:

@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from schemas.errors import ConfigError
+from fluxcap.schemas.errors import ConfigError
 
 DEFAULT_PORT = 4222
 _SEED = re.compile(rb"\s*SU[A-Z2-7]{56}\s*")

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from bridge.jetstream.address import LogAddress
-from bridge.jetstream.connection import close_connection, open_connection
-from bridge.jetstream.log_access import LogAccess
-from bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME
-from schemas.errors import ConfigError, LogError, LogUnavailable
+from fluxcap.bridge.jetstream.address import LogAddress
+from fluxcap.bridge.jetstream.connection import close_connection, open_connection
+from fluxcap.bridge.jetstream.stream import LogAccess
+from fluxcap.bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME
+from fluxcap.schemas.errors import ConfigError, LogError, LogUnavailable
 
 NS = 1_000_000_000
 DUPLICATE_WINDOW_NS = 120 * NS

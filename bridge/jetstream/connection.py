@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.jetstream.address import LogAddress
-from schemas.errors import ConfigError, LogRefused, LogUnavailable
+from fluxcap.bridge.jetstream.address import LogAddress
+from fluxcap.schemas.errors import ConfigError, LogRefused, LogUnavailable
 
 if TYPE_CHECKING:
     from nats.aio.client import Client

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bridge.jetstream.log_access import LogAccess, LogMessage
-from schemas.errors import LogUnavailable
+from fluxcap.bridge.jetstream.stream import LogAccess, LogMessage
+from fluxcap.schemas.errors import LogUnavailable
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg

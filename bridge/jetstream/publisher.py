@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from schemas.errors import LogError, LogRefused, LogUnavailable
+from fluxcap.schemas.errors import LogError, LogRefused, LogUnavailable
 
 if TYPE_CHECKING:
     from nats.aio.client import Client

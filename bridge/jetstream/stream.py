@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bridge.jetstream.connection import header_lines
-from bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME, Position, position_of
-from schemas.codec import decode
-from schemas.errors import CodecError, LogError, LogUnavailable
-from schemas.types import Message
+from fluxcap.bridge.jetstream.connection import header_lines
+from fluxcap.bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME, Position, position_of
+from fluxcap.schemas.codec import decode
+from fluxcap.schemas.errors import CodecError, LogError, LogUnavailable
+from fluxcap.schemas.types import Message
 
 if TYPE_CHECKING:
     from nats.aio.client import Client

@@ -7,14 +7,14 @@ order is kept. A subject is tokens between dots; a token is what ``escape`` make
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 
-from schemas.errors import CodecError
-from schemas.types import StreamKey
+from fluxcap.schemas.errors import CodecError
+from fluxcap.schemas.types import StreamKey
 
 STREAM_NAME: Final = "FLUX"
 """Name of the JetStream stream, unless told otherwise."""
@@ -140,3 +140,29 @@ def position_of(headers: Mapping[str, str] | None) -> Position:
     if not store_id or not all(text.isascii() and text.isdecimal() and len(text) < 20 for text in numbers.values()):
         raise CodecError("A message on the log does not say where it stands; no fluxcap has put it there.")
     return Position(store_id, **{field: int(text) for field, text in numbers.items()})
+
+
+MOST_FILTERS = 16
+
+
+def covering(keys: Iterable[StreamKey], *, root: str = ROOT, most: int = MOST_FILTERS) -> frozenset[str]:
+    """At most ``most`` (at least 1) filters; no subject passes two of them."""
+    wanted = list(keys)
+    shapes = (
+        {subject_filter(key.source_id, key.symbol, key.interval, root=root) for key in wanted},
+        {subject_filter(key.source_id, None, key.interval, root=root) for key in wanted},
+        {subject_filter(None, None, key.interval, root=root) for key in wanted},
+    )
+    fitting = (frozenset(shape) for shape in shapes if len(shape) <= most)
+    return next(fitting, frozenset((subject_filter(root=root),)))
+
+
+def keys_of_topic(topic: bytes) -> tuple[str, list[StreamKey]]:
+    """The kind of a wire topic, and the streams that it may be of: parts may hold dots, where one cannot tell.
+
+    ``b"candles.SIM.EURUSD.1m"`` → ``("candles", [StreamKey("SIM", "EURUSD", "1m")])``.
+    """
+    kind, *parts = topic.decode("utf-8", "replace").split(".")
+    splits = range(1, len(parts) - 1)
+    keys = [StreamKey(".".join(parts[:n]), ".".join(parts[n:-1]), parts[-1]) for n in splits]
+    return kind, keys

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bridge.sequencer import as_candle_array
-from bridge.store import Store
-from schemas.errors import StoreError
-from schemas.types import Candle, CandleArray, CandleBatch, CandleRevision, StreamKey, Watermark
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.candles import as_candle_array
+from fluxcap.schemas.errors import StoreError
+from fluxcap.schemas.types import Candle, CandleArray, CandleBatch, CandleRevision, StreamKey, Watermark
 
 _NOTHING = Watermark()
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bridge.server import WireServer
-from schemas.types import Candle, CandleFlags, StreamKey
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.schemas.types import Candle, CandleFlags, StreamKey
 
 
 class Absorbed(msgspec.Struct, frozen=True):

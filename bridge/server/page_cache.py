@@ -13,8 +13,9 @@ from collections import OrderedDict
 import msgspec
 import numpy as np
 
-from bridge.store_reader import Page, RevisionPage, StoreReader
-from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, CandleRevision, StreamKey, Watermark
+from fluxcap.bridge.store.reader import StoreReader
+from fluxcap.schemas.candles import CandlePage, RevisionPage
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, CandleRevision, StreamKey, Watermark
 
 DEPTH = 10_000
 """Candles kept per stream: one full page, a week of minutes."""
@@ -145,7 +146,7 @@ class RecentPages:
 
     def page(
         self, key: StreamKey, after_sequence: int | None = None, end_ts_ms: int | None = None, limit: int = 10_000
-    ) -> Page:
+    ) -> CandlePage:
         """As ``StoreReader.page``. Raises StoreError."""
         mark = self._reader.watermarks().get(key, _NOTHING)
         after = max(after_sequence or 0, mark.first_sequence - 1)
@@ -162,7 +163,7 @@ class RecentPages:
 
     def _from_memory(
         self, key: StreamKey, mark: Watermark, first: int, end_ts_ms: int | None, limit: int
-    ) -> Page | None:
+    ) -> CandlePage | None:
         view = self._recent.view(key)
         if view is None or first < view[0]:
             if first <= mark.latest_sequence - self._depth:
@@ -178,7 +179,7 @@ class RecentPages:
         if end_ts_ms is not None:
             after = after[: int(np.searchsorted(after["ts_ms"], end_ts_ms, side="right"))]
         self.hits += 1
-        return Page(first, after[:limit], has_more=len(after) > limit)
+        return CandlePage(first, after[:limit], has_more=len(after) > limit)
 
     def _with_older(
         self, key: StreamKey, mark: Watermark, view: tuple[int, CandleArray] | None, first: int

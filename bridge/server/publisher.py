@@ -11,10 +11,19 @@ from collections import Counter
 
 import zmq
 
-from bridge.curve import ServerCurve
-from bridge.endpoint import bind, keep_alive
-from schemas.codec import encode
-from schemas.types import Candle, CandleBatch, CandleRevision, Message, StreamKey, StreamStatus, TickBatch, candle_array
+from fluxcap.bridge.transport.curve import ServerCurve
+from fluxcap.bridge.transport.endpoint import bind, keep_alive
+from fluxcap.schemas.codec import encode
+from fluxcap.schemas.types import (
+    Candle,
+    CandleBatch,
+    CandleRevision,
+    Message,
+    StreamKey,
+    StreamStatus,
+    TickBatch,
+    candle_array,
+)
 
 SEND_QUEUE = 100_000
 """Messages that wait for one slow subscriber before it loses some.

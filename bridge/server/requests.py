@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from bridge.store_reader import Page, RevisionPage
-from schemas.codec import decode, encode
-from schemas.errors import CodecError, FluxcapError, MessageTooLarge
-from schemas.types import (
+from fluxcap.schemas.candles import CandlePage, RevisionPage
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.errors import CodecError, FluxcapError, MessageTooLarge
+from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     ErrorResponse,
@@ -49,7 +49,7 @@ _FAR = 1 << 62
 class PageSource(Protocol):
     """Where candles and revisions come from."""
 
-    def page(self, key: StreamKey, after_sequence: int | None, end_ts_ms: int | None, limit: int) -> Page: ...
+    def page(self, key: StreamKey, after_sequence: int | None, end_ts_ms: int | None, limit: int) -> CandlePage: ...
 
     def revisions(self, key: StreamKey, after_revision: int | None, limit: int) -> RevisionPage: ...
 

@@ -1,8 +1,8 @@
 """The request socket: a thread that owns a ROUTER and gives every request exactly one answer.
 
-What to answer is bridge/answers.py; whose turn it is, bridge/queueing.py. This file moves frames. A request comes as
-``[identity][empty][payload]`` from a REQ socket, with or without the empty frame from a DEALER; its answer goes back
-along the same route. Frames that hold no single payload are answered 400.
+What to answer is bridge/server/requests.py; whose turn it is, bridge/server/fair_queue.py. This file moves frames. A
+request comes as ``[identity][empty][payload]`` from a REQ socket, with or without the empty frame from a DEALER; its
+answer goes back along the same route. Frames that hold no single payload are answered 400.
 
 Nothing a client does stops the thread or another client: sends never block, an answer that a slow reader does not take
 is kept (one per client) and tried again, a client that is gone is forgotten.
@@ -17,11 +17,11 @@ from collections import Counter
 
 import zmq
 
-from bridge.answers import Answers
-from bridge.curve import ServerCurve
-from bridge.endpoint import bind, keep_alive
-from bridge.queueing import FairQueue
-from schemas.codec import MAX_MESSAGE_BYTES
+from fluxcap.bridge.server.fair_queue import FairQueue
+from fluxcap.bridge.server.requests import Answers
+from fluxcap.bridge.transport.curve import ServerCurve
+from fluxcap.bridge.transport.endpoint import bind, keep_alive
+from fluxcap.schemas.codec import MAX_MESSAGE_BYTES
 
 _log = logging.getLogger(__name__)
 

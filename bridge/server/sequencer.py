@@ -11,15 +11,14 @@ Revisions (better candles for what was published) have numbers of their own, den
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import SequenceError
-from schemas.types import (
-    CANDLE_DTYPE,
+from fluxcap.schemas.candles import as_candle_array, first_invalid_candle
+from fluxcap.schemas.errors import SequenceError
+from fluxcap.schemas.types import (
     Candle,
     CandleArray,
     CandleBatch,
@@ -27,58 +26,15 @@ from schemas.types import (
     CandleRevision,
     StreamKey,
     Watermark,
-    candle_array,
 )
 
 _NO_WATERMARK = Watermark()
-_FEW = 16
-"""Up to so many candles one by one is quicker than NumPy: 1 µs against 24 µs for a single one."""
-
-
-def as_candle_array(candles: Sequence[Candle] | CandleArray) -> CandleArray:
-    """Candles in either form as an array of ``CANDLE_DTYPE``, shape ``(n,)``. SequenceError for another dtype."""
-    if isinstance(candles, np.ndarray):
-        if candles.dtype != CANDLE_DTYPE or candles.ndim != 1:
-            raise SequenceError(f"Candles must be a row of CANDLE_DTYPE, not {candles.dtype} with {candles.ndim} axes.")
-        return candles
-    return candle_array(candles)
-
-
-def insane_candle(candles: CandleArray) -> int | None:
-    """Index of the first candle that cannot be one, or None.
-
-    A candle is sane when its time is positive, its prices are finite, ``low <= open, close <= high``, and its volume
-    is finite and not negative.
-    """
-    if len(candles) <= _FEW:
-        return next((at for at, row in enumerate(candles.tolist()) if not _is_sane(*row)), None)
-    opens, highs, lows, closes = candles["open"], candles["high"], candles["low"], candles["close"]
-    volume = candles["volume"]
-    # A NaN makes every comparison false, so only the infinities need a test of their own.
-    sane = (
-        (candles["ts_ms"] > 0)
-        & (lows <= opens)
-        & (lows <= closes)
-        & (opens <= highs)
-        & (closes <= highs)
-        & (lows > -np.inf)
-        & (highs < np.inf)
-        & (volume >= 0)
-        & (volume < np.inf)
-    )
-    return None if sane.all() else int(np.argmin(sane))
-
-
-def _is_sane(
-    ts_ms: int, open_: float, high: float, low: float, close: float, volume: float, _ticks: int, _flags: int
-) -> bool:
-    return ts_ms > 0 and -inf < low <= open_ <= high < inf and low <= close <= high and 0 <= volume < inf
 
 
 def _require_sane(key: StreamKey, candles: CandleArray) -> None:
     if len(candles) == 0:
         raise SequenceError(f"{key}: there is no candle to number.")
-    bad = insane_candle(candles)
+    bad = first_invalid_candle(candles)
     if bad is not None:
         raise SequenceError(f"{key}: no candle can look like {Candle(*candles[bad].tolist())}; it was not numbered.")
 
@@ -102,8 +58,8 @@ class Sequencer:
     def number(self, key: StreamKey, candles: Sequence[Candle] | CandleArray) -> CandleBatch:
         """Candles in time order as the batch that would come next. Consumes nothing.
 
-        Raises SequenceError when there is no candle, when one is insane (see ``insane_candle``), or when times do not
-        strictly increase from the newest confirmed candle on.
+        Raises SequenceError when there is no candle, when one is insane (see ``first_invalid_candle``), or when times
+        do not strictly increase from the newest confirmed candle on.
         """
         array = as_candle_array(candles)
         _require_sane(key, array)

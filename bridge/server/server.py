@@ -19,16 +19,18 @@ from typing import NamedTuple
 import msgspec
 import zmq
 
-from bridge.answers import Answers
-from bridge.curve import ServerCurve, gatekeeper
-from bridge.doubt import Doubt
-from bridge.publisher import Publisher
-from bridge.recent import RecentCandles, RecentPages
-from bridge.responder import Responder
-from bridge.sequencer import Sequencer, as_candle_array
-from bridge.store import Store
-from bridge.store_file import now_ms
-from schemas.types import (
+from fluxcap.bridge.server.commit_recovery import Doubt
+from fluxcap.bridge.server.page_cache import RecentCandles, RecentPages
+from fluxcap.bridge.server.publisher import Publisher
+from fluxcap.bridge.server.requests import Answers
+from fluxcap.bridge.server.responder import Responder
+from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.store.file import now_ms
+from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
+from fluxcap.bridge.transport.curve import ServerCurve, gatekeeper
+from fluxcap.schemas.candles import as_candle_array
+from fluxcap.schemas.types import (
     Candle,
     CandleArray,
     CandleBatch,
@@ -47,9 +49,6 @@ from schemas.types import (
 Candles = Sequence[Candle] | CandleArray
 Sealed = Mapping[StreamKey, Candles] | Iterable[tuple[StreamKey, Candles]]
 """Candles by stream, each stream once and in time order."""
-
-DEFAULT_PUB = "tcp://127.0.0.1:5556"
-DEFAULT_REP = "tcp://127.0.0.1:5557"
 
 
 class Revised(NamedTuple):

@@ -25,7 +25,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import StoreDamaged, StoreError, StoreFull, StoreLocked
+from fluxcap.schemas.errors import StoreDamaged, StoreError, StoreFull, StoreLocked
 
 _FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 _LOCKED = ("Could not set lock on file", "already open in this process")

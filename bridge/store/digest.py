@@ -9,8 +9,8 @@ import hashlib
 
 import msgspec
 
-from bridge.store_reader import StoreReader
-from schemas.types import StreamKey
+from fluxcap.bridge.store.reader import StoreReader
+from fluxcap.schemas.types import StreamKey
 
 _ROWS = 50_000
 _LENGTH = 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from schemas.errors import StoreFull
+from fluxcap.schemas.errors import StoreFull
 
 _BYTES_PER_ITEM = 4_096
 _BYTES_PER_ROW = 80

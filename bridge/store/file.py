@@ -8,10 +8,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bridge.store_connection import WHAT_TO_DO, StoreCursor
-from bridge.store_mark import MARK_ENDING
-from bridge.store_schema import SCHEMA_VERSION, TABLE_NAMES, TABLES
-from schemas.errors import StoreDamaged, StoreError
+from fluxcap.bridge.store.connection import WHAT_TO_DO, StoreCursor
+from fluxcap.bridge.store.high_water_mark import MARK_ENDING
+from fluxcap.bridge.store.schema import SCHEMA_VERSION, TABLE_NAMES, TABLES
+from fluxcap.schemas.errors import StoreDamaged, StoreError
 
 
 def now_ms() -> int:

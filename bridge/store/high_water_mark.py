@@ -13,9 +13,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from bridge.store_connection import WHAT_TO_DO
-from schemas.errors import StoreDamaged
-from schemas.types import StreamKey, Watermark
+from fluxcap.bridge.store.connection import WHAT_TO_DO
+from fluxcap.schemas.errors import StoreDamaged
+from fluxcap.schemas.types import StreamKey, Watermark
 
 MARK_ENDING = ".mark"
 

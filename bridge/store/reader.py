@@ -13,35 +13,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bridge.store_connection import StoreCursor
-from bridge.store_schema import CANDLE_COLUMNS, candles_from_columns
-from bridge.universe import UNIVERSE_COLUMNS, Listing
-from schemas.types import CANDLE_DTYPE, Candle, CandleArray, Gap, StreamKey, Watermark, candles_from
-
-
-class Page(msgspec.Struct, frozen=True, eq=False):
-    """Candles with dense sequences from ``start_sequence``; ``has_more``: later ones exist within what was asked."""
-
-    start_sequence: int
-    candles: CandleArray
-    has_more: bool = False
-
-    @property
-    def next_sequence(self) -> int:
-        return self.start_sequence + len(self.candles)
-
-
-class RevisionPage(msgspec.Struct, frozen=True, eq=False):
-    """Revisions, dense from ``start_revision``; ``sequences[i]`` (uint64) names ``candles[i]``."""
-
-    start_revision: int
-    sequences: npt.NDArray[np.uint64]
-    candles: CandleArray
-    has_more: bool = False
-
-    @property
-    def next_revision(self) -> int:
-        return self.start_revision + len(self.candles)
+from fluxcap.bridge.store.connection import StoreCursor
+from fluxcap.bridge.store.schema import CANDLE_COLUMNS, candles_from_columns
+from fluxcap.bridge.store.universe import UNIVERSE_COLUMNS, Listing
+from fluxcap.schemas.candles import CandlePage, RevisionPage
+from fluxcap.schemas.types import CANDLE_DTYPE, Candle, Gap, StreamKey, Watermark, candles_from
 
 
 class StoreIndex(msgspec.Struct, frozen=True):
@@ -77,7 +53,7 @@ class StoreReader:
 
     def page(
         self, key: StreamKey, after_sequence: int | None = None, end_ts_ms: int | None = None, limit: int = 10_000
-    ) -> Page:
+    ) -> CandlePage:
         """Up to ``limit`` candles after a sequence (None: from the oldest), none later than ``end_ts_ms``.
 
         A stream without candles, or nothing after the sequence, gives an empty page.
@@ -87,7 +63,7 @@ class StoreReader:
         after = max(after_sequence or 0, mark.first_sequence - 1, 0)
         if after >= mark.latest_sequence or limit <= 0:
             start = after if after_sequence is None else after_sequence
-            return Page(start + 1, _NO_CANDLES, has_more=after < mark.latest_sequence)
+            return CandlePage(start + 1, _NO_CANDLES, has_more=after < mark.latest_sequence)
         columns = self._in_order(_PAGE, "sequence", (index.stream_ids[key], after, after + limit))
         candles = candles_from_columns(columns)
         more = after + limit < mark.latest_sequence
@@ -96,7 +72,7 @@ class StoreReader:
             more = more and within == len(candles) and self._begins_by(index.stream_ids[key], after + limit, end_ts_ms)
             candles = candles[:within]
         start = int(columns["sequence"][0]) if len(columns["sequence"]) else after + 1
-        return Page(start, candles, more)
+        return CandlePage(start, candles, more)
 
     def _begins_by(self, stream_id: int, after: int, end_ts_ms: int) -> bool:
         times = self._cursor.rows(
@@ -104,7 +80,7 @@ class StoreReader:
         )
         return bool(times) and int(times[0][0]) <= end_ts_ms
 
-    def last(self, key: StreamKey, count: int) -> Page:
+    def last(self, key: StreamKey, count: int) -> CandlePage:
         """The newest ``count`` candles of a stream, oldest first."""
         latest = self._index().watermarks.get(key, _NOTHING).latest_sequence
         return self.page(key, max(latest - count, 0), None, count)

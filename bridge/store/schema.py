@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from schemas.types import CANDLE_DTYPE, CandleArray
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray
 
 SCHEMA_VERSION = 1
 

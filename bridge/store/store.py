@@ -17,15 +17,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
-from bridge import store_rows
-from bridge.store_connection import WHAT_TO_DO, StoreConnection
-from bridge.store_file import ensure_store, now_ms, set_aside
-from bridge.store_mark import StoreMark, numbers_given
-from bridge.store_reader import StoreIndex, StoreReader
-from bridge.store_space import SpaceGuard
-from bridge.universe import Listing, read_universe
-from schemas.errors import SequenceError, StoreDamaged, StoreError
-from schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, Watermark
+from fluxcap.bridge.store import writes as store_rows
+from fluxcap.bridge.store.connection import WHAT_TO_DO, StoreConnection
+from fluxcap.bridge.store.disk_space import SpaceGuard
+from fluxcap.bridge.store.file import ensure_store, now_ms, set_aside
+from fluxcap.bridge.store.high_water_mark import StoreMark, numbers_given
+from fluxcap.bridge.store.reader import StoreIndex, StoreReader
+from fluxcap.bridge.store.universe import Listing, read_universe
+from fluxcap.schemas.errors import SequenceError, StoreDamaged, StoreError
+from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, Watermark
 
 __all__ = ["CHECKPOINT_BYTES", "SETTLE_ROWS", "Store", "set_aside"]
 

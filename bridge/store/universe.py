@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from schemas.errors import ConfigError
+from fluxcap.schemas.errors import ConfigError
 
 UNIVERSE_COLUMNS = ("filters", "badge", "symbol", "name", "market", "venue")
 """As the desktop client has them."""

@@ -14,13 +14,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from bridge.sequencer import insane_candle
-from bridge.store_connection import StoreConnection, StoreCursor
-from bridge.store_file import check_store
-from bridge.store_mark import StoreMark, numbers_given
-from bridge.store_schema import CANDLE_COLUMNS, candles_from_columns
-from schemas.errors import ConfigError, StoreDamaged, StoreError
-from schemas.types import CandleArray, StreamKey, Watermark
+from fluxcap.bridge.store.connection import StoreConnection, StoreCursor
+from fluxcap.bridge.store.file import check_store
+from fluxcap.bridge.store.high_water_mark import StoreMark, numbers_given
+from fluxcap.bridge.store.schema import CANDLE_COLUMNS, candles_from_columns
+from fluxcap.schemas.candles import first_invalid_candle
+from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError
+from fluxcap.schemas.types import CandleArray, StreamKey, Watermark
 
 
 class Verdict(enum.IntEnum):
@@ -119,7 +119,7 @@ def _inspect_candles(
         yield _damage(key, f"Sequence {sequences[at]} {what}.")
     for at in np.flatnonzero(np.diff(candles["ts_ms"]) <= 0)[:3]:
         yield _damage(key, f"Time does not increase after sequence {sequences[at]}.")
-    bad = insane_candle(candles)
+    bad = first_invalid_candle(candles)
     if bad is not None:
         yield _damage(key, f"Sequence {sequences[bad]} is no candle: {candles[bad]}.")
 
@@ -138,7 +138,7 @@ def _inspect_revisions(
         return 0, []
     for at in np.flatnonzero(np.diff(revisions) != 1)[:3]:
         found.append(_damage(key, f"Revision {revisions[at]} is followed by {revisions[at + 1]}."))
-    bad = insane_candle(candles_from_columns(columns))
+    bad = first_invalid_candle(candles_from_columns(columns))
     if bad is not None:
         found.append(_damage(key, f"Revision {revisions[bad]} is no candle."))
     if int(columns["sequence"].max()) > latest_sequence:
@@ -161,3 +161,28 @@ def _differing(cursor: StoreCursor, stream_id: int) -> list[int]:
         (stream_id,),
     )
     return [number for (number,) in rows]
+
+
+class Glance(msgspec.Struct, frozen=True):
+    """What a store holds."""
+
+    streams: int
+    candles: int
+    bytes: int
+
+
+def glance(path: Path) -> Glance:
+    """Look. Raises StoreLocked, StoreDamaged (a stream has not as many candles as numbers, too) or StoreError."""
+    connection = StoreConnection(path, read_only=True)
+    try:
+        cursor = connection.cursor()
+        check_store(cursor, path)
+        rows = cursor.rows(
+            "SELECT stream_id, count(*), max(sequence) - min(sequence) + 1 FROM candles GROUP BY stream_id"
+        )
+        streams = int(cursor.rows("SELECT count(*) FROM streams")[0][0])
+    finally:
+        connection.close()
+    if any(count != numbers for _, count, numbers in rows):
+        raise StoreDamaged(f"{path}: a stream has not as many candles as numbers; `fluxcap verify` says which.")
+    return Glance(streams, sum(int(count) for _, count, _ in rows), path.stat().st_size)

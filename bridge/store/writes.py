@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridge.store_connection import StoreCursor
-from bridge.store_schema import candle_columns, concatenate
-from bridge.universe import UNIVERSE_COLUMNS, Listing
-from schemas.types import CandleBatch, CandleRevision, Gap, StreamKey
+from fluxcap.bridge.store.connection import StoreCursor
+from fluxcap.bridge.store.schema import candle_columns, concatenate
+from fluxcap.bridge.store.universe import UNIVERSE_COLUMNS, Listing
+from fluxcap.schemas.types import CandleBatch, CandleRevision, Gap, StreamKey
 
 Columns = dict[str, npt.NDArray[Any]]
 StreamIds = Mapping[StreamKey, int]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from schemas.errors import ConfigError
-from schemas.types import StreamKey, interval_ms
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import StreamKey, interval_ms
 
 DEFAULT_INTERVAL = "1m"
 ANY = "*"

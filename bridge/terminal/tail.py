@@ -14,16 +14,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from bridge.client.actions import StartFrom
-from bridge.client.events import Candles, Event
-from bridge.client.fetch import list_streams
-from bridge.client.live import LiveClient
-from bridge.client.tail_lines import TailScreen, flag_names, json_lines
-from bridge.client.via import AnyVia
-from bridge.client.wanted import WantedStreams
-from bridge.curve import ClientCurve
-from schemas.errors import ConfigError, FluxcapError
-from schemas.types import StreamKey, StreamStatus
+from fluxcap.bridge.client.events import Candles, Event
+from fluxcap.bridge.client.fetch import list_streams
+from fluxcap.bridge.client.live import LiveClient
+from fluxcap.bridge.client.options import AnyVia
+from fluxcap.bridge.client.receiver.actions import StartFrom
+from fluxcap.bridge.terminal.selectors import WantedStreams
+from fluxcap.bridge.terminal.tail_view import TailScreen, flag_names, json_lines
+from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.schemas.errors import ConfigError, FluxcapError
+from fluxcap.schemas.types import StreamKey, StreamStatus
 
 __all__ = ["flag_names", "json_lines", "tail"]
 

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced
-from bridge.client.health import Health, HealthState
-from schemas.types import Candle, CandleFlags, StreamKey, candles_from
+from fluxcap.bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced
+from fluxcap.bridge.client.health import Health, HealthState
+from fluxcap.schemas.types import Candle, CandleFlags, StreamKey, candles_from
 
 _COLOURS = {
     HealthState.DISCONNECTED: "red",

@@ -10,24 +10,18 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from bridge.client import (
-    Candle,
-    Candles,
-    ClientCurve,
-    Forming,
-    LiveClient,
-    StreamKey,
-    StreamStatus,
-    Via,
-    list_streams,
-)
-from bridge.client.health import Health, HealthState
-from bridge.daemon_api import DaemonApi
-from bridge.live_facts import StreamFacts, Trend
-from bridge.watch.keyboard import keys
-from bridge.watch.screen import StreamLine, render
-from schemas.errors import FluxcapError
-from schemas.types import candles_from
+from fluxcap.bridge.client.events import Candles, Forming
+from fluxcap.bridge.client.fetch import list_streams
+from fluxcap.bridge.client.health import Health, HealthState
+from fluxcap.bridge.client.live import LiveClient
+from fluxcap.bridge.client.options import Via
+from fluxcap.bridge.client.stats import StreamFacts, Trend
+from fluxcap.bridge.http.daemon_client import DaemonApi
+from fluxcap.bridge.terminal.keyboard import keys
+from fluxcap.bridge.terminal.watch_view import StreamLine, render
+from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.schemas.errors import FluxcapError
+from fluxcap.schemas.types import Candle, StreamKey, StreamStatus, candles_from
 
 LOOK_S = 0.5
 LOG_LOOK_S = 2.0

@@ -12,9 +12,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from bridge.client.health import Health, HealthState
-from bridge.live_facts import StreamFacts, offset_text
-from schemas.types import Candle, CandleFlags
+from fluxcap.bridge.client.health import Health, HealthState
+from fluxcap.bridge.client.stats import StreamFacts, offset_text
+from fluxcap.schemas.types import Candle, CandleFlags
 
 STYLES: dict[HealthState, str] = {
     HealthState.DISCONNECTED: "red",

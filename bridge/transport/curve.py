@@ -18,7 +18,7 @@ import msgspec
 import zmq
 import zmq.auth.thread
 
-from schemas.errors import ConfigError
+from fluxcap.schemas.errors import ConfigError
 
 PUBLIC_ENDING = ".key"
 SECRET_ENDING = ".key_secret"  # noqa: S105 - a file name

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from schemas.errors import AlreadyRunning, ConfigError
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError
 
 if TYPE_CHECKING:
-    from bridge.curve import ServerCurve
+    from fluxcap.bridge.transport.curve import ServerCurve
 
 ServerSocket = zmq.Socket[bytes]
 

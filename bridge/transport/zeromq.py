@@ -15,12 +15,21 @@ from collections.abc import Iterable
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from bridge.client.deadlines import patience_ms, take_expired
-from bridge.client.transport import Answered, Connected, Disconnected, Failed, Garbled, Published, TransportEvent
-from bridge.curve import ClientCurve
-from schemas.codec import decode, encode
-from schemas.errors import CodecError, ConfigError, FluxcapError, WireError, WireTimeout
-from schemas.types import ErrorResponse, Message
+from fluxcap.bridge.transport.base import (
+    Answered,
+    Connected,
+    Disconnected,
+    Failed,
+    Garbled,
+    Published,
+    TransportEvent,
+    patience_ms,
+    take_expired,
+)
+from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.errors import CodecError, ConfigError, FluxcapError, WireError, WireTimeout
+from fluxcap.schemas.types import ErrorResponse, Message
 
 FEED_HWM = 20_000
 """Messages that may wait for us. What overflows is lost, noticed by the next heartbeat, and fetched."""

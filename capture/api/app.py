@@ -22,14 +22,14 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 
-from bridge.origin import LOCAL_NAMES, OriginGuard
-from capture.focus import Focus, FocusMode
-from capture.focus_leases import FocusLeases
-from capture.market import Market
-from capture.pipeline import Pipeline
-from capture.port_holder import port_holder
-from capture.status import Status
-from schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, UnknownAsset
+from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
+from fluxcap.capture.api.status import Status
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.market.leases import FocusLeases
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.pipeline.pipeline import Pipeline
+from fluxcap.capture.runtime.ports import port_holder
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, UnknownAsset
 
 DOCS_PAGE = Path(__file__).with_name("docs.html")
 

@@ -17,13 +17,13 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from bridge.jetstream.forward_view import ForwardState, ForwardView
-from capture.listeners import ChromeState, Published
-from capture.market import MarketView
-from capture.persistence import CollectView
-from capture.pipeline import PipelineView
-from schemas.errors import NotAnswering
-from schemas.types import Candle, FeedState, Gap, StreamKey, StreamStatus
+from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardView
+from fluxcap.capture.csvfiles.writer import CollectView
+from fluxcap.capture.market.market import MarketView
+from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.pipeline.pipeline import PipelineView
+from fluxcap.schemas.errors import NotAnswering
+from fluxcap.schemas.types import Candle, FeedState, Gap, StreamKey, StreamStatus
 
 COMMIT_BUCKETS_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.5)
 """A durable commit takes 2-4 ms on a good disk; a checkpoint behind it 10-40 ms."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from schemas.types import Candle, interval_ms
+from fluxcap.schemas.types import Candle, interval_ms
 
 
 def iso(ts_ms: int) -> str:

@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from capture.listeners import ChromeState, Published
-from schemas.types import Candle, StreamKey, candles_from
+from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.schemas.types import Candle, StreamKey, candles_from
 
 LIMIT = 10_000
 

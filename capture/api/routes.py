@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel, ConfigDict, Field
 
-from bridge.store_reader import StoreReader
-from capture.metrics import Metrics
-from capture.persistence import CollectChange, Persistence
-from capture.settings import CollectMode
+from fluxcap.bridge.server.history_import import Absorbed, absorb
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.store.reader import StoreReader
+from fluxcap.capture.api.metrics import Metrics
+from fluxcap.capture.csvfiles.catalog import LARGEST_BYTES, allowed_file, available_files
+from fluxcap.capture.csvfiles.writer import CollectChange, Persistence
+from fluxcap.capture.pipeline.pipeline import Pipeline
+from fluxcap.capture.runtime.settings import CollectMode
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import Candle, StreamKey
 
 
 class CollectBody(BaseModel):
@@ -50,5 +57,64 @@ def files_router(persistence: Persistence, reader: StoreReader, metrics: Metrics
     async def get_metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(await asyncio.to_thread(encode, metrics.registry), media_type=content_type)
+
+    return router
+
+
+MOST_CANDLES = 10_000
+TsMs = Annotated[int, Field(gt=0, le=32_503_680_000_000)]
+
+
+class HistoryBody(BaseModel):
+    """Candles of one asset and interval, rows ``[ts_ms, open, high, low, close, volume]``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    symbol: str = Field(pattern=r"^[#A-Za-z0-9][A-Za-z0-9_#&-]{0,63}$")
+    interval: str = Field(pattern=r"^[1-9][0-9]{0,5}[smhd]$")
+    candles: list[tuple[TsMs, float, float, float, float, float]] = Field(max_length=MOST_CANDLES)
+
+
+def history_router(pipeline: Pipeline, server: WireServer, source: str, live_interval: str) -> APIRouter:
+    """The routes."""
+    router = APIRouter()
+
+    @router.put("/api/history")
+    async def put_history(body: HistoryBody) -> Any:
+        """Take collected candles into the stream of their interval; the live one makes its own and is refused."""
+        if body.interval == live_interval:
+            raise ConfigError(f"Candles of {live_interval} are made live here; collected ones are not mixed in.")
+        key = StreamKey(source, body.symbol, body.interval)
+        candles = [Candle(*row) for row in body.candles]
+
+        def take() -> Absorbed:
+            return absorb(server, key, candles)
+
+        return msgspec.to_builtins(await asyncio.to_thread(pipeline.ask, take))
+
+    return router
+
+
+def csv_router(data_dir: Path) -> APIRouter:
+    """The routes over one data folder."""
+    router = APIRouter()
+
+    @router.get("/api/available-csv-files")
+    async def available(timeframe: str = "") -> dict[str, Any]:
+        """The CSV files there are; ``timeframe``: only those of 1m, 5m, 15m, 1h, 4h or tick."""
+        files = await asyncio.to_thread(available_files, data_dir, timeframe)
+        return {"files": files, "count": len(files)}
+
+    @router.get("/api/csv-data/{file:path}")
+    async def csv_data(file: str) -> Response:
+        """A CSV file, by its path as listed or by its name."""
+        path = await asyncio.to_thread(allowed_file, data_dir, file)
+        if path is None:
+            raise HTTPException(404, "There is no such CSV file; /api/available-csv-files lists them.")
+        if path.stat().st_size > LARGEST_BYTES:
+            raise HTTPException(413, "This file is too large to be shown.")
+        # Read in one go: a file that is still written would outgrow the length that was announced for it.
+        content = await asyncio.to_thread(path.read_bytes)
+        return Response(content, media_type="text/csv; charset=utf-8")
 
     return router

@@ -8,10 +8,10 @@ from types import FrameType
 
 import typer
 
-from bridge.dashboard.app import dashboard_app
-from bridge.dashboard.hub import Target
-from capture import log
-from capture.control import ControlServer
+from fluxcap.bridge.dashboard.app import dashboard_app
+from fluxcap.bridge.dashboard.daemon_backend import Target
+from fluxcap.capture.api.app import ControlServer
+from fluxcap.capture.runtime import log
 
 
 def serve_dashboard(target: Target, port: int) -> int:

@@ -11,18 +11,21 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 import socketio
+from fastapi import FastAPI
 
-from capture import log
-from capture.focus import name_key
-from capture.listeners import ChromeState
-from capture.web import payloads
-from capture.web.relay import CandleNews, CandleRelay, ChromeNews
-from schemas.errors import FluxcapError, NotAnswering, UnknownAsset
-from schemas.types import Candle, FeedState, StreamKey, StreamStatus
+from fluxcap.capture.api import payloads
+from fluxcap.capture.api.relay import CandleNews, CandleRelay, ChromeNews
+from fluxcap.capture.api.routes import csv_router
+from fluxcap.capture.market.focus import name_key
+from fluxcap.capture.pipeline.listeners import ChromeState
+from fluxcap.capture.runtime import log
+from fluxcap.schemas.errors import FluxcapError, NotAnswering, UnknownAsset
+from fluxcap.schemas.types import Candle, FeedState, StreamKey, StreamStatus
 
 FEED_LOOK_S = 1.0
 FEED_PATIENCE_LOOKS = 5
@@ -277,3 +280,11 @@ class StreamingApi:
 
     async def _emit(self, event: str, message: dict[str, Any], sid: str) -> None:
         await self._sio.emit(event, message, to=sid)
+
+
+def add_web(app: FastAPI, source: Source, relay: CandleRelay, data_dir: Path) -> StreamingApi:
+    """Routes of the CSV files, and Socket.IO at ``/socket.io``."""
+    api = StreamingApi(source, relay)
+    app.include_router(csv_router(data_dir))
+    app.mount("/socket.io", api.app)
+    return api

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
-from bridge.server import WireServer
-from bridge.store_reader import StoreReader
-from capture.focus_leases import FocusLeases
-from capture.market import Market
-from capture.pipeline import Pipeline
-from schemas.types import Candle, StreamKey, StreamStatus, candles_from, interval_ms
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.store.reader import StoreReader
+from fluxcap.capture.market.leases import FocusLeases
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.pipeline.pipeline import Pipeline
+from fluxcap.schemas.types import Candle, StreamKey, StreamStatus, candles_from, interval_ms
 
 HISTORY_CANDLES = 500
 

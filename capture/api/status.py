@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.jetstream.forward_view import ForwardView
-from capture.persistence import CollectView
-from capture.pipeline import PipelineView
-from schemas.types import FeedState
+from fluxcap.bridge.jetstream.forward.status import ForwardView
+from fluxcap.capture.csvfiles.writer import CollectView
+from fluxcap.capture.pipeline.pipeline import PipelineView
+from fluxcap.schemas.types import FeedState
 
 
 class StreamView(msgspec.Struct, frozen=True):

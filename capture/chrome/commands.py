@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from capture.chrome.messages import encode_command
+from fluxcap.capture.chrome.messages import encode_command
 
 DEFAULT_TIMEOUT_NS = 5_000_000_000
 MAX_LATE = 256

@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 import websocket
 
-from capture.chrome.events import Stamp
-from schemas.errors import BrowserGone
+from fluxcap.capture.chrome.events import Stamp
+from fluxcap.schemas.errors import BrowserGone
 
 IDLE_S = 0.2
 """After this long without a message ``on_idle`` is called, and again after each further while."""

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from schemas.errors import ChromeUnavailable, ConfigError
+from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9222

@@ -20,8 +20,8 @@ from types import TracebackType
 
 import platformdirs
 
-from capture.chrome.endpoint import DEFAULT_HOST, DEFAULT_PORT, BrowserInfo, active_port, probe
-from schemas.errors import ChromeUnavailable, ConfigError
+from fluxcap.capture.chrome.endpoint import DEFAULT_HOST, DEFAULT_PORT, BrowserInfo, active_port, probe
+from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0

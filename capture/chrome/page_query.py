@@ -7,9 +7,9 @@ one label, and nothing else ever leaves the page this way.
 
 from __future__ import annotations
 
-from capture.chrome.commands import Command, CommandLedger
-from capture.chrome.messages import NOT_CDP, Head, decode_evaluated, decode_world
-from capture.chrome.target import Attachment, TargetState
+from fluxcap.capture.chrome.commands import Command, CommandLedger
+from fluxcap.capture.chrome.messages import NOT_CDP, Head, decode_evaluated, decode_world
+from fluxcap.capture.chrome.target import Attachment, TargetState
 
 _WORLD = "Page.createIsolatedWorld"
 _EVALUATE = "Runtime.evaluate"

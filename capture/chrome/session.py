@@ -20,9 +20,8 @@ from typing import Any
 
 import msgspec
 
-from capture.chrome.asking import PageQuestion
-from capture.chrome.commands import DEFAULT_TIMEOUT_NS, CommandLedger
-from capture.chrome.events import (
+from fluxcap.capture.chrome.commands import DEFAULT_TIMEOUT_NS, CommandLedger
+from fluxcap.capture.chrome.events import (
     ChromeEvent,
     CommandTimedOut,
     EndReason,
@@ -35,7 +34,7 @@ from capture.chrome.events import (
     SocketOpened,
     Stamp,
 )
-from capture.chrome.messages import (
+from fluxcap.capture.chrome.messages import (
     EVENTS,
     FRAME_RECEIVED,
     FRAME_SENT,
@@ -48,9 +47,9 @@ from capture.chrome.messages import (
     decode_head,
     is_unread_event,
 )
-from capture.chrome.sockets import OpenSocket, SocketSnapshot
-from capture.chrome.target import Attachment, TabSnapshot, TargetState
-from capture.chrome.targets import Targets
+from fluxcap.capture.chrome.page_query import PageQuestion
+from fluxcap.capture.chrome.target import Attachment, OpenSocket, SocketSnapshot, TabSnapshot, TargetState
+from fluxcap.capture.chrome.targets import Targets
 
 PARKED = "Back-Forward Cache"
 """In the error of a socket whose page was frozen or parked (Chromium 156: "Page entered Back-Forward Cache.")."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from capture.chrome.address import origin, without_query
-from capture.chrome.commands import Command, CommandLedger
-from capture.chrome.events import (
+from fluxcap.capture.chrome.commands import Command, CommandLedger
+from fluxcap.capture.chrome.events import (
     ChromeEvent,
     CommandRefused,
     EndReason,
@@ -21,8 +20,8 @@ from capture.chrome.events import (
     TabChanged,
     TabGone,
 )
-from capture.chrome.messages import AttachedParams, ErrorBody, NavigatedParams, TargetInfo
-from capture.chrome.target import Attachment, Target, TargetState
+from fluxcap.capture.chrome.messages import AttachedParams, ErrorBody, NavigatedParams, TargetInfo
+from fluxcap.capture.chrome.target import Attachment, Target, TargetState, origin, without_query
 
 DISCOVERED = ("page", "iframe", "shared_worker", "service_worker")
 """Target types that discovery reports and that are attached by their own address."""

@@ -12,32 +12,8 @@ from typing import Any
 
 import typer
 
-from capture.commands import (
-    archive,
-    backfill,
-    chrome,
-    collect,
-    collect_mode,
-    config,
-    dashboard,
-    demo,
-    devserver,
-    doctor,
-    export,
-    focus,
-    forward,
-    gaps,
-    keys,
-    record,
-    replay,
-    run,
-    simulate,
-    status,
-    tail,
-    verify,
-    watch,
-)
-from schemas.errors import ConfigError, FluxcapError, UnknownAsset
+from fluxcap.capture.cli import collect, control, develop, nats, record, run, setup, store, stream
+from fluxcap.schemas.errors import ConfigError, FluxcapError, UnknownAsset
 
 app = typer.Typer(
     name="fluxcap",
@@ -48,28 +24,28 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
-app.command("chrome")(chrome.chrome)
-app.command("status")(status.status)
-app.add_typer(focus.app, name="focus")
+app.command("chrome")(run.chrome)
+app.command("status")(control.status)
+app.add_typer(control.focus_app, name="focus")
 app.command("collect")(collect.collect)
-app.command("collect-mode")(collect_mode.collect_mode)
-app.add_typer(config.app, name="config")
-app.command("tail")(tail.tail)
-app.command("backfill")(backfill.backfill)
-app.command("export")(export.export)
-app.command("forward")(forward.forward)
-app.command("archive")(archive.archive)
-app.command("gaps")(gaps.gaps)
+app.command("collect-mode")(control.collect_mode)
+app.add_typer(setup.config_app, name="config")
+app.command("tail")(stream.tail)
+app.command("backfill")(stream.backfill)
+app.command("export")(store.export)
+app.command("forward")(nats.forward)
+app.command("archive")(nats.archive)
+app.command("gaps")(store.gaps)
 app.command("record")(record.record)
-app.command("replay")(replay.replay)
-app.command("verify")(verify.verify)
-app.command("doctor")(doctor.doctor)
-app.command("keys")(keys.keys)
-app.command("watch")(watch.watch)
-app.command("devserver")(devserver.devserver)
-app.command("dashboard")(dashboard.dashboard)
-app.command("simulate")(simulate.simulate)
-app.command("demo")(demo.demo)
+app.command("replay")(record.replay)
+app.command("verify")(store.verify)
+app.command("doctor")(setup.doctor)
+app.command("keys")(setup.keys)
+app.command("watch")(stream.watch)
+app.command("devserver")(develop.devserver)
+app.command("dashboard")(stream.dashboard)
+app.command("simulate")(develop.simulate)
+app.command("demo")(develop.demo)
 
 
 @app.callback(invoke_without_command=True)
@@ -117,7 +93,3 @@ def run_cli(arguments: list[str]) -> int:
             raise
         typer.echo(f"fluxcap: {error}", err=True)
         return 2 if isinstance(error, ConfigError | UnknownAsset) else 1
-
-
-if __name__ == "__main__":
-    main()

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capture.commands.options import ConfigOption, Debug, Json
+from fluxcap.capture.cli.options import ConfigOption, Debug, Json
 
 if TYPE_CHECKING:
-    from capture.collect.run import Summary
+    from fluxcap.capture.collect.collection import Summary
 
 
 def collect(
@@ -40,12 +40,12 @@ def collect(
     into the store too. A daemon may run meanwhile. The page is left as it was found; a run that was interrupted goes on
     where it stopped when started again on the same day.
     """
-    from capture.collect.attached import as_json as encoded
-    from capture.collect.attached import collect as run
-    from capture.collect.plan import parse_assets, parse_timeframes
-    from capture.collect.run import Order
-    from capture.commands.progress import progress_bar
-    from capture.settings import load_settings
+    from fluxcap.capture.cli.options import progress_bar
+    from fluxcap.capture.collect.collection import Order
+    from fluxcap.capture.collect.collection import as_json as encoded
+    from fluxcap.capture.collect.collection import collect as run
+    from fluxcap.capture.collect.plan import parse_assets, parse_timeframes
+    from fluxcap.capture.runtime.settings import load_settings
 
     order = Order(parse_assets(assets), parse_timeframes(timeframes), timeout, attempts)
     settings = load_settings(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from capture.commands.options import ControlUrl, DataDir, Json
+from fluxcap.capture.cli.options import ControlUrl, DataDir, Json
 
 
 def status(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
     """Show Chrome, tabs, sockets, clock offset, focus, streams with their ages, and counters."""
-    from capture.running import RunningDaemon
+    from fluxcap.capture.runtime.discovery import RunningDaemon
 
     seen = RunningDaemon(data_dir, control).get("/api/status")
     if as_json:
@@ -133,3 +133,110 @@ def duration_text(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
+
+
+focus_app = typer.Typer(help="Asset focus of the running daemon.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@focus_app.command("set")
+def set_(
+    assets: Annotated[list[str], typer.Argument(help="Assets as you would type them: EURUSD_otc, 'EUR/USD OTC'…")],
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    control: ControlUrl = None,
+) -> None:
+    """Lock the focus to these assets."""
+    _put({"mode": "lock", "symbols": assets}, as_json, data_dir, control)
+
+
+@focus_app.command()
+def release(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
+    """Release the lock: follow the page again."""
+    _put({"mode": "follow"}, as_json, data_dir, control)
+
+
+@focus_app.command()
+def follow(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
+    """Follow the asset that the page shows."""
+    _put({"mode": "follow"}, as_json, data_dir, control)
+
+
+@focus_app.command("all")
+def all_(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
+    """Take every asset that ticks."""
+    _put({"mode": "all"}, as_json, data_dir, control)
+
+
+@focus_app.command()
+def get(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
+    """Show the focus, and the asset and timeframe detected on the page."""
+    from fluxcap.capture.runtime.discovery import RunningDaemon
+
+    _show(RunningDaemon(data_dir, control).get("/api/focus"), as_json)
+
+
+def _put(body: dict[str, Any], as_json: bool, data_dir: Any, control: str | None) -> None:
+    from fluxcap.capture.runtime.discovery import RunningDaemon
+
+    _show(RunningDaemon(data_dir, control).put("/api/focus", body), as_json)
+
+
+def _show(focus: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(focus))
+        return
+    symbols = ", ".join(focus["symbols"]) or "none yet"
+    typer.echo(f"focus     {focus['mode']}: {symbols}")
+    if focus["unchecked"]:
+        typer.echo(
+            f"          not checked yet: {', '.join(focus['unchecked'])}. The platform tells its assets when the page "
+            "loads; then `fluxcap focus get` says whether they are among them."
+        )
+    if focus["unknown"]:
+        typer.echo(f"          unknown on the platform: {', '.join(focus['unknown'])}")
+    detected, period_s = focus["detected_asset"], focus["detected_period_s"]
+    typer.echo(f"detected  {detected or 'nothing yet'}{f' at {period_s} s' if period_s else ''}")
+
+
+def collect_mode(
+    mode: Annotated[
+        str | None, typer.Argument(help="tick, candle, both or none; without it the present mode is shown.")
+    ] = None,
+    tick_chunk_size: Annotated[int | None, typer.Option(min=1, help="Ticks a file from now on.")] = None,
+    candle_chunk_size: Annotated[int | None, typer.Option(min=1, help="Candles a file from now on.")] = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    control: ControlUrl = None,
+) -> None:
+    """Choose what the running daemon writes to CSV files: ticks, candles, both or none.
+
+    It lasts until the daemon ends; `fluxcap run --collect` chooses it from the start.
+    """
+    from fluxcap.capture.runtime.discovery import RunningDaemon
+    from fluxcap.capture.runtime.settings import CollectMode
+    from fluxcap.schemas.errors import ConfigError
+
+    if mode is not None and mode not in list(CollectMode):
+        raise ConfigError(f"{mode!r} is no collect mode; choose tick, candle, both or none.")
+    asked = {"mode": mode, "tick_chunk_size": tick_chunk_size, "candle_chunk_size": candle_chunk_size}
+    body = {name: value for name, value in asked.items() if value is not None}
+    daemon = RunningDaemon(data_dir, control)
+    seen = daemon.put("/api/collect-mode", body) if body else daemon.get("/api/collect-mode")
+    if as_json:
+        typer.echo(json.dumps(seen))
+        return
+    for line in _lines(seen):
+        typer.echo(line)
+
+
+def _lines(seen: dict[str, Any]) -> list[str]:
+    lines = [
+        f"collecting  {seen['mode']}, {seen['tick_chunk_size']} ticks or {seen['candle_chunk_size']} candles a file",
+        f"folder      {seen['folder']}",
+        f"written     {seen['ticks']} ticks, {seen['candles']} candles, {seen['files']} files",
+    ]
+    if seen["trouble"]:
+        lines.append(f"trouble     {seen['trouble']}; {seen['waiting']} lines wait until it works again")
+    if seen["lost"]:
+        lines.append(f"lost        {seen['lost']} lines")
+    return lines

@@ -27,9 +27,9 @@ def devserver(
     port: Annotated[int, typer.Option(help="Port of control API and panel, on loopback; 0 for any free one.")] = 5558,
 ) -> None:
     """Serve generated or replayed candles over the wire, with faults at will, until Ctrl-C."""
-    from bridge.client import endpoints
-    from bridge.devserver.process import run_devserver, run_panel
-    from bridge.devserver.settings import DevSettings
+    from fluxcap.bridge.devserver.process import run_devserver, run_panel
+    from fluxcap.bridge.devserver.settings import DevSettings
+    from fluxcap.bridge.transport.addresses import endpoints
 
     pub, rep = endpoints(pub, rep)
     settings = DevSettings(
@@ -48,3 +48,40 @@ def devserver(
         api_port=port,
     )
     (run_panel if panel else run_devserver)(settings)
+
+
+def simulate(
+    port: Annotated[int, typer.Option(help="Port on loopback; 0 for any free one.")] = 8400,
+    assets: Annotated[str | None, typer.Option(help="Symbols, comma-separated. [default: ten of them]")] = None,
+    rate: Annotated[float, typer.Option(help="Ticks a second and asset.")] = 2.1,
+    offset: Annotated[int, typer.Option(help="How far stamps are ahead of UTC, seconds.")] = 7200,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same prices.")] = 1,
+    truth: Annotated[Path | None, typer.Option(help="JSONL file for what the market did.")] = None,
+) -> None:
+    """Run a simulated trading site in the foreground: a page and a server that speak the platform's framing.
+
+    Open its address in the Chrome that `fluxcap chrome` started, and tell `fluxcap run --platform-url` about it.
+    """
+    from fluxcap.capture.simulator.config import DEFAULT_ASSETS, SiteConfig
+    from fluxcap.capture.simulator.site import run_site
+
+    symbols = tuple(part.strip() for part in assets.split(",") if part.strip()) if assets else DEFAULT_ASSETS
+    config = SiteConfig(assets=symbols, rate_hz=rate, offset_s=offset, seed=seed, port=port, truth_path=truth)
+    run_site(config, lambda url: typer.echo(f"Simulated trading site at {url}  (Ctrl-C ends it)"))
+
+
+def demo(
+    seconds: Annotated[int, typer.Option(min=10, help="How long to watch.")] = 90,
+    interval: Annotated[str, typer.Option(help="Candle length; short, so that there is something to see.")] = "5s",
+    headless: Annotated[
+        bool | None,
+        typer.Option("--headless/--window", help="Chrome without a window. [default: by the screen]"),
+    ] = None,
+) -> None:
+    """Run a simulated site, a real Chrome, the daemon and a client for a while, and compare what each of them has.
+
+    Exit code 0 only if every sealed candle is the same in the site's truth, the store and the client.
+    """
+    from fluxcap.capture.tools.demo import run_demo
+
+    raise typer.Exit(run_demo(seconds, interval, headless))

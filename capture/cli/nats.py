@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from capture.commands.options import Debug, Json, Keys, NatsCredentials, NatsStream, curve_of
+from fluxcap.capture.cli.options import Debug, Json, Keys, NatsCredentials, NatsStream, ViaLog, curve_of, via_of
 
 
 def forward(
@@ -52,15 +52,15 @@ def forward(
     Listens to the running daemon; of a stopped one it forwards what its store has, and ends. `fluxcap run --forward`
     does the same within the daemon. The stream must be there: make it once with --setup.
     """
-    from bridge.jetstream.address import log_address
-    from capture.settings import load_settings
+    from fluxcap.bridge.jetstream.address import log_address
+    from fluxcap.capture.runtime.settings import load_settings
 
     settings = load_settings(
         data_dir=data_dir, nats_credentials=credentials, nats_stream=stream, log_json=log_json or None
     )
     address = log_address(servers, settings.nats_credentials)
     if setup:
-        from bridge.jetstream.stream_setup import Wanted, parse_bytes, parse_duration_ns
+        from fluxcap.bridge.jetstream.admin import Wanted, parse_bytes, parse_duration_ns
 
         wanted = Wanted(
             replicas=replicas,
@@ -69,7 +69,7 @@ def forward(
             duplicate_window_ns=None if duplicate_window is None else parse_duration_ns(duplicate_window),
         )
         raise typer.Exit(_set_up(address, wanted, settings.nats_stream, change=change, as_json=as_json))
-    from capture.forward_alone import Target, forward_alone
+    from fluxcap.capture.daemon.forward_standalone import Target, forward_alone
 
     target = Target(address, settings.nats_stream, settings.data_dir, pub, rep, curve_of(keys))
     view, code = forward_alone(target, once=once, log_json=settings.log_json, debug=debug)
@@ -86,7 +86,7 @@ def _set_up(address: Any, wanted: Any, stream: str, *, change: bool, as_json: bo
 
     import msgspec
 
-    from bridge.jetstream.stream_setup import set_up
+    from fluxcap.bridge.jetstream.admin import set_up
 
     result = asyncio.run(set_up(address, wanted, stream, change=change))
     if as_json:
@@ -103,7 +103,7 @@ def _set_up(address: Any, wanted: Any, stream: str, *, change: bool, as_json: bo
 
 def describe(settings: dict[str, Any]) -> str:
     """A stream's settings in words."""
-    from bridge.jetstream.stream_setup import duration_text
+    from fluxcap.bridge.jetstream.admin import duration_text
 
     replicas = settings.get("num_replicas", 1)
     most = settings.get("max_bytes", -1)
@@ -112,3 +112,50 @@ def describe(settings: dict[str, Any]) -> str:
     age = duration_text(settings.get("max_age", 0))
     window = duration_text(settings.get("duplicate_window", 0))
     return f"{copies}, in {settings.get('storage')}, age: {age}, {kept}, ids remembered for {window}"
+
+
+def archive(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the archive; made if absent.", show_default=False)
+    ],
+    via: ViaLog = None,
+    source: Annotated[str | None, typer.Option(help="Only this source. [default: all]")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Only this symbol. [default: all]")] = None,
+    once: Annotated[bool, typer.Option("--once", help="End when all is archived that the log has now.")] = False,
+    flush_seconds: Annotated[
+        float, typer.Option(min=0, help="Write the files when candles have waited so long.")
+    ] = 60.0,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Read all of the log again, as after a file was lost.")
+    ] = False,
+    stream: NatsStream = None,
+    credentials: NatsCredentials = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Keep the candles of NATS JetStream as Parquet, for DuckDB, Polars or Spark, until Ctrl-C.
+
+    One file per source, symbol, day and interval, each candle once and as its newest revision has it. Files are
+    replaced whole, so that they may be read at any time; killed at any time, it goes on where it was.
+    """
+    import msgspec
+
+    from fluxcap.bridge.archive.archiver import Archiver
+    from fluxcap.capture.runtime.signals import exit_code, stop_signals
+    from fluxcap.schemas.errors import ConfigError
+
+    way = via_of(via, credentials, stream)
+    if way is None:
+        raise ConfigError("Name the log to archive with --via nats://HOST:PORT.")
+
+    def tell(text: str) -> None:
+        typer.echo(f"fluxcap: {text}", err=True)
+
+    archiver = Archiver(way, out, source=source, symbol=symbol, flush_s=flush_seconds, tell=tell)
+    with stop_signals() as asked:
+        state = archiver.run(once=once, from_start=from_start, stopping=lambda: asked)
+    if as_json:
+        typer.echo(msgspec.json.encode(state).decode())
+    else:
+        typer.echo(f"Archived {state.rows:,} rows in {state.files:,} files to {out}, up to message {state.position:,}.")
+    raise typer.Exit(exit_code(asked))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from bridge.client.via import Via
-    from bridge.curve import ClientCurve
+    from fluxcap.bridge.client.options import Via
+    from fluxcap.bridge.transport.curve import ClientCurve
 
 
 def _debug(value: bool) -> bool:
@@ -62,8 +64,8 @@ def via_of(servers: str | None, credentials: Path | None, stream: str | None) ->
     """The log that ``--via`` names; credentials and stream may also stand in the settings. Raises ConfigError."""
     if servers is None:
         return None
-    from bridge.client.via import Via
-    from capture.settings import load_settings
+    from fluxcap.bridge.client.options import Via
+    from fluxcap.capture.runtime.settings import load_settings
 
     settings = load_settings(nats_credentials=credentials, nats_stream=stream)
     return Via(servers, settings.nats_credentials, settings.nats_stream)
@@ -73,6 +75,37 @@ def curve_of(keys: Path | None) -> ClientCurve | None:
     """The keys that ``--keys`` names. Raises ConfigError."""
     if keys is None:
         return None
-    from bridge.curve import client_keys
+    from fluxcap.bridge.transport.curve import client_keys
 
     return client_keys(keys)
+
+
+@contextmanager
+def progress_bar(text: str) -> Iterator[Callable[[int], Callable[[int], None]]]:
+    """Gives ``begin(total) -> advance(done)``. The bar appears with ``begin`` and is gone at the end."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+
+        def begin(total: int) -> Callable[[int], None]:
+            task = progress.add_task(text, total=total)
+            return lambda done: progress.advance(task, done)
+
+        yield begin
+
+
+def so_far(begin: Callable[[int], Callable[[int], None]]) -> Callable[[int, int], None]:
+    """The same told as "so many so far, so many in all"."""
+    advance: Callable[[int], None] | None = None
+    before = 0
+
+    def show(done: int, total: int) -> None:
+        nonlocal advance, before
+        advance = advance or begin(total)
+        advance(done - before)
+        before = done
+
+    return show

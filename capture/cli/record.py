@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capture.commands.options import ConfigOption, Debug, Json
+from fluxcap.capture.cli.options import ConfigOption, Debug, Json
 
 if TYPE_CHECKING:
-    from capture.focus import Focus
-    from capture.replaying import Summary
+    from fluxcap.capture.market.focus import Focus
+    from fluxcap.capture.tools.replay.replay import Summary
+if TYPE_CHECKING:
+    from fluxcap.capture.tools.record import SoFar
 
 
 def replay(
@@ -45,14 +49,14 @@ def replay(
     """
     import msgspec
 
-    from bridge.exporting import What
-    from capture.commands.progress import progress_bar, so_far
-    from capture.exporting import Wanted, Where
-    from capture.exporting import export as write
-    from capture.platforms.registry import platform_named
-    from capture.replaying import Replay
-    from capture.replaying import replay as play
-    from capture.settings import load_settings
+    from fluxcap.bridge.export.export import What
+    from fluxcap.capture.cli.options import progress_bar, so_far
+    from fluxcap.capture.platforms.registry import platform_named
+    from fluxcap.capture.runtime.settings import load_settings
+    from fluxcap.capture.tools.export import Wanted, Where
+    from fluxcap.capture.tools.export import export as write
+    from fluxcap.capture.tools.replay.replay import Replay
+    from fluxcap.capture.tools.replay.replay import replay as play
 
     settings = load_settings(config, platform_url=platform_url, pub=pub, rep=rep)
     order = Replay(
@@ -84,7 +88,7 @@ def replay(
 
 
 def _speed(text: str) -> float | None:
-    from schemas.errors import ConfigError
+    from fluxcap.schemas.errors import ConfigError
 
     if text == "max":
         return None
@@ -100,7 +104,7 @@ def _speed(text: str) -> float | None:
 def _focus(text: str | None) -> Focus | None:
     if text is None:
         return None
-    from capture.focus import Focus, FocusMode
+    from fluxcap.capture.market.focus import Focus, FocusMode
 
     if text in (FocusMode.ALL, FocusMode.FOLLOW):
         return Focus(FocusMode(text))
@@ -127,3 +131,86 @@ def _length(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"
+
+
+def record(
+    file: Annotated[Path, typer.Argument(help="File to write.", show_default=False)],
+    chrome: Annotated[
+        str | None, typer.Option(help="Where Chrome's DevTools listen, HOST:PORT. [default: 127.0.0.1:9222]")
+    ] = None,
+    platform: Annotated[str | None, typer.Option(help="Trading platform. [default: pocketoption]")] = None,
+    platform_url: Annotated[
+        list[str] | None, typer.Option(help="A further page or socket host of the platform; * allowed; repeatable.")
+    ] = None,
+    focus: Annotated[
+        str | None, typer.Option(help="Assets a replay is to focus, comma-separated. [default: all]")
+    ] = None,
+    interval: Annotated[str | None, typer.Option(help="Candle length of a replay. [default: 1m]")] = None,
+    source: Annotated[str | None, typer.Option(help="Source name in a replay. [default: POCKETOPTION]")] = None,
+    seconds: Annotated[float | None, typer.Option(help="End after so long. [default: until Ctrl-C]")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    config: ConfigOption = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Record the platform's market frames until Ctrl-C, beside a running daemon or without one.
+
+    Only market data is kept. Of everything else (sessions, balances, deals, chat, events that fluxcap does not know)
+    the file holds nothing but that the socket spoke. `fluxcap replay` makes candles of it.
+    """
+    import logging
+    import time
+
+    import msgspec
+
+    from fluxcap.capture.cli.record import recording_line
+    from fluxcap.capture.runtime import log
+    from fluxcap.capture.runtime.settings import load_settings
+    from fluxcap.capture.runtime.signals import exit_code, stop_signals
+    from fluxcap.capture.tools.record import record as run
+
+    settings = load_settings(
+        config,
+        chrome=chrome,
+        platform=platform,
+        platform_url=platform_url,
+        focus=focus or "",
+        interval=interval,
+        source=source,
+    )
+    log.set_up(as_json=False, level=logging.DEBUG if debug else logging.WARNING)
+    until_s = time.monotonic() + seconds if seconds else float("inf")
+    with stop_signals() as asked, recording_line(file) as told:
+        result = run(file, settings, force=force, stop=lambda: bool(asked) or time.monotonic() > until_s, told=told)
+    if as_json:
+        typer.echo(msgspec.json.encode(result).decode())
+    else:
+        typer.echo(
+            f"Recorded {result.frames:,} frames of {result.sockets} sockets with {result.ticks:,} ticks in "
+            f"{result.seconds:,.0f} s to {file} ({result.size_bytes / 1e3:,.0f} kB)."
+        )
+    raise typer.Exit(exit_code(asked))
+
+
+@contextmanager
+def recording_line(file: Path) -> Iterator[Callable[[SoFar], None]]:
+    """Gives what is to be told of each step."""
+    from rich.console import Console
+    from rich.status import Status
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda so_far: None
+        return
+    with Status(f"Recording to {file}; Ctrl-C ends it", console=console) as status:
+        yield lambda so_far: status.update(line(file, so_far))
+
+
+def line(file: Path, so_far: SoFar) -> str:
+    """One line: state of Chrome, counts, size."""
+    if so_far.chrome != "attached":
+        return f"Waiting for Chrome ({so_far.chrome}); Ctrl-C ends it"
+    return (
+        f"Recording to {file}: {so_far.seconds:,.0f} s, {so_far.sockets} sockets, {so_far.frames:,} frames, "
+        f"{so_far.ticks:,} ticks, {so_far.size_bytes / 1e3:,.0f} kB; Ctrl-C ends it"
+    )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from capture.commands.options import ConfigOption, Debug
+from fluxcap.capture.cli.options import ConfigOption, Debug
 
 
 def run(
@@ -89,8 +89,8 @@ def run(
 
     Chrome need not run yet: start it with `fluxcap chrome`, open the trading page, and it is picked up by itself.
     """
-    from capture.foreground import run_daemon
-    from capture.settings import load_settings
+    from fluxcap.capture.daemon.foreground import run_daemon
+    from fluxcap.capture.runtime.settings import load_settings
 
     settings = load_settings(
         config,
@@ -125,3 +125,23 @@ def run(
         history_wait_ms=history_wait_ms,
     )
     raise typer.Exit(run_daemon(settings, debug=debug))
+
+
+def chrome(
+    port: Annotated[int, typer.Option(help="DevTools port, loopback only.")] = 9222,
+    profile: Annotated[
+        Path | None, typer.Option(help="Profile folder of its own. [default: one in your data folder]")
+    ] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Without a window.")] = False,
+    url: Annotated[str, typer.Option(help="Page to open.")] = "https://pocketoption.com/",
+) -> None:
+    """Start Chrome with a profile of its own and the DevTools port open, and leave it running.
+
+    Log in to the platform there once; the profile remembers it. Your everyday Chrome profile cannot be used: Chrome
+    ignores the DevTools port on it.
+    """
+    from fluxcap.capture.chrome.launch import default_profile, start_chrome
+
+    folder = profile or default_profile()
+    started = start_chrome(port=port, profile=folder, headless=headless, url=url)
+    typer.echo(f"Chrome runs (process {started.pid}), DevTools on 127.0.0.1:{started.port}, profile {folder}.")

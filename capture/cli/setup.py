@@ -8,21 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
-from capture.commands.options import Json
+from fluxcap.capture.cli.options import ConfigOption, Debug, Json
 
-app = typer.Typer(
+config_app = typer.Typer(
     help="Settings: show them, or write a file to begin with.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
-@app.command("show", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@config_app.command("show", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def show(context: typer.Context, as_json: Json = False) -> None:
     """Show every setting and where it comes from: default, file, environment or option.
 
     Takes the options of `fluxcap run`, and then shows what a run with them would use.
     """
-    from capture.settings import config_file
-    from capture.settings_origin import effective_settings
+    from fluxcap.capture.runtime.settings import config_file
+    from fluxcap.capture.runtime.settings_sources import effective_settings
 
     options = _run_options(context.args)
     path = config_file(options.pop("config", None))
@@ -43,7 +43,7 @@ def show(context: typer.Context, as_json: Json = False) -> None:
     Console().print(table)
 
 
-@app.command()
+@config_app.command()
 def init(
     file: Annotated[
         Path | None, typer.Argument(help="File to write. [default: fluxcap.toml]", show_default=False)
@@ -51,7 +51,7 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Write a settings file in which every setting is explained; never over one that is there."""
-    from capture.settings_origin import file_text, write_new_file
+    from fluxcap.capture.runtime.settings_sources import file_text, write_new_file
 
     path = write_new_file(file, file_text(_explained()))
     typer.echo(json.dumps({"file": str(path)}) if as_json else f"Wrote {path}; every setting in it is commented out.")
@@ -60,9 +60,11 @@ def init(
 def _run_command() -> Any:
     from typer.main import get_command
 
-    from capture import cli
+    from fluxcap.capture.cli.run import run
 
-    return get_command(cli.app).commands["run"]  # type: ignore[attr-defined]
+    alone = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+    alone.command("run")(run)
+    return get_command(alone)
 
 
 def _run_options(arguments: list[str]) -> dict[str, Any]:
@@ -83,3 +85,72 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(value) or "none"
     return "not set" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+def doctor(
+    chrome: Annotated[
+        str | None, typer.Option(help="Where Chrome's DevTools listen, HOST:PORT. [default: 127.0.0.1:9222]")
+    ] = None,
+    platform: Annotated[str | None, typer.Option(help="Trading platform. [default: pocketoption]")] = None,
+    platform_url: Annotated[
+        list[str] | None, typer.Option(help="A further page or socket host of the platform; * allowed; repeatable.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where store and files live. [default: data]")] = None,
+    as_json: Json = False,
+    config: ConfigOption = None,
+    debug: Debug = False,
+) -> None:
+    """Check Chrome, the platform's tab, ports, disk, clocks, store and versions, and say how to mend what is wrong.
+
+    Changes nothing, and works with nothing running. Exit code 1 when there is a problem, 0 with warnings alone.
+    """
+    import msgspec
+
+    from fluxcap.capture.tools.doctor.examine import examine
+    from fluxcap.capture.tools.doctor.finding import exit_code
+
+    options = {"chrome": chrome, "platform": platform, "platform_url": platform_url or None, "data_dir": data_dir}
+    findings = examine(config, **options)
+    if as_json:
+        typer.echo(msgspec.json.encode(findings).decode())
+        raise typer.Exit(exit_code(findings))
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    for finding in findings:
+        colour = _COLOURS[finding.verdict.value]
+        table.add_row(f"[{colour}]{finding.verdict.value}[/]", finding.subject, finding.text)
+        if finding.mend:
+            table.add_row("", "", f"[bold]→ {finding.mend}[/]")
+    Console().print(table)
+    raise typer.Exit(exit_code(findings))
+
+
+def keys(
+    folder: Annotated[Path, typer.Argument(help="Folder for the files; made if it is not there.")] = Path("keys"),
+    names: Annotated[str, typer.Option(help="A pair of files for each of these names.")] = "server,client",
+    as_json: Json = False,
+) -> None:
+    """Make CURVE key pairs for server and clients. Existing files are never overwritten.
+
+    Give a client its own secret file and the server's public one; give the server its secret file and, in a folder,
+    the public files of the clients it lets in. Secret files stay where they are made.
+    """
+    from fluxcap.bridge.transport.curve import create_keys
+    from fluxcap.schemas.errors import ConfigError
+
+    wanted = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    if not wanted or any("/" in name or "\\" in name or name.startswith(".") for name in wanted):
+        raise ConfigError(f"{names!r} are no names for key files; write for example server,client.")
+    paths = create_keys(folder, wanted)
+    if as_json:
+        typer.echo(json.dumps([str(path) for path in paths]))
+        return
+    for path in paths:
+        typer.echo(f"{path}{'   keep to yourself' if path.stat().st_mode & 0o077 == 0 else ''}")

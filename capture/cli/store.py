@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capture.commands.options import ControlUrl, Debug, Json, Keys, curve_of
+from fluxcap.capture.cli.options import ControlUrl, Debug, Json, Keys, curve_of
+
+if TYPE_CHECKING:
+    from fluxcap.schemas.types import Gap
 
 
 def export(
@@ -37,12 +42,12 @@ def export(
     """
     import msgspec
 
-    from bridge.exporting import Span, What
-    from capture.commands.progress import progress_bar
-    from capture.exporting import Wanted, Where, parse_time
-    from capture.exporting import export as write
-    from capture.settings import load_settings
-    from schemas.errors import ConfigError
+    from fluxcap.bridge.export.export import Span, What
+    from fluxcap.capture.cli.options import progress_bar
+    from fluxcap.capture.runtime.settings import load_settings
+    from fluxcap.capture.tools.export import Wanted, Where, parse_time
+    from fluxcap.capture.tools.export import export as write
+    from fluxcap.schemas.errors import ConfigError
 
     if what not in list(What):
         raise ConfigError(f"{what!r} cannot be exported; choose candles, ticks, gaps or revisions.")
@@ -66,3 +71,116 @@ def export(
             "`fluxcap verify` says where.",
             err=True,
         )
+
+
+def gaps(
+    symbol: Annotated[str | None, typer.Option(help="Assets, comma-separated, as you would type them.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="Begin: 2026-11-21 or 2026-11-21T10:30 (UTC).")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="End, written as --from.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Data folder. [default: data]")] = None,
+    control: ControlUrl = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the times in which the feed of an asset was blind: from when to when (UTC), how long, and why.
+
+    A quiet market on a working feed is no gap. Asks the running daemon, or reads the store of a stopped one.
+    """
+    from fluxcap.bridge.export.export import Span, true_gaps
+    from fluxcap.capture.runtime.settings import load_settings
+    from fluxcap.capture.tools.export import Where, match_symbols, open_archive, parse_time
+
+    span = Span(parse_time(from_) if from_ else 0, parse_time(to) if to else None)
+    with open_archive(Where(data_dir or load_settings().data_dir, None, control)) as (archive, _):
+        found = [gap for gap in true_gaps(archive.gaps()) if span.touches(gap)]
+    typed = tuple(part.strip() for part in symbol.split(",") if part.strip()) if symbol else ()
+    if typed and found:
+        wanted = match_symbols(typed, (gap.symbol for gap in found)) | {""}
+        found = [gap for gap in found if gap.symbol in wanted]
+    if as_json:
+        typer.echo(json.dumps([_as_json(gap) for gap in found]))
+        return
+    if not found:
+        typer.echo("No gaps.")
+        return
+    _print(found)
+
+
+def _as_json(gap: Gap) -> dict[str, Any]:
+    return {
+        "source": gap.source_id,
+        "symbol": gap.symbol,
+        "from_ms": gap.from_ms,
+        "to_ms": gap.to_ms or None,
+        "open": not gap.to_ms,
+        "reason": gap.reason,
+    }
+
+
+def _print(found: list[Gap]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from fluxcap.capture.cli.control import duration_text
+
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for name in ("from (UTC)", "to", "lasted", "asset", "why"):
+        table.add_column(name, justify="right" if name == "lasted" else "left", no_wrap=name != "why")
+    for gap in found:
+        lasted = duration_text((gap.to_ms - gap.from_ms) / 1_000) if gap.to_ms else ""
+        end = _clock(gap.to_ms) if gap.to_ms else "[yellow]not over yet[/]"
+        table.add_row(_clock(gap.from_ms), end, lasted, gap.symbol or "all", gap.reason)
+    Console().print(table)
+
+
+def _clock(ts_ms: int) -> str:
+    return datetime.fromtimestamp(ts_ms / 1_000, UTC).isoformat(" ", "milliseconds").removesuffix("+00:00")
+
+
+def verify(
+    data_dir: Annotated[Path | None, typer.Option(help="Data folder. [default: data]")] = None,
+    aside: Annotated[
+        bool, typer.Option("--set-aside", help="Rename a damaged store, so that the next start begins a new one.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check store, tick journal and CSV files from end to end, changing nothing.
+
+    Exit code 0: sound. 1: damage. 2: it cannot be told, for example because the daemon runs. With --set-aside a sound
+    store stays where it is, and nothing is ever deleted.
+    """
+    if aside:
+        _set_aside(data_dir, as_json)
+        return
+    from fluxcap.bridge.store.verify import Verdict, exit_code
+    from fluxcap.capture.cli.options import progress_bar
+    from fluxcap.capture.runtime.settings import load_settings
+    from fluxcap.capture.tools.verify import verify_folder
+
+    with progress_bar("Verifying") as begin:
+        report = verify_folder(data_dir or load_settings().data_dir, begin)
+    code = exit_code(report.findings)
+    if as_json:
+        found = [{"verdict": f.verdict.name.lower(), "subject": f.subject, "text": f.text} for f in report.findings]
+        typer.echo(json.dumps({"verdict": Verdict(code).name.lower(), "checked": report.checked, "findings": found}))
+        raise typer.Exit(code)
+    marks = {Verdict.SOUND: "note", Verdict.DAMAGE: "DAMAGE", Verdict.CANNOT_TELL: "cannot tell"}
+    for finding in report.findings:
+        typer.echo(f"{marks[finding.verdict]}: {finding.subject}: {finding.text}")
+    words = {Verdict.SOUND: "Sound", Verdict.DAMAGE: "Damaged", Verdict.CANNOT_TELL: "Cannot tell"}
+    typer.echo(f"{words[Verdict(code)]}: {', '.join(f'{n} {what}' for what, n in report.checked.items())} checked.")
+    raise typer.Exit(code)
+
+
+def _set_aside(data_dir: Path | None, as_json: bool) -> None:
+    from fluxcap.capture.runtime.settings import load_settings
+    from fluxcap.capture.tools.verify import set_aside_damaged
+
+    target = set_aside_damaged(data_dir or load_settings().data_dir)
+    if as_json:
+        typer.echo(json.dumps({"set_aside": str(target) if target else None}))
+    elif target is None:
+        typer.echo("The store is sound; it stays where it is.")
+    else:
+        typer.echo(f"The damaged store is now {target}. The next start begins a new one, with sequences from 1.")

@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capture.commands.options import Debug, Json, Keys, NatsCredentials, NatsStream, ViaLog, curve_of, via_of
+from fluxcap.capture.cli.options import (
+    DataDir,
+    Debug,
+    Json,
+    Keys,
+    NatsCredentials,
+    NatsStream,
+    ViaLog,
+    curve_of,
+    via_of,
+)
 
 if TYPE_CHECKING:
-    from bridge.client.via import Via
-    from bridge.curve import ClientCurve
-    from schemas.types import StreamKey
+    from fluxcap.bridge.client.options import Via
+    from fluxcap.bridge.transport.curve import ClientCurve
+    from fluxcap.schemas.types import StreamKey
 
 
 def backfill(
@@ -36,11 +46,11 @@ def backfill(
     For any server of the wire, also on another machine, and with --via for NATS JetStream; `fluxcap export` knows this
     machine's data folder.
     """
-    from bridge.client.export import export_candles
-    from bridge.client.fetch import backfill as fetch
-    from capture.commands.progress import progress_bar, so_far
-    from schemas.errors import ConfigError, WireError
-    from schemas.types import StreamKey, interval_ms
+    from fluxcap.bridge.client.fetch import backfill as fetch
+    from fluxcap.bridge.export.candle_file import export_candles
+    from fluxcap.capture.cli.options import progress_bar, so_far
+    from fluxcap.schemas.errors import ConfigError, WireError
+    from fluxcap.schemas.types import StreamKey, interval_ms
 
     interval_ms(interval)
     if out.suffix.lower() not in (".csv", ".parquet"):
@@ -66,9 +76,107 @@ def backfill(
 
 
 def _unknown_stream(key: StreamKey, rep: str | None, curve: ClientCurve | None, via: Via | None) -> str:
-    from bridge.client.fetch import list_streams
+    from fluxcap.bridge.client.fetch import list_streams
 
     names = [str(status.key) for status in list_streams(rep, curve=curve, via=via)]
     there = f"it has {', '.join(names[:8])}{' …' if len(names) > 8 else ''}" if names else "it has none yet"
     where = "server" if via is None else "log"
     return f"The {where} has no stream {key}; {there}."
+
+
+def tail(
+    streams: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="STREAM",
+            help="One stream as SOURCE SYMBOL [INTERVAL], such as POCKETOPTION EURUSD_otc 1m; or any number as "
+            "SOURCE/SYMBOL[/INTERVAL], such as DESK1/EURUSD_otc 'DESK2/*', where * stands for any. The interval is 1m "
+            "where it is left out.",
+        ),
+    ],
+    via: ViaLog = None,
+    pub: Annotated[str | None, typer.Option(help="PUB endpoint. [default: tcp://127.0.0.1:5556]")] = None,
+    rep: Annotated[str | None, typer.Option(help="Request endpoint. [default: tcp://127.0.0.1:5557]")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Keep a copy and the cursor there, and resume from it next time.")
+    ] = None,
+    from_: Annotated[int | None, typer.Option("--from", min=1, help="First sequence wanted.")] = None,
+    stream: NatsStream = None,
+    credentials: NatsCredentials = None,
+    keys: Keys = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Print the candles of streams as they are sealed, with the feed's health and age, until Ctrl-C.
+
+    From a daemon, or with --via from NATS JetStream, where many machines' daemons may put theirs (`fluxcap forward`).
+    """
+    from fluxcap.bridge.terminal.selectors import parse_wanted
+    from fluxcap.bridge.terminal.tail import tail as follow
+
+    follow(
+        parse_wanted(streams),
+        pub=pub,
+        rep=rep,
+        data_dir=data_dir,
+        from_sequence=from_,
+        as_json=as_json,
+        curve=None if via else curve_of(keys),
+        via=via_of(via, credentials, stream),
+        tell=lambda text: typer.echo(f"fluxcap: {text}", err=True),
+    )
+
+
+def dashboard(
+    via: ViaLog = None,
+    connect: Annotated[
+        str | None, typer.Option(help="Machine whose daemon to show. [default: the one of the data folder here]")
+    ] = None,
+    control: Annotated[str | None, typer.Option(help="REST address of that daemon. [default: its port 3001]")] = None,
+    pub: Annotated[str | None, typer.Option(help="PUB endpoint of that daemon. [default: its port 5556]")] = None,
+    rep: Annotated[str | None, typer.Option(help="Request endpoint of that daemon. [default: its port 5557]")] = None,
+    port: Annotated[int, typer.Option(help="Port of the page, on loopback; 0 for any free one.")] = 3002,
+    stream: NatsStream = None,
+    credentials: NatsCredentials = None,
+    keys: Keys = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Serve the chart page of this or another machine's daemon at http://127.0.0.1:3002, until Ctrl-C.
+
+    A running daemon serves the same page itself on its web port, unless started with --no-web. With --via it shows
+    the streams of NATS JetStream, of all sources there.
+    """
+    from fluxcap.bridge.dashboard.daemon_backend import Target
+    from fluxcap.capture.api.server import serve_dashboard
+    from fluxcap.capture.runtime.discovery import daemon_endpoints
+
+    if (way := via_of(via, credentials, stream)) is not None:
+        raise typer.Exit(serve_dashboard(Target("", "", "", via=way), port))
+    target = Target(*daemon_endpoints(connect, data_dir, control, pub, rep), curve_of(keys))
+    raise typer.Exit(serve_dashboard(target, port))
+
+
+def watch(
+    via: ViaLog = None,
+    connect: Annotated[
+        str | None, typer.Option(help="Machine whose daemon to watch. [default: the one of the data folder here]")
+    ] = None,
+    control: Annotated[str | None, typer.Option(help="REST address of that daemon. [default: its port 3001]")] = None,
+    pub: Annotated[str | None, typer.Option(help="PUB endpoint of that daemon. [default: its port 5556]")] = None,
+    rep: Annotated[str | None, typer.Option(help="Request endpoint of that daemon. [default: its port 5557]")] = None,
+    stream: NatsStream = None,
+    credentials: NatsCredentials = None,
+    keys: Keys = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Watch streams, health, ages, candles and counters of a daemon on the terminal, until q or Ctrl-C.
+
+    With --via the streams of NATS JetStream, of all sources there.
+    """
+    from fluxcap.bridge.terminal.watch import watch as run
+    from fluxcap.capture.runtime.discovery import daemon_endpoints
+
+    if (way := via_of(via, credentials, stream)) is not None:
+        run("", "", "", via=way)
+        return
+    run(*daemon_endpoints(connect, data_dir, control, pub, rep), curve=curve_of(keys))

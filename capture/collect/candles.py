@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from capture.platforms.base import History
-from schemas.types import Candle, CandleFlags
+from fluxcap.capture.platforms.base import History
+from fluxcap.schemas.types import Candle, CandleFlags
 
 RAW_TICKS_PERIOD_MS = 60_000
 """Up to this period a history's ticks are known to be all there were (recorded at 60 s)."""

@@ -18,9 +18,9 @@ from websockets.http11 import Request, Response
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
-from capture.chrome.endpoint import ask, open_pages
-from capture.chrome.gate_rules import GateRules
-from schemas.errors import ChromeUnavailable
+from fluxcap.capture.chrome.endpoint import ask, open_pages
+from fluxcap.capture.collect.cdp_filter import GateRules
+from fluxcap.schemas.errors import ChromeUnavailable
 
 _BROWSER_TIMEOUT_S = 5.0
 _LOCAL_NAMES = ("127.0.0.1", "localhost")

@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Protocol
 
 import msgspec
 
-from bridge.history_streams import Absorbed
-from capture.chrome.page import Favourite
-from capture.collect.files import CollectedFiles
-from capture.collect.plan import TIMEFRAMES, AssetChoice, Job, Shown, Timeframe, chosen_labels, is_asset, jobs
-from capture.collect.rows import candles_of
-from capture.platforms.base import ActiveAsset, Asset, History
-from schemas.errors import BrowserGone, FluxcapError, PageUnavailable, StoreError, UnknownAsset
-from schemas.types import Candle
+from fluxcap.bridge.server.history_import import Absorbed
+from fluxcap.capture.chrome.endpoint import parse_endpoint
+from fluxcap.capture.collect.candles import candles_of
+from fluxcap.capture.collect.files import CollectedFiles
+from fluxcap.capture.collect.page import Favourite, TradingPage
+from fluxcap.capture.collect.page_feed import PageFeed
+from fluxcap.capture.collect.plan import TIMEFRAMES, AssetChoice, Job, Shown, Timeframe, chosen_labels, is_asset, jobs
+from fluxcap.capture.collect.store import HistoryStore
+from fluxcap.capture.pipeline.reconnect import browser_finder
+from fluxcap.capture.platforms.base import ActiveAsset, Asset, History
+from fluxcap.capture.platforms.registry import platform_named
+from fluxcap.capture.runtime.settings import Settings
+from fluxcap.schemas.errors import BrowserGone, FluxcapError, PageUnavailable, StoreError, UnknownAsset
+from fluxcap.schemas.types import Candle
 
 CLOCK_TIMEOUT_S = 20.0
 Begin = Callable[[int], Callable[[int], None]]
@@ -267,3 +274,26 @@ class Collection:
 
 def _failed(job: Job, reason: str) -> Failed:
     return Failed(job.label, job.timeframe.interval, reason)
+
+
+def collect(settings: Settings, order: Order, begin: Begin, *, anew: bool = False) -> Summary:
+    """Run a collection.
+
+    Raises, before anything was turned: ConfigError, ChromeUnavailable, PageUnavailable, BrowserGone.
+    """
+    platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
+    browser = browser_finder(settings)()
+    host, port = parse_endpoint(browser.websocket_url.removeprefix("ws://").partition("/")[0])
+    files = CollectedFiles(settings.data_dir, anew=anew)
+    store = HistoryStore(settings.data_dir, settings.source, settings.interval)
+    with ExitStack() as closing:
+        page = closing.enter_context(TradingPage.attach(host, port, platform.is_page, screenshot=files.screenshot))
+        feed = PageFeed(browser.websocket_url, platform)
+        closing.callback(feed.close)
+        collection = Collection(order, page, feed, files, store, store.assets())
+        return collection.run(begin)
+
+
+def as_json(summary: Summary) -> bytes:
+    """The summary as one JSON value."""
+    return msgspec.json.encode(summary)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from capture.collect.plan import Job
-from capture.csv_lines import CsvKind, candle_line, safe_name, session_stamp
-from schemas.errors import ConfigError, StoreError, StoreFull
-from schemas.types import Candle
+from fluxcap.capture.collect.plan import Job
+from fluxcap.capture.csvfiles.format import CsvKind, candle_line, safe_name, session_stamp
+from fluxcap.schemas.errors import ConfigError, StoreError, StoreFull
+from fluxcap.schemas.types import Candle
 
 COLLECT_FOLDER = Path("data_output", "assets_data", "data_collect")
 UNFINISHED = "unfinished.json"

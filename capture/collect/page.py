@@ -22,9 +22,16 @@ from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from urllib3.exceptions import HTTPError
 
-from capture.chrome.endpoint import open_pages
-from capture.chrome.gate import TabGate
-from schemas.errors import ChromeUnavailable, CommandFailed, ConfigError, FluxcapError, PageUnavailable, UnknownAsset
+from fluxcap.capture.chrome.endpoint import open_pages
+from fluxcap.capture.collect.cdp_proxy import TabGate
+from fluxcap.schemas.errors import (
+    ChromeUnavailable,
+    CommandFailed,
+    ConfigError,
+    FluxcapError,
+    PageUnavailable,
+    UnknownAsset,
+)
 
 SELECTORS: Final = {
     "favourites bar": "#js-assets-favorites-slider",

@@ -13,12 +13,29 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from capture.chrome.connection import Connection
-from capture.chrome.events import ChromeEvent, FrameReceived, FrameSent, SocketClosed, SocketId, SocketOpened, Stamp
-from capture.chrome.session import CdpSession
-from capture.platform_clock import Arrival, ClockState, PlatformClock
-from capture.platforms.base import ActiveAsset, Asset, Assets, History, MarketEvent, Platform, RawTick, SocketDecoder
-from schemas.errors import BrowserGone, PageUnavailable
+from fluxcap.capture.chrome.connection import Connection
+from fluxcap.capture.chrome.events import (
+    ChromeEvent,
+    FrameReceived,
+    FrameSent,
+    SocketClosed,
+    SocketId,
+    SocketOpened,
+    Stamp,
+)
+from fluxcap.capture.chrome.session import CdpSession
+from fluxcap.capture.market.clock import Arrival, ClockState, PlatformClock
+from fluxcap.capture.platforms.base import (
+    ActiveAsset,
+    Asset,
+    Assets,
+    History,
+    MarketEvent,
+    Platform,
+    RawTick,
+    SocketDecoder,
+)
+from fluxcap.schemas.errors import BrowserGone, PageUnavailable
 
 
 class BrowserConnection(Protocol):

@@ -8,9 +8,9 @@ from difflib import get_close_matches
 
 import msgspec
 
-from capture.focus import name_key
-from capture.platforms.base import Asset
-from schemas.errors import ConfigError, PageUnavailable
+from fluxcap.capture.market.focus import name_key
+from fluxcap.capture.platforms.base import Asset
+from fluxcap.schemas.errors import ConfigError, PageUnavailable
 
 FAVOURITES = "favourites"
 _PAYOUT = re.compile(r"payout\s*(>=|>)\s*([0-9]{1,3})\s*%?")

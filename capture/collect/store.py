@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-from bridge.history_streams import Absorbed, absorb
-from bridge.server import WireServer
-from capture.daemon_files import read_run_file
-from capture.platforms.base import Asset
-from capture.running import RunningDaemon
-from capture.settings import STORE_FILE
-from schemas.errors import FluxcapError, NotAnswering
-from schemas.types import Candle, StreamKey
+from fluxcap.bridge.server.history_import import Absorbed, absorb
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.capture.platforms.base import Asset
+from fluxcap.capture.runtime.discovery import RunningDaemon
+from fluxcap.capture.runtime.run_file import read_run_file
+from fluxcap.capture.runtime.settings import STORE_FILE
+from fluxcap.schemas.errors import FluxcapError, NotAnswering
+from fluxcap.schemas.types import Candle, StreamKey
 
 ANY_PORT = "tcp://127.0.0.1:0"
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from capture.csv_lines import parse_file_name, symbol_of
+from fluxcap.capture.csvfiles.format import parse_file_name, symbol_of
 
 ASSETS_FOLDER = Path("data_output", "assets_data")
 DATA_FOLDERS = ("data_collect", "realtime_stream")

@@ -26,7 +26,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from schemas.types import Candle, Tick
+from fluxcap.schemas.types import Candle, Tick
 
 REALTIME_FOLDER = Path("data_output", "assets_data", "realtime_stream")
 _LONGEST_NAME = 120

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from capture.csv_lines import REALTIME_FOLDER, CsvKind, CsvName, folder_of, parse_file_name
+from fluxcap.capture.csvfiles.format import REALTIME_FOLDER, CsvKind, CsvName, folder_of, parse_file_name
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from capture import log
+from fluxcap.capture.runtime import log
 
 MOST_OPEN = 64
 Series: TypeAlias = tuple[str, str]

@@ -29,12 +29,12 @@ from typing import Any
 
 import msgspec
 
-from capture import log
-from capture.csv_lines import CsvKind, candle_line, file_name, folder_of, session_stamp, tick_line
-from capture.csv_parts import CsvParts, Disk, Series
-from capture.listeners import ChromeState, Published
-from capture.settings import CollectMode
-from schemas.types import Candle, StreamKey, candles_from
+from fluxcap.capture.csvfiles.format import CsvKind, candle_line, file_name, folder_of, session_stamp, tick_line
+from fluxcap.capture.csvfiles.rotation import CsvParts, Disk, Series
+from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.runtime import log
+from fluxcap.capture.runtime.settings import CollectMode
+from fluxcap.schemas.types import Candle, StreamKey, candles_from
 
 QUEUE_MAX = 100_000
 WAITING_MAX = 100_000

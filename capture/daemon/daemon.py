@@ -17,38 +17,36 @@ from types import TracebackType
 from apscheduler.schedulers.background import BackgroundScheduler
 from fastapi import FastAPI
 
-from bridge.curve import ServerCurve, server_keys, with_own_client
-from bridge.jetstream.forward_view import ForwardView
-from bridge.server import WireServer
-from capture import log
-from capture.browser_finder import browser_finder
-from capture.chrome.connection import Connection
-from capture.chrome.endpoint import parse_endpoint
-from capture.chrome_watch import ChromeWatch
-from capture.control import ControlServer, control_app
-from capture.control_files import files_router
-from capture.control_history import history_router
-from capture.daemon_files import RUN_FILE, RunFile, read_run_file, write_run_file
-from capture.focus import Focus, FocusMode
-from capture.focus_leases import FocusLeases
-from capture.forwarding import Forwarding
-from capture.journal import TickJournal, read_contents
-from capture.listeners import ChromeState, Listener, Published
-from capture.market import Market
-from capture.metrics import Metrics, Snapshot
-from capture.persistence import Persistence
-from capture.pipeline import Connect, Pipeline
-from capture.platforms.registry import platform_named
-from capture.port_holder import port_holder
-from capture.recording_begin import begin_recording, market_times
-from capture.recording_file import RecordingWriter
-from capture.restart import restore
-from capture.settings import Settings
-from capture.status import Identity, Status, status_of
-from capture.web.relay import CandleRelay
-from capture.wire_ticks import WireTicks
-from schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, StoreError
-from schemas.types import Candle, StreamKey, interval_ms
+from fluxcap.bridge.jetstream.forward.status import ForwardView
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.transport.curve import ServerCurve, server_keys, with_own_client
+from fluxcap.capture.api.app import ControlServer, control_app
+from fluxcap.capture.api.metrics import Metrics, Snapshot
+from fluxcap.capture.api.relay import CandleRelay
+from fluxcap.capture.api.routes import files_router, history_router
+from fluxcap.capture.api.status import Identity, Status, status_of
+from fluxcap.capture.chrome.connection import Connection
+from fluxcap.capture.chrome.endpoint import parse_endpoint
+from fluxcap.capture.csvfiles.writer import Persistence
+from fluxcap.capture.daemon.forwarding import Forwarding
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.market.leases import FocusLeases
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.pipeline.journal import TickJournal, read_contents
+from fluxcap.capture.pipeline.listeners import ChromeState, Listener, Published
+from fluxcap.capture.pipeline.pipeline import Connect, Pipeline
+from fluxcap.capture.pipeline.reconnect import ChromeWatch, browser_finder
+from fluxcap.capture.pipeline.restore import restore
+from fluxcap.capture.pipeline.tick_publisher import WireTicks
+from fluxcap.capture.platforms.registry import platform_named
+from fluxcap.capture.recording.file import RecordingWriter
+from fluxcap.capture.recording.recorder import begin_recording, market_times
+from fluxcap.capture.runtime import log
+from fluxcap.capture.runtime.ports import port_holder
+from fluxcap.capture.runtime.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
+from fluxcap.capture.runtime.settings import Settings
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, StoreError
+from fluxcap.schemas.types import Candle, StreamKey, interval_ms
 
 CHECKPOINT_S = 60
 LEASES_S = 5
@@ -221,10 +219,10 @@ class Daemon:
         self.stop()
 
     def _add_web(self, app: FastAPI, relay: CandleRelay) -> None:
-        from bridge.dashboard.app import mount_dashboard
-        from bridge.dashboard.hub import Target
-        from capture.web.mount import add_web
-        from capture.web.source import DaemonSource
+        from fluxcap.bridge.dashboard.app import mount_dashboard
+        from fluxcap.bridge.dashboard.daemon_backend import Target
+        from fluxcap.capture.api.socketio import add_web
+        from fluxcap.capture.api.source import DaemonSource
 
         settings = self.settings
         source = DaemonSource(self.pipeline, self.market, self._leases, self.server, settings.source, settings.interval)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 
-from capture import log
-from capture.daemon import Daemon
-from capture.settings import Settings
-from capture.stop_signals import exit_code, stop_signals
+from fluxcap.capture.daemon.daemon import Daemon
+from fluxcap.capture.runtime import log
+from fluxcap.capture.runtime.settings import Settings
+from fluxcap.capture.runtime.signals import exit_code, stop_signals
 
 LOOK_S = 0.2
 

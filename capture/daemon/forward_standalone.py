@@ -10,19 +10,19 @@ from pathlib import Path
 
 import msgspec
 
-from bridge.curve import ClientCurve
-from bridge.jetstream.address import LogAddress
-from bridge.jetstream.forward_source import ForwardSource, StoreSource, store_statuses
-from bridge.jetstream.forward_view import ForwardState, ForwardView
-from bridge.jetstream.forwarder import Forwarder
-from bridge.jetstream.wire_source import WireSource
-from bridge.store import Store
-from capture import log
-from capture.daemon_files import read_run_file
-from capture.forwarding import log_notice
-from capture.settings import STORE_FILE
-from capture.stop_signals import exit_code, stop_signals
-from schemas.errors import ConfigError, LogError, LogUnavailable, NotAnswering
+from fluxcap.bridge.jetstream.address import LogAddress
+from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
+from fluxcap.bridge.jetstream.forward.source import ForwardSource, StoreSource, store_statuses
+from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardView
+from fluxcap.bridge.jetstream.forward.wire_source import WireSource
+from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.capture.daemon.forwarding import log_notice
+from fluxcap.capture.runtime import log
+from fluxcap.capture.runtime.run_file import read_run_file
+from fluxcap.capture.runtime.settings import STORE_FILE
+from fluxcap.capture.runtime.signals import exit_code, stop_signals
+from fluxcap.schemas.errors import ConfigError, LogError, LogUnavailable, NotAnswering
 
 LOOK_S = 0.2
 NO_SOURCE_S = 10.0

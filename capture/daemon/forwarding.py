@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bridge.jetstream.address import log_address
-from bridge.jetstream.forward_source import StoreSource
-from bridge.jetstream.forward_view import ForwardView, Notice
-from bridge.jetstream.forwarder import Forwarder
-from bridge.server import WireServer
-from capture import log
-from capture.listeners import ChromeState, Published
-from capture.settings import Settings
-from schemas.types import Candle, StreamKey
+from fluxcap.bridge.jetstream.address import log_address
+from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
+from fluxcap.bridge.jetstream.forward.source import StoreSource
+from fluxcap.bridge.jetstream.forward.status import ForwardView, Notice
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.runtime import log
+from fluxcap.capture.runtime.settings import Settings
+from fluxcap.schemas.types import Candle, StreamKey
 
 LAST_WORDS_S = 0.5
 """How long a stopping daemon waits for what was committed last to be on the log; the next start sends what was not."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from capture.candles import NEVER_MS, CandleBuilder, CandleRules
-from capture.feeds import Feeds, SymbolFeed
-from capture.outcome import Outcome
-from schemas.types import Candle, Tick
+from fluxcap.capture.market.candles import NEVER_MS, CandleBuilder, CandleRules
+from fluxcap.capture.market.feeds import Feeds, SymbolFeed
+from fluxcap.capture.market.updates import Outcome
+from fluxcap.schemas.types import Candle, Tick
 
 
 class Sealing:

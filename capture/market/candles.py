@@ -23,9 +23,9 @@ from typing import TypeVar
 
 import msgspec
 
-from capture.feeds import Feeds, SymbolFeed
-from capture.tape import HORIZON_MS
-from schemas.types import Candle, CandleFlags
+from fluxcap.capture.market.feeds import Feeds, SymbolFeed
+from fluxcap.capture.market.tape import HORIZON_MS
+from fluxcap.schemas.types import Candle, CandleFlags
 
 REMEMBERED_MAX = 2_000
 """Sealed buckets that may still be revised."""

@@ -1,4 +1,4 @@
-"""What is known of one socket and of one asset: the records that ``capture/feeds.py`` keeps. Pure.
+"""What is known of one socket and of one asset: the records that ``capture/market/feeds.py`` keeps. Pure.
 
 Times are UTC milliseconds (the platform's clock with its offset removed).
 """
@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from capture.coverage import Spans, union_covers
-from capture.tape import TickTape
-from schemas.types import Candle
+from fluxcap.capture.market.coverage import Spans, union_covers
+from fluxcap.capture.market.tape import TickTape
+from fluxcap.schemas.types import Candle
 
 SocketKey: TypeAlias = Hashable
 

@@ -18,9 +18,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-from capture.feed import USUAL_QUIET_MS, BlindReason, Doubt, GapNews, SocketFeed, SocketKey, SymbolFeed
-from capture.tape import HORIZON_MS, NEVER_MS
-from schemas.types import Candle
+from fluxcap.capture.market.feed_state import (
+    USUAL_QUIET_MS,
+    BlindReason,
+    Doubt,
+    GapNews,
+    SocketFeed,
+    SocketKey,
+    SymbolFeed,
+)
+from fluxcap.capture.market.tape import HORIZON_MS, NEVER_MS
+from fluxcap.schemas.types import Candle
 
 __all__ = ["BlindReason", "Feeds", "GapNews", "SocketKey", "SymbolFeed"]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from capture.platform_clock import MAX_AHEAD_MS
-from capture.platforms.base import History
-from schemas.types import Candle
+from fluxcap.capture.market.clock import MAX_AHEAD_MS
+from fluxcap.capture.platforms.base import History
+from fluxcap.schemas.types import Candle
 
 RAW_PERIOD_MS = 60_000
 """Up to this period the ticks of a history are known to be raw (recorded at 60 s)."""

@@ -17,8 +17,8 @@ from typing import Protocol
 
 import msgspec
 
-from capture.focus import AssetNames, Focus, FocusMode
-from schemas.errors import UnknownAsset
+from fluxcap.capture.market.focus import AssetNames, Focus, FocusMode
+from fluxcap.schemas.errors import UnknownAsset
 
 
 class Focused(Protocol):

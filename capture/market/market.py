@@ -13,17 +13,15 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from capture.candles import CandleRules
-from capture.feeds import BlindReason, Feeds, SocketKey, SymbolFeed
-from capture.focus import AssetNames, Focus
-from capture.focus_desk import FocusDesk
-from capture.intake import Intake
-from capture.market_view import AssetView, MarketView
-from capture.outcome import Outcome
-from capture.platform_clock import Arrival
-from capture.platforms.base import ActiveAsset, Platform, SocketDecoder
-from capture.sealing import Sealing
-from schemas.types import Candle, FeedState
+from fluxcap.capture.market.aggregator import Sealing
+from fluxcap.capture.market.candles import CandleRules
+from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.feeds import BlindReason, Feeds, SocketKey, SymbolFeed
+from fluxcap.capture.market.focus import AssetNames, Focus, FocusDesk
+from fluxcap.capture.market.ingest import Intake
+from fluxcap.capture.market.updates import AssetView, MarketView, Outcome
+from fluxcap.capture.platforms.base import ActiveAsset, Platform, SocketDecoder
+from fluxcap.schemas.types import Candle, FeedState
 
 __all__ = ["AssetView", "Market", "MarketTimes", "MarketView", "Outcome"]
 

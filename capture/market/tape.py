@@ -1,7 +1,7 @@
 """The tape: the recent ticks of one asset, in time order, each once. Pure.
 
 In: ticks of the live feed and of the platform's history, in any order. Out: the candle of any stretch of time that the
-tape still holds. It knows nothing of buckets, sockets or quality; ``capture/candles.py`` does.
+tape still holds. It knows nothing of buckets, sockets or quality; ``capture/market/candles.py`` does.
 
 Times are UTC epoch milliseconds. Two ticks of one asset at the same millisecond and price are one tick: in 1,659
 recorded history ticks no time stamp occurs twice, while reconnecting sockets do send the last tick again.
@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right
 
 import numpy as np
 
-from schemas.types import Candle
+from fluxcap.schemas.types import Candle
 
 HORIZON_MS = 1_800_000
 NEVER_MS = 2**62

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from capture.candles import Revision
-from capture.feeds import GapNews
-from schemas.types import Candle, Tick
+from fluxcap.capture.market.candles import Revision
+from fluxcap.capture.market.feeds import GapNews
+from fluxcap.capture.market.focus import FocusMode
+from fluxcap.schemas.types import Candle, FeedState, Tick
 
 
 class Outcome(msgspec.Struct):
@@ -28,3 +29,34 @@ class Outcome(msgspec.Struct):
             self.revised.setdefault(symbol, []).extend(revisions)
         self.gaps += newer.gaps
         self.ticks = newer.ticks
+
+
+class AssetView(msgspec.Struct, frozen=True):
+    """One asset."""
+
+    symbol: str
+    focused: bool
+    feed_state: FeedState
+    last_tick_ts_ms: int
+    last_price: float
+    ticks: int
+    blind_reason: str
+
+
+class MarketView(msgspec.Struct, frozen=True):
+    """All of the market."""
+
+    clock: str
+    clock_reason: str
+    platform_offset_ms: int | None
+    focus_mode: FocusMode
+    focus_symbols: tuple[str, ...]
+    focus_unknown: tuple[str, ...]
+    active_symbol: str | None
+    active_period_ms: int
+    favourites: tuple[str, ...]
+    asset_count: int
+    assets: tuple[AssetView, ...]
+    counters: dict[str, int]
+    now_ms: int
+    focus_unchecked: tuple[str, ...] = ()

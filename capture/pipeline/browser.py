@@ -10,8 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from capture import log
-from capture.chrome.events import (
+from fluxcap.capture.chrome.events import (
     ChromeEvent,
     CommandTimedOut,
     EndReason,
@@ -25,13 +24,14 @@ from capture.chrome.events import (
     TabAttached,
     TabGone,
 )
-from capture.chrome.session import CdpSession, SessionSnapshot
-from capture.feeds import BlindReason
-from capture.listeners import ChromeState, Listeners
-from capture.market import Market
-from capture.platform_clock import Arrival
-from capture.recorder import Recorder
-from schemas.errors import BrowserGone
+from fluxcap.capture.chrome.session import CdpSession, SessionSnapshot
+from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.pipeline.listeners import ChromeState, Listeners
+from fluxcap.capture.recording.recorder import Recorder
+from fluxcap.capture.runtime import log
+from fluxcap.schemas.errors import BrowserGone
 
 EXPIRE_NS = 250_000_000
 PROBE_NS = 2_000_000_000

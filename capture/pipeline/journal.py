@@ -19,10 +19,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from capture import log
-from capture.journal_file import SUFFIX, Entry, JournalCheck, check_journal, frame_of, journal_files
-from capture.journal_reading import Contents, Remembered, losses, read_contents, read_journal
-from schemas.types import Tick
+from fluxcap.capture.pipeline.journal_file import SUFFIX, Entry, JournalCheck, check_journal, frame_of, journal_files
+from fluxcap.capture.pipeline.journal_recovery import Contents, Remembered, losses, read_contents, read_journal
+from fluxcap.capture.runtime import log
+from fluxcap.schemas.types import Tick
 
 __all__ = [
     "SUFFIX",

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from capture.journal_file import Entry, bytes_of, entries_of, journal_files
-from schemas.types import Tick
+from fluxcap.capture.pipeline.journal_file import Entry, bytes_of, entries_of, journal_files
+from fluxcap.schemas.types import Tick
 
 _TIME = attrgetter("ts_ms")
 

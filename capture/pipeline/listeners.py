@@ -12,8 +12,8 @@ from typing import Protocol
 
 import msgspec
 
-from capture import log
-from schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, Tick
+from fluxcap.capture.runtime import log
+from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, Tick
 
 
 class ChromeState(enum.StrEnum):

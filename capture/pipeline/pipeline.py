@@ -17,19 +17,19 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from bridge.server import FeedInfo
-from capture import log
-from capture.browser_side import BrowserConnection, BrowserSide, arrival
-from capture.chrome.connection import Connection
-from capture.chrome.events import Stamp
-from capture.chrome.session import SessionSnapshot
-from capture.journal import TickJournal
-from capture.listeners import ChromeState, Listener, Listeners
-from capture.market import Market, MarketView
-from capture.publishing import Outlet, Publishing
-from capture.recorder import Recorder
-from schemas.errors import NotAnswering
-from schemas.types import FeedState, StreamKey, StreamStatus
+from fluxcap.bridge.server.server import FeedInfo
+from fluxcap.capture.chrome.connection import Connection
+from fluxcap.capture.chrome.events import Stamp
+from fluxcap.capture.chrome.session import SessionSnapshot
+from fluxcap.capture.market.market import Market, MarketView
+from fluxcap.capture.pipeline.browser import BrowserConnection, BrowserSide, arrival
+from fluxcap.capture.pipeline.journal import TickJournal
+from fluxcap.capture.pipeline.listeners import ChromeState, Listener, Listeners
+from fluxcap.capture.pipeline.publish import Outlet, Publishing
+from fluxcap.capture.recording.recorder import Recorder
+from fluxcap.capture.runtime import log
+from fluxcap.schemas.errors import NotAnswering
+from fluxcap.schemas.types import FeedState, StreamKey, StreamStatus
 
 QUEUE_MAX = 200_000
 HEARTBEAT_NS = 1_000_000_000

@@ -15,13 +15,13 @@ from typing import Protocol
 
 import msgspec
 
-from bridge.server import FeedInfo, Sealed
-from capture import log
-from capture.candles import Revision
-from capture.listeners import Listeners, Published
-from capture.market import Outcome
-from schemas.errors import SequenceError, StoreError
-from schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, StreamStatus, Tick, Watermark
+from fluxcap.bridge.server.server import FeedInfo, Sealed
+from fluxcap.capture.market.candles import Revision
+from fluxcap.capture.market.market import Outcome
+from fluxcap.capture.pipeline.listeners import Listeners, Published
+from fluxcap.capture.runtime import log
+from fluxcap.schemas.errors import SequenceError, StoreError
+from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, StreamStatus, Tick, Watermark
 
 RETRY_NS = 1_000_000_000
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from capture import log
-from capture.chrome.endpoint import BrowserInfo
-from capture.listeners import ChromeState
-from capture.pipeline import Pipeline
-from schemas.errors import BrowserGone, ChromeUnavailable, NotAnswering
+from fluxcap.capture.chrome.endpoint import BrowserInfo, find, parse_endpoint
+from fluxcap.capture.chrome.launch import default_profile
+from fluxcap.capture.pipeline.listeners import ChromeState
+from fluxcap.capture.pipeline.pipeline import Pipeline
+from fluxcap.capture.runtime import log
+from fluxcap.capture.runtime.settings import Settings
+from fluxcap.schemas.errors import BrowserGone, ChromeUnavailable, NotAnswering
 
 POLL_S = 5
 EAGER_S = (0.5, 1.0, 2.0, 3.0)
@@ -69,3 +72,15 @@ class ChromeWatch:
             now = datetime.now(UTC)
             for delay_s in EAGER_S:
                 self._scheduler.add_job(self.poll, "date", run_date=now + timedelta(seconds=delay_s))
+
+
+def browser_finder(settings: Settings) -> Callable[[], BrowserInfo]:
+    """How to look for the browser. Raises ConfigError.
+
+    A profile that was named leads: its browser may come back on another port. With neither profile nor address named,
+    the one that ``fluxcap chrome`` uses is looked at when nothing answers on the usual port.
+    """
+    host, port = parse_endpoint(settings.chrome)
+    if settings.chrome_profile is not None:
+        return partial(find, host, port, settings.chrome_profile, profile_leads=True)
+    return partial(find, host, port, None if "chrome" in settings.model_fields_set else default_profile())

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from capture.feeds import BlindReason
-from capture.journal import Remembered, losses
-from capture.market import Market
-from capture.recorder import Recorder
-from capture.recording_begin import stamp_now
-from schemas.types import Gap
+from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.pipeline.journal import Remembered, losses
+from fluxcap.capture.recording.recorder import Recorder, stamp_now
+from fluxcap.schemas.types import Gap
 
 _REASONS = {reason.value: reason for reason in BlindReason}
 

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from capture.listeners import ChromeState, Published
-from schemas.types import Candle, StreamKey, Tick, TickBatch
+from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.schemas.types import Candle, StreamKey, Tick, TickBatch
 
 
 class TickOutlet(Protocol):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
-from schemas.errors import ConfigError
+from fluxcap.schemas.errors import ConfigError
 
 PAGES = ("http", "https")
 SOCKETS = ("ws", "wss")

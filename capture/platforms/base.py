@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from schemas.types import Candle
+from fluxcap.schemas.types import Candle
 
 
 class RawTick(msgspec.Struct, frozen=True, gc=False):

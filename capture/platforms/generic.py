@@ -29,10 +29,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from capture.platforms.addresses import PAGES, SOCKETS, AddressPatterns, hosts_of
-from capture.platforms.base import Keep, Kept, MarketEvent, RawTick
-from capture.platforms.json_path import JsonPath
-from schemas.errors import ConfigError
+from fluxcap.capture.platforms.addresses import PAGES, SOCKETS, AddressPatterns, hosts_of
+from fluxcap.capture.platforms.base import Keep, Kept, MarketEvent, RawTick
+from fluxcap.capture.platforms.json_path import JsonPath
+from fluxcap.schemas.errors import ConfigError
 
 TEXT, BINARY = 1, 2
 MAX_PRICE = 1e12

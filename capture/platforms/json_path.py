@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.errors import ConfigError
+from fluxcap.schemas.errors import ConfigError
 
 POSITION_MAX = 64
 

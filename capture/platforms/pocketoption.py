@@ -15,11 +15,20 @@ from typing import Any
 
 import msgspec
 
-from capture.platforms.addresses import PAGES, SOCKETS, AddressPatterns, hosts_of
-from capture.platforms.base import ActiveAsset, Asset, Assets, Favourites, Greeting, History, MarketEvent, RawTick
-from capture.platforms.redaction import SocketIoRedaction
-from capture.platforms.socketio import NamedEvent, OpenPacket, SocketIoDecoder
-from schemas.types import Candle
+from fluxcap.capture.platforms.addresses import PAGES, SOCKETS, AddressPatterns, hosts_of
+from fluxcap.capture.platforms.base import (
+    ActiveAsset,
+    Asset,
+    Assets,
+    Favourites,
+    Greeting,
+    History,
+    MarketEvent,
+    RawTick,
+)
+from fluxcap.capture.platforms.redaction import SocketIoRedaction
+from fluxcap.capture.platforms.socketio import NamedEvent, OpenPacket, SocketIoDecoder
+from fluxcap.schemas.types import Candle
 
 DEFAULT_HOSTS = ("pocketoption.com", "*.pocketoption.com", "po.market", "*.po.market", "po.trade", "*.po.trade")
 MAX_PRICE = 1e12
@@ -89,7 +98,7 @@ SHOWN_ASSET_JS = """
   ?? document.querySelector(".assets-favorites-item--active .assets-favorites-item__label")
   ?? document.querySelector(".assets-favorites-item.active .assets-favorites-item__label"))?.textContent ?? ""
 """
-"""The selectors of the page as capture/chrome/page.py has them; of the active item they are from public code only."""
+"""The selectors of the page as capture/collect/page.py has them; of the active item they are from public code only."""
 
 
 class PocketOption:

@@ -11,8 +11,8 @@ import binascii
 import re
 from collections.abc import Callable, Collection, Mapping
 
-from capture.platforms.base import Keep, Kept
-from capture.platforms.socketio import BINARY, NamedEvent, OpenPacket, SocketIoDecoder
+from fluxcap.capture.platforms.base import Keep, Kept
+from fluxcap.capture.platforms.socketio import BINARY, NamedEvent, OpenPacket, SocketIoDecoder
 
 Reduce = Callable[[bytes | str], bytes | None]
 """An event's JSON → the JSON that may be kept of it, None for nothing."""

@@ -15,14 +15,14 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, cast
 
-from capture.platforms.base import Platform
-from schemas.errors import ConfigError
+from fluxcap.capture.platforms.base import Platform
+from fluxcap.schemas.errors import ConfigError
 
 GROUP = "fluxcap.platforms"
 GENERIC = "generic"
 BUILT_IN = {
-    "pocketoption": "capture.platforms.pocketoption:PocketOption",
-    GENERIC: "capture.platforms.generic:GenericPlatform",
+    "pocketoption": "fluxcap.capture.platforms.pocketoption:PocketOption",
+    GENERIC: "fluxcap.capture.platforms.generic:GenericPlatform",
 }
 """As pyproject.toml announces them; here too, so that they are found in a tree that was not installed anew."""
 MEMBERS = ("name", "shown_asset_js", "is_page", "is_socket", "decoder", "redaction")

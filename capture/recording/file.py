@@ -17,8 +17,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from capture.recording import FORMAT, End, Header, Record
-from schemas.errors import ConfigError, FluxcapError
+from fluxcap.capture.recording.records import FORMAT, End, Header, Record
+from fluxcap.schemas.errors import ConfigError, FluxcapError
 
 MAGIC = b"fluxcap recording\n"
 BLOCK_RECORDS = 4_096

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import msgspec
 
-from capture import recording
-from capture.chrome.events import FrameReceived, FrameSent, SocketId, Stamp
-from capture.focus import Focus, FocusMode
-from capture.platforms.base import History, Platform, RawTick, SocketDecoder
-from capture.recorder import Recorder
-from schemas.errors import ConfigError
+from fluxcap.capture.chrome.events import FrameReceived, FrameSent, SocketId, Stamp
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.platforms.base import History, Platform, RawTick, SocketDecoder
+from fluxcap.capture.recording import records as recording
+from fluxcap.capture.recording.recorder import Recorder
+from fluxcap.schemas.errors import ConfigError
 
 SIZE_MAX = 1024 * 1024 * 1024
 MONO_ZERO_NS = 1_000_000_000

@@ -7,14 +7,16 @@ In: browser events and time marks with their stamps, in the order in which the m
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
-from capture import log, recording
-from capture.chrome.events import (
+from fluxcap.capture.chrome.events import (
     ChromeEvent,
     FrameReceived,
     FrameSent,
@@ -26,11 +28,17 @@ from capture.chrome.events import (
     TabAttached,
     TabGone,
 )
-from capture.feeds import BlindReason
-from capture.focus import Focus
-from capture.platforms.base import Keep, Platform, Redaction
-from capture.platforms.socketio import BINARY, TEXT
-from schemas.errors import FluxcapError
+from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.focus import Focus
+from fluxcap.capture.market.market import MarketTimes
+from fluxcap.capture.platforms.base import Keep, Platform, Redaction
+from fluxcap.capture.platforms.socketio import BINARY, TEXT
+from fluxcap.capture.recording import records as recording
+from fluxcap.capture.recording.file import RecordingWriter
+from fluxcap.capture.recording.records import Header
+from fluxcap.capture.runtime import log
+from fluxcap.capture.runtime.settings import Settings
+from fluxcap.schemas.errors import FluxcapError
 
 
 class Writer(Protocol):
@@ -211,3 +219,39 @@ def bare_url(url: str) -> str:
     if not parts.scheme or not host:
         return ""
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
+
+
+def begin_recording(
+    path: Path,
+    settings: Settings,
+    platform: Platform,
+    focus: Focus,
+    published: Mapping[str, int] | None = None,
+    *,
+    force: bool = False,
+) -> tuple[Recorder, RecordingWriter]:
+    """Make the file. ``published``: newest candle of each asset in the store, UTC ms.
+
+    Raises ConfigError, FluxcapError.
+    """
+    header = Header(
+        fluxcap=version("fluxcap"),
+        platform=platform.name,
+        source=settings.source,
+        interval=settings.interval,
+        focus=focus,
+        times=market_times(settings),
+        began_ms=time.time_ns() // 1_000_000,
+        published=dict(published or {}),
+    )
+    writer = RecordingWriter(path, header, force=force)
+    return Recorder(platform, writer), writer
+
+
+def market_times(settings: Settings) -> MarketTimes:
+    """The waits of the candle rules as they are set."""
+    return MarketTimes(settings.grace_ms, settings.doubt_ms, settings.history_wait_ms)
+
+
+def stamp_now() -> Stamp:
+    return Stamp(time.time_ns(), time.monotonic_ns())

@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from capture.focus import Focus
-from capture.market import MarketTimes
+from fluxcap.capture.market.focus import Focus
+from fluxcap.capture.market.market import MarketTimes
 
 FORMAT = 1
 """Rises when an older fluxcap could not understand a recording. New fields of the header do not make it rise."""

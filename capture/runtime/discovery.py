@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from capture.daemon_files import read_run_file
-from capture.settings import DEFAULT_PUB, DEFAULT_REP, DEFAULT_WEB_PORT, load_settings
-from schemas.errors import FluxcapError, NotAnswering, UnknownAsset
+from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
+from fluxcap.capture.runtime.run_file import read_run_file
+from fluxcap.capture.runtime.settings import DEFAULT_WEB_PORT, load_settings
+from fluxcap.schemas.errors import FluxcapError, NotAnswering, UnknownAsset
 
 TIMEOUT_S = 10.0
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from capture.log_redaction import redact, redact_fields
+from fluxcap.capture.runtime.log_redaction import redact, redact_fields
 
 LOGGER = logging.getLogger("fluxcap")
 MOST_A_MINUTE = 60

@@ -17,13 +17,12 @@ from typing import Any, ClassVar
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from schemas.errors import ConfigError
-from schemas.types import interval_ms
+from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import interval_ms
 
 CONFIG_FILE = "fluxcap.toml"
 STORE_FILE = "fluxcap.duckdb"
-DEFAULT_PUB = "tcp://127.0.0.1:5556"
-DEFAULT_REP = "tcp://127.0.0.1:5557"
 DEFAULT_WEB_PORT = 3001
 _SHOWN = 200
 """Characters of a wrong value that are told."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from capture.settings import CONFIG_FILE, Settings, config_file, load_settings, variables_of
-from schemas.errors import ConfigError
+from fluxcap.capture.runtime.settings import CONFIG_FILE, Settings, config_file, load_settings, variables_of
+from fluxcap.schemas.errors import ConfigError
 
 
 class Origin(enum.StrEnum):

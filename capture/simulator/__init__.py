@@ -8,11 +8,10 @@ Under the platform's own host names: start Chrome with ``platform_flags(site.por
 then at ``http://pocketoption.com/`` and its sockets at ``ws://demo-api-eu.po.market/…`` and ``ws://chat-po.site/…``.
 """
 
-from capture.simulator.config import Secrets, SiteConfig
-from capture.simulator.faults import Fault
-from capture.simulator.hostnames import PAGE_URL, platform_flags
-from capture.simulator.site import SimulatedSite, run_site
-from capture.simulator.truth import Truth, read_truth
+from fluxcap.capture.simulator.config import PAGE_URL, Secrets, SiteConfig, platform_flags
+from fluxcap.capture.simulator.server.faults import Fault
+from fluxcap.capture.simulator.site import SimulatedSite, run_site
+from fluxcap.capture.simulator.truth import Truth, read_truth
 
 __all__ = [
     "PAGE_URL",

@@ -47,7 +47,7 @@ class Asset(msgspec.Struct, frozen=True):
 @cache
 def catalogue() -> Mapping[str, Asset]:
     """All assets by symbol, in the platform's order."""
-    text = (files("capture.simulator") / "assets.csv").read_text(encoding="utf-8")
+    text = (files("fluxcap.capture.simulator") / "assets.csv").read_text(encoding="utf-8")
     assets = {}
     for number, row in enumerate(csv.DictReader(text.splitlines()), start=1):
         decimals = int(row["decimals"])

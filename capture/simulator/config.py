@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from capture.simulator.catalogue import catalogue
-from schemas.errors import ConfigError
+from fluxcap.capture.simulator.assets import catalogue
+from fluxcap.schemas.errors import ConfigError
 
 DEFAULT_ASSETS = (
     "EURUSD_otc",
@@ -104,3 +104,18 @@ class SiteConfig:
             raise ConfigError("The lag is a range in milliseconds, smaller first, such as (700, 800).")
         if any(not 0 <= decimals <= 12 for decimals in self.decimals.values()):
             raise ConfigError("Decimals are between 0 and 12.")
+
+
+PAGE_URL = "http://pocketoption.com/"
+"""The page, for a Chrome started with ``platform_flags``. Its market socket is at ``ws://demo-api-eu.po.market``."""
+
+_NAMES = ("pocketoption.com", "*.pocketoption.com", "*.po.market", "chat-po.site")
+
+
+def platform_flags(port: int) -> tuple[str, ...]:
+    """Command-line flags that make a Chrome find the platform's names at ``127.0.0.1:port``."""
+    rules = ", ".join(f"MAP {name} 127.0.0.1:{port}" for name in _NAMES)
+    return (
+        f"--host-resolver-rules={rules}",
+        f"--unsafely-treat-insecure-origin-as-secure={PAGE_URL.rstrip('/')}",
+    )

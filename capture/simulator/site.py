@@ -24,16 +24,21 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import SplitResult
 
-from capture.simulator.config import SiteConfig
-from capture.simulator.exchange import Exchange
-from capture.simulator.faults import Fault, FaultDesk, FaultOrder
-from capture.simulator.hub import Hub
-from capture.simulator.outlet import Outlet, Valve
-from capture.simulator.server import Connection, Routes
-from capture.simulator.sessions import CabinetSession, ChatSession, EngineSession, MarketSession
-from capture.simulator.truth import TruthLog, TruthTick
-from capture.simulator.web import Web
-from schemas.errors import AlreadyRunning, ConfigError
+from fluxcap.capture.simulator.config import SiteConfig
+from fluxcap.capture.simulator.market.exchange import Exchange
+from fluxcap.capture.simulator.server.connection import Connection, Routes
+from fluxcap.capture.simulator.server.faults import Fault, FaultDesk, FaultOrder
+from fluxcap.capture.simulator.server.outlet import Outlet, Valve
+from fluxcap.capture.simulator.server.routes import Web
+from fluxcap.capture.simulator.server.sessions import (
+    CabinetSession,
+    ChatSession,
+    EngineSession,
+    MarketSession,
+    SessionRegistry,
+)
+from fluxcap.capture.simulator.truth import TruthLog, TruthTick
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError
 
 _LONGEST_NAP_S = 0.05
 _SHORTEST_NAP_S = 0.001
@@ -57,7 +62,7 @@ class _RunningSite:
         else:
             exchange.restart(start_ms)
         self.exchange = exchange
-        self.hub = Hub(config, exchange, self.truth, _now_ms)
+        self.hub = SessionRegistry(config, exchange, self.truth, _now_ms)
         self.desk = FaultDesk(self.hub)
         self.web = Web(self.hub, self.desk)
         self._connections: set[Connection] = set()

@@ -17,8 +17,8 @@ from typing import IO, Any
 
 import msgspec
 
-from schemas.errors import ConfigError
-from schemas.types import Candle
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import Candle
 
 
 class TruthTick(msgspec.Struct, frozen=True, gc=False):

@@ -27,15 +27,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from bridge.client import Candles, Health, HealthState, LiveClient, Revision, StreamKey
-from bridge.client.cache import CandleCache
-from bridge.store import Store
-from capture.chrome.launch import start_chrome
-from capture.daemon_files import RunFile, read_run_file
-from capture.running import RunningDaemon
-from capture.simulator.truth import Truth, read_truth
-from schemas.errors import FluxcapError
-from schemas.types import Candle, CandleArray, candles_from, interval_ms
+from fluxcap.bridge.client.cache import CandleCache
+from fluxcap.bridge.client.events import Candles, Revision
+from fluxcap.bridge.client.health import Health, HealthState
+from fluxcap.bridge.client.live import LiveClient
+from fluxcap.bridge.store.store import Store
+from fluxcap.capture.chrome.launch import start_chrome
+from fluxcap.capture.runtime.discovery import RunningDaemon
+from fluxcap.capture.runtime.run_file import RunFile, read_run_file
+from fluxcap.capture.simulator.truth import Truth, read_truth
+from fluxcap.schemas.errors import FluxcapError
+from fluxcap.schemas.types import Candle, CandleArray, StreamKey, candles_from, interval_ms
 
 SITE_ASSETS = ("EURUSD_otc", "GBPUSD_otc", "USDJPY_otc")
 FOCUS = SITE_ASSETS[:2]
@@ -219,7 +221,7 @@ def _open_page(port: int, url: str) -> None:
 def _spawn(arguments: list[str], log_path: Path) -> subprocess.Popen[bytes]:
     with log_path.open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-u", "-m", "capture.cli", *arguments],
+            [sys.executable, "-u", "-m", "fluxcap.capture.cli", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -16,18 +16,21 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bridge.archive import Archive, Held, RunningServer, StoppedStore
-from bridge.curve import ClientCurve
-from bridge.exporting import Progress, Span, What, export_candles, export_gaps, export_revisions, true_gaps
-from bridge.table_file import Column, TableFile
-from capture.collected import CsvFile, collected_files, read_ticks
-from capture.csv_lines import CsvKind
-from capture.daemon_files import read_run_file
-from capture.focus import name_key
-from capture.running import RunningDaemon
-from capture.settings import STORE_FILE
-from schemas.errors import ConfigError, StoreError, StoreLocked, UnknownAsset
-from schemas.types import Gap
+from fluxcap.bridge.client.fetch import RemoteStore
+from fluxcap.bridge.export.export import Progress, Span, What, export_candles, export_gaps, export_revisions, true_gaps
+from fluxcap.bridge.export.source import ExportSource
+from fluxcap.bridge.export.table_file import Column, TableFile
+from fluxcap.bridge.store.offline import OfflineStore
+from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.capture.csvfiles.format import CsvKind
+from fluxcap.capture.csvfiles.reader import CsvFile, collected_files, read_ticks
+from fluxcap.capture.market.focus import name_key
+from fluxcap.capture.runtime.discovery import RunningDaemon
+from fluxcap.capture.runtime.run_file import read_run_file
+from fluxcap.capture.runtime.settings import STORE_FILE
+from fluxcap.schemas.candles import StreamSize
+from fluxcap.schemas.errors import ConfigError, StoreError, StoreLocked, UnknownAsset
+from fluxcap.schemas.types import Gap
 
 _TICK_COLUMNS = {"symbol": Column.TEXT, "timestamp": Column.TIME, "price": Column.PRICE}
 Reporter = Callable[[int], Progress]
@@ -90,7 +93,7 @@ def export(wanted: Wanted, where: Where, reporter: Reporter = lambda rows: lambd
 
 
 @contextmanager
-def open_archive(where: Where) -> Iterator[tuple[Archive, str]]:
+def open_archive(where: Where) -> Iterator[tuple[ExportSource, str]]:
     """The store, or the daemon that holds it; with which of them it is. Raises StoreError, ConfigError."""
     if where.rep or where.control:
         yield _server(where, where.rep), "daemon"
@@ -101,7 +104,7 @@ def open_archive(where: Where) -> Iterator[tuple[Archive, str]]:
             f"There is no store in {where.data_dir}: nothing was captured there yet. Name the folder with --data-dir."
         )
     try:
-        store = StoppedStore(path)
+        store = OfflineStore(path)
     except StoreLocked:
         run = read_run_file(where.data_dir)
         if run is None:
@@ -112,12 +115,12 @@ def open_archive(where: Where) -> Iterator[tuple[Archive, str]]:
         yield store, "store"
 
 
-def _server(where: Where, rep: str | None) -> RunningServer:
+def _server(where: Where, rep: str | None) -> RemoteStore:
     def gaps() -> list[Gap]:
         found = RunningDaemon(where.data_dir, where.control).get("/api/gaps")
         return msgspec.convert(found, list[Gap])
 
-    return RunningServer(rep, gaps, curve=where.curve)
+    return RemoteStore(rep, gaps, curve=where.curve)
 
 
 def parse_time(text: str) -> int:
@@ -148,7 +151,7 @@ def match_symbols(typed: Sequence[str], known: Iterable[str]) -> set[str]:
     return found
 
 
-def _streams_wanted(streams: Sequence[Held], wanted: Wanted) -> list[Held]:
+def _streams_wanted(streams: Sequence[StreamSize], wanted: Wanted) -> list[StreamSize]:
     symbols = match_symbols(wanted.symbols, (held.key.symbol for held in streams))
     found = [
         held

@@ -13,19 +13,27 @@ from pathlib import Path
 import msgspec
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from bridge.server import FeedInfo, Sealed
-from capture.browser_finder import browser_finder
-from capture.chrome.endpoint import BrowserInfo
-from capture.chrome_watch import ChromeWatch
-from capture.focus import Focus, FocusMode
-from capture.listeners import ChromeState, Published
-from capture.market import Market
-from capture.pipeline import Pipeline
-from capture.platforms.registry import platform_named
-from capture.recording_begin import begin_recording, market_times
-from capture.settings import Settings
-from schemas.errors import FluxcapError, NotAnswering
-from schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, StreamStatus, Watermark, interval_ms
+from fluxcap.bridge.server.server import FeedInfo, Sealed
+from fluxcap.capture.chrome.endpoint import BrowserInfo
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.pipeline.pipeline import Pipeline
+from fluxcap.capture.pipeline.reconnect import ChromeWatch, browser_finder
+from fluxcap.capture.platforms.registry import platform_named
+from fluxcap.capture.recording.recorder import begin_recording, market_times
+from fluxcap.capture.runtime.settings import Settings
+from fluxcap.schemas.errors import FluxcapError, NotAnswering
+from fluxcap.schemas.types import (
+    Candle,
+    CandleBatch,
+    CandleRevision,
+    Gap,
+    StreamKey,
+    StreamStatus,
+    Watermark,
+    interval_ms,
+)
 
 LOOK_S = 0.25
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from bridge.store_file import set_aside
-from bridge.verify import Finding, Verdict
-from bridge.verify import verify as verify_store
-from capture.collected import CsvFile, check_csv, collected_files
-from capture.journal import SUFFIX, check_journal
-from capture.settings import STORE_FILE
-from schemas.errors import ConfigError, StoreError
+from fluxcap.bridge.store.file import set_aside
+from fluxcap.bridge.store.verify import Finding, Verdict
+from fluxcap.bridge.store.verify import verify as verify_store
+from fluxcap.capture.csvfiles.reader import CsvFile, check_csv, collected_files
+from fluxcap.capture.pipeline.journal import SUFFIX, check_journal
+from fluxcap.capture.runtime.settings import STORE_FILE
+from fluxcap.schemas.errors import ConfigError, StoreError
 
 MOST_FAULTS = 3
 """So many faults of one file are told singly."""

@@ -11,7 +11,7 @@ of NumPy and with every offset checked. Read in this order:
 ``envelope``  versions, correlation ids, sizes: ``encode`` and ``decode``
 """
 
-from schemas.codec.envelope import MAX_MESSAGE_BYTES, decode, encode
-from schemas.codec.messages import MAX_STREAMS
+from fluxcap.schemas.codec.envelope import MAX_MESSAGE_BYTES, decode, encode
+from fluxcap.schemas.codec.messages import MAX_STREAMS
 
 __all__ = ["MAX_MESSAGE_BYTES", "MAX_STREAMS", "decode", "encode"]

@@ -17,11 +17,11 @@ from itertools import accumulate, pairwise
 import numpy as np
 import numpy.typing as npt
 
-from schemas.codec.reading import Reader
-from schemas.codec.tables import CANDLE
-from schemas.codec.writing import Chunk, Part, chunk_of
-from schemas.errors import CodecError
-from schemas.types import CANDLE_DTYPE, CandleArray
+from fluxcap.schemas.codec.reading import Reader
+from fluxcap.schemas.codec.tables import CANDLE
+from fluxcap.schemas.codec.writing import Chunk, Part, chunk_of
+from fluxcap.schemas.errors import CodecError
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray
 
 _STRIDE = 64
 _BODY = CANDLE_DTYPE.itemsize

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 
-from schemas.codec.messages import MEMBER_OF_ID, MEMBER_OF_TYPE, Member
-from schemas.codec.reading import Reader
-from schemas.codec.tables import ENVELOPE, ENVELOPE_UNCORRELATED
-from schemas.codec.writing import Part, string_part, table_part
-from schemas.errors import CodecError, MessageTooLarge, UnsupportedVersion
-from schemas.types import WIRE_SCHEMA_VERSION, Envelope, Message
+from fluxcap.schemas.codec.messages import MEMBER_OF_ID, MEMBER_OF_TYPE, Member
+from fluxcap.schemas.codec.reading import Reader
+from fluxcap.schemas.codec.tables import ENVELOPE, ENVELOPE_UNCORRELATED
+from fluxcap.schemas.codec.writing import Part, string_part, table_part
+from fluxcap.schemas.errors import CodecError, MessageTooLarge, UnsupportedVersion
+from fluxcap.schemas.types import WIRE_SCHEMA_VERSION, Envelope, Message
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The longest message that is written or read: 16 MiB."""

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from schemas import types
-from schemas.codec import tables
-from schemas.codec.candles import candles_part, read_candles
-from schemas.codec.reading import Reader
-from schemas.codec.tables import Table
-from schemas.codec.writing import Part, column_part, key_part, string_part, table_part, tables_part
-from schemas.errors import CodecError, MessageTooLarge
+from fluxcap.schemas import types
+from fluxcap.schemas.codec import tables
+from fluxcap.schemas.codec.candles import candles_part, read_candles
+from fluxcap.schemas.codec.reading import Reader
+from fluxcap.schemas.codec.tables import Table
+from fluxcap.schemas.codec.writing import Part, column_part, key_part, string_part, table_part, tables_part
+from fluxcap.schemas.errors import CodecError, MessageTooLarge
 
 MAX_STREAMS = 65_536
 """Streams that one ListStreamsResponse may hold."""

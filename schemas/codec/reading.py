@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from schemas.codec.tables import STREAM_KEY, Table
-from schemas.errors import CodecError, MessageTooLarge
-from schemas.types import StreamKey
+from fluxcap.schemas.codec.tables import STREAM_KEY, Table
+from fluxcap.schemas.errors import CodecError, MessageTooLarge
+from fluxcap.schemas.types import StreamKey
 
 _Item = TypeVar("_Item")
 

@@ -13,7 +13,7 @@ import struct
 from functools import lru_cache
 from typing import NamedTuple
 
-from schemas.errors import CodecError
+from fluxcap.schemas.errors import CodecError
 
 REFERENCE = "I"
 """Struct format of a field that refers to a string, table or vector: unsigned, relative to the field itself."""

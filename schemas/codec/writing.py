@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from schemas.codec.tables import STREAM_KEY, Table
-from schemas.errors import CodecError
-from schemas.types import StreamKey
+from fluxcap.schemas.codec.tables import STREAM_KEY, Table
+from fluxcap.schemas.errors import CodecError
+from fluxcap.schemas.types import StreamKey
 
 Chunk: TypeAlias = bytes | memoryview
 """Contiguous bytes; what is in an array is copied only once, when the message is joined."""

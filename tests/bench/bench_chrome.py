@@ -15,8 +15,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from capture.chrome.events import Stamp
-from tests.cdp import Dialogue, event, frame
+from fluxcap.capture.chrome.events import Stamp
+from tests.support.browser.cdp import Dialogue, event, frame
 
 TICK = "W1siRVVSR0JQX290YyIsMTc1Njg2Njc3NC45NjIsMC44Nzk1MV1d"
 COOKIES = event("Network.requestWillBeSentExtraInfo", {"headers": {"Cookie": "x" * 2_000}}, "S-T").encode()

@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
-from schemas.codec import decode, encode
-from schemas.generated import market_data as fb
-from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, StreamKey, StreamStatus
-from tests import generated_wire
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.generated import market_data as fb
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, StreamKey, StreamStatus
+from tests.support.wire import generated_wire
 
 KEY = StreamKey("POCKETOPTION", "EURUSD_otc", "1m")
 SIZES = (1, 10, 100, 10_000)

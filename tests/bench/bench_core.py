@@ -20,17 +20,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from capture.browser_side import BrowserSide
-from capture.candles import CandleBuilder, CandleRules
-from capture.chrome.events import Stamp
-from capture.feeds import Feeds
-from capture.focus import Focus, FocusMode
-from capture.listeners import Listeners
-from capture.market import Market
-from capture.platform_clock import Arrival
-from capture.platforms.pocketoption import PocketOption
-from capture.tape import TickTape
-from tests import cdp
+from fluxcap.capture.chrome.events import Stamp
+from fluxcap.capture.market.candles import CandleBuilder, CandleRules
+from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.feeds import Feeds
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.market.tape import TickTape
+from fluxcap.capture.pipeline.browser import BrowserSide
+from fluxcap.capture.pipeline.listeners import Listeners
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from tests.support.browser import cdp
 
 TICKS = 40_000
 ROUNDS = 5

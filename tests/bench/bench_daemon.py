@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import zmq
 
 from tests.bench.bench_latency import ROOT, Site, shown
-from tests.chromium import Chromium
-from tests.live_rig import DaemonProcess
+from tests.support.browser.chromium import Chromium
+from tests.support.daemon.live_rig import DaemonProcess
 
 ASSETS, RATE_HZ = 16, 2.1
 HELP_LIMIT_S = 0.4
@@ -110,7 +110,7 @@ def load_rows(scene: Scene, minutes: float) -> list[dict[str, Any]]:
 def focus_all(daemon: DaemonProcess) -> None:
     data = ("--data-dir", str(daemon.data_dir))
     daemon.run_file()
-    command = [sys.executable, "-m", "capture.cli", "focus", "all", *data]
+    command = [sys.executable, "-m", "fluxcap.capture.cli", "focus", "all", *data]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert not run.returncode, run.stderr
 
@@ -156,7 +156,7 @@ def help_row() -> dict[str, Any]:
         subprocess.run([sys.executable, *arguments], check=True, capture_output=True, cwd=ROOT)
         return time.perf_counter() - begun_s
 
-    times = [(seconds("-m", "capture.cli", "--help"), seconds("-c", "import typer")) for _ in range(9)]
+    times = [(seconds("-m", "fluxcap.capture.cli", "--help"), seconds("-c", "import typer")) for _ in range(9)]
     ours, theirs = (statistics.median(column) for column in zip(*times, strict=True))
     return row("fluxcap --help: importing typer", ours, theirs, "s", limit=HELP_LIMIT_S)
 

@@ -28,10 +28,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import duckdb
 import numpy as np
 
-from bridge.client import Candles, CaughtUp, LiveClient, StreamKey
-from bridge.server import WireServer
-from bridge.store import Store
-from schemas.types import CANDLE_DTYPE, Candle, CandleArray, CandleBatch
+from fluxcap import Candles, CaughtUp, LiveClient, StreamKey
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.types import CANDLE_DTYPE, Candle, CandleArray, CandleBatch
 
 ANY = "tcp://127.0.0.1:0"
 MINUTE = 60_000

@@ -20,10 +20,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from capture.candles import CandleBuilder, CandleRules
-from capture.feeds import Feeds
-from capture.platforms.base import RawTick
-from capture.tape import TickTape
+from fluxcap.capture.market.candles import CandleBuilder, CandleRules
+from fluxcap.capture.market.feeds import Feeds
+from fluxcap.capture.market.tape import TickTape
+from fluxcap.capture.platforms.base import RawTick
 from tests.bench import rivals
 
 TICKS = 100_000

@@ -27,10 +27,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import duckdb
 
-from bridge.server import WireServer
-from bridge.store import SETTLE_ROWS, Store
-from schemas.types import BackfillCandlesRequest, Candle, CandleBatch, StreamKey, candle_array
-from tests.serving import ANY_PORT, PlainClient
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.store.store import SETTLE_ROWS, Store
+from fluxcap.schemas.types import BackfillCandlesRequest, Candle, CandleBatch, StreamKey, candle_array
+from tests.support.wire.samples import ANY_PORT, PlainClient
 
 MONTH = 43_200
 MINUTE = 60_000

@@ -25,21 +25,21 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from nats.js.api import AckPolicy, ConsumerConfig
 
-from bridge.client import Candles, LiveClient, StartFrom
-from bridge.jetstream import forward_lane
-from bridge.jetstream.address import LogAddress, log_address
-from bridge.jetstream.connection import close_connection, open_connection
-from bridge.jetstream.forward_source import StoreSource
-from bridge.jetstream.forward_view import ForwardState
-from bridge.jetstream.forwarder import Forwarder
-from bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME, subject
-from bridge.server import WireServer
-from schemas.codec import encode
-from schemas.errors import LogError
-from schemas.types import CandleArray, CandleBatch, StreamKey
-from tests.forward_rig import ask_log, await_current, make_stream
-from tests.nats_rig import FOUND, NatsServer, cluster
-from tests.serving import ANY_PORT, candle_rows
+from fluxcap import Candles, LiveClient, StartFrom
+from fluxcap.bridge.jetstream.address import LogAddress, log_address
+from fluxcap.bridge.jetstream.connection import close_connection, open_connection
+from fluxcap.bridge.jetstream.forward import stream_state as forward_lane
+from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
+from fluxcap.bridge.jetstream.forward.source import StoreSource
+from fluxcap.bridge.jetstream.forward.status import ForwardState
+from fluxcap.bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME, subject
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.schemas.codec import encode
+from fluxcap.schemas.errors import LogError
+from fluxcap.schemas.types import CandleArray, CandleBatch, StreamKey
+from tests.support.nats.forward_rig import ask_log, await_current, make_stream
+from tests.support.nats.nats_rig import FOUND, NatsServer, cluster
+from tests.support.wire.samples import ANY_PORT, candle_rows
 
 DAY = 1_440
 WINDOW = 4_000

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
 
 from tests.bench import rivals
-from tests.chromium import Chromium
+from tests.support.browser.chromium import Chromium
 
 ROOT = Path(__file__).parents[2]
 RATE = 200.0

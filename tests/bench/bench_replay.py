@@ -21,13 +21,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import msgspec
 import numpy as np
 
-from capture import recording
-from capture.focus import Focus, FocusMode
-from capture.market import Market
-from capture.platforms.pocketoption import PocketOption
-from capture.recording_file import RecordingReader, RecordingWriter
-from capture.replay import Playback
-from capture.replaying import Replay, replay
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.capture.recording import records as recording
+from fluxcap.capture.recording.file import RecordingReader, RecordingWriter
+from fluxcap.capture.tools.replay.playback import Playback
+from fluxcap.capture.tools.replay.replay import Replay, replay
 
 ASSETS = 16
 RATE_HZ = 2.1

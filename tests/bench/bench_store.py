@@ -21,12 +21,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import duckdb
 import zmq
 
-from bridge.sequencer import Sequencer
-from bridge.server import WireServer
-from bridge.store import Store
-from schemas.codec import encode
-from schemas.types import BackfillCandlesRequest, CandleBatch, GetCursorRequest, Message, StreamKey
-from tests.serving import ANY_PORT, EURUSD, PlainClient, candle_rows
+from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.codec import encode
+from fluxcap.schemas.types import BackfillCandlesRequest, CandleBatch, GetCursorRequest, Message, StreamKey
+from tests.support.wire.samples import ANY_PORT, EURUSD, PlainClient, candle_rows
 
 REQUESTS = 1_600
 

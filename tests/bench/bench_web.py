@@ -19,10 +19,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.chromium import Chromium
-from tests.dashboard_rig import FakeDaemon, dashboard
-from tests.live_rig import DaemonProcess, Process, await_that
-from tests.webpage import WebPage, web_page
+from tests.support.browser.chromium import Chromium
+from tests.support.browser.webpage import WebPage, web_page
+from tests.support.daemon.dashboard_rig import FakeDaemon, dashboard
+from tests.support.daemon.live_rig import DaemonProcess, Process, await_that
 
 ASSETS = ("EURUSD_otc", "GBPUSD_otc", "USDJPY_otc")
 

@@ -25,9 +25,16 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import zmq
 
-from bridge.server import WireServer
-from schemas.codec import encode
-from schemas.types import BackfillCandlesRequest, BackfillCandlesResponse, Candle, CandleBatch, StreamKey, candle_array
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.schemas.codec import encode
+from fluxcap.schemas.types import (
+    BackfillCandlesRequest,
+    BackfillCandlesResponse,
+    Candle,
+    CandleBatch,
+    StreamKey,
+    candle_array,
+)
 
 STREAMS, SUBSCRIBERS, ROUNDS, PAGES_EACH = 1_000, 200, 5, 20
 PAGE = 100

@@ -15,8 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from capture.simulator import SimulatedSite, SiteConfig, hub
-from capture.simulator.framing import TickFramer
+from fluxcap.capture.simulator import SimulatedSite, SiteConfig
+from fluxcap.capture.simulator.server import hub
+from fluxcap.capture.simulator.server.framing import TickFramer
 
 CLOSE_TO_NOW_MS = (5.0, 5.0)
 """From a tick's time to its sending: no ticks pile up to be sent at once, as they would with a lag that varies."""

@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.bench.bench_web import live_daemon, live_page
-from tests.browser_storm.gauge import Gauge, Memory, Sample
+from tests.soak.storm.measure import Gauge, Memory, Sample
 
 REPORT = Path(__file__).parent / "open_page.md"
 WARM_UP_S = 300.0

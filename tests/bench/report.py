@@ -25,7 +25,7 @@ from typing import Any
 import msgspec
 
 from tests.bench import rivals
-from tests.chromium import chromium_executable
+from tests.support.browser.chromium import chromium_executable
 
 FOLDER = Path(__file__).parent
 REPORT = FOLDER / "report.md"

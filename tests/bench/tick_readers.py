@@ -61,12 +61,12 @@ class Taken:
 
 def ours(port: int, page_host: str, taken: Taken) -> None:
     """fluxcap, up to the decoded tick."""
-    from capture.chrome.connection import Connection
-    from capture.chrome.endpoint import probe
-    from capture.chrome.events import FrameReceived, Stamp
-    from capture.chrome.session import CdpSession
-    from capture.platforms.base import RawTick
-    from capture.platforms.pocketoption import PocketOption
+    from fluxcap.capture.chrome.connection import Connection
+    from fluxcap.capture.chrome.endpoint import probe
+    from fluxcap.capture.chrome.events import FrameReceived, Stamp
+    from fluxcap.capture.chrome.session import CdpSession
+    from fluxcap.capture.platforms.base import RawTick
+    from fluxcap.capture.platforms.pocketoption import PocketOption
 
     frames: queue.Queue[tuple[bytes, Stamp]] = queue.Queue(200_000)
     taken.attaching_s = time.monotonic()
@@ -97,7 +97,7 @@ class _NoOutlet:
     """Where candles would go: the figure is that of ticks."""
 
     def watermark(self, key: Any) -> Any:
-        from schemas.types import Watermark
+        from fluxcap.schemas.types import Watermark
 
         return Watermark()
 
@@ -123,12 +123,12 @@ class _NoOutlet:
 
 def daemon(port: int, page_host: str, taken: Taken) -> None:
     """fluxcap's pipeline, up to its listeners."""
-    from capture.chrome.endpoint import probe
-    from capture.focus import Focus, FocusMode
-    from capture.market import Market
-    from capture.pipeline import Pipeline
-    from capture.platforms.pocketoption import PocketOption
-    from schemas.types import StreamKey
+    from fluxcap.capture.chrome.endpoint import probe
+    from fluxcap.capture.market.focus import Focus, FocusMode
+    from fluxcap.capture.market.market import Market
+    from fluxcap.capture.pipeline.pipeline import Pipeline
+    from fluxcap.capture.platforms.pocketoption import PocketOption
+    from fluxcap.schemas.types import StreamKey
 
     class Hearing:
         def published(self, news: Any) -> None:
@@ -160,7 +160,7 @@ def bare(port: int, page_host: str, taken: Taken) -> None:
     """The least that can be done: one thread, one session on the page, no state but what is awaited."""
     import websocket
 
-    from tests.plain_http import request
+    from tests.support.daemon.plain_http import request
 
     taken.attaching_s = time.monotonic()
     pages = json.loads(request(port, "GET", "/json/list")[1])

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from bridge.client import Via
-from bridge.jetstream.address import log_address
-from bridge.parquet_archive.archiver import Archiver
-from schemas.types import StreamKey, candle_array
-from tests.archive_rig import assert_archive_is_store
-from tests.forked_daemons import ForkedDaemons
-from tests.forward_rig import Desk, await_current, candle, make_stream
-from tests.live_rig import await_that
-from tests.nats_rig import NatsServer
+from fluxcap import Via
+from fluxcap.bridge.archive.archiver import Archiver
+from fluxcap.bridge.jetstream.address import log_address
+from fluxcap.schemas.types import StreamKey, candle_array
+from tests.support.daemon.forked_daemons import ForkedDaemons
+from tests.support.daemon.live_rig import await_that
+from tests.support.nats.archive_rig import assert_archive_is_store
+from tests.support.nats.forward_rig import Desk, await_current, candle, make_stream
+from tests.support.nats.nats_rig import NatsServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -57,7 +57,7 @@ def test_killed_fifty_times_the_archive_is_the_store(nats_server: Callable[..., 
     make_stream(log_address(server.url))
     command = ["archive", "--via", server.url, "--out", str(folder), "--flush-seconds", "0"]
     chance, died_writing = random.Random(8), 0
-    forked = ForkedDaemons("bridge.parquet_archive.archiver", "nats.aio.client", "capture.commands.archive")
+    forked = ForkedDaemons("fluxcap.bridge.archive.archiver", "nats.aio.client", "fluxcap.capture.cli.nats")
     (tmp_path / "desk").mkdir()
     with Desk(tmp_path / "desk", server.url) as desk:
         forwarder = desk.forward()

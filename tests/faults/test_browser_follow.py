@@ -17,17 +17,17 @@ from typing import Any
 import httpx
 import pytest
 
-from bridge.exporting import true_gaps
-from bridge.store import Store
-from bridge.verify import verify
-from capture.daemon_files import read_run_file
-from capture.simulator import SimulatedSite, SiteConfig, read_truth
-from schemas.types import Candle, Gap, StreamKey, candles_from
-from tests.chromium import Chromium, chromium_executable
-from tests.devtools import Remote
-from tests.fault_rig import SHORT_WAITS, Trouble, judge, wholly_known
-from tests.forked_daemons import ForkedDaemons
-from tests.live_rig import await_that
+from fluxcap.bridge.export.export import true_gaps
+from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.store.verify import verify
+from fluxcap.capture.runtime.run_file import read_run_file
+from fluxcap.capture.simulator import SimulatedSite, SiteConfig, read_truth
+from fluxcap.schemas.types import Candle, Gap, StreamKey, candles_from
+from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.browser.devtools import Remote
+from tests.support.daemon.fault_rig import SHORT_WAITS, Trouble, judge, wholly_known
+from tests.support.daemon.forked_daemons import ForkedDaemons
+from tests.support.daemon.live_rig import await_that
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 

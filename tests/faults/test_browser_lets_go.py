@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge.verify import verify
-from capture.simulator import Fault
-from tests.devtools import Remote, discard
-from tests.fault_rig import WITH_HISTORY, WITHOUT_HISTORY, FaultRig, make_rig
-from tests.live_rig import await_that
+from fluxcap.bridge.store.verify import verify
+from fluxcap.capture.simulator import Fault
+from tests.support.browser.devtools import Remote, discard
+from tests.support.daemon.fault_rig import WITH_HISTORY, WITHOUT_HISTORY, FaultRig, make_rig
+from tests.support.daemon.live_rig import await_that
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
 

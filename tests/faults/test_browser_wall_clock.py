@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from bridge.exporting import true_gaps
-from capture.chrome.connection import Connection
-from capture.daemon import Daemon
-from capture.settings import Settings
-from capture.simulator import SimulatedSite, SiteConfig, read_truth
-from schemas.types import StreamKey, candles_from
-from tests.chromium import Chromium
-from tests.live_rig import await_that, differences, expectation_from_page_load
+from fluxcap.bridge.export.export import true_gaps
+from fluxcap.capture.chrome.connection import Connection
+from fluxcap.capture.daemon.daemon import Daemon
+from fluxcap.capture.runtime.settings import Settings
+from fluxcap.capture.simulator import SimulatedSite, SiteConfig, read_truth
+from fluxcap.schemas.types import StreamKey, candles_from
+from tests.support.browser.chromium import Chromium
+from tests.support.daemon.live_rig import await_that, differences, expectation_from_page_load
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

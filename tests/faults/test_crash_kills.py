@@ -23,18 +23,18 @@ import numpy as np
 import pytest
 import zmq
 
-from bridge.exporting import true_gaps
-from bridge.store import Store
-from bridge.verify import verify
-from capture.daemon_files import read_run_file
-from capture.journal import journal_files
-from capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
-from schemas import codec
-from schemas.types import Candle, CandleBatch, CandleFlags, Gap, StreamKey, candles_from, interval_ms
-from tests.chromium import Chromium, chromium_executable
-from tests.fault_rig import SHORT_WAITS, Trouble, judge
-from tests.forked_daemons import ForkedDaemons
-from tests.live_rig import await_that
+from fluxcap.bridge.export.export import true_gaps
+from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.store.verify import verify
+from fluxcap.capture.pipeline.journal import journal_files
+from fluxcap.capture.runtime.run_file import read_run_file
+from fluxcap.capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
+from fluxcap.schemas import codec
+from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, Gap, StreamKey, candles_from, interval_ms
+from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.daemon.fault_rig import SHORT_WAITS, Trouble, judge
+from tests.support.daemon.forked_daemons import ForkedDaemons
+from tests.support.daemon.live_rig import await_that
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -16,20 +16,22 @@ from pathlib import Path
 
 import pytest
 
-from bridge.sequencer import Sequencer
-from bridge.store import Store
-from bridge.verify import verify
-from capture.settings import STORE_FILE
-from schemas.types import CandleBatch
-from tests.fault_rig import FOCUS, FaultRig, Hearing, filled, make_rig
-from tests.live_rig import DaemonProcess, await_that
-from tests.serving import EURUSD, candle_rows
+from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.store.verify import verify
+from fluxcap.capture.runtime.settings import STORE_FILE
+from fluxcap.schemas.types import CandleBatch
+from tests.support.daemon.fault_rig import FOCUS, FaultRig, Hearing, filled, make_rig
+from tests.support.daemon.live_rig import DaemonProcess, await_that
+from tests.support.wire.samples import EURUSD, candle_rows
 
 FREE_PORT_FOR_CHROME = 9
 
 
 def fluxcap(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "capture.cli", *arguments], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-m", "fluxcap.capture.cli", *arguments], capture_output=True, text=True, timeout=60
+    )
 
 
 # --- a damaged store -------------------------------------------------------------------------------------------------

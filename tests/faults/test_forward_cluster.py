@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bridge.jetstream.address import LogAddress
-from bridge.jetstream.subjects import STREAM_NAME
-from schemas.errors import LogError
-from schemas.types import StreamKey
-from tests.forward_rig import Desk, ask_log, assert_log_is_store, await_current, make_stream
-from tests.live_rig import await_that
-from tests.nats_rig import NatsServer, cluster
+from fluxcap.bridge.jetstream.address import LogAddress
+from fluxcap.bridge.jetstream.subjects import STREAM_NAME
+from fluxcap.schemas.errors import LogError
+from fluxcap.schemas.types import StreamKey
+from tests.support.daemon.live_rig import await_that
+from tests.support.nats.forward_rig import Desk, ask_log, assert_log_is_store, await_current, make_stream
+from tests.support.nats.nats_rig import NatsServer, cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from bridge.jetstream.forwarder import Forwarder
-from bridge.jetstream.wire_source import WireSource
-from tests.forked_forwarders import ForkedForwarders
-from tests.forward_market import Market, alive
-from tests.forward_rig import assert_log_is_store, await_current, log_address, make_stream
-from tests.live_rig import await_that
-from tests.nats_rig import NatsServer
+from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
+from fluxcap.bridge.jetstream.forward.wire_source import WireSource
+from tests.support.daemon.live_rig import await_that
+from tests.support.nats.forked_forwarders import ForkedForwarders
+from tests.support.nats.forward_market import Market, alive
+from tests.support.nats.forward_rig import assert_log_is_store, await_current, log_address, make_stream
+from tests.support.nats.nats_rig import NatsServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

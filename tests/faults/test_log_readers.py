@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from bridge.client import LiveClient, Via
-from bridge.jetstream.subjects import STREAM_NAME
-from bridge.parquet_archive.archiver import Archiver
-from schemas.errors import LogError
-from schemas.types import StreamKey
-from tests.archive_rig import archived, assert_archive_is_store
-from tests.forward_rig import Desk, ask_log, await_current, make_stream
-from tests.live_rig import await_that
-from tests.nats_rig import NatsServer, cluster
+from fluxcap import LiveClient, Via
+from fluxcap.bridge.archive.archiver import Archiver
+from fluxcap.bridge.jetstream.subjects import STREAM_NAME
+from fluxcap.schemas.errors import LogError
+from fluxcap.schemas.types import StreamKey
+from tests.support.daemon.live_rig import await_that
+from tests.support.nats.archive_rig import archived, assert_archive_is_store
+from tests.support.nats.forward_rig import Desk, ask_log, await_current, make_stream
+from tests.support.nats.nats_rig import NatsServer, cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -17,13 +17,13 @@ import httpx
 import pytest
 import socketio
 
-from capture.simulator import Secrets, SimulatedSite, SiteConfig
-from schemas import codec, types
-from schemas.types import StreamKey
-from tests.chromium import Chromium, chromium_executable
-from tests.devtools import Remote
-from tests.fault_rig import SHORT_WAITS, Hearing, Wire
-from tests.live_rig import DaemonProcess, Process, await_that
+from fluxcap.capture.simulator import Secrets, SimulatedSite, SiteConfig
+from fluxcap.schemas import codec, types
+from fluxcap.schemas.types import StreamKey
+from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.browser.devtools import Remote
+from tests.support.daemon.fault_rig import SHORT_WAITS, Hearing, Wire
+from tests.support.daemon.live_rig import DaemonProcess, Process, await_that
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -72,7 +72,7 @@ def _run(folder: Path, stack: ExitStack) -> Left:
         *("--record", str(folder / "daemon" / "frames.rec"), "--focus", ",".join(ASSETS)),
     )
     stack.callback(daemon.discard)
-    failing = DaemonProcess(folder / "failing", browser.port, *common, module="tests.failing_daemon")
+    failing = DaemonProcess(folder / "failing", browser.port, *common, module="tests.support.daemon.failing_daemon")
     stack.callback(failing.discard)
     for one in (daemon, failing):
         one.await_status(lambda seen: seen["chrome"] == "attached", "the attach")

@@ -9,12 +9,12 @@ import os
 
 import pytest
 
-from tests.browser_storm.faults import ALL_FAULTS
-from tests.browser_storm.report import Facts, section
-from tests.browser_storm.rig import CLIENTS
-from tests.browser_storm.run import run_storm
-from tests.chromium import chromium_executable
-from tests.fault_rig import FOCUS
+from tests.soak.storm.faults import ALL_FAULTS
+from tests.soak.storm.report import Facts, section
+from tests.soak.storm.rig import CLIENTS
+from tests.soak.storm.run import run_storm
+from tests.support.browser.chromium import chromium_executable
+from tests.support.daemon.fault_rig import FOCUS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -1,4 +1,5 @@
-"""Whatever happens on the wire, the client's table ends up as the server's store. See tests/storm.py."""
+"""Whatever happens on the wire, the client's table ends up as the server's store. See
+tests/support/wire/wire_storm.py."""
 
 from __future__ import annotations
 
@@ -12,10 +13,11 @@ from random import Random
 import numpy as np
 import pytest
 
-from bridge.client.cache import CandleCache
-from bridge.devserver.faults import Faults
-from schemas.types import StreamKey
-from tests.storm import DevServerProcess, Phase, Scenario, dev_server, random_scenario, run_scenario
+from fluxcap.bridge.client.cache import CandleCache
+from fluxcap.bridge.devserver.faults import Faults
+from fluxcap.schemas.types import StreamKey
+from tests.support.paths import ROOT
+from tests.support.wire.wire_storm import DevServerProcess, Phase, Scenario, dev_server, random_scenario, run_scenario
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +67,8 @@ def test_the_clients_table_ends_up_as_the_servers_store(
 
 TAIL = """
 import json, sys
-from bridge.client.tail import tail
-from schemas.types import StreamKey
+from fluxcap.bridge.terminal.tail import tail
+from fluxcap.schemas.types import StreamKey
 tail(StreamKey("SIM", sys.argv[1], "1s"), pub=sys.argv[2], rep=sys.argv[3], data_dir=sys.argv[4], as_json=True)
 """
 
@@ -96,7 +98,7 @@ def _tail_until_killed(server: DevServerProcess, symbol: str, data_dir: Path, li
     """Kill -9 a tailing client after so many candles; the last sequence it told."""
     command = [sys.executable, "-c", TAIL, symbol, server.pub, server.rep, str(data_dir)]
     last = 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as client:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as client:
         assert client.stdout is not None
         for line in client.stdout:
             # The line in which it died may be cut.

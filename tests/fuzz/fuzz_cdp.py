@@ -18,20 +18,20 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from capture.browser_side import BrowserSide
-from capture.chrome.commands import MAX_LATE
-from capture.chrome.events import Stamp
-from capture.chrome.sockets import MAX_SOCKETS
-from capture.chrome.targets import MAX_TARGETS
-from capture.listeners import Listeners
-from capture.platforms.pocketoption import PocketOption
-from capture.simulator.framing import number
-from tests import cdp
+from fluxcap.capture.chrome.commands import MAX_LATE
+from fluxcap.capture.chrome.events import Stamp
+from fluxcap.capture.chrome.target import MAX_SOCKETS
+from fluxcap.capture.chrome.targets import MAX_TARGETS
+from fluxcap.capture.pipeline.browser import BrowserSide
+from fluxcap.capture.pipeline.listeners import Listeners
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.capture.simulator.server.framing import number
 from tests.fuzz.damage import damaged
 from tests.fuzz.driver import Chapter, main
 from tests.fuzz.fuzz_ticks import announcement
 from tests.fuzz.market_chapter import MONO_ZERO_MS, OFFSET_MS, START_MS, TRUE, MarketChapter
 from tests.fuzz.market_seeds import Seeds
+from tests.support.browser import cdp
 
 TRUE_TAB = "TRUE-TAB"
 TABS = ("A", "B")

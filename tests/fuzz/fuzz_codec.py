@@ -20,12 +20,12 @@ import flatbuffers
 import msgspec
 import numpy as np
 
-from schemas.codec import decode, encode
-from schemas.errors import CodecError
-from schemas.generated import market_data as fb
-from tests import generated_wire
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.errors import CodecError
+from fluxcap.schemas.generated import market_data as fb
 from tests.fuzz.driver import Chapter, main
-from tests.wire_samples import KEY, SAMPLES
+from tests.support.wire import generated_wire
+from tests.support.wire.wire_samples import KEY, SAMPLES
 
 MEMORY_PER_BYTE = 64
 FREE_MEMORY = 512 * 1024

@@ -17,14 +17,22 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
-from bridge.dashboard.csv_candles import read_csv
-from bridge.devserver.generator import read_candles
-from bridge.universe import UNIVERSE_COLUMNS, read_universe
-from capture.collected import CsvFile, check_csv, collected_files, read_ticks
-from capture.csv_lines import CsvKind, candle_line, file_name, parse_file_name, price_text, safe_name, tick_line
-from capture.web.csv_files import ASSETS_FOLDER, allowed_file, available_files
-from schemas.errors import ConfigError
-from schemas.types import CANDLE_DTYPE, Candle, CandleArray, Tick
+from fluxcap.bridge.dashboard.csv_candles import read_csv
+from fluxcap.bridge.devserver.generator import read_candles
+from fluxcap.bridge.store.universe import UNIVERSE_COLUMNS, read_universe
+from fluxcap.capture.csvfiles.catalog import ASSETS_FOLDER, allowed_file, available_files
+from fluxcap.capture.csvfiles.format import (
+    CsvKind,
+    candle_line,
+    file_name,
+    parse_file_name,
+    price_text,
+    safe_name,
+    tick_line,
+)
+from fluxcap.capture.csvfiles.reader import CsvFile, check_csv, collected_files, read_ticks
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import CANDLE_DTYPE, Candle, CandleArray, Tick
 from tests.fuzz.damage import damaged
 from tests.fuzz.driver import MEMORY, Chapter, main
 

@@ -17,16 +17,16 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
-from bridge.answers import MAX_REQUEST_BYTES, PAGE_LIMIT, Answers
-from bridge.queueing import FairQueue
-from bridge.recent import RecentCandles, RecentPages
-from bridge.responder import split_route
-from bridge.sequencer import Sequencer
-from bridge.store import Store
-from schemas.codec import decode, encode
-from schemas.errors import CodecError
-from schemas.generated import market_data as fb
-from schemas.types import (
+from fluxcap.bridge.server.fair_queue import FairQueue
+from fluxcap.bridge.server.page_cache import RecentCandles, RecentPages
+from fluxcap.bridge.server.requests import MAX_REQUEST_BYTES, PAGE_LIMIT, Answers
+from fluxcap.bridge.server.responder import split_route
+from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.errors import CodecError
+from fluxcap.schemas.generated import market_data as fb
+from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     Envelope,
@@ -44,10 +44,10 @@ from schemas.types import (
     SubscribeCandlesAck,
     SubscribeCandlesRequest,
 )
-from tests import generated_wire
 from tests.fuzz import fuzz_codec
 from tests.fuzz.driver import Chapter, main
-from tests.serving import EURUSD, GBPUSD, MINUTE, candle, candle_rows
+from tests.support.wire import generated_wire
+from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle, candle_rows
 
 HELD = 120
 """Candles of the one stream."""

@@ -20,12 +20,12 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from capture.chrome.endpoint import parse_endpoint
-from capture.platforms import registry
-from capture.settings import Settings, load_settings, variables_of
-from capture.settings_origin import effective_settings, file_text
-from schemas.errors import ConfigError
-from schemas.types import StreamKey, interval_ms
+from fluxcap.capture.chrome.endpoint import parse_endpoint
+from fluxcap.capture.platforms import registry
+from fluxcap.capture.runtime.settings import Settings, load_settings, variables_of
+from fluxcap.capture.runtime.settings_sources import effective_settings, file_text
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import StreamKey, interval_ms
 from tests.fuzz.damage import NUMBERS, VALUES, damaged
 from tests.fuzz.driver import MEMORY, Chapter, main
 

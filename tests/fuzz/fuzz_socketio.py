@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from capture.feeds import BlindReason
-from capture.platforms.pocketoption import PocketOptionDecoder
+from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.platforms.pocketoption import PocketOptionDecoder
 from tests.fuzz.damage import damaged
 from tests.fuzz.driver import Chapter, main
 from tests.fuzz.fuzz_ticks import Events, announcement

@@ -15,9 +15,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from capture.platforms.generic import GenericPlatform
-from capture.platforms.pocketoption import PocketOption
-from capture.simulator.framing import number
+from fluxcap.capture.platforms.generic import GenericPlatform
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.capture.simulator.server.framing import number
 from tests.fuzz.damage import damaged
 from tests.fuzz.driver import Chapter, main
 from tests.fuzz.market_chapter import OFFSET_MS, START_MS, TRUE, TRUE_SOCKET, MarketChapter

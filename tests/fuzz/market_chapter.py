@@ -9,13 +9,13 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 
-from bridge.sequencer import Sequencer
-from capture.focus import Focus, FocusMode
-from capture.intake import ASSETS_MAX
-from capture.market import Market
-from capture.platform_clock import Arrival
-from capture.platforms.base import Platform
-from schemas.types import Candle, StreamKey
+from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.market.ingest import ASSETS_MAX
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.platforms.base import Platform
+from fluxcap.schemas.types import Candle, StreamKey
 from tests.fuzz.witness import Witness
 
 INTERVAL_MS = 1_000

@@ -7,13 +7,13 @@ import random
 from functools import cache
 from typing import Any
 
-from capture.simulator.account import Account, signals_stats, signals_update
-from capture.simulator.catalogue import asset_table, catalogue
-from capture.simulator.config import Secrets
-from capture.simulator.framing import event_header, joined_packet, number, open_packet, text_event
-from capture.simulator.garbage import GARBAGE
-from capture.simulator.history import earlier_history, recent_history
-from capture.simulator.market import Market
+from fluxcap.capture.simulator.assets import asset_table, catalogue
+from fluxcap.capture.simulator.config import Secrets
+from fluxcap.capture.simulator.market.history import earlier_history, recent_history
+from fluxcap.capture.simulator.market.prices import Market
+from fluxcap.capture.simulator.server.account import Account, signals_stats, signals_update
+from fluxcap.capture.simulator.server.framing import event_header, joined_packet, number, open_packet, text_event
+from fluxcap.capture.simulator.server.garbage import GARBAGE
 
 SYMBOLS = ("EURUSD_otc", "GBPUSD_otc", "#AAPL_otc", "ADA-USD_otc", "LBPUSD_otc", "100GBP")
 

@@ -14,7 +14,7 @@ from collections import defaultdict
 from contextlib import suppress
 from typing import Any
 
-from schemas.types import Candle
+from fluxcap.schemas.types import Candle
 
 _SYMBOL = re.compile(r"[#A-Za-z0-9][A-Za-z0-9_#&-]{0,31}")
 _ANNOUNCEMENT = re.compile(r'45([0-9]{1,3})-(?:/[^,]*,)?\d*\["([^"]*)"', re.DOTALL)

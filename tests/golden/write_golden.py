@@ -1,7 +1,7 @@
 """Writes the golden files: ``python -m tests.golden.write_golden``.
 
-One ``<name>.bin`` for each of ``tests/wire_samples.py`` and, as flatc sees it, one ``<name>.json``. They pin the bytes
-of the wire: run this only when a message is added, and read the difference before it is committed.
+One ``<name>.bin`` for each of ``tests/support/wire/wire_samples.py`` and, as flatc sees it, one ``<name>.json``. They
+pin the bytes of the wire: run this only when a message is added, and read the difference before it is committed.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from schemas.codec import encode
-from schemas.generate import SCHEMA_FOLDER
-from tests.wire_samples import SAMPLES
+from fluxcap.schemas.codec import encode
+from fluxcap.schemas.generate import SCHEMA_FOLDER
+from tests.support.wire.wire_samples import SAMPLES
 
 GOLDEN_FOLDER = Path(__file__).parent
 

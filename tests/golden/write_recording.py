@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from bridge.digest import store_digest
-from bridge.store import Store
-from capture.chrome.events import (
+from fluxcap.bridge.store.digest import store_digest
+from fluxcap.bridge.store.store import Store
+from fluxcap.capture.chrome.events import (
     EndReason,
     FrameReceived,
     FrameSent,
@@ -28,18 +28,18 @@ from capture.chrome.events import (
     Stamp,
     TabAttached,
 )
-from capture.feeds import BlindReason
-from capture.focus import Focus, FocusMode
-from capture.platforms.pocketoption import PocketOption
-from capture.recorder import Recorder
-from capture.recording import Header
-from capture.recording_file import RecordingWriter
-from capture.replaying import Replay, replay
-from capture.simulator.account import Account
-from capture.simulator.catalogue import asset_table
-from capture.simulator.config import SiteConfig
-from capture.simulator.exchange import Exchange
-from schemas.types import candles_from
+from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.capture.recording.file import RecordingWriter
+from fluxcap.capture.recording.recorder import Recorder
+from fluxcap.capture.recording.records import Header
+from fluxcap.capture.simulator.assets import asset_table
+from fluxcap.capture.simulator.config import SiteConfig
+from fluxcap.capture.simulator.market.exchange import Exchange
+from fluxcap.capture.simulator.server.account import Account
+from fluxcap.capture.tools.replay.replay import Replay, replay
+from fluxcap.schemas.types import candles_from
 
 FOLDER = Path(__file__).parent
 RECORDING = FOLDER / "recording.fluxcap"

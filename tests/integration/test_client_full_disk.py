@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from bridge.client import Candles, CaughtUp, Event, HealthState, LiveClient
-from bridge.server import WireServer
-from bridge.store_space import SpaceGuard
-from tests.serving import ANY_PORT, EURUSD, candles
+from fluxcap import Candles, CaughtUp, Event, HealthState, LiveClient
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.store.disk_space import SpaceGuard
+from tests.support.paths import ROOT
+from tests.support.wire.samples import ANY_PORT, EURUSD, candles
 
-ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30.0
 
 
 @pytest.mark.parametrize("tidy_rows", [1_000_000_000, 1_200], ids=["its log alone", "while it is tidied"])
 def test_a_cache_survives_a_write_that_cannot_be_finished(tmp_path: Path, tidy_rows: int) -> None:
-    command = [sys.executable, "-m", "tests.integration.full_client_disk", str(tmp_path), str(tidy_rows)]
+    command = [sys.executable, "-m", "tests.integration.store.full_client_disk", str(tmp_path), str(tidy_rows)]
 
     said = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout)
 

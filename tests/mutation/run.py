@@ -28,30 +28,50 @@ SOURCES = ("capture", "bridge", "schemas")
 
 MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "candles": (
-        "capture/candles.py",
+        "capture/market/candles.py",
         (
-            *("unit/test_candles.py", "unit/test_sealing.py", "unit/test_market.py", "unit/test_market_tabs.py"),
+            "unit/capture/market/test_candles.py",
+            "unit/capture/market/test_aggregator.py",
+            "unit/capture/market/test_market.py",
+            "unit/capture/market/test_market_tabs.py",
             "property/test_market_breaks.py",
         ),
     ),
-    "tape": ("capture/tape.py", ("unit/test_tape.py", "property/test_tape_model.py")),
+    "tape": ("capture/market/tape.py", ("unit/capture/market/test_tape.py", "property/test_tape_model.py")),
     "sealing": (
-        "capture/sealing.py",
-        ("unit/test_sealing.py", "unit/test_market.py", "unit/test_market_tabs.py", "property/test_sealing_idles.py"),
+        "capture/market/aggregator.py",
+        (
+            "unit/capture/market/test_aggregator.py",
+            "unit/capture/market/test_market.py",
+            "unit/capture/market/test_market_tabs.py",
+            "property/test_sealing_idles.py",
+        ),
     ),
-    "sequencer": ("bridge/sequencer.py", ("unit/test_sequencer.py", "property/test_sequencer_model.py")),
-    "gaps": ("bridge/client/gaps.py", ("unit/test_gaps.py", "property/test_gaps_model.py")),
+    "sequencer": (
+        "bridge/server/sequencer.py",
+        ("unit/bridge/server/test_sequencer.py", "property/test_sequencer_model.py"),
+    ),
+    "candle_arrays": ("schemas/candles.py", ("unit/bridge/server/test_sequencer.py",)),
+    "gaps": (
+        "bridge/client/receiver/receiver.py",
+        ("unit/bridge/client/receiver/test_receiver.py", "property/test_gaps_model.py"),
+    ),
     "session": (
         "capture/chrome/session.py",
         (
-            *("unit/test_chrome_session.py", "unit/test_chrome_targets.py", "unit/test_chrome_asking.py"),
+            "unit/capture/chrome/test_session.py",
+            "unit/capture/chrome/test_targets.py",
+            "unit/capture/chrome/test_page_query.py",
             "property/test_chrome_session.py",
         ),
     ),
-    "socketio": ("capture/platforms/socketio.py", ("unit/test_socketio.py", "property/test_garbage.py")),
+    "socketio": (
+        "capture/platforms/socketio.py",
+        ("unit/capture/platforms/test_socketio.py", "property/test_garbage.py"),
+    ),
     "platform_clock": (
-        "capture/platform_clock.py",
-        ("unit/test_platform_clock.py", "property/test_clock_model.py"),
+        "capture/market/clock.py",
+        ("unit/capture/market/test_clock.py", "property/test_clock_model.py"),
     ),
 }
 """Name on the command line → the file that is changed, and the tests (below ``tests/``) that must notice."""

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.answers import Answers
-from bridge.recent import RecentCandles, RecentPages
-from bridge.store import Store
-from schemas.codec import decode, encode
-from schemas.types import (
+from fluxcap.bridge.server.page_cache import RecentCandles, RecentPages
+from fluxcap.bridge.server.requests import Answers
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     CandleBatch,
@@ -22,7 +22,7 @@ from schemas.types import (
     StreamStatus,
     StreamStatusRequest,
 )
-from tests.serving import EURUSD, MINUTE, candle_rows
+from tests.support.wire.samples import EURUSD, MINUTE, candle_rows
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,21 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.chrome.commands import MAX_LATE
-from capture.chrome.events import ChromeEvent, FrameReceived, FrameSent, SocketClosed, SocketId, SocketOpened, Stamp
-from capture.chrome.messages import EVENTS
-from capture.chrome.session import CdpSession
-from capture.chrome.sockets import MAX_SOCKETS
-from capture.chrome.targets import MAX_TARGETS
-from tests.cdp import PAGE_URL, SECOND_NS, is_platform_url
+from fluxcap.capture.chrome.commands import MAX_LATE
+from fluxcap.capture.chrome.events import (
+    ChromeEvent,
+    FrameReceived,
+    FrameSent,
+    SocketClosed,
+    SocketId,
+    SocketOpened,
+    Stamp,
+)
+from fluxcap.capture.chrome.messages import EVENTS
+from fluxcap.capture.chrome.session import CdpSession
+from fluxcap.capture.chrome.target import MAX_SOCKETS
+from fluxcap.capture.chrome.targets import MAX_TARGETS
+from tests.support.browser.cdp import PAGE_URL, SECOND_NS, is_platform_url
 
 IDS = st.sampled_from(["A", "B", "C", "S-A", "S-B", "S-C", ""])
 URLS = st.sampled_from(

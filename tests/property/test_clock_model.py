@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.platform_clock import Arrival, PlatformClock
+from fluxcap.capture.market.clock import Arrival, PlatformClock
 
 UTC_0_MS = 1_760_000_000_000
 

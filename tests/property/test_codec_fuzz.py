@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.codec import decode
-from schemas.errors import CodecError, MessageTooLarge
-from schemas.types import CandleBatch, ListStreamsResponse
+from fluxcap.schemas.codec import decode
+from fluxcap.schemas.errors import CodecError, MessageTooLarge
+from fluxcap.schemas.types import CandleBatch, ListStreamsResponse
 from tests.fuzz.driver import fuzz
 from tests.fuzz.fuzz_codec import amplifiers, begin, check, check_memory, seeds
 

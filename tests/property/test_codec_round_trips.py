@@ -9,14 +9,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import types
-from schemas.codec import decode, encode
-from schemas.errors import CodecError
-from schemas.generated import market_data, market_data_v1
-from schemas.types import CANDLE_DTYPE, Message, StreamKey
-from tests import generated_wire
-from tests.flatbuffer_verifier import Verifier
-from tests.wire_samples import differences
+from fluxcap.schemas import types
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.errors import CodecError
+from fluxcap.schemas.generated import market_data, market_data_v1
+from fluxcap.schemas.types import CANDLE_DTYPE, Message, StreamKey
+from tests.support.wire import generated_wire
+from tests.support.wire.flatbuffer_verifier import Verifier
+from tests.support.wire.wire_samples import differences
 
 VERIFIER = Verifier(Path(types.__file__).with_name("market_data.fbs"))
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.coverage import Spans, union_covers
+from fluxcap.capture.market.coverage import Spans, union_covers
 
 stretch = st.tuples(st.integers(0, 60), st.integers(0, 60))
 stretches = st.lists(stretch, max_size=20)

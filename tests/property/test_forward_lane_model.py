@@ -10,9 +10,17 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.jetstream.forward_lane import Ask, Compare, ForwardLane, LaneState, Remembered, SendCandles, SendRevisions
-from bridge.jetstream.subjects import Position
-from schemas.types import StreamKey, StreamStatus
+from fluxcap.bridge.jetstream.forward.stream_state import (
+    Ask,
+    Compare,
+    ForwardLane,
+    LaneState,
+    Remembered,
+    SendCandles,
+    SendRevisions,
+)
+from fluxcap.bridge.jetstream.subjects import Position
+from fluxcap.schemas.types import StreamKey, StreamStatus
 
 KEY = StreamKey("MODEL", "EURUSD", "1m")
 MINUTE_MS = 60_000

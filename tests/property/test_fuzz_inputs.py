@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from capture.settings import Settings, variables_of
+from fluxcap.capture.runtime.settings import Settings, variables_of
 from tests.fuzz import fuzz_cdp, fuzz_csv, fuzz_requests, fuzz_settings, fuzz_socketio, fuzz_ticks
 from tests.fuzz.damage import damaged
 from tests.fuzz.driver import Begin, fuzz

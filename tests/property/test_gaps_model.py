@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.client.actions import (
+from fluxcap.bridge.client.receiver.actions import (
     Action,
     Deliver,
     DeliverRevisions,
@@ -20,9 +20,9 @@ from bridge.client.actions import (
     RequestStatus,
     Restart,
 )
-from bridge.client.backoff import Backoff
-from bridge.client.gaps import ReceiverState, StreamReceiver
-from schemas.types import (
+from fluxcap.bridge.client.receiver.receiver import ReceiverState, StreamReceiver
+from fluxcap.bridge.transport.backoff import Backoff
+from fluxcap.schemas.types import (
     CANDLE_DTYPE,
     BackfillCandlesResponse,
     CandleArray,

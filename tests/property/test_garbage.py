@@ -8,10 +8,10 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.feeds import BlindReason
-from capture.platforms.pocketoption import PocketOptionDecoder
-from capture.platforms.socketio import SocketIoDecoder
-from tests.stage import ALL, EUR, START_MS, Stage, announcement
+from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.platforms.pocketoption import PocketOptionDecoder
+from fluxcap.capture.platforms.socketio import SocketIoDecoder
+from tests.support.market.simulated_market import ALL, EUR, START_MS, Stage, announcement
 
 EVENTS = [
     "updateStream",

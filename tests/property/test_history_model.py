@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.types import CandleFlags
-from tests.stage import START_MS, Stage
+from fluxcap.schemas.types import CandleFlags
+from tests.support.market.simulated_market import START_MS, Stage
 
 MINUTES = 3
 

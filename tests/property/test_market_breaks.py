@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.feeds import BlindReason
-from tests.stage import EUR, GBP, LAG_MS, START_MS, Stage
+from fluxcap.capture.market.feeds import BlindReason
+from tests.support.market.simulated_market import EUR, GBP, LAG_MS, START_MS, Stage
 
 STEP_MS = 500
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.feeds import BlindReason
-from schemas.types import CandleFlags
-from tests.stage import EUR, GBP, START_MS, Stage
+from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.schemas.types import CandleFlags
+from tests.support.market.simulated_market import EUR, GBP, START_MS, Stage
 
 STEP_MS = 500
 LENGTH_MS = 60_000

@@ -8,10 +8,10 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture import recording as r
-from capture.focus import Focus, FocusMode
-from capture.recording_file import RecordingReader, RecordingWriter
-from schemas.errors import ConfigError
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.recording import records as r
+from fluxcap.capture.recording.file import RecordingReader, RecordingWriter
+from fluxcap.schemas.errors import ConfigError
 
 I64 = st.integers(-(2**63), 2**63 - 1)
 NUMBER = st.integers(0, 2**40)

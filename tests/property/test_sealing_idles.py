@@ -8,11 +8,11 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.market import Market
-from capture.outcome import Outcome
-from capture.platform_clock import Arrival
-from tests import stage
+from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.market.updates import Outcome
 from tests.property.test_market_breaks import play, stories
+from tests.support.market import simulated_market as stage
 
 
 class WideAwake(Market):

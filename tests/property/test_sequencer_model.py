@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.sequencer import Sequencer
-from schemas.errors import SequenceError
-from schemas.types import StreamKey
-from tests.serving import EURUSD, GBPUSD, MINUTE, candle
+from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.schemas.errors import SequenceError
+from fluxcap.schemas.types import StreamKey
+from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle
 
 STEPS = st.lists(
     st.tuples(

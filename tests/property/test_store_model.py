@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from bridge.recent import RecentCandles, RecentPages
-from bridge.sequencer import Sequencer
-from bridge.store import Store
-from bridge.verify import verify
-from schemas.errors import SequenceError
-from schemas.types import Candle, CandleBatch, CandleFlags, StreamKey, candles_from
-from tests.serving import EURUSD, GBPUSD, MINUTE, candle, candle_rows
+from fluxcap.bridge.server.page_cache import RecentCandles, RecentPages
+from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.store.verify import verify
+from fluxcap.schemas.errors import SequenceError
+from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, StreamKey, candles_from
+from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle, candle_rows
 
 KEYS = st.sampled_from([EURUSD, GBPUSD])
 

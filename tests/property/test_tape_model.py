@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.candles import CandleBuilder, CandleRules, bucket_start
-from capture.feeds import Feeds
-from capture.tape import TickTape
-from schemas.types import Candle
+from fluxcap.capture.market.candles import CandleBuilder, CandleRules, bucket_start
+from fluxcap.capture.market.feeds import Feeds
+from fluxcap.capture.market.tape import TickTape
+from fluxcap.schemas.types import Candle
 
 ticks = st.lists(st.tuples(st.integers(0, 600_000), st.sampled_from([1.0, 1.1, 0.9, 1.05, 8.99e-06])), max_size=120)
 intervals = st.sampled_from([1_000, 5_000, 7_000, 60_000, 300_000])

@@ -2,7 +2,7 @@
 
 A simulated site with its truth, daemons and clients as processes, and faults of site, browser, daemon, clients, wire
 and disk in an order that comes from the seed. Ends with truth = store = clients, or a flag and a gap for each
-difference; see ``tests/browser_storm``. Writes its section of ``report.md``. Exit code 1 for any untruth.
+difference; see ``tests/soak/storm``. Writes its section of ``report.md``. Exit code 1 for any untruth.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.browser_storm.report import save, section
-from tests.browser_storm.run import run_storm
+from tests.soak.storm.report import save, section
+from tests.soak.storm.run import run_storm
 
 ROOT = Path(__file__).parents[2]
 REPORT = Path(__file__).parent / "report.md"

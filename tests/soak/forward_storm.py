@@ -22,12 +22,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from bridge.jetstream.forwarder import Forwarder
-from bridge.jetstream.wire_source import WireSource
-from tests.forked_forwarders import ForkedForwarders
-from tests.forward_market import Market
-from tests.forward_rig import assert_log_is_store, await_current, log_address, make_stream
-from tests.nats_rig import FOUND, NatsServer
+from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
+from fluxcap.bridge.jetstream.forward.wire_source import WireSource
+from tests.support.nats.forked_forwarders import ForkedForwarders
+from tests.support.nats.forward_market import Market
+from tests.support.nats.forward_rig import assert_log_is_store, await_current, log_address, make_stream
+from tests.support.nats.nats_rig import FOUND, NatsServer
 
 ROUND_S = 60.0
 SETTLE_S = 60.0

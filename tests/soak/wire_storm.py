@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.storm import SETTLED_WITHIN_S, Outcome, dev_server, random_scenario, run_scenario
+from tests.support.wire.wire_storm import SETTLED_WITHIN_S, Outcome, dev_server, random_scenario, run_scenario
 
 SCENARIOS_A_MINUTE = 10
 

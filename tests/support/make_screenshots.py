@@ -10,13 +10,14 @@ from pathlib import Path
 import msgspec
 from selenium.webdriver.common.keys import Keys
 
-from bridge.devserver.generator import GeneratedCandles
-from schemas.types import Candle, CandleFlags, candles_from
-from tests.dashboard_rig import MINUTE, FakeDaemon, dashboard
-from tests.live_rig import Process, await_that
-from tests.webpage import WebPage, web_page
+from fluxcap.bridge.devserver.generator import GeneratedCandles
+from fluxcap.schemas.types import Candle, CandleFlags, candles_from
+from tests.support.browser.webpage import WebPage, web_page
+from tests.support.daemon.dashboard_rig import MINUTE, FakeDaemon, dashboard
+from tests.support.daemon.live_rig import Process, await_that
+from tests.support.paths import ROOT
 
-FOLDER = Path(__file__).parents[1] / "bridge" / "dashboard" / "screenshots"
+FOLDER = ROOT / "bridge" / "dashboard" / "screenshots"
 SIZE = "1180,760"
 
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from schemas.types import CandleArray
+from fluxcap.schemas.types import CandleArray
 
 
 class Cursor(msgspec.Struct, frozen=True):

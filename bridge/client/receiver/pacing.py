@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from bridge.client.backoff import Backoff
+from fluxcap.bridge.transport.backoff import Backoff
 
 
 class Flight(enum.Enum):

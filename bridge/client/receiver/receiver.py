@@ -18,7 +18,7 @@ import enum
 
 import numpy as np
 
-from bridge.client.actions import (
+from fluxcap.bridge.client.receiver.actions import (
     Action,
     Buffered,
     Cursor,
@@ -33,10 +33,10 @@ from bridge.client.actions import (
     RestartReason,
     StartFrom,
 )
-from bridge.client.asking import Asking, Flight
-from bridge.client.backoff import Backoff
-from bridge.client.lane import Lane, Offer, Rows
-from schemas.types import (
+from fluxcap.bridge.client.receiver.pacing import Asking, Flight
+from fluxcap.bridge.client.receiver.reorder_buffer import Lane, Offer, Rows
+from fluxcap.bridge.transport.backoff import Backoff
+from fluxcap.schemas.types import (
     CANDLE_DTYPE,
     BackfillCandlesResponse,
     CandleArray,

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import msgspec
 
-from bridge.jetstream.forward_lane import ForwardLane, Remembered
-from bridge.jetstream.subjects import parse_subject, subject
-from schemas.errors import CodecError, StoreError
-from schemas.types import StreamKey
+from fluxcap.bridge.jetstream.forward.stream_state import ForwardLane, Remembered
+from fluxcap.bridge.jetstream.subjects import parse_subject, subject
+from fluxcap.schemas.errors import CodecError, StoreError
+from fluxcap.schemas.types import StreamKey
 
 FOLDER = "forward"
 SAVE_S = 1.0

@@ -14,20 +14,20 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from bridge.client.backoff import Backoff
-from bridge.jetstream.address import LogAddress
-from bridge.jetstream.connection import CLOSE_TIMEOUT_S, close_connection, open_connection, require_nats
-from bridge.jetstream.forward_cursor import ForwardMemory
-from bridge.jetstream.forward_lane import ForwardLane, LaneState
-from bridge.jetstream.forward_session import ForwardSession
-from bridge.jetstream.forward_source import ForwardSource
-from bridge.jetstream.forward_view import ForwardState, ForwardView, Notice, Tell
-from bridge.jetstream.log_access import LogAccess
-from bridge.jetstream.log_writer import ACK_TIMEOUT_S, LogWriter
-from bridge.jetstream.loop_thread import LoopThread
-from bridge.jetstream.subjects import STREAM_NAME
-from schemas.errors import ConfigError, LogError, LogUnavailable, StoreError
-from schemas.types import StreamStatus
+from fluxcap.bridge.jetstream.address import LogAddress
+from fluxcap.bridge.jetstream.connection import CLOSE_TIMEOUT_S, close_connection, open_connection, require_nats
+from fluxcap.bridge.jetstream.event_loop import LoopThread
+from fluxcap.bridge.jetstream.forward.checkpoint import ForwardMemory
+from fluxcap.bridge.jetstream.forward.session import ForwardSession
+from fluxcap.bridge.jetstream.forward.source import ForwardSource
+from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardView, Notice, Tell
+from fluxcap.bridge.jetstream.forward.stream_state import ForwardLane, LaneState
+from fluxcap.bridge.jetstream.publisher import ACK_TIMEOUT_S, LogWriter
+from fluxcap.bridge.jetstream.stream import LogAccess
+from fluxcap.bridge.jetstream.subjects import STREAM_NAME
+from fluxcap.bridge.transport.backoff import Backoff
+from fluxcap.schemas.errors import ConfigError, LogError, LogUnavailable, StoreError
+from fluxcap.schemas.types import StreamStatus
 
 LEAVE_S = 0.5
 """How long ``stop`` waits for answers that are under way."""

@@ -9,18 +9,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from bridge.jetstream.forward_cursor import ForwardMemory
-from bridge.jetstream.forward_heartbeats import ForwardHeartbeats
-from bridge.jetstream.forward_lane import Ask, Compare, ForwardLane, LaneState, SendCandles, SendRevisions, Step
-from bridge.jetstream.forward_source import ForwardSource
-from bridge.jetstream.forward_view import Notice, Tell
-from bridge.jetstream.log_access import LogAccess, LogState
-from bridge.jetstream.log_writer import Ack, LogWriter, Refusal
-from bridge.jetstream.subjects import (
+from fluxcap.bridge.jetstream.forward.checkpoint import ForwardMemory
+from fluxcap.bridge.jetstream.forward.source import ForwardSource
+from fluxcap.bridge.jetstream.forward.status import Notice, Tell
+from fluxcap.bridge.jetstream.forward.stream_state import (
+    Ask,
+    Compare,
+    ForwardLane,
+    LaneState,
+    SendCandles,
+    SendRevisions,
+    Step,
+)
+from fluxcap.bridge.jetstream.publisher import Ack, LogWriter, Refusal
+from fluxcap.bridge.jetstream.stream import LogAccess, LogState
+from fluxcap.bridge.jetstream.subjects import (
     EXPECTED_LAST,
     EXPECTED_STREAM,
     MESSAGE_ID,
@@ -29,11 +36,12 @@ from bridge.jetstream.subjects import (
     position_headers,
     position_of,
     revision_id,
+    status_subject,
     subject,
 )
-from schemas.codec import encode
-from schemas.errors import CodecError, LogError, LogRefused, LogUnavailable, StoreError, WireError, WireTimeout
-from schemas.types import CandleBatch, CandleRevision, Message, StreamKey
+from fluxcap.schemas.codec import encode
+from fluxcap.schemas.errors import CodecError, LogError, LogRefused, LogUnavailable, StoreError, WireError, WireTimeout
+from fluxcap.schemas.types import CandleBatch, CandleRevision, Message, StreamKey
 
 LANES_AT_ONCE = 256
 PAGE = 2_000
@@ -298,3 +306,36 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
     return found
+
+
+BEAT_S = 1.0
+HEARTBEATS_A_SECOND = 1_000
+"""At most; with more streams each has its heartbeat less often than once a second."""
+
+
+class ForwardHeartbeats:
+    """Over one connection."""
+
+    def __init__(self, writer: LogWriter, lanes: Mapping[StreamKey, ForwardLane]) -> None:
+        self._writer = writer
+        self._lanes = lanes
+        self._next_s = 0.0
+
+    async def beat(self) -> None:
+        """Of every stream, if it is time. Raises LogUnavailable."""
+        now_s = time.monotonic()
+        if now_s < self._next_s:
+            return
+        self._next_s = now_s + max(BEAT_S, len(self._lanes) / HEARTBEATS_A_SECOND)
+        for lane in self._lanes.values():
+            have, store = lane.position, lane.store
+            if lane.state is LaneState.OPEN and have.store_id == store.store_id:
+                told = msgspec.structs.replace(
+                    store,
+                    latest_sequence=have.latest_sequence,
+                    latest_ts_ms=have.latest_ts_ms,
+                    latest_revision=have.latest_revision,
+                    first_sequence=have.first_sequence,
+                    server_time_ms=time.time_ns() // 1_000_000,
+                )
+                await self._writer.send_unstored(status_subject(lane.key), encode(told))

@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bridge.store import Store
-from schemas.types import CandleArray, StreamKey, StreamStatus
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.types import CandleArray, StreamKey, StreamStatus
 
 
 class CandlePage(Protocol):

@@ -18,8 +18,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from bridge.jetstream.subjects import Position
-from schemas.types import StreamKey, StreamStatus
+from fluxcap.bridge.jetstream.subjects import Position
+from fluxcap.schemas.types import StreamKey, StreamStatus
 
 CANDLES_A_MESSAGE = 500
 """About 40 KB; far below a server's usual limit of 1 MB."""

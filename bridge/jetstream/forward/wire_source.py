@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from bridge.client.live import endpoints
-from bridge.client.transport import Answered, Connected, Disconnected, Failed, Published, Transport
-from bridge.client.zmq_transport import ZmqTransport
-from bridge.curve import ClientCurve
-from schemas.errors import CodecError, FluxcapError, WireTimeout
-from schemas.types import (
+from fluxcap.bridge.transport.addresses import endpoints
+from fluxcap.bridge.transport.base import Answered, Connected, Disconnected, Failed, Published, Transport
+from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.bridge.transport.zeromq import ZmqTransport
+from fluxcap.schemas.errors import CodecError, FluxcapError, WireTimeout
+from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     CandleBatch,

@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from bridge.client.transport import Answered, Connected, Disconnected, Failed
-from bridge.jetstream.log_access import LogMessage
+from fluxcap.bridge.jetstream.stream import LogMessage
+from fluxcap.bridge.transport.base import Answered, Connected, Disconnected, Failed
 
 FULL_MESSAGES = 10_000
 FULL_BYTES = 32 * 1024 * 1024

@@ -11,14 +11,14 @@ import asyncio
 
 import numpy as np
 
-from bridge.jetstream.log_access import LogAccess, LogMessage, message_of, where
-from bridge.jetstream.log_reader import LogReader
-from bridge.jetstream.log_revisions import LogRevisions
-from bridge.jetstream.log_search import first_where
-from bridge.jetstream.subjects import STORE_ID, Position
-from bridge.store_reader import Page, RevisionPage
-from schemas.errors import LogUnavailable
-from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch
+from fluxcap.bridge.jetstream.consumer import LogReader
+from fluxcap.bridge.jetstream.read.revisions import LogRevisions
+from fluxcap.bridge.jetstream.read.search import first_where
+from fluxcap.bridge.jetstream.stream import LogAccess, LogMessage, message_of, where
+from fluxcap.bridge.jetstream.subjects import STORE_ID, Position
+from fluxcap.schemas.candles import CandlePage, RevisionPage
+from fluxcap.schemas.errors import LogUnavailable
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch
 
 PAGE_S = 0.8
 """A page that takes longer ends with what there is by then, and the next one goes on there. So many may be asked for at
@@ -75,18 +75,18 @@ class StreamPages:
 
     async def page(
         self, last: LogMessage, latest: Position, after: int | None, end_ts_ms: int | None, limit: int
-    ) -> Page:
+    ) -> CandlePage:
         """As ``StoreReader.page``, though it may be shorter. ``last``, ``latest``: as ``newest`` gave them."""
         wanted = (after or 0) + 1
         if latest.latest_sequence < wanted or limit <= 0:
-            return Page(wanted, _NO_CANDLES, has_more=limit <= 0 and latest.latest_sequence >= wanted)
+            return CandlePage(wanted, _NO_CANDLES, has_more=limit <= 0 and latest.latest_sequence >= wanted)
         begin, end, position = self._held
         if not begin <= wanted <= end + 1:
             found = await first_where(self._log, self._subject, 1, last, lambda m: self._reaches(m, wanted))
             position = found.position
         start, candles = await self._collect(position, last, wanted, limit + 1)
         if not len(candles):
-            return Page(wanted, _NO_CANDLES)
+            return CandlePage(wanted, _NO_CANDLES)
         revisions = self._revisions
         await revisions.learn(last)
         candles = revisions.revised(start, candles)
@@ -96,7 +96,7 @@ class StreamPages:
             # A page that a hole or the time has ended cannot tell whether the next candle begins early enough.
             more = within > limit or (more and within == len(candles) <= limit)
             candles = candles[:within]
-        return Page(start, candles[:limit], more)
+        return CandlePage(start, candles[:limit], more)
 
     async def revisions(self, last: LogMessage, after: int | None, limit: int) -> RevisionPage:
         """As ``StoreReader.revisions``, up to what ``last`` says; a page ends where some were forgotten."""

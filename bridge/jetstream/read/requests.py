@@ -13,12 +13,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from bridge.jetstream.log_access import LogAccess, LogMessage, LogState, where
-from bridge.jetstream.log_pages import LogPages, StreamPages
-from bridge.jetstream.log_reader import LogReader
-from bridge.jetstream.subjects import ALL_SUBJECTS, Position, parse_subject, subject
-from schemas.errors import CodecError, LogUnavailable, WireError
-from schemas.types import (
+from fluxcap.bridge.jetstream.consumer import LogReader
+from fluxcap.bridge.jetstream.read.pages import LogPages, StreamPages
+from fluxcap.bridge.jetstream.stream import LogAccess, LogMessage, LogState, where
+from fluxcap.bridge.jetstream.subjects import ALL_SUBJECTS, Position, parse_subject, subject
+from fluxcap.schemas.errors import CodecError, LogUnavailable, WireError
+from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     GetCursorRequest,

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridge.jetstream.log_access import LogAccess, LogMessage, message_of, where
-from bridge.jetstream.log_reader import LogReader
-from bridge.jetstream.log_search import first_where, where_it_rises
-from bridge.store_reader import RevisionPage
-from schemas.errors import LogUnavailable
-from schemas.types import CANDLE_DTYPE, CandleArray, CandleRevision
+from fluxcap.bridge.jetstream.consumer import LogReader
+from fluxcap.bridge.jetstream.read.search import first_where, where_it_rises
+from fluxcap.bridge.jetstream.stream import LogAccess, LogMessage, message_of, where
+from fluxcap.schemas.candles import RevisionPage
+from fluxcap.schemas.errors import LogUnavailable
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleRevision
 
 REVISION_DTYPE = np.dtype([("revision", "<u8"), ("sequence", "<u8"), ("candle", CANDLE_DTYPE)])
 READ_ANYWAY = 1_000

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from bridge.jetstream.log_access import LogMessage
+from fluxcap.bridge.jetstream.stream import LogMessage
 
 ASKED_AT_ONCE = 64
 

@@ -10,27 +10,27 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from bridge.client.transport import Answered, Connected, Disconnected, Failed
-from bridge.jetstream.address import LogAddress
-from bridge.jetstream.connection import close_connection, open_connection
-from bridge.jetstream.covering import covering, keys_of_topic
-from bridge.jetstream.following import Following
-from bridge.jetstream.log_access import LogAccess, LogState
-from bridge.jetstream.log_answers import LogAnswers
-from bridge.jetstream.log_inbox import LogInbox
-from bridge.jetstream.loop_thread import LoopThread
-from bridge.jetstream.subjects import STATUS_ROOT, status_subject
-from schemas.codec import decode
-from schemas.errors import CodecError, FluxcapError, LogUnavailable, WireError, WireTimeout
-from schemas.types import Message, StreamKey, StreamStatus
+from fluxcap.bridge.jetstream.address import LogAddress
+from fluxcap.bridge.jetstream.connection import close_connection, open_connection
+from fluxcap.bridge.jetstream.consumer import LogReader
+from fluxcap.bridge.jetstream.event_loop import LoopThread
+from fluxcap.bridge.jetstream.read.inbox import LogInbox
+from fluxcap.bridge.jetstream.read.requests import LogAnswers
+from fluxcap.bridge.jetstream.stream import LogAccess, LogMessage, LogState
+from fluxcap.bridge.jetstream.subjects import STATUS_ROOT, covering, keys_of_topic, status_subject
+from fluxcap.bridge.transport.base import Answered, Connected, Disconnected, Failed
+from fluxcap.schemas.codec import decode
+from fluxcap.schemas.errors import CodecError, FluxcapError, LogUnavailable, WireError, WireTimeout
+from fluxcap.schemas.types import Message, StreamKey, StreamStatus
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
+
 
 _log = logging.getLogger(__name__)
 
@@ -221,3 +221,58 @@ class LogSession:
             self._inbox.put_news(Failed(request_id, WireError(500, f"The log's answer makes no sense: {error!r}.")))
         finally:
             self._questions.discard(task)
+
+
+AGAIN_S = 0.2
+
+
+class Following:
+    """Parameters
+
+    take
+        Gets the messages of a filter, in the order of the log.
+    room
+        Set while more may be taken; nothing is read otherwise.
+    failed
+        Told when a reader cannot go on; once for each.
+    """
+
+    def __init__(
+        self,
+        log: LogAccess,
+        take: Callable[[list[LogMessage]], None],
+        room: asyncio.Event,
+        failed: Callable[[FluxcapError], None],
+    ) -> None:
+        self._log = log
+        self._take = take
+        self._room = room
+        self._failed = failed
+        self._readers: dict[str, tuple[LogReader, asyncio.Task[None]]] = {}
+
+    def follow(self, filters: frozenset[str], newest_position: int) -> None:
+        """Follow these and no others; what is new begins behind ``newest_position`` at the latest."""
+        gone = [self._readers.pop(name) for name in self._readers.keys() - filters]
+        for _, task in gone:
+            task.cancel()
+        begin = min([newest_position + 1, *(reader.next_position for reader, _ in gone)])
+        for name in filters - self._readers.keys():
+            reader = LogReader(self._log, name, begin)
+            self._readers[name] = (reader, asyncio.create_task(self._read(reader)))
+
+    def close(self) -> None:
+        """End all of it."""
+        self.follow(frozenset(), 0)
+
+    async def _read(self, reader: LogReader) -> None:
+        try:
+            while True:
+                await self._room.wait()
+                try:
+                    self._take(await reader.read())
+                except LogUnavailable:  # whether that lasts is for others to judge
+                    await asyncio.sleep(AGAIN_S)
+        except FluxcapError as error:
+            self._failed(error)
+        finally:
+            await reader.close()

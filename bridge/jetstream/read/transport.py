@@ -11,17 +11,26 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from bridge.client.deadlines import patience_ms, take_expired
-from bridge.client.transport import Answered, Connected, Disconnected, Failed, Garbled, Published, TransportEvent
-from bridge.jetstream.address import log_address
-from bridge.jetstream.connection import require_nats
-from bridge.jetstream.log_access import LogMessage
-from bridge.jetstream.log_inbox import Heard, LogInbox
-from bridge.jetstream.log_session import LogSession
-from bridge.jetstream.subjects import STREAM_NAME, parse_subject, position_of
-from schemas.codec import decode
-from schemas.errors import CodecError, WireTimeout
-from schemas.types import CandleBatch, CandleRevision, Message, StreamKey, StreamStatus
+from fluxcap.bridge.jetstream.address import log_address
+from fluxcap.bridge.jetstream.connection import require_nats
+from fluxcap.bridge.jetstream.read.inbox import Heard, LogInbox
+from fluxcap.bridge.jetstream.read.session import LogSession
+from fluxcap.bridge.jetstream.stream import LogMessage
+from fluxcap.bridge.jetstream.subjects import STREAM_NAME, parse_subject, position_of
+from fluxcap.bridge.transport.base import (
+    Answered,
+    Connected,
+    Disconnected,
+    Failed,
+    Garbled,
+    Published,
+    TransportEvent,
+    patience_ms,
+    take_expired,
+)
+from fluxcap.schemas.codec import decode
+from fluxcap.schemas.errors import CodecError, WireTimeout
+from fluxcap.schemas.types import CandleBatch, CandleRevision, Message, StreamKey, StreamStatus
 
 TURN_MESSAGES = 5_000
 """Most messages handed over in one go, so that answers are not kept waiting."""
@@ -33,7 +42,7 @@ class JetStreamTransport:
     Parameters
     ----------
     credentials
-        File that says who we are; see ``bridge.jetstream.address``.
+        File that says who we are; see ``fluxcap.bridge.jetstream.address``.
     stream
         The JetStream stream.
     """

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from capture.simulator.catalogue import Asset, catalogue
-from capture.simulator.config import SiteConfig
-from capture.simulator.history import earlier_history, recent_history
-from capture.simulator.market import Market
+from fluxcap.capture.simulator.assets import Asset, catalogue
+from fluxcap.capture.simulator.config import SiteConfig
+from fluxcap.capture.simulator.market.history import earlier_history, recent_history
+from fluxcap.capture.simulator.market.prices import Market
 
 _AHEAD_MS = 200
 _BLOCK_TICKS = 4_000

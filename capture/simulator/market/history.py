@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from capture.simulator.market import Market
+from fluxcap.capture.simulator.market.prices import Market
 
 CandleRow: TypeAlias = tuple[int, float, float, float, float]
 """Start (platform seconds), open, close, high, low."""

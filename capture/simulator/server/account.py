@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from capture.simulator.catalogue import catalogue
-from capture.simulator.config import Secrets
+from fluxcap.capture.simulator.assets import catalogue
+from fluxcap.capture.simulator.config import Secrets
 
 
 @dataclass(slots=True)

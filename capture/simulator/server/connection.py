@@ -16,8 +16,8 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from capture.simulator.outlet import Outlet, Valve
-from capture.simulator.sessions import EngineSession
+from fluxcap.capture.simulator.server.outlet import Outlet, Valve
+from fluxcap.capture.simulator.server.sessions import EngineSession
 
 _MAX_REQUEST_BYTES = 64 * 1024
 _MAX_CLIENT_FRAME_BYTES = 1_000_000

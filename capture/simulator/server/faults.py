@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from capture.simulator.garbage import GARBAGE, garbage_frames
-from capture.simulator.hub import Hub
-from capture.simulator.outlet import Flow
-from schemas.errors import ConfigError
+from fluxcap.capture.simulator.server.garbage import GARBAGE, garbage_frames
+from fluxcap.capture.simulator.server.outlet import Flow
+from fluxcap.capture.simulator.server.sessions import SessionRegistry
+from fluxcap.schemas.errors import ConfigError
 
 _GARBAGE_EVERY_S = 0.2
 
@@ -76,7 +76,7 @@ def parse_order(body: bytes) -> FaultOrder:
 class FaultDesk:
     """Begins and ends faults on a running site. Lives on the site's loop; answers when the fault is in force."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: SessionRegistry) -> None:
         self._hub = hub
         self.active: dict[Fault, FaultOrder] = {}
         self._old_offset_s = hub.config.offset_s

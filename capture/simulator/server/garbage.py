@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from capture.simulator.framing import BINARY, event_header, text_frame, websocket_frame
+from fluxcap.capture.simulator.server.framing import BINARY, event_header, text_frame, websocket_frame
 
 HUGE_BYTES = 8 * 1024 * 1024
 

@@ -20,11 +20,11 @@ from urllib.parse import SplitResult, parse_qs
 
 import msgspec
 
-from capture.simulator.catalogue import catalogue, payout_percent
-from capture.simulator.faults import Fault, FaultDesk, parse_order
-from capture.simulator.hub import Hub
-from capture.simulator.server import HttpResponse
-from schemas.errors import ConfigError
+from fluxcap.capture.simulator.assets import catalogue, payout_percent
+from fluxcap.capture.simulator.server.connection import HttpResponse
+from fluxcap.capture.simulator.server.faults import Fault, FaultDesk, parse_order
+from fluxcap.capture.simulator.server.sessions import SessionRegistry
+from fluxcap.schemas.errors import ConfigError
 
 _HTML = "text/html; charset=utf-8"
 _TYPES = {".html": _HTML, ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
@@ -34,7 +34,7 @@ _FILES = {"page.js", "chart.js", "market.js", "worker.js", "sharedworker.js", "s
 class Web:
     """Answers HTTP requests of one site. Lives on the site's loop."""
 
-    def __init__(self, hub: Hub, desk: FaultDesk) -> None:
+    def __init__(self, hub: SessionRegistry, desk: FaultDesk) -> None:
         self._hub = hub
         self._desk = desk
 
@@ -122,4 +122,4 @@ def _error(status: HTTPStatus, message: str) -> HttpResponse:
 
 @cache
 def _file(name: str) -> bytes:
-    return (files("capture.simulator") / "page" / name).read_bytes()
+    return (files("fluxcap.capture.simulator") / "page" / name).read_bytes()

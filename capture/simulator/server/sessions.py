@@ -1,19 +1,26 @@
 """The talk on one socket: Engine.IO below, then what the trading, the chat and the cabinet server say.
 
 A session takes the client's text packets and answers through its outlet. It knows no WebSocket and no HTTP.
+The registry of sessions is what all open sockets of a site share.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from capture.simulator import account, framing
-from capture.simulator.catalogue import asset_table
-from capture.simulator.history import PERIODS_S
-from capture.simulator.hub import Hub
-from capture.simulator.outlet import Outlet
+from fluxcap.capture.simulator.assets import asset_table
+from fluxcap.capture.simulator.config import SiteConfig
+from fluxcap.capture.simulator.market.exchange import Exchange, MarketTick
+from fluxcap.capture.simulator.market.history import PERIODS_S
+from fluxcap.capture.simulator.server import account, framing
+from fluxcap.capture.simulator.server.account import Account
+from fluxcap.capture.simulator.server.framing import TickFramer
+from fluxcap.capture.simulator.server.outlet import Flow, Outlet, Valve
+from fluxcap.capture.simulator.truth import TruthLog, TruthTick
 
 _PING_FRAME = framing.text_frame(framing.PING)
 _CLOSED_NORMALLY = 1000
@@ -25,7 +32,7 @@ class EngineSession:
     kind: ClassVar[str] = "engine"
     max_payload: ClassVar[int | None] = 1_000_000
 
-    def __init__(self, hub: Hub, outlet: Outlet, close: Callable[[int], None]) -> None:
+    def __init__(self, hub: SessionRegistry, outlet: Outlet, close: Callable[[int], None]) -> None:
         """``close(code)`` ends the WebSocket with a close frame."""
         self.hub = hub
         self.outlet = outlet
@@ -111,7 +118,7 @@ class MarketSession(EngineSession):
 
     kind = "market"
 
-    def __init__(self, hub: Hub, outlet: Outlet, close: Callable[[int], None]) -> None:
+    def __init__(self, hub: SessionRegistry, outlet: Outlet, close: Callable[[int], None]) -> None:
         super().__init__(hub, outlet, close)
         hub.market_sessions[self.number] = self
         self.streaming = False
@@ -264,3 +271,60 @@ class CabinetSession(EngineSession):
 
 def _loop_s() -> float:
     return asyncio.get_running_loop().time()
+
+
+class SessionRegistry:
+    """Sessions register here; ticks go out from here, into the truth first and to the sockets after."""
+
+    def __init__(self, config: SiteConfig, exchange: Exchange, truth: TruthLog, clock_ms: Callable[[], int]) -> None:
+        self.config = config
+        self.exchange = exchange
+        self.truth = truth
+        self.clock_ms = clock_ms
+        self.account = Account(config.assets[0], list(config.assets), config.secrets)
+        self.market_valve = Valve()
+        self.other_valve = Valve()
+        self.refusing = False
+        """New market sockets are turned away."""
+        self.duplicate_share = 0.0
+        self.ticks_out = 0
+        self.sessions: dict[int, EngineSession] = {}
+        """All open sockets by number, oldest first."""
+        self.market_sessions: dict[int, MarketSession] = {}
+        """Those of the trading server."""
+        self._numbers = itertools.count(1)
+        self._framers = {symbol: TickFramer(symbol) for symbol in config.assets}
+        self.random = random.Random(config.seed)  # noqa: S311 - a simulation, not a secret
+
+    def add(self, session: EngineSession) -> int:
+        number = next(self._numbers)
+        self.sessions[number] = session
+        self.truth.event("socket_opened", self.clock_ms(), socket=number, path=session.kind)
+        return number
+
+    def remove(self, number: int) -> None:
+        self.market_sessions.pop(number, None)
+        session = self.sessions.pop(number, None)
+        if session is not None:
+            self.truth.event("socket_closed", self.clock_ms(), socket=number, path=session.kind)
+
+    def deliver(self, ticks: list[MarketTick]) -> None:
+        """Send ticks to every socket that wants them, one tick an event."""
+        listening = [session for session in self.market_sessions.values() if session.streaming]
+        lines = []
+        for symbol, ts_ms, raw_ts_ms, price in ticks:
+            frames = self._framers[symbol].frames(raw_ts_ms, price) if listening else b""
+            if self.duplicate_share and self.random.random() < self.duplicate_share:
+                frames += frames
+            sent = sum(session.offer_tick(symbol, frames) for session in listening)
+            lines.append(TruthTick(symbol, raw_ts_ms, ts_ms, price, sent))
+        self.truth.ticks(lines)
+        self.ticks_out += len(lines)
+        for session in listening:
+            session.outlet.flush()
+
+    def open_valve(self) -> None:
+        """End a hold or a silence."""
+        self.market_valve.flow = Flow.OPEN
+        for session in self.market_sessions.values():
+            session.outlet.release()

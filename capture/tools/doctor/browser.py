@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from capture.chrome.endpoint import BrowserInfo, open_pages, parse_endpoint
-from capture.chrome.launch import find_chrome
-from capture.chrome.page import find_chromedriver
-from capture.collect.feed import PageFeed
-from capture.doctor.chrome_processes import ChromeProcessInfo
-from capture.doctor.finding import Finding, from_error, ok, problem, warning
-from capture.platform_clock import STEP_MS, TOLERANCE_MS
-from capture.platforms.base import Platform
-from capture.port_holder import port_holder
-from schemas.errors import BrowserGone, ChromeUnavailable, ConfigError
+import msgspec
+
+from fluxcap.capture.chrome.endpoint import BrowserInfo, open_pages, parse_endpoint
+from fluxcap.capture.chrome.launch import find_chrome
+from fluxcap.capture.collect.page import find_chromedriver
+from fluxcap.capture.collect.page_feed import PageFeed
+from fluxcap.capture.market.clock import STEP_MS, TOLERANCE_MS
+from fluxcap.capture.platforms.base import Platform
+from fluxcap.capture.runtime.ports import port_holder
+from fluxcap.capture.tools.doctor.finding import Finding, from_error, ok, problem, warning
+from fluxcap.schemas.errors import BrowserGone, ChromeUnavailable, ConfigError
 
 LISTEN_S = 1.2
 START = "Start it with `fluxcap chrome`, which gives it a profile of its own and the port."
@@ -129,3 +130,43 @@ def look_at_platform_clock(ahead_ms: float) -> Finding:
             "Set this machine's clock; nothing is published until they agree.",
         )
     return ok("platform clock", f"Ticks are stamped {step_ms / 3_600_000:+g} h from UTC; that is removed.")
+
+
+_NAMES = ("chrome", "google-chrome", "google-chrome-stable", "chromium", "chromium-browser", "msedge", "brave")
+
+
+class ChromeProcessInfo(msgspec.Struct, frozen=True):
+    """A browser's own process, not one of its helpers."""
+
+    pid: int
+    name: str
+    flags: tuple[str, ...]
+
+    def value(self, flag: str) -> str | None:
+        """What ``--flag=`` says; "" for a flag without a value, None where it is absent."""
+        for given in self.flags:
+            name, _, value = given.partition("=")
+            if name == f"--{flag}":
+                return value
+        return None
+
+    @property
+    def branded(self) -> bool:
+        """Chrome itself, which ignores the DevTools port on its default profile; Chromium does not."""
+        return "chromium" not in self.name
+
+
+def running_chromes(proc: Path = Path("/proc")) -> list[ChromeProcessInfo]:
+    """All that can be seen, by process number."""
+    found = []
+    for folder in proc.glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").split("\0")
+        except OSError:  # gone meanwhile
+            continue
+        if len(words) == 1:  # Chrome may write its command line anew, with spaces
+            words = words[0].split(" ")
+        name = Path(words[0]).name
+        if name in _NAMES and not any(w.startswith("--type=") for w in words):
+            found.append(ChromeProcessInfo(int(folder.name), name, tuple(w for w in words[1:] if w.startswith("--"))))
+    return sorted(found, key=lambda process: process.pid)

@@ -7,12 +7,12 @@ from typing import Any
 
 import httpx
 
-from bridge.glance import glance
-from capture.daemon_files import RunFile, read_run_file
-from capture.doctor.finding import Finding, from_error, ok, problem, warning
-from capture.settings import STORE_FILE, Settings, config_file, load_settings
-from capture.settings_origin import unknown_variables
-from schemas.errors import ConfigError, StoreError
+from fluxcap.bridge.store.verify import glance
+from fluxcap.capture.runtime.run_file import RunFile, read_run_file
+from fluxcap.capture.runtime.settings import STORE_FILE, Settings, config_file, load_settings
+from fluxcap.capture.runtime.settings_sources import unknown_variables
+from fluxcap.capture.tools.doctor.finding import Finding, from_error, ok, problem, warning
+from fluxcap.schemas.errors import ConfigError, StoreError
 
 ANSWER_S = 1.0
 

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from capture.browser_finder import browser_finder
-from capture.chrome.endpoint import parse_endpoint
-from capture.chrome.launch import default_profile
-from capture.daemon_files import RunFile
-from capture.doctor import browser, data, machine
-from capture.doctor.chrome_processes import running_chromes
-from capture.doctor.finding import Finding, Verdict, from_error
-from capture.platforms.base import Platform
-from capture.platforms.registry import platform_named
-from capture.port_holder import port_holder
-from capture.settings import Settings
-from schemas.errors import ChromeUnavailable, ConfigError
+from fluxcap.capture.chrome.endpoint import parse_endpoint
+from fluxcap.capture.chrome.launch import default_profile
+from fluxcap.capture.pipeline.reconnect import browser_finder
+from fluxcap.capture.platforms.base import Platform
+from fluxcap.capture.platforms.registry import platform_named
+from fluxcap.capture.runtime.ports import port_holder
+from fluxcap.capture.runtime.run_file import RunFile
+from fluxcap.capture.runtime.settings import Settings
+from fluxcap.capture.tools.doctor import browser, data, machine
+from fluxcap.capture.tools.doctor.browser import running_chromes
+from fluxcap.capture.tools.doctor.finding import Finding, Verdict, from_error
+from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
 
 
 def examine(config: Path | None = None, **options: Any) -> list[Finding]:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from capture.doctor.finding import Finding, ok, problem, warning
-from capture.port_holder import port_holder
+from fluxcap.capture.runtime.ports import port_holder
+from fluxcap.capture.tools.doctor.finding import Finding, ok, problem, warning
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_BYTES, FEW_BYTES = 2_000_000_000, 200_000_000

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from capture import recording
-from capture.feeds import BlindReason
-from capture.market import Market
-from capture.platform_clock import Arrival
-from capture.platforms.socketio import BINARY, TEXT
+from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.platforms.socketio import BINARY, TEXT
+from fluxcap.capture.recording import records as recording
 
 _REASONS = {reason.value: reason for reason in BlindReason}
 

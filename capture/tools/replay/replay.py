@@ -11,20 +11,21 @@ from typing import Protocol
 
 import msgspec
 
-from bridge.digest import StreamDigest, store_digest
-from bridge.server import DEFAULT_PUB, DEFAULT_REP, WireServer
-from bridge.store_file import set_aside
-from capture.captured_frames import CapturedFrames, are_captured_frames
-from capture.daemon_files import read_run_file
-from capture.focus import Focus
-from capture.platforms.base import Platform
-from capture.recording import Arrivals, Header, Record
-from capture.recording_file import RecordingReader
-from capture.replay import Played
-from capture.replay_stage import ReplayStage
-from capture.settings import STORE_FILE
-from schemas.errors import AlreadyRunning, ConfigError
-from schemas.types import interval_ms
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.store.digest import StreamDigest, store_digest
+from fluxcap.bridge.store.file import set_aside
+from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
+from fluxcap.capture.market.focus import Focus
+from fluxcap.capture.platforms.base import Platform
+from fluxcap.capture.recording.file import RecordingReader
+from fluxcap.capture.recording.json_import import CapturedFrames, are_captured_frames
+from fluxcap.capture.recording.records import Arrivals, Header, Record
+from fluxcap.capture.runtime.run_file import read_run_file
+from fluxcap.capture.runtime.settings import STORE_FILE
+from fluxcap.capture.tools.replay.playback import Played
+from fluxcap.capture.tools.replay.replayer import ReplayStage
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError
+from fluxcap.schemas.types import interval_ms
 
 PlatformOf = Callable[[str], Platform]
 """Makes the platform of a name; "" for the usual one. Raises ConfigError."""

@@ -11,18 +11,18 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from bridge.server import FeedInfo, WireServer
-from capture.focus import Focus
-from capture.listeners import Listeners
-from capture.market import Market
-from capture.outcome import Outcome
-from capture.platform_clock import Arrival
-from capture.platforms.base import Platform
-from capture.publishing import Publishing
-from capture.recording import Header, Record
-from capture.replay import Playback
-from schemas.errors import StoreError
-from schemas.types import Candle, StreamKey, interval_ms
+from fluxcap.bridge.server.server import FeedInfo, WireServer
+from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.focus import Focus
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.market.updates import Outcome
+from fluxcap.capture.pipeline.listeners import Listeners
+from fluxcap.capture.pipeline.publish import Publishing
+from fluxcap.capture.platforms.base import Platform
+from fluxcap.capture.recording.records import Header, Record
+from fluxcap.capture.tools.replay.playback import Playback
+from fluxcap.schemas.errors import StoreError
+from fluxcap.schemas.types import Candle, StreamKey, interval_ms
 
 GATHER_MAX = 400
 """At full speed so many times candles are sealed before all of them are committed."""

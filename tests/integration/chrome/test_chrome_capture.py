@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from capture.chrome.endpoint import active_port, probe
-from capture.chrome.events import (
+from fluxcap.capture.chrome.endpoint import active_port, probe
+from fluxcap.capture.chrome.events import (
     CommandRefused,
     CommandTimedOut,
     EndReason,
@@ -30,11 +30,11 @@ from capture.chrome.events import (
     TabAttached,
     TabGone,
 )
-from capture.chrome.launch import start_chrome
-from schemas.errors import ChromeUnavailable
-from tests.chromium import Chromium, chromium_executable
-from tests.devtools import WAIT_S, Capture, Condition, Remote
-from tests.pages import Site
+from fluxcap.capture.chrome.launch import start_chrome
+from fluxcap.schemas.errors import ChromeUnavailable
+from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.browser.devtools import WAIT_S, Capture, Condition, Remote
+from tests.support.browser.pages import Site
 
 pytestmark = pytest.mark.browser
 

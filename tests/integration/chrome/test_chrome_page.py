@@ -14,14 +14,14 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from capture.chrome.events import FrameReceived, FrameSent
-from capture.chrome.gate import TabGate
-from capture.chrome.page import Favourite, TradingPage
-from capture.simulator import SimulatedSite, SiteConfig
-from schemas.errors import ConfigError, PageUnavailable, UnknownAsset
-from tests.chromium import Chromium, chromium_executable
-from tests.devtools import WAIT_S, Capture, Remote
-from tests.pages import Site
+from fluxcap.capture.chrome.events import FrameReceived, FrameSent
+from fluxcap.capture.collect.cdp_proxy import TabGate
+from fluxcap.capture.collect.page import Favourite, TradingPage
+from fluxcap.capture.simulator import SimulatedSite, SiteConfig
+from fluxcap.schemas.errors import ConfigError, PageUnavailable, UnknownAsset
+from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.browser.devtools import WAIT_S, Capture, Remote
+from tests.support.browser.pages import Site
 
 pytestmark = pytest.mark.browser
 
@@ -160,7 +160,7 @@ def test_detaching_leaves_browser_and_tabs_as_they_are(browser: Chromium, tradin
 def test_missing_element_is_named_and_photographed(
     browser: Chromium, trading_site: SimulatedSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("capture.chrome.page.FIND_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("fluxcap.capture.collect.page.FIND_TIMEOUT_S", 0.2)
     tab = open_trading_page(browser, trading_site.url + "?missing")
     tab.evaluate("document.querySelector('#js-assets-favorites-slider').remove(); 1")
     picture = tmp_path / "page.png"

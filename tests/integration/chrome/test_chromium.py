@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.chromium import Chromium
+from tests.support.browser.chromium import Chromium
 
 pytestmark = pytest.mark.browser
 

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from bridge.store import Store
-from capture.collect.files import COLLECT_FOLDER
-from capture.daemon_files import read_run_file
-from capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
-from capture.simulator.exchange import Exchange
-from capture.simulator.history import candle_rows
-from schemas.types import Candle, CandleFlags, StreamKey, candles_from
-from tests.chromium import Chromium
-from tests.live_rig import SOURCE, DaemonProcess, Process, await_that, stored, stored_gaps
-from tests.page_driver import PageDriver
+from fluxcap.bridge.store.store import Store
+from fluxcap.capture.collect.files import COLLECT_FOLDER
+from fluxcap.capture.runtime.run_file import read_run_file
+from fluxcap.capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
+from fluxcap.capture.simulator.market.exchange import Exchange
+from fluxcap.capture.simulator.market.history import candle_rows
+from fluxcap.schemas.types import Candle, CandleFlags, StreamKey, candles_from
+from tests.support.browser.chromium import Chromium
+from tests.support.browser.page_driver import PageDriver
+from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process, await_that, stored, stored_gaps
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from capture.collected import collected_files, read_ticks
-from capture.csv_lines import CsvKind
-from capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
-from capture.verifying import verify_folder
-from schemas.types import Candle
-from tests.chromium import Chromium, chromium_executable
-from tests.live_rig import DaemonProcess, await_that, stored
+from fluxcap.capture.csvfiles.format import CsvKind
+from fluxcap.capture.csvfiles.reader import collected_files, read_ticks
+from fluxcap.capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
+from fluxcap.capture.tools.verify import verify_folder
+from fluxcap.schemas.types import Candle
+from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.daemon.live_rig import DaemonProcess, await_that, stored
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from bridge.curve import create_keys
-from bridge.server import WireServer
-from capture.daemon_files import RUN_FILE
-from capture.settings import STORE_FILE
-from schemas.types import Candle, StreamKey
-from tests.live_rig import NOBODY, SOURCE, Process, await_that
-from tests.terminal import Terminal
-from tests.webpage import web_page
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.transport.curve import create_keys
+from fluxcap.capture.runtime.run_file import RUN_FILE
+from fluxcap.capture.runtime.settings import STORE_FILE
+from fluxcap.schemas.types import Candle, StreamKey
+from tests.support.browser.webpage import web_page
+from tests.support.daemon.live_rig import NOBODY, SOURCE, Process, await_that
+from tests.support.daemon.terminal import Terminal
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.client import (
+from fluxcap import (
     Candle,
     Candles,
     CaughtUp,
@@ -32,12 +32,12 @@ from bridge.client import (
     fetch_status,
     list_streams,
 )
-from bridge.client.zmq_transport import ZmqTransport
-from bridge.curve import ClientCurve, ServerCurve, new_keys
-from bridge.publisher import Publisher
-from bridge.server import WireServer
-from schemas.errors import ConfigError, StoreLocked, WireError, WireTimeout
-from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, FeedState, StreamKey, TickBatch
+from fluxcap.bridge.server.publisher import Publisher
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.transport.curve import ClientCurve, ServerCurve, new_keys
+from fluxcap.bridge.transport.zeromq import ZmqTransport
+from fluxcap.schemas.errors import ConfigError, StoreLocked, WireError, WireTimeout
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, FeedState, StreamKey, TickBatch
 
 KEY = StreamKey("SIM", "EURUSD", "1s")
 OTHER = StreamKey("SIM", "EURUSD", "15s")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from nats.aio.msg import Msg
 
-from bridge.client import (
+from fluxcap import (
     Candles,
     CaughtUp,
     Event,
@@ -29,17 +29,17 @@ from bridge.client import (
     fetch_status,
     list_streams,
 )
-from bridge.client.jetstream_transport import JetStreamTransport
-from bridge.client.transport import Connected, Published
-from bridge.jetstream import log_revisions
-from bridge.jetstream.covering import MOST_FILTERS
-from bridge.jetstream.log_inbox import LogInbox
-from bridge.jetstream.log_reader import CHUNK_MESSAGES, LogReader
-from schemas.errors import ConfigError, WireError, WireTimeout
-from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch
-from tests.live_rig import await_that
-from tests.log_rig import LogFeeder
-from tests.nats_rig import NatsServer
+from fluxcap.bridge.jetstream.consumer import CHUNK_MESSAGES, LogReader
+from fluxcap.bridge.jetstream.read import revisions as log_revisions
+from fluxcap.bridge.jetstream.read.inbox import LogInbox
+from fluxcap.bridge.jetstream.read.transport import JetStreamTransport
+from fluxcap.bridge.jetstream.subjects import MOST_FILTERS
+from fluxcap.bridge.transport.base import Connected, Published
+from fluxcap.schemas.errors import ConfigError, WireError, WireTimeout
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch
+from tests.support.daemon.live_rig import await_that
+from tests.support.nats.log_rig import LogFeeder
+from tests.support.nats.nats_rig import NatsServer
 
 NO_CONSUMER = 10014
 KEY = StreamKey("SIM", "EURUSD_otc", "1s")

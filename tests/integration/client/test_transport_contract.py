@@ -1,4 +1,5 @@
-"""What every transport of the client promises (bridge.client.transport.Transport), over real ZeroMQ and real NATS."""
+"""What every transport of the client promises (fluxcap.bridge.transport.base.Transport), over real ZeroMQ and real
+NATS."""
 
 from __future__ import annotations
 
@@ -11,9 +12,11 @@ from typing import Any, Protocol
 
 import pytest
 
-from bridge.answers import Answers
-from bridge.client.jetstream_transport import JetStreamTransport
-from bridge.client.transport import (
+from fluxcap.bridge.jetstream.read.transport import JetStreamTransport
+from fluxcap.bridge.server.publisher import Publisher
+from fluxcap.bridge.server.requests import Answers
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.transport.base import (
     Answered,
     Connected,
     Disconnected,
@@ -23,11 +26,9 @@ from bridge.client.transport import (
     Transport,
     TransportEvent,
 )
-from bridge.client.zmq_transport import ZmqTransport
-from bridge.publisher import Publisher
-from bridge.server import WireServer
-from schemas.errors import CodecError, ConfigError, WireError, WireTimeout
-from schemas.types import (
+from fluxcap.bridge.transport.zeromq import ZmqTransport
+from fluxcap.schemas.errors import CodecError, ConfigError, WireError, WireTimeout
+from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     CandleArray,
@@ -47,9 +48,9 @@ from schemas.types import (
     SubscribeCandlesAck,
     SubscribeCandlesRequest,
 )
-from tests.log_rig import LogFeeder
-from tests.nats_rig import NatsServer
-from tests.serving import candle_rows, minutes
+from tests.support.nats.log_rig import LogFeeder
+from tests.support.nats.nats_rig import NatsServer
+from tests.support.wire.samples import candle_rows, minutes
 
 KEY = StreamKey("SIM", "EURUSD_otc", "1m")
 OTHER = StreamKey("DESK2", "#AAPL_otc", "1m")

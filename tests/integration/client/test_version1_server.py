@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.client import (
+from fluxcap import (
     Candles,
     CaughtUp,
     Event,
@@ -19,9 +19,9 @@ from bridge.client import (
     backfill,
     fetch_status,
 )
-from schemas.errors import WireError
-from schemas.types import CANDLE_DTYPE, CandleArray
-from tests.version1_server import Version1Server
+from fluxcap.schemas.errors import WireError
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray
+from tests.support.wire.version1_server import Version1Server
 
 KEY = StreamKey("SIM", "EURUSD", "1s")
 PATIENCE_S = 30.0

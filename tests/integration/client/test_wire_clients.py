@@ -17,16 +17,16 @@ import msgspec
 import pytest
 import zmq
 
-from bridge.devserver.engine import DevEngine
-from bridge.devserver.faults import Faults
-from bridge.devserver.settings import DevSettings
-from schemas.codec import decode, encode
-from schemas.generate import SCHEMA_FOLDER
-from schemas.types import BackfillCandlesRequest, BackfillCandlesResponse, CandleBatch, StreamKey
+from fluxcap.bridge.devserver.engine import DevEngine
+from fluxcap.bridge.devserver.faults import Faults
+from fluxcap.bridge.devserver.settings import DevSettings
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.generate import SCHEMA_FOLDER
+from fluxcap.schemas.types import BackfillCandlesRequest, BackfillCandlesResponse, CandleBatch, StreamKey
 from tests.golden.write_golden import GOLDEN_FOLDER
-from tests.live_rig import await_that
-from tests.node_workspace import NODE_SOURCES, node_workspace
-from tests.wire_samples import SAMPLES, sample_candles
+from tests.support.daemon.live_rig import await_that
+from tests.support.wire.node_workspace import NODE_SOURCES, node_workspace
+from tests.support.wire.wire_samples import SAMPLES, sample_candles
 
 KEY = StreamKey("POCKETOPTION", "EURUSD_otc", "1m")
 PAGE = 10

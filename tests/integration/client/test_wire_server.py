@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import zmq
 
-from bridge.curve import ClientCurve, ServerCurve, new_keys
-from bridge.server import WireServer
-from schemas.codec import decode, encode
-from schemas.types import (
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.transport.curve import ClientCurve, ServerCurve, new_keys
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     CandleBatch,
@@ -27,7 +27,17 @@ from schemas.types import (
     HealthResponse,
     StreamKey,
 )
-from tests.serving import ANY_PORT, EURUSD, MINUTE, PATIENCE_MS, PlainClient, candle_rows, candles, minutes, subscribed
+from tests.support.wire.samples import (
+    ANY_PORT,
+    EURUSD,
+    MINUTE,
+    PATIENCE_MS,
+    PlainClient,
+    candle_rows,
+    candles,
+    minutes,
+    subscribed,
+)
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from capture.collected import check_csv, collected_files, read_ticks
-from tests.integration.csv_writer import ASSETS, tick
-
-ROOT = Path(__file__).parents[2]
+from fluxcap.capture.csvfiles.reader import check_csv, collected_files, read_ticks
+from tests.integration.store.csv_writer import ASSETS, tick
+from tests.support.paths import ROOT
 
 
 def process(script: str, folder: Path) -> subprocess.Popen[str]:

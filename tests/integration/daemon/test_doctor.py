@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from capture.simulator import SimulatedSite, SiteConfig
-from tests.chromium import Chromium
-from tests.live_rig import DaemonProcess
+from fluxcap.capture.simulator import SimulatedSite, SiteConfig
+from tests.support.browser.chromium import Chromium
+from tests.support.daemon.live_rig import DaemonProcess
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -23,12 +24,12 @@ pytestmark = pytest.mark.slow
 def doctor(folder: Path, *options: str) -> tuple[int, dict[str, dict[str, Any]]]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FLUX")}
     run = subprocess.run(
-        [sys.executable, "-m", "capture.cli", "doctor", "--json", *options],
+        [sys.executable, "-m", "fluxcap.capture.cli", "doctor", "--json", *options],
         capture_output=True,
         text=True,
         timeout=90,
         cwd=folder,
-        env=environment | {"PYTHONPATH": str(Path(__file__).parents[2]), **free_ports()},
+        env=environment | {"PYTHONPATH": str(ROOT), **free_ports()},
     )
     assert run.stderr == ""
     return run.returncode, {found["subject"]: found for found in json.loads(run.stdout)}

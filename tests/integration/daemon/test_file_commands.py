@@ -11,11 +11,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from capture.cli import run_cli
-from capture.daemon import Daemon
-from capture.settings import Settings
-from schemas.types import Gap, StreamKey
-from tests.serving import MINUTE, candle, candles
+from fluxcap.capture.cli.app import run_cli
+from fluxcap.capture.daemon.daemon import Daemon
+from fluxcap.capture.runtime.settings import Settings
+from fluxcap.schemas.types import Gap, StreamKey
+from tests.support.wire.samples import MINUTE, candle, candles
 
 KEY = StreamKey("SIM", "EURUSD_otc", "1m")
 ROWS = {"candles": 10, "revisions": 1, "gaps": 2}

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from capture.daemon import Daemon
-from capture.settings import load_settings
-from schemas.types import Candle, StreamKey, candles_from
-from tests.chromium import Chromium
-from tests.live_rig import await_that, differences
-from tests.trade_site import TradeSite
+from fluxcap.capture.daemon.daemon import Daemon
+from fluxcap.capture.runtime.settings import load_settings
+from fluxcap.schemas.types import Candle, StreamKey, candles_from
+from tests.support.browser.chromium import Chromium
+from tests.support.browser.trade_site import TradeSite
+from tests.support.daemon.live_rig import await_that, differences
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

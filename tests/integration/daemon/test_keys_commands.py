@@ -16,16 +16,16 @@ from typing import Any
 import pytest
 import zmq
 
-from bridge.client import HealthState, list_streams
-from bridge.curve import client_keys, create_keys
-from bridge.devserver.desk import Desk
-from bridge.devserver.process import HELLO
-from bridge.devserver.settings import DevSettings
-from bridge.server import WireServer
-from capture.settings import STORE_FILE
-from schemas.errors import WireTimeout
-from schemas.types import Candle, StreamKey
-from tests.live_rig import NOBODY, SOURCE, DaemonProcess, Process, await_that
+from fluxcap import HealthState, list_streams
+from fluxcap.bridge.devserver.panel_session import Desk
+from fluxcap.bridge.devserver.process import HELLO
+from fluxcap.bridge.devserver.settings import DevSettings
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.transport.curve import client_keys, create_keys
+from fluxcap.capture.runtime.settings import STORE_FILE
+from fluxcap.schemas.errors import WireTimeout
+from fluxcap.schemas.types import Candle, StreamKey
+from tests.support.daemon.live_rig import NOBODY, SOURCE, DaemonProcess, Process, await_that
 
 SYMBOL = "EURUSD_otc"
 SERVED = ("SIM", SYMBOL, "1s")
@@ -102,7 +102,7 @@ def reason(process: Process) -> str:
 def backfill(address: Address, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     words = ["backfill", *SERVED, "--rep", address[1], "--out", str(out), *options]
     return subprocess.run(
-        [sys.executable, "-m", "capture.cli", *words], capture_output=True, text=True, timeout=PATIENCE_S
+        [sys.executable, "-m", "fluxcap.capture.cli", *words], capture_output=True, text=True, timeout=PATIENCE_S
     )
 
 
@@ -280,7 +280,7 @@ def test_the_daemon_beyond_loopback_wants_keys_and_serves_who_has_them(
         run = await_that(daemon.run_file, PATIENCE_S, "the daemon's start")
         live = tail((run.pub, run.rep), "--keys", str(keys / "desk"), "--from", "1", stream=(SOURCE, SYMBOL, "1s"))
         await_that(lambda: len(lines(live, "candle")) == 7, PATIENCE_S, "the candles of before")
-        words = [sys.executable, "-m", "capture.cli", "export", "candles", "--data-dir", str(daemon.data_dir)]
+        words = [sys.executable, "-m", "fluxcap.capture.cli", "export", "candles", "--data-dir", str(daemon.data_dir)]
         out = tmp_path / "a.csv"
         exported = subprocess.run([*words, "-o", str(out), "--keys", str(keys / "desk")], capture_output=True)
         with pytest.raises(WireTimeout, match="wants keys"):

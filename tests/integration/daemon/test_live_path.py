@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from bridge.verify import verify
-from capture.daemon_files import RUN_FILE
-from capture.simulator import Secrets, SimulatedSite, SiteConfig, Truth, read_truth
-from schemas import types
-from schemas.types import Candle, StreamKey
-from tests.chromium import Chromium, chromium_executable
-from tests.live_rig import (
+from fluxcap.bridge.store.verify import verify
+from fluxcap.capture.runtime.run_file import RUN_FILE
+from fluxcap.capture.simulator import Secrets, SimulatedSite, SiteConfig, Truth, read_truth
+from fluxcap.schemas import types
+from fluxcap.schemas.types import Candle, StreamKey
+from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.daemon.live_rig import (
     Archive,
     DaemonProcess,
     Expectation,
@@ -33,7 +33,7 @@ from tests.live_rig import (
     kept,
     stored,
 )
-from tests.version1_client import Version1Client, numbered
+from tests.support.wire.version1_client import Version1Client, numbered
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -140,7 +140,7 @@ def _client(run: Run) -> Process:
         streams = [[key.source_id, key.symbol, key.interval] for key in map(daemon.key, FOCUS)]
         data_dir = str(run.folder / name / "client")
         orders.append({"pub": where.pub, "rep": where.rep, "data_dir": data_dir, "streams": streams})
-    return Process(run.folder / "client", json.dumps(orders), module="tests.recording_client")
+    return Process(run.folder / "client", json.dumps(orders), module="tests.support.daemon.recording_client")
 
 
 def _has_candles(status: dict[str, Any]) -> bool:

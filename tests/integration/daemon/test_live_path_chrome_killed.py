@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bridge.verify import verify
-from capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
-from schemas.types import Candle, CandleFlags, Gap
-from tests.chromium import Chromium, chromium_executable
-from tests.live_rig import Archive, DaemonProcess, Process, kept, stored, stored_gaps
+from fluxcap.bridge.store.verify import verify
+from fluxcap.capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
+from fluxcap.schemas.types import Candle, CandleFlags, Gap
+from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.daemon.live_rig import Archive, DaemonProcess, Process, kept, stored, stored_gaps
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -94,7 +94,7 @@ def _client(folder: Path, daemon: DaemonProcess) -> Process:
     where = daemon.run_file()
     streams = [[key.source_id, key.symbol, key.interval] for key in map(daemon.key, FOCUS)]
     order = {"pub": where.pub, "rep": where.rep, "data_dir": str(folder / "client"), "streams": streams}
-    return Process(folder / "client-output", json.dumps([order]), module="tests.recording_client")
+    return Process(folder / "client-output", json.dumps([order]), module="tests.support.daemon.recording_client")
 
 
 def _await_candles(daemon: DaemonProcess, after_ms: int) -> None:

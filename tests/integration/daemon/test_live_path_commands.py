@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from capture.cli import run_cli
-from capture.daemon_files import RUN_FILE
-from capture.simulator import SimulatedSite, SiteConfig
-from tests.chromium import Chromium
-from tests.live_rig import SOURCE, DaemonProcess, Process, await_that
+from fluxcap.capture.cli.app import run_cli
+from fluxcap.capture.runtime.run_file import RUN_FILE
+from fluxcap.capture.simulator import SimulatedSite, SiteConfig
+from tests.support.browser.chromium import Chromium
+from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process, await_that
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,11 @@ LEAVE_S = 10
 
 def fluxcap(*arguments: str, timeout_s: float = 60, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "capture.cli", *arguments], capture_output=True, text=True, timeout=timeout_s, cwd=cwd
+        [sys.executable, "-m", "fluxcap.capture.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        cwd=cwd,
     )
 
 
@@ -192,7 +196,7 @@ def test_after_a_kill_the_folder_can_be_used_again_at_once(start: Callable[..., 
 def test_tail_into_head_ends_without_a_word(start: Callable[..., DaemonProcess]):
     daemon = start(free_port())
     where = daemon.run_file()
-    command = [sys.executable, "-m", "capture.cli", "tail", SOURCE, "EURUSD_otc", "1s", "--json"]
+    command = [sys.executable, "-m", "fluxcap.capture.cli", "tail", SOURCE, "EURUSD_otc", "1s", "--json"]
 
     tail = subprocess.Popen(
         [*command, "--pub", where.pub, "--rep", where.rep], stdout=subprocess.PIPE, stderr=subprocess.PIPE

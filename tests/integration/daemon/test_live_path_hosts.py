@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from capture.chrome.connection import Connection
-from capture.chrome.events import Stamp
-from capture.daemon import Daemon
-from capture.platforms.pocketoption import PocketOption, PocketOptionDecoder
-from capture.settings import Settings
-from capture.simulator import PAGE_URL, SimulatedSite, SiteConfig, platform_flags, read_truth
-from schemas.types import StreamKey, candles_from
-from tests.chromium import Chromium
-from tests.live_rig import await_that, differences, expectation_from_page_load
-from tests.pages import Site
+from fluxcap.capture.chrome.connection import Connection
+from fluxcap.capture.chrome.events import Stamp
+from fluxcap.capture.daemon.daemon import Daemon
+from fluxcap.capture.platforms.pocketoption import PocketOption, PocketOptionDecoder
+from fluxcap.capture.runtime.settings import Settings
+from fluxcap.capture.simulator import PAGE_URL, SimulatedSite, SiteConfig, platform_flags, read_truth
+from fluxcap.schemas.types import StreamKey, candles_from
+from tests.support.browser.chromium import Chromium
+from tests.support.browser.pages import Site
+from tests.support.daemon.live_rig import await_that, differences, expectation_from_page_load
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

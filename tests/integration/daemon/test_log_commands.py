@@ -15,19 +15,20 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bridge.client import Candles, LiveClient, Via
-from bridge.client.tail import tail
-from bridge.client.wanted import parse_wanted
-from bridge.parquet_archive.archiver import Archiver
-from bridge.watch.watching import watch
-from capture.cli import run_cli
-from schemas.types import FeedState, StreamKey
-from tests.dashboard_rig import log_dashboard
-from tests.live_rig import Process, await_that
-from tests.log_rig import LogFeeder
-from tests.nats_rig import NatsServer
-from tests.serving import candle_rows
-from tests.webpage import web_page
+from fluxcap import Candles, LiveClient, Via
+from fluxcap.bridge.archive.archiver import Archiver
+from fluxcap.bridge.terminal.selectors import parse_wanted
+from fluxcap.bridge.terminal.tail import tail
+from fluxcap.bridge.terminal.watch import watch
+from fluxcap.capture.cli.app import run_cli
+from fluxcap.schemas.types import FeedState, StreamKey
+from tests.support.browser.webpage import web_page
+from tests.support.daemon.dashboard_rig import log_dashboard
+from tests.support.daemon.live_rig import Process, await_that
+from tests.support.nats.log_rig import LogFeeder
+from tests.support.nats.nats_rig import NatsServer
+from tests.support.paths import ROOT
+from tests.support.wire.samples import candle_rows
 
 EURUSD = StreamKey("DESK1", "EURUSD_otc", "1m")
 GBPUSD = StreamKey("DESK2", "GBPUSD_otc", "1m")
@@ -51,7 +52,7 @@ def feeder(server: NatsServer) -> Iterator[LogFeeder]:
 def test_streams_of_many_sources_are_tailed_at_once_and_new_ones_join(
     server: NatsServer, feeder: LogFeeder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.client.tail.LOOK_S", 0.3)
+    monkeypatch.setattr("fluxcap.bridge.terminal.tail.LOOK_S", 0.3)
     out, stop = io.StringIO(), threading.Event()
     wanted = parse_wanted(["DESK1/EURUSD_otc", "DESK2/*"])
     running = threading.Thread(
@@ -199,7 +200,7 @@ def test_a_reader_needs_no_more_than_the_readme_says(nats_server: Callable[..., 
 
     assert state.rows == 3
     assert [e.end_sequence for e in seen if isinstance(e, Candles)] == [3, 4]
-    assert "publish to\n`$JS.API.>` alone" in (Path(__file__).parents[2] / "README.md").read_text()
+    assert "publish to\n`$JS.API.>` alone" in (ROOT / "README.md").read_text()
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
@@ -208,7 +209,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     commands = (["archive", "--out", str(tmp_path / "out"), "--once"], ["tail", "A", "B"])
     code = (
-        "from capture.cli import run_cli\n"
+        "from fluxcap.capture.cli.app import run_cli\n"
         f"for command in {commands!r}: print(run_cli([*command, '--via', 'nats://127.0.0.1:1']))"
     )
 

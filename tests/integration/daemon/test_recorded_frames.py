@@ -12,16 +12,16 @@ from collections import defaultdict
 import msgspec
 import pytest
 
-from capture.candles import bucket_start
-from capture.focus import Focus, FocusMode
-from capture.market import Market
-from capture.outcome import Outcome
-from capture.platform_clock import Arrival
-from capture.platforms.base import Asset, Assets, Favourites, History, MarketEvent, RawTick
-from capture.platforms.pocketoption import PocketOption
-from capture.tape import TickTape
-from schemas.types import CandleFlags
-from tests.recorded import captures, recorded_frames
+from fluxcap.capture.market.candles import bucket_start
+from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.market.tape import TickTape
+from fluxcap.capture.market.updates import Outcome
+from fluxcap.capture.platforms.base import Asset, Assets, Favourites, History, MarketEvent, RawTick
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.schemas.types import CandleFlags
+from tests.support.market.captures import captures, recorded_frames
 
 MINUTE = 60_000
 OPEN_ASSET = "EURGBP_otc"

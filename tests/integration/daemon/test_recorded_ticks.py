@@ -9,10 +9,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from capture.candles import CandleBuilder, CandleRules
-from capture.feeds import Feeds
-from schemas.types import Candle, CandleFlags
-from tests.recorded import captures
+from fluxcap.capture.market.candles import CandleBuilder, CandleRules
+from fluxcap.capture.market.feeds import Feeds
+from fluxcap.schemas.types import Candle, CandleFlags
+from tests.support.market.captures import captures
 
 MINUTE = 60_000
 DAY_MS = 86_400_000

@@ -16,17 +16,17 @@ from typing import Any
 import httpx
 import pytest
 
-from bridge.digest import StoreDigest, store_digest
-from bridge.store import Store
-from capture.focus import Focus, FocusMode
-from capture.platforms.pocketoption import PocketOption
-from capture.recording import FocusTaken, Lost, Opened, Sign, TabAttached
-from capture.recording_file import RecordingReader
-from capture.replaying import Replay, Summary, replay
-from capture.simulator import Fault, Secrets, SimulatedSite, SiteConfig
-from schemas.types import StreamKey
-from tests.chromium import Chromium, chromium_executable
-from tests.live_rig import SOURCE, DaemonProcess, Process, await_that, stored
+from fluxcap.bridge.store.digest import StoreDigest, store_digest
+from fluxcap.bridge.store.store import Store
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.capture.recording.file import RecordingReader
+from fluxcap.capture.recording.records import FocusTaken, Lost, Opened, Sign, TabAttached
+from fluxcap.capture.simulator import Fault, Secrets, SimulatedSite, SiteConfig
+from fluxcap.capture.tools.replay.replay import Replay, Summary, replay
+from fluxcap.schemas.types import StreamKey
+from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process, await_that, stored
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -16,16 +16,16 @@ import pytest
 import socketio
 from fastapi import FastAPI
 
-from bridge.origin import LOCAL_NAMES, OriginGuard
-from capture.control import ControlServer
-from capture.focus import AssetNames
-from capture.listeners import ChromeState, Published
-from capture.platforms.base import Asset
-from capture.web.mount import add_web
-from capture.web.relay import CandleRelay
-from schemas.types import Candle, CandleBatch, FeedState, StreamKey, StreamStatus
-from tests.node_workspace import NODE_SOURCES, node_packages
-from tests.serving import EURUSD, GBPUSD, candle, candle_rows
+from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
+from fluxcap.capture.api.app import ControlServer
+from fluxcap.capture.api.relay import CandleRelay
+from fluxcap.capture.api.socketio import add_web
+from fluxcap.capture.market.focus import AssetNames
+from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.platforms.base import Asset
+from fluxcap.schemas.types import Candle, CandleBatch, FeedState, StreamKey, StreamStatus
+from tests.support.wire.node_workspace import NODE_SOURCES, node_packages
+from tests.support.wire.samples import EURUSD, GBPUSD, candle, candle_rows
 
 PATIENCE_S = 30
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import zmq
 
-from capture.simulator import SimulatedSite, SiteConfig, read_truth
-from schemas.codec import decode
-from schemas.types import StreamKey, TickBatch
-from tests.chromium import Chromium
-from tests.live_rig import SOURCE, DaemonProcess
+from fluxcap.capture.simulator import SimulatedSite, SiteConfig, read_truth
+from fluxcap.schemas.codec import decode
+from fluxcap.schemas.types import StreamKey, TickBatch
+from tests.support.browser.chromium import Chromium
+from tests.support.daemon.live_rig import SOURCE, DaemonProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -10,16 +10,24 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bridge.jetstream.subjects import STREAM_NAME
-from bridge.server import WireServer
-from bridge.store import Store
-from capture.cli import run_cli
-from capture.daemon import Daemon
-from capture.settings import load_settings
-from schemas.types import CandleBatch, StreamKey
-from tests.forward_rig import ask_log, assert_log_is_store, fold, log_address, make_stream, minutes, read_log
-from tests.live_rig import NOBODY, Process, await_that
-from tests.nats_rig import NatsServer
+from fluxcap.bridge.jetstream.subjects import STREAM_NAME
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.store.store import Store
+from fluxcap.capture.cli.app import run_cli
+from fluxcap.capture.daemon.daemon import Daemon
+from fluxcap.capture.runtime.settings import load_settings
+from fluxcap.schemas.types import CandleBatch, StreamKey
+from tests.support.daemon.live_rig import NOBODY, Process, await_that
+from tests.support.nats.forward_rig import (
+    ask_log,
+    assert_log_is_store,
+    fold,
+    log_address,
+    make_stream,
+    minutes,
+    read_log,
+)
+from tests.support.nats.nats_rig import NatsServer
 
 KEY = StreamKey("DESK", "EURUSD_otc", "1m")
 

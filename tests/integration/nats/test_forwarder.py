@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from bridge.jetstream import forward_session
-from bridge.jetstream import forwarder as forwarder_module
-from bridge.jetstream.forward_cursor import FOLDER
-from bridge.jetstream.forward_view import ForwardState
-from bridge.jetstream.forwarder import Forwarder
-from bridge.jetstream.log_writer import LogWriter
-from bridge.jetstream.subjects import STREAM_NAME, message_id, position_of, revision_id, subject
-from bridge.jetstream.wire_source import WireSource
-from schemas.codec import decode, encode
-from schemas.types import CandleBatch, StreamKey
-from tests.forward_rig import (
+from fluxcap.bridge.jetstream.forward import forwarder as forwarder_module
+from fluxcap.bridge.jetstream.forward import session as forward_session
+from fluxcap.bridge.jetstream.forward.checkpoint import FOLDER
+from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
+from fluxcap.bridge.jetstream.forward.status import ForwardState
+from fluxcap.bridge.jetstream.forward.wire_source import WireSource
+from fluxcap.bridge.jetstream.publisher import LogWriter
+from fluxcap.bridge.jetstream.subjects import STREAM_NAME, message_id, position_of, revision_id, subject
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.types import CandleBatch, StreamKey
+from tests.support.nats.forward_rig import (
     Desk,
     ask_log,
     assert_log_is_store,
@@ -33,7 +33,7 @@ from tests.forward_rig import (
     minutes,
     read_log,
 )
-from tests.nats_rig import NatsServer
+from tests.support.nats.nats_rig import NatsServer
 
 KEY = StreamKey("DESK", "EURUSD_otc", "1m")
 OTHER = StreamKey("DESK", "GBPUSD_otc", "1m")

@@ -9,11 +9,11 @@ from pathlib import Path
 import nkeys
 import pytest
 
-from bridge.jetstream.address import log_address
-from bridge.jetstream.connection import open_connection
-from bridge.jetstream.loop_thread import LoopThread
-from schemas.errors import ConfigError, LogRefused, LogUnavailable
-from tests.nats_rig import NatsServer, certificate, free_port
+from fluxcap.bridge.jetstream.address import log_address
+from fluxcap.bridge.jetstream.connection import open_connection
+from fluxcap.bridge.jetstream.event_loop import LoopThread
+from fluxcap.schemas.errors import ConfigError, LogRefused, LogUnavailable
+from tests.support.nats.nats_rig import NatsServer, certificate, free_port
 
 Servers = Callable[..., NatsServer]
 SECRET = "s3cret-of-the-desk"

@@ -17,22 +17,22 @@ import polars
 import pyarrow.dataset
 import pytest
 
-from bridge.client import Via
-from bridge.jetstream.address import log_address
-from bridge.jetstream.log_reader import LogReader
-from bridge.jetstream.subjects import subject
-from bridge.parquet_archive.archiver import Archiver, ArchiveState
-from bridge.parquet_archive.gathering import Missing
-from bridge.parquet_archive.partition_file import PartitionFiles
-from capture.cli import run_cli
-from schemas.errors import LogError, LogUnavailable, StoreFull, StoreLocked
-from schemas.types import StreamKey
-from tests.archive_rig import archived, assert_archive_is_store
-from tests.forward_rig import Desk, ask_log, await_current, make_stream
-from tests.live_rig import await_that
-from tests.log_rig import LogFeeder, stream_config
-from tests.nats_rig import NatsServer, certificate
-from tests.serving import candle_rows
+from fluxcap import Via
+from fluxcap.bridge.archive.archiver import Archiver, ArchiveState
+from fluxcap.bridge.archive.partition_file import PartitionFiles
+from fluxcap.bridge.archive.rows import Missing
+from fluxcap.bridge.jetstream.address import log_address
+from fluxcap.bridge.jetstream.consumer import LogReader
+from fluxcap.bridge.jetstream.subjects import subject
+from fluxcap.capture.cli.app import run_cli
+from fluxcap.schemas.errors import LogError, LogUnavailable, StoreFull, StoreLocked
+from fluxcap.schemas.types import StreamKey
+from tests.support.daemon.live_rig import await_that
+from tests.support.nats.archive_rig import archived, assert_archive_is_store
+from tests.support.nats.forward_rig import Desk, ask_log, await_current, make_stream
+from tests.support.nats.log_rig import LogFeeder, stream_config
+from tests.support.nats.nats_rig import NatsServer, certificate
+from tests.support.wire.samples import candle_rows
 
 EURUSD = StreamKey("DESK1", "EURUSD_otc", "1m")
 AAPL = StreamKey("DESK1", "#AAPL/x y", "1m")
@@ -143,7 +143,7 @@ def test_the_next_time_only_what_is_new_is_read(server: NatsServer, desk: Desk, 
 def test_a_running_archive_keeps_up_while_the_log_is_killed_and_comes_back(
     server: NatsServer, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.parquet_archive.archiver.AGAIN_S", 0.1)
+    monkeypatch.setattr("fluxcap.bridge.archive.archiver.AGAIN_S", 0.1)
     folder = tmp_path / "archive"
     desk.forward()
     told: list[str] = []
@@ -166,8 +166,8 @@ def test_a_consumer_that_the_server_lost_without_a_word_is_made_anew(
     server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is lost while files are written: then no question is open that the server could end with a word."""
-    monkeypatch.setattr("bridge.jetstream.log_reader.CHUNK_MESSAGES", 1)
-    monkeypatch.setattr("bridge.jetstream.log_reader.HEARTBEAT_S", 0.2)
+    monkeypatch.setattr("fluxcap.bridge.jetstream.consumer.CHUNK_MESSAGES", 1)
+    monkeypatch.setattr("fluxcap.bridge.jetstream.consumer.HEARTBEAT_S", 0.2)
     write, writing, go_on = PartitionFiles.write, threading.Event(), threading.Event()
 
     def slow(files: PartitionFiles, *what: Any) -> int:
@@ -190,7 +190,7 @@ def test_a_consumer_that_the_server_lost_without_a_word_is_made_anew(
 def test_a_full_disk_is_waited_out_and_told_once(
     server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.parquet_archive.archiver.AGAIN_S", 0.05)
+    monkeypatch.setattr("fluxcap.bridge.archive.archiver.AGAIN_S", 0.05)
     write, refusals, told = PartitionFiles.write, iter(range(3)), []
 
     def limited(files: PartitionFiles, *what: Any) -> int:
@@ -276,9 +276,9 @@ def test_a_log_made_anew_while_it_is_read_is_read_from_its_start(
     server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks_again: bool
 ) -> None:
     """Whether the reader is back in time for the first candles there, or comes behind them."""
-    monkeypatch.setattr("bridge.parquet_archive.archiver.AGAIN_S", 0.05)
-    monkeypatch.setattr("bridge.parquet_archive.archiver.CHECK_S", 60.0 if looks_again else 0.2)
-    monkeypatch.setattr("bridge.jetstream.log_reader.AFTER_A_LOSS_S", 0.05 if looks_again else 0.3)
+    monkeypatch.setattr("fluxcap.bridge.archive.archiver.AGAIN_S", 0.05)
+    monkeypatch.setattr("fluxcap.bridge.archive.archiver.CHECK_S", 60.0 if looks_again else 0.2)
+    monkeypatch.setattr("fluxcap.bridge.jetstream.consumer.AFTER_A_LOSS_S", 0.05 if looks_again else 0.3)
     told: list[str] = []
     with LogFeeder(server.url, make_stream=False) as feeder:
         for n in range(1, 7):
@@ -382,7 +382,7 @@ def test_once_ends_when_what_was_counted_is_purged_meanwhile(
     server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is left of other streams is archived; servers (2.9, say) pass it over for a reader of all subjects."""
-    monkeypatch.setattr("bridge.parquet_archive.archiver.LOOK_S", 0.1)
+    monkeypatch.setattr("fluxcap.bridge.archive.archiver.LOOK_S", 0.1)
     opened, purges, looks = LogReader.open, iter([True]), iter(range(100))
     with LogFeeder(server.url, make_stream=False) as feeder:
         feeder.add_many(EURUSD, candle_rows(1, 5))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge.client import Candles, CaughtUp, Event, Gap, LiveClient, Revision, StartFrom, backfill
-from bridge.client.fetch import candle_pages, revision_pages
-from bridge.server import WireServer
-from schemas.types import Candle
-from tests.serving import ANY_PORT, EURUSD, MINUTE, candle, candles
+from fluxcap import Candles, CaughtUp, Event, Gap, LiveClient, Revision, StartFrom, backfill
+from fluxcap.bridge.client.fetch import candle_pages, revision_pages
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.schemas.types import Candle
+from tests.support.wire.samples import ANY_PORT, EURUSD, MINUTE, candle, candles
 
 PATIENCE_S = 30.0
 
@@ -108,7 +108,7 @@ def test_a_client_behind_the_oldest_revision_gets_those_that_are_kept(server: Wi
 def test_a_backfill_passes_over_what_is_forgotten_while_it_runs(
     server: WireServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.client.fetch.PAGE_LIMIT", 8)
+    monkeypatch.setattr("fluxcap.bridge.client.fetch.PAGE_LIMIT", 8)
     pages = []
 
     for page, total in candle_pages(EURUSD, server.rep_endpoint):

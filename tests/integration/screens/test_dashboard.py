@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from schemas.types import CandleFlags, FeedState
-from tests.dashboard_rig import MINUTE, FakeDaemon, dashboard
-from tests.webpage import WebPage, web_page
+from fluxcap.schemas.types import CandleFlags, FeedState
+from tests.support.browser.webpage import WebPage, web_page
+from tests.support.daemon.dashboard_rig import MINUTE, FakeDaemon, dashboard
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 

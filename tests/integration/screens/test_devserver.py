@@ -15,14 +15,15 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from bridge.client import backfill, fetch_status
-from bridge.devserver.api import make_api
-from bridge.devserver.engine import DevEngine
-from bridge.devserver.faults import Faults
-from bridge.devserver.process import HELLO
-from bridge.devserver.settings import DevSettings
-from schemas.errors import ConfigError, WireError
-from schemas.types import StreamKey
+from fluxcap import backfill, fetch_status
+from fluxcap.bridge.devserver.api import make_api
+from fluxcap.bridge.devserver.engine import DevEngine
+from fluxcap.bridge.devserver.faults import Faults
+from fluxcap.bridge.devserver.process import HELLO
+from fluxcap.bridge.devserver.settings import DevSettings
+from fluxcap.schemas.errors import ConfigError, WireError
+from fluxcap.schemas.types import StreamKey
+from tests.support.paths import ROOT
 
 KEY = StreamKey("SIM", "A", "1s")
 
@@ -179,10 +180,10 @@ def test_the_process_says_where_it_is_and_ends_on_sigterm(tmp_path: Path) -> Non
         {"data_dir": str(tmp_path), "pub": "tcp://127.0.0.1:0", "rep": "tcp://127.0.0.1:0", "api_port": 0}
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "bridge.devserver", text],
+        [sys.executable, "-m", "fluxcap.bridge.devserver", text],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     )
     with process:
         assert process.stdout is not None

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from tests.live_rig import Process, await_that
-from tests.webpage import WebPage, web_page
+from tests.support.browser.webpage import WebPage, web_page
+from tests.support.daemon.live_rig import Process, await_that
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 

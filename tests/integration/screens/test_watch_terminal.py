@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.dashboard_rig import FakeDaemon
-from tests.terminal import Terminal
+from tests.support.daemon.dashboard_rig import FakeDaemon
+from tests.support.daemon.terminal import Terminal
 
 SHOWS, LEAVES = "\x1b[?1049h", "\x1b[?1049l"
 """The screen of its own is taken, and given back."""

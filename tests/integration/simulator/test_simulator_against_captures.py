@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from capture.simulator import SimulatedSite, SiteConfig
-from tests.market_client import MarketClient
+from fluxcap.capture.simulator import SimulatedSite, SiteConfig
+from tests.support.market.market_client import MarketClient
+from tests.support.paths import ROOT
 
-CAPTURES = Path(os.environ.get("FLUXCAP_CAPTURES", Path(__file__).parents[3] / "shared" / "captures"))
+CAPTURES = Path(os.environ.get("FLUXCAP_CAPTURES", ROOT.parent / "shared" / "captures"))
 FRAMES = CAPTURES / "frames" / "frames_20250903_0033.json"
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from capture.simulator import PAGE_URL, Fault, SimulatedSite, SiteConfig, platform_flags, read_truth
-from tests.chromium import Chromium, chromium_executable
-from tests.page_driver import PageDriver
+from fluxcap.capture.simulator import PAGE_URL, Fault, SimulatedSite, SiteConfig, platform_flags, read_truth
+from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.browser.page_driver import PageDriver
 
 pytestmark = pytest.mark.browser
 

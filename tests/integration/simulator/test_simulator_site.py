@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from capture.simulator import Fault, SimulatedSite, SiteConfig, read_truth
-from capture.simulator.garbage import HUGE_BYTES
-from schemas.errors import AlreadyRunning, ConfigError
-from tests.market_client import MarketClient
-from tests.plain_http import request
+from fluxcap.capture.simulator import Fault, SimulatedSite, SiteConfig, read_truth
+from fluxcap.capture.simulator.server.garbage import HUGE_BYTES
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError
+from tests.support.daemon.plain_http import request
+from tests.support.market.market_client import MarketClient
 
 ASSETS = ("EURUSD_otc", "USDJPY_otc", "LBPUSD_otc")
 OFFSET_MS = 7_200_000
@@ -282,7 +282,7 @@ def test_a_taken_port_and_a_site_not_running_are_told_in_one_sentence(tmp_path: 
 RUN_SITE = """
 import sys
 from pathlib import Path
-from capture.simulator import SiteConfig, run_site
+from fluxcap.capture.simulator import SiteConfig, run_site
 run_site(SiteConfig(assets=("EURUSD_otc",), truth_path=Path(sys.argv[1])), lambda url: print(url, flush=True))
 """
 

@@ -11,7 +11,7 @@ import resource
 import sys
 from pathlib import Path
 
-from capture.csv_parts import CsvParts
+from fluxcap.capture.csvfiles.rotation import CsvParts
 
 
 def main(folder: Path) -> None:

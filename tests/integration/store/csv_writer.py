@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from capture.listeners import Published
-from capture.persistence import Persistence
-from capture.settings import CollectMode
-from schemas.types import Tick
+from fluxcap.capture.csvfiles.writer import Persistence
+from fluxcap.capture.pipeline.listeners import Published
+from fluxcap.capture.runtime.settings import CollectMode
+from fluxcap.schemas.types import Tick
 
 T0 = 1_795_305_240_000
 ASSETS = ("EURUSD_otc", "#AAPL_otc")

@@ -1,6 +1,6 @@
 """Fills the disk that a client's cache is on, and says what happened as JSON. Run by the tests as a process.
 
-As tests/integration/full_disk.py: the end of the disk is the largest size a file may have.
+As tests/integration/store/full_disk.py: the end of the disk is the largest size a file may have.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bridge.client import cache as cache_module
-from bridge.client.actions import Cursor
-from bridge.client.cache import Append, CandleCache
-from schemas.errors import StoreError
-from schemas.types import CANDLE_DTYPE, StreamKey
+from fluxcap.bridge.client import cache as cache_module
+from fluxcap.bridge.client.cache import Append, CandleCache
+from fluxcap.bridge.client.receiver.actions import Cursor
+from fluxcap.schemas.errors import StoreError
+from fluxcap.schemas.types import CANDLE_DTYPE, StreamKey
 
 KEY = StreamKey("SIM", "A", "1s")
 COUNT = 500

@@ -10,10 +10,10 @@ import json
 import resource
 import sys
 
-from bridge.sequencer import Sequencer
-from bridge.store import Store
-from schemas.errors import StoreError
-from tests.serving import EURUSD, candle_rows
+from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.errors import StoreError
+from tests.support.wire.samples import EURUSD, candle_rows
 
 
 def limit(size: int) -> None:

@@ -10,10 +10,10 @@ import os
 import random
 import sys
 
-from bridge.sequencer import Sequencer
-from bridge.store import Store
-from schemas.types import Gap
-from tests.serving import EURUSD, GBPUSD, candle, candles
+from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.types import Gap
+from tests.support.wire.samples import EURUSD, GBPUSD, candle, candles
 
 
 def write(path: str, seed: int) -> None:

@@ -12,18 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from bridge.server import WireServer
-from bridge.store import Store
-from bridge.verify import verify
-from schemas.errors import StoreFull
-from tests.serving import ANY_PORT, EURUSD, candle_rows
-
-ROOT = Path(__file__).parents[2]
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.store.verify import verify
+from fluxcap.schemas.errors import StoreFull
+from tests.support.paths import ROOT
+from tests.support.wire.samples import ANY_PORT, EURUSD, candle_rows
 
 
 def test_a_store_survives_a_write_that_cannot_be_finished(tmp_path: Path) -> None:
     path = tmp_path / "store.duckdb"
-    command = [sys.executable, "-m", "tests.integration.full_disk", str(path)]
+    command = [sys.executable, "-m", "tests.integration.store.full_disk", str(path)]
 
     said = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout)
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from bridge.store import Store
-from bridge.verify import verify
-from tests.serving import EURUSD, GBPUSD
+from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.store.verify import verify
+from tests.support.paths import ROOT
+from tests.support.wire.samples import EURUSD, GBPUSD
 
 KILLS = 20
-ROOT = Path(__file__).parents[2]
 
 
 Said = tuple[int, int, int]
@@ -27,7 +27,7 @@ Said = tuple[int, int, int]
 
 @pytest.fixture
 def writers(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "tests.integration.store_writer", str(tmp_path / "store.duckdb")]
+    command = [sys.executable, "-m", "tests.integration.store.store_writer", str(tmp_path / "store.duckdb")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:
         yield process
         assert process.stdin is not None

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-from tests.browser_storm.fault import PAGE, SILENT, Make, StormFault, feed, logged
-from tests.browser_storm.rig import StormRig, Told, stopped
-from tests.devtools import Remote, discard
+from tests.soak.storm.fault import PAGE, SILENT, Make, StormFault, feed, logged
+from tests.soak.storm.rig import StormRig, Told, stopped
+from tests.support.browser.devtools import Remote, discard
 
 
 @contextmanager

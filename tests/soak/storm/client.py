@@ -1,6 +1,6 @@
 """A client of the wire in a process of its own: keeps durable copies of every lane, prints what it is told and has.
 
-``python -m tests.browser_storm.client JSON``: ``{"slow_s": seconds its consumer takes for a batch, "queue_candles",
+``python -m tests.soak.storm.client JSON``: ``{"slow_s": seconds its consumer takes for a batch, "queue_candles",
 "lanes": [{"pub", "rep", "data_dir", "streams": [[source, symbol, interval]]}]}``. One JSON line an event on standard
 output, each with ``t`` (epoch seconds). Ends on SIGTERM, with its copies closed.
 """
@@ -15,7 +15,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from bridge.client import Candles, Event, Gap, HealthChanged, LiveClient, Revision, StoreReplaced, StreamKey
+from fluxcap import Candles, Event, Gap, HealthChanged, LiveClient, Revision, StoreReplaced, StreamKey
 
 CURSOR_EVERY_S = 0.1
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from tests.browser_storm.rig import StormRig, Told
+from tests.soak.storm.rig import StormRig, Told
 
 SILENT = "socket silent"
 PAGE, HOUSE = "page", "house"

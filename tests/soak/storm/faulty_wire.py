@@ -1,6 +1,6 @@
 """A bad way between one client and a daemon: real ZeroMQ on both sides, and what may happen to messages in between.
 
-The decisions are those of ``bridge.devserver.faults``. One client uses it at a time.
+The decisions are those of ``fluxcap.bridge.devserver.faults``. One client uses it at a time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Self
 
 import zmq
 
-from bridge.devserver.faults import FaultGate, Faults, damaged
+from fluxcap.bridge.devserver.faults import FaultGate, Faults, damaged
 
 _POLL_MS = 20
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from random import Random
 
-from bridge.devserver.faults import Faults
-from tests.browser_storm.fault import HOUSE, Make, StormFault, client
-from tests.browser_storm.rig import FAR, MORTAL, NEAR, SLOW, Lane, StormRig, Told, stopped
-from tests.fault_rig import filled
+from fluxcap.bridge.devserver.faults import Faults
+from tests.soak.storm.fault import HOUSE, Make, StormFault, client
+from tests.soak.storm.rig import FAR, MORTAL, NEAR, SLOW, Lane, StormRig, Told, stopped
+from tests.support.daemon.fault_rig import filled
 
 ON_A_FULL_DISK = ("full disk", "daemon killed on a full disk")
 DOWN = "fluxcap was not running"

@@ -12,14 +12,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.browser_storm.gauge import Memory
-from tests.browser_storm.storm import TWO_AT_ONCE, Blow
-from tests.browser_storm.verdict import Verdict
+from tests.soak.storm.measure import Memory
+from tests.soak.storm.storm import TWO_AT_ONCE, Blow
+from tests.soak.storm.verdict import Verdict
 
 HEAD = """# Soak
 
 Made by `make soak MINUTES=n`: real Chromium, the simulated site, daemons and clients as processes, and every fault of
-`tests/browser_storm/faults.py` in an order and for times that come from the seed (`--seed` repeats them). At the end
+`tests/soak/storm/faults.py` in an order and for times that come from the seed (`--seed` repeats them). At the end
 truth, store and every client's copy must say the same, or a flag and a gap must tell of the difference.
 
 - *told*: from the fault until somebody is told of it: status or log of the daemon, or, where the daemon itself or the

@@ -21,13 +21,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from capture.simulator import SimulatedSite, SiteConfig
-from schemas.types import interval_ms
-from tests.browser_storm.lives import FAR, SHORT_MS, SLOW, ClientLives, Lane, Told
-from tests.chromium import Chromium
-from tests.devtools import Remote
-from tests.fault_rig import FOCUS
-from tests.live_rig import await_that
+from fluxcap.capture.simulator import SimulatedSite, SiteConfig
+from fluxcap.schemas.types import interval_ms
+from tests.soak.storm.timeline import FAR, SHORT_MS, SLOW, ClientLives, Lane, Told
+from tests.support.browser.chromium import Chromium
+from tests.support.browser.devtools import Remote
+from tests.support.daemon.fault_rig import FOCUS
+from tests.support.daemon.live_rig import await_that
 
 TICKS_BACK_S, ROWS_BACK = 800.0, 260
 """How far back the page's history goes when it loads: raw ticks, and the platform's own candles of a minute."""

@@ -8,13 +8,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
-from tests.browser_storm.fault import StormFault
-from tests.browser_storm.faults import ALL_FAULTS
-from tests.browser_storm.gauge import Gauge
-from tests.browser_storm.report import Facts
-from tests.browser_storm.rig import NEAR, SLOW, StormRig
-from tests.browser_storm.storm import Storm
-from tests.browser_storm.verdict import judged
+from tests.soak.storm.fault import StormFault
+from tests.soak.storm.faults import ALL_FAULTS
+from tests.soak.storm.measure import Gauge
+from tests.soak.storm.report import Facts
+from tests.soak.storm.rig import NEAR, SLOW, StormRig
+from tests.soak.storm.storm import Storm
+from tests.soak.storm.verdict import judged
 
 WARM_UP_S = 180.0
 START_S = 90.0

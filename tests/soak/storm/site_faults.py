@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
 
-from capture.simulator import Fault as SiteFault
-from tests.browser_storm.fault import PAGE, SILENT, Make, StormFault, feed, logged
-from tests.browser_storm.rig import StormRig
-from tests.fault_rig import FOCUS
+from fluxcap.capture.simulator import Fault as SiteFault
+from tests.soak.storm.fault import PAGE, SILENT, Make, StormFault, feed, logged
+from tests.soak.storm.rig import StormRig
+from tests.support.daemon.fault_rig import FOCUS
 
 
 def on_site(fault: SiteFault, **settings: object) -> Make:

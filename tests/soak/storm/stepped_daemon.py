@@ -24,6 +24,6 @@ def step_clock(path: str) -> None:
 
 if __name__ == "__main__":
     step_clock(os.environ["TESTED_WALL_CLOCK"])
-    from capture.cli import main
+    from fluxcap.capture.cli.app import main
 
     main()

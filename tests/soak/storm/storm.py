@@ -11,12 +11,12 @@ from random import Random
 
 import msgspec
 
-from tests.browser_storm.fault import HOUSE, PAGE, StormFault
-from tests.browser_storm.faults import ALL_FAULTS
-from tests.browser_storm.house_faults import ON_A_FULL_DISK
-from tests.browser_storm.rig import StormRig
-from tests.fault_rig import Trouble
-from tests.live_rig import await_that
+from tests.soak.storm.fault import HOUSE, PAGE, StormFault
+from tests.soak.storm.faults import ALL_FAULTS
+from tests.soak.storm.process_faults import ON_A_FULL_DISK
+from tests.soak.storm.rig import StormRig
+from tests.support.daemon.fault_rig import Trouble
+from tests.support.daemon.live_rig import await_that
 
 PATIENCE_S = 90.0
 TELLING_PATIENCE_S = 60.0

@@ -13,12 +13,12 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from capture.journal import journal_files
-from schemas.types import StreamKey, interval_ms
-from tests.browser_storm.faulty_wire import FaultyWire
-from tests.browser_storm.lines import JsonLines
-from tests.fault_rig import FOCUS, SHORT_WAITS
-from tests.live_rig import SOURCE, DaemonProcess, Process
+from fluxcap.capture.pipeline.journal import journal_files
+from fluxcap.schemas.types import StreamKey, interval_ms
+from tests.soak.storm.faulty_wire import FaultyWire
+from tests.soak.storm.lines import JsonLines
+from tests.support.daemon.fault_rig import FOCUS, SHORT_WAITS
+from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process
 
 Told: TypeAlias = Callable[[float], float | None]
 """When something was told, epoch seconds, if it was since a time."""
@@ -64,7 +64,7 @@ class Lane:
             *("--chrome-profile", str(profile), "--pub", self.pub, "--rep", self.rep),
             interval=self.interval,
             data_dir=self.data_dir,
-            module="tests.browser_storm.stepped_daemon",
+            module="tests.soak.storm.stepped_daemon",
         )
         self.log.follow(self.daemon.err_path)
 
@@ -122,7 +122,7 @@ class ClientLives:
     def start(self) -> None:
         self.lives += 1
         self.process = Process(
-            self.folder / f"life-{self.lives}", json.dumps(self._order()), module="tests.browser_storm.client"
+            self.folder / f"life-{self.lives}", json.dumps(self._order()), module="tests.soak.storm.client"
         )
         self.told.follow(self.process.out_path)
         self.begins.append(len(self.told.all))

@@ -1,7 +1,7 @@
 """The end of the storm: truth, store and every client's copy must say the same, or tell of each difference.
 
-The judge of ``tests.fault_rig`` holds the store against the truth. A client's copy must be the store byte for byte,
-and what its consumer was told must be every sequence once, in order, over all its lives.
+The judge of ``tests.support.daemon.fault_rig`` holds the store against the truth. A client's copy must be the store
+byte for byte, and what its consumer was told must be every sequence once, in order, over all its lives.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from bridge.client import fetch_status
-from bridge.client.cache import CandleCache
-from bridge.exporting import true_gaps
-from bridge.store import Store
-from bridge.verify import verify
-from capture.simulator import Fault as SiteFault
-from capture.simulator import Truth, read_truth
-from schemas.types import Candle, CandleArray, CandleFlags, Gap, candles_from
-from tests.browser_storm.rig import ClientLives, Lane, StormRig
-from tests.browser_storm.site_faults import CLOSED
-from tests.fault_rig import EDGE_MS, FOCUS, WITHOUT_HISTORY, Trouble, judge, says, wholly_known
-from tests.live_rig import SOURCE, Archive, await_that
+from fluxcap import fetch_status
+from fluxcap.bridge.client.cache import CandleCache
+from fluxcap.bridge.export.export import true_gaps
+from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.store.verify import verify
+from fluxcap.capture.simulator import Fault as SiteFault
+from fluxcap.capture.simulator import Truth, read_truth
+from fluxcap.schemas.types import Candle, CandleArray, CandleFlags, Gap, candles_from
+from tests.soak.storm.rig import ClientLives, Lane, StormRig
+from tests.soak.storm.site_faults import CLOSED
+from tests.support.daemon.fault_rig import EDGE_MS, FOCUS, WITHOUT_HISTORY, Trouble, judge, says, wholly_known
+from tests.support.daemon.live_rig import SOURCE, Archive, await_that
 
 
 class StreamVerdict(NamedTuple):

@@ -1,5 +1,5 @@
 """Chrome's side of the DevTools protocol in a few lines: the messages as Chromium 156 writes them, and a browser that
-answers every command at once. Held against the real browser by tests/integration/test_chrome_capture.py."""
+answers every command at once. Held against the real browser by tests/integration/chrome/test_chrome_capture.py."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from capture.chrome.events import ChromeEvent, FrameReceived, Stamp
-from capture.chrome.session import CdpSession
+from fluxcap.capture.chrome.events import ChromeEvent, FrameReceived, Stamp
+from fluxcap.capture.chrome.session import CdpSession
 
 PAGE_URL = "https://platform.test/trade"
 SECOND_NS = 1_000_000_000

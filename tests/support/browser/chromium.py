@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests.plain_http import request
+from tests.support.daemon.plain_http import request
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0

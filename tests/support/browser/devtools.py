@@ -11,11 +11,11 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
-from capture.chrome.connection import Connection
-from capture.chrome.endpoint import probe
-from capture.chrome.events import ChromeEvent, FrameReceived, Stamp
-from capture.chrome.session import CdpSession
-from tests.chromium import Chromium
+from fluxcap.capture.chrome.connection import Connection
+from fluxcap.capture.chrome.endpoint import probe
+from fluxcap.capture.chrome.events import ChromeEvent, FrameReceived, Stamp
+from fluxcap.capture.chrome.session import CdpSession
+from tests.support.browser.chromium import Chromium
 
 WAIT_S = 60.0
 Condition = Callable[[ChromeEvent], bool]

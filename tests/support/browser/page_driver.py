@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import websocket
 
-from tests.chromium import Chromium
+from tests.support.browser.chromium import Chromium
 
 PATIENCE_S = 30.0
 

@@ -22,9 +22,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from tests.chromium import HEADLESS_FLAGS, chromium_executable
+from tests.support.browser.chromium import HEADLESS_FLAGS, chromium_executable
+from tests.support.paths import ROOT
 
-ARTIFACTS = Path(os.environ.get("FLUXCAP_ARTIFACTS", Path(__file__).parents[1] / "artifacts"))
+ARTIFACTS = Path(os.environ.get("FLUXCAP_ARTIFACTS", ROOT / "artifacts"))
 PATIENCE_S = 40.0
 OPEN_SELECT = """const widget = document.querySelector(arguments[0]);
 (widget.closest('.q-field') ?? widget).querySelector('.q-field__control').click()"""

@@ -16,11 +16,11 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
-from bridge.server import FeedInfo, WireServer
-from capture.control import ControlServer
-from capture.web.csv_routes import csv_router
-from schemas.types import Candle, FeedState, StreamKey
-from tests.live_rig import Process, await_that
+from fluxcap.bridge.server.server import FeedInfo, WireServer
+from fluxcap.capture.api.app import ControlServer
+from fluxcap.capture.api.routes import csv_router
+from fluxcap.schemas.types import Candle, FeedState, StreamKey
+from tests.support.daemon.live_rig import Process, await_that
 
 SOURCE = "TEST"
 MINUTE = 60_000

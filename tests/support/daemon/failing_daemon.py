@@ -6,8 +6,8 @@ import itertools
 import json
 from typing import Any
 
-from capture.cli import main
-from capture.platforms.pocketoption import PocketOptionDecoder
+from fluxcap.capture.cli.app import main
+from fluxcap.capture.platforms.pocketoption import PocketOptionDecoder
 
 EVERY = 7
 

@@ -21,10 +21,10 @@ import msgspec
 import pytest
 import zmq
 
-from bridge.exporting import true_gaps
-from capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
-from schemas import codec
-from schemas.types import (
+from fluxcap.bridge.export.export import true_gaps
+from fluxcap.capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
+from fluxcap.schemas import codec
+from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     Candle,
@@ -36,9 +36,9 @@ from schemas.types import (
     StreamKey,
     candles_from,
 )
-from tests.chromium import Chromium, chromium_executable
-from tests.devtools import Remote
-from tests.live_rig import SOURCE, DaemonProcess, await_that
+from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.browser.devtools import Remote
+from tests.support.daemon.live_rig import SOURCE, DaemonProcess, await_that
 
 WITH_HISTORY, WITHOUT_HISTORY = "EURUSD_otc", "GBPUSD_otc"
 """The asset that the page shows gets its history with every load; the other one only ticks."""

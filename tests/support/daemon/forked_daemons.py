@@ -1,7 +1,8 @@
 """Starts `fluxcap run` over and over without importing everything each time: forks from a process that has.
 
-``python -m tests.forked_daemons`` reads one JSON line a daemon, ``{"arguments": […], "log": "file"}``, and answers
-with its process number. The child runs the command line as the console command does. Ended by closing its input.
+``python -m tests.support.daemon.forked_daemons`` reads one JSON line a daemon, ``{"arguments": […], "log": "file"}``,
+and answers with its process number. The child runs the command line as the console command does. Ended by closing its
+input.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-HEAVY = ("capture.foreground", "capture.settings", "capture.commands.run", "uvicorn.protocols.http.h11_impl")
+HEAVY = (
+    "fluxcap.capture.daemon.foreground",
+    "fluxcap.capture.runtime.settings",
+    "fluxcap.capture.cli.run",
+    "uvicorn.protocols.http.h11_impl",
+)
 
 
 class ForkedDaemons:
@@ -23,7 +29,7 @@ class ForkedDaemons:
 
     def __init__(self, *heavy: str) -> None:
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.forked_daemons", *heavy],
+            [sys.executable, "-m", "tests.support.daemon.forked_daemons", *heavy],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -56,7 +62,7 @@ def main() -> None:
 
 
 def _become(arguments: list[str], log: str) -> None:
-    from capture.cli import run_cli
+    from fluxcap.capture.cli.app import run_cli
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()

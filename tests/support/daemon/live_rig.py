@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from bridge.client.cache import CandleCache
-from bridge.store import Store
-from capture.daemon_files import RunFile, read_run_file
-from capture.simulator import Truth
-from schemas.types import Candle, CandleFlags, Gap, StreamKey, candles_from
+from fluxcap.bridge.client.cache import CandleCache
+from fluxcap.bridge.store.store import Store
+from fluxcap.capture.runtime.run_file import RunFile, read_run_file
+from fluxcap.capture.simulator import Truth
+from fluxcap.schemas.types import Candle, CandleFlags, Gap, StreamKey, candles_from
 
 SOURCE = "E2E"
 START_TIMEOUT_S = 60.0
@@ -45,7 +45,7 @@ def await_that(found: Callable[[], T | None], timeout_s: float, what: str) -> T:
 class Process:
     """A fluxcap command as a process of its own; what it prints is in ``out_path`` and ``err_path``."""
 
-    def __init__(self, folder: Path, *arguments: str, module: str = "capture.cli") -> None:
+    def __init__(self, folder: Path, *arguments: str, module: str = "fluxcap.capture.cli") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.out_path, self.err_path = folder / "stdout.txt", folder / "stderr.txt"
         with self.out_path.open("wb") as out, self.err_path.open("wb") as err:
@@ -107,7 +107,7 @@ class DaemonProcess(Process):
         *options: str,
         interval: str = "1s",
         data_dir: Path | None = None,
-        module: str = "capture.cli",
+        module: str = "fluxcap.capture.cli",
     ) -> None:
         self.data_dir = data_dir or folder / "data"
         self.interval = interval
@@ -190,7 +190,7 @@ class Archive(DaemonProcess):
         return int(streams[str(self.key(symbol))]["latest_sequence"])
 
     def await_client(self, client: Process, number: int, symbol: str) -> None:
-        """Client ``number`` of a ``tests.recording_client`` has everything."""
+        """Client ``number`` of a ``tests.support.daemon.recording_client`` has everything."""
         latest = self.latest_sequence(symbol)
 
         def has_all() -> bool:

@@ -1,8 +1,8 @@
 """A client of the wire in a process of its own, for the end-to-end tests: keeps copies, prints what it is told.
 
-``python -m tests.recording_client JSON`` with a list of ``{"pub", "rep", "data_dir", "streams": [[source, symbol,
-interval]]}``; one line an event on stdout: client number, symbol, first sequence, number of candles, whether it came by
-backfill. Ends on SIGTERM, with its copies closed.
+``python -m tests.support.daemon.recording_client JSON`` with a list of ``{"pub", "rep", "data_dir", "streams":
+[[source, symbol, interval]]}``; one line an event on stdout: client number, symbol, first sequence, number of candles,
+whether it came by backfill. Ends on SIGTERM, with its copies closed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from bridge.client import Candles, Event, LiveClient, StreamKey
+from fluxcap import Candles, Event, LiveClient, StreamKey
 
 printing = threading.Lock()
 

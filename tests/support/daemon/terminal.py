@@ -38,7 +38,7 @@ class Terminal:
         self.settings = termios.tcgetattr(inner)
         self._inner = inner
         self._process = subprocess.Popen(
-            [*BY_NAME, os.ttyname(inner), sys.executable, "-m", "capture.cli", *words],
+            [*BY_NAME, os.ttyname(inner), sys.executable, "-m", "fluxcap.capture.cli", *words],
             start_new_session=True,
             preexec_fn=_heed_ctrl_c,
             env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "", "LINES": ""},

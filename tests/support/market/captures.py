@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.paths import ROOT
+
 
 def captures(*parts: str) -> Path:
     """A recorded file or folder. Skips the test, saying so, where there are none."""
-    root = Path(os.environ.get("FLUXCAP_CAPTURES") or Path(__file__).parents[2] / "shared" / "captures")
+    root = Path(os.environ.get("FLUXCAP_CAPTURES") or ROOT.parent / "shared" / "captures")
     if not root.is_dir():
         pytest.skip(f"no recorded captures at {root}; set FLUXCAP_CAPTURES to the folder that has them")
     return root.joinpath(*parts)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge.store_connection import StoreConnection, StoreCursor
-from schemas.errors import StoreError
+from fluxcap.bridge.store.connection import StoreConnection, StoreCursor
+from fluxcap.schemas.errors import StoreError
 
 
 @contextlib.contextmanager

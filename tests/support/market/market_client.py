@@ -14,7 +14,7 @@ from typing import Any, Self
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from capture.simulator import Secrets
+from fluxcap.capture.simulator import Secrets
 
 PATIENCE_S = 20.0
 

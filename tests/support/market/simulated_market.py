@@ -11,13 +11,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from capture.candles import Revision, bucket_start
-from capture.feeds import BlindReason, GapNews
-from capture.focus import Focus, FocusMode
-from capture.market import Market, MarketTimes
-from capture.platform_clock import Arrival
-from capture.platforms.pocketoption import PocketOption
-from schemas.types import Candle, CandleFlags
+from fluxcap.capture.market.candles import Revision, bucket_start
+from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.feeds import BlindReason, GapNews
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.market.market import Market, MarketTimes
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.schemas.types import Candle, CandleFlags
 
 START_MS = 1_760_000_040_000
 """A whole minute."""

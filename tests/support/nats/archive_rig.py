@@ -9,8 +9,8 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from bridge.store import Store
-from schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
 
 COLUMNS = ", ".join(CANDLE_DTYPE.names or ())
 

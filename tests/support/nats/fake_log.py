@@ -12,14 +12,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from bridge.jetstream import log_pages, log_revisions
-from bridge.jetstream.log_access import LogMessage
-from bridge.jetstream.log_pages import StreamPages
-from bridge.jetstream.subjects import Position, position_headers
-from schemas.codec import encode
-from schemas.errors import LogUnavailable
-from schemas.types import CandleArray, CandleBatch, CandleRevision
-from tests.serving import EURUSD, candle_rows
+from fluxcap.bridge.jetstream.read import pages as log_pages
+from fluxcap.bridge.jetstream.read import revisions as log_revisions
+from fluxcap.bridge.jetstream.read.pages import StreamPages
+from fluxcap.bridge.jetstream.stream import LogMessage
+from fluxcap.bridge.jetstream.subjects import Position, position_headers
+from fluxcap.schemas.codec import encode
+from fluxcap.schemas.errors import LogUnavailable
+from fluxcap.schemas.types import CandleArray, CandleBatch, CandleRevision
+from tests.support.wire.samples import EURUSD, candle_rows
 
 SUBJECT = "s"
 

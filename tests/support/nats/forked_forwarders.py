@@ -1,8 +1,8 @@
 """Starts forwarders in a few milliseconds each, to be killed: forks from a process that has everything imported.
 
-``python -m tests.forked_forwarders URL PUB REP DATA_DIR LOG`` starts one for each line it reads, and answers with its
-process number. The child forwards a server's wire as ``fluxcap forward`` does, until it is killed; it writes to LOG
-when it begins to. Ended by closing its input.
+``python -m tests.support.nats.forked_forwarders URL PUB REP DATA_DIR LOG`` starts one for each line it reads, and
+answers with its process number. The child forwards a server's wire as ``fluxcap forward`` does, until it is killed; it
+writes to LOG when it begins to. Ended by closing its input.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 
 import nats  # noqa: F401 - imported once here, not by every child
 
-from bridge.jetstream.address import log_address
-from bridge.jetstream.forward_view import Notice
-from bridge.jetstream.forwarder import Forwarder
-from bridge.jetstream.wire_source import WireSource
+from fluxcap.bridge.jetstream.address import log_address
+from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
+from fluxcap.bridge.jetstream.forward.status import Notice
+from fluxcap.bridge.jetstream.forward.wire_source import WireSource
 
 
 class ForkedForwarders:
@@ -30,7 +30,7 @@ class ForkedForwarders:
     def __init__(self, url: str, pub: str, rep: str, data_dir: Path, log: Path) -> None:
         arguments = [url, pub, rep, str(data_dir), str(log)]
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.forked_forwarders", *arguments],
+            [sys.executable, "-m", "tests.support.nats.forked_forwarders", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

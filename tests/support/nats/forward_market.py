@@ -8,9 +8,9 @@ import threading
 import time
 from pathlib import Path
 
-from bridge.server import WireServer
-from schemas.types import StreamKey, candle_array
-from tests.forward_rig import candle, minutes
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.schemas.types import StreamKey, candle_array
+from tests.support.nats.forward_rig import candle, minutes
 
 KEYS = tuple(StreamKey("MARKET", symbol, "1m") for symbol in ("EURUSD_otc", "GBP/USD OTC", "a.b"))
 HEARTBEAT_S = 0.2

@@ -10,17 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from bridge.jetstream.address import LogAddress, log_address
-from bridge.jetstream.connection import close_connection, open_connection
-from bridge.jetstream.forward_source import StoreSource
-from bridge.jetstream.forward_view import ForwardState, ForwardView
-from bridge.jetstream.forwarder import Forwarder
-from bridge.jetstream.log_access import LogAccess, LogMessage
-from bridge.jetstream.stream_setup import SetupResult, Wanted, set_up
-from bridge.jetstream.subjects import STREAM_NAME, parse_subject, position_of
-from bridge.server import WireServer
-from schemas.codec import decode
-from schemas.types import CANDLE_DTYPE, Candle, CandleArray, CandleBatch, CandleRevision, StreamKey, candle_array
+from fluxcap.bridge.jetstream.address import LogAddress, log_address
+from fluxcap.bridge.jetstream.admin import SetupResult, Wanted, set_up
+from fluxcap.bridge.jetstream.connection import close_connection, open_connection
+from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
+from fluxcap.bridge.jetstream.forward.source import StoreSource
+from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardView
+from fluxcap.bridge.jetstream.stream import LogAccess, LogMessage
+from fluxcap.bridge.jetstream.subjects import STREAM_NAME, parse_subject, position_of
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.schemas.codec import decode
+from fluxcap.schemas.types import (
+    CANDLE_DTYPE,
+    Candle,
+    CandleArray,
+    CandleBatch,
+    CandleRevision,
+    StreamKey,
+    candle_array,
+)
 
 PATIENCE_S = 30.0
 MINUTE_MS = 60_000

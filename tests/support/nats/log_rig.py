@@ -15,9 +15,9 @@ import nats
 import numpy as np
 from nats.aio.client import Client
 
-from bridge.jetstream.log_access import LogAccess
-from bridge.jetstream.loop_thread import LoopThread
-from bridge.jetstream.subjects import (
+from fluxcap.bridge.jetstream.event_loop import LoopThread
+from fluxcap.bridge.jetstream.stream import LogAccess
+from fluxcap.bridge.jetstream.subjects import (
     ALL_SUBJECTS,
     MESSAGE_ID,
     STREAM_NAME,
@@ -28,8 +28,8 @@ from bridge.jetstream.subjects import (
     status_subject,
     subject,
 )
-from schemas.codec import encode
-from schemas.types import CandleArray, CandleBatch, CandleRevision, FeedState, StreamKey, StreamStatus
+from fluxcap.schemas.codec import encode
+from fluxcap.schemas.types import CandleArray, CandleBatch, CandleRevision, FeedState, StreamKey, StreamStatus
 
 PATIENCE_S = 20.0
 

@@ -1,7 +1,7 @@
 """Every message built and read with the code that flatc generated: the reference that the codec is checked against.
 
-``fb`` is ``schemas.generated.market_data``, or ``market_data_v1`` to be a client of version 1: then candles have no
-``tick_count`` and ``flags``.
+``fb`` is ``fluxcap.schemas.generated.market_data``, or ``market_data_v1`` to be a client of version 1: then candles
+have no ``tick_count`` and ``flags``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from schemas import types
-from schemas.types import CANDLE_DTYPE, CandleArray, Envelope, Message, StreamKey
+from fluxcap.schemas import types
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, Envelope, Message, StreamKey
 
 # union member and its MessageType, by our type: written out here again, so that a slip in the codec shows
 MEMBERS: dict[type[Any], tuple[str, str]] = {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.generate import SCHEMA_FOLDER
+from fluxcap.schemas.generate import SCHEMA_FOLDER
 
 NODE_SOURCES = Path(__file__).parent / "node"
 INSTALL_SECONDS = 90

@@ -8,9 +8,9 @@ from types import TracebackType
 
 import zmq
 
-from bridge.curve import ClientCurve
-from schemas.codec import decode, encode
-from schemas.types import Candle, CandleArray, Envelope, Message, StreamKey, candle_array
+from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.types import Candle, CandleArray, Envelope, Message, StreamKey, candle_array
 
 EURUSD = StreamKey("SIM", "EURUSD_otc", "1m")
 GBPUSD = StreamKey("SIM", "GBPUSD_otc", "1m")

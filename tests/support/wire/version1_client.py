@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import zmq
 
-from schemas import types
-from schemas.generated import market_data_v1 as v1
-from tests import generated_wire
+from fluxcap.schemas import types
+from fluxcap.schemas.generated import market_data_v1 as v1
+from tests.support.wire import generated_wire
 
 PATIENCE_MS = 20_000
 

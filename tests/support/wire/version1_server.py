@@ -12,10 +12,10 @@ from typing import Any, Self
 import numpy as np
 import zmq
 
-from schemas import types
-from schemas.generated import market_data_v1 as v1
-from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, StreamKey
-from tests import generated_wire
+from fluxcap.schemas import types
+from fluxcap.schemas.generated import market_data_v1 as v1
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, StreamKey
+from tests.support.wire import generated_wire
 
 
 class Version1Server:

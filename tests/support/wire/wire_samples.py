@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from schemas.types import (
+from fluxcap.schemas.types import (
     CANDLE_DTYPE,
     BackfillCandlesRequest,
     BackfillCandlesResponse,

@@ -22,10 +22,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bridge.client import Candles, Event, Gap, LiveClient, Revision, StoreReplaced
-from bridge.devserver.faults import Faults
-from bridge.devserver.process import HELLO
-from schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
+from fluxcap import Candles, Event, Gap, LiveClient, Revision, StoreReplaced
+from fluxcap.bridge.devserver.faults import Faults
+from fluxcap.bridge.devserver.process import HELLO
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
+from tests.support.paths import ROOT
 
 SETTLED_WITHIN_S = 5.0
 """What is promised on a machine that is not busy with other things, from the end of the faults to the whole table."""
@@ -34,15 +35,15 @@ PATIENCE_S = 30.0
 
 
 class DevServerProcess:
-    """``python -m bridge.devserver`` and its control API."""
+    """``python -m fluxcap.bridge.devserver`` and its control API."""
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
         wanted = {"pub": "tcp://127.0.0.1:0", "rep": "tcp://127.0.0.1:0", "api_port": 0, "data_dir": str(data_dir)}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bridge.devserver", json.dumps(wanted | settings)],
+            [sys.executable, "-m", "fluxcap.bridge.devserver", json.dumps(wanted | settings)],
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parents[1],
+            cwd=ROOT,
         )
         assert self._process.stdout is not None
         hello = self._process.stdout.readline()

@@ -1,17 +1,16 @@
-"""capture/log_events.py: the list of events is the code's."""
+"""capture/runtime/log_events.py: the list of events is the code's."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from capture.listeners import ChromeState
-from capture.log_events import EVENTS
+from fluxcap.capture.pipeline.listeners import ChromeState
+from fluxcap.capture.runtime.log_events import EVENTS
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 EMITTERS = {"event", "warn", "failure", "error", "critical", "warning", "info", "exception"}
 RECEIVERS = {"log", "LOGGER", "_limit", "limit"}
 SPELLED_OUT = {"chrome {}": [f"chrome {state.value}" for state in ChromeState]}
@@ -47,7 +46,7 @@ def _names(argument: ast.expr) -> list[str]:
 def test_every_event_of_the_code_is_listed_with_its_meaning() -> None:
     missing = [f"{where}: {name!r}" for where, name in emitted() if name not in EVENTS]
 
-    assert not missing, f"add to capture/log_events.py: {missing}"
+    assert not missing, f"add to capture/runtime/log_events.py: {missing}"
     assert all(meaning.endswith(".") for meaning in EVENTS.values())
 
 

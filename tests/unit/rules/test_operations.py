@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from bridge.client.health import HealthState
-from bridge.jetstream.forward_view import ForwardState
-from capture import cli
-from capture.feed import BlindReason
-from capture.listeners import ChromeState
-from capture.log_events import EVENTS
-from capture.platform_clock import ClockState
-from schemas.errors import FluxcapError
-from schemas.types import CandleFlags, FeedState
+from fluxcap.bridge.client.health import HealthState
+from fluxcap.bridge.jetstream.forward.status import ForwardState
+from fluxcap.capture.cli import app as cli
+from fluxcap.capture.market.clock import ClockState
+from fluxcap.capture.market.feed_state import BlindReason
+from fluxcap.capture.pipeline.listeners import ChromeState
+from fluxcap.capture.runtime.log_events import EVENTS
+from fluxcap.schemas.errors import FluxcapError
+from fluxcap.schemas.types import CandleFlags, FeedState
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 OPERATIONS = README.split("\n## When something is wrong\n")[1].split("\n## ")[0]
 PROMISES = README.split("\n## What it promises\n")[1].split("\n## ")[0]
@@ -114,9 +114,9 @@ def test_every_event_of_a_fault_is_one_to_be_alerted_to() -> None:
 
 
 def metrics_of_the_code() -> set[str]:
-    """Every name that capture/metrics.py makes, as Prometheus shows it."""
+    """Every name that capture/api/metrics.py makes, as Prometheus shows it."""
     found = set()
-    for node in ast.walk(ast.parse((ROOT / "capture/metrics.py").read_text())):
+    for node in ast.walk(ast.parse((ROOT / "capture/api/metrics.py").read_text())):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
             continue
         kind, name = node.func.id, node.args[0]
@@ -178,7 +178,7 @@ def test_every_exit_code_stands_there_and_no_other(monkeypatch: pytest.MonkeyPat
 
 def counters_of_the_code() -> set[str]:
     """What the market counts; what is counted by asset or by kind without that part."""
-    text = "".join((ROOT / f"capture/{name}.py").read_text() for name in ("market", "intake", "sealing"))
+    text = "".join((ROOT / f"capture/market/{name}.py").read_text() for name in ("market", "ingest", "aggregator"))
     found = re.findall(r'counters\["([^"]+)"\]|yield f"(\w+)\.', text)
     return {(one or other).partition(".")[0] for one, other in found}
 

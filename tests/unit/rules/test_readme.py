@@ -15,17 +15,17 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from bridge.parquet_archive.gathering import ROW_DTYPE
-from bridge.parquet_archive.partition import Partition
-from bridge.parquet_archive.partition_file import PartitionFiles
-from capture.platforms import registry
-from capture.platforms.base import Keep, RawTick
-from capture.platforms.registry import GROUP, platform_named
-from capture.settings import load_settings
-from schemas.types import StreamKey
-from tests.serving import candle_rows
+from fluxcap.bridge.archive.partition import Partition
+from fluxcap.bridge.archive.partition_file import PartitionFiles
+from fluxcap.bridge.archive.rows import ROW_DTYPE
+from fluxcap.capture.platforms import registry
+from fluxcap.capture.platforms.base import Keep, RawTick
+from fluxcap.capture.platforms.registry import GROUP, platform_named
+from fluxcap.capture.runtime.settings import load_settings
+from fluxcap.schemas.types import StreamKey
+from tests.support.paths import ROOT
+from tests.support.wire.samples import candle_rows
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
@@ -103,7 +103,7 @@ def test_completion_knows_the_commands():
     asked = {"_FLUXCAP_COMPLETE": "complete_bash", "COMP_WORDS": "fluxcap co", "COMP_CWORD": "1"}
 
     run = subprocess.run(
-        [sys.executable, "-c", "import sys; sys.argv[0] = 'fluxcap'; from capture.cli import main; main()"],
+        [sys.executable, "-c", "import sys; sys.argv[0] = 'fluxcap'; from fluxcap.capture.cli.app import main; main()"],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -126,7 +126,7 @@ def test_the_service_starts_a_command_that_exists_and_comes_back_when_it_fails()
 def test_every_command_that_the_readme_shows_exists():
     from typer.main import get_command
 
-    from capture.cli import app
+    from fluxcap.capture.cli.app import app
 
     commands = set(get_command(app).commands)  # type: ignore[attr-defined]
     shown = {

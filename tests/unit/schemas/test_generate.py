@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas import generate
-from schemas.errors import ConfigError
-from tests.flatbuffer_verifier import Verifier
+from fluxcap.schemas import generate
+from fluxcap.schemas.errors import ConfigError
+from tests.support.wire.flatbuffer_verifier import Verifier
 
 FOUND = generate.flatc_version()
 needs_flatc = pytest.mark.skipif(

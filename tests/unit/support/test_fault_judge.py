@@ -1,12 +1,13 @@
-"""tests/fault_rig.py: the judge of the fault tests and of the soak finds every kind of lie, and nothing else."""
+"""tests/support/daemon/fault_rig.py: the judge of the fault tests and of the soak finds every kind of lie, and nothing
+else."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
 
-from schemas.types import Candle, CandleFlags, Gap
-from tests.fault_rig import Trouble, judge
+from fluxcap.schemas.types import Candle, CandleFlags, Gap
+from tests.support.daemon.fault_rig import Trouble, judge
 
 TRUE = {
     ts_ms: Candle(ts_ms, 1.0, 3.0, 0.5, 2.0, volume=10.0, tick_count=10) for ts_ms in (60_000, 61_000, 62_000, 63_000)

@@ -45,7 +45,7 @@ def test_a_survivor_is_explained_by_its_change_and_its_function():
 def test_the_report_has_a_row_a_module_and_each_explained_change():
     told = report([Result("tape", 10, [(("a = 0", "a = 1"), "Never read.")], [("m", "survived", ("b", "c"))])])
 
-    assert "| `capture/tape.py` | 10 | 8 | 1 | 1 |" in told
+    assert "| `capture/market/tape.py` | 10 | 8 | 1 | 1 |" in told
     assert "- Never read.\n  - `a = 0` → `a = 1`" in told
 
 

@@ -1,4 +1,4 @@
-"""tests/browser_storm: what judges and reports a storm sees what it should, and keeps the reports of other lengths."""
+"""tests/soak/storm: what judges and reports a storm sees what it should, and keeps the reports of other lengths."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from capture.simulator import Truth
-from capture.simulator.truth import TruthTick
-from schemas.types import Candle
-from tests.browser_storm.gauge import Sample, slope_mb_h
-from tests.browser_storm.lines import JsonLines
-from tests.browser_storm.report import written
-from tests.browser_storm.verdict import as_far_as_sent, telling
+from fluxcap.capture.simulator import Truth
+from fluxcap.capture.simulator.truth import TruthTick
+from fluxcap.schemas.types import Candle
+from tests.soak.storm.lines import JsonLines
+from tests.soak.storm.measure import Sample, slope_mb_h
+from tests.soak.storm.report import written
+from tests.soak.storm.verdict import as_far_as_sent, telling
 
 MB = 1024 * 1024
 

@@ -1,4 +1,4 @@
-"""bridge.parquet_archive.cursor: how far an archive has come, durably, for one process."""
+"""fluxcap.bridge.archive.checkpoint: how far an archive has come, durably, for one process."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.parquet_archive.cursor import ArchiveCursor, LogPlace
-from bridge.parquet_archive.gathering import Missing, Standing
-from schemas.errors import StoreDamaged, StoreLocked
-from tests.serving import EURUSD, GBPUSD
+from fluxcap.bridge.archive.checkpoint import ArchiveCursor, LogPlace
+from fluxcap.bridge.archive.rows import Missing, Standing
+from fluxcap.schemas.errors import StoreDamaged, StoreLocked
+from tests.support.wire.samples import EURUSD, GBPUSD
 
 PLACE = LogPlace("FLUX", "2026-11-22T00:00:00Z", "flux.candles.*.*.*", 42)
 

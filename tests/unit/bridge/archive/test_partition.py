@@ -1,4 +1,4 @@
-"""bridge.parquet_archive.partition: where a candle stands."""
+"""fluxcap.bridge.archive.partition: where a candle stands."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bridge.parquet_archive.partition import Partition, escape, has_names
-from schemas.types import StreamKey
+from fluxcap.bridge.archive.partition import Partition, escape, has_names
+from fluxcap.schemas.types import StreamKey
 
 
 def test_the_path_is_hives_and_the_day_is_utc() -> None:

@@ -1,4 +1,4 @@
-"""bridge.parquet_archive.partition_file: each candle once, whole files, plain types."""
+"""fluxcap.bridge.archive.partition_file: each candle once, whole files, plain types."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy.typing as npt
 import pyarrow.dataset
 import pytest
 
-from bridge.parquet_archive.gathering import ROW_DTYPE
-from bridge.parquet_archive.partition import Partition
-from bridge.parquet_archive.partition_file import COLUMNS, PartitionFiles, _as_ours
-from schemas.errors import ConfigError, StoreDamaged, StoreError, StoreFull
-from schemas.types import CandleArray, StreamKey
-from tests.serving import candle_rows
+from fluxcap.bridge.archive.partition import Partition
+from fluxcap.bridge.archive.partition_file import COLUMNS, PartitionFiles, _as_ours
+from fluxcap.bridge.archive.rows import ROW_DTYPE
+from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError, StoreFull
+from fluxcap.schemas.types import CandleArray, StreamKey
+from tests.support.wire.samples import candle_rows
 
 PARTITION = Partition(StreamKey("S'1", "#A/B", "1m"), 0)
 READ = "read_parquet('{0}/**/*.parquet', hive_partitioning = true)"
@@ -150,7 +150,7 @@ def test_a_file_is_made_durable_through_a_descriptor_that_may_write(
             os.write(descriptor, b"")
             synced.append(descriptor)
 
-    monkeypatch.setattr("bridge.parquet_archive.partition_file.os.fsync", sync)
+    monkeypatch.setattr("fluxcap.bridge.archive.partition_file.os.fsync", sync)
     with PartitionFiles(tmp_path) as files:
         files.write([(PARTITION, rows([1], candle_rows(1, 1)))], ["a"])
 

@@ -1,14 +1,14 @@
-"""bridge.parquet_archive.gathering: messages as rows, and what is missing between them."""
+"""fluxcap.bridge.archive.rows: messages as rows, and what is missing between them."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from bridge.jetstream.subjects import Position
-from bridge.parquet_archive.gathering import Gathered, Missing, Standing, is_sound
-from bridge.parquet_archive.partition import DAY_MS
-from schemas.types import CandleBatch, CandleRevision
-from tests.serving import EURUSD, GBPUSD, candle_rows
+from fluxcap.bridge.archive.partition import DAY_MS
+from fluxcap.bridge.archive.rows import Gathered, Missing, Standing, is_sound
+from fluxcap.bridge.jetstream.subjects import Position
+from fluxcap.schemas.types import CandleBatch, CandleRevision
+from tests.support.wire.samples import EURUSD, GBPUSD, candle_rows
 
 A_DAY = DAY_MS // 60_000
 

@@ -1,4 +1,4 @@
-"""bridge.client.cache: candles and cursor together, or neither."""
+"""fluxcap.bridge.client.cache: candles and cursor together, or neither."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import duckdb
 import numpy as np
 import pytest
 
-from bridge.client.actions import Cursor
-from bridge.client.cache import CACHE_FILE, Append, CandleCache, NoCache, Reset, Revise
-from bridge.store_space import SpaceGuard
-from schemas.errors import ConfigError, SequenceError, StoreDamaged, StoreError, StoreFull, StoreLocked
-from schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
+from fluxcap.bridge.client.cache import CACHE_FILE, Append, CandleCache, NoCache, Reset, Revise
+from fluxcap.bridge.client.receiver.actions import Cursor
+from fluxcap.bridge.store.disk_space import SpaceGuard
+from fluxcap.schemas.errors import ConfigError, SequenceError, StoreDamaged, StoreError, StoreFull, StoreLocked
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
 
 KEY = StreamKey("SIM", "EURUSD", "1s")
 OTHER = StreamKey("SIM", "O'HARA.X", "1m")

@@ -1,4 +1,4 @@
-"""bridge.client.settling: an event seen is an event stored, and a full disk is waited out."""
+"""fluxcap.bridge.client.committer: an event seen is an event stored, and a full disk is waited out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from bridge.client.actions import Cursor
-from bridge.client.cache import Append, Change, NoCache
-from bridge.client.events import Candles, CaughtUp, Event, HealthChanged
-from bridge.client.health import Health, HealthState
-from bridge.client.settling import RETRY_NS, Settling
-from schemas.errors import StoreDamaged, StoreError, StoreFull
-from schemas.types import CANDLE_DTYPE, StreamKey
+from fluxcap.bridge.client.cache import Append, Change, NoCache
+from fluxcap.bridge.client.committer import RETRY_NS, Settling
+from fluxcap.bridge.client.events import Candles, CaughtUp, Event, HealthChanged
+from fluxcap.bridge.client.health import Health, HealthState
+from fluxcap.bridge.client.receiver.actions import Cursor
+from fluxcap.schemas.errors import StoreDamaged, StoreError, StoreFull
+from fluxcap.schemas.types import CANDLE_DTYPE, StreamKey
 
 KEY, OTHER = StreamKey("SIM", "A", "1s"), StreamKey("SIM", "B", "1s")
 ROWS = np.zeros(2, CANDLE_DTYPE)

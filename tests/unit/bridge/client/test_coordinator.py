@@ -1,4 +1,5 @@
-"""bridge.client.coordinator: a turn judges, asks, stores, then tells. Over a scripted transport: the seam holds."""
+"""fluxcap.bridge.client.coordinator: a turn judges, asks, stores, then tells. Over a scripted transport: the seam
+holds."""
 
 from __future__ import annotations
 
@@ -6,24 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from bridge.client.actions import Cursor, StartFrom
-from bridge.client.cache import Append, Change, NoCache
-from bridge.client.coordinator import Coordinator
-from bridge.client.events import Candles, CaughtUp, Event, Forming, HealthChanged
-from bridge.client.health import HealthState
-from bridge.client.questions import UNDER_WAY_MAX
-from bridge.client.settling import RETRY_NS
-from bridge.client.transport import (
-    Answered,
-    Connected,
-    Disconnected,
-    Failed,
-    Garbled,
-    Published,
-    TransportEvent,
-)
-from schemas.errors import CodecError, StoreFull, WireError, WireTimeout
-from schemas.types import (
+from fluxcap.bridge.client.cache import Append, Change, NoCache
+from fluxcap.bridge.client.committer import RETRY_NS
+from fluxcap.bridge.client.coordinator import Coordinator
+from fluxcap.bridge.client.events import Candles, CaughtUp, Event, Forming, HealthChanged
+from fluxcap.bridge.client.health import HealthState
+from fluxcap.bridge.client.receiver.actions import Cursor, StartFrom
+from fluxcap.bridge.client.requests import UNDER_WAY_MAX
+from fluxcap.bridge.transport.base import Answered, Connected, Disconnected, Failed, Garbled, Published, TransportEvent
+from fluxcap.schemas.errors import CodecError, StoreFull, WireError, WireTimeout
+from fluxcap.schemas.types import (
     CANDLE_DTYPE,
     BackfillCandlesRequest,
     BackfillCandlesResponse,

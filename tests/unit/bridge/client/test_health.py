@@ -1,12 +1,12 @@
-"""bridge.client.health: five states with reason and age."""
+"""fluxcap.bridge.client.health: five states with reason and age."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
 
-from bridge.client.health import Health, HealthState, StreamHealth, format_age
-from schemas.types import FeedState, StreamKey, StreamStatus
+from fluxcap.bridge.client.health import Health, HealthState, StreamHealth, format_age
+from fluxcap.schemas.types import FeedState, StreamKey, StreamStatus
 
 KEY = StreamKey("SIM", "EURUSD", "1s")
 SECOND_NS = 1_000_000_000

@@ -1,4 +1,5 @@
-"""bridge.client.live over a scripted transport: no call of the client waits for ever, and a wrong one harms nobody."""
+"""fluxcap.bridge.client.live over a scripted transport: no call of the client waits for ever, and a wrong one harms
+nobody."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bridge.client.events import Event, HealthChanged, Ticks
-from bridge.client.live import LiveClient
-from bridge.client.transport import Published, TransportEvent
-from schemas.errors import ConfigError
-from schemas.types import Message, StreamKey, TickBatch
+from fluxcap.bridge.client.events import Event, HealthChanged, Ticks
+from fluxcap.bridge.client.live import LiveClient
+from fluxcap.bridge.transport.base import Published, TransportEvent
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import Message, StreamKey, TickBatch
 
 KEY, OTHER = StreamKey("SIM", "EURUSD", "1s"), StreamKey("SIM", "GBPUSD", "1s")
 PATIENCE_S = 20.0

@@ -1,4 +1,4 @@
-"""bridge.client.arguments: what is wrong is refused to who asked, in plain words."""
+"""fluxcap.bridge.client.options: what is wrong is refused to who asked, in plain words."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bridge.client.actions import StartFrom
-from bridge.client.arguments import require_address, require_start, require_stream
-from schemas.errors import ConfigError
-from schemas.types import StreamKey
+from fluxcap.bridge.client.options import require_address, require_start, require_stream
+from fluxcap.bridge.client.receiver.actions import StartFrom
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import StreamKey
 
 
 def test_a_stream_that_can_be_asked_about_is_taken() -> None:

@@ -1,4 +1,4 @@
-"""What bridge.client offers, and what it must not need."""
+"""What ``import fluxcap`` offers, and what it must not need."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import bridge.client
-from bridge.server import WireServer
-from schemas.types import Candle, StreamKey
+import fluxcap
+import fluxcap.bridge.client
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.schemas.types import Candle, StreamKey
+from tests.support.paths import ROOT
 
 PUBLIC = {
     "Candle",
@@ -44,28 +46,36 @@ PUBLIC = {
 
 
 def test_the_public_names_are_these() -> None:
-    assert set(bridge.client.__all__) == PUBLIC
-    assert all(hasattr(bridge.client, name) for name in PUBLIC)
+    assert set(fluxcap.__all__) == PUBLIC | {"__version__"}
+    assert all(hasattr(fluxcap, name) for name in PUBLIC)
 
 
-def test_it_imports_without_the_capturing_side() -> None:
-    code = (
-        "import sys, bridge.client, bridge.client.tail\n"
-        "print([name for name in ('capture', 'selenium', 'nicegui', 'fastapi', 'uvicorn', 'websocket', 'apscheduler')"
-        " if name in sys.modules])"
-    )
+def test_a_public_name_is_loaded_on_its_first_use() -> None:
+    code = "import sys, fluxcap; print(len([name for name in sys.modules if name.startswith('fluxcap.')]))"
 
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True
-    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
 
-    assert run.stdout.strip() == "[]"
+    assert run.stdout.strip() == "0"
+
+
+def test_a_name_that_is_none_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = fluxcap.Nothing
+
+
+def test_every_error_is_at_hand() -> None:
+    from fluxcap import errors
+    from fluxcap.schemas import errors as defined
+
+    assert set(errors.__all__) == {name for name in vars(defined) if isinstance(getattr(defined, name), type)}
 
 
 def test_the_example_of_its_docstring_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = [line[4:] for line in (bridge.client.__doc__ or "").splitlines() if line.startswith((">>> ", "... "))]
+    lines = [
+        line[4:] for line in (fluxcap.bridge.client.__doc__ or "").splitlines() if line.startswith((">>> ", "... "))
+    ]
     code = "\n".join(lines).replace("timeout=5", "timeout=1")
     key = StreamKey("SIM", "EURUSD", "1s")
     with WireServer(tmp_path / "s.duckdb", "tcp://127.0.0.1:0", "tcp://127.0.0.1:0") as server:

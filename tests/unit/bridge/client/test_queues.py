@@ -1,4 +1,4 @@
-"""bridge.client.callback: on_event hears of everything, and holds up nobody for ever."""
+"""fluxcap.bridge.client.queues: on_event hears of everything, and holds up nobody for ever."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import threading
 
 import pytest
 
-from bridge.client import callback
-from bridge.client.callback import Callback
-from bridge.client.delivery import EventQueue, SlowConsumer
-from bridge.client.events import CaughtUp, Event
-from schemas.errors import StoreError
-from schemas.types import StreamKey
+from fluxcap.bridge.client import queues as callback
+from fluxcap.bridge.client.events import CaughtUp, Event
+from fluxcap.bridge.client.queues import Callback, EventQueue, SlowConsumer
+from fluxcap.schemas.errors import StoreError
+from fluxcap.schemas.types import StreamKey
 
 KEY = StreamKey("SIM", "EURUSD", "1s")
 

@@ -1,4 +1,4 @@
-"""bridge.client.commands: who asks is answered, whenever it is."""
+"""fluxcap.bridge.client.queues: who asks is answered, whenever it is."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from bridge.client.commands import Commands
-from schemas.errors import ConfigError, StoreFull
+from fluxcap.bridge.client.queues import Commands
+from fluxcap.schemas.errors import ConfigError, StoreFull
 
 woken = threading.Event()
 

@@ -1,4 +1,4 @@
-"""bridge.client.delivery: a bounded queue of events with a policy for slow consumers."""
+"""fluxcap.bridge.client.queues: a bounded queue of events with a policy for slow consumers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 import numpy as np
 import pytest
 
-from bridge.client.delivery import EventQueue, SlowConsumer
-from bridge.client.events import Candles, Event, Forming, Gap, HealthChanged, Ticks
-from bridge.client.health import Health, HealthState
-from schemas.errors import StoreError
-from schemas.types import CANDLE_DTYPE, Candle, StreamKey
+from fluxcap.bridge.client.events import Candles, Event, Forming, Gap, HealthChanged, Ticks
+from fluxcap.bridge.client.health import Health, HealthState
+from fluxcap.bridge.client.queues import EventQueue, SlowConsumer
+from fluxcap.schemas.errors import StoreError
+from fluxcap.schemas.types import CANDLE_DTYPE, Candle, StreamKey
 
 KEY = StreamKey("SIM", "EURUSD", "1s")
 OTHER = StreamKey("SIM", "GBPUSD", "1s")

@@ -1,9 +1,9 @@
-"""bridge.client.questions: who asked what, and not too much at a time."""
+"""fluxcap.bridge.client.requests: who asked what, and not too much at a time."""
 
 from __future__ import annotations
 
-from bridge.client.questions import UNDER_WAY_MAX, Question, Questions
-from schemas.types import GetCursorRequest, Message, StreamKey
+from fluxcap.bridge.client.requests import UNDER_WAY_MAX, Question, Questions
+from fluxcap.schemas.types import GetCursorRequest, Message, StreamKey
 
 A, B = StreamKey("SIM", "A", "1s"), StreamKey("SIM", "B", "1s")
 

@@ -1,12 +1,19 @@
-"""bridge.client.version1: what stands in for status and heartbeat where a server has none."""
+"""fluxcap.bridge.client.requests: what stands in for status and heartbeat where a server has none."""
 
 from __future__ import annotations
 
 import pytest
 
-from bridge.client.version1 import POLL_NS, CursorPoll, shows_old_server, status_of
-from schemas.errors import FluxcapError, WireError, WireTimeout
-from schemas.types import GetCursorRequest, GetCursorResponse, Message, StreamKey, StreamStatus, StreamStatusRequest
+from fluxcap.bridge.client.requests import POLL_NS, CursorPoll, shows_old_server, status_of
+from fluxcap.schemas.errors import FluxcapError, WireError, WireTimeout
+from fluxcap.schemas.types import (
+    GetCursorRequest,
+    GetCursorResponse,
+    Message,
+    StreamKey,
+    StreamStatus,
+    StreamStatusRequest,
+)
 
 KEY = StreamKey("SIM", "A", "1s")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.client.health import Health, HealthState
-from bridge.live_facts import StreamFacts, Trend, facts_line, offset_text, state_text
+from fluxcap.bridge.client.health import Health, HealthState
+from fluxcap.bridge.client.stats import StreamFacts, Trend, facts_line, offset_text, state_text
 
 
 @pytest.mark.parametrize(

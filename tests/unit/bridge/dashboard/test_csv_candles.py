@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.dashboard.csv_candles import read_csv
-from schemas.errors import ConfigError
-from schemas.types import Candle, candles_from
+from fluxcap.bridge.dashboard.csv_candles import read_csv
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import Candle, candles_from
 
 HEADER = "timestamp,open,close,high,low\n"
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.dashboard.resampling import TIMEFRAMES, reachable_timeframes, resample
-from schemas.errors import ConfigError
-from schemas.types import Candle, CandleArray, candle_array, candles_from, interval_ms
+from fluxcap.bridge.dashboard.csv_candles import TIMEFRAMES, reachable_timeframes, resample
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import Candle, CandleArray, candle_array, candles_from, interval_ms
 
 MINUTE = 60_000
 

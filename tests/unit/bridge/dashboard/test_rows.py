@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.dashboard.rows import decimals, row_of, rows_of, shaded
-from tests.serving import candle, candle_rows
+from fluxcap.bridge.dashboard.rows import decimals, row_of, rows_of, shaded
+from tests.support.wire.samples import candle, candle_rows
 
 
 def gap(begin: int, end: int, reason: str = "socket closed") -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.dashboard.memory import Changes, StreamMemory
-from schemas.types import candle_array
-from tests.serving import candle, candle_rows
+from fluxcap.bridge.dashboard.stream_buffer import Changes, StreamMemory
+from fluxcap.schemas.types import candle_array
+from tests.support.wire.samples import candle, candle_rows
 
 
 def filled(count: int = 3, kept: int = 100) -> StreamMemory:

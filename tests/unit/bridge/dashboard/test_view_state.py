@@ -7,7 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.dashboard.session import ChartSource, Known, LiveState, Verdict, Wish, carried_over, judge, outlook
+from fluxcap.bridge.dashboard.view_state import (
+    ChartSource,
+    Known,
+    LiveState,
+    Verdict,
+    Wish,
+    carried_over,
+    judge,
+    outlook,
+)
 
 WISH = Wish(ChartSource.PLATFORM, "EURUSD_otc")
 KNOWN = Known(assets=frozenset({"EURUSD_otc", "GBPUSD_otc"}), focus=("EURUSD_otc",), detected="GBPUSD_otc")

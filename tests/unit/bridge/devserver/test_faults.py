@@ -1,4 +1,4 @@
-"""bridge.devserver.faults: what leaves in place of a message, decided by a seed."""
+"""fluxcap.bridge.devserver.faults: what leaves in place of a message, decided by a seed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.devserver.faults import Departure, FaultGate, Faults, damaged
-from schemas.codec import decode, encode
-from schemas.errors import CodecError, ConfigError
-from schemas.types import HealthResponse, StreamKey, StreamStatus
+from fluxcap.bridge.devserver.faults import Departure, FaultGate, Faults, damaged
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.errors import CodecError, ConfigError
+from fluxcap.schemas.types import HealthResponse, StreamKey, StreamStatus
 
 MS_NS = 1_000_000
 GOOD = encode(StreamStatus(StreamKey("SIM", "EURUSD", "1s"), 5, 5_000))

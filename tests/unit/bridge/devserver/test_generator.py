@@ -1,4 +1,4 @@
-"""bridge.devserver.generator: sane candles, the same for the same seed."""
+"""fluxcap.bridge.devserver.generator: sane candles, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.client.export import export_candles
-from bridge.devserver.generator import GeneratedCandles, ReplayedCandles, read_candles
-from bridge.devserver.settings import DevSettings
-from bridge.sequencer import insane_candle
-from schemas.errors import ConfigError
-from schemas.types import StreamKey
+from fluxcap.bridge.devserver.generator import GeneratedCandles, ReplayedCandles, read_candles
+from fluxcap.bridge.devserver.settings import DevSettings
+from fluxcap.bridge.export.candle_file import export_candles
+from fluxcap.schemas.candles import first_invalid_candle
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import StreamKey
 
 KEY = StreamKey("SIM", "EURUSD", "5s")
 
@@ -20,7 +20,7 @@ KEY = StreamKey("SIM", "EURUSD", "5s")
 def test_candles_are_sane_and_one_interval_apart() -> None:
     rows = GeneratedCandles(KEY, 1, 100_000).next(5_000)
 
-    assert insane_candle(rows) is None
+    assert first_invalid_candle(rows) is None
     assert rows["ts_ms"][0] == 105_000
     assert set(np.diff(rows["ts_ms"])) == {5_000}
     assert (rows["high"] > rows["low"]).any()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.devserver.desk import Desk, key_of, panel_counters
-from bridge.devserver.settings import DevSettings
-from schemas.errors import FluxcapError
-from tests.serving import ANY_PORT
+from fluxcap.bridge.devserver.panel_session import Desk, key_of, panel_counters
+from fluxcap.bridge.devserver.settings import DevSettings
+from fluxcap.schemas.errors import FluxcapError
+from tests.support.wire.samples import ANY_PORT
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""bridge.client.export: CSV and Parquet, whole or not at all."""
+"""fluxcap.bridge.export.candle_file: CSV and Parquet, whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from bridge.client.export import export_candles
-from schemas.errors import ConfigError, StoreError
-from schemas.types import Candle, candle_array
+from fluxcap.bridge.export.candle_file import export_candles
+from fluxcap.schemas.errors import ConfigError, StoreError
+from fluxcap.schemas.types import Candle, candle_array
 
 ROWS = candle_array(
     [

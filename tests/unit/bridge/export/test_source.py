@@ -1,4 +1,4 @@
-"""bridge/archive.py: a stopped store and a running server tell the same."""
+"""bridge/export/source.py: a stopped store and a running server tell the same."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from bridge import archive
-from bridge.archive import Archive, RunningServer, StoppedStore
-from bridge.server import WireServer
-from bridge.store import Store
-from schemas.errors import StoreDamaged, StoreError, StoreLocked
-from schemas.types import Gap, StreamKey
-from tests.serving import ANY_PORT, EURUSD, GBPUSD, candle, candles, minutes
+from fluxcap.bridge.client.fetch import RemoteStore
+from fluxcap.bridge.export.source import ExportSource
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.store import offline
+from fluxcap.bridge.store.offline import OfflineStore
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.errors import StoreDamaged, StoreError, StoreLocked
+from fluxcap.schemas.types import Gap, StreamKey
+from tests.support.wire.samples import ANY_PORT, EURUSD, GBPUSD, candle, candles, minutes
 
 COUNT = 25
 SHORT = StreamKey("SIM", "EURUSD_otc", "5s")
@@ -29,26 +31,26 @@ def fill(server: WireServer) -> None:
 
 
 @pytest.fixture(params=["store", "server"])
-def source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
-    monkeypatch.setattr(archive, "PAGE_ROWS", 10)
-    monkeypatch.setattr("bridge.client.fetch.PAGE_LIMIT", 10)
+def source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ExportSource]:
+    monkeypatch.setattr(offline, "PAGE_ROWS", 10)
+    monkeypatch.setattr("fluxcap.bridge.client.fetch.PAGE_LIMIT", 10)
     with ExitStack() as stack:
         server = stack.enter_context(WireServer(tmp_path / "s.duckdb", ANY_PORT, ANY_PORT))
         fill(server)
         if request.param == "server":
-            yield RunningServer(server.rep_endpoint, lambda: GAPS, timeout=20.0)
+            yield RemoteStore(server.rep_endpoint, lambda: GAPS, timeout=20.0)
         else:
             server.close()
-            yield stack.enter_context(StoppedStore(tmp_path / "s.duckdb"))
+            yield stack.enter_context(OfflineStore(tmp_path / "s.duckdb"))
 
 
-def test_streams_are_told_with_what_they_hold(source: Archive) -> None:
+def test_streams_are_told_with_what_they_hold(source: ExportSource) -> None:
     held = {item.key: (item.candles, item.revisions) for item in source.streams()}
 
     assert held == {EURUSD: (COUNT, 3), GBPUSD: (3, 0)}
 
 
-def test_candles_come_page_by_page_with_their_sequences_as_revised(source: Archive) -> None:
+def test_candles_come_page_by_page_with_their_sequences_as_revised(source: ExportSource) -> None:
     pages = list(source.candles(EURUSD))
 
     assert [page.start_sequence for page in pages] == [1, 11, 21]
@@ -56,7 +58,7 @@ def test_candles_come_page_by_page_with_their_sequences_as_revised(source: Archi
     assert pages[0].candles["close"][1] == 1.7
 
 
-def test_revisions_come_with_the_sequences_they_replace(source: Archive) -> None:
+def test_revisions_come_with_the_sequences_they_replace(source: ExportSource) -> None:
     (page,) = source.revisions(EURUSD)
 
     assert page.start_revision == 1
@@ -65,13 +67,13 @@ def test_revisions_come_with_the_sequences_they_replace(source: Archive) -> None
     assert list(source.revisions(GBPUSD)) == []
 
 
-def test_gaps_are_told(source: Archive) -> None:
+def test_gaps_are_told(source: ExportSource) -> None:
     assert source.gaps() == GAPS
 
 
 def test_a_store_in_use_is_refused(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s.duckdb"), pytest.raises(StoreLocked):
-        StoppedStore(tmp_path / "s.duckdb")
+        OfflineStore(tmp_path / "s.duckdb")
 
 
 def test_what_is_no_store_is_refused_and_let_go(tmp_path: Path) -> None:
@@ -79,11 +81,11 @@ def test_what_is_no_store_is_refused_and_let_go(tmp_path: Path) -> None:
 
     for _ in range(2):
         with pytest.raises(StoreDamaged):
-            StoppedStore(tmp_path / "s.duckdb")
+            OfflineStore(tmp_path / "s.duckdb")
 
 
 def test_an_absent_store_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
-        StoppedStore(tmp_path / "s.duckdb")
+        OfflineStore(tmp_path / "s.duckdb")
 
     assert list(tmp_path.iterdir()) == []

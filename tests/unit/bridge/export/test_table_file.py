@@ -1,4 +1,4 @@
-"""bridge/table_file.py: any number of rows, whole or not at all."""
+"""bridge/export/table_file.py: any number of rows, whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge.table_file import Column, TableFile
-from schemas.errors import ConfigError, StoreError
+from fluxcap.bridge.export.table_file import Column, TableFile
+from fluxcap.schemas.errors import ConfigError, StoreError
 
 COLUMNS = {"name": Column.TEXT, "at": Column.TIME, "price": Column.PRICE, "count": Column.WHOLE}
 

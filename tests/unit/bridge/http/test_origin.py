@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.origin import origin_allowed, refusal
+from fluxcap.bridge.http.origin import origin_allowed, refusal
 
 NAMES = ("127.0.0.1", "localhost", "::1")
 HERE = "127.0.0.1:3001"

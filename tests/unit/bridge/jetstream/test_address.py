@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.jetstream.address import Credentials, log_address, read_credentials
-from schemas.errors import ConfigError
+from fluxcap.bridge.jetstream.address import Credentials, log_address, read_credentials
+from fluxcap.schemas.errors import ConfigError
 
 SECRET = "s3cret"
 SEED = "SUAJWKVAGN5ICDZW5RUOHPS2OYG2PALM2QIDSHYTRNYGHVTTA2GUMM6ONI"

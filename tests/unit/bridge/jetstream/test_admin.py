@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.jetstream.stream_setup import (
+from fluxcap.bridge.jetstream.admin import (
     Difference,
     Wanted,
     changed_config,
@@ -14,7 +14,7 @@ from bridge.jetstream.stream_setup import (
     parse_bytes,
     parse_duration_ns,
 )
-from schemas.errors import ConfigError
+from fluxcap.schemas.errors import ConfigError
 
 DAY_NS = 86_400 * 10**9
 

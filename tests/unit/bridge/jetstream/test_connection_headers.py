@@ -1,4 +1,4 @@
-"""bridge.jetstream.connection.header_lines: what nats-py would read, sooner; and that nats-py asks it."""
+"""fluxcap.bridge.jetstream.connection.header_lines: what nats-py would read, sooner; and that nats-py asks it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client
 
-from bridge.jetstream.connection import _strict_client, header_lines
+from fluxcap.bridge.jetstream.connection import _strict_client, header_lines
 
 NAMES = st.text(st.sampled_from("ABCabc-0123"), min_size=1, max_size=12)
 VALUES = st.text(st.characters(blacklist_characters="\r\n", blacklist_categories=("Cs",)), max_size=20)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from bridge.jetstream.loop_thread import LoopThread
+from fluxcap.bridge.jetstream.event_loop import LoopThread
 
 
 async def name() -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 NOWHERE = ("--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0")
 COMMANDS = (
     ("forward", "nats://127.0.0.1:1", "--setup"),
@@ -24,7 +24,7 @@ import contextlib, importlib, io, json, sys
 sys.modules["nats"] = sys.modules["nkeys"] = None  # an import of them fails, wherever it stands
 for name in json.loads(sys.argv[1]):
     importlib.import_module(name)
-from capture.cli import run_cli
+from fluxcap.capture.cli.app import run_cli
 for arguments in json.loads(sys.argv[2]):
     told = io.StringIO()
     with contextlib.redirect_stderr(told):
@@ -35,8 +35,14 @@ for arguments in json.loads(sys.argv[2]):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
-    modules = [f"bridge.jetstream.{path.stem}" for path in (ROOT / "bridge/jetstream").glob("[a-z]*.py")]
-    modules += ["bridge.client", "capture.daemon", "capture.forwarding", "capture.forward_alone"]
+    files = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "bridge/jetstream").rglob("[a-z]*.py")]
+    modules = ["fluxcap." + ".".join(file.parts) for file in files]
+    modules += [
+        "fluxcap.bridge.client.live",
+        "fluxcap.capture.daemon.daemon",
+        "fluxcap.capture.daemon.forwarding",
+        "fluxcap.capture.daemon.forward_standalone",
+    ]
     folder = ["--data-dir", str(tmp_path_factory.mktemp("data"))]
     commands = [[*command, *folder] for command in COMMANDS]
     arguments = [json.dumps(modules), json.dumps(commands)]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from bridge.jetstream.log_writer import Ack, LogWriter, Refusal, ack_of
-from schemas.errors import LogRefused, LogUnavailable
+from fluxcap.bridge.jetstream.publisher import Ack, LogWriter, Refusal, ack_of
+from fluxcap.schemas.errors import LogRefused, LogUnavailable
 
 DENIED = 'nats: permissions violation for publish to "{}"'
 

@@ -1,12 +1,11 @@
-"""bridge.jetstream.covering: few filters that let all wanted streams through."""
+"""fluxcap.bridge.jetstream.subjects: few filters that let all wanted streams through."""
 
 from __future__ import annotations
 
 import pytest
 
-from bridge.jetstream.covering import covering, keys_of_topic
-from bridge.jetstream.subjects import STATUS_ROOT
-from schemas.types import StreamKey
+from fluxcap.bridge.jetstream.subjects import STATUS_ROOT, covering, keys_of_topic
+from fluxcap.schemas.types import StreamKey
 
 
 def keys(sources: int, symbols: int, intervals: tuple[str, ...] = ("1m",)) -> list[StreamKey]:

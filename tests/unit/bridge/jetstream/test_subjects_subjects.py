@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.jetstream.subjects import (
+from fluxcap.bridge.jetstream.subjects import (
     ALL_SUBJECTS,
     STATUS_ROOT,
     Position,
@@ -21,8 +21,8 @@ from bridge.jetstream.subjects import (
     subject_filter,
     unescape,
 )
-from schemas.errors import CodecError
-from schemas.types import StreamKey
+from fluxcap.schemas.errors import CodecError
+from fluxcap.schemas.types import StreamKey
 
 KEY = StreamKey("POCKETOPTION", "EURUSD_otc", "1m")
 ANY_TEXT = st.text(st.characters(codec=None), max_size=30)  # lone surrogates, too

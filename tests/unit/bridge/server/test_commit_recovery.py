@@ -1,4 +1,5 @@
-"""bridge.doubt: a commit that failed together with the store counts by what the store holds afterwards."""
+"""fluxcap.bridge.server.commit_recovery: a commit that failed together with the store counts by what the store holds
+afterwards."""
 
 from __future__ import annotations
 
@@ -7,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bridge.doubt import Doubt, Held
-from bridge.store import Store
-from schemas.errors import StoreError, StoreFull
-from schemas.types import CandleBatch
-from tests.lost_store import lost_store
-from tests.serving import EURUSD, GBPUSD, candle_rows, minutes
+from fluxcap.bridge.server.commit_recovery import Doubt, Held
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.errors import StoreError, StoreFull
+from fluxcap.schemas.types import CandleBatch
+from tests.support.market.failing_store import lost_store
+from tests.support.wire.samples import EURUSD, GBPUSD, candle_rows, minutes
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bridge import queueing
-from bridge.queueing import HELD_BACK_NS, FairQueue, Request
+from fluxcap.bridge.server import fair_queue as queueing
+from fluxcap.bridge.server.fair_queue import HELD_BACK_NS, FairQueue, Request
 
 
 def request(name: bytes, number: int = 0) -> Request:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.history_streams import Absorbed, absorb
-from bridge.server import WireServer
-from schemas.errors import ConfigError, SequenceError
-from schemas.types import Candle, CandleFlags, StreamKey, candles_from
+from fluxcap.bridge.server.history_import import Absorbed, absorb
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.schemas.errors import ConfigError, SequenceError
+from fluxcap.schemas.types import Candle, CandleFlags, StreamKey, candles_from
 
 HOUR = 3_600_000
 T0 = 1_700_006_400_000

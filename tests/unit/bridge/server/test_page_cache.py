@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.recent import RecentCandles, RecentPages
-from bridge.sequencer import Sequencer
-from bridge.store import Store
-from schemas.types import Candle, CandleBatch, CandleRevision, StreamKey
-from tests.serving import EURUSD, GBPUSD, MINUTE, candle, candle_rows, minutes
+from fluxcap.bridge.server.page_cache import RecentCandles, RecentPages
+from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, StreamKey
+from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle, candle_rows, minutes
 
 
 def batch(start: int, count: int, key: StreamKey = EURUSD) -> CandleBatch:

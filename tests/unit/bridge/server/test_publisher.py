@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import zmq
 
-from bridge.publisher import FORMING_SPACING_NS, Publisher
-from schemas.codec import decode
-from schemas.errors import AlreadyRunning, ConfigError
-from schemas.types import CandleBatch, CandleRevision, StreamStatus, TickBatch
-from tests.serving import ANY_PORT, EURUSD, GBPUSD, candle, candle_rows, subscribed
+from fluxcap.bridge.server.publisher import FORMING_SPACING_NS, Publisher
+from fluxcap.schemas.codec import decode
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError
+from fluxcap.schemas.types import CandleBatch, CandleRevision, StreamStatus, TickBatch
+from tests.support.wire.samples import ANY_PORT, EURUSD, GBPUSD, candle, candle_rows, subscribed
 
 
 @pytest.fixture

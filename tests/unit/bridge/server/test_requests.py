@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from bridge.answers import MAX_REQUEST_BYTES, PAGE_LIMIT, Answers
-from bridge.store_reader import Page, RevisionPage
-from schemas.codec import decode, encode
-from schemas.errors import StoreError
-from schemas.types import (
+from fluxcap.bridge.server.requests import MAX_REQUEST_BYTES, PAGE_LIMIT, Answers
+from fluxcap.schemas.candles import CandlePage, RevisionPage
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.errors import StoreError
+from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     CandleBatch,
@@ -32,7 +32,7 @@ from schemas.types import (
     SubscribeCandlesAck,
     SubscribeCandlesRequest,
 )
-from tests.serving import EURUSD, GBPUSD, MINUTE, candle_rows, minutes
+from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle_rows, minutes
 
 NOBODYS = StreamKey("SIM", "NOBODY", "1m")
 NOW_MS = 1_700_000_000_123
@@ -48,13 +48,13 @@ class Pages:
     def __init__(self) -> None:
         self.asked: list[tuple[object, ...]] = []
 
-    def page(self, key: StreamKey, after_sequence: int | None, end_ts_ms: int | None, limit: int) -> Page:
+    def page(self, key: StreamKey, after_sequence: int | None, end_ts_ms: int | None, limit: int) -> CandlePage:
         self.asked.append((key, after_sequence, end_ts_ms, limit))
         if key != EURUSD:
-            return Page(1, candle_rows(1, 0))
+            return CandlePage(1, candle_rows(1, 0))
         after = after_sequence or 0
         count = max(0, min(limit, 20_000 - after))
-        return Page(after + 1, candle_rows(after + 1, count), after + count < 20_000)
+        return CandlePage(after + 1, candle_rows(after + 1, count), after + count < 20_000)
 
     def revisions(self, key: StreamKey, after_revision: int | None, limit: int) -> RevisionPage:
         self.asked.append((key, after_revision, limit))
@@ -218,7 +218,7 @@ class Broken(Pages):
         super().__init__()
         self.error = error
 
-    def page(self, key: StreamKey, after_sequence: int | None, end_ts_ms: int | None, limit: int) -> Page:
+    def page(self, key: StreamKey, after_sequence: int | None, end_ts_ms: int | None, limit: int) -> CandlePage:
         raise self.error
 
 

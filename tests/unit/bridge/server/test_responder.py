@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 import pytest
 import zmq
 
-from bridge import responder as responder_module
-from bridge.answers import Answers
-from bridge.responder import Responder, split_route
-from bridge.store_reader import Page, RevisionPage
-from schemas.codec import decode, encode
-from schemas.errors import AlreadyRunning, ConfigError
-from schemas.types import HealthRequest, HealthResponse, StreamKey, StreamStatus
-from tests.serving import ANY_PORT, PlainClient
+from fluxcap.bridge.server import responder as responder_module
+from fluxcap.bridge.server.requests import Answers
+from fluxcap.bridge.server.responder import Responder, split_route
+from fluxcap.schemas.candles import CandlePage, RevisionPage
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError
+from fluxcap.schemas.types import HealthRequest, HealthResponse, StreamKey, StreamStatus
+from tests.support.wire.samples import ANY_PORT, PlainClient
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_the_answer_goes_back_along_the_requests_route(
 
 
 class NoPages:
-    def page(self, key: StreamKey, after_sequence: int | None, end_ts_ms: int | None, limit: int) -> Page:
+    def page(self, key: StreamKey, after_sequence: int | None, end_ts_ms: int | None, limit: int) -> CandlePage:
         raise NotImplementedError
 
     def revisions(self, key: StreamKey, after_revision: int | None, limit: int) -> RevisionPage:

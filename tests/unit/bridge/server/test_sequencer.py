@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bridge.sequencer import Sequencer, insane_candle
-from schemas.errors import SequenceError
-from schemas.types import Candle, CandleBatch, CandleFlags, CandleRevision, Watermark, candle_array
-from tests.serving import EURUSD, GBPUSD, MINUTE, candle, candle_rows, candles
+from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.schemas.candles import first_invalid_candle
+from fluxcap.schemas.errors import SequenceError
+from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, CandleRevision, Watermark, candle_array
+from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle, candle_rows, candles
 
 
 def test_sequences_of_a_new_stream_start_at_one() -> None:
@@ -99,8 +100,8 @@ NAN, INFINITE = float("nan"), float("inf")
     ],
 )
 def test_what_cannot_be_a_candle_gets_no_number(insane: Candle) -> None:
-    assert insane_candle(candle_array([candle(1), insane])) == 1
-    assert insane_candle(candle_array([*candles(1, 30), insane, *candles(31, 30)])) == 30
+    assert first_invalid_candle(candle_array([candle(1), insane])) == 1
+    assert first_invalid_candle(candle_array([*candles(1, 30), insane, *candles(31, 30)])) == 30
     with pytest.raises(SequenceError):
         Sequencer({}).number(EURUSD, [insane])
 
@@ -173,7 +174,7 @@ def test_a_revision_cannot_be_confirmed_twice() -> None:
 def test_a_candle_is_sane_however_flat_however_early_and_without_volume(count: int) -> None:
     flat = candle_array([Candle(1, 1.5, 1.5, 1.5, 1.5, 0.0), Candle(2, 1.5, 1.5, 1.5, 1.5, 0.5)] * (count // 2))
 
-    assert insane_candle(flat) is None
+    assert first_invalid_candle(flat) is None
 
 
 def test_one_candle_alone_has_no_order_to_keep() -> None:

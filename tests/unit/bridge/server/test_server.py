@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import zmq
 
-from bridge.server import FeedInfo, Revised, WireServer
-from bridge.store import Store
-from schemas.codec import decode
-from schemas.errors import AlreadyRunning, ConfigError, SequenceError, StoreFull
-from schemas.types import (
+from fluxcap.bridge.server.server import FeedInfo, Revised, WireServer
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.codec import decode
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError, SequenceError, StoreFull
+from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     CandleBatch,
@@ -29,7 +29,17 @@ from schemas.types import (
     StreamStatusRequest,
     Watermark,
 )
-from tests.serving import ANY_PORT, EURUSD, GBPUSD, MINUTE, PlainClient, candle, candles, minutes, subscribed
+from tests.support.wire.samples import (
+    ANY_PORT,
+    EURUSD,
+    GBPUSD,
+    MINUTE,
+    PlainClient,
+    candle,
+    candles,
+    minutes,
+    subscribed,
+)
 
 
 @pytest.fixture

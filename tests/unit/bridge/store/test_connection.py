@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.store_connection import StoreConnection, store_error
-from schemas.errors import StoreDamaged, StoreError, StoreFull, StoreLocked
+from fluxcap.bridge.store.connection import StoreConnection, store_error
+from fluxcap.schemas.errors import StoreDamaged, StoreError, StoreFull, StoreLocked
 
 STORE = Path("store.duckdb")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.digest import StoreDigest, store_digest
-from bridge.sequencer import Sequencer
-from bridge.store import Store
-from schemas.types import Candle, Gap, StreamKey
+from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.store.digest import StoreDigest, store_digest
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.types import Candle, Gap, StreamKey
 
 KEY, OTHER = StreamKey("S", "A", "1m"), StreamKey("S", "B", "1m")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.store_space import SpaceGuard
-from schemas.errors import StoreFull
+from fluxcap.bridge.store.disk_space import SpaceGuard
+from fluxcap.schemas.errors import StoreFull
 
 
 def test_room_enough_is_no_error(tmp_path: Path) -> None:

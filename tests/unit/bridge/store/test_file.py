@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.store import Store, set_aside
-from schemas.errors import StoreError
+from fluxcap.bridge.store.store import Store, set_aside
+from fluxcap.schemas.errors import StoreError
 
 NOON = 1_700_000_000_000
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge.store import Store
-from bridge.store_mark import StoreMark, numbers_given
-from schemas.errors import StoreDamaged
-from schemas.types import CandleBatch, Watermark
-from tests.serving import EURUSD, GBPUSD, candle_rows
+from fluxcap.bridge.store.high_water_mark import StoreMark, numbers_given
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.errors import StoreDamaged
+from fluxcap.schemas.types import CandleBatch, Watermark
+from tests.support.wire.samples import EURUSD, GBPUSD, candle_rows
 
 
 def test_numbers_given_are_sequences_and_revisions() -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.sequencer import Sequencer
-from bridge.store import Store
-from bridge.store_reader import StoreReader
-from schemas.errors import StoreError
-from schemas.types import CandleBatch, Gap
-from tests.serving import EURUSD, GBPUSD, MINUTE, candle, candle_rows, minutes
+from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.store.reader import StoreReader
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.errors import StoreError
+from fluxcap.schemas.types import CandleBatch, Gap
+from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle, candle_rows, minutes
 
 
 @pytest.fixture(scope="module")

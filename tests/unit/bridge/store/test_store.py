@@ -9,12 +9,12 @@ import duckdb
 import numpy as np
 import pytest
 
-from bridge import store as store_module
-from bridge.sequencer import Sequencer
-from bridge.store import Store
-from schemas.errors import ConfigError, SequenceError, StoreDamaged, StoreError, StoreFull, StoreLocked
-from schemas.types import CandleBatch, CandleFlags, CandleRevision, Gap, StreamKey, Watermark
-from tests.serving import EURUSD, GBPUSD, MINUTE, candle, candle_rows, candles, minutes
+from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.store import store as store_module
+from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.errors import ConfigError, SequenceError, StoreDamaged, StoreError, StoreFull, StoreLocked
+from fluxcap.schemas.types import CandleBatch, CandleFlags, CandleRevision, Gap, StreamKey, Watermark
+from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle, candle_rows, candles, minutes
 
 
 @pytest.fixture

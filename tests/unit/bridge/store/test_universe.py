@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.universe import Listing, read_universe
-from schemas.errors import ConfigError
+from fluxcap.bridge.store.universe import Listing, read_universe
+from fluxcap.schemas.errors import ConfigError
 
 HEADER = "filters,badge,symbol,name,market,venue\n"
 

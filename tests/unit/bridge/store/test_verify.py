@@ -7,11 +7,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from bridge.sequencer import Sequencer
-from bridge.store import Store
-from bridge.verify import Finding, Verdict, exit_code, verify
-from schemas.types import CandleBatch, Gap
-from tests.serving import EURUSD, GBPUSD, candle, candle_rows
+from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.store.verify import Finding, Verdict, exit_code, verify
+from fluxcap.schemas.types import CandleBatch, Gap
+from tests.support.wire.samples import EURUSD, GBPUSD, candle, candle_rows
 
 
 @pytest.fixture

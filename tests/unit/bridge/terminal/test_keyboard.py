@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge.watch.keyboard import keys
-from bridge.watch.watching import END_KEYS
+from fluxcap.bridge.terminal.keyboard import keys
+from fluxcap.bridge.terminal.watch import END_KEYS
 
 PATIENCE_S = 20.0
 

@@ -1,12 +1,12 @@
-"""bridge.client.wanted: streams as people type them."""
+"""fluxcap.bridge.terminal.selectors: streams as people type them."""
 
 from __future__ import annotations
 
 import pytest
 
-from bridge.client.wanted import WantedStreams, parse_wanted
-from schemas.errors import ConfigError
-from schemas.types import StreamKey
+from fluxcap.bridge.terminal.selectors import WantedStreams, parse_wanted
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import StreamKey
 
 
 @pytest.mark.parametrize(

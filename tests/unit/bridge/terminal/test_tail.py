@@ -1,4 +1,4 @@
-"""bridge.client.tail: what is printed for each event."""
+"""fluxcap.bridge.terminal.tail: what is printed for each event."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced
-from bridge.client.health import Health, HealthState
-from bridge.client.tail import flag_names, json_lines, tail
-from bridge.server import WireServer
-from schemas.types import Candle, FeedState, StreamKey, candle_array
+from fluxcap.bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced
+from fluxcap.bridge.client.health import Health, HealthState
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.terminal.tail import flag_names, json_lines, tail
+from fluxcap.schemas.types import Candle, FeedState, StreamKey, candle_array
 
 KEY = StreamKey("SIM", "EURUSD_otc", "1m")
 CANDLE = Candle(60_000, 1.0, 2.0, 0.5, 1.5, 3.0, 3, 5)

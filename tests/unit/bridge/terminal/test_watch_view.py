@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bridge.client.health import Health, HealthState
-from bridge.live_facts import StreamFacts
-from bridge.watch.screen import StreamLine, duration, render
-from schemas.types import Candle
+from fluxcap.bridge.client.health import Health, HealthState
+from fluxcap.bridge.client.stats import StreamFacts
+from fluxcap.bridge.terminal.watch_view import StreamLine, duration, render
+from fluxcap.schemas.types import Candle
 
 STATUS: dict[str, Any] = {
     "version": "1.2.3",

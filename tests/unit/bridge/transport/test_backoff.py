@@ -1,8 +1,8 @@
-"""bridge.client.backoff: waits double, with jitter, up to a cap."""
+"""fluxcap.bridge.transport.backoff: waits double, with jitter, up to a cap."""
 
 from __future__ import annotations
 
-from bridge.client.backoff import Backoff
+from fluxcap.bridge.transport.backoff import Backoff
 
 
 def test_waits_double_up_to_the_cap() -> None:

@@ -1,10 +1,10 @@
-"""bridge/client/deadlines.py: how long to wait, and whose time is over."""
+"""bridge/transport/base.py: how long to wait, and whose time is over."""
 
 from __future__ import annotations
 
 import pytest
 
-from bridge.client.deadlines import patience_ms, take_expired
+from fluxcap.bridge.transport.base import patience_ms, take_expired
 
 MS = 1_000_000
 

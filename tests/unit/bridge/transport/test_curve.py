@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import zmq.auth
 
-from bridge.curve import (
+from fluxcap.bridge.transport.curve import (
     CurveKeys,
     ServerCurve,
     client_keys,
@@ -20,7 +20,7 @@ from bridge.curve import (
     server_keys,
     with_own_client,
 )
-from schemas.errors import ConfigError
+from fluxcap.schemas.errors import ConfigError
 
 
 def test_keys_that_were_written_are_read_back(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import zmq
 
-from bridge.curve import ServerCurve, new_keys
-from bridge.endpoint import ServerSocket, bind, is_loopback, require_curve_unless_loopback
-from schemas.errors import AlreadyRunning, ConfigError
+from fluxcap.bridge.transport.curve import ServerCurve, new_keys
+from fluxcap.bridge.transport.endpoint import ServerSocket, bind, is_loopback, require_curve_unless_loopback
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from capture.daemon import Daemon
-from capture.platforms.base import Asset
-from capture.settings import Settings
-from schemas.errors import NotAnswering
+from fluxcap.capture.daemon.daemon import Daemon
+from fluxcap.capture.platforms.base import Asset
+from fluxcap.capture.runtime.settings import Settings
+from fluxcap.schemas.errors import NotAnswering
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""capture/metrics.py: what Prometheus reads, under its conventions."""
+"""capture/api/metrics.py: what Prometheus reads, under its conventions."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from capture.focus import FocusMode
-from capture.listeners import ChromeState, Published
-from capture.market import AssetView, MarketView
-from capture.metrics import Metrics, Snapshot
-from capture.persistence import CollectView
-from capture.pipeline import PipelineView
-from schemas.errors import NotAnswering
-from schemas.types import FeedState, Gap, StreamKey, StreamStatus
+from fluxcap.capture.api.metrics import Metrics, Snapshot
+from fluxcap.capture.csvfiles.writer import CollectView
+from fluxcap.capture.market.focus import FocusMode
+from fluxcap.capture.market.market import AssetView, MarketView
+from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.pipeline.pipeline import PipelineView
+from fluxcap.schemas.errors import NotAnswering
+from fluxcap.schemas.types import FeedState, Gap, StreamKey, StreamStatus
 
 NOW_MS = 1_795_305_266_500
 KEY = StreamKey("SIM", "EURUSD_otc", "1m")

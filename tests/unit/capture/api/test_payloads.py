@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from capture.web import payloads
-from schemas.types import Candle
+from fluxcap.capture.api import payloads
+from fluxcap.schemas.types import Candle
 
 CANDLE = Candle(1_760_000_040_000, 1.1, 1.4, 1.0, 1.2, 7.0, 7)
 FIELDS = {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from capture.listeners import ChromeState, Published
-from capture.web.relay import CandleNews, CandleRelay, News
-from schemas.types import CandleBatch
-from tests.serving import EURUSD, GBPUSD, candle, candle_rows
+from fluxcap.capture.api.relay import CandleNews, CandleRelay, News
+from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.schemas.types import CandleBatch
+from tests.support.wire.samples import EURUSD, GBPUSD, candle, candle_rows
 
 
 def listening(limit: int = 100) -> tuple[CandleRelay, list[int]]:

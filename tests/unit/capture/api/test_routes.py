@@ -1,4 +1,4 @@
-"""capture/control_files.py: collect mode, gaps and metrics over REST."""
+"""capture/api/routes.py: collect mode, gaps and metrics over REST."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge.store import Store
-from capture.control_files import files_router
-from capture.metrics import Metrics
-from capture.persistence import Persistence
-from capture.settings import CollectMode
-from schemas.types import Gap
+from fluxcap.bridge.store.store import Store
+from fluxcap.capture.api.metrics import Metrics
+from fluxcap.capture.api.routes import files_router
+from fluxcap.capture.csvfiles.writer import Persistence
+from fluxcap.capture.runtime.settings import CollectMode
+from fluxcap.schemas.types import Gap
 
 pytestmark = pytest.mark.anyio
 GAPS = (Gap("SIM", "EURUSD_otc", 1_000, 5_000, "tab closed"), Gap("SIM", "GBPUSD_otc", 9_000, 0, "chrome gone"))

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from capture.collect.store import HistoryStore
-from capture.daemon import Daemon
-from capture.settings import Settings
-from schemas.errors import FluxcapError
-from schemas.types import Candle, CandleFlags, StreamKey, candles_from
+from fluxcap.capture.collect.store import HistoryStore
+from fluxcap.capture.daemon.daemon import Daemon
+from fluxcap.capture.runtime.settings import Settings
+from fluxcap.schemas.errors import FluxcapError
+from fluxcap.schemas.types import Candle, CandleFlags, StreamKey, candles_from
 
 HOUR = 3_600_000
 T0 = 1_700_006_400_000

@@ -6,17 +6,17 @@ from typing import Any
 
 import msgspec
 
-from capture.chrome.events import SocketId
-from capture.chrome.session import SessionSnapshot
-from capture.chrome.sockets import SocketSnapshot
-from capture.focus import Focus, FocusMode
-from capture.listeners import ChromeState
-from capture.market import Market
-from capture.pipeline import PipelineView
-from capture.platform_clock import Arrival
-from capture.platforms.pocketoption import PocketOption
-from capture.status import Identity, Status, status_of
-from schemas.types import FeedState, StreamKey, StreamStatus
+from fluxcap.capture.api.status import Identity, Status, status_of
+from fluxcap.capture.chrome.events import SocketId
+from fluxcap.capture.chrome.session import SessionSnapshot
+from fluxcap.capture.chrome.target import SocketSnapshot
+from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.pipeline.listeners import ChromeState
+from fluxcap.capture.pipeline.pipeline import PipelineView
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.schemas.types import FeedState, StreamKey, StreamStatus
 
 NOW_MS = 1_756_866_774_000
 KEY = StreamKey("TEST", "EURUSD_otc", "1m")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from capture.chrome.commands import MAX_LATE, CommandLedger
+from fluxcap.capture.chrome.commands import MAX_LATE, CommandLedger
 
 
 @pytest.fixture

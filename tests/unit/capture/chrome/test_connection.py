@@ -13,9 +13,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
-from capture.chrome.connection import Connection
-from capture.chrome.events import Stamp
-from schemas.errors import BrowserGone
+from fluxcap.capture.chrome.connection import Connection
+from fluxcap.capture.chrome.events import Stamp
+from fluxcap.schemas.errors import BrowserGone
 
 WAIT_S = 30.0
 Handler = Callable[[ServerConnection], None]

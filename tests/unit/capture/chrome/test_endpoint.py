@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from capture.chrome.endpoint import active_port, find, parse_endpoint, probe
-from schemas.errors import ChromeUnavailable, ConfigError
+from fluxcap.capture.chrome.endpoint import active_port, find, parse_endpoint, probe
+from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
 
 VERSION = {
     "Browser": "Chrome/156.0.8078.79",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from capture.chrome.events import EndReason, SocketId
+from fluxcap.capture.chrome.events import EndReason, SocketId
 
 
 def test_reasons_are_stable_words_for_gaps_and_status() -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from capture.chrome import launch
-from capture.chrome.launch import find_chrome, launch_flags, start_chrome
-from schemas.errors import ChromeUnavailable, ConfigError
+from fluxcap.capture.chrome import launch
+from fluxcap.capture.chrome.launch import find_chrome, launch_flags, start_chrome
+from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
 
 
 def program(path: Path, script: str = "exit 0") -> Path:

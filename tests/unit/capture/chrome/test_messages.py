@@ -6,8 +6,15 @@ import json
 
 import pytest
 
-from capture.chrome.messages import EVENTS, FRAME_RECEIVED, FRAME_SENT, decode_frame, encode_command, is_unread_event
-from tests.cdp import frame
+from fluxcap.capture.chrome.messages import (
+    EVENTS,
+    FRAME_RECEIVED,
+    FRAME_SENT,
+    decode_frame,
+    encode_command,
+    is_unread_event,
+)
+from tests.support.browser.cdp import frame
 
 
 def test_frame_messages_begin_as_the_short_way_expects() -> None:

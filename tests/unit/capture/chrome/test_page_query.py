@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from capture.chrome.events import PageShows
-from tests.cdp import Dialogue
+from fluxcap.capture.chrome.events import PageShows
+from tests.support.browser.cdp import Dialogue
 
 LABEL = "document.title"
 

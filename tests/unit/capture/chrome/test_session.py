@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 import pytest
 
-from capture.chrome.events import (
+from fluxcap.capture.chrome.events import (
     CommandRefused,
     CommandTimedOut,
     EndReason,
@@ -23,9 +23,9 @@ from capture.chrome.events import (
     TabAttached,
     TabGone,
 )
-from capture.chrome.session import CdpSession
-from capture.chrome.sockets import MAX_SOCKETS, SocketSnapshot
-from tests.cdp import (
+from fluxcap.capture.chrome.session import CdpSession
+from fluxcap.capture.chrome.target import MAX_SOCKETS, SocketSnapshot
+from tests.support.browser.cdp import (
     PAGE_URL,
     Dialogue,
     created,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from capture.chrome.address import origin, without_query
+from fluxcap.capture.chrome.target import origin, without_query
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from capture.chrome.events import SocketId
-from capture.chrome.sockets import MAX_SOCKETS, SocketTable
+from fluxcap.capture.chrome.events import SocketId
+from fluxcap.capture.chrome.target import MAX_SOCKETS, SocketTable
 
 
 def test_socket_is_open_until_it_ends() -> None:

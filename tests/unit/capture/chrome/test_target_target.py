@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from capture.chrome.messages import TargetInfo
-from capture.chrome.target import Attachment, TabSnapshot, Target, TargetState
+from fluxcap.capture.chrome.messages import TargetInfo
+from fluxcap.capture.chrome.target import Attachment, TabSnapshot, Target, TargetState
 
 
 def test_new_target_is_not_attached() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from capture.chrome.events import (
+from fluxcap.capture.chrome.events import (
     CommandRefused,
     CommandTimedOut,
     EndReason,
@@ -19,8 +19,8 @@ from capture.chrome.events import (
     TabChanged,
     TabGone,
 )
-from capture.chrome.targets import MAX_RETRIES, MAX_TARGETS
-from tests.cdp import (
+from fluxcap.capture.chrome.targets import MAX_RETRIES, MAX_TARGETS
+from tests.support.browser.cdp import (
     PAGE_URL,
     Dialogue,
     attached,

@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 
-from capture import cli
-from capture.cli import run_cli
-from schemas.errors import AlreadyRunning, ChromeUnavailable, ConfigError, FluxcapError, StoreLocked, UnknownAsset
+from fluxcap.capture.cli import app as cli
+from fluxcap.capture.cli.app import run_cli
+from fluxcap.schemas.errors import (
+    AlreadyRunning,
+    ChromeUnavailable,
+    ConfigError,
+    FluxcapError,
+    StoreLocked,
+    UnknownAsset,
+)
 
 FREE = ("--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0", "--no-web", "--control-port", "0")
 

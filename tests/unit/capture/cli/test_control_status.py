@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from capture.commands.status import render
+from fluxcap.capture.cli.control import render
 
 NOON_MS = 1_795_348_800_000
 SEEN: dict[str, Any] = {

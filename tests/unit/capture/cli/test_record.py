@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from capture.cli import run_cli
-from capture.commands.recording_line import line
-from capture.recording_file import RecordingReader, RecordingWriter
-from capture.recording_run import SoFar
+from fluxcap.capture.cli.app import run_cli
+from fluxcap.capture.cli.record import line
+from fluxcap.capture.recording.file import RecordingReader, RecordingWriter
+from fluxcap.capture.tools.record import SoFar
 from tests.golden.write_recording import EXPECTED, RECORDING
 
 NO_CHROME = ("--chrome", "127.0.0.1:1", "--seconds", "0.3")
@@ -114,7 +114,7 @@ def test_a_full_disk_ends_the_recording_with_exit_code_1(
                 self._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
             super()._put(data)
 
-    monkeypatch.setattr("capture.recording_begin.RecordingWriter", Full)
+    monkeypatch.setattr("fluxcap.capture.recording.recorder.RecordingWriter", Full)
 
     code = run_cli(["record", str(tmp_path / "a.rec"), "--chrome", "127.0.0.1:1", "--seconds", "30"])
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from capture.collect.rows import candles_of
-from capture.platforms.base import History
-from schemas.types import Candle, CandleFlags
+from fluxcap.capture.collect.candles import candles_of
+from fluxcap.capture.platforms.base import History
+from fluxcap.schemas.types import Candle, CandleFlags
 
 MINUTE, HOUR = 60_000, 3_600_000
 OFFSET = 2 * HOUR

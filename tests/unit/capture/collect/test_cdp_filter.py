@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from capture.chrome.gate_rules import GateRules
-from tests.cdp import PAGE_URL, is_platform_url
+from fluxcap.capture.collect.cdp_filter import GateRules
+from tests.support.browser.cdp import PAGE_URL, is_platform_url
 
 BANK_URL = "https://bank.test/"
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bridge.history_streams import Absorbed
-from capture.chrome.page import Favourite
-from capture.collect.files import UNFINISHED, CollectedFiles
-from capture.collect.plan import TIMEFRAMES, AssetChoice, parse_timeframes
-from capture.collect.run import Collection, Order
-from capture.platforms.base import ActiveAsset, Asset, History
-from schemas.errors import BrowserGone, FluxcapError, PageUnavailable, StoreLocked, UnknownAsset
-from schemas.types import Candle
+from fluxcap.bridge.server.history_import import Absorbed
+from fluxcap.capture.collect.collection import Collection, Order
+from fluxcap.capture.collect.files import UNFINISHED, CollectedFiles
+from fluxcap.capture.collect.page import Favourite
+from fluxcap.capture.collect.plan import TIMEFRAMES, AssetChoice, parse_timeframes
+from fluxcap.capture.platforms.base import ActiveAsset, Asset, History
+from fluxcap.schemas.errors import BrowserGone, FluxcapError, PageUnavailable, StoreLocked, UnknownAsset
+from fluxcap.schemas.types import Candle
 
 SYMBOLS = {"EUR/USD OTC": "EURUSD_otc", "Gold": "XAUUSD", "American Express OTC": "AXP_otc"}
 T0 = 1_700_006_400_000

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bridge.dashboard.csv_candles import read_csv
-from capture.collect.files import COLLECT_FOLDER, UNFINISHED, CollectedFiles
-from capture.collect.plan import Job, parse_timeframes
-from capture.web.csv_files import available_files
-from schemas.errors import ConfigError, StoreError
-from schemas.types import Candle
+from fluxcap.bridge.dashboard.csv_candles import read_csv
+from fluxcap.capture.collect.files import COLLECT_FOLDER, UNFINISHED, CollectedFiles
+from fluxcap.capture.collect.plan import Job, parse_timeframes
+from fluxcap.capture.csvfiles.catalog import available_files
+from fluxcap.schemas.errors import ConfigError, StoreError
+from fluxcap.schemas.types import Candle
 
 HOUR, MINUTE = (Job("EUR/USD OTC", timeframe) for timeframe in parse_timeframes("1h,1m"))
 CANDLES = (Candle(1_700_006_400_000, 1.1, 1.4, 1.0, 1.2), Candle(1_700_010_000_000, 1.2, 1.3, 0.000012, 1.25))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from capture.chrome import page
-from capture.chrome.page import SELECTORS, TradingPage, _percent, find_chromedriver
-from schemas.errors import ChromeUnavailable, ConfigError
+from fluxcap.capture.collect import page
+from fluxcap.capture.collect.page import SELECTORS, TradingPage, _percent, find_chromedriver
+from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from capture.chrome.events import Stamp
-from capture.collect.feed import PageFeed
-from capture.platform_clock import ClockState
-from capture.platforms.base import History
-from capture.platforms.pocketoption import PocketOption
-from schemas.errors import BrowserGone, PageUnavailable
-from tests.cdp import attached, created, frame, socket_closed, socket_created
-from tests.stage import announcement, attachment
+from fluxcap.capture.chrome.events import Stamp
+from fluxcap.capture.collect.page_feed import PageFeed
+from fluxcap.capture.market.clock import ClockState
+from fluxcap.capture.platforms.base import History
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.schemas.errors import BrowserGone, PageUnavailable
+from tests.support.browser.cdp import attached, created, frame, socket_closed, socket_created
+from tests.support.market.simulated_market import announcement, attachment
 
 PAGE = "https://pocketoption.com/en/cabinet/"
 SOCKET = "wss://demo-api-eu.po.market/socket.io/"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from capture.chrome.page import TIMEFRAMES as MENU
-from capture.collect.plan import (
+from fluxcap.capture.collect.page import TIMEFRAMES as MENU
+from fluxcap.capture.collect.plan import (
     DEFAULT_TIMEFRAMES,
     TIMEFRAMES,
     AssetChoice,
@@ -16,8 +16,8 @@ from capture.collect.plan import (
     parse_assets,
     parse_timeframes,
 )
-from capture.platforms.base import Asset
-from schemas.errors import ConfigError, PageUnavailable
+from fluxcap.capture.platforms.base import Asset
+from fluxcap.schemas.errors import ConfigError, PageUnavailable
 
 BAR = (Shown("EUR/USD OTC", 92), Shown("EUR/USD", 85), Shown("American Express OTC", 90), Shown("Gold", None))
 TABLE = (Asset("EURUSD_otc", "EUR/USD OTC"), Asset("AXP_otc", "American Express OTC"))

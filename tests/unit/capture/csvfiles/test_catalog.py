@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from capture.web.csv_files import allowed_file, available_files
+from fluxcap.capture.csvfiles.catalog import allowed_file, available_files
 
 COLLECTED = "data_collect/5M_candles/EURUSD_otc_5m_2025_09_03_00_33_10.csv"
 HOURS = "data_collect/1H_candles/EURUSD_otc_60m_2025_09_03_00_33_10.csv"

@@ -1,4 +1,4 @@
-"""capture/csv_lines.py: names and lines exactly as the programs that read them know them."""
+"""capture/csvfiles/format.py: names and lines exactly as the programs that read them know them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.csv_lines import (
+from fluxcap.capture.csvfiles.format import (
     CsvKind,
     CsvName,
     candle_line,
@@ -21,7 +21,7 @@ from capture.csv_lines import (
     symbol_of,
     tick_line,
 )
-from schemas.types import Candle, Tick
+from fluxcap.schemas.types import Candle, Tick
 
 STAMP = "2026_11_21_23_54_26"
 SYMBOLS = st.text(min_size=1, max_size=30)

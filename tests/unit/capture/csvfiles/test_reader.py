@@ -1,4 +1,4 @@
-"""capture/collected.py: reading the collected files again, whatever became of them."""
+"""capture/csvfiles/reader.py: reading the collected files again, whatever became of them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from capture.collected import CsvFile, check_csv, collected_files, read_ticks
-from capture.csv_lines import CsvKind, file_name, folder_of
+from fluxcap.capture.csvfiles.format import CsvKind, file_name, folder_of
+from fluxcap.capture.csvfiles.reader import CsvFile, check_csv, collected_files, read_ticks
 
 STAMP = "2026_11_21_23_54_26"
 TICKS = (

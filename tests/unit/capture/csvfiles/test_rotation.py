@@ -1,4 +1,4 @@
-"""capture/csv_parts.py: parts of so many lines, appended whole, nothing overwritten, whatever the disk does."""
+"""capture/csvfiles/rotation.py: parts of so many lines, appended whole, nothing overwritten, whatever the disk does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from capture.csv_parts import MOST_OPEN, CsvParts, Disk, OpenPart, RealDisk, Series
+from fluxcap.capture.csvfiles.rotation import MOST_OPEN, CsvParts, Disk, OpenPart, RealDisk, Series
 
 HEADER = b"timestamp,asset,price\n"
 EURUSD: Series = ("EURUSD_otc", "")

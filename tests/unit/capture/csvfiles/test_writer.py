@@ -1,4 +1,4 @@
-"""capture/persistence.py: what is published goes to files, in order, and the disk's troubles stay its own."""
+"""capture/csvfiles/writer.py: what is published goes to files, in order, and the disk's troubles stay its own."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from capture import log, persistence
-from capture.collected import collected_files
-from capture.csv_lines import CsvKind
-from capture.csv_parts import OpenPart, RealDisk
-from capture.listeners import Published
-from capture.persistence import CollectChange, Persistence
-from capture.settings import CollectMode
-from schemas.types import Candle, CandleBatch, StreamKey, Tick, candle_array
+from fluxcap.capture.csvfiles import writer as persistence
+from fluxcap.capture.csvfiles.format import CsvKind
+from fluxcap.capture.csvfiles.reader import collected_files
+from fluxcap.capture.csvfiles.rotation import OpenPart, RealDisk
+from fluxcap.capture.csvfiles.writer import CollectChange, Persistence
+from fluxcap.capture.pipeline.listeners import Published
+from fluxcap.capture.runtime import log
+from fluxcap.capture.runtime.settings import CollectMode
+from fluxcap.schemas.types import Candle, CandleBatch, StreamKey, Tick, candle_array
 
 T0 = 1_795_305_240_000
 KEY = StreamKey("SIM", "EURUSD_otc", "1m")
@@ -233,7 +234,7 @@ def test_revisions_change_no_line(tmp_path: Path) -> None:
     """The files say what was first published; `fluxcap export` gives the revised candles."""
     import numpy as np
 
-    from schemas.types import CandleRevision
+    from fluxcap.schemas.types import CandleRevision
 
     writer = running(tmp_path, CollectMode.BOTH)
     first = candles(1)

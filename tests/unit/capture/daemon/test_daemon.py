@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from bridge.server import WireServer
-from capture.daemon import Daemon
-from capture.daemon_files import RUN_FILE, read_run_file
-from capture.platforms.registry import platform_named
-from capture.settings import STORE_FILE, Settings
-from schemas.errors import AlreadyRunning, ConfigError, StoreLocked
-from schemas.types import Candle, StreamKey
-from tests.live_rig import await_that
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.capture.daemon.daemon import Daemon
+from fluxcap.capture.platforms.registry import platform_named
+from fluxcap.capture.runtime.run_file import RUN_FILE, read_run_file
+from fluxcap.capture.runtime.settings import STORE_FILE, Settings
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError, StoreLocked
+from fluxcap.schemas.types import Candle, StreamKey
+from tests.support.daemon.live_rig import await_that
 
 FREE = "tcp://127.0.0.1:0"
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from capture import foreground
-from capture.foreground import run_daemon
-from capture.settings import Settings
-from schemas.errors import StoreLocked
+from fluxcap.capture.daemon import foreground
+from fluxcap.capture.daemon.foreground import run_daemon
+from fluxcap.capture.runtime.settings import Settings
+from fluxcap.schemas.errors import StoreLocked
 
 
 class FakeDaemon:

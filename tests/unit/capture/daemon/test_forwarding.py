@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.jetstream.forward_view import ForwardState, ForwardView, Notice
-from capture.commands import status
-from capture.forwarding import log_notice
-from capture.log_events import EVENTS
+from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardView, Notice
+from fluxcap.capture.cli import control as status
+from fluxcap.capture.daemon.forwarding import log_notice
+from fluxcap.capture.runtime.log_events import EVENTS
 
 FIELDS = {"reason": "why", "stream": "DESK.EURUSD.1m", "store": "s", "candles": 3, "log": "nats://a:1"}
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from capture.candles import CandleRules
-from capture.feeds import BlindReason, Feeds
-from capture.sealing import Sealing
-from schemas.types import Tick
+from fluxcap.capture.market.aggregator import Sealing
+from fluxcap.capture.market.candles import CandleRules
+from fluxcap.capture.market.feeds import BlindReason, Feeds
+from fluxcap.schemas.types import Tick
 
 A, B = "EURUSD_otc", "GBPUSD_otc"
 M0 = 1_760_000_040_000

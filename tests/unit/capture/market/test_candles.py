@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from capture.candles import NEVER_MS, REMEMBERED_MAX, CandleBuilder, CandleRules, Revision, bucket_start
-from capture.feeds import BlindReason, Feeds
-from schemas.types import Candle, CandleFlags
+from fluxcap.capture.market.candles import NEVER_MS, REMEMBERED_MAX, CandleBuilder, CandleRules, Revision, bucket_start
+from fluxcap.capture.market.feeds import BlindReason, Feeds
+from fluxcap.schemas.types import Candle, CandleFlags
 
 A, B = "EURUSD_otc", "GBPUSD_otc"
 M0 = 1_760_000_040_000

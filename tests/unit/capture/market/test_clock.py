@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from capture.platform_clock import Arrival, ClockState, PlatformClock
+from fluxcap.capture.market.clock import Arrival, ClockState, PlatformClock
 
 ZERO_MS = 1_760_000_000_000
 """UTC at monotonic 1,000,000."""

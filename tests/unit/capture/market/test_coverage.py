@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from capture.coverage import SPANS_MAX, Spans, union_covers
+from fluxcap.capture.market.coverage import SPANS_MAX, Spans, union_covers
 
 
 def spans_of(*stretches: tuple[int, int]) -> Spans:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from capture.feed import CONFIRMED_AFTER_MS, Doubt, SocketFeed, SymbolFeed
-from schemas.types import Candle
+from fluxcap.capture.market.feed_state import CONFIRMED_AFTER_MS, Doubt, SocketFeed, SymbolFeed
+from fluxcap.schemas.types import Candle
 
 
 def test_a_doubt_is_over_once_the_asset_ticks_long_after_the_page_turned() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from capture.feeds import BlindReason, Feeds, GapNews
-from schemas.types import Candle
+from fluxcap.capture.market.feeds import BlindReason, Feeds, GapNews
+from fluxcap.schemas.types import Candle
 
 A, B = "EURUSD_otc", "GBPUSD_otc"
 T0 = 100_000

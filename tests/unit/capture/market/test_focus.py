@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from capture.focus import AssetNames, Focus, FocusMode, name_key
-from capture.platforms.base import Asset
-from schemas.errors import UnknownAsset
+from fluxcap.capture.market.focus import AssetNames, Focus, FocusMode, name_key
+from fluxcap.capture.platforms.base import Asset
+from fluxcap.schemas.errors import UnknownAsset
 
 ASSETS = (
     Asset("EURUSD", "EUR/USD", is_otc=False),

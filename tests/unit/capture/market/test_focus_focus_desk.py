@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from capture.focus import Focus, FocusMode
-from capture.focus_desk import FocusDesk
-from capture.platforms.base import ActiveAsset, Asset
-from schemas.errors import UnknownAsset
+from fluxcap.capture.market.focus import Focus, FocusDesk, FocusMode
+from fluxcap.capture.platforms.base import ActiveAsset, Asset
+from fluxcap.schemas.errors import UnknownAsset
 
 TABLE = (Asset("EURUSD_otc", "EUR/USD OTC"), Asset("GBPUSD_otc", "GBP/USD OTC"))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from capture.history import is_of_the_present, rows_of, ticks_of
-from capture.platforms.base import History
-from schemas.types import Candle
+from fluxcap.capture.market.history import is_of_the_present, rows_of, ticks_of
+from fluxcap.capture.platforms.base import History
+from fluxcap.schemas.types import Candle
 
 OFFSET_MS = 7_200_000
 MINUTE = 60_000

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from capture.feeds import BlindReason
-from capture.platform_clock import Arrival
-from capture.platforms.base import History, RawTick
-from capture.waiting import HISTORIES_MAX, WaitingRoom
+from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.ingest import HISTORIES_MAX, WaitingRoom
+from fluxcap.capture.platforms.base import History, RawTick
 
 AT = Arrival(1, 2)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from capture.focus import AssetNames, Focus, FocusMode
-from capture.focus_leases import FocusLeases
-from capture.platforms.base import Asset
-from schemas.errors import UnknownAsset
+from fluxcap.capture.market.focus import AssetNames, Focus, FocusMode
+from fluxcap.capture.market.leases import FocusLeases
+from fluxcap.capture.platforms.base import Asset
+from fluxcap.schemas.errors import UnknownAsset
 
 FOLLOW = Focus(FocusMode.FOLLOW)
 

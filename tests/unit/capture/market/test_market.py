@@ -5,17 +5,17 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from capture.daemon import restore
-from capture.feeds import BlindReason, GapNews
-from capture.focus import Focus, FocusMode
-from capture.intake import ASSETS_MAX
-from capture.journal import Remembered
-from capture.market import Market
-from capture.platform_clock import Arrival
-from capture.platforms.pocketoption import PocketOption
-from schemas.errors import UnknownAsset
-from schemas.types import Candle, CandleFlags, FeedState, Tick
-from tests.stage import AUD, EUR, GBP, LAG_MS, START_MS, Stage, announcement, attachment, lock
+from fluxcap.capture.daemon.daemon import restore
+from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.feeds import BlindReason, GapNews
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.market.ingest import ASSETS_MAX
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.pipeline.journal import Remembered
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.schemas.errors import UnknownAsset
+from fluxcap.schemas.types import Candle, CandleFlags, FeedState, Tick
+from tests.support.market.simulated_market import AUD, EUR, GBP, LAG_MS, START_MS, Stage, announcement, attachment, lock
 
 BLIND, FILLED, JOINED_LATE, REVISED, WHOLE = (
     CandleFlags.BLIND,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from capture.feeds import BlindReason, GapNews
-from capture.focus import Focus
-from schemas.types import CandleFlags
-from tests.stage import EUR, GBP, START_MS, Stage, lock
+from fluxcap.capture.market.feeds import BlindReason, GapNews
+from fluxcap.capture.market.focus import Focus
+from fluxcap.schemas.types import CandleFlags
+from tests.support.market.simulated_market import EUR, GBP, START_MS, Stage, lock
 
 MINUTE = 60_000
 WHOLE, BLIND = CandleFlags.NONE, CandleFlags.BLIND

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from capture.tape import TickTape
-from schemas.types import Candle
+from fluxcap.capture.market.tape import TickTape
+from fluxcap.schemas.types import Candle
 
 
 def tape_of(*ticks: tuple[int, float], horizon_ms: int = 1_800_000) -> TickTape:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from capture.feeds import BlindReason, GapNews
-from capture.outcome import Outcome
-from schemas.types import Candle, Tick
+from fluxcap.capture.market.feeds import BlindReason, GapNews
+from fluxcap.capture.market.updates import Outcome
+from fluxcap.schemas.types import Candle, Tick
 
 
 def candle(ts_ms: int) -> Candle:

@@ -1,4 +1,4 @@
-"""capture/journal.py: what a killed daemon finds again."""
+"""capture/pipeline/journal.py: what a killed daemon finds again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from capture.journal import (
+from fluxcap.capture.pipeline.journal import (
     KEEP_MS,
     ROTATE_MS,
     Entry,
@@ -22,7 +22,7 @@ from capture.journal import (
     read_contents,
     read_journal,
 )
-from schemas.types import Tick
+from fluxcap.schemas.types import Tick
 
 T0 = 1_763_760_000_000
 EUR, GBP, AUD = "EURUSD_otc", "GBPUSD_otc", "AUDCAD_otc"
@@ -305,7 +305,7 @@ def test_unpublished_ticks_go_when_they_are_too_many(tmp_path: Path, monkeypatch
     journal = TickJournal(tmp_path)
     journal.append([later(0)], {EUR: T0})
     (first,) = journal_files(tmp_path)
-    monkeypatch.setattr("capture.journal.FOLDER_MAX_BYTES", 2 * first.stat().st_size + 100)
+    monkeypatch.setattr("fluxcap.capture.pipeline.journal.FOLDER_MAX_BYTES", 2 * first.stat().st_size + 100)
 
     for at in range(1, 10):
         journal.append([later(at * ROTATE_MS)], {EUR: T0})

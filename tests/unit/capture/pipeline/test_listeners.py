@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from capture.listeners import ChromeState, Listeners, Published
-from schemas.types import Candle, StreamKey
+from fluxcap.capture.pipeline.listeners import ChromeState, Listeners, Published
+from fluxcap.schemas.types import Candle, StreamKey
 
 KEY = StreamKey("TEST", "EURUSD_otc", "1m")
 NEWS = Published((), (), (), ())

@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from bridge.server import WireServer
-from capture import pipeline as pipeline_module
-from capture.chrome.events import Stamp
-from capture.focus import Focus, FocusMode
-from capture.listeners import ChromeState, Published
-from capture.market import Market
-from capture.pipeline import Pipeline
-from capture.platforms.pocketoption import PocketOption
-from schemas.errors import BrowserGone, NotAnswering, UnknownAsset
-from schemas.types import Candle, FeedState, StreamKey
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.capture.chrome.events import Stamp
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.pipeline import pipeline as pipeline_module
+from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.pipeline.pipeline import Pipeline
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.schemas.errors import BrowserGone, NotAnswering, UnknownAsset
+from fluxcap.schemas.types import Candle, FeedState, StreamKey
 
 URL = "ws://127.0.0.1:1/devtools/browser/x"
 WAIT_S = 20.0
@@ -290,7 +290,7 @@ def test_a_message_that_cannot_be_handled_ends_the_connection_and_not_the_pipeli
 ):
     browser = bench.attach()
     bench.next_state()
-    monkeypatch.setattr("capture.chrome.session.CdpSession.receive", lambda *_: 1 / 0)
+    monkeypatch.setattr("fluxcap.capture.chrome.session.CdpSession.receive", lambda *_: 1 / 0)
 
     browser.say({"method": "Target.targetCreated", "params": {}})
 

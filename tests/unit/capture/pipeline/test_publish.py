@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from bridge.publisher import Publisher
-from bridge.server import FeedInfo, WireServer
-from bridge.store import Store
-from capture.candles import Revision
-from capture.feeds import BlindReason, GapNews
-from capture.listeners import ChromeState, Listeners, Published
-from capture.market import Outcome
-from capture.publishing import RETRY_NS, Publishing
-from schemas.errors import StoreError, StoreFull
-from schemas.types import Candle, CandleBatch, CandleFlags, StreamKey, Tick, candles_from
-from tests.lost_store import lost_store
+from fluxcap.bridge.server.publisher import Publisher
+from fluxcap.bridge.server.server import FeedInfo, WireServer
+from fluxcap.bridge.store.store import Store
+from fluxcap.capture.market.candles import Revision
+from fluxcap.capture.market.feeds import BlindReason, GapNews
+from fluxcap.capture.market.market import Outcome
+from fluxcap.capture.pipeline.listeners import ChromeState, Listeners, Published
+from fluxcap.capture.pipeline.publish import RETRY_NS, Publishing
+from fluxcap.schemas.errors import StoreError, StoreFull
+from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, StreamKey, Tick, candles_from
+from tests.support.market.failing_store import lost_store
 
 MINUTE_MS = 60_000
 FIRST_MS = 28_000_000 * MINUTE_MS

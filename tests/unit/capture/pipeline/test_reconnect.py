@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from capture.chrome.endpoint import BrowserInfo
-from capture.chrome_watch import EAGER_S, POLL_S, ChromeWatch
-from capture.listeners import ChromeState
-from schemas.errors import BrowserGone, ChromeUnavailable, NotAnswering
+from fluxcap.capture.chrome.endpoint import BrowserInfo
+from fluxcap.capture.pipeline.listeners import ChromeState
+from fluxcap.capture.pipeline.reconnect import EAGER_S, POLL_S, ChromeWatch
+from fluxcap.schemas.errors import BrowserGone, ChromeUnavailable, NotAnswering
 
 INFO = BrowserInfo("ws://127.0.0.1:9222/devtools/browser/x", "Chrome/156", "1.3", "agent")
 

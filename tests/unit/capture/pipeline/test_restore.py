@@ -1,4 +1,4 @@
-"""capture/restart.py: what a start makes of the journal, and of the gaps that the store has without an end."""
+"""capture/pipeline/restore.py: what a start makes of the journal, and of the gaps that the store has without an end."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import ClassVar
 
 import pytest
 
-from capture.feeds import BlindReason, GapNews
-from capture.journal import Remembered, TickJournal, read_contents, read_journal
-from capture.platforms.pocketoption import PocketOption
-from capture.recorder import Recorder
-from capture.recording import Record
-from capture.replay import Playback
-from capture.restart import restore
-from capture.tape import NEVER_MS
-from schemas.types import CandleFlags, Gap, Tick
-from tests.stage import EUR, GBP, START_MS, Stage, lock
+from fluxcap.capture.market.feeds import BlindReason, GapNews
+from fluxcap.capture.market.tape import NEVER_MS
+from fluxcap.capture.pipeline.journal import Remembered, TickJournal, read_contents, read_journal
+from fluxcap.capture.pipeline.restore import restore
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.capture.recording.recorder import Recorder
+from fluxcap.capture.recording.records import Record
+from fluxcap.capture.tools.replay.playback import Playback
+from fluxcap.schemas.types import CandleFlags, Gap, Tick
+from tests.support.market.simulated_market import EUR, GBP, START_MS, Stage, lock
 
 MINUTE = 60_000
 DOWN, GONE = BlindReason.DAEMON_DOWN, BlindReason.CHROME_GONE

@@ -1,12 +1,12 @@
-"""capture/wire_ticks.py: every published tick on its stream's topic, numbered."""
+"""capture/pipeline/tick_publisher.py: every published tick on its stream's topic, numbered."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from capture.listeners import ChromeState, Published
-from capture.wire_ticks import WireTicks
-from schemas.types import Candle, StreamKey, Tick, TickBatch
+from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.pipeline.tick_publisher import WireTicks
+from fluxcap.schemas.types import Candle, StreamKey, Tick, TickBatch
 
 
 class Outlet:

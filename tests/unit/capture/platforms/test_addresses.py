@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from capture.platforms.addresses import PAGES, SOCKETS, AddressPatterns, hosts_of
-from schemas.errors import ConfigError
+from fluxcap.capture.platforms.addresses import PAGES, SOCKETS, AddressPatterns, hosts_of
+from fluxcap.schemas.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.platforms.base import Keep, RawTick
-from capture.platforms.generic import GenericPlatform
-from schemas.errors import ConfigError
+from fluxcap.capture.platforms.base import Keep, RawTick
+from fluxcap.capture.platforms.generic import GenericPlatform
+from fluxcap.schemas.errors import ConfigError
 
 BINANCE: dict[str, Any] = {
     "pages": ["https://www.binance.com/*/trade/*"],

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from capture.platforms.json_path import JsonPath
-from schemas.errors import ConfigError
+from fluxcap.capture.platforms.json_path import JsonPath
+from fluxcap.schemas.errors import ConfigError
 
 
 @pytest.mark.parametrize(

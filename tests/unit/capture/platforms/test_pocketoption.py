@@ -6,10 +6,19 @@ import json
 
 import pytest
 
-from capture.platforms.base import ActiveAsset, Asset, Assets, Favourites, Greeting, History, MarketEvent, RawTick
-from capture.platforms.pocketoption import PocketOption, PocketOptionDecoder
-from schemas.types import Candle
-from tests.stage import announcement, attachment
+from fluxcap.capture.platforms.base import (
+    ActiveAsset,
+    Asset,
+    Assets,
+    Favourites,
+    Greeting,
+    History,
+    MarketEvent,
+    RawTick,
+)
+from fluxcap.capture.platforms.pocketoption import PocketOption, PocketOptionDecoder
+from fluxcap.schemas.types import Candle
+from tests.support.market.simulated_market import announcement, attachment
 
 
 @pytest.fixture

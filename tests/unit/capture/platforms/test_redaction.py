@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from capture.platforms.base import ActiveAsset, Keep, Kept
-from capture.platforms.pocketoption import PocketOption
-from capture.platforms.redaction import SocketIoRedaction
-from tests.stage import announcement, attachment
+from fluxcap.capture.platforms.base import ActiveAsset, Keep, Kept
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.capture.platforms.redaction import SocketIoRedaction
+from tests.support.market.simulated_market import announcement, attachment
 
 TICK = [["EURUSD_otc", 1_760_000_000.5, 1.1]]
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from capture.platforms import registry
-from capture.platforms.base import Platform
-from capture.platforms.generic import GenericPlatform
-from capture.platforms.pocketoption import PocketOption
-from capture.platforms.registry import BUILT_IN, GROUP, MEMBERS, platform_named, plug_ins
-from capture.settings import load_settings
-from schemas.errors import ConfigError
+from fluxcap.capture.platforms import registry
+from fluxcap.capture.platforms.base import Platform
+from fluxcap.capture.platforms.generic import GenericPlatform
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.capture.platforms.registry import BUILT_IN, GROUP, MEMBERS, platform_named, plug_ins
+from fluxcap.capture.runtime.settings import load_settings
+from fluxcap.schemas.errors import ConfigError
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 TABLE = {"pages": ["https://example.com/*"], "symbol": "s", "time": "T", "price": "p"}
 
 
@@ -46,7 +46,8 @@ def test_a_plug_in_is_made_with_the_extra_hosts():
 
 def test_a_plug_in_of_another_package_is_found_and_goes_before_a_built_in_one(announce):
     announce(
-        pocketoption="capture.platforms.generic:GenericPlatform", mine="capture.platforms.pocketoption:PocketOption"
+        pocketoption="fluxcap.capture.platforms.generic:GenericPlatform",
+        mine="fluxcap.capture.platforms.pocketoption:PocketOption",
     )
 
     assert isinstance(platform_named("mine"), PocketOption)
@@ -59,7 +60,7 @@ def test_a_table_of_any_name_makes_a_generic_platform():
 
 
 def test_a_table_may_name_the_plug_in_that_reads_it(announce):
-    announce(json="capture.platforms.generic:GenericPlatform")
+    announce(json="fluxcap.capture.platforms.generic:GenericPlatform")
 
     assert isinstance(platform_named("example", (), {"example": {"kind": "json", **TABLE}}), GenericPlatform)
 
@@ -84,7 +85,7 @@ def test_an_unknown_kind_is_refused_with_the_table_that_names_it():
         platform_named("example", (), {"example": {"kind": "nosuch"}})
 
 
-@pytest.mark.parametrize("where", ["nowhere.at.all:Platform", "capture.platforms.generic:Nothing"])
+@pytest.mark.parametrize("where", ["nowhere.at.all:Platform", "fluxcap.capture.platforms.generic:Nothing"])
 def test_a_plug_in_that_cannot_be_loaded_is_named(announce, where: str):
     announce(broken=where)
 

@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from capture.platforms.socketio import NamedEvent, OpenPacket, Refused, SocketIoDecoder
-from tests.stage import announcement
+from fluxcap.capture.platforms.socketio import NamedEvent, OpenPacket, Refused, SocketIoDecoder
+from tests.support.market.simulated_market import announcement
 
 ALLOWED = ("updateStream", "updateAssets")
 

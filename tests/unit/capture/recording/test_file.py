@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from capture import recording as r
-from capture.focus import Focus, FocusMode
-from capture.recording_file import MAGIC, RecordingReader, RecordingWriter
-from schemas.errors import ConfigError, FluxcapError
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.recording import records as r
+from fluxcap.capture.recording.file import MAGIC, RecordingReader, RecordingWriter
+from fluxcap.schemas.errors import ConfigError, FluxcapError
 
 SECOND_NS = 1_000_000_000
 RECORDS: list[r.Record] = [

@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 
-from bridge.store import Store
-from capture import recording as r
-from capture.captured_frames import CapturedFrames, are_captured_frames
-from capture.platforms.base import History
-from capture.platforms.pocketoption import PocketOption
-from capture.replaying import Replay, Summary, replay
-from schemas.errors import ConfigError
-from schemas.types import Candle, StreamKey, candles_from
-from tests.stage import announcement, attachment
+from fluxcap.bridge.store.store import Store
+from fluxcap.capture.platforms.base import History
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.capture.recording import records as r
+from fluxcap.capture.recording.json_import import CapturedFrames, are_captured_frames
+from fluxcap.capture.tools.replay.replay import Replay, Summary, replay
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import Candle, StreamKey, candles_from
+from tests.support.market.simulated_market import announcement, attachment
+from tests.support.paths import ROOT
 
-CAPTURES = Path(os.environ.get("FLUXCAP_CAPTURES", Path(__file__).parents[3] / "shared" / "captures"))
+CAPTURES = Path(os.environ.get("FLUXCAP_CAPTURES", ROOT.parent / "shared" / "captures"))
 FRAMES = CAPTURES / "frames" / "frames_20250903_0033.json"
 KEY = StreamKey("POCKETOPTION", "EURGBP_otc", "1m")
 COLLECTED_S = 1_760_000_100.0

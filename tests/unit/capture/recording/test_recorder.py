@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from capture import recording as r
-from capture.chrome.events import (
+from fluxcap.capture.chrome.events import (
     EndReason,
     FrameReceived,
     FrameSent,
@@ -16,17 +15,18 @@ from capture.chrome.events import (
     TabAttached,
     TabGone,
 )
-from capture.feeds import BlindReason
-from capture.focus import Focus, FocusMode
-from capture.journal import Remembered
-from capture.platforms.pocketoption import PocketOption
-from capture.recorder import Recorder, bare_url
-from capture.replay import Playback
-from capture.restart import restore
-from schemas.errors import FluxcapError
-from schemas.types import Tick
-from tests.stage import START_MS as T0_MS
-from tests.stage import Stage, announcement, attachment
+from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.pipeline.journal import Remembered
+from fluxcap.capture.pipeline.restore import restore
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.capture.recording import records as r
+from fluxcap.capture.recording.recorder import Recorder, bare_url
+from fluxcap.capture.tools.replay.playback import Playback
+from fluxcap.schemas.errors import FluxcapError
+from fluxcap.schemas.types import Tick
+from tests.support.market.simulated_market import START_MS as T0_MS
+from tests.support.market.simulated_market import Stage, announcement, attachment
 
 MARKET, CHAT = SocketId("s1", "1.1"), SocketId("s1", "1.2")
 TICK = [["EURUSD_otc", 1_760_000_000.5, 1.1]]

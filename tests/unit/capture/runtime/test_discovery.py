@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from capture.daemon_files import RunFile, write_run_file
-from capture.running import RunningDaemon, control_address
-from schemas.errors import FluxcapError, NotAnswering, UnknownAsset
+from fluxcap.capture.runtime.discovery import RunningDaemon, control_address
+from fluxcap.capture.runtime.run_file import RunFile, write_run_file
+from fluxcap.schemas.errors import FluxcapError, NotAnswering, UnknownAsset
 
 Serve = Callable[[int, bytes], str]
 

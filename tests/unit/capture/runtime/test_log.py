@@ -1,4 +1,4 @@
-"""capture/log.py: one line an event, for people and for programs."""
+"""capture/runtime/log.py: one line an event, for people and for programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from capture import log
+from fluxcap.capture.runtime import log
 
 
 @pytest.fixture(autouse=True)

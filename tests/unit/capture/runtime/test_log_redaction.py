@@ -1,10 +1,10 @@
-"""capture/log_redaction.py: what looks like a secret does not reach the log; what does not, does."""
+"""capture/runtime/log_redaction.py: what looks like a secret does not reach the log; what does not, does."""
 
 from __future__ import annotations
 
 import pytest
 
-from capture.log_redaction import REDACTED, redact, redact_fields
+from fluxcap.capture.runtime.log_redaction import REDACTED, redact, redact_fields
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 

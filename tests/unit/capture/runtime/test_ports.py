@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from capture.port_holder import port_holder
+from fluxcap.capture.runtime.ports import port_holder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, which only Linux has")
 

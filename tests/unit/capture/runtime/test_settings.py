@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from capture.settings import CollectMode, Settings, config_file, load_settings
-from schemas.errors import ConfigError
+from fluxcap.capture.runtime.settings import CollectMode, Settings, config_file, load_settings
+from fluxcap.schemas.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from capture.cli import run_cli
-from capture.settings import Settings, load_settings, variables_of
-from capture.settings_origin import Origin, effective_settings, option_of, unknown_variables
-from schemas.errors import ConfigError
+from fluxcap.capture.cli.app import run_cli
+from fluxcap.capture.runtime.settings import Settings, load_settings, variables_of
+from fluxcap.capture.runtime.settings_sources import Origin, effective_settings, option_of, unknown_variables
+from fluxcap.schemas.errors import ConfigError
 
 VALUES: dict[str, tuple[Any, Any, Any]] = {
     "chrome": ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
@@ -61,7 +61,9 @@ def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings that `fluxcap run` would have run with."""
     found: list[Settings] = []
-    monkeypatch.setattr("capture.foreground.run_daemon", lambda settings, debug: found.append(settings) or 0)
+    monkeypatch.setattr(
+        "fluxcap.capture.daemon.foreground.run_daemon", lambda settings, debug: found.append(settings) or 0
+    )
     return found
 
 

@@ -1,15 +1,15 @@
-"""capture/simulator/catalogue.py: the platform's assets and its asset table."""
+"""capture/simulator/assets.py: the platform's assets and its asset table."""
 
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 
 import pytest
 
-from capture.simulator.catalogue import asset_table, catalogue, payout_percent
+from fluxcap.capture.simulator.assets import asset_table, catalogue, payout_percent
+from tests.support.paths import ROOT
 
-UNIVERSE = Path(__file__).parents[2] / "data" / "universe.csv"
+UNIVERSE = ROOT / "data" / "universe.csv"
 
 
 def test_every_asset_of_the_platform_is_there() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from capture.simulator.config import Secrets, SiteConfig
-from schemas.errors import ConfigError
+from fluxcap.capture.simulator.config import Secrets, SiteConfig
+from fluxcap.schemas.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from capture.simulator.truth import TruthLog, TruthTick, read_truth
-from schemas.errors import ConfigError
-from schemas.types import Candle
+from fluxcap.capture.simulator.truth import TruthLog, TruthTick, read_truth
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import Candle
 
 OFFSET_MS = 7_200_000
 

@@ -11,14 +11,14 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from bridge.client.cache import Append, CandleCache
-from bridge.client.health import Health, HealthState
-from bridge.store import Store
-from capture import demo
-from capture.demo import StreamResult
-from capture.simulator.truth import Truth, TruthTick
-from schemas.errors import FluxcapError
-from schemas.types import Candle, CandleBatch, CandleFlags, StreamKey, candle_array
+from fluxcap.bridge.client.cache import Append, CandleCache
+from fluxcap.bridge.client.health import Health, HealthState
+from fluxcap.bridge.store.store import Store
+from fluxcap.capture.simulator.truth import Truth, TruthTick
+from fluxcap.capture.tools import demo
+from fluxcap.capture.tools.demo import StreamResult
+from fluxcap.schemas.errors import FluxcapError
+from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, StreamKey, candle_array
 
 KEY = StreamKey("DEMO", "EURUSD_otc", "1s")
 

@@ -1,4 +1,4 @@
-"""bridge/exporting.py and capture/exporting.py: the right rows of the right streams, in one file."""
+"""bridge/export/export.py and capture/tools/export.py: the right rows of the right streams, in one file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.exporting import Span, What
-from bridge.server import WireServer
-from capture.csv_lines import CsvKind, file_name, folder_of, tick_line
-from capture.daemon_files import RunFile, write_run_file
-from capture.exporting import Wanted, Where, export, match_symbols, parse_time
-from capture.settings import STORE_FILE
-from schemas.errors import ConfigError, StoreLocked, UnknownAsset
-from schemas.types import Candle, Gap, StreamKey, Tick
-from tests.serving import ANY_PORT, EURUSD, GBPUSD, MINUTE, candle, candles
+from fluxcap.bridge.export.export import Span, What
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.capture.csvfiles.format import CsvKind, file_name, folder_of, tick_line
+from fluxcap.capture.runtime.run_file import RunFile, write_run_file
+from fluxcap.capture.runtime.settings import STORE_FILE
+from fluxcap.capture.tools.export import Wanted, Where, export, match_symbols, parse_time
+from fluxcap.schemas.errors import ConfigError, StoreLocked, UnknownAsset
+from fluxcap.schemas.types import Candle, Gap, StreamKey, Tick
+from tests.support.wire.samples import ANY_PORT, EURUSD, GBPUSD, MINUTE, candle, candles
 
 FIVE_SECONDS = StreamKey("OTHER", "#AAPL_otc", "5s")
 

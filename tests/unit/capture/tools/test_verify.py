@@ -1,4 +1,4 @@
-"""capture/verifying.py: one answer for all that a data folder keeps."""
+"""capture/tools/verify.py: one answer for all that a data folder keeps."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from bridge.store import Store
-from bridge.verify import Verdict, exit_code
-from capture.csv_lines import CsvKind, file_name, folder_of
-from capture.journal import TickJournal, journal_files
-from capture.settings import STORE_FILE
-from capture.verifying import verify_folder
-from schemas.errors import ConfigError
-from schemas.types import Tick
-from tests.serving import EURUSD, candle_rows
+from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.store.verify import Verdict, exit_code
+from fluxcap.capture.csvfiles.format import CsvKind, file_name, folder_of
+from fluxcap.capture.pipeline.journal import TickJournal, journal_files
+from fluxcap.capture.runtime.settings import STORE_FILE
+from fluxcap.capture.tools.verify import verify_folder
+from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import Tick
+from tests.support.wire.samples import EURUSD, candle_rows
 
 HEADER = CsvKind.TICK.header.decode()
 LINE = "2026-11-21T23:54:26.123Z,EURUSD_otc,1.17234\n"
@@ -22,7 +22,7 @@ LINE = "2026-11-21T23:54:26.123Z,EURUSD_otc,1.17234\n"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    from bridge.sequencer import Sequencer
+    from fluxcap.bridge.server.sequencer import Sequencer
 
     with Store.open(tmp_path / STORE_FILE) as store:
         store.commit([Sequencer(store.watermarks()).number(EURUSD, candle_rows(1, 5))])

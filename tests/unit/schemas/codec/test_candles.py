@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from schemas.codec import decode, encode
-from schemas.errors import CodecError
-from schemas.generated import market_data as fb
-from schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch
-from tests import generated_wire
-from tests.wire_samples import KEY, sample_candles
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.errors import CodecError
+from fluxcap.schemas.generated import market_data as fb
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch
+from tests.support.wire import generated_wire
+from tests.support.wire.wire_samples import KEY, sample_candles
 
 # Around the sizes at which another way of reading and writing takes over.
 COUNTS = [0, 1, 2, 11, 12, 13, 14, 200]

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-import schemas.codec
-from schemas.codec import MAX_MESSAGE_BYTES, decode, encode
-from schemas.errors import CodecError, MessageTooLarge, UnsupportedVersion
-from schemas.generated import market_data as fb
-from schemas.types import (
+import fluxcap.schemas.codec
+from fluxcap.schemas.codec import MAX_MESSAGE_BYTES, decode, encode
+from fluxcap.schemas.errors import CodecError, MessageTooLarge, UnsupportedVersion
+from fluxcap.schemas.generated import market_data as fb
+from fluxcap.schemas.types import (
     CandleBatch,
     ErrorResponse,
     GetCursorRequest,
@@ -21,8 +21,8 @@ from schemas.types import (
     Message,
     StreamKey,
 )
-from tests import generated_wire
-from tests.wire_samples import KEY, sample_candles
+from tests.support.wire import generated_wire
+from tests.support.wire.wire_samples import KEY, sample_candles
 
 
 def with_field(data: bytes, slot: int, format_: str, number: int) -> bytes:
@@ -38,7 +38,7 @@ def with_version(message: Message, version: int, correlation_id: str = "") -> by
 
 
 def test_the_public_names():
-    assert schemas.codec.__all__ == ["MAX_MESSAGE_BYTES", "MAX_STREAMS", "decode", "encode"]
+    assert fluxcap.schemas.codec.__all__ == ["MAX_MESSAGE_BYTES", "MAX_STREAMS", "decode", "encode"]
 
 
 def test_a_message_that_version_1_knows_says_1():
@@ -177,7 +177,9 @@ def test_names_may_be_any_text():
 
 
 def test_the_codec_needs_neither_flatbuffers_nor_the_generated_code():
-    code = "import sys, schemas.codec; print([m for m in sys.modules if 'flatbuffers' in m or 'generated' in m])"
+    code = (
+        "import sys, fluxcap.schemas.codec; print([m for m in sys.modules if 'flatbuffers' in m or 'generated' in m])"
+    )
 
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

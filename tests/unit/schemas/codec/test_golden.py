@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.codec import decode, encode
-from schemas.generate import SCHEMA_FOLDER
-from schemas.generated import market_data, market_data_v1
-from schemas.types import BackfillCandlesResponse, CandleBatch, Message
-from tests import generated_wire
-from tests.flatbuffer_verifier import Verifier
+from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.generate import SCHEMA_FOLDER
+from fluxcap.schemas.generated import market_data, market_data_v1
+from fluxcap.schemas.types import BackfillCandlesResponse, CandleBatch, Message
 from tests.golden.write_golden import GOLDEN_FOLDER, json_by_flatc
-from tests.wire_samples import SAMPLES, differences
+from tests.support.wire import generated_wire
+from tests.support.wire.flatbuffer_verifier import Verifier
+from tests.support.wire.wire_samples import SAMPLES, differences
 
 VERSION_1 = [name for name, (message, _) in SAMPLES.items() if type(message) not in generated_wire.VERSION_2]
 VERSION_2 = [name for name in SAMPLES if name not in VERSION_1]

@@ -7,13 +7,13 @@ import typing
 import numpy as np
 import pytest
 
-from schemas import types
-from schemas.codec import MAX_STREAMS, decode, encode
-from schemas.codec.messages import MEMBERS
-from schemas.errors import CodecError, MessageTooLarge
-from schemas.generated import market_data, market_data_v1
-from tests import generated_wire
-from tests.wire_samples import KEY, sample_candles
+from fluxcap.schemas import types
+from fluxcap.schemas.codec import MAX_STREAMS, decode, encode
+from fluxcap.schemas.codec.messages import MEMBERS
+from fluxcap.schemas.errors import CodecError, MessageTooLarge
+from fluxcap.schemas.generated import market_data, market_data_v1
+from tests.support.wire import generated_wire
+from tests.support.wire.wire_samples import KEY, sample_candles
 
 
 def test_every_message_has_a_member():

@@ -7,11 +7,11 @@ import struct
 import numpy as np
 import pytest
 
-from schemas.codec import tables
-from schemas.codec.reading import Reader
-from schemas.codec.writing import key_part, string_part, table_part
-from schemas.errors import CodecError, MessageTooLarge
-from schemas.types import StreamKey
+from fluxcap.schemas.codec import tables
+from fluxcap.schemas.codec.reading import Reader
+from fluxcap.schemas.codec.writing import key_part, string_part, table_part
+from fluxcap.schemas.errors import CodecError, MessageTooLarge
+from fluxcap.schemas.types import StreamKey
 
 
 def cursor(vtable_length: int = 8, table_length: int = 20, to_vtable: int = 8) -> Reader:

@@ -7,12 +7,12 @@ import struct
 
 import pytest
 
-from schemas.codec import tables
-from schemas.codec.tables import TABLES, Table
-from schemas.errors import CodecError
-from schemas.generate import SCHEMA_FOLDER
-from schemas.types import CANDLE_DTYPE
-from tests.flatbuffer_verifier import Verifier
+from fluxcap.schemas.codec import tables
+from fluxcap.schemas.codec.tables import TABLES, Table
+from fluxcap.schemas.errors import CodecError
+from fluxcap.schemas.generate import SCHEMA_FOLDER
+from fluxcap.schemas.types import CANDLE_DTYPE
+from tests.support.wire.flatbuffer_verifier import Verifier
 
 SCHEMA = Verifier(SCHEMA_FOLDER / "market_data.fbs").tables
 FORMATS = {"long": "q", "ulong": "Q", "double": "d", "uint": "I", "ushort": "H", "byte": "b", "ubyte": "B", "bool": "?"}

@@ -7,10 +7,10 @@ import struct
 import numpy as np
 import pytest
 
-from schemas.codec import tables
-from schemas.codec.writing import Part, column_part, key_part, string_part, table_part, tables_part
-from schemas.errors import CodecError
-from schemas.types import StreamKey
+from fluxcap.schemas.codec import tables
+from fluxcap.schemas.codec.writing import Part, column_part, key_part, string_part, table_part, tables_part
+from fluxcap.schemas.errors import CodecError
+from fluxcap.schemas.types import StreamKey
 
 
 def joined(part: Part) -> bytes:

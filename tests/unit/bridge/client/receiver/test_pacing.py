@@ -1,9 +1,9 @@
-"""bridge.client.asking: single flight, and a wait after each request that brought nothing."""
+"""fluxcap.bridge.client.receiver.pacing: single flight, and a wait after each request that brought nothing."""
 
 from __future__ import annotations
 
-from bridge.client.asking import Asking, Flight
-from bridge.client.backoff import Backoff
+from fluxcap.bridge.client.receiver.pacing import Asking, Flight
+from fluxcap.bridge.transport.backoff import Backoff
 
 
 def asking() -> Asking:

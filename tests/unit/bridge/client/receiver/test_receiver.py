@@ -1,4 +1,5 @@
-"""bridge.client.gaps: the rules of one stream's receiver, one by one. The model is in tests/property."""
+"""fluxcap.bridge.client.receiver.receiver: the rules of one stream's receiver, one by one. The model is in
+tests/property."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from bridge.client.actions import (
+from fluxcap.bridge.client.receiver.actions import (
     Action,
     Buffered,
     Cursor,
@@ -22,9 +23,15 @@ from bridge.client.actions import (
     RestartReason,
     StartFrom,
 )
-from bridge.client.backoff import Backoff
-from bridge.client.gaps import DOUBTS_BELIEVED, HOLES_BELIEVED, WENT_BACK_BELIEVED, ReceiverState, StreamReceiver
-from schemas.types import (
+from fluxcap.bridge.client.receiver.receiver import (
+    DOUBTS_BELIEVED,
+    HOLES_BELIEVED,
+    WENT_BACK_BELIEVED,
+    ReceiverState,
+    StreamReceiver,
+)
+from fluxcap.bridge.transport.backoff import Backoff
+from fluxcap.schemas.types import (
     CANDLE_DTYPE,
     BackfillCandlesResponse,
     CandleArray,

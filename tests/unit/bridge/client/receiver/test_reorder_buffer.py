@@ -1,4 +1,4 @@
-"""bridge.client.lane: numbered rows leave in order, once each."""
+"""fluxcap.bridge.client.receiver.reorder_buffer: numbered rows leave in order, once each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.client.lane import Lane, Offer, Rows
+from fluxcap.bridge.client.receiver.reorder_buffer import Lane, Offer, Rows
 
 
 def rows(first: int, count: int) -> Rows:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge.jetstream.forward_cursor import ForwardCursor, ForwardMemory
-from bridge.jetstream.forward_lane import Remembered
-from bridge.jetstream.subjects import Position
-from schemas.errors import StoreError
-from schemas.types import StreamKey, StreamStatus
+from fluxcap.bridge.jetstream.forward.checkpoint import ForwardCursor, ForwardMemory
+from fluxcap.bridge.jetstream.forward.stream_state import Remembered
+from fluxcap.bridge.jetstream.subjects import Position
+from fluxcap.schemas.errors import StoreError
+from fluxcap.schemas.types import StreamKey, StreamStatus
 
 KEY = StreamKey("DESK", "EUR/USD OTC.x", "1m")
 KNOWN = {KEY: Remembered(Position("store", 5, 300_000, 2, 1), 77)}

@@ -11,18 +11,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from bridge.jetstream import forward_session
-from bridge.jetstream.forward_cursor import ForwardMemory
-from bridge.jetstream.forward_lane import ForwardLane, Remembered
-from bridge.jetstream.forward_session import ForwardSession
-from bridge.jetstream.log_access import LogState
-from bridge.jetstream.log_writer import Ack, Refusal
-from bridge.jetstream.subjects import Position
-from bridge.store_reader import Page, RevisionPage
-from schemas.codec import decode
-from schemas.errors import LogRefused, LogUnavailable, StoreError
-from schemas.types import CandleBatch, CandleRevision, StreamKey, StreamStatus
-from tests.forward_rig import minutes
+from fluxcap.bridge.jetstream.forward import session as forward_session
+from fluxcap.bridge.jetstream.forward.checkpoint import ForwardMemory
+from fluxcap.bridge.jetstream.forward.session import ForwardSession
+from fluxcap.bridge.jetstream.forward.stream_state import ForwardLane, Remembered
+from fluxcap.bridge.jetstream.publisher import Ack, Refusal
+from fluxcap.bridge.jetstream.stream import LogState
+from fluxcap.bridge.jetstream.subjects import Position
+from fluxcap.schemas.candles import CandlePage, RevisionPage
+from fluxcap.schemas.codec import decode
+from fluxcap.schemas.errors import LogRefused, LogUnavailable, StoreError
+from fluxcap.schemas.types import CandleBatch, CandleRevision, StreamKey, StreamStatus
+from tests.support.nats.forward_rig import minutes
 
 KEY = StreamKey("DESK", "EURUSD", "1m")
 MET = "2026-11-22T08:00:00Z"
@@ -41,11 +41,11 @@ class Source:
     def statuses(self) -> dict[StreamKey, StreamStatus]:
         return {KEY: self.status}
 
-    async def candles(self, key: StreamKey, after_sequence: int, limit: int) -> Page:
+    async def candles(self, key: StreamKey, after_sequence: int, limit: int) -> CandlePage:
         if self._fails:
             self._fails -= 1
             raise StoreError("The store is busy.")
-        return Page(
+        return CandlePage(
             after_sequence + 1, minutes(after_sequence + 1, min(self.status.latest_sequence, after_sequence + limit))
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.jetstream.forward_lane import (
+from fluxcap.bridge.jetstream.forward.stream_state import (
     AHEAD,
     Ask,
     Compare,
@@ -14,8 +14,8 @@ from bridge.jetstream.forward_lane import (
     SendCandles,
     SendRevisions,
 )
-from bridge.jetstream.subjects import Position
-from schemas.types import StreamKey, StreamStatus
+from fluxcap.bridge.jetstream.subjects import Position
+from fluxcap.schemas.types import StreamKey, StreamStatus
 
 KEY = StreamKey("DESK", "EURUSD", "1m")
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bridge.client.transport import Answered, Connected, Disconnected, Failed, Published, TransportEvent
-from bridge.jetstream import wire_source
-from bridge.jetstream.wire_source import LIST_WAIT_S, TOPICS, WireSource
-from schemas.errors import CodecError, WireError, WireTimeout
-from schemas.types import (
+from fluxcap.bridge.jetstream.forward import wire_source
+from fluxcap.bridge.jetstream.forward.wire_source import LIST_WAIT_S, TOPICS, WireSource
+from fluxcap.bridge.transport.base import Answered, Connected, Disconnected, Failed, Published, TransportEvent
+from fluxcap.schemas.errors import CodecError, WireError, WireTimeout
+from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     CandleBatch,
@@ -29,8 +29,8 @@ from schemas.types import (
     StreamKey,
     StreamStatus,
 )
-from tests.forward_rig import minutes
-from tests.live_rig import await_that
+from tests.support.daemon.live_rig import await_that
+from tests.support.nats.forward_rig import minutes
 
 KEY = StreamKey("DESK", "EURUSD", "1m")
 OTHER = StreamKey("DESK", "GBPUSD", "1m")

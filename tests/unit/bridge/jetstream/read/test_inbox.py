@@ -1,4 +1,4 @@
-"""bridge.jetstream.log_inbox: bounded by making the loop wait, never by loss."""
+"""fluxcap.bridge.jetstream.read.inbox: bounded by making the loop wait, never by loss."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge.client.transport import Connected, Disconnected
-from bridge.jetstream.log_access import LogMessage
-from bridge.jetstream.log_inbox import Heard, LogInbox
+from fluxcap.bridge.jetstream.read.inbox import Heard, LogInbox
+from fluxcap.bridge.jetstream.stream import LogMessage
+from fluxcap.bridge.transport.base import Connected, Disconnected
 
 
 def messages(first: int, count: int, size: int = 10) -> list[LogMessage]:

@@ -1,4 +1,4 @@
-"""bridge.jetstream.log_pages: pages of a log are those of the store that was put there, revised and all."""
+"""fluxcap.bridge.jetstream.read.pages: pages of a log are those of the store that was put there, revised and all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.jetstream.log_pages import StreamPages
-from tests.fake_log import SUBJECT, FakeLog, ask, read_by_fakes
+from fluxcap.bridge.jetstream.read.pages import StreamPages
+from tests.support.nats.fake_log import SUBJECT, FakeLog, ask, read_by_fakes
 
 
 @pytest.fixture(autouse=True, scope="module")

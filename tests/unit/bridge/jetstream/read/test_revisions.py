@@ -1,4 +1,4 @@
-"""bridge.jetstream.log_revisions: none is missed, and they are found in few turns however long the log is."""
+"""fluxcap.bridge.jetstream.read.revisions: none is missed, and they are found in few turns however long the log is."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge.jetstream import log_revisions
-from bridge.jetstream.log_pages import StreamPages
-from schemas.errors import LogUnavailable
-from tests.fake_log import SUBJECT, FakeLog, ask, read_by_fakes
+from fluxcap.bridge.jetstream.read import revisions as log_revisions
+from fluxcap.bridge.jetstream.read.pages import StreamPages
+from fluxcap.schemas.errors import LogUnavailable
+from tests.support.nats.fake_log import SUBJECT, FakeLog, ask, read_by_fakes
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,4 +1,4 @@
-"""bridge.jetstream.log_search: the first message of which something holds, in few questions."""
+"""fluxcap.bridge.jetstream.read.search: the first message of which something holds, in few questions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from bisect import bisect_left
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.jetstream.log_access import LogMessage
-from bridge.jetstream.log_search import first_where, where_it_rises
+from fluxcap.bridge.jetstream.read.search import first_where, where_it_rises
+from fluxcap.bridge.jetstream.stream import LogMessage
 
 
 class Log:

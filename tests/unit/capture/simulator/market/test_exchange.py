@@ -1,11 +1,11 @@
-"""capture/simulator/exchange.py: ticks come out in order, each a lag after it happened, troubles included."""
+"""capture/simulator/market/exchange.py: ticks come out in order, each a lag after it happened, troubles included."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from capture.simulator.config import SiteConfig
-from capture.simulator.exchange import Exchange, MarketTick
+from fluxcap.capture.simulator.config import SiteConfig
+from fluxcap.capture.simulator.market.exchange import Exchange, MarketTick
 
 START_MS = 1_795_303_500_000
 ASSETS = ("EURUSD_otc", "USDJPY_otc", "EURUSD")

@@ -1,12 +1,12 @@
-"""capture/simulator/history.py: history agrees with the ticks, in the platform's column orders and distances."""
+"""capture/simulator/market/history.py: history agrees with the ticks, in the platform's column orders and distances."""
 
 from __future__ import annotations
 
 import pytest
 
-from capture.simulator.catalogue import catalogue
-from capture.simulator.history import earlier_history, newest_start_s, recent_history, seconds
-from capture.simulator.market import Market
+from fluxcap.capture.simulator.assets import catalogue
+from fluxcap.capture.simulator.market.history import earlier_history, newest_start_s, recent_history, seconds
+from fluxcap.capture.simulator.market.prices import Market
 
 OFFSET_MS = 7_200_000
 

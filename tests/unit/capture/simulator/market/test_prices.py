@@ -1,12 +1,12 @@
-"""capture/simulator/market.py: the price is a function of time, in the platform's rhythm."""
+"""capture/simulator/market/prices.py: the price is a function of time, in the platform's rhythm."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from capture.simulator.catalogue import catalogue
-from capture.simulator.market import Market
+from fluxcap.capture.simulator.assets import catalogue
+from fluxcap.capture.simulator.market.prices import Market
 
 START_MS = 1_795_303_500_000
 HOUR_MS = 3_600_000

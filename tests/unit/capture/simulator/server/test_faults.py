@@ -1,11 +1,11 @@
-"""capture/simulator/faults.py: orders are understood exactly or refused with a sentence."""
+"""capture/simulator/server/faults.py: orders are understood exactly or refused with a sentence."""
 
 from __future__ import annotations
 
 import pytest
 
-from capture.simulator.faults import Fault, FaultOrder, parse_order
-from schemas.errors import ConfigError
+from fluxcap.capture.simulator.server.faults import Fault, FaultOrder, parse_order
+from fluxcap.schemas.errors import ConfigError
 
 
 def test_an_order_is_json() -> None:

@@ -1,4 +1,4 @@
-"""capture/simulator/framing.py: the bytes are what the platform's client expects."""
+"""capture/simulator/server/framing.py: the bytes are what the platform's client expects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from websockets.frames import Frame
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from capture.simulator import framing
+from fluxcap.capture.simulator.server import framing
 
 
 def frames_in(data: bytes) -> list[tuple[int, bytes]]:

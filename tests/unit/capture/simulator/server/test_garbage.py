@@ -1,4 +1,5 @@
-"""capture/simulator/garbage.py: sound WebSocket frames, and never a tick by the strict reading of the protocol."""
+"""capture/simulator/server/garbage.py: sound WebSocket frames, and never a tick by the strict reading of the
+protocol."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from websockets.frames import Frame
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from capture.simulator.garbage import GARBAGE, garbage_frames
+from fluxcap.capture.simulator.server.garbage import GARBAGE, garbage_frames
 
 NOW_MS = 1_756_866_774_962
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from capture.doctor import browser
-from capture.doctor.chrome_processes import ChromeProcessInfo, running_chromes
-from capture.doctor.finding import Verdict
-from schemas.errors import ChromeUnavailable
+from fluxcap.capture.tools.doctor import browser
+from fluxcap.capture.tools.doctor.browser import ChromeProcessInfo, running_chromes
+from fluxcap.capture.tools.doctor.finding import Verdict
+from fluxcap.schemas.errors import ChromeUnavailable
 
 SILENT = ChromeUnavailable("Nothing answers on 127.0.0.1:9222 (Connection refused); start Chrome.")
 

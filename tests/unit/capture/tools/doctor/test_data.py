@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from bridge.glance import glance
-from bridge.server import WireServer
-from capture.daemon_files import RunFile, write_run_file
-from capture.doctor import data
-from capture.doctor.finding import Finding, Verdict, exit_code, from_error, ok, problem, warning
-from schemas.errors import ConfigError, StoreDamaged
-from schemas.types import Candle, StreamKey
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.store.verify import glance
+from fluxcap.capture.runtime.run_file import RunFile, write_run_file
+from fluxcap.capture.tools.doctor import data
+from fluxcap.capture.tools.doctor.finding import Finding, Verdict, exit_code, from_error, ok, problem, warning
+from fluxcap.schemas.errors import ConfigError, StoreDamaged
+from fluxcap.schemas.types import Candle, StreamKey
 
 FREE = "tcp://127.0.0.1:0"
 

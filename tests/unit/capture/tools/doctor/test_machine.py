@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from capture.doctor import machine
-from capture.doctor.finding import Verdict
+from fluxcap.capture.tools.doctor import machine
+from fluxcap.capture.tools.doctor.finding import Verdict
 
 Usage = shutil.disk_usage("/").__class__
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from capture import recording as r
-from capture.feeds import BlindReason
-from capture.focus import Focus, FocusMode
-from capture.outcome import Outcome
-from capture.platform_clock import Arrival
-from capture.replay import Playback
-from tests.stage import attachment
+from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.market.updates import Outcome
+from fluxcap.capture.recording import records as r
+from fluxcap.capture.tools.replay.playback import Playback
+from tests.support.market.simulated_market import attachment
 
 
 class Heard:

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from capture import replaying
-from capture.daemon_files import RunFile, write_run_file
-from capture.focus import Focus, FocusMode
-from capture.platforms.pocketoption import PocketOption
-from capture.recording import Arrivals
-from capture.recording_file import RecordingReader
-from capture.replaying import Replay, Summary
-from capture.simulator import Secrets
-from schemas.errors import AlreadyRunning, ConfigError
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.capture.recording.file import RecordingReader
+from fluxcap.capture.recording.records import Arrivals
+from fluxcap.capture.runtime.run_file import RunFile, write_run_file
+from fluxcap.capture.simulator import Secrets
+from fluxcap.capture.tools.replay import replay as replaying
+from fluxcap.capture.tools.replay.replay import Replay, Summary
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError
 from tests.golden.write_recording import EUR, EXPECTED, RECORDING, found_in, write
 
 

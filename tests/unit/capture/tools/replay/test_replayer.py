@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bridge.server import WireServer
-from capture import recording as r
-from capture.platforms.pocketoption import PocketOption
-from capture.recording import Header
-from capture.recording_file import RecordingReader
-from capture.replay_stage import HEARTBEAT_S, NAP_S, ReplayStage
-from schemas.errors import StoreError
-from schemas.types import StreamKey
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.capture.recording import records as r
+from fluxcap.capture.recording.file import RecordingReader
+from fluxcap.capture.recording.records import Header
+from fluxcap.capture.tools.replay.replayer import HEARTBEAT_S, NAP_S, ReplayStage
+from fluxcap.schemas.errors import StoreError
+from fluxcap.schemas.types import StreamKey
 from tests.golden.write_recording import EUR, RECORDING
 
 SECOND_NS = 1_000_000_000

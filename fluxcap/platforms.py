@@ -1,0 +1,41 @@
+"""What a plug-in for a trading platform implements, and the values that it makes.
+
+A plug-in is a class with the methods of ``Platform``, announced by its own package under the entry point group
+``fluxcap.platforms``.
+"""
+
+from __future__ import annotations
+
+from fluxcap.capture.platforms.base import (
+    ActiveAsset,
+    Asset,
+    Assets,
+    Favourites,
+    Greeting,
+    History,
+    Keep,
+    Kept,
+    MarketEvent,
+    Platform,
+    RawTick,
+    Redaction,
+    SocketDecoder,
+)
+from fluxcap.schemas.types import Candle
+
+__all__ = [
+    "ActiveAsset",
+    "Asset",
+    "Assets",
+    "Candle",
+    "Favourites",
+    "Greeting",
+    "History",
+    "Keep",
+    "Kept",
+    "MarketEvent",
+    "Platform",
+    "RawTick",
+    "Redaction",
+    "SocketDecoder",
+]

@@ -1,0 +1,89 @@
+"""Candle arrays: one form for all, and what a candle must look like to be one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from fluxcap.schemas.errors import SequenceError
+from fluxcap.schemas.types import CANDLE_DTYPE, Candle, CandleArray, StreamKey, candle_array
+
+_FEW = 16
+"""Up to so many candles one by one is quicker than NumPy: 1 µs against 24 µs for a single one."""
+
+
+def as_candle_array(candles: Sequence[Candle] | CandleArray) -> CandleArray:
+    """Candles in either form as an array of ``CANDLE_DTYPE``, shape ``(n,)``. SequenceError for another dtype."""
+    if isinstance(candles, np.ndarray):
+        if candles.dtype != CANDLE_DTYPE or candles.ndim != 1:
+            raise SequenceError(f"Candles must be a row of CANDLE_DTYPE, not {candles.dtype} with {candles.ndim} axes.")
+        return candles
+    return candle_array(candles)
+
+
+def first_invalid_candle(candles: CandleArray) -> int | None:
+    """Index of the first candle that cannot be one, or None.
+
+    A candle is sane when its time is positive, its prices are finite, ``low <= open, close <= high``, and its volume
+    is finite and not negative.
+    """
+    if len(candles) <= _FEW:
+        return next((at for at, row in enumerate(candles.tolist()) if not _is_sane(*row)), None)
+    opens, highs, lows, closes = candles["open"], candles["high"], candles["low"], candles["close"]
+    volume = candles["volume"]
+    # A NaN makes every comparison false, so only the infinities need a test of their own.
+    sane = (
+        (candles["ts_ms"] > 0)
+        & (lows <= opens)
+        & (lows <= closes)
+        & (opens <= highs)
+        & (closes <= highs)
+        & (lows > -np.inf)
+        & (highs < np.inf)
+        & (volume >= 0)
+        & (volume < np.inf)
+    )
+    return None if sane.all() else int(np.argmin(sane))
+
+
+def _is_sane(
+    ts_ms: int, open_: float, high: float, low: float, close: float, volume: float, _ticks: int, _flags: int
+) -> bool:
+    return ts_ms > 0 and -inf < low <= open_ <= high < inf and low <= close <= high and 0 <= volume < inf
+
+
+class CandlePage(msgspec.Struct, frozen=True, eq=False):
+    """Candles with dense sequences from ``start_sequence``; ``has_more``: later ones exist within what was asked."""
+
+    start_sequence: int
+    candles: CandleArray
+    has_more: bool = False
+
+    @property
+    def next_sequence(self) -> int:
+        return self.start_sequence + len(self.candles)
+
+
+class RevisionPage(msgspec.Struct, frozen=True, eq=False):
+    """Revisions, dense from ``start_revision``; ``sequences[i]`` (uint64) names ``candles[i]``."""
+
+    start_revision: int
+    sequences: npt.NDArray[np.uint64]
+    candles: CandleArray
+    has_more: bool = False
+
+    @property
+    def next_revision(self) -> int:
+        return self.start_revision + len(self.candles)
+
+
+class StreamSize(msgspec.Struct, frozen=True):
+    """A stream and how many candles and revisions of it there are."""
+
+    key: StreamKey
+    candles: int
+    revisions: int
