@@ -8,7 +8,6 @@
     ├── BrowserGone            the connection to the browser ended
     ├── CommandFailed          the browser refused a command or did not answer in time
     ├── PageUnavailable        the trading page is not open, or lacks what was looked for
-    ├── ProtocolViolation      bytes from the platform that cannot be what they claim
     ├── UnknownAsset           no asset of that name; carries the nearest names         (exit code 2)
     ├── StoreError             the candle store cannot do what was asked
     │   ├── StoreLocked        another process holds the store; says which
@@ -54,17 +53,6 @@ class CommandFailed(FluxcapError):
 
 class PageUnavailable(FluxcapError):
     """The trading page is not open, or lacks what was looked for on it."""
-
-
-class ProtocolViolation(FluxcapError):
-    """Bytes from the platform that cannot be what they claim to be.
-
-    ``kind`` is a short stable word for counters (``"json"``, ``"price"``, ``"orphan_binary"``).
-    """
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 class UnknownAsset(FluxcapError):

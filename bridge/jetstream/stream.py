@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
 REQUEST_TIMEOUT_S = 2.0
-SUBJECTS_A_PAGE = 100_000
-"""How many subjects a server names in one answer."""
 _NO_MESSAGE, _NO_STREAM, _NO_JETSTREAM = 10037, 10059, (10039, 10076)
 
 

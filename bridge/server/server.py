@@ -51,13 +51,6 @@ Sealed = Mapping[StreamKey, Candles] | Iterable[tuple[StreamKey, Candles]]
 """Candles by stream, each stream once and in time order."""
 
 
-class Revised(NamedTuple):
-    """Better candles of one stream."""
-
-    key: StreamKey
-    candles: Candles
-
-
 class FeedInfo(NamedTuple):
     """What the caller knows of a stream's feed; goes out with the heartbeat."""
 

@@ -129,7 +129,6 @@ class NavigatedParams(_Camel, frozen=True):
 
 decode_head = msgspec.json.Decoder(Head).decode
 decode_frame = msgspec.json.Decoder(FrameMessage).decode
-decode_frame_params = msgspec.json.Decoder(FrameParams).decode
 decode_error = msgspec.json.Decoder(ErrorBody).decode
 decode_world = msgspec.json.Decoder(WorldResult).decode
 decode_evaluated = msgspec.json.Decoder(EvaluateResult).decode

@@ -58,18 +58,16 @@ def option_of(name: str) -> str:
 
 
 _OTHER_VARIABLES = (
-    *("CONFIG", "DEBUG", "KEYS", "CHROME_BINARY", "CHROMEDRIVER"),
+    *("CONFIG", "DEBUG", "KEYS", "VIA", "CHROME_BINARY", "CHROMEDRIVER"),
     *("ARTIFACTS", "CAPTURES", "CHROMIUM", "NODE_CACHE"),  # of the tests
 )
+"""``FLUXCAP_…`` variables that are no settings."""
 
 
 def unknown_variables() -> list[str]:
     """``FLUXCAP_…`` variables that nothing reads: most likely misspelt."""
     known = {variable for name in Settings.model_fields for variable in variables_of(name)}
-    known |= {
-        f"FLUXCAP_{name}"
-        for name in ("CONFIG", "DEBUG", "KEYS", "CHROME_BINARY", "CHROMEDRIVER", "CHROMIUM", "CAPTURES")
-    }
+    known |= {f"FLUXCAP_{name}" for name in _OTHER_VARIABLES}
     return sorted(name for name in os.environ if name.startswith("FLUXCAP_") and name not in known)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from fluxcap.bridge.server.server import FeedInfo, Revised, WireServer
+from fluxcap.bridge.server.server import FeedInfo, WireServer
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.codec import decode
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, SequenceError, StoreFull
@@ -184,7 +184,7 @@ def test_a_revision_is_heard_served_and_backfilled(
     server.publish({EURUSD: candles(1, 3)})
     next_message(heard)
 
-    revisions = server.revise([Revised(EURUSD, [candle(2, 1.9)])])
+    revisions = server.revise({EURUSD: [candle(2, 1.9)]})
 
     assert [revision.start_revision for revision in revisions] == [1]
     message = next_message(heard)

@@ -15,6 +15,7 @@ from fluxcap.capture.cli.app import run_cli
 from fluxcap.capture.runtime.settings import Settings, load_settings, variables_of
 from fluxcap.capture.runtime.settings_sources import Origin, effective_settings, option_of, unknown_variables
 from fluxcap.schemas.errors import ConfigError
+from tests.support.paths import ROOT
 
 VALUES: dict[str, tuple[Any, Any, Any]] = {
     "chrome": ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
@@ -140,6 +141,17 @@ def test_misspelt_variables_are_found(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv(name, "1m")
 
     assert unknown_variables() == ["FLUXCAP_INTERVALL"]
+
+
+def test_no_variable_that_something_reads_is_called_misspelt(monkeypatch: pytest.MonkeyPatch):
+    reading = re.compile(r"""(?:environ(?:\.get)?[\[(]|getenv\(|envvar=)\s*["'](FLUXCAP_[A-Z_]+)""")
+    sources = [path for folder in ("capture", "bridge", "schemas", "tests") for path in (ROOT / folder).rglob("*.py")]
+    read = {name for path in sources for name in reading.findall(path.read_text(encoding="utf-8"))}
+    assert len(read) > 8
+    for name in read:
+        monkeypatch.setenv(name, "x")
+
+    assert unknown_variables() == []
 
 
 def test_config_show_takes_the_options_of_run(capsys: pytest.CaptureFixture[str]):
