@@ -6,15 +6,14 @@ has been covered and how far it had come.
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-_HEAD = struct.Struct("<II")
-_MAX_FRAME = 16 * 1024 * 1024
+from fluxcap.capture.recording.framing import HEAD_BYTES, encode_frame, frame_bytes, frame_payload
+
+_MAX_FRAME_BYTES = 16 * 1024 * 1024
 SUFFIX = ".journal"
 
 
@@ -49,8 +48,7 @@ _decoder = msgspec.msgpack.Decoder(Entry)
 
 def frame_of(entry: Entry) -> bytes:
     """An entry as it is written."""
-    payload = _encoder.encode(entry)
-    return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+    return encode_frame(_encoder.encode(entry))
 
 
 def journal_files(folder: Path) -> list[Path]:
@@ -69,13 +67,11 @@ def bytes_of(path: Path) -> bytes:
 def entries_of(data: bytes) -> Iterator[tuple[Entry, int]]:
     """A file's whole entries, each with the number of bytes up to its end. Never raises for what the file holds."""
     view, size, at = memoryview(data), len(data), 0
-    while at + _HEAD.size <= size:
-        length, crc = _HEAD.unpack_from(view, at)
-        at += _HEAD.size
-        payload = view[at : at + length]
-        at += length
-        if length > _MAX_FRAME or at > size or zlib.crc32(payload) != crc:
+    while at + HEAD_BYTES <= size:
+        end = at + frame_bytes(view, at)
+        if end > min(size, at + HEAD_BYTES + _MAX_FRAME_BYTES) or (payload := frame_payload(view[at:end])) is None:
             return
+        at = end
         try:
             entry = _decoder.decode(payload)
         except msgspec.DecodeError:

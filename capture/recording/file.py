@@ -8,7 +8,6 @@ than that, and what a kill leaves of the last block is no damage. Memory is boun
 from __future__ import annotations
 
 import os
-import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from fluxcap.capture.recording.framing import HEAD_BYTES, encode_frame, frame_bytes, frame_payload
 from fluxcap.capture.recording.records import FORMAT, End, Header, Record
 from fluxcap.schemas.errors import ConfigError, FluxcapError
 
@@ -26,7 +26,6 @@ BLOCK_NS = 1_000_000_000
 """A block is written when it is full, or a second old."""
 BLOCK_BYTES_MAX = 64 * 1024 * 1024
 LEVEL = 6
-_HEAD = struct.Struct("<II")
 _GZIP = 31
 _CHUNK = 64 * 1024
 _ROOM = 1024 * 1024
@@ -88,8 +87,7 @@ class RecordingWriter:
         self.close()
 
     def _block(self, content: Header | list[Record]) -> bytes:
-        payload = self._encoder.encode(content)
-        return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+        return encode_frame(self._encoder.encode(content))
 
     def _write(self, data: bytes) -> None:
         self._put(self._gzip.compress(data) + self._gzip.flush(zlib.Z_SYNC_FLUSH))
@@ -181,24 +179,24 @@ class RecordingReader:
             f"{self.path} is a recording of format {version}, and this fluxcap reads up to {FORMAT}: update fluxcap."
         )
 
-    def _sound_blocks(self) -> Iterator[bytes]:
+    def _sound_blocks(self) -> Iterator[memoryview]:
         """Payloads of the blocks whose CRC holds; ends where the file does, or is damaged."""
         buffer = bytearray()
         if not self._fill(buffer, len(MAGIC)) or not buffer.startswith(MAGIC):
             return
         del buffer[: len(MAGIC)]
-        while self._fill(buffer, _HEAD.size):
-            length, crc = _HEAD.unpack_from(buffer)
-            if length > BLOCK_BYTES_MAX:
+        while self._fill(buffer, HEAD_BYTES):
+            size = frame_bytes(buffer)
+            if size > HEAD_BYTES + BLOCK_BYTES_MAX:
                 self._damaged()
                 return
-            if not self._fill(buffer, _HEAD.size + length):
+            if not self._fill(buffer, size):
                 return
-            payload = bytes(memoryview(buffer)[_HEAD.size : _HEAD.size + length])
-            if zlib.crc32(payload) != crc:
+            payload = frame_payload(memoryview(buffer[:size]))
+            if payload is None:
                 self._damaged()
                 return
-            del buffer[: _HEAD.size + length]
+            del buffer[:size]
             yield payload
 
     def _fill(self, buffer: bytearray, size: int) -> bool:
