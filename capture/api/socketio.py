@@ -188,7 +188,7 @@ class StreamingApi:
         try:
             await asyncio.to_thread(self._source.release_asset, sid)
         except FluxcapError as error:
-            log.warn("a client's asset could not be released", reason=str(error))
+            log.warn("web.lease_release_failed", reason=str(error))
 
     # --- what is pushed -------------------------------------------------------------------------------------------
 
@@ -269,7 +269,7 @@ class StreamingApi:
         try:
             await work
         except Exception as error:
-            log.LOGGER.error("socket.io push failed", exc_info=error)
+            log.LOGGER.error("web.push_failed", exc_info=error)
 
     async def _emit_status(self, sid: str) -> None:
         is_attached = self._relay.chrome.state is ChromeState.ATTACHED

@@ -168,9 +168,7 @@ class CsvParts:
                 return part
         except OSError:
             pass
-        log.warn(
-            "csv file lost", file=str(progress.path), hint="it was removed, or cannot be opened; going on in a new one"
-        )
+        log.warn("csv.file_lost", file=str(progress.path), hint="it was removed, or cannot be opened")
         self._leave(series, progress)
         return None
 

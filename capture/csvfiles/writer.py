@@ -116,7 +116,7 @@ class _Lane:
             self._failed(error)
             return
         self.trouble = ""
-        log.event("csv files work again", kind=self.kind.value, lines_lost=self.lost - self._lost_before)
+        log.event("csv.write_recovered", kind=self.kind.value, lines_lost=self.lost - self._lost_before)
 
     def _keep(self, series: Series, line: bytes) -> None:
         if len(self._waiting) >= WAITING_MAX:
@@ -129,7 +129,7 @@ class _Lane:
         if not self.trouble:
             self._lost_before = self.lost
             reason = error.strerror or str(error)
-            log.warn("csv files cannot be written", kind=self.kind.value, folder=str(self._folder), reason=reason)
+            log.warn("csv.write_failed", kind=self.kind.value, folder=str(self._folder), reason=reason)
         self.trouble = error.strerror or str(error)
 
 
@@ -200,7 +200,7 @@ class Persistence:
             self._queue.put_nowait(news)
         except queue.Full:
             self._overrun += len(news.ticks) + sum(len(batch.candles) for batch in news.batches)
-            self._limit.warn("csv lines lost", hint="the disk takes them too slowly", lines=self._overrun)
+            self._limit.warn("csv.rows_dropped", hint="the disk is too slow", lines=self._overrun)
 
     def forming(self, key: StreamKey, candle: Candle) -> None:
         """Listener: of no interest here."""
@@ -220,7 +220,7 @@ class Persistence:
             self._queue.put((change, done), timeout=timeout_s)
             done.result(timeout_s)
         except (queue.Full, FutureTimeout):
-            self._limit.warn("csv writer is slow", hint="the change will hold when the disk answers again")
+            self._limit.warn("csv.writer_slow", hint="the change takes effect when the disk answers again")
         if change.mode is not None:
             self._accepting = change.mode
         return self.view()
@@ -266,7 +266,7 @@ class Persistence:
                 self._apply(change)
                 done.set_result(None)
         except Exception as error:
-            self._limit.failure("csv writer failed", error)
+            self._limit.failure("csv.writer_error", error)
 
     def _write(self, news: Published) -> None:
         kinds = _KINDS[self._mode]
@@ -293,7 +293,7 @@ class Persistence:
             self._lanes[kind].parts.begin_session(self._path_maker(kind))
         for kind in _KINDS[self._mode] - _KINDS[change.mode]:
             self._lanes[kind].parts.close()
-        log.event("collect mode changed", before=self._mode.value, now=change.mode.value)
+        log.event("csv.mode_changed", before=self._mode.value, now=change.mode.value)
         self._mode = change.mode
 
     def _path_maker(self, kind: CsvKind) -> Callable[[Series, int], Path]:
@@ -314,4 +314,4 @@ class Persistence:
             lane.retry(at_once=True)
             lane.parts.close()
             if lane.waiting:
-                log.warn("csv lines lost", kind=lane.kind.value, lines=lane.waiting, hint=lane.trouble)
+                log.warn("csv.rows_dropped", kind=lane.kind.value, lines=lane.waiting, hint=lane.trouble)

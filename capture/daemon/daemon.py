@@ -167,7 +167,7 @@ class Daemon:
         self._scheduler.start()
         who = self.identity
         self._write_run_file(tried_before=False)
-        log.event("fluxcap runs", pub=who.pub, rep=who.rep, control=who.control, data=who.data_dir)
+        log.event("daemon.started", pub=who.pub, rep=who.rep, control=who.control, data=who.data_dir)
         self.watch.start()
 
     def stop(self) -> None:
@@ -185,7 +185,7 @@ class Daemon:
         run = read_run_file(self.settings.data_dir)
         if run is not None and run.pid == self.identity.pid:
             (self.settings.data_dir / RUN_FILE).unlink(missing_ok=True)
-            log.event("fluxcap stopped")
+            log.event("daemon.stopped")
 
     def status(self) -> Status:
         return status_of(
@@ -251,7 +251,7 @@ class Daemon:
             write_run_file(self.settings.data_dir, RunFile(who.pid, who.control, who.pub, who.rep))
         except OSError as error:
             if not tried_before:
-                log.warn("run file cannot be written; trying again every second", reason=error.strerror)
+                log.warn("daemon.run_file_write_failed", reason=error.strerror)
             self._scheduler.add_job(
                 self._write_run_file,
                 run_date=datetime.now(UTC) + timedelta(seconds=1),
@@ -261,7 +261,7 @@ class Daemon:
             )
         else:
             if tried_before:
-                log.event("run file written")
+                log.event("daemon.run_file_written")
 
     def _expire_leases(self) -> None:
         with contextlib.suppress(NotAnswering):
@@ -273,15 +273,15 @@ class Daemon:
         try:
             forgotten = self.pipeline.ask(lambda: self.server.prune(before_ms), PRUNE_TIMEOUT_S)
         except (NotAnswering, StoreError) as error:
-            log.warn("old candles not forgotten; trying again in an hour", reason=str(error))
+            log.warn("retention.prune_failed", reason=str(error))
         else:
-            log.event("old candles forgotten", candles=forgotten, days=self.settings.retention_days)
+            log.event("retention.pruned", candles=forgotten, days=self.settings.retention_days)
 
     def _checkpoint(self) -> None:
         try:
             self.pipeline.ask(self.server.store.checkpoint)
         except (NotAnswering, StoreError) as error:
-            log.warn("store not tidied; trying again in a minute", reason=str(error))
+            log.warn("store.checkpoint_failed", reason=str(error))
 
 
 def _wire_server(settings: Settings, curve: ServerCurve | None, observe: Callable[[str, float], None]) -> WireServer:

@@ -33,4 +33,4 @@ def run_daemon(settings: Settings, *, debug: bool = False) -> int:
 
 
 def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
-    log.LOGGER.critical("thread failed", exc_info=failure.exc_value)
+    log.LOGGER.critical("thread.crashed", exc_info=failure.exc_value)

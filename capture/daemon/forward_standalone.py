@@ -53,7 +53,7 @@ def forward_alone(target: Target, *, once: bool, log_json: bool, debug: bool = F
             with forwarder:
                 view = _wait(forwarder, asked, once=once or ends)
         finally:
-            log.event("forwarding ended", **_summary(forwarder.view()))
+            log.event("forward.stopped", **_summary(forwarder.view()))
     return msgspec.structs.replace(view, counters=forwarder.view().counters), exit_code(asked)
 
 

@@ -19,14 +19,14 @@ LAST_WORDS_S = 0.5
 """How long a stopping daemon waits for what was committed last to be on the log; the next start sends what was not."""
 
 _TOLD: dict[Notice, Callable[..., None]] = {
-    Notice.FORWARDING: lambda **fields: log.event("forwarding", **fields),
-    Notice.AWAY: lambda **fields: log.warn("log away; trying again", **fields),
-    Notice.REFUSED: lambda **fields: log.warn("log refuses; trying again", **fields),
-    Notice.BLOCKED: lambda **fields: log.warn("forwarding blocked", **fields),
-    Notice.NEW_STORE: lambda **fields: log.warn("new store forwarded", **fields),
-    Notice.PRUNED: lambda **fields: log.warn("candles forgotten before they were forwarded", **fields),
-    Notice.CURSOR_UNWRITTEN: lambda **fields: log.warn("forward cursor cannot be written", **fields),
-    Notice.FAILED: lambda **fields: log.warn("forwarder failed; trying again", **fields),
+    Notice.FORWARDING: lambda **fields: log.event("forward.connected", **fields),
+    Notice.AWAY: lambda **fields: log.warn("forward.server_unavailable", **fields),
+    Notice.REFUSED: lambda **fields: log.warn("forward.server_rejected", **fields),
+    Notice.BLOCKED: lambda **fields: log.warn("forward.stream_blocked", **fields),
+    Notice.NEW_STORE: lambda **fields: log.warn("forward.store_changed", **fields),
+    Notice.PRUNED: lambda **fields: log.warn("forward.candles_pruned", **fields),
+    Notice.CURSOR_UNWRITTEN: lambda **fields: log.warn("forward.checkpoint_failed", **fields),
+    Notice.FAILED: lambda **fields: log.warn("forward.error", **fields),
 }
 
 

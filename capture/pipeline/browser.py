@@ -48,6 +48,12 @@ _BLIND: dict[EndReason, BlindReason] = {
     EndReason.BROWSER_GONE: BlindReason.CHROME_GONE,
 }
 
+_STATE_EVENTS = {
+    ChromeState.ABSENT: "chrome.lost",
+    ChromeState.ATTACHED: "chrome.attached",
+    ChromeState.SILENT: "chrome.unresponsive",
+}
+
 
 class BrowserConnection(Protocol):
     """What the pipeline needs of ``Connection``."""
@@ -145,7 +151,7 @@ class BrowserSide:
         except Exception as error:
             # A fault of ours. The state of this connection cannot be trusted any more: end it as if Chrome had gone,
             # so that candles say they were blind, and let the watch attach anew.
-            self._limit.failure("a message of chrome's could not be handled; attaching anew", error)
+            self._limit.failure("chrome.message_error", error)
             connection = self._connection
             self._end("fluxcap failed at a message and attaches anew")
             if connection is not None:
@@ -189,15 +195,15 @@ class BrowserSide:
             if self._recorder is not None:
                 self._recorder.lost(event, _BLIND[event.reason], stamp)
             self._market.socket_lost(event.socket, _BLIND[event.reason], arrival(stamp))
-            log.event("socket ended", reason=event.reason.value)
+            log.event("socket.closed", reason=event.reason.value)
         elif isinstance(event, TabAttached):
-            log.event("tab attached", kind=event.kind, url=event.url)
+            log.event("target.attached", kind=event.kind, url=event.url)
         elif isinstance(event, TabGone):
-            log.event("tab gone", reason=event.reason.value)
+            log.event("target.detached", reason=event.reason.value)
         elif isinstance(event, PageShows):
             self._market.page_shows(event.label)
         elif isinstance(event, CommandTimedOut):
-            self._limit.warn("chrome does not answer", command=event.method)
+            self._limit.warn("chrome.command_timeout", command=event.method)
             if not event.target_id:
                 self._become(ChromeState.SILENT, "Chrome does not answer; it may be frozen or very busy.")
         elif isinstance(event, Responded) and not event.target_id:
@@ -242,7 +248,7 @@ class BrowserSide:
         if state is not self.state or (reason and not self.reason):
             level = logging.INFO if state is ChromeState.ATTACHED else logging.WARNING
             fields = {"reason": reason} if reason else {"browser": self._product}
-            log.event(f"chrome {state.value}", level=level, **fields)
+            log.event(_STATE_EVENTS[state], level=level, **fields)
             self._listeners.chrome_changed(state, reason)
         self.state, self.reason = state, reason
 

@@ -106,7 +106,7 @@ class TickJournal:
             self._retry_at_ms = now_ms + RETRY_MS
             if not self._trouble:
                 self._trouble = True
-                log.warn("journal cannot be written", reason=error.strerror, folder=str(self.folder))
+                log.warn("journal.write_failed", reason=error.strerror, folder=str(self.folder))
             return
         self._written(ticks, changed, lost)
 
@@ -128,7 +128,7 @@ class TickJournal:
             del self._lost_from[symbol]
         if self._trouble:
             self._trouble = False
-            log.event("journal works again")
+            log.event("journal.write_recovered")
 
     def _lose(self, ticks: Sequence[Tick]) -> None:
         for tick in ticks:

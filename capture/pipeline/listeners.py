@@ -65,4 +65,4 @@ class Listeners:
                 call(listener)
             except Exception as error:
                 self.failures += 1
-                limit.failure("listener failed", error, listener=type(listener).__name__)
+                limit.failure("listener.error", error, listener=type(listener).__name__)

@@ -222,7 +222,7 @@ class Pipeline:
                 self._regularly()
         except BaseException as error:
             self._failure = error
-            log.LOGGER.critical("pipeline failed", exc_info=error)
+            log.LOGGER.critical("pipeline.crashed", exc_info=error)
         finally:
             self._end()
 

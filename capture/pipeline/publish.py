@@ -219,15 +219,17 @@ class Publishing:
     def _refuse(self, candles: Mapping[StreamKey, list[Candle]], error: SequenceError) -> None:
         for key, dropped in candles.items():
             self.refused += len(dropped)
-            log.event("candles refused", level=logging.ERROR, stream=str(key), candles=len(dropped), reason=str(error))
+            log.event(
+                "store.candles_rejected", level=logging.ERROR, stream=str(key), candles=len(dropped), reason=str(error)
+            )
 
     def _store_failed(self, error: StoreError) -> None:
         self._retry_ns = self._mono_ns() + RETRY_NS
         if not self.trouble:
-            log.warn("store takes nothing; trying again every second", reason=str(error))
+            log.warn("store.write_failed", reason=str(error))
         self.trouble = str(error)
 
     def _store_works(self) -> None:
         if self.trouble:
             self.trouble = ""
-            log.event("store works again")
+            log.event("store.write_recovered")

@@ -60,11 +60,11 @@ class ChromeWatch:
         except (ChromeUnavailable, BrowserGone) as error:
             if str(error) != self._last_reason:
                 self._last_reason = str(error)
-                log.warn("waiting for chrome", reason=str(error))
+                log.warn("chrome.unavailable", reason=str(error))
             self._pipeline.chrome_absent(str(error))
         except NotAnswering as error:
             if self._pipeline.alive:
-                log.warn("will attach later", reason=str(error))
+                log.warn("chrome.attach_deferred", reason=str(error))
 
     def chrome_changed(self, state: ChromeState, reason: str) -> None:
         """Listener: after a loss, look again soon."""

@@ -189,7 +189,7 @@ class Recorder:
             self._writer.add(record)
         except FluxcapError as error:
             self.trouble = str(error)
-            log.warn("recording ended", reason=self.trouble)
+            log.warn("recording.stopped_by_error", reason=self.trouble)
 
 
 def _frame(

@@ -1,12 +1,12 @@
-"""Logs: one line an event, human on a terminal, JSON with ``--log-json``. To stderr; stdout belongs to results.
+"""Writes the log to stderr: one line per event, a sentence on a terminal, JSON with ``--log-json``.
 
-Every record has a stable event name and fields::
+Every event has a stable token and fields::
 
-    log.event("chrome attached", browser="Chrome/156")
+    log.event("chrome.attached", browser="Chrome/156")
 
-All names are listed in log_events.py. Warnings of other modules and libraries go the same way. What may repeat goes
-through a ``RateLimit``: at most once a minute, and the next one says how many were left out. Behind that, no event is
-written more than 60 times a minute, and nothing that looks like a secret is written at all (log_redaction.py).
+log_events.py lists all tokens with their sentences. Warnings of libraries go the same way. Events that may repeat go
+through a ``RateLimit``: at most one a minute, and the next one says how many were left out. Apart from that, no event
+is written more than 60 times a minute, and text that looks like a secret is removed (log_redaction.py).
 """
 
 from __future__ import annotations
@@ -19,25 +19,36 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from fluxcap.capture.runtime.log_events import EVENTS
 from fluxcap.capture.runtime.log_redaction import redact, redact_fields
 
 LOGGER = logging.getLogger("fluxcap")
 MOST_A_MINUTE = 60
-LIBRARY_EVENT = "library message"
+LIBRARY_EVENT = "library.log"
 
 
 def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
-    """Log one event."""
+    """Log one event.
+
+    Parameters
+    ----------
+    name
+        The event's token, one of ``log_events.EVENTS``.
+    level
+        A level of ``logging``.
+    fields
+        Facts about it. ``ts``, ``level``, ``event`` and ``message`` are the entry's own and cannot be replaced.
+    """
     LOGGER.log(level, name, extra={"fields": fields})
 
 
 def warn(name: str, **fields: Any) -> None:
-    """Log one event that somebody should look at."""
+    """Log one event as a warning."""
     event(name, level=logging.WARNING, **fields)
 
 
 class RateLimit:
-    """At most one event of a name in ``every_s``; tells how many were left out in between."""
+    """Lets one event of each name through in ``every_s`` seconds, and counts those left out in between."""
 
     def __init__(self, every_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._every_s = every_s
@@ -46,12 +57,12 @@ class RateLimit:
         self._left_out: dict[str, int] = {}
 
     def warn(self, name: str, **fields: Any) -> None:
-        """As the function ``warn``."""
+        """Log a warning, unless one of this name was logged less than ``every_s`` ago."""
         if self._is_due(name):
             warn(name, **fields, **self._omissions(name))
 
     def failure(self, name: str, error: BaseException, **fields: Any) -> None:
-        """A fault of our own, with its traceback."""
+        """Log a fault of our own with its traceback, as rarely as ``warn`` does."""
         if self._is_due(name):
             LOGGER.error(name, exc_info=error, extra={"fields": fields | self._omissions(name)})
 
@@ -69,7 +80,7 @@ class RateLimit:
 
 
 class _Flood(logging.Filter):
-    """No more than so many of an event a minute, errors apart."""
+    """Lets no more than ``MOST_A_MINUTE`` records of an event through, except errors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +102,7 @@ class _Flood(logging.Filter):
 
 
 class _Redaction(logging.Filter):
-    """Takes secrets out of a record, its fields and its traceback, whoever made it."""
+    """Removes secrets from a record, its fields and its traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = redact(record.getMessage()), None
@@ -112,9 +123,10 @@ class _JsonFormatter(logging.Formatter):
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "event": record.getMessage() if own else LIBRARY_EVENT,
+            "message": _sentence(record),
         }
         if not own:
-            entry |= {"logger": record.name, "message": record.getMessage()}
+            entry["logger"] = record.name
         entry |= _besides(record, entry)
         if record.exc_text:
             entry["traceback"] = record.exc_text
@@ -126,26 +138,33 @@ class _HumanFormatter(logging.Formatter):
         when = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
         mark = {"WARNING": " ! ", "ERROR": " !!", "CRITICAL": " !!"}.get(record.levelname, "   ")
         fields = "  ".join(f"{key}={_printable(str(value))}" for key, value in getattr(record, "fields", {}).items())
-        line = f"{when}{mark}{_printable(record.getMessage())}{'  ' + fields if fields else ''}"
+        line = f"{when}{mark}{_printable(_sentence(record))}{'  ' + fields if fields else ''}"
         return f"{line}\n{record.exc_text}" if record.exc_text else line
 
 
+def _sentence(record: logging.LogRecord) -> str:
+    """Return the sentence of one of our events, or a library's own text."""
+    text = record.getMessage()
+    known = EVENTS.get(text) if record.name == LOGGER.name else None
+    return known.sentence if known else text
+
+
 def _besides(record: logging.LogRecord, entry: dict[str, Any]) -> dict[str, Any]:
-    """The record's fields, but for names that are the entry's own."""
+    """Return the record's fields, except names that are the entry's own."""
     return {name: value for name, value in getattr(record, "fields", {}).items() if name not in entry}
 
 
 def _printable(text: str) -> str:
-    """What a page or a library says may not steer the terminal or feign a line."""
+    """Escape control characters, so that text of a page or a library cannot steer the terminal or fake a line."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Ours, to be told from others on the root logger."""
+    """Our handler: its type tells it from others on the root logger."""
 
 
 def set_up(*, as_json: bool = False, level: int = logging.INFO, stream: TextIO | None = None) -> None:
-    """Send fluxcap's events, and warnings of whatever else logs, to ``stream`` (stderr). Call at start."""
+    """Send fluxcap's events and the warnings of libraries to ``stream`` (default: stderr). Call once at start."""
     handler = _Handler(stream or sys.stderr)
     handler.setFormatter(_JsonFormatter() if as_json else _HumanFormatter())
     handler.addFilter(_Flood())

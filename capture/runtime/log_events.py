@@ -1,61 +1,251 @@
-"""Every event that fluxcap logs, and what it means. The names are stable: alerts may rely on them.
+"""Every event that fluxcap logs: its token, the sentence on a terminal, its meaning and what to do.
 
-With ``--log-json`` an event is ``{"ts", "level", "event", …fields}``. What libraries log comes as the event ``library
-message`` with ``logger`` and ``message``.
+Tokens are ``noun.verb`` and stable: alert rules may match them. With ``--log-json`` an event is ``{"ts", "level",
+"event", "message", …fields}``: ``event`` is the token, ``message`` the sentence. A record of a library comes as
+``library.log``, with ``logger`` and its own text as ``message``.
 """
 
 from __future__ import annotations
 
-EVENTS: dict[str, str] = {
-    # life of the daemon
-    "fluxcap runs": "Everything listens; tells the endpoints and the data folder.",
-    "fluxcap stopped": "Flushed, closed and left.",
-    "run file cannot be written; trying again every second": "Commands do not find this daemon yet. Free some space.",
-    "run file written": "Commands find this daemon now.",
-    "pipeline failed": "A fault of ours ended the capture; the daemon leaves with exit code 1. Please report it.",
-    "thread failed": "A fault of ours in another thread; the daemon leaves with exit code 1. Please report it.",
-    "listener failed": "A fault of ours in what listens to the pipeline (files, Socket.IO, metrics); capture goes on.",
-    "library message": "A warning of a library, or of the store and the wire server.",
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """One kind of event, in words for people."""
+
+    sentence: str
+    """Shown on a terminal and as ``message``, before the fields; without a full stop."""
+    meaning: str
+    """When it appears, and what it means for the data."""
+    action: str
+    """What the operator should do."""
+    alert: bool = False
+    """Worth an alert: data is lost or waits, or fluxcap has a fault."""
+
+
+_REPORT = "This is a fault in fluxcap."
+
+EVENTS: dict[str, LogEvent] = {
+    # the daemon
+    "daemon.started": LogEvent("fluxcap is running", "All ports are open; the fields name them.", "nothing"),
+    "daemon.stopped": LogEvent(
+        "fluxcap has stopped", "Everything was written and closed.", "nothing, if you stopped it"
+    ),
+    "daemon.run_file_write_failed": LogEvent(
+        "The run file cannot be written; retrying every second",
+        "Commands do not find this daemon yet.",
+        "free space in the data folder; capture goes on",
+        alert=True,
+    ),
+    "daemon.run_file_written": LogEvent("The run file is written", "Commands find this daemon now.", "nothing"),
+    "pipeline.crashed": LogEvent(
+        "The capture pipeline crashed",
+        f"{_REPORT} The daemon exits with code 1.",
+        "start it again (a service does); send us the log",
+        alert=True,
+    ),
+    "thread.crashed": LogEvent(
+        "A thread crashed",
+        f"{_REPORT} The daemon exits with code 1.",
+        "start it again (a service does); send us the log",
+        alert=True,
+    ),
+    "listener.error": LogEvent(
+        "A listener failed",
+        f"{_REPORT} CSV files, Socket.IO or metrics may miss data; the store does not.",
+        "send us the log",
+        alert=True,
+    ),
+    "library.log": LogEvent(
+        "A library logged a warning",
+        "A warning of a library, of the store or of the wire server.",
+        "read `message`; report an error that repeats",
+    ),
     # Chrome
-    "waiting for chrome": "No browser answers on the DevTools port; looked for every five seconds.",
-    "will attach later": "A browser is there, but the pipeline is too busy to take it; tried again.",
-    "chrome attached": "Connected to a browser, or it answers again.",
-    "chrome not reachable": "The connection to the browser ended, or there is none.",
-    "chrome attached, not answering": "The browser does not answer commands: frozen or very busy.",
-    "chrome does not answer": "A command had no answer in time.",
-    "a message of chrome's could not be handled; attaching anew": "A fault of ours. Please report it.",
-    "tab attached": "A tab, worker or frame of the platform is watched.",
-    "tab gone": "It was closed, crashed or left the platform.",
-    "socket ended": "A WebSocket of the platform ended; candles from here may be blind.",
-    # store and journal
-    "store takes nothing; trying again every second": "Nothing is published meanwhile; candles wait. Free some space.",
-    "store works again": "What waited has been stored and published.",
-    "store not tidied; trying again in a minute": "The checkpoint was not made; nothing is lost.",
-    "candles refused": "A fault of ours: candles that cannot follow their stream were dropped. Please report it.",
-    "journal cannot be written": "A kill now would cost the bucket under way; capture goes on.",
-    "journal works again": "The tick journal is written again.",
-    "old candles forgotten": "What is older than `retention_days` has left the store; each hour.",
-    "old candles not forgotten; trying again in an hour": "The store could not delete them; nothing is lost.",
-    "recording ended": "The disk takes no more of the recording; capture goes on. What it holds can be replayed.",
+    "chrome.unavailable": LogEvent(
+        "Waiting for Chrome",
+        "No browser answers on the DevTools port; it is tried every five seconds.",
+        "start Chrome: `fluxcap chrome`",
+    ),
+    "chrome.attach_deferred": LogEvent(
+        "The pipeline is too busy to attach to Chrome; retrying",
+        "A browser is there, but the pipeline is busy.",
+        "nothing; if it repeats, the machine is too slow",
+    ),
+    "chrome.attached": LogEvent("Attached to Chrome", "The browser was connected to, or it answers again.", "nothing"),
+    "chrome.lost": LogEvent(
+        "Chrome is not reachable",
+        "The connection to the browser ended, or there is none.",
+        "start Chrome again, unless you closed it",
+        alert=True,
+    ),
+    "chrome.unresponsive": LogEvent(
+        "Chrome does not answer", "The browser is frozen or very busy.", "look at Chrome's window"
+    ),
+    "chrome.command_timeout": LogEvent(
+        "A command to Chrome timed out",
+        "One command had no answer in time.",
+        "nothing; if it repeats, look at Chrome's window",
+    ),
+    "chrome.message_error": LogEvent(
+        "A message from Chrome could not be handled; reconnecting",
+        f"{_REPORT} Capture continues after the reconnect.",
+        "send us the log",
+        alert=True,
+    ),
+    "target.attached": LogEvent(
+        "Attached to a tab", "A tab, worker or frame of the platform is being watched.", "nothing"
+    ),
+    "target.detached": LogEvent(
+        "A tab is gone",
+        "It was closed, crashed or left the platform; `reason` says which.",
+        "reopen the trading page, unless you closed it",
+    ),
+    "socket.closed": LogEvent(
+        "A WebSocket of the platform closed",
+        "Candles have a gap until the page has reconnected.",
+        "nothing; the page reconnects. If it repeats, check the internet connection and the platform",
+    ),
+    # store, journal and recording
+    "store.write_failed": LogEvent(
+        "The store cannot be written; retrying every second",
+        "Nothing is published meanwhile; candles wait in memory.",
+        "free space **now**; charts stand still until then",
+        alert=True,
+    ),
+    "store.write_recovered": LogEvent(
+        "The store can be written again", "All waiting candles were stored and published.", "nothing"
+    ),
+    "store.checkpoint_failed": LogEvent(
+        "The store's checkpoint failed; retrying in a minute",
+        "Nothing is lost; the store's write-ahead log grows meanwhile.",
+        "nothing; if it repeats, check the free disk space",
+    ),
+    "store.candles_rejected": LogEvent(
+        "The store rejected candles",
+        f"{_REPORT} Candles that cannot follow their stream were dropped.",
+        "send us the log, and run `fluxcap verify`",
+        alert=True,
+    ),
+    "journal.write_failed": LogEvent(
+        "The tick journal cannot be written",
+        "Capture goes on; if the daemon were killed now, the current bucket would be lost.",
+        "free space; until then do not kill the daemon",
+        alert=True,
+    ),
+    "journal.write_recovered": LogEvent(
+        "The tick journal can be written again", "A kill loses nothing any more.", "nothing"
+    ),
+    "retention.pruned": LogEvent(
+        "Old candles were deleted",
+        "Candles older than `retention_days` were deleted from the store; once an hour.",
+        "nothing; `retention_days` sets it",
+    ),
+    "retention.prune_failed": LogEvent(
+        "Old candles could not be deleted; retrying in an hour",
+        "Nothing is lost.",
+        "nothing; if it repeats, check the free disk space",
+    ),
+    "recording.stopped_by_error": LogEvent(
+        "The recording stopped: the disk cannot be written",
+        "Capture goes on. The recording can be replayed up to here.",
+        "free space, start `fluxcap record` again",
+        alert=True,
+    ),
     # forwarding to NATS JetStream
-    "forwarding": "Connected to the log; everything that is not on it yet follows.",
-    "forwarding ended": "`fluxcap forward` left; `behind` is what the next one has to do.",
-    "log away; trying again": "No NATS server answers; capture goes on, and what waits follows from the store.",
-    "log refuses; trying again": "Credentials, TLS, or there is no stream (`fluxcap forward --setup` makes it).",
-    "forwarding blocked": "Sending more of this stream would break what is on the log; `reason` says why.",
-    "new store forwarded": "A stream goes on with the candles of another store; readers start it over.",
-    "candles forgotten before they were forwarded": "The log was away for longer than `retention_days`: it has a hole.",
-    "forward cursor cannot be written": "The log itself is asked what it has; nothing is lost or sent twice.",
-    "forwarder failed; trying again": "A fault of ours; capture goes on. Please report it.",
+    "forward.connected": LogEvent(
+        "Forwarding to NATS", "Connected; everything that is not in JetStream yet follows.", "nothing"
+    ),
+    "forward.stopped": LogEvent(
+        "Forwarding has stopped",
+        "`fluxcap forward` exited; `behind` candles remain to be sent by the next one.",
+        "start it again, unless you stopped it",
+    ),
+    "forward.server_unavailable": LogEvent(
+        "NATS is unavailable; retrying",
+        "No NATS server answers. Capture goes on; the candles follow from the store.",
+        "start the NATS server, check the network",
+    ),
+    "forward.server_rejected": LogEvent(
+        "NATS rejected the connection; retrying",
+        "Credentials, TLS, or the JetStream stream is missing (`fluxcap forward --setup` makes it).",
+        "do what `reason` says",
+        alert=True,
+    ),
+    "forward.stream_blocked": LogEvent(
+        "Forwarding of a stream is blocked",
+        "Sending more of it would contradict what is in JetStream; `reason` says why.",
+        "do what `reason` says; the store has everything",
+        alert=True,
+    ),
+    "forward.store_changed": LogEvent(
+        "A stream is now forwarded from another store",
+        "Readers start the stream over.",
+        "nothing, if the store was meant to be new",
+    ),
+    "forward.candles_pruned": LogEvent(
+        "Candles were deleted before they were forwarded",
+        "NATS was unavailable for longer than `retention_days`; JetStream has a gap.",
+        "raise `retention_days`; only backups have the missing candles",
+        alert=True,
+    ),
+    "forward.checkpoint_failed": LogEvent(
+        "The forwarding cursor cannot be written",
+        "The position is read from JetStream instead; nothing is lost or sent twice.",
+        "free space in the data folder",
+    ),
+    "forward.error": LogEvent(
+        "The forwarder failed; retrying", f"{_REPORT} Capture goes on.", "send us the log", alert=True
+    ),
     # web clients
-    "a client's asset could not be released": "The focus stays as it was.",
-    "socket.io push failed": "A fault of ours; other clients and the capture are not concerned. Please report it.",
+    "web.lease_release_failed": LogEvent(
+        "The asset of a web client could not be released",
+        "It stays in the focus.",
+        "`fluxcap focus get`, then set the focus again",
+    ),
+    "web.push_failed": LogEvent(
+        "A push over Socket.IO failed",
+        f"{_REPORT} Other clients and the capture are not affected.",
+        "send us the log; the client should reconnect",
+    ),
     # CSV files
-    "collect mode changed": "What goes to CSV files was switched on the running daemon.",
-    "csv files cannot be written": "Lines wait in memory, up to 100,000 of a kind; tried again every second.",
-    "csv files work again": "What waited was written; `lines_lost` says what had been given up.",
-    "csv file lost": "A file that was being written was removed, or cannot be opened; a new one was begun.",
-    "csv lines lost": "Lines were given up: the disk did not take them, or not in time.",
-    "csv writer is slow": "A change of the collect mode waits for the disk.",
-    "csv writer failed": "A fault of ours. Please report it.",
+    "csv.mode_changed": LogEvent(
+        "The collect mode changed",
+        "The running daemon was switched to other kinds of CSV files.",
+        "nothing, if you did it",
+    ),
+    "csv.write_failed": LogEvent(
+        "CSV files cannot be written; retrying every second",
+        "Rows wait in memory, up to 100,000 of a kind.",
+        "free space, check the folder's permissions",
+        alert=True,
+    ),
+    "csv.write_recovered": LogEvent(
+        "CSV files can be written again",
+        "All waiting rows were written; `lines_lost` counts those that had been dropped.",
+        "nothing; look at `lines_lost`",
+    ),
+    "csv.file_lost": LogEvent(
+        "A CSV file is gone; continuing in a new one",
+        "A file that was being written was removed, or cannot be opened.",
+        "do not move or open for writing a file that is being written",
+    ),
+    "csv.rows_dropped": LogEvent(
+        "CSV rows were dropped",
+        "The disk could not be written, or was too slow.",
+        "`fluxcap export` has the candles; the ticks are lost",
+        alert=True,
+    ),
+    "csv.writer_slow": LogEvent(
+        "The CSV writer is slow",
+        "A change of the collect mode waits for the disk.",
+        "nothing; if it repeats, the disk is too slow",
+    ),
+    "csv.writer_error": LogEvent(
+        "The CSV writer failed",
+        f"{_REPORT} No CSV files are written any more; capture goes on.",
+        "send us the log; restart to have CSV files again",
+        alert=True,
+    ),
 }

@@ -53,7 +53,7 @@ def test_reload(rig: FaultRig):
     with rig.trouble("page reloaded"):
         begin_s = time.time()
         resume(rig)
-        rig.noticed("reload", begin_s, rig.log_tells("socket ended", reason="reloaded"), TOLD_S)
+        rig.noticed("reload", begin_s, rig.log_tells("socket.closed", reason="reloaded"), TOLD_S)
 
     assert rig.missing(WITH_HISTORY, begin_s * 1_000) == []
 
@@ -64,7 +64,7 @@ def test_navigated_away_and_back(rig: FaultRig, where: str):
     with rig.trouble("navigated away"):
         begin_s = time.time()
         rig.tab.navigate("about:blank" if where == "another site" else f"{rig.site.url}control/state")
-        rig.noticed(f"navigation to {where}", begin_s, rig.log_tells("socket ended", reason="navigated"), TOLD_S)
+        rig.noticed(f"navigation to {where}", begin_s, rig.log_tells("socket.closed", reason="navigated"), TOLD_S)
         rig.noticed(f"navigation to {where}, in the feed", begin_s, rig.feed_tells("no_socket"), TOLD_S)
         time.sleep(1.5)
         rig.tab.back()
@@ -76,7 +76,7 @@ def test_tab_closed_and_reopened(rig: FaultRig):
     with rig.trouble("tab closed"):
         begin_s = time.time()
         rig.browser.close_tab(rig.tab.id)
-        rig.noticed("tab closed", begin_s, rig.log_tells("tab gone", reason="tab_closed"), TOLD_S)
+        rig.noticed("tab closed", begin_s, rig.log_tells("target.detached", reason="tab_closed"), TOLD_S)
         time.sleep(1.5)
         rig.tab = rig.open_tab()
 
@@ -87,7 +87,7 @@ def test_tab_crashed(rig: FaultRig):
     with rig.trouble("tab crashed"):
         begin_s = time.time()
         rig.tab.crash()
-        rig.noticed("tab crashed", begin_s, rig.log_tells("tab gone", reason="crashed"), TOLD_S)
+        rig.noticed("tab crashed", begin_s, rig.log_tells("target.detached", reason="crashed"), TOLD_S)
         resume(rig)
 
     assert rig.missing(WITH_HISTORY, begin_s * 1_000) == []
@@ -99,7 +99,7 @@ def test_renderer_killed(rig: FaultRig):
         for pid in rig.browser.group_processes():
             if b"--type=renderer" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(pid, signal.SIGKILL)
-        rig.noticed("renderer killed", begin_s, rig.log_tells("tab gone", reason="crashed"), TOLD_S)
+        rig.noticed("renderer killed", begin_s, rig.log_tells("target.detached", reason="crashed"), TOLD_S)
         resume(rig)
 
 
@@ -107,7 +107,7 @@ def test_tab_frozen(rig: FaultRig):
     with rig.trouble("tab frozen", "page reloaded"):
         begin_s = time.time()
         with rig.tab.frozen():
-            rig.noticed("tab frozen", begin_s, rig.log_tells("socket ended", reason="frozen"), TOLD_S)
+            rig.noticed("tab frozen", begin_s, rig.log_tells("socket.closed", reason="frozen"), TOLD_S)
             time.sleep(1.5)
         resume(rig)
 
@@ -119,7 +119,7 @@ def test_tab_discarded(rig: FaultRig):
     with rig.trouble("tab closed"):
         begin_s = time.time()
         discard(discards, rig.site.url)
-        rig.noticed("tab discarded", begin_s, rig.log_tells("tab gone", reason="tab_closed"), TOLD_S)
+        rig.noticed("tab discarded", begin_s, rig.log_tells("target.detached", reason="tab_closed"), TOLD_S)
         tab = next(target for target in rig.browser.targets() if target["url"] == rig.site.url)
         rig.tab = Remote(rig.browser, tab["id"])
         discards.call("Target.activateTarget", targetId=rig.tab.id)  # the trader comes back to it
@@ -135,7 +135,7 @@ def test_socket_closed_by_the_server(rig: FaultRig, abrupt: bool):
         rig.site.inject(Fault.CLOSE_SOCKETS, abrupt=abrupt)
         name = f"socket closed by the server{' without a word' if abrupt else ''}"
         # On a busy machine Chrome may meet the broken connection before it hears of the close: "frame_error".
-        rig.noticed(name, begin_s, rig.log_tells("socket ended"), TOLD_S)
+        rig.noticed(name, begin_s, rig.log_tells("socket.closed"), TOLD_S)
 
     assert rig.missing(WITH_HISTORY, begin_s * 1_000) == []
 
@@ -189,7 +189,7 @@ def test_huge_heap_that_keeps_the_page_from_answering(rig: FaultRig):
         snapshot_s(rig.tab)
     walk_s = float(rig.tab.evaluate("clearInterval(self.pauses); delete self.heap; self.longest")) / 1_000
 
-    silent = rig.log_tells("chrome does not answer")(begin_s)
+    silent = rig.log_tells("chrome.command_timeout")(begin_s)
     told = f"told after {silent - begin_s:.1f} s" if silent else "not told, it was too short"
     print(f"walking the heap kept the page for {walk_s:.1f} s: {told}")
     assert silent or walk_s < 30, "a command has 5 s, one is sent every 2 s; a busy machine looks late"
@@ -258,10 +258,10 @@ def test_browser_killed_and_back_on_the_same_port(rig: FaultRig):
     with rig.trouble("chrome gone"):
         begin_s = time.time()
         rig.browser.kill()
-        rig.noticed("browser killed", begin_s, rig.log_tells("chrome not reachable"), TOLD_S)
+        rig.noticed("browser killed", begin_s, rig.log_tells("chrome.lost"), TOLD_S)
         rig.browser.start()
         back_s = time.time()
-        rig.noticed("browser back on the same port", back_s, rig.log_tells("chrome attached"), 5 + 1)
+        rig.noticed("browser back on the same port", back_s, rig.log_tells("chrome.attached"), 5 + 1)
         rig.tab = rig.open_tab()
 
     assert rig.missing(WITH_HISTORY, begin_s * 1_000) == []
@@ -272,13 +272,13 @@ def test_browser_killed_and_back_on_another_port(rig: FaultRig):
     with rig.trouble("chrome gone"):
         begin_s, old_port = time.time(), rig.browser.port
         rig.browser.kill()
-        rig.noticed("browser killed", begin_s, rig.log_tells("chrome not reachable"), TOLD_S)
+        rig.noticed("browser killed", begin_s, rig.log_tells("chrome.lost"), TOLD_S)
         with socket.create_server(("127.0.0.1", old_port)):  # somebody else has it now
             rig.browser.port = 0
             rig.browser.start()
             assert rig.browser.port != old_port
             back_s = time.time()
-            rig.noticed("browser back on another port", back_s, rig.log_tells("chrome attached"), 5 + 1)
+            rig.noticed("browser back on another port", back_s, rig.log_tells("chrome.attached"), 5 + 1)
             rig.tab = rig.open_tab()
 
     assert rig.missing(WITH_HISTORY, begin_s * 1_000) == []

@@ -157,13 +157,13 @@ def test_killed_on_a_full_disk_it_starts_again_and_is_found_once_there_is_room(s
     with filled(small_disk):
         before.end(signal.SIGKILL)
         daemon = DaemonProcess(tmp_path / "after", FREE_PORT_FOR_CHROME, data_dir=data_dir)
-        await_that(lambda: "fluxcap runs" in daemon.err, 60, "the start on a full disk")
+        await_that(lambda: "daemon.started" in daemon.err, 60, "the start on a full disk")
 
     daemon.run_file()
 
     assert daemon.end()[0] == 0
     told = [event["event"] for event in daemon.events()]
-    assert told.count("run file cannot be written; trying again every second") == told.count("run file written") == 1
+    assert told.count("daemon.run_file_write_failed") == told.count("daemon.run_file_written") == 1
     assert verify(data_dir / STORE_FILE) == []
     shutil.rmtree(data_dir.parent)
 
@@ -195,8 +195,8 @@ def test_on_a_full_disk_nothing_is_published_that_is_not_stored_and_nothing_is_l
 
     assert heard
     told = [line["event"] for line in rig.logged_since(begin_s)]
-    assert told.count("store takes nothing; trying again every second") == 1
-    assert told.count("store works again") == 1
+    assert told.count("store.write_failed") == 1
+    assert told.count("store.write_recovered") == 1
     for symbol in FOCUS:
         assert rig.missing(symbol, begin_s * 1_000) == []
 

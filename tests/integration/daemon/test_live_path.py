@@ -202,7 +202,7 @@ def test_attached_after_the_socket_had_opened_the_store_holds_the_truth_from_the
 ):
     found = run.stored(name, symbol)
     truth = Expectation(run.truth_of(name), symbol, INTERVAL_MS, found[0].ts_ms)
-    attached = next(event for event in run.daemons[name].events() if event["event"] == "tab attached")
+    attached = next(event for event in run.daemons[name].events() if event["event"] == "target.attached")
     attached_ms = datetime.fromisoformat(attached["ts"]).timestamp() * 1_000
 
     assert differences(truth.candles(found[-1].ts_ms + 1), found) == []
@@ -292,7 +292,7 @@ def test_every_line_of_the_log_is_json_and_none_is_an_error(run: Run, name: str)
     events = run.daemons[name].events()
 
     assert {event["level"] for event in events} <= {"info", "warning"}
-    assert [event["event"] for event in events][-1] == "fluxcap stopped"
+    assert [event["event"] for event in events][-1] == "daemon.stopped"
 
 
 @pytest.mark.parametrize("name", DAEMONS)

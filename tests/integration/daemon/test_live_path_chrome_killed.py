@@ -192,6 +192,6 @@ def test_sequences_are_dense_and_the_store_is_sound(run: Run):
 
 
 def test_the_log_tells_the_loss_and_the_return(run: Run):
-    told = [event for event in run.events if event in ("chrome attached", "chrome not reachable")]
+    told = [event for event in run.events if event in ("chrome.attached", "chrome.lost")]
 
-    assert told == ["chrome attached", "chrome not reachable", "chrome attached"]
+    assert told == ["chrome.attached", "chrome.lost", "chrome.attached"]

@@ -72,7 +72,7 @@ def test_without_chrome_run_says_one_sentence_and_stays_and_picks_chrome_up_when
     port = free_port()
     daemon = start(port)
     seen = daemon.await_status(lambda seen: "Nothing answers" in seen["chrome_reason"], "the first look")
-    told = [event for event in daemon.events() if event["event"] == "waiting for chrome"]
+    told = [event for event in daemon.events() if event["event"] == "chrome.unavailable"]
 
     browser = chromium(port=port)
     began_s = time.monotonic()
@@ -169,8 +169,8 @@ def test_a_signal_ends_run_in_time(start: Callable[..., DaemonProcess], how: sig
     assert left == code
     assert seconds < LEAVE_S
     assert not (daemon.data_dir / RUN_FILE).exists()
-    told = [event["event"] for event in daemon.events() if event["event"] != "waiting for chrome"]
-    assert told == ["fluxcap runs", "fluxcap stopped"]
+    told = [event["event"] for event in daemon.events() if event["event"] != "chrome.unavailable"]
+    assert told == ["daemon.started", "daemon.stopped"]
     assert all({"ts", "level", "event"} <= event.keys() for event in daemon.events())
     assert daemon.out == ""
 

@@ -147,7 +147,10 @@ def test_beside_a_running_server_it_goes_on_until_it_is_told_to_stop(server: Nat
 
         assert code == 0
         assert took_s < 5
-        assert [json.loads(line)["event"] for line in forward.err.splitlines()] == ["forwarding", "forwarding ended"]
+        assert [json.loads(line)["event"] for line in forward.err.splitlines()] == [
+            "forward.connected",
+            "forward.stopped",
+        ]
         assert_log_is_store(address, wire)
 
 
@@ -181,5 +184,5 @@ def test_the_daemon_forwards_says_so_and_keeps_secrets(
     assert 'fluxcap_forwarded_total{kind="candles"} 5.0' in metrics
     assert "fluxcap_forward_behind 0.0" in metrics
     assert "s3cret" not in status.text + metrics
-    assert "forwarding" in logged
+    assert "forward.connected" in logged
     assert fold(read_log(address)[KEY]).tobytes() == minutes(1, 6).tobytes()

@@ -45,7 +45,7 @@ def site_down(rig: StormRig, _draw: Random) -> Iterator[None]:
 
 
 CLOSED = ("socket closed", "socket broken")
-CLOSE_TOLD = logged("socket ended", "closed", "frame_error")
+CLOSE_TOLD = logged("socket.closed", "closed", "frame_error")
 """On a busy machine Chrome may meet the broken connection before it hears of the close."""
 
 SITE_FAULTS = (

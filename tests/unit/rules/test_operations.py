@@ -102,15 +102,15 @@ def test_every_row_says_what_it_is_about_what_it_means_and_what_to_do() -> None:
 
 
 def test_every_log_event_stands_there_with_its_meaning_and_no_other() -> None:
-    told = {names([row])[0]: row[1] for row in rows(part("Log events"))}
+    table = {names([row])[0]: row[1:] for row in rows(part("Log events"))}
 
-    assert told == EVENTS
+    assert table == {name: [f"{event.sentence}. {event.meaning}", event.action] for name, event in EVENTS.items()}
 
 
-def test_every_event_of_a_fault_is_one_to_be_alerted_to() -> None:
-    alerts = {names([row])[0] for row in rows(part("Log events")) if row[0].startswith("**")}
+def test_the_events_worth_an_alert_are_in_bold() -> None:
+    bold = {names([row])[0] for row in rows(part("Log events")) if row[0].startswith("**")}
 
-    assert {name for name in EVENTS if name.endswith(" failed") and name.split()[0] != "socket.io"} <= alerts
+    assert bold == {name for name, event in EVENTS.items() if event.alert}
 
 
 def metrics_of_the_code() -> set[str]:

@@ -268,8 +268,8 @@ def test_disk_trouble_is_told_once_and_nothing_is_lost_when_it_is_over(
 
     assert view.trouble == os.strerror(trouble)
     assert prices(tmp_path) == [tick(n).price for n in range(1, 51)]
-    assert len(logged("csv files cannot be written")) == 1
-    assert [event["lines_lost"] for event in logged("csv files work again")] == [0]
+    assert len(logged("csv.write_failed")) == 1
+    assert [event["lines_lost"] for event in logged("csv.write_recovered")] == [0]
 
 
 def test_lines_that_wait_are_bounded_and_the_oldest_are_given_up(
@@ -287,7 +287,7 @@ def test_lines_that_wait_are_bounded_and_the_oldest_are_given_up(
     writer.stop()
 
     assert prices(tmp_path) == [tick(n).price for n in range(15, 25)]
-    assert [event["lines_lost"] for event in logged("csv files work again")] == [15]
+    assert [event["lines_lost"] for event in logged("csv.write_recovered")] == [15]
 
 
 def test_candles_are_written_while_ticks_cannot_be(tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_a_hanging_disk_holds_up_neither_the_capture_nor_the_end(
     writer._thread.join(PATIENCE_S) if writer._queue.empty() else writer.stop(PATIENCE_S)
 
     assert view.lost >= 90
-    assert len(logged("csv lines lost")) == 1
+    assert len(logged("csv.rows_dropped")) == 1
 
 
 def test_a_removed_folder_costs_what_was_in_it_and_no_more(
@@ -338,7 +338,7 @@ def test_a_removed_folder_costs_what_was_in_it_and_no_more(
     writer.stop()
 
     assert prices(tmp_path) == [tick(2).price]
-    assert len(logged("csv file lost")) == 1
+    assert len(logged("csv.file_lost")) == 1
 
 
 def test_what_is_queued_is_written_before_the_end(tmp_path: Path) -> None:

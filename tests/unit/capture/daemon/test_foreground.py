@@ -97,4 +97,4 @@ def test_the_failure_of_any_thread_is_logged_as_an_event(fake: type[FakeDaemon],
 
     run_daemon(Settings())
 
-    assert logged == ["thread failed"]
+    assert logged == ["thread.crashed"]

@@ -51,4 +51,4 @@ def test_one_that_fails_is_reported_once_a_minute_and_keeps_nothing_from_the_oth
 
     assert good.heard == [NEWS] * 3
     assert listeners.failures == 3
-    assert logged == ["listener failed"]
+    assert logged == ["listener.error"]

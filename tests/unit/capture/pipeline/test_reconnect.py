@@ -99,7 +99,7 @@ def test_the_same_reason_is_logged_once_and_told_every_time(bench: Bench, failur
     bench.watch.poll()
     bench.watch.poll()
 
-    assert logged == ["waiting for chrome"]
+    assert logged == ["chrome.unavailable"]
     assert bench.pipeline.absent == [str(failure)] * 2
 
 
@@ -112,7 +112,7 @@ def test_a_reason_is_logged_again_after_chrome_was_there(bench: Bench, logged: l
 
     bench.watch.poll()
 
-    assert logged == ["waiting for chrome"] * 2
+    assert logged == ["chrome.unavailable"] * 2
 
 
 def test_a_pipeline_too_busy_to_attach_is_tried_again_later(bench: Bench, logged: list[str]):
@@ -120,7 +120,7 @@ def test_a_pipeline_too_busy_to_attach_is_tried_again_later(bench: Bench, logged
 
     bench.watch.poll()
 
-    assert logged == ["will attach later"]
+    assert logged == ["chrome.attach_deferred"]
     assert bench.pipeline.absent == []
 
 

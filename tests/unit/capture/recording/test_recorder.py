@@ -196,7 +196,7 @@ def test_a_full_disk_ends_the_recording_once_and_harms_nobody(
 
     assert kept.records == []
     assert recorder.trouble == "No space left."
-    assert logged == ["recording ended"]
+    assert logged == ["recording.stopped_by_error"]
 
 
 @pytest.mark.parametrize(
