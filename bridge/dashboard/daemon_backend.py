@@ -16,7 +16,7 @@ from fluxcap.bridge.client.options import Via
 from fluxcap.bridge.client.stats import StreamFacts, Trend
 from fluxcap.bridge.dashboard.live_feed import LiveFeed
 from fluxcap.bridge.dashboard.view_state import Known
-from fluxcap.bridge.http.daemon_client import DaemonApi
+from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import StreamKey
@@ -45,9 +45,9 @@ class Target(msgspec.Struct, frozen=True):
 class Hub:
     """See the module. ``status`` is the daemon's newest, or None while it does not answer; ``error`` says why."""
 
-    def __init__(self, target: Target, api: DaemonApi | None = None) -> None:
+    def __init__(self, target: Target, api: DaemonClient | None = None) -> None:
         self.target = target
-        self.api = api or DaemonApi(target.control)
+        self.api = api or DaemonClient(target.control)
         self.status: dict[str, Any] | None = None
         self.error = LOOKING
         self.assets: dict[str, dict[str, Any]] = {}

@@ -16,7 +16,7 @@ from fluxcap.bridge.client.options import Via
 from fluxcap.bridge.client.stats import StreamFacts
 from fluxcap.bridge.dashboard.daemon_backend import LOOKING, Hub, Target
 from fluxcap.bridge.dashboard.view_state import Known
-from fluxcap.bridge.http.daemon_client import DaemonApi
+from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.schemas.errors import FluxcapError, NotAnswering
 from fluxcap.schemas.types import StreamKey, StreamStatus
 
@@ -24,13 +24,13 @@ LOOK_S = 2.0
 NO_DAEMON = "There is no daemon here to ask: these are streams of the log."
 
 
-class LogApi(DaemonApi):
+class LogApi(DaemonClient):
     """A daemon that is not there: what has an empty answer gets it, all else raises NotAnswering."""
 
     def __init__(self) -> None:
         super().__init__("http://127.0.0.1")
 
-    def gaps(self, source: str, symbol: str, from_ms: int) -> list[dict[str, Any]]:
+    def gaps(self, source: str | None = None, symbol: str | None = None, from_ms: int = 0) -> list[dict[str, Any]]:
         return []
 
     def take_lease(self, holder: str, asset: str, seconds: float) -> str:

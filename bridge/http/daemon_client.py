@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -11,10 +12,11 @@ import httpx
 from fluxcap.schemas.errors import FluxcapError, NotAnswering, UnknownAsset
 
 
-class DaemonApi:
-    """One daemon. Every call raises NotAnswering when it does not answer, UnknownAsset, or FluxcapError as it said.
+class DaemonClient:
+    """One daemon, by its address (``http://127.0.0.1:3001``). A context manager; may be used from several threads.
 
-    May be used from several threads.
+    Every call raises NotAnswering when nobody answers, or its own error as it came: UnknownAsset, NotAnswering (it is
+    stopping, or too busy), FluxcapError.
     """
 
     def __init__(self, url: str, timeout_s: float = 5.0) -> None:
@@ -28,9 +30,9 @@ class DaemonApi:
         """The platform's assets; empty until it told them."""
         return list(self._json("GET", "/api/assets"))
 
-    def gaps(self, source: str, symbol: str, from_ms: int) -> list[dict[str, Any]]:
-        """Blind times since a time."""
-        params = {"source": source, "symbol": symbol, "from_ms": from_ms}
+    def gaps(self, source: str | None = None, symbol: str | None = None, from_ms: int = 0) -> list[dict[str, Any]]:
+        """The blind times since a time, of a source, of a symbol, or (None) of all."""
+        params = {"source": source, "symbol": symbol, "from_ms": from_ms}  # None is not sent
         return list(self._json("GET", "/api/gaps", params=params))
 
     def take_lease(self, holder: str, asset: str, seconds: float) -> str:
@@ -41,11 +43,24 @@ class DaemonApi:
     def release_lease(self, holder: str) -> None:
         self._json("DELETE", f"/api/focus/leases/{quote(holder, safe='')}")
 
-    def set_focus(self, mode: str, symbols: tuple[str, ...] = ()) -> dict[str, Any]:
+    def focus(self) -> dict[str, Any]:
+        return dict(self._json("GET", "/api/focus"))
+
+    def set_focus(self, mode: str, symbols: Sequence[str] = ()) -> dict[str, Any]:
         return dict(self._json("PUT", "/api/focus", json={"mode": mode, "symbols": list(symbols)}))
 
-    def set_collect_mode(self, mode: str) -> dict[str, Any]:
-        return dict(self._json("PUT", "/api/collect-mode", json={"mode": mode}))
+    def collect_mode(self) -> dict[str, Any]:
+        return dict(self._json("GET", "/api/collect-mode"))
+
+    def set_collect_mode(self, mode: str | None = None, **chunk_sizes: int) -> dict[str, Any]:
+        """Change what is written to CSV files. ``chunk_sizes``: ``tick_chunk_size``, ``candle_chunk_size``."""
+        body = {**({} if mode is None else {"mode": mode}), **chunk_sizes}
+        return dict(self._json("PUT", "/api/collect-mode", json=body))
+
+    def import_candles(self, symbol: str, interval: str, rows: Sequence[tuple[float, ...]]) -> dict[str, Any]:
+        """Have collected candles taken in: rows ``(ts_ms, open, high, low, close, volume)``, at most 10,000."""
+        body = {"symbol": symbol, "interval": interval, "candles": rows}
+        return dict(self._json("PUT", "/api/history", json=body))
 
     def csv_files(self) -> list[dict[str, Any]]:
         return list(self._json("GET", "/api/available-csv-files")["files"])
@@ -57,7 +72,7 @@ class DaemonApi:
     def close(self) -> None:
         self._http.close()
 
-    def __enter__(self) -> DaemonApi:
+    def __enter__(self) -> DaemonClient:
         return self
 
     def __exit__(
@@ -76,7 +91,7 @@ class DaemonApi:
         try:
             answer = self._http.request(method, path, **how)
         except (httpx.HTTPError, RuntimeError):  # RuntimeError: closed meanwhile
-            raise NotAnswering(f"No fluxcap answers at {self.url}.") from None
+            raise NotAnswering(f"No fluxcap answers at {self.url}; start one with `fluxcap run`.") from None
         if answer.is_success:
             return answer
         raise _error(answer, self.url)

@@ -16,7 +16,7 @@ from fluxcap.bridge.client.health import Health, HealthState
 from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.client.options import Via
 from fluxcap.bridge.client.stats import StreamFacts, Trend
-from fluxcap.bridge.http.daemon_client import DaemonApi
+from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.terminal.keyboard import keys
 from fluxcap.bridge.terminal.watch_view import StreamLine, render
 from fluxcap.bridge.transport.curve import ClientCurve
@@ -41,7 +41,7 @@ class Watching:
         self._rep = rep
         self._curve = curve
         self.via = via
-        self._api = DaemonApi(control, timeout_s=2.0)
+        self._api = DaemonClient(control, timeout_s=2.0)
         self._client = LiveClient(pub, rep, start_from=-CONTEXT_CANDLES, on_event=self._on_event, curve=curve, via=via)
         self._trends: dict[StreamKey, Trend] = {}
         self._facts: dict[StreamKey, StreamFacts] = {}

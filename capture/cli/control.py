@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -12,9 +14,10 @@ from fluxcap.capture.cli.options import ControlUrl, DataDir, Json
 
 def status(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
     """Show Chrome, tabs, sockets, clock offset, focus, streams with their ages, and counters."""
-    from fluxcap.capture.runtime.discovery import RunningDaemon
+    from fluxcap.capture.runtime.discovery import find_daemon
 
-    seen = RunningDaemon(data_dir, control).get("/api/status")
+    with find_daemon(data_dir, control) as daemon:
+        seen = daemon.status()
     if as_json:
         typer.echo(json.dumps(seen))
         return
@@ -146,39 +149,43 @@ def set_(
     control: ControlUrl = None,
 ) -> None:
     """Lock the focus to these assets."""
-    _put({"mode": "lock", "symbols": assets}, as_json, data_dir, control)
+    _set_focus("lock", as_json, data_dir, control, assets)
 
 
 @focus_app.command()
 def release(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
     """Release the lock: follow the page again."""
-    _put({"mode": "follow"}, as_json, data_dir, control)
+    _set_focus("follow", as_json, data_dir, control)
 
 
 @focus_app.command()
 def follow(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
     """Follow the asset that the page shows."""
-    _put({"mode": "follow"}, as_json, data_dir, control)
+    _set_focus("follow", as_json, data_dir, control)
 
 
 @focus_app.command("all")
 def all_(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
     """Take every asset that ticks."""
-    _put({"mode": "all"}, as_json, data_dir, control)
+    _set_focus("all", as_json, data_dir, control)
 
 
 @focus_app.command()
 def get(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
     """Show the focus, and the asset and timeframe detected on the page."""
-    from fluxcap.capture.runtime.discovery import RunningDaemon
+    from fluxcap.capture.runtime.discovery import find_daemon
 
-    _show(RunningDaemon(data_dir, control).get("/api/focus"), as_json)
+    with find_daemon(data_dir, control) as daemon:
+        _show(daemon.focus(), as_json)
 
 
-def _put(body: dict[str, Any], as_json: bool, data_dir: Any, control: str | None) -> None:
-    from fluxcap.capture.runtime.discovery import RunningDaemon
+def _set_focus(
+    mode: str, as_json: bool, data_dir: Path | None, control: str | None, assets: Sequence[str] = ()
+) -> None:
+    from fluxcap.capture.runtime.discovery import find_daemon
 
-    _show(RunningDaemon(data_dir, control).put("/api/focus", body), as_json)
+    with find_daemon(data_dir, control) as daemon:
+        _show(daemon.set_focus(mode, assets), as_json)
 
 
 def _show(focus: dict[str, Any], as_json: bool) -> None:
@@ -212,16 +219,16 @@ def collect_mode(
 
     It lasts until the daemon ends; `fluxcap run --collect` chooses it from the start.
     """
-    from fluxcap.capture.runtime.discovery import RunningDaemon
+    from fluxcap.capture.runtime.discovery import find_daemon
     from fluxcap.capture.runtime.settings import CollectMode
     from fluxcap.schemas.errors import ConfigError
 
     if mode is not None and mode not in list(CollectMode):
         raise ConfigError(f"{mode!r} is no collect mode; choose tick, candle, both or none.")
-    asked = {"mode": mode, "tick_chunk_size": tick_chunk_size, "candle_chunk_size": candle_chunk_size}
-    body = {name: value for name, value in asked.items() if value is not None}
-    daemon = RunningDaemon(data_dir, control)
-    seen = daemon.put("/api/collect-mode", body) if body else daemon.get("/api/collect-mode")
+    given = {"tick_chunk_size": tick_chunk_size, "candle_chunk_size": candle_chunk_size}
+    sizes = {name: size for name, size in given.items() if size is not None}
+    with find_daemon(data_dir, control) as daemon:
+        seen = daemon.set_collect_mode(mode, **sizes) if mode or sizes else daemon.collect_mode()
     if as_json:
         typer.echo(json.dumps(seen))
         return

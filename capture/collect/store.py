@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.server.history_import import Absorbed, absorb
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.capture.platforms.base import Asset
-from fluxcap.capture.runtime.discovery import RunningDaemon
+from fluxcap.capture.runtime.discovery import find_daemon
 from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.errors import FluxcapError, NotAnswering
@@ -35,37 +35,34 @@ class HistoryStore:
     def put(self, symbol: str, interval: str, candles: Sequence[Candle]) -> Absorbed | None:
         """Take candles in; None for those of the live interval. Raises FluxcapError with the reason."""
         daemon = self._daemon()
-        live = self._live_interval if daemon is None else str(daemon.get("/api/status")["interval"])
-        if interval == live:
-            return None
         if daemon is not None:
-            rows = [(c.ts_ms, c.open, c.high, c.low, c.close, c.volume) for c in candles]
-            body = {"symbol": symbol, "interval": interval, "candles": rows}
-            return msgspec.convert(daemon.put("/api/history", body), Absorbed)
+            with daemon:
+                if interval == daemon.status()["interval"]:
+                    return None
+                rows = [(c.ts_ms, c.open, c.high, c.low, c.close, c.volume) for c in candles]
+                return msgspec.convert(daemon.import_candles(symbol, interval, rows), Absorbed)
+        if interval == self._live_interval:
+            return None
         # Numbering and committing are the server's; nobody is told of its ports.
         with WireServer(self._data_dir / STORE_FILE, ANY_PORT, ANY_PORT) as server:
             return absorb(server, StreamKey(self._source, symbol, interval), candles)
 
     def assets(self) -> tuple[Asset, ...]:
         """The platform's asset table as the running daemon knows it; empty without."""
-        told = self._told("/api/assets")
+        daemon = self._daemon()
+        if daemon is None:
+            return ()
         try:
-            return tuple(msgspec.convert(told, list[Asset])) if told else ()
-        except msgspec.ValidationError:
+            with daemon:
+                return tuple(msgspec.convert(daemon.assets(), list[Asset]))
+        except (FluxcapError, msgspec.ValidationError):
             return ()
 
-    def _told(self, path: str) -> Any:
-        daemon = self._daemon()
-        try:
-            return daemon.get(path) if daemon is not None else None
-        except FluxcapError:
-            return None
-
-    def _daemon(self) -> RunningDaemon | None:
+    def _daemon(self) -> DaemonClient | None:
         """The daemon on this folder; None when none runs."""
         if read_run_file(self._data_dir) is None:
             return None
         try:
-            return RunningDaemon(self._data_dir)
+            return find_daemon(self._data_dir)
         except NotAnswering:
             return None

@@ -1,16 +1,15 @@
-"""Finds and talks to a running daemon over its control endpoint: what ``status``, ``focus`` and others stand on."""
+"""Finds the daemon that runs on a data folder, or on another machine: its REST API and its wire."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import httpx
-
+from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
 from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.runtime.settings import DEFAULT_WEB_PORT, load_settings
-from fluxcap.schemas.errors import FluxcapError, NotAnswering, UnknownAsset
+from fluxcap.schemas.errors import NotAnswering
 
 TIMEOUT_S = 10.0
 
@@ -33,42 +32,9 @@ def control_address(data_dir: Path | None, control: str | None) -> str:
     return run.control
 
 
-class RunningDaemon:
-    """A running daemon. Every call raises NotAnswering when it does not answer, and its own errors as they came."""
-
-    def __init__(self, data_dir: Path | None = None, control: str | None = None) -> None:
-        self.address = control_address(data_dir, control)
-
-    def get(self, path: str, **params: Any) -> Any:
-        return self._call("GET", path, params=params)
-
-    def put(self, path: str, body: Any) -> Any:
-        return self._call("PUT", path, json=body)
-
-    def _call(self, method: str, path: str, **how: Any) -> Any:
-        try:
-            with httpx.Client(base_url=self.address, timeout=TIMEOUT_S, trust_env=False) as client:
-                answer = client.request(method, path, **how)
-        except httpx.HTTPError:
-            raise NotAnswering(f"No fluxcap answers at {self.address}; start one with `fluxcap run`.") from None
-        return _result(answer, self.address)
-
-
-def _result(answer: httpx.Response, address: str) -> Any:
-    try:
-        body = answer.json()
-    except ValueError:
-        raise NotAnswering(f"What answers at {address} is not fluxcap.") from None
-    if answer.is_success:
-        return body
-    message = body.get("error") or body.get("detail") or f"HTTP {answer.status_code}"
-    if "nearest" in body:
-        error = UnknownAsset("", tuple(body["nearest"]))
-        error.args = (message,)
-        raise error
-    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-        raise NotAnswering(str(message))
-    raise FluxcapError(str(message))
+def find_daemon(data_dir: Path | None = None, control: str | None = None) -> DaemonClient:
+    """A client of the daemon at ``control_address``. Raises NotAnswering as that does."""
+    return DaemonClient(control_address(data_dir, control), TIMEOUT_S)
 
 
 class Endpoints(NamedTuple):

@@ -33,7 +33,7 @@ from fluxcap.bridge.client.health import Health, HealthState
 from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.store.store import Store
 from fluxcap.capture.chrome.launch import start_chrome
-from fluxcap.capture.runtime.discovery import RunningDaemon
+from fluxcap.capture.runtime.discovery import find_daemon
 from fluxcap.capture.runtime.run_file import RunFile, read_run_file
 from fluxcap.capture.simulator.truth import Truth, read_truth
 from fluxcap.schemas.errors import FluxcapError
@@ -210,7 +210,8 @@ def _daemon(
 
 
 def _attached(run: RunFile) -> bool | None:
-    return True if RunningDaemon(control=run.control).get("/api/status")["chrome"] == "attached" else None
+    with find_daemon(control=run.control) as daemon:
+        return True if daemon.status()["chrome"] == "attached" else None
 
 
 def _open_page(port: int, url: str) -> None:

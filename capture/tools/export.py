@@ -25,7 +25,7 @@ from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.capture.csvfiles.format import CsvKind
 from fluxcap.capture.csvfiles.reader import CsvFile, collected_files, read_ticks
 from fluxcap.capture.market.focus import name_key
-from fluxcap.capture.runtime.discovery import RunningDaemon
+from fluxcap.capture.runtime.discovery import find_daemon
 from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.candles import StreamSize
@@ -117,8 +117,8 @@ def open_archive(where: Where) -> Iterator[tuple[ExportSource, str]]:
 
 def _server(where: Where, rep: str | None) -> RemoteStore:
     def gaps() -> list[Gap]:
-        found = RunningDaemon(where.data_dir, where.control).get("/api/gaps")
-        return msgspec.convert(found, list[Gap])
+        with find_daemon(where.data_dir, where.control) as daemon:
+            return msgspec.convert(daemon.gaps(), list[Gap])
 
     return RemoteStore(rep, gaps, curve=where.curve)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import httpx
-
+from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.store.verify import glance
 from fluxcap.capture.runtime.run_file import RunFile, read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE, Settings, config_file, load_settings
 from fluxcap.capture.runtime.settings_sources import unknown_variables
 from fluxcap.capture.tools.doctor.finding import Finding, from_error, ok, problem, warning
-from fluxcap.schemas.errors import ConfigError, StoreError
+from fluxcap.schemas.errors import ConfigError, FluxcapError, StoreError
 
 ANSWER_S = 1.0
 
@@ -39,9 +38,9 @@ def running_daemon(data_dir: Path) -> tuple[RunFile | None, dict[str, Any] | Non
     if run is None or run.is_stale():
         return None, None
     try:
-        answer = httpx.get(f"{run.control}/api/status", timeout=ANSWER_S, trust_env=False)
-        return run, dict(answer.raise_for_status().json())
-    except (httpx.HTTPError, ValueError):
+        with DaemonClient(run.control, ANSWER_S) as daemon:
+            return run, daemon.status()
+    except FluxcapError:
         return run, None
 
 
