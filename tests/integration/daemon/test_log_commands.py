@@ -200,7 +200,7 @@ def test_a_reader_needs_no_more_than_the_readme_says(nats_server: Callable[..., 
 
     assert state.rows == 3
     assert [e.end_sequence for e in seen if isinstance(e, Candles)] == [3, 4]
-    assert "publish to\n`$JS.API.>` alone" in (ROOT / "README.md").read_text()
+    assert "publish to\n`$JS.API.>` alone" in (ROOT / "bridge" / "README.md").read_text()
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:

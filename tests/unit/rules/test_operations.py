@@ -1,15 +1,9 @@
-"""The README as a contract: every promise names a test that exists, and the operations part knows all there is to know.
-
-Nothing that fluxcap says may be missing there, and nothing may stand there that it does not say any more.
-"""
+"""The operations manual as a contract: it knows all that fluxcap says, and nothing that it does not say any more."""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import pytest
 
@@ -20,85 +14,42 @@ from fluxcap.capture.market.clock import ClockState
 from fluxcap.capture.market.feed_state import BlindReason
 from fluxcap.capture.pipeline.listeners import ChromeState
 from fluxcap.capture.runtime.log_events import EVENTS
+from fluxcap.capture.runtime.settings import Settings, variables_of
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import CandleFlags, FeedState
+from tests.support.documents import OPERATIONS, names, quoted, rows, section
 from tests.support.paths import ROOT
 
-README = (ROOT / "README.md").read_text()
-OPERATIONS = README.split("\n## When something is wrong\n")[1].split("\n## ")[0]
-PROMISES = README.split("\n## What it promises\n")[1].split("\n## ")[0]
+CONTRACT = ("Settings", "When the browser fails", "Exit codes", "States", "Log events", "Metrics", "Counters")
 
 
 def part(title: str) -> str:
-    """A collapsible part of the operations."""
-    found = [text for text in OPERATIONS.split("<details>") if text.startswith(f"<summary><b>{title}</b>")]
-    assert len(found) == 1, title
-    assert found[0].count("</details>") == 1
-    return found[0]
+    return section(OPERATIONS, title)
 
 
-def rows(text: str, after: str = "") -> list[list[str]]:
-    """The rows of the first table after some words, without its head."""
-    lines = text[text.index(after) :].splitlines()
-    begin = next(i for i, line in enumerate(lines) if line.startswith("|---"))
-    found = []
-    for line in lines[begin + 1 :]:
-        if not line.startswith("|"):
-            break
-        found.append([cell.strip() for cell in line.strip("|").split(" | ")])
-    return found
+def test_every_setting_stands_there_with_its_default_and_its_variables() -> None:
+    told = {}
+    for cell, default, _ in rows(part("Settings")):
+        name, *variables = quoted(cell)
+        told[name] = ("".join(quoted(default)), variables)
 
-
-def names(cells: list[list[str]]) -> list[str]:
-    """What stands in backticks in the first column."""
-    return [name for row in cells for name in re.findall(r"`([^`]+)`", row[0])]
-
-
-# --- promises --------------------------------------------------------------------------------------------------------
-
-
-def shown_by() -> Iterator[tuple[str, str]]:
-    for promise, by in rows(PROMISES):
-        for name in re.findall(r"`([^`]+)`", by):
-            yield promise, name
-
-
-def test_every_promise_names_what_shows_it() -> None:
-    assert len(rows(PROMISES)) > 20
-    assert all(len(row) == 2 and "`" in row[1] for row in rows(PROMISES))
-
-
-@cache
-def functions(path: Path) -> set[str]:
-    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
-
-
-@pytest.mark.parametrize("name", sorted({name for _, name in shown_by()}))
-def test_what_shows_a_promise_exists(name: str) -> None:
-    if name.startswith("make "):
-        assert re.search(rf"^{name.split()[1]}:", (ROOT / "Makefile").read_text(), re.M)
-    elif name.startswith("fluxcap "):
-        assert f'app.command("{name.split()[1]}")' in Path(str(cli.__file__)).read_text()
-    else:
-        path, _, function = name.partition("::")
-        assert (ROOT / path).exists()
-        assert not function or function in functions(ROOT / path)
-
-
-def test_every_test_file_that_the_readme_names_is_there() -> None:
-    named = set(re.findall(r"tests/[\w/*.-]+\.(?:py|md|toml)", README))
-
-    assert not [pattern for pattern in named if not list(ROOT.glob(pattern))]
-
-
-# --- operations ------------------------------------------------------------------------------------------------------
+    assert told == {
+        name: (
+            ""
+            if field.default in (None, (), {})
+            else str(field.default).replace("False", "false").replace("True", "true"),
+            [variable for variable in variables_of(name) if variable != f"FLUXCAP_{name.upper()}"],
+        )
+        for name, field in Settings.model_fields.items()
+    }
 
 
 def test_every_row_says_what_it_is_about_what_it_means_and_what_to_do() -> None:
-    tables = re.findall(r"(?m)^\|---[|-]*\n((?:\|.*\n)+)", OPERATIONS)
+    tables = re.findall(r"(?m)^\|---[|-]*\n((?:\|.*\n)+)", "".join(map(part, CONTRACT[1:])))
 
+    assert tables
     for line in "".join(tables).splitlines():
-        assert all(cell.strip() for cell in line.strip("|").split(" | ")), line
+        assert all(cell.strip() for cell in line[1:-1].split("|")), line
 
 
 def test_every_log_event_stands_there_with_its_meaning_and_no_other() -> None:
@@ -153,7 +104,7 @@ def test_every_state_stands_there_and_no_other(after: str, states: list[str]) ->
 
 
 def test_every_flag_of_a_candle_stands_there_and_no_other() -> None:
-    line = part("States").partition("Flags of a candle: ")[2].partition("\n</details>")[0]
+    line = part("States").partition("Flags of a candle: ")[2]
 
     assert set(re.findall(r"`([A-Z_]+)`", line)) == {str(flag.name) for flag in CandleFlags}
 
