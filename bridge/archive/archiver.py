@@ -36,7 +36,7 @@ LOOK_S = 0.5
 AGAIN_S = 1.0
 CHECK_S = 10.0
 """How often the log is asked whether it is still the one that is read."""
-_ANOTHER = "The log is another than before: it was made anew, or lost its newest messages."
+_ANOTHER = "The JetStream stream is not the one archived before: it was recreated, or lost its newest messages."
 
 
 class ArchiveState(msgspec.Struct, frozen=True):
@@ -142,7 +142,7 @@ class Archiver:
                     raise
                 if str(error) != told:
                     told = str(error)
-                    self._tell(f"{told} Trying again.")
+                    self._tell(f"{told} Retrying.")
                 await self._rest()
 
     async def _rest(self) -> None:
@@ -176,7 +176,7 @@ class Archiver:
                 if is_all:
                     return True
                 if client.is_closed:
-                    raise LogUnavailable("The connection to the log ended.")
+                    raise LogUnavailable("The connection to NATS ended.")
             await self._flush(reader.next_position - 1)
             return True
         finally:
@@ -259,7 +259,7 @@ class Archiver:
         self._missing += gathered.missing
         for hole in gathered.missing:
             span = f"{hole.what} {hole.first} to {hole.last}"
-            self._tell(f"{hole.key}: {span} are missing, for the log had forgotten them; fluxcap export may have them.")
+            self._tell(f"{hole.key}: {span} are missing, JetStream had deleted them; fluxcap export may have them.")
         gathered.clear()
         self._waiting_since_s = None
 

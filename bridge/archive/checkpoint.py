@@ -69,7 +69,7 @@ class ArchiveCursor:
         except StoreLocked as error:
             raise StoreLocked(f"Another fluxcap archives to {folder}; stop it, or choose another folder.") from error
         except StoreDamaged as error:
-            raise StoreDamaged(f"{path} is damaged; delete it, and the log is read again from its start.") from error
+            raise StoreDamaged(f"{path} is damaged; delete it to read JetStream again from the start.") from error
         try:
             self._cursor = self._connection.cursor()
             with self._cursor.transaction():

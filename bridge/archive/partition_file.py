@@ -60,9 +60,7 @@ class PartitionFiles:
 
     def __init__(self, folder: Path) -> None:
         if set("*?[") & set(str(folder)):
-            raise ConfigError(
-                f"The archive's path {folder} may not have any of * ? [ in it: DuckDB takes them for more."
-            )
+            raise ConfigError(f"The archive's path {folder} must not contain * ? or [: DuckDB reads them as wildcards.")
         self._folder = folder
         self._making = folder / OWN_FOLDER / "making"
         try:
@@ -152,9 +150,9 @@ _CANDLE_FIELDS = ("ts_ms", "open", "high", "low", "close", "volume", "tick_count
 
 def _as_ours(target: Path, text: str) -> StoreError:
     if any(sign in text for sign in _FULL):
-        return StoreFull(f"No space left for {target}: it is as it was. Free some space; it is tried again.")
+        return StoreFull(f"No space left for {target}, left unchanged. Free some space; the write is retried.")
     if any(sign in text for sign in ("No magic bytes", "not a Parquet file", "Invalid Input Error", "TProtocol")):
-        return StoreDamaged(f"{target} is no sound Parquet file; move it away and archive with --from-start. ({text})")
+        return StoreDamaged(f"{target} is not a valid Parquet file; move it and archive with --from-start. ({text})")
     return StoreError(f"{target} cannot be written: {text}.")
 
 

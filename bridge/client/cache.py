@@ -168,7 +168,7 @@ class CandleCache:
             try:
                 self._writer.rows("CHECKPOINT")
             except StoreError as error:  # what was merged stands all the same
-                _log.warning("%s could not be tidied, so its log goes on growing: %s", self.path, error)
+                _log.warning("Checkpoint of %s failed; its write-ahead log keeps growing: %s", self.path, error)
                 self._reopen_if_lost()
 
     def _merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
@@ -229,7 +229,7 @@ class CandleCache:
             try:
                 cursors[name] = msgspec.json.decode(value, type=Cursor)
             except msgspec.MsgspecError as error:
-                raise StoreDamaged(f"{self.path} holds no sound cursor {name}: {error}. Move the file away.") from error
+                raise StoreDamaged(f"{self.path} holds no valid cursor {name}: {error}. Move the file away.") from error
         return cursors
 
 

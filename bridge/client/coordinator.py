@@ -330,7 +330,7 @@ class Coordinator:
                 stream.told_caught_up = False
                 self._change(stream, Reset(key), StoreReplaced(key, store_id, reason.value))
             case GapLost(first, last, reason):
-                log.warning("%s: sequences %d to %d are lost: %s", key, first, last, reason)
+                log.warning("%s: sequences %d to %d are missing: %s", key, first, last, reason)
                 self._change(stream, None, Gap(key, first, last, reason))
             case RequestStatus():
                 message = GetCursorRequest(key) if stream.poll.is_on else StreamStatusRequest(key)

@@ -58,10 +58,10 @@ _LABELS: dict[HealthState, tuple[str, str | None]] = {
 }
 
 _FEED_REASONS: dict[FeedState, tuple[HealthState, str]] = {
-    FeedState.NO_BROWSER: (HealthState.STALLED, "server there, no browser"),
-    FeedState.NO_SOCKET: (HealthState.STALLED, "browser there, no connection of the trading page"),
+    FeedState.NO_BROWSER: (HealthState.STALLED, "server connected, no browser"),
+    FeedState.NO_SOCKET: (HealthState.STALLED, "browser connected, no trading page"),
     FeedState.STALLED: (HealthState.STALLED, "the trading page's connection has gone silent"),
-    FeedState.UNSYNCHRONISED: (HealthState.SUBSCRIBED, "ticks arrive, the platform's clock is not known yet"),
+    FeedState.UNSYNCHRONISED: (HealthState.SUBSCRIBED, "ticks arrive, but the platform's clock is not measured yet"),
     FeedState.UNSUBSCRIBED: (HealthState.SUBSCRIBED, "the trading page shows other assets"),
 }
 
@@ -150,9 +150,9 @@ class StreamHealth:
     def _judge(self, now_ns: int) -> tuple[HealthState, str]:
         if not self._connected:
             if self._was_connected:
-                return HealthState.DISCONNECTED, self._down_reason or "connection lost; trying again"
+                return HealthState.DISCONNECTED, self._down_reason or "connection lost; reconnecting"
             if now_ns - self._epoch_ns >= CONNECT_PATIENCE_NS:
-                return HealthState.DISCONNECTED, self._down_reason or "no server answers; trying again"
+                return HealthState.DISCONNECTED, self._down_reason or "no server answers; retrying"
             return HealthState.CONNECTING, "looking for the server"
         if self._trouble:
             return HealthState.STALLED, self._trouble
@@ -161,7 +161,7 @@ class StreamHealth:
         if now_ns - (self._epoch_ns if self._word_ns is None else self._word_ns) >= HEARTBEAT_SILENCE_NS:
             return HealthState.STALLED, "no heartbeat from the server"
         if self._word_ns is None:
-            return HealthState.CONNECTING, "waiting for the server's first word"
+            return HealthState.CONNECTING, "waiting for the server's first heartbeat"
         if self._feed in _FEED_REASONS:
             return _FEED_REASONS[self._feed]
         age_ns = self._age_ns(now_ns)

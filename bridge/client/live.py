@@ -285,7 +285,7 @@ class LiveClient:
         except BaseException as raised:
             error = raised
             level = logging.ERROR if isinstance(raised, FluxcapError) else logging.CRITICAL
-            log.log(level, "the live client ends: %s", raised, exc_info=level == logging.CRITICAL)
+            log.log(level, "the live client stops: %s", raised, exc_info=level == logging.CRITICAL)
         finally:
             self._stopping.set()
             with contextlib.ExitStack() as ending:  # from the last to the first, each even if one before it fails
@@ -299,7 +299,7 @@ class LiveClient:
         if coordinator is None or self._stopping.is_set():
             raise ConfigError(_NOT_RUNNING)
         if threading.current_thread() is self._thread:
-            raise ConfigError("The client's own thread cannot be given commands from within: it would wait for itself.")
+            raise ConfigError("This cannot be called from on_event: the client's thread would wait for itself.")
         self._commands.carry_out(lambda: command(coordinator))
 
     def _wake(self) -> None:

@@ -50,7 +50,7 @@ def open_transport(via: AnyVia, curve: ClientCurve | None = None) -> Transport:
     if way is None:
         return ZmqTransport(curve)
     if curve is not None:
-        raise ConfigError("Keys are for a server; for the log name a file of credentials.")
+        raise ConfigError("CURVE keys are for a fluxcap server; for NATS, name a file of credentials.")
     # Only whoever reads the log needs nats-py.
     from fluxcap.bridge.jetstream.read.transport import JetStreamTransport
     from fluxcap.bridge.jetstream.subjects import STREAM_NAME
@@ -73,9 +73,9 @@ def require_stream(key: StreamKey) -> StreamKey:
 def require_start(start: StartFrom | int) -> StartFrom | int:
     """``start``, if a stream can begin there. Raises ConfigError."""
     if not isinstance(start, StartFrom | int):
-        raise ConfigError(f"{start!r} says not where to begin; give a StartFrom or a number.")
+        raise ConfigError(f"{start!r} is not a start; give a StartFrom or a number.")
     if start == 0:
-        raise ConfigError("start_from counts sequences from 1, or candles before the newest below 0; 0 is neither.")
+        raise ConfigError("start_from counts sequences from 1, or candles before the newest below 0; 0 is not allowed.")
     return start
 
 

@@ -229,7 +229,7 @@ class Commands:
 
     def _refuse(self) -> None:
         while (asked := self._next()) is not None:
-            asked[1].set_exception(ConfigError("The client has ended."))
+            asked[1].set_exception(ConfigError("The client has stopped."))
 
     def _next(self) -> tuple[Callable[[], None], Future[None]] | None:
         try:

@@ -21,7 +21,7 @@ from fluxcap.schemas.errors import FluxcapError, NotAnswering
 from fluxcap.schemas.types import StreamKey, StreamStatus
 
 LOOK_S = 2.0
-NO_DAEMON = "There is no daemon here to ask: these are streams of the log."
+NO_DAEMON = "No daemon here: these streams come from NATS."
 
 
 class LogApi(DaemonClient):
@@ -80,7 +80,7 @@ class LogHub(Hub):
 
     def health_words(self) -> tuple[str, str, str]:
         if self.error == LOOKING:
-            return "wait", "Connecting", "Looking for the log."
+            return "wait", "Connecting", "Looking for NATS."
         return super().health_words()
 
     async def _look(self) -> None:
@@ -89,7 +89,7 @@ class LogHub(Hub):
                 found = await run.io_bound(lambda: list_streams(via=self._via))
                 if found is not None:
                     self._streams = {name_of(status.key): status for status in found}
-                    self.error = "" if found else "No stream has been put on the log yet."
+                    self.error = "" if found else "No stream has been forwarded to NATS yet."
             except FluxcapError as error:
                 self.error = str(error)
             await asyncio.sleep(LOOK_S)

@@ -92,7 +92,7 @@ class LiveFeed:
                     if is_backfill and len(memory):
                         last = start + len(candles) - 1
                         self._note("gap", f"#{start}{f' to #{last}' if last > start else ''} did not arrive")
-                        self._note("healed", f"{len(candles)} fetched while live went on")
+                        self._note("healed", f"{len(candles)} fetched while live candles arrived")
                     elif is_backfill:
                         self._note("history", f"{len(candles)} fetched, from #{start}")
                     memory.add(start, candles)

@@ -281,7 +281,7 @@ class Page:
             period_s = status["detected_period_s"]
             shown = status["detected_asset"]
             view.detected.set_text(
-                f"Page shows {shown}{f' at {_period(period_s)}' if period_s else ''}" if shown else "Page: not told yet"
+                f"Page shows {shown}{f' at {_period(period_s)}' if period_s else ''}" if shown else "Page: unknown"
             )
             view.focus.set_text(f"Focus: {status['focus_mode']} {', '.join(status['focus_symbols'][:3])}".rstrip())
         self._show_overlay()
@@ -303,7 +303,7 @@ class Page:
         else:
             view.show_overlay("")
             if verdict.state is not LiveState.LIVE:
-                tail = " Goes on by itself." if verdict.state is LiveState.PAUSED else ""
+                tail = " It continues by itself." if verdict.state is LiveState.PAUSED else ""
                 banner = f"Not live. {verdict.reason}{tail}"
         view.show_banner(banner)
 

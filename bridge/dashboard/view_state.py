@@ -76,10 +76,10 @@ def judge(wish: Wish, known: Known) -> Verdict:
 def outlook(verdict: Verdict) -> str:
     """What comes next while there is no asset to show, to stand below the reason."""
     if verdict.reason == CHOOSE:
-        return "Live candles start at once."
+        return "Live candles start immediately."
     if verdict.reason == STOPPED:
         return ""
-    return "Goes on by itself." if verdict.state is LiveState.PAUSED else "This page notices by itself when it is back."
+    return "It continues by itself." if verdict.state is LiveState.PAUSED else "This page reconnects by itself."
 
 
 def _obstacle(wish: Wish, known: Known, asset: str | None) -> str:
@@ -88,7 +88,7 @@ def _obstacle(wish: Wish, known: Known, asset: str | None) -> str:
     if known.chrome != "attached":
         return known.chrome_reason or f"Chrome is {known.chrome}."
     if asset is None:
-        return "The trading page has not told its asset yet; click on one there." if wish.follows else CHOOSE
+        return "The trading page has not shown its asset yet; click on one there." if wish.follows else CHOOSE
     if known.assets and asset not in known.assets:
         return f"The platform has no asset {asset}."
     if wish.follows and known.focus_mode == "lock" and asset not in known.focus:

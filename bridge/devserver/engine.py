@@ -144,7 +144,7 @@ class DevEngine:
     def _call(self, command: Callable[[], _Result]) -> _Result:
         done: Future[object] = Future()
         if self._closing.is_set():
-            raise ConfigError("The dev server has ended.")
+            raise ConfigError("The dev server has stopped.")
         self._commands.put((command, done))
         return done.result()  # type: ignore[return-value]
 
@@ -170,7 +170,7 @@ class DevEngine:
         except _Stop:
             pass
         except Exception:
-            log.exception("the dev server ends")
+            log.exception("the dev server failed")
         finally:
             self._closing.set()
             self._open_server.close()
@@ -197,7 +197,7 @@ class DevEngine:
     def _fail_waiting(self) -> None:
         with contextlib.suppress(Empty):
             while True:
-                self._commands.get_nowait()[1].set_exception(ConfigError("The dev server has ended."))
+                self._commands.get_nowait()[1].set_exception(ConfigError("The dev server has stopped."))
 
     def _work(self, now_ns: int) -> None:
         if self._publisher is not None:

@@ -84,7 +84,7 @@ class FaultyAnswers(Answers):
         request = envelope.message
         fate = self._gate.answer(isinstance(request, BackfillCandlesRequest | RevisionsRequest))
         if fate == "fail":
-            return encode(ErrorResponse(500, "A fault was asked for."), envelope.correlation_id)
+            return encode(ErrorResponse(500, "A fault was requested."), envelope.correlation_id)
         if fate == "garbage":
             return self._gate.damage_answer(good)
         if fate == "empty":

@@ -81,7 +81,7 @@ def read_candles(path: Path) -> CandleArray:
             "low, close."
         ) from None
     if (bad := first_invalid_candle(candles)) is not None:
-        raise ConfigError(f"{path} cannot be replayed: no candle can look like {Candle(*candles[bad].tolist())}.")
+        raise ConfigError(f"{path} cannot be replayed: not a valid candle: {Candle(*candles[bad].tolist())}.")
     _, newest = np.unique(candles["ts_ms"][::-1], return_index=True)
     return candles[::-1][newest]
 

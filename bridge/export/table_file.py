@@ -71,7 +71,7 @@ class TableFile:
         self._order_by = order_by
         self._ending = target.suffix.lower()
         if self._ending not in _FORMATS:
-            raise ConfigError(f"{target} must end in .csv or .parquet, which says what to write.")
+            raise ConfigError(f"{target} must end in .csv or .parquet; the ending chooses the format.")
         if not target.parent.is_dir():
             raise StoreError(f"{target} cannot be written: there is no folder {target.parent}; make it first.")
         try:

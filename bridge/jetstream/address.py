@@ -90,7 +90,7 @@ def _server(text: str) -> str:
         raise ConfigError("An address of a NATS server cannot be read; write nats://HOST:PORT.") from None
     if "@" in text:
         raise ConfigError(
-            "Credentials do not belong in an address, where others see them: name a file of them instead."
+            "Credentials must not be in an address, where others can see them: name a file of credentials instead."
         )
     if parts.scheme not in ("nats", "tls") or not host or parts.path.strip("/") or parts.query or parts.fragment:
         raise ConfigError(f"{text!r} is no address of a NATS server; write nats://HOST:PORT or tls://HOST:PORT.")
@@ -123,8 +123,8 @@ def read_credentials(path: Path) -> Credentials:
         raise ConfigError(f"{path} is neither a .creds file, nor an NKey seed, nor TOML.") from None
     unknown = sorted(set(table) - set(_FIELDS))
     if unknown or not table or not all(isinstance(value, str) and value for value in table.values()):
-        what = f"unknown {', '.join(unknown)}" if unknown else "each is a text that is not empty"
+        what = f"unknown {', '.join(unknown)}" if unknown else "each must be a text that is not empty"
         raise ConfigError(f"{path}: {what}; it may hold {', '.join(_FIELDS)}.")
     if ("user" in table) != ("password" in table) or ("cert" in table) != ("key" in table):
-        raise ConfigError(f"{path}: user and password belong together, and so do cert and key.")
+        raise ConfigError(f"{path}: give user and password together, and cert and key together.")
     return Credentials(**{name: path.parent / value if name in _FILES else value for name, value in table.items()})

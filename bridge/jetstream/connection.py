@@ -27,7 +27,7 @@ CONNECT_TIMEOUT_S = 3.0
 CLOSE_TIMEOUT_S = 0.5
 PING_S = 5
 """A server that vanished without a word is noticed after two of these."""
-WHAT_TO_INSTALL = "NATS needs an extra part; install it with: pip install 'fluxcap[nats]'"
+WHAT_TO_INSTALL = "NATS needs an extra; install it with: pip install 'fluxcap[nats]'"
 
 
 def require_nats() -> None:
@@ -153,7 +153,7 @@ def _identity(address: LogAddress) -> dict[str, Any]:
             if who.cert is not None:
                 context.load_cert_chain(who.cert, who.key)
         except (OSError, ValueError) as error:
-            raise ConfigError(f"The TLS files of the log cannot be used: {error.__class__.__name__}.") from None
+            raise ConfigError(f"The TLS files for NATS cannot be used: {error.__class__.__name__}.") from None
         keywords["tls"] = context
     return keywords
 
@@ -171,7 +171,7 @@ def _require_nkeys(path: Path) -> None:
     except OSError as error:
         raise ConfigError(f"The credentials {path} cannot be read: {error.strerror}.") from None
     except (StopIteration, ValueError):
-        raise ConfigError(f"{path} holds no sound NKey seed of a user.") from None
+        raise ConfigError(f"{path} holds no valid NKey seed of a user.") from None
 
 
 async def close_connection(client: Client) -> None:
@@ -194,10 +194,10 @@ def _as_ours(address: LogAddress, error: BaseException, failures: list[Exception
     if isinstance(error, errors.NoServersError) and failures:
         error = failures[-1]  # what kept the last of the servers from answering
     if isinstance(error, errors.SecureConnWantedError):
-        return LogRefused(f"The NATS server at {address} offers no TLS, and without it nothing is sent to it.")
+        return LogRefused(f"The NATS server at {address} offers no TLS, which is required here.")
     if isinstance(error, ssl.SSLError):
         return LogRefused(f"No TLS with the NATS server at {address}: {getattr(error, 'reason', None) or 'refused'}.")
     text = str(error).lower()
     if isinstance(error, errors.AuthorizationError) or "authorization" in text or "authentication" in text:
-        return LogRefused(f"The NATS server at {address} does not let us in; check the file of credentials.")
+        return LogRefused(f"The NATS server at {address} rejected the credentials; check the file of credentials.")
     return LogUnavailable(f"No NATS server answers at {address}; is it running?")

@@ -28,7 +28,7 @@ PULL_S = 30
 HEARTBEAT_S = 1.0
 """While a question is open and nothing comes, the server says so this often."""
 FORGOTTEN_AFTER_S = 30
-ENDED = "The connection to the log ended."
+ENDED = "The connection to NATS ended."
 AFTER_A_LOSS_S = 0.05
 _LARGEST = 17 * 1024 * 1024
 _NS = 1_000_000_000

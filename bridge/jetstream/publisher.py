@@ -25,10 +25,10 @@ class Refusal(enum.Enum):
     """Why the log did not take a message."""
 
     OUT_OF_ORDER = "its subject has another last message than expected"
-    TOO_LARGE = "it is larger than the log allows"
-    FULL = "the log is full"
+    TOO_LARGE = "it is larger than JetStream allows"
+    FULL = "the JetStream stream is full"
     NO_STREAM = "no JetStream stream takes this subject; fluxcap forward --setup makes it"
-    OTHER = "the log refused it"
+    OTHER = "JetStream rejected it"
 
 
 class Ack(msgspec.Struct, frozen=True):
@@ -118,7 +118,7 @@ class LogWriter:
         for sent in self._sent.values():
             if sent.at_s > late_s:
                 break
-            self._fail(sent, LogUnavailable(f"The log did not answer within {self._ack_timeout_s:g} s."))
+            self._fail(sent, LogUnavailable(f"JetStream did not answer within {self._ack_timeout_s:g} s."))
         self._watch = loop.call_later(self._ack_timeout_s / 5, self._look, loop) if self._sent else None
 
     async def send_unstored(self, subject: str, payload: bytes) -> None:
@@ -135,7 +135,7 @@ class LogWriter:
         if self._watch is not None:
             self._watch.cancel()
         for sent in self._sent.values():
-            self._fail(sent, LogUnavailable("The connection to the log ended."))
+            self._fail(sent, LogUnavailable("The connection to NATS ended."))
 
     def told(self, error: Exception) -> None:
         """What the server says beside its answers. What a user may not publish is dropped, and it is named here only,
@@ -161,7 +161,7 @@ class LogWriter:
 def ack_of(data: bytes, headers: dict[str, Any] | None = None) -> Ack:
     """What a server's answer says."""
     if headers and headers.get("Status") == "503":
-        return Ack(refusal=Refusal.NO_STREAM, text="nobody answers for this subject")
+        return Ack(refusal=Refusal.NO_STREAM, text="no JetStream stream has this subject")
     try:
         reply = _decode(data)
     except msgspec.DecodeError:
@@ -172,4 +172,4 @@ def ack_of(data: bytes, headers: dict[str, Any] | None = None) -> Ack:
 
 
 def _ended(error: Exception) -> str:
-    return f"The connection to the log ended ({type(error).__name__})."
+    return f"The connection to NATS ended ({type(error).__name__})."

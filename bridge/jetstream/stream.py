@@ -123,7 +123,7 @@ class LogAccess:
         except (TimeoutError, errors.NoRespondersError, errors.TimeoutError):
             raise LogUnavailable(self._silence()) from None
         except (errors.Error, OSError) as error:
-            raise LogUnavailable(f"The connection to the log ended ({type(error).__name__}).") from None
+            raise LogUnavailable(f"The connection to NATS ended ({type(error).__name__}).") from None
         answer = msgspec.json.decode(reply.data)
         refusal = answer.get("error")
         if refusal is None:
@@ -132,12 +132,12 @@ class LogAccess:
         if absent is not None and code == absent:
             return None
         if code == _NO_STREAM:
-            raise LogError(f"There is no stream {self.stream} on the log yet; fluxcap forward --setup makes it.")
+            raise LogError(f"There is no stream {self.stream} in JetStream yet; fluxcap forward --setup makes it.")
         if code in _NO_JETSTREAM:
             raise LogUnavailable("JetStream is not enabled on that NATS server, or not for this user.")
-        raise LogUnavailable(f"The log answered: {refusal.get('description', 'an error')}.")
+        raise LogUnavailable(f"JetStream answered: {refusal.get('description', 'an error')}.")
 
     def _silence(self) -> str:
         return (
-            f"JetStream does not answer for the stream {self.stream}: it is off, has no leader, or is not ours to ask."
+            f"JetStream does not answer for the stream {self.stream}: it is off, has no leader, or rejects this user."
         )

@@ -53,15 +53,15 @@ def escape(text: str) -> str:
 def unescape(token: str) -> str:
     """The text that ``escape`` made this token of. Raises CodecError for what it never makes."""
     if _TOKEN.fullmatch(token) is None:
-        raise CodecError(f"{token[:80]!r} is no token of ours.")
+        raise CodecError(f"{token[:80]!r} is not a subject token of fluxcap.")
     if token == _EMPTY:
         return ""
     try:
         text = _ESCAPE.sub(lambda hexed: bytes([int(hexed[1], 16)]), token.encode()).decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        raise CodecError(f"{token[:80]!r} is no token of ours.") from None
+        raise CodecError(f"{token[:80]!r} is not a subject token of fluxcap.") from None
     if escape(text) != token:
-        raise CodecError(f"{token[:80]!r} is no token of ours.")
+        raise CodecError(f"{token[:80]!r} is not a subject token of fluxcap.")
     return text
 
 
@@ -92,7 +92,7 @@ def parse_subject(name: str, *, root: str = ROOT) -> StreamKey:
     """The key whose subject this is. Raises CodecError for any other subject."""
     tokens = name.removeprefix(f"{root}.").split(".")
     if not name.startswith(f"{root}.") or len(tokens) != 3:
-        raise CodecError(f"{name[:200]!r} is no subject of ours.")
+        raise CodecError(f"{name[:200]!r} is not a subject of fluxcap.")
     return StreamKey(*(unescape(token) for token in tokens))
 
 
@@ -138,7 +138,7 @@ def position_of(headers: Mapping[str, str] | None) -> Position:
     store_id = given.get(STORE_ID, "")
     numbers = {field: given.get(header, "") for header, field in _NUMBERS.items()}
     if not store_id or not all(text.isascii() and text.isdecimal() and len(text) < 20 for text in numbers.values()):
-        raise CodecError("A message on the log does not say where it stands; no fluxcap has put it there.")
+        raise CodecError("A message in JetStream has no position; it was not written by fluxcap.")
     return Position(store_id, **{field: int(text) for field, text in numbers.items()})
 
 

@@ -122,7 +122,7 @@ class Answers:
             return self._error(500, str(error), correlation_id)
         except Exception:
             _log.exception("A request could not be answered")
-            return self._error(500, "Internal error; the server's log says more.", correlation_id)
+            return self._error(500, "Internal error; see the server's log.", correlation_id)
 
     def refuse(self, reason: str) -> bytes:
         """The answer to frames that hold no single payload."""

@@ -143,9 +143,9 @@ class Responder:
             except Exception:
                 failures += 1
                 self._counters["failures"] += 1
-                _log.exception("The responder goes on after a failure")
+                _log.exception("The responder continues after a failure")
                 time.sleep(0.01)
-        _log.critical("The responder gives up: it failed %d times in a row", failures)
+        _log.critical("The responder stops: it failed %d times in a row", failures)
 
     def _round(self) -> bool:
         """Receive some, answer some. False when told to stop."""

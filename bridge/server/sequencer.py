@@ -36,7 +36,7 @@ def _require_sane(key: StreamKey, candles: CandleArray) -> None:
         raise SequenceError(f"{key}: there is no candle to number.")
     bad = first_invalid_candle(candles)
     if bad is not None:
-        raise SequenceError(f"{key}: no candle can look like {Candle(*candles[bad].tolist())}; it was not numbered.")
+        raise SequenceError(f"{key}: not a valid candle: {Candle(*candles[bad].tolist())}; it was not published.")
 
 
 class Sequencer:
@@ -104,7 +104,9 @@ class Sequencer:
         _require_sane(key, array)
         mark = self.watermark(key)
         if int(numbers.max()) > mark.latest_sequence:
-            raise SequenceError(f"{key}: sequence {numbers.max()} was never given, {mark.latest_sequence} is newest.")
+            raise SequenceError(
+                f"{key}: sequence {numbers.max()} was never assigned; {mark.latest_sequence} is latest."
+            )
         if int(array["ts_ms"].max()) > mark.latest_ts_ms:
             raise SequenceError(f"{key}: a candle newer than {mark.latest_ts_ms} is not a revision.")
         array["flags"][numbers > 0] |= np.uint16(CandleFlags.REVISED)

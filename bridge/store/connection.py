@@ -38,8 +38,8 @@ _DAMAGED = (
     "Could not read all bytes",
 )
 WHAT_TO_DO = (
-    "Nothing was changed. `fluxcap verify` says more; `fluxcap verify --set-aside` renames it, and the next start "
-    "begins a new store."
+    "Nothing was changed. `fluxcap verify` shows details; `fluxcap verify --set-aside` renames it, and the next start "
+    "creates a new store."
 )
 _NEWER = "Trying to read a database file with version number"
 
@@ -57,13 +57,13 @@ def store_error(error: Exception, path: Path) -> StoreError:
     """What a DuckDB error on the store at ``path`` means, as one of ours."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     if any(sign in str(error) for sign in _FULL):
-        return StoreFull(f"No space left for {path}: nothing was stored. Free some space; it is tried again. ({text})")
+        return StoreFull(f"No space left for {path}: nothing was stored. Free some space; it will be retried. ({text})")
     if any(sign in str(error) for sign in _LOCKED):
         return StoreLocked(f"{path} is held by another process{_holder(text)}. Stop it, or use another data folder.")
     if _NEWER in str(error):
         return StoreError(f"{path} was written by a newer DuckDB; upgrade duckdb to read it. ({text})")
     if any(sign in str(error) for sign in _DAMAGED):
-        return StoreDamaged(f"{path} is not a sound store: {text}. {WHAT_TO_DO}")
+        return StoreDamaged(f"{path} is not a valid store: {text}. {WHAT_TO_DO}")
     return StoreError(f"{path}: {text}")
 
 

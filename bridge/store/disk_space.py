@@ -35,7 +35,7 @@ class SpaceGuard:
         if free < self._reserve_bytes + items * _BYTES_PER_ITEM:
             raise StoreFull(
                 f"Only {free / 1e6:.1f} MB are free for {self._path}, {self._reserve_bytes / 1e6:.1f} MB are kept in "
-                "reserve: nothing was stored. Free some space; it is tried again."
+                "reserve: nothing was stored. Free some space; the write is retried."
             )
 
     def allows_checkpoint(self, settling_rows: int) -> bool:

@@ -228,7 +228,7 @@ class Store:
         """
         if self._is_served():
             return False
-        _log.warning("DuckDB gave up %s; opening it again", self.path)
+        _log.warning("DuckDB closed %s after an error; reopening it", self.path)
         self.is_lost = True
         self._connection.reopen()
         self._load()
@@ -251,7 +251,7 @@ class Store:
             try:
                 self.checkpoint()
             except StoreError as error:  # the commit before it stands all the same
-                _log.warning("The store could not be tidied, so its log goes on growing: %s", error)
+                _log.warning("Checkpoint of the store failed; its write-ahead log keeps growing: %s", error)
 
     def checkpoint(self) -> bool:
         """Move the write-ahead log into the file, and settle fresh rows when there are enough.

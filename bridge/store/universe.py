@@ -41,6 +41,6 @@ def read_universe(path: Path) -> list[Listing]:
     seen: set[str] = set()
     for line, listing in enumerate(listings, start=2):
         if not listing.symbol or listing.symbol in seen:
-            raise ConfigError(f"{path}, line {line}: symbol {listing.symbol!r} is missing or there twice.")
+            raise ConfigError(f"{path}, line {line}: symbol {listing.symbol!r} is missing or appears twice.")
         seen.add(listing.symbol)
     return listings

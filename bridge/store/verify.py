@@ -96,7 +96,7 @@ def _inspect(cursor: StoreCursor, path: Path) -> Iterator[Finding]:
     for table in ("candles", "revisions"):
         orphans = cursor.rows(f"SELECT count(*) FROM {table} WHERE stream_id NOT IN (SELECT stream_id FROM streams)")  # noqa: S608
         if orphans[0][0]:
-            yield _damage(table, f"{orphans[0][0]} rows belong to no stream.")
+            yield _damage(table, f"{orphans[0][0]} rows have no stream.")
     for gap in cursor.rows("SELECT source_id, symbol, from_ms, to_ms FROM gaps WHERE to_ms > 0 AND to_ms < from_ms"):
         yield _damage("gaps", f"A gap ends before it begins: {gap}.")
     StoreMark(path, store_id).check(numbers_given(marks))
@@ -142,10 +142,9 @@ def _inspect_revisions(
     if bad is not None:
         found.append(_damage(key, f"Revision {revisions[bad]} is no candle."))
     if int(columns["sequence"].max()) > latest_sequence:
-        found.append(_damage(key, f"A revision names sequence {columns['sequence'].max()}, which was never given."))
+        found.append(_damage(key, f"A revision names sequence {columns['sequence'].max()}, which was never assigned."))
     found += [
-        _damage(key, f"Sequence {number} is not as its last revision has it.")
-        for number in _differing(cursor, stream_id)
+        _damage(key, f"Sequence {number} differs from its last revision.") for number in _differing(cursor, stream_id)
     ]
     return int(revisions[-1]), found
 
@@ -184,5 +183,5 @@ def glance(path: Path) -> Glance:
     finally:
         connection.close()
     if any(count != numbers for _, count, numbers in rows):
-        raise StoreDamaged(f"{path}: a stream has not as many candles as numbers; `fluxcap verify` says which.")
+        raise StoreDamaged(f"{path}: a stream has fewer candles than sequences; `fluxcap verify` shows which.")
     return Glance(streams, sum(int(count) for _, count, _ in rows), path.stat().st_size)

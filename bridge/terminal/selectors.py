@@ -44,7 +44,7 @@ def parse_wanted(texts: Sequence[str]) -> list[WantedStreams]:
     The interval is 1m where it is left out. Raises ConfigError.
     """
     if not texts:
-        raise ConfigError("Name a stream: SOURCE SYMBOL [INTERVAL], or SOURCE/SYMBOL; * stands for any.")
+        raise ConfigError("Name a stream: SOURCE SYMBOL [INTERVAL], or SOURCE/SYMBOL; * matches any.")
     if "/" not in texts[0]:
         if not 2 <= len(texts) <= 3:
             raise ConfigError(f"{' '.join(texts)!r} is no stream; write SOURCE SYMBOL [INTERVAL], or SOURCE/SYMBOL.")

@@ -60,7 +60,7 @@ def render(
     if counters:
         shown = "   ".join(f"{name} {count}" for name, count in sorted(counters.items()) if count)
         parts.append(Text(f"  {shown}", style="dim"))
-    parts.append(Text("  q or Ctrl-C ends", style="dim"))
+    parts.append(Text("  q or Ctrl-C to quit", style="dim"))
     return Group(*parts)
 
 
@@ -79,7 +79,7 @@ def _daemon(status: Mapping[str, Any] | None, error: str, width: int) -> Rendera
     facts.add_row("chrome", chrome)
     facts.add_row("focus", Text(f"{status['focus_mode']} {', '.join(status['focus_symbols']) or 'nothing yet'}"))
     period_s = status["detected_period_s"]
-    facts.add_row("page shows", f"{status['detected_asset'] or 'not told yet'}{f', {period_s} s' if period_s else ''}")
+    facts.add_row("page shows", f"{status['detected_asset'] or 'unknown'}{f', {period_s} s' if period_s else ''}")
     collect = status["collect"]
     mode = collect["mode"] if isinstance(collect, Mapping) else collect
     facts.add_row("collects", str(mode))

@@ -82,7 +82,7 @@ def create_keys(folder: Path, names: tuple[str, ...] = ("server", "client")) -> 
     endings = (PUBLIC_ENDING, SECRET_ENDING)
     existing = [folder / (name + ending) for name in names for ending in endings if (folder / (name + ending)).exists()]
     if existing:
-        raise ConfigError(f"{existing[0]} is there already; keys are never overwritten. Name another folder.")
+        raise ConfigError(f"{existing[0]} exists; keys are never overwritten. Name another folder.")
     paths = []
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -117,9 +117,9 @@ def load_keys(path: Path) -> CurveKeys:
         public, secret = zmq.auth.load_certificate(path)
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} holds no CURVE key: {error}. Make keys with `fluxcap keys`.") from error
+        raise ConfigError(f"{path} contains no CURVE key: {error}. Make keys with `fluxcap keys`.") from error
     if any(key is not None and len(key) != 40 for key in (public, secret)):
-        raise ConfigError(f"{path} holds no CURVE key: a key has 40 characters.")
+        raise ConfigError(f"{path} contains no CURVE key: a key has 40 characters.")
     if secret is not None and mode & 0o077:
         raise ConfigError(f"{path} can be read by others; run `chmod 600 {path}`, or better make new keys.")
     return CurveKeys(public, secret or b"")
@@ -159,8 +159,8 @@ def server_keys(path: Path) -> ServerCurve:
     clients = frozenset(load_keys(file).public for file in path.glob(f"*{PUBLIC_ENDING}")) - {keys.public}
     if not clients:
         raise ConfigError(
-            f"{path} holds no client's {PUBLIC_ENDING} file, so no client could connect. Put the public files of those "
-            f"that may there, or name {secret_file} to let in all that know the server's public key."
+            f"{path} holds no client's {PUBLIC_ENDING} file, so no client could connect. Put the public files of the "
+            f"allowed clients there, or name {secret_file} to allow every client that knows the server's public key."
         )
     return ServerCurve(keys, clients)
 

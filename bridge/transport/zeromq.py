@@ -49,10 +49,10 @@ _REFUSALS = (
 def _refusal_text(event: int, has_keys: bool) -> str:
     """Why a greeting failed. libzmq tells only a server's "no" to our key; the rest shows as a broken greeting."""
     if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-        return "the server does not know our key; our public file must be among its keys"
+        return "the server does not know this client's key; add its public file to the server's keys"
     if has_keys:
-        return "the greeting failed: the server has another key than the one we were given, or none"
-    return "the greeting failed: the server wants keys, or is no fluxcap"
+        return "the handshake failed: the server has another key than the one given, or none"
+    return "the handshake failed: the server requires keys, or is not a fluxcap server"
 
 
 class _Link:
@@ -225,7 +225,7 @@ class ZmqTransport:
         for link in self._links():
             lost, refusal = link.news()
             if lost:
-                return "connection lost; trying again"
+                return "connection lost; reconnecting"
             if refusal and refusal != self._refusal:
                 self._refusal = refusal
                 events.append(Disconnected(refusal))

@@ -196,9 +196,9 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno != errno.EADDRINUSE:
-            raise ConfigError(f"Port {port} on {host} cannot be had: {error.strerror}.") from None
+            raise ConfigError(f"Port {port} on {host} cannot be used: {error.strerror}.") from None
         raise AlreadyRunning(
-            f"Port {port} on {host} is taken{_holder(port)}; stop what holds it, or choose another with --web-port "
+            f"Port {port} on {host} is taken{_holder(port)}; stop that program, or choose another with --web-port "
             "(--control-port while the web is off)."
         ) from None
     return listener

@@ -52,19 +52,19 @@ class Metrics:
         self._steps = {
             "commit": Histogram(
                 "fluxcap_commit_seconds",
-                "Time to make sealed candles durable in the store.",
+                "Seconds to commit sealed candles durably to the store.",
                 buckets=COMMIT_BUCKETS_S,
                 registry=self.registry,
             ),
             "publish": Histogram(
                 "fluxcap_publish_seconds",
-                "Time from the commit until the batches were handed to the wire.",
+                "Seconds from the commit until the batches were handed to the wire.",
                 buckets=PUBLISH_BUCKETS_S,
                 registry=self.registry,
             ),
         }
         self._gaps = Counter(
-            "fluxcap_gaps", "Blind times begun, by reason.", labelnames=("reason",), registry=self.registry
+            "fluxcap_gaps", "Gaps in the data that began, by reason.", labelnames=("reason",), registry=self.registry
         )
         self._open_gaps: set[tuple[str, str, int]] = set()
         self._version = version
@@ -113,13 +113,13 @@ class _FromSnapshot(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        yield _gauge("build_info", "Always 1; the label says which version runs.", {(self._version,): 1}, "version")
+        yield _gauge("build_info", "Always 1; the label is the running version.", {(self._version,): 1}, "version")
         try:
             snapshot = self._snapshot()
         except NotAnswering:
-            yield _gauge("pipeline_up", "Whether the pipeline answers.", {(): 0})
+            yield _gauge("pipeline_up", "1 if the pipeline answers, else 0.", {(): 0})
             return
-        yield _gauge("pipeline_up", "Whether the pipeline answers.", {(): 1})
+        yield _gauge("pipeline_up", "1 if the pipeline answers, else 0.", {(): 1})
         yield from _pipeline(snapshot.pipeline)
         yield from _market(snapshot.pipeline.market, snapshot.now_ms)
         yield from _streams(snapshot.pipeline.streams)
@@ -131,63 +131,63 @@ class _FromSnapshot(Collector):
 
 def _pipeline(view: PipelineView) -> Iterator[Metric]:
     attached = view.chrome is not ChromeState.ABSENT
-    yield _gauge("chrome_attached", "Whether a connection to Chrome is in use.", {(): attached})
-    yield _gauge("tabs", "Tabs of the platform attached to.", {(): len(view.session.tabs) if view.session else 0})
-    yield _gauge("sockets", "Open WebSockets seen.", {(): len(view.session.sockets) if view.session else 0})
-    yield _gauge("queue_depth", "Messages that wait for the pipeline.", {(): view.queue_depth})
+    yield _gauge("chrome_attached", "1 if connected to Chrome, else 0.", {(): attached})
+    yield _gauge("tabs", "Attached tabs of the platform.", {(): len(view.session.tabs) if view.session else 0})
+    yield _gauge("sockets", "Open WebSockets of the platform.", {(): len(view.session.sockets) if view.session else 0})
+    yield _gauge("queue_depth", "Messages waiting in the pipeline's queue.", {(): view.queue_depth})
     yield _counter("messages", "DevTools messages handled.", {(): view.messages})
     yield _counter("commits", "Commits of sealed candles.", {(): view.commits})
-    yield _gauge("store_trouble", "Whether the store takes nothing at present.", {(): bool(view.store_trouble)})
+    yield _gauge("store_trouble", "1 if the store cannot be written, else 0.", {(): bool(view.store_trouble)})
 
 
 def _market(view: MarketView, now_ms: int) -> Iterator[Metric]:
     ticks = {(asset.symbol,): asset.ticks for asset in view.assets}
-    yield _counter("ticks", "Live ticks taken in, each once.", ticks, "asset")
+    yield _counter("ticks", "Live ticks accepted, without duplicates.", ticks, "asset")
     ages = {
         (asset.symbol,): max(0, now_ms - asset.last_tick_ts_ms) / 1_000
         for asset in view.assets
         if asset.last_tick_ts_ms
     }
-    yield _gauge("tick_age_seconds", "Time since an asset's last tick.", ages, "asset")
+    yield _gauge("tick_age_seconds", "Seconds since an asset's last tick.", ages, "asset")
     late = sum(n for name, n in view.counters.items() if name.startswith("late."))
-    yield _counter("late_ticks", "Ticks that came for a candle already sealed.", {(): late})
+    yield _counter("late_ticks", "Ticks that arrived after their candle was sealed.", {(): late})
     duplicates = view.counters.get("duplicate", 0)
-    yield _counter("duplicate_ticks", "Ticks that were known already and were dropped.", {(): duplicates})
+    yield _counter("duplicate_ticks", "Ticks dropped because they had arrived before.", {(): duplicates})
     kinds = {(kind,): n for kind, n in _below("malformed.", view.counters)}
-    yield _counter("decode_errors", "Frames and ticks of the platform that were refused, by kind.", kinds, "kind")
+    yield _counter("decode_errors", "Frames and ticks of the platform that failed to decode, by kind.", kinds, "kind")
     dropped = sum(n for _, n in _below("dropped_incomplete.", view.counters))
-    yield _counter("candles_dropped", "First candles after an attach, not published: begun before it.", {(): dropped})
+    yield _counter("candles_dropped", "Unpublished candles that began before the attach.", {(): dropped})
     if view.platform_offset_ms is not None:
         offset = view.platform_offset_ms / 1_000
-        yield _gauge("platform_offset_seconds", "How far the platform's stamps are ahead of UTC.", {(): offset})
+        yield _gauge("platform_offset_seconds", "Seconds the platform's timestamps are ahead of UTC.", {(): offset})
 
 
 def _streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
     streams = tuple(streams)
     candles = {(str(stream.key),): stream.latest_sequence for stream in streams}
-    yield _counter("candles", "Candles published: the newest sequence of a stream.", candles, "stream")
+    yield _counter("candles", "Candles published: the latest sequence of a stream.", candles, "stream")
     revisions = {(str(stream.key),): stream.latest_revision for stream in streams}
-    yield _counter("revisions", "Better candles published for the past, of a stream.", revisions, "stream")
+    yield _counter("revisions", "Revisions published: the latest revision of a stream.", revisions, "stream")
     states = {
         (str(stream.key), state.name.lower()): stream.feed_state == state for stream in streams for state in FeedState
     }
-    yield _gauge("feed_state", "1 for the state a stream's feed is in, 0 for the others.", states, "stream", "state")
+    yield _gauge("feed_state", "1 for the state of a stream's feed, 0 for the others.", states, "stream", "state")
 
 
 def _collecting(view: CollectView) -> Iterator[Metric]:
     lines = {("tick",): view.ticks, ("candle",): view.candles}
-    yield _counter("csv_lines", "Lines written to CSV files, by kind.", lines, "kind")
-    yield _counter("csv_lines_lost", "Lines that could not be written and were given up.", {(): view.lost})
-    yield _gauge("csv_lines_waiting", "Lines that wait for the disk to work again.", {(): view.waiting})
+    yield _counter("csv_lines", "Rows written to CSV files, by kind.", lines, "kind")
+    yield _counter("csv_lines_lost", "Rows dropped because they could not be written.", {(): view.lost})
+    yield _gauge("csv_lines_waiting", "Rows waiting for the disk.", {(): view.waiting})
 
 
 def _forwarding(view: ForwardView) -> Iterator[Metric]:
     states = {(state.name.lower(),): view.state is state for state in ForwardState}
-    yield _gauge("forward_state", "1 for the state that forwarding to NATS is in, 0 for the others.", states, "state")
-    yield _gauge("forward_behind", "Candles and revisions of the store not on the log yet.", {(): view.behind})
-    yield _gauge("forward_held_streams", "Streams that cannot be forwarded at present.", {(): len(view.held)})
+    yield _gauge("forward_state", "1 for the current state of forwarding to NATS, 0 for the others.", states, "state")
+    yield _gauge("forward_behind", "Candles and revisions of the store not in JetStream yet.", {(): view.behind})
+    yield _gauge("forward_held_streams", "Streams that cannot be forwarded now.", {(): len(view.held)})
     yield _counter(
-        "forwarded", "What was put on the log, by kind, and what stood against it.", _by(view.counters), "kind"
+        "forwarded", "Messages, candles, revisions and errors of forwarding, by kind.", _by(view.counters), "kind"
     )
 
 

@@ -28,7 +28,7 @@ def serve_dashboard(target: Target, port: int) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     server.start()
-    typer.echo(f"Dashboard of {target} at http://127.0.0.1:{server.port}/  (Ctrl-C ends it)")
+    typer.echo(f"Dashboard of {target} at http://127.0.0.1:{server.port}/  (Ctrl-C to stop)")
     while not done.wait(0.2):
         pass
     server.stop()

@@ -32,7 +32,7 @@ FEED_PATIENCE_LOOKS = 5
 """A feed that is not live for so many looks in a row is reported to who streams it, once."""
 
 FEED_REASONS = {
-    FeedState.NO_SOCKET: "Chrome is there, but no trading page is connected; open or reload it.",
+    FeedState.NO_SOCKET: "Chrome is running, but no trading page is connected; open or reload it.",
     FeedState.UNSYNCHRONISED: "Ticks arrive, but the platform's clock is not known yet; this takes a few seconds.",
     FeedState.STALLED: "The trading page's connection has gone silent; reload the page.",
     FeedState.UNSUBSCRIBED: "The trading page shows other assets, and the platform sends only what it shows.",
@@ -136,7 +136,7 @@ class StreamingApi:
             if asset:
                 await self._emit("asset_detected", payloads.with_time(self._now_ms(), asset=asset), sid)
                 return
-        error = error or "The trading page has not told yet which asset it shows; click on one there."
+        error = error or "The trading page has not shown its asset yet; click on one there."
         await self._emit("asset_detection_failed", payloads.with_time(self._now_ms(), error=error), sid)
 
     async def _stream(self, sid: str, data: Any, answer: str) -> None:

@@ -212,7 +212,7 @@ def _await_answer(
         if ended == 0:
             raise ChromeUnavailable(f"A Chrome is already running on {profile}; close it or choose another --profile.")
         if ended is not None:
-            raise ChromeUnavailable(f"Chrome ended at start (exit code {ended}); see {profile / 'chrome.log'}.")
+            raise ChromeUnavailable(f"Chrome exited at start (exit code {ended}); see {profile / 'chrome.log'}.")
         expected = (port, "") if port else active_port(profile)
         if expected is not None:
             with contextlib.suppress(ChromeUnavailable):

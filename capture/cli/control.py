@@ -74,7 +74,7 @@ def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
         ("csv files", _collecting(seen["collect"])),
     ]
     if seen.get("forward"):
-        facts.append(("log", _forwarding(seen["forward"])))
+        facts.append(("nats", _forwarding(seen["forward"])))
     notable = {name: n for name, n in seen["counters"].items() if n}
     if notable:
         facts.append(("counters", ", ".join(f"{name} {n}" for name, n in sorted(notable.items()))))
@@ -104,9 +104,11 @@ def _collecting(collect: dict[str, Any]) -> str:
 
 
 def _forwarding(forward: dict[str, Any]) -> str:
-    """How forwarding to NATS JetStream goes."""
+    """Return how far forwarding to NATS JetStream is."""
+    from fluxcap.bridge.jetstream.forward.status import ForwardState
+
     colour = {"up to date": "green", "catching up": "cyan"}.get(forward["state"], "yellow")
-    text = f"{forward['log']} [{colour}]{forward['state']}[/]"
+    text = f"{forward['log']} [{colour}]{ForwardState(forward['state']).label}[/]"
     if forward["reason"]:
         text += f"  [yellow]({forward['reason']})[/]"
     if forward["behind"]:
@@ -196,8 +198,8 @@ def _show(focus: dict[str, Any], as_json: bool) -> None:
     typer.echo(f"focus     {focus['mode']}: {symbols}")
     if focus["unchecked"]:
         typer.echo(
-            f"          not checked yet: {', '.join(focus['unchecked'])}. The platform tells its assets when the page "
-            "loads; then `fluxcap focus get` says whether they are among them."
+            f"          not checked yet: {', '.join(focus['unchecked'])}. The platform sends its assets when the page "
+            "loads; then `fluxcap focus get` shows whether they exist."
         )
     if focus["unknown"]:
         typer.echo(f"          unknown on the platform: {', '.join(focus['unknown'])}")
@@ -243,7 +245,7 @@ def _lines(seen: dict[str, Any]) -> list[str]:
         f"written     {seen['ticks']} ticks, {seen['candles']} candles, {seen['files']} files",
     ]
     if seen["trouble"]:
-        lines.append(f"trouble     {seen['trouble']}; {seen['waiting']} lines wait until it works again")
+        lines.append(f"error       {seen['trouble']}; {seen['waiting']} lines wait until it can be written")
     if seen["lost"]:
         lines.append(f"lost        {seen['lost']} lines")
     return lines

@@ -67,7 +67,7 @@ def simulate(
 
     symbols = tuple(part.strip() for part in assets.split(",") if part.strip()) if assets else DEFAULT_ASSETS
     config = SiteConfig(assets=symbols, rate_hz=rate, offset_s=offset, seed=seed, port=port, truth_path=truth)
-    run_site(config, lambda url: typer.echo(f"Simulated trading site at {url}  (Ctrl-C ends it)"))
+    run_site(config, lambda url: typer.echo(f"Simulated trading site at {url}  (Ctrl-C to stop)"))
 
 
 def demo(

@@ -16,32 +16,33 @@ def forward(
         str, typer.Argument(help="NATS servers, nats://HOST:PORT; several of one cluster with commas; tls:// for TLS.")
     ],
     setup: Annotated[
-        bool, typer.Option("--setup", help="Make the JetStream stream, or say where it differs; forward nothing.")
+        bool, typer.Option("--setup", help="Create the JetStream stream, or show where it differs; forward nothing.")
     ] = False,
     replicas: Annotated[
-        int | None, typer.Option(min=1, max=5, help="With --setup: servers that each keep all of it. [default: 1]")
+        int | None, typer.Option(min=1, max=5, help="With --setup: number of servers that keep a copy. [default: 1]")
     ] = None,
     max_age: Annotated[
-        str | None, typer.Option(help="With --setup: forget what is older, such as 30d; 0 keeps all. [default: 0]")
+        str | None, typer.Option(help="With --setup: delete older messages, such as 30d; 0 keeps all. [default: 0]")
     ] = None,
     max_bytes: Annotated[
-        str | None, typer.Option(help="With --setup: forget the oldest beyond, such as 20G; 0: no limit. [default: 0]")
+        str | None,
+        typer.Option(help="With --setup: delete the oldest beyond this, such as 20G; 0: no limit. [default: 0]"),
     ] = None,
     duplicate_window: Annotated[
         str | None, typer.Option(help="With --setup: how long message ids are remembered. [default: 2m]")
     ] = None,
     change: Annotated[
-        bool, typer.Option("--change", help="With --setup: change what differs on a stream that is there.")
+        bool, typer.Option("--change", help="With --setup: change an existing stream that differs.")
     ] = False,
     stream: NatsStream = None,
     credentials: NatsCredentials = None,
-    once: Annotated[bool, typer.Option("--once", help="End when all that there is has been forwarded.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Exit when everything in the store has been forwarded.")] = False,
     data_dir: Annotated[
         Path | None,
         typer.Option(help="Data folder of the daemon; what was forwarded is remembered there. [default: data]"),
     ] = None,
-    pub: Annotated[str | None, typer.Option(help="PUB endpoint of the daemon. [default: as its folder says]")] = None,
-    rep: Annotated[str | None, typer.Option(help="Its request endpoint. [default: as its folder says]")] = None,
+    pub: Annotated[str | None, typer.Option(help="Its PUB endpoint. [default: found in the data folder]")] = None,
+    rep: Annotated[str | None, typer.Option(help="Its request endpoint. [default: found in the data folder]")] = None,
     keys: Keys = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log as JSON lines.")] = False,
     as_json: Json = False,
@@ -121,12 +122,12 @@ def archive(
     via: ViaLog = None,
     source: Annotated[str | None, typer.Option(help="Only this source. [default: all]")] = None,
     symbol: Annotated[str | None, typer.Option(help="Only this symbol. [default: all]")] = None,
-    once: Annotated[bool, typer.Option("--once", help="End when all is archived that the log has now.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Exit when everything now in JetStream is archived.")] = False,
     flush_seconds: Annotated[
-        float, typer.Option(min=0, help="Write the files when candles have waited so long.")
+        float, typer.Option(min=0, help="Write the files when candles have waited this long.")
     ] = 60.0,
     from_start: Annotated[
-        bool, typer.Option("--from-start", help="Read all of the log again, as after a file was lost.")
+        bool, typer.Option("--from-start", help="Read JetStream again from the start, such as after a lost file.")
     ] = False,
     stream: NatsStream = None,
     credentials: NatsCredentials = None,
@@ -146,7 +147,7 @@ def archive(
 
     way = via_of(via, credentials, stream)
     if way is None:
-        raise ConfigError("Name the log to archive with --via nats://HOST:PORT.")
+        raise ConfigError("Name the NATS server to archive from with --via nats://HOST:PORT.")
 
     def tell(text: str) -> None:
         typer.echo(f"fluxcap: {text}", err=True)

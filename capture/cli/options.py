@@ -32,7 +32,7 @@ Keys = Annotated[
     typer.Option(
         "--keys",
         envvar="FLUXCAP_KEYS",
-        help="Keys for a server that wants them: a folder with server.key and your own .key_secret file, or that file.",
+        help="Keys for a server that requires them: a folder with server.key and your .key_secret file, or that file.",
     ),
 ]
 NatsCredentials = Annotated[
@@ -40,7 +40,7 @@ NatsCredentials = Annotated[
     typer.Option(
         "--nats-credentials",
         envvar="FLUXCAP_NATS_CREDENTIALS",
-        help="File with what proves us to NATS: .creds, an NKey seed, or TOML with user and password, token, ca …",
+        help="Credentials file for NATS: .creds, an NKey seed, or TOML with user and password, token, ca …",
     ),
 ]
 NatsStream = Annotated[

@@ -23,9 +23,7 @@ def replay(
         Path, typer.Argument(help="A recording, or captured frames as JSON to import.", show_default=False)
     ],
     speed: Annotated[str, typer.Option(help="Times the recorded pace, or max.")] = "max",
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder for the candles. [default: one that is gone afterwards]")
-    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder for the candles. [default: a temporary one]")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the candles to this .csv or .parquet.")] = None,
     focus: Annotated[
         str | None, typer.Option(help="Other assets than recorded, comma-separated; all or follow.")
@@ -34,10 +32,10 @@ def replay(
     platform_url: Annotated[
         list[str] | None, typer.Option(help="A further page or socket host of the platform; * allowed; repeatable.")
     ] = None,
-    publish: Annotated[bool, typer.Option("--publish/--no-publish", help="Serve clients meanwhile.")] = False,
+    publish: Annotated[bool, typer.Option("--publish/--no-publish", help="Serve clients while recording.")] = False,
     pub: Annotated[str | None, typer.Option(help="PUB endpoint. [default: tcp://127.0.0.1:5556]")] = None,
     rep: Annotated[str | None, typer.Option(help="Request endpoint. [default: tcp://127.0.0.1:5557]")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Put a store that is in the data folder aside.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Set an existing store in the data folder aside.")] = False,
     config: ConfigOption = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -147,7 +145,7 @@ def record(
     ] = None,
     interval: Annotated[str | None, typer.Option(help="Candle length of a replay. [default: 1m]")] = None,
     source: Annotated[str | None, typer.Option(help="Source name in a replay. [default: POCKETOPTION]")] = None,
-    seconds: Annotated[float | None, typer.Option(help="End after so long. [default: until Ctrl-C]")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop after this long. [default: until Ctrl-C]")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     config: ConfigOption = None,
     as_json: Json = False,
@@ -202,15 +200,15 @@ def recording_line(file: Path) -> Iterator[Callable[[SoFar], None]]:
     if not console.is_terminal:
         yield lambda so_far: None
         return
-    with Status(f"Recording to {file}; Ctrl-C ends it", console=console) as status:
+    with Status(f"Recording to {file}; Ctrl-C to stop", console=console) as status:
         yield lambda so_far: status.update(line(file, so_far))
 
 
 def line(file: Path, so_far: SoFar) -> str:
     """One line: state of Chrome, counts, size."""
     if so_far.chrome != "attached":
-        return f"Waiting for Chrome ({so_far.chrome}); Ctrl-C ends it"
+        return f"Waiting for Chrome ({so_far.chrome}); Ctrl-C to stop"
     return (
         f"Recording to {file}: {so_far.seconds:,.0f} s, {so_far.sockets} sockets, {so_far.frames:,} frames, "
-        f"{so_far.ticks:,} ticks, {so_far.size_bytes / 1e3:,.0f} kB; Ctrl-C ends it"
+        f"{so_far.ticks:,} ticks, {so_far.size_bytes / 1e3:,.0f} kB; Ctrl-C to stop"
     )

@@ -16,7 +16,7 @@ def run(
     ] = None,
     chrome_profile: Annotated[
         Path | None,
-        typer.Option(help="Chrome's profile folder: it tells the port when Chrome comes back on another one."),
+        typer.Option(help="Chrome's profile folder: used to find Chrome when it restarts on another port."),
     ] = None,
     platform: Annotated[str | None, typer.Option(help="Trading platform. [default: pocketoption]")] = None,
     platform_url: Annotated[
@@ -42,28 +42,29 @@ def run(
     curve: Annotated[
         Path | None,
         typer.Option(
-            help="Keys for both, needed beyond this machine: a folder made by `fluxcap keys`, whose public files say "
-            "which clients may come, or the server's secret file, which lets in all that know its public key."
+            help="Keys for both, needed beyond this machine: a folder made by `fluxcap keys`, whose public files name "
+            "the allowed clients, or the server's secret file, which allows every client that knows its public key."
         ),
     ] = None,
     forward: Annotated[
         str | None,
-        typer.Option(help="Put every batch on NATS JetStream, too: nats://HOST:PORT, more of a cluster with commas."),
+        typer.Option(help="Also publish to NATS JetStream: nats://HOST:PORT; several of one cluster with commas."),
     ] = None,
     nats_credentials: Annotated[
         Path | None,
-        typer.Option(help="File with what proves us to NATS: .creds, an NKey seed, or TOML with user and password …"),
+        typer.Option(help="Credentials file for NATS: .creds, an NKey seed, or TOML with user and password …"),
     ] = None,
     nats_stream: Annotated[str | None, typer.Option(help="Name of the JetStream stream. [default: FLUX]")] = None,
     publish_ticks: Annotated[
-        bool | None, typer.Option("--publish-ticks/--no-publish-ticks", help="Send every tick, too. [default: no]")
+        bool | None, typer.Option("--publish-ticks/--no-publish-ticks", help="Also publish every tick. [default: no]")
     ] = None,
     retention_days: Annotated[
-        int | None, typer.Option(help="Forget candles older than so many days; 0 keeps all. [default: 0]")
+        int | None, typer.Option(help="Delete candles older than this many days; 0 keeps all. [default: 0]")
     ] = None,
     web: Annotated[bool | None, typer.Option("--web/--no-web", help="Serve dashboard and Socket.IO.")] = None,
     web_host: Annotated[
-        str | None, typer.Option(help="Address of the web server; beyond 127.0.0.1 anybody who reaches it may use it.")
+        str | None,
+        typer.Option(help="Address of the web server; beyond 127.0.0.1, anyone who reaches it can use it."),
     ] = None,
     web_port: Annotated[int | None, typer.Option(help="Port of the web server. [default: 3001]")] = None,
     web_origin: Annotated[
@@ -73,14 +74,14 @@ def run(
     control_port: Annotated[int | None, typer.Option(help="Control port while the web is off. [default: 3001]")] = None,
     log_json: Annotated[bool | None, typer.Option("--log-json", help="Log as JSON lines.")] = None,
     grace_ms: Annotated[
-        int | None, typer.Option(help="How long a minute's late ticks are awaited before it is sealed. [default: 2000]")
+        int | None, typer.Option(help="How long to wait for a minute's late ticks before it is sealed. [default: 2000]")
     ] = None,
     doubt_ms: Annotated[
         int | None,
-        typer.Option(help="How long a silent feed is awaited before a minute counts as blind. [default: 10000]"),
+        typer.Option(help="How long to wait for a silent feed before a minute counts as a gap. [default: 10000]"),
     ] = None,
     history_wait_ms: Annotated[
-        int | None, typer.Option(help="How long the page's history is awaited after a break. [default: 10000]")
+        int | None, typer.Option(help="How long to wait for the page's history after a break. [default: 10000]")
     ] = None,
     config: ConfigOption = None,
     debug: Debug = False,

@@ -10,9 +10,7 @@ import typer
 
 from fluxcap.capture.cli.options import ConfigOption, Debug, Json
 
-config_app = typer.Typer(
-    help="Settings: show them, or write a file to begin with.", no_args_is_help=True, rich_markup_mode=None
-)
+config_app = typer.Typer(help="Show settings, or write a settings file.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @config_app.command("show", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -25,7 +25,7 @@ def export(
         str | None, typer.Option("--from", help="Begin: 2026-11-21 or 2026-11-21T10:30 (UTC).", show_default=False)
     ] = None,
     to: Annotated[
-        str | None, typer.Option("--to", help="End, itself not included; written as --from.", show_default=False)
+        str | None, typer.Option("--to", help="End (exclusive); written as --from.", show_default=False)
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Data folder. [default: data]")] = None,
     rep: Annotated[str | None, typer.Option(help="Ask the server at this request endpoint.")] = None,
@@ -68,7 +68,7 @@ def export(
     if summary.unreadable_lines:
         typer.echo(
             f"fluxcap: {summary.unreadable_lines:,} lines could not be read and were left out; "
-            "`fluxcap verify` says where.",
+            "`fluxcap verify` shows where.",
             err=True,
         )
 

@@ -31,8 +31,8 @@ def backfill(
     symbol: Annotated[str, typer.Argument(help="Symbol with its case, such as EURUSD_otc.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write, .csv or .parquet.", show_default=False)],
     interval: Annotated[str, typer.Argument(help="Interval, such as 1m.")] = "1m",
-    from_: Annotated[int, typer.Option("--from", min=1, help="First sequence wanted.")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many candles.")] = None,
+    from_: Annotated[int, typer.Option("--from", min=1, help="First sequence to read.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of candles.")] = None,
     via: ViaLog = None,
     rep: Annotated[str | None, typer.Option(help="Request endpoint. [default: tcp://127.0.0.1:5557]")] = None,
     stream: NatsStream = None,
@@ -54,7 +54,7 @@ def backfill(
 
     interval_ms(interval)
     if out.suffix.lower() not in (".csv", ".parquet"):
-        raise ConfigError(f"{out} must end in .csv or .parquet, which says what to write.")
+        raise ConfigError(f"{out} must end in .csv or .parquet; the ending chooses the format.")
     key = StreamKey(source, symbol, interval)
     way = via_of(via, credentials, stream)
     curve = None if way else curve_of(keys)
@@ -90,8 +90,8 @@ def tail(
         typer.Argument(
             metavar="STREAM",
             help="One stream as SOURCE SYMBOL [INTERVAL], such as POCKETOPTION EURUSD_otc 1m; or any number as "
-            "SOURCE/SYMBOL[/INTERVAL], such as DESK1/EURUSD_otc 'DESK2/*', where * stands for any. The interval is 1m "
-            "where it is left out.",
+            "SOURCE/SYMBOL[/INTERVAL], such as DESK1/EURUSD_otc 'DESK2/*', where * matches any. The default "
+            "interval is 1m.",
         ),
     ],
     via: ViaLog = None,
@@ -100,7 +100,7 @@ def tail(
     data_dir: Annotated[
         Path | None, typer.Option(help="Keep a copy and the cursor there, and resume from it next time.")
     ] = None,
-    from_: Annotated[int | None, typer.Option("--from", min=1, help="First sequence wanted.")] = None,
+    from_: Annotated[int | None, typer.Option("--from", min=1, help="First sequence to read.")] = None,
     stream: NatsStream = None,
     credentials: NatsCredentials = None,
     keys: Keys = None,

@@ -172,7 +172,7 @@ class Collection:
             return
         candles = candles_of(history, self.summary.platform_offset_ms, self._feed.now_ms())
         if not candles:
-            self.summary.failed.append(_failed(job, "the history that came holds no whole candle of that length"))
+            self.summary.failed.append(_failed(job, "the history received has no complete candle of that length"))
             return
         path = self._files.save(job, history.symbol, candles, time.time_ns() // 1_000_000)
         stored = self._put(history.symbol, job.timeframe.interval, candles)

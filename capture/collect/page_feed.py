@@ -121,7 +121,7 @@ class PageFeed:
             return offset_ms
         if not self.frames:
             raise PageUnavailable(
-                f"The page has received nothing of the platform for {timeout_s:g} s; is it loaded and logged in?"
+                f"The page has received nothing from the platform for {timeout_s:g} s; is it loaded and logged in?"
             )
         if self.clock.state is ClockState.AMBIGUOUS:
             raise PageUnavailable(self.clock.reason)

@@ -295,7 +295,7 @@ def _wire_server(settings: Settings, curve: ServerCurve | None, observe: Callabl
     except AlreadyRunning as error:
         ports = [endpoint.rpartition(":")[2] for endpoint in (settings.pub, settings.rep) if endpoint in str(error)]
         holder = port_holder(int(ports[0])) if ports and ports[0].isdecimal() else ""
-        raise AlreadyRunning(f"{error} It is held by {holder}." if holder else str(error)) from None
+        raise AlreadyRunning(f"{error} It is used by {holder}." if holder else str(error)) from None
 
 
 class _WatchListener:

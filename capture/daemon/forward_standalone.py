@@ -96,7 +96,7 @@ def _source(target: Target) -> Iterator[tuple[ForwardSource, bool]]:
             yield StoreSource(store.reader(), lambda: statuses), True
     else:
         raise ConfigError(
-            f"No fluxcap runs on {target.data_dir}, and there is no store in it; name the folder with --data-dir, or "
+            f"No fluxcap is running on {target.data_dir}, and it has no store; name the folder with --data-dir, or "
             "the endpoints of a daemon with --pub and --rep."
         )
 

@@ -165,7 +165,7 @@ class PlatformClock:
         if self.state is ClockState.AMBIGUOUS:
             return (
                 f"Tick times are {self._residual_ms / 1_000:+.0f} s away from any quarter-hour offset: set this "
-                "computer's clock, or the platform's has moved. Nothing is published until they agree."
+                "computer's clock; if it is right, the platform's has changed. Nothing is published until they agree."
             )
         if self.offset_ms is None:
             return f"{self.state.value.capitalize()}; nothing is published yet."
@@ -173,7 +173,7 @@ class PlatformClock:
         by_wall_ms = self._offset_by_wall_ms()
         if by_wall_ms != self.offset_ms:
             told += (
-                f" This computer's clock was changed since: by it they are {by_wall_ms / 3_600_000:+g} h away."
+                f" This computer's clock was changed since; by the new time it is {by_wall_ms / 3_600_000:+g} h away."
                 " If it is right now, restart fluxcap."
             )
         return told

@@ -153,7 +153,7 @@ class BrowserSide:
             # so that candles say they were blind, and let the watch attach anew.
             self._limit.failure("chrome.message_error", error)
             connection = self._connection
-            self._end("fluxcap failed at a message and attaches anew")
+            self._end("fluxcap could not handle a message and reconnects")
             if connection is not None:
                 connection.close(0)
 

@@ -53,11 +53,11 @@ def platform_named(name: str, extra_hosts: Sequence[str] = (), tables: Mapping[s
     except TypeError as error:
         if not table:
             raise
-        raise ConfigError(f"[platforms.{name}] says what {kind!r} does not take: {error}.") from None
+        raise ConfigError(f"[platforms.{name}] has an entry that {kind!r} does not accept: {error}.") from None
     missing = [member for member in MEMBERS if not hasattr(platform, member)]
     if missing:
         raise ConfigError(
-            f"The platform {kind!r} ({known[kind]}) lacks {', '.join(missing)}; see capture/platforms/base.py."
+            f"The platform {kind!r} ({known[kind]}) has no {', '.join(missing)}; see capture/platforms/base.py."
         )
     return platform
 

@@ -100,7 +100,7 @@ class RecordingWriter:
         except OSError as error:
             self._file.close()
             raise FluxcapError(
-                f"{self.path} cannot be written: {error.strerror}. What it holds by now can be replayed."
+                f"{self.path} cannot be written: {error.strerror}. It can be replayed up to here."
             ) from None
         self.size_bytes += len(data)
 
@@ -148,7 +148,7 @@ class RecordingReader:
             ended = bool(records) and type(records[-1]) is End
             yield records
         if not (ended or self.trouble):
-            self.trouble = f"{self.path} was cut off, as a kill does; all of it up to there was read."
+            self.trouble = f"{self.path} is cut off, as after a kill; it was read up to there."
 
     def __iter__(self) -> Iterator[Record]:
         for block in self.blocks():
@@ -168,13 +168,13 @@ class RecordingReader:
     def _read_header(self) -> Header:
         payload = next(self._blocks, None)
         if payload is None:
-            raise ConfigError(f"{self.path} is no recording of fluxcap's, or nothing of it is left.")
+            raise ConfigError(f"{self.path} is not a fluxcap recording, or is empty.")
         try:
             version = msgspec.msgpack.decode(payload, type=_Version).format
             if version <= FORMAT:
                 return msgspec.msgpack.decode(payload, type=Header)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            raise ConfigError(f"{self.path} is no recording of fluxcap's: its header cannot be read.") from None
+            raise ConfigError(f"{self.path} is not a fluxcap recording: its header cannot be read.") from None
         raise ConfigError(
             f"{self.path} is a recording of format {version}, and this fluxcap reads up to {FORMAT}: update fluxcap."
         )
@@ -241,7 +241,7 @@ class RecordingReader:
 
     def _damaged(self) -> None:
         if not self.trouble:
-            self.trouble = f"{self.path} is damaged near byte {self.read_bytes:,}; what comes before it was read."
+            self.trouble = f"{self.path} is damaged near byte {self.read_bytes:,}; it was read up to there."
 
 
 class _Version(msgspec.Struct):

@@ -27,7 +27,7 @@ def control_address(data_dir: Path | None, control: str | None) -> str:
         return f"http://127.0.0.1:{DEFAULT_WEB_PORT}"
     if run.is_stale():
         raise NotAnswering(
-            f"No fluxcap runs on {folder}: process {run.pid} ended without leave; start one with `fluxcap run`."
+            f"No fluxcap is running on {folder}: process {run.pid} ended unexpectedly; start one with `fluxcap run`."
         )
     return run.control
 

@@ -96,9 +96,9 @@ _EXAMPLES = {
 def file_text(explained: Mapping[str, str]) -> str:
     """A settings file in which every setting stands, commented out, with its default. ``explained``: what each does."""
     lines = [
-        "# Settings of fluxcap. Everything here is a default: take the # away and change it.",
+        "# Settings of fluxcap. Everything here is a default: remove the # and change it.",
         "# An environment variable (FLUXCAP_TICK_CHUNK_SIZE) overrides the file, an option (--tick-chunk-size) both.",
-        "# `fluxcap config show` tells what is in effect and why.",
+        "# `fluxcap config show` shows the values in effect and their origin.",
     ]
     for name, field in Settings.model_fields.items():
         if name == "platforms":
@@ -115,9 +115,7 @@ def write_new_file(path: Path | None, text: str) -> Path:
         with target.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise ConfigError(
-            f"{target} is there already and was left as it is; name another file, or remove it."
-        ) from None
+        raise ConfigError(f"{target} exists and was not changed; name another file, or remove it.") from None
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}.") from None
     return target

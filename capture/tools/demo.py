@@ -135,7 +135,7 @@ def _watch(
             if stop.is_set():
                 return "interrupted"
             if daemon.poll() is not None:
-                return f"The daemon ended by itself with exit code {daemon.returncode}."
+                return f"The daemon exited unexpectedly with exit code {daemon.returncode}."
             for event in client.events(timeout=0.2):
                 if isinstance(event, Candles):
                     *_, last = candles_from(event.candles)

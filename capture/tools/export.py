@@ -72,9 +72,9 @@ class Summary(msgspec.Struct, frozen=True):
 def export(wanted: Wanted, where: Where, reporter: Reporter = lambda rows: lambda done: None) -> Summary:
     """Write the file. Raises ConfigError, UnknownAsset, StoreError, WireError, WireTimeout, NotAnswering."""
     if wanted.interval and wanted.what in (What.TICKS, What.GAPS):
-        raise ConfigError(f"{wanted.what.value.capitalize()} have no interval; leave --interval out.")
+        raise ConfigError(f"{wanted.what.value.capitalize()} have no interval; omit --interval.")
     if wanted.source and wanted.what is What.TICKS:
-        raise ConfigError("Tick files do not say their source; leave --source out.")
+        raise ConfigError("Tick files have no source; omit --source.")
     if wanted.what is What.TICKS:
         return _export_ticks(wanted, where.data_dir, reporter)
     with open_archive(where) as (archive, through):
@@ -101,7 +101,7 @@ def open_archive(where: Where) -> Iterator[tuple[ExportSource, str]]:
     path = where.data_dir / STORE_FILE
     if not path.is_file():
         raise ConfigError(
-            f"There is no store in {where.data_dir}: nothing was captured there yet. Name the folder with --data-dir."
+            f"There is no store in {where.data_dir}: nothing has been captured there. Name the folder with --data-dir."
         )
     try:
         store = OfflineStore(path)
@@ -162,7 +162,7 @@ def _streams_wanted(streams: Sequence[StreamSize], wanted: Wanted) -> list[Strea
     ]
     if not found and streams:
         names = ", ".join(str(held.key) for held in streams[:8])
-        raise ConfigError(f"No stream is like that; there are: {names}{' …' if len(streams) > 8 else ''}.")
+        raise ConfigError(f"No such stream; there are: {names}{' …' if len(streams) > 8 else ''}.")
     return found
 
 

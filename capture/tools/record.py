@@ -118,7 +118,7 @@ def record(
         if recorder.trouble:
             raise FluxcapError(recorder.trouble)
         if pipeline.failure is not None:
-            raise FluxcapError(f"The recording ended by a fault of fluxcap's: {pipeline.failure!r}.")
+            raise FluxcapError(f"The recording stopped because of an internal error: {pipeline.failure!r}.")
         writer.close()
         return so_far()
 

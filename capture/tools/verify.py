@@ -38,7 +38,7 @@ def verify_folder(
     journal = [check for folder in folders for check in check_journal(folder)]
     files = collected_files(data_dir)
     if not (store.is_file() or journal or files):
-        raise ConfigError(f"There is nothing to verify in {data_dir}; name the data folder with --data-dir.")
+        raise ConfigError(f"Nothing to verify in {data_dir}; name the data folder with --data-dir.")
     advance = begin(len(files) + 1)
     findings = list(verify_store(store))
     advance(1)
@@ -77,7 +77,7 @@ def _csv_findings(file: CsvFile) -> list[Finding]:
         return [Finding(Verdict.CANNOT_TELL, str(file.path), f"It cannot be read: {error.strerror}.")]
     findings = [Finding(Verdict.DAMAGE, str(file.path), fault) for fault in check.faults[:MOST_FAULTS]]
     if len(check.faults) > MOST_FAULTS:
-        more = f"and {len(check.faults) - MOST_FAULTS} lines more."
+        more = f"and {len(check.faults) - MOST_FAULTS} more lines."
         findings.append(Finding(Verdict.DAMAGE, str(file.path), more))
     if check.torn_bytes:
         findings.append(_note(file.path, f"ends with {check.torn_bytes} bytes of a line that was cut off."))

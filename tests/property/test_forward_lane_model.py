@@ -112,7 +112,7 @@ class World:
             lane.doubt()
             return
         if fate == "refused":
-            lane.hold("the log is full")
+            lane.hold("the JetStream stream is full")
             return
         position = self.log.take(lane.log_position, reached, candles, revisions)
         if fate == "answer lost" or not position:

@@ -34,7 +34,7 @@ class StartFrom(enum.Enum):
 
 
 class RestartReason(enum.Enum):
-    STORE_REPLACED = "the server's store was created anew"
+    STORE_REPLACED = "the server has a new store"
     STORE_WENT_BACK = "the server's store is older than what it served before"
 
 

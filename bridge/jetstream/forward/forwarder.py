@@ -168,7 +168,7 @@ class Forwarder:
                 except Exception as error:
                     failures += 1
                     self._tell(Notice.FAILED, {"reason": f"{type(error).__name__}: {error}"})
-                    self._enter(ForwardState.AWAY, "a fault of ours")
+                    self._enter(ForwardState.AWAY, "internal error")
                 refused = self._state is ForwardState.REFUSED
                 await self._pause(REFUSED_WAIT_S if refused else self._backoff.wait_ns(max(failures, 1)) / 1e9)
         finally:

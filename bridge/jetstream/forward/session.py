@@ -134,7 +134,7 @@ class ForwardSession:
                 while not self._stopping:
                     self._wake.clear()
                     if self._lost:
-                        raise LogUnavailable("The connection to the log ended.")
+                        raise LogUnavailable("The connection to NATS ended.")
                     begun_s = time.monotonic()
                     self._look(group)
                     each_look()
@@ -218,7 +218,7 @@ class ForwardSession:
         self._next_log_look_s = time.monotonic() + LOG_LOOK_S
         state = await self._access.state()
         if state.created != self._memory.created:
-            raise LogUnavailable(f"The stream {self._access.stream} of the log was made anew.")
+            raise LogUnavailable(f"The JetStream stream {self._access.stream} was recreated.")
         return state
 
     async def _send_candles(self, lane: ForwardLane, after: int) -> bool:
@@ -290,7 +290,7 @@ class ForwardSession:
     def _refused(self, lane: ForwardLane, ack: Ack) -> None:
         if ack.duplicate:
             self._counters["duplicates"] += 1
-            lane.hold("the log knows the message by its id")
+            lane.hold("JetStream has a message with this id")
         elif ack.refusal is Refusal.OUT_OF_ORDER:
             self._counters["overtaken"] += 1
             lane.doubt()
@@ -298,7 +298,7 @@ class ForwardSession:
             lane.too_large()
         else:
             self._counters["refused"] += 1
-            lane.hold(f"the log refused it: {ack.text}")
+            lane.hold(f"JetStream rejected it: {ack.text}")
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

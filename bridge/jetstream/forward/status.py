@@ -1,4 +1,4 @@
-"""What a forwarder tells of itself. Values only."""
+"""Values with which a forwarder describes its state. No behaviour."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 
 class ForwardState(enum.StrEnum):
-    """How it goes."""
+    """How far forwarding is. Values are served by REST and do not change; ``label`` is the text for people."""
 
     CONNECTING = "connecting"
     AWAY = "the log is away"
@@ -20,27 +20,35 @@ class ForwardState(enum.StrEnum):
     STOPPED = "stopped"
 
     @property
+    def label(self) -> str:
+        """The state in words for people."""
+        return _LABELS.get(self, self.value)
+
+    @property
     def is_connected(self) -> bool:
         return self in (ForwardState.CATCHING_UP, ForwardState.CURRENT)
 
 
+_LABELS = {ForwardState.AWAY: "NATS unavailable", ForwardState.REFUSED: "rejected by NATS"}
+
+
 class ForwardView(msgspec.Struct, frozen=True):
-    """How it goes.
+    """How far forwarding is, as ``status`` serves it.
 
     Attributes
     ----------
     reason
-        Why the log is away or refuses.
+        Why NATS is unavailable or rejects the connection; "".
     log, stream
-        Addresses of the servers; name of the JetStream stream.
+        Addresses of the NATS servers; name of the JetStream stream.
     streams
-        Streams known.
+        Number of streams known.
     behind
-        Candles and revisions of the store that are not on the log, as far as is known.
+        Candles and revisions of the store that are not in JetStream, as far as is known.
     held
-        Streams that wait or are blocked, and why.
+        Streams that wait or are blocked, by name, each with the reason.
     source_trouble
-        Why nothing can be heard of the store; "".
+        Why the store cannot be read; "".
     counters
         Since the start; see ForwardSession.
     """
@@ -57,24 +65,24 @@ class ForwardView(msgspec.Struct, frozen=True):
 
 
 class Notice(enum.Enum):
-    """What a log of events should have, each with fields of its own."""
+    """One kind of log event of a forwarder; each has its own fields."""
 
     FORWARDING = enum.auto()
-    """log, stream: connected, and forwarding."""
+    """Connected and forwarding. Fields: log, stream."""
     AWAY = enum.auto()
-    """reason"""
+    """Fields: reason."""
     REFUSED = enum.auto()
-    """reason"""
+    """Fields: reason."""
     BLOCKED = enum.auto()
-    """stream, reason: nothing more of this stream is sent."""
+    """Nothing more of this stream is sent. Fields: stream, reason."""
     NEW_STORE = enum.auto()
-    """stream, store: it follows another store's candles under the same name."""
+    """The stream now has another store's candles under the same name. Fields: stream, store."""
     PRUNED = enum.auto()
-    """stream, candles: so many were forgotten by the store before they could be forwarded."""
+    """The store deleted candles before they were forwarded. Fields: stream, candles (their number)."""
     CURSOR_UNWRITTEN = enum.auto()
-    """reason"""
+    """Fields: reason."""
     FAILED = enum.auto()
-    """reason: a fault of ours; it is tried again."""
+    """An internal error; forwarding is retried. Fields: reason."""
 
 
 Tell: TypeAlias = Callable[[Notice, Mapping[str, Any]], None]

@@ -24,13 +24,13 @@ from fluxcap.schemas.types import StreamKey, StreamStatus
 CANDLES_A_MESSAGE = 500
 """About 40 KB; far below a server's usual limit of 1 MB."""
 
-AHEAD = "the log is ahead of this store"
+AHEAD = "JetStream is ahead of this store"
 
 
 class LaneState(enum.Enum):
-    DOUBT = "the log has not said what it has"
-    OPEN = "the log's position is known"
-    BLOCKED = "sending would break what is on the log"
+    DOUBT = "its position in JetStream is not known yet"
+    OPEN = "its position in JetStream is known"
+    BLOCKED = "sending would contradict what is in JetStream"
 
 
 class Remembered(msgspec.Struct, frozen=True):
@@ -185,7 +185,7 @@ class ForwardLane:
         """The time of the store's candle under the log's newest sequence; None where it has none any more."""
         self._compared = True
         if ts_ms is not None and ts_ms != self.position.latest_ts_ms:
-            self.block("the log has other candles under the same numbers; this store went back and took another way")
+            self.block("JetStream has other candles with the same sequences: this store was restored from a backup")
 
     def stored(self, position: Position, log_position: int) -> None:
         """A message is on the log; ``position`` includes it."""
@@ -206,7 +206,7 @@ class ForwardLane:
     def too_large(self) -> bool:
         """The log found a message too large. False when it cannot be made smaller."""
         if self.most_candles == 1:
-            self.block("the log takes no message as large as a single candle's; raise its max_msg_size")
+            self.block("the JetStream stream's max_msg_size is too small for a single candle; raise it")
             return False
         self.most_candles //= 2
         return True

@@ -82,7 +82,7 @@ class WireSource:
         self._connected = False
         self._list_at_s = math.inf
         """When all streams are asked for, if there is a server then."""
-        self._trouble = f"no fluxcap answers at {self._endpoints[1]} yet"
+        self._trouble = f"no fluxcap daemon answers at {self._endpoints[1]} yet"
 
     @property
     def trouble(self) -> str:
@@ -136,7 +136,7 @@ class WireSource:
                 self._turn()
             except Exception as error:  # of ours: said, and begun anew
                 _log.exception("The daemon's wire cannot be read")
-                self._trouble = f"a fault of ours ({type(error).__name__}); trying again"
+                self._trouble = f"internal error ({type(error).__name__}); retrying"
                 self._settle_all(self._trouble)
                 self._connected = False
                 self._stop.wait(LIST_WAIT_S)

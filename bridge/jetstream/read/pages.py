@@ -123,7 +123,7 @@ class StreamPages:
                     break
                 messages = await reader.read(READ_S)
                 if not messages:
-                    raise LogUnavailable("The log did not give what it has.")
+                    raise LogUnavailable("JetStream did not return the messages.")
                 for message in messages:
                     if message.position > last.position:
                         break

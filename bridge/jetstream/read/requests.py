@@ -93,12 +93,12 @@ class LogAnswers:
         """As ``_newest``, of the store that the asker was told of: its numbers mean nothing in another one."""
         pages, last, latest = await self._newest(key)
         if self._told.get(key, latest.store_id) != latest.store_id:
-            raise WireError(409, f"{key} comes from another store by now; ask for its status.")
+            raise WireError(409, f"{key} comes from another store now; request its status.")
         return pages, last, latest
 
     async def _health(self) -> HealthResponse:
         state = await self._log.state()
-        return HealthResponse(True, f"{state.subjects} streams, {state.messages} messages on the log")
+        return HealthResponse(True, f"{state.subjects} streams, {state.messages} messages in JetStream")
 
     async def _status(self, key: StreamKey) -> StreamStatus:
         state, (pages, last, latest) = await asyncio.gather(self._log.state(), self._newest(key))
@@ -144,7 +144,7 @@ class LogAnswers:
             while reader.pending > 0:
                 messages = await reader.read(READ_S)
                 if not messages:
-                    raise LogUnavailable("The log did not give what it has.")
+                    raise LogUnavailable("JetStream did not return the messages.")
                 for message in messages:
                     key = _key(message.subject)
                     if key is not None and where(message).store_id:

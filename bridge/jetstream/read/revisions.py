@@ -89,7 +89,7 @@ class LogRevisions:
             while reader.next_position <= last.position:
                 messages = await reader.read(READ_S)
                 if not messages:
-                    raise LogUnavailable("The log did not give what it has.")
+                    raise LogUnavailable("JetStream did not return the messages.")
                 for message in messages:
                     if message.position <= last.position:
                         self._add(message)

@@ -42,7 +42,7 @@ FRESH_S = 3.0
 WAITS_S = (0.1, 0.2, 0.5, 1.0)
 """Between attempts to connect."""
 END_S = 5.0
-LOST = "connection lost; trying again"
+LOST = "connection lost; reconnecting"
 
 
 class LogSession:
@@ -99,8 +99,8 @@ class LogSession:
             except FluxcapError as error:
                 reason = str(error)
             except Exception as error:  # of nats-py's or ours: said, and tried again
-                _log.exception("The log cannot be read")
-                reason = f"{type(error).__name__}; trying again"
+                _log.exception("JetStream cannot be read")
+                reason = f"{type(error).__name__}; retrying"
             finally:
                 await asyncio.shield(self._end_epoch())
             if reason != told:
@@ -146,7 +146,7 @@ class LogSession:
             except FluxcapError as error:
                 return str(error)
             if now.created != state.created or now.last_position < self._newest_position:
-                return "the log was made anew"
+                return "the JetStream stream was recreated"
             misses, self._newest_position = 0, now.last_position
 
     async def _end_epoch(self) -> None:
@@ -217,8 +217,8 @@ class LogSession:
         except FluxcapError as error:
             self._inbox.put_news(Failed(request_id, WireTimeout(str(error))))
         except Exception as error:
-            _log.exception("The log's answer cannot be read")
-            self._inbox.put_news(Failed(request_id, WireError(500, f"The log's answer makes no sense: {error!r}.")))
+            _log.exception("JetStream's answer cannot be read")
+            self._inbox.put_news(Failed(request_id, WireError(500, f"JetStream's answer is invalid: {error!r}.")))
         finally:
             self._questions.discard(task)
 

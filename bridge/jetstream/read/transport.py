@@ -84,7 +84,7 @@ class JetStreamTransport:
     def request(self, request_id: int, message: Message, timeout_ns: int) -> None:
         if self._session is None or not self._connected:
             where = self._where or "anywhere"
-            self._failures.append(Failed(request_id, WireTimeout(f"No log answers at {where}; is it running?")))
+            self._failures.append(Failed(request_id, WireTimeout(f"No NATS server answers at {where}; is it running?")))
             return
         self._deadlines[request_id] = time.monotonic_ns() + timeout_ns
         self._session.ask(request_id, message, timeout_ns / 1e9)
@@ -179,7 +179,7 @@ class JetStreamTransport:
             case StreamStatus(key):
                 topic = key.topic("status")
             case _:
-                return [Garbled(CodecError(f"{type(body).__name__} does not belong on the log."))]
+                return [Garbled(CodecError(f"{type(body).__name__} is not a message for JetStream."))]
         return [Published(topic, body)] if topic in self._topics else []
 
     def _is_wanted(self, key: StreamKey) -> bool:
@@ -189,4 +189,4 @@ class JetStreamTransport:
 
     def _expired(self) -> list[TransportEvent]:
         late = take_expired(self._deadlines, time.monotonic_ns())
-        return [Failed(request_id, WireTimeout("The log did not answer in time.")) for request_id in late]
+        return [Failed(request_id, WireTimeout("JetStream did not answer in time.")) for request_id in late]

@@ -70,7 +70,7 @@ def parse_order(body: bytes) -> FaultOrder:
     try:
         return msgspec.json.decode(body, type=FaultOrder)
     except msgspec.DecodeError as error:
-        raise ConfigError(f"That is no fault order: {error}. Faults are {', '.join(Fault)}.") from error
+        raise ConfigError(f"That is not a fault: {error}. Faults are {', '.join(Fault)}.") from error
 
 
 class FaultDesk:
@@ -121,7 +121,7 @@ class FaultDesk:
         if nonsense:
             raise ConfigError(f"There is no garbage called {', '.join(nonsense)}; there is {', '.join(GARBAGE)}.")
         if order.seconds is not None and order.seconds < 0:
-            raise ConfigError("A fault cannot last less than no time.")
+            raise ConfigError("A fault's duration must not be negative.")
 
     def _apply(self, order: FaultOrder) -> None:
         hub, troubles, now_ms = self._hub, self._hub.exchange.troubles, self._hub.clock_ms()

@@ -53,7 +53,7 @@ class Web:
             return HttpResponse(_file(path.removeprefix("/")), _TYPES[path[path.rindex(".") :]])
         if path == "/favicon.ico":
             return HttpResponse(b"", "image/x-icon")
-        return _error(HTTPStatus.NOT_FOUND, "There is nothing here.")
+        return _error(HTTPStatus.NOT_FOUND, "Not found.")
 
     def state(self) -> dict[str, Any]:
         """What the site is doing, for tests and people."""

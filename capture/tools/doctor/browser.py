@@ -56,7 +56,7 @@ def look_at_silent_port(endpoint: str, error: ChromeUnavailable, chromes: Sequen
             f"Nothing answers on {endpoint}; a Chrome (process {without.pid}) runs without the DevTools port.",
             f"{START} Your everyday Chrome may stay open beside it.",
         )
-    return warning("devtools port", f"Nothing answers on {endpoint}: Chrome does not run yet.", START)
+    return warning("devtools port", f"Nothing answers on {endpoint}: Chrome is not running.", START)
 
 
 def look_at_flags(chromes: Sequence[ChromeProcessInfo], holder: str, profile: Path | None) -> Finding:
@@ -66,13 +66,13 @@ def look_at_flags(chromes: Sequence[ChromeProcessInfo], holder: str, profile: Pa
     """
     chrome = next((one for one in chromes if f"{holder} ".startswith(f"process {one.pid} ")), None)
     if chrome is None:
-        return ok("chrome flags", "How Chrome was started cannot be seen from here; it answers, which is what counts.")
+        return ok("chrome flags", "How Chrome was started is not visible from here; it answers, which is enough.")
     address = chrome.value("remote-debugging-address")
     if address and address not in ("127.0.0.1", "localhost", "::1"):
         return problem(
             "chrome flags",
-            f"Chrome (process {chrome.pid}) opens its DevTools port to other machines ({address}): whoever reaches it "
-            "can do all that you can in that browser.",
+            f"Chrome (process {chrome.pid}) opens its DevTools port to other machines ({address}): anyone who can "
+            "reach it can control that browser.",
             "Close it and start it without --remote-debugging-address.",
         )
     if "*" in (chrome.value("remote-allow-origins") or ""):
@@ -113,10 +113,10 @@ def _listen(browser: BrowserInfo, platform: Platform) -> list[Finding]:
     finally:
         feed.close()
     if ahead_ms is None:
-        mend = "Log in on the page and choose an asset whose price moves; reload the page if it stands still."
+        mend = "Log in on the page and choose an asset whose price moves; reload the page if it does not."
         said = f"said {frames} things, but no tick," if frames else "said nothing"
         return [warning("platform socket", f"The platform {said} within {LISTEN_S:g} s.", mend)]
-    socket = ok("platform socket", "It talks: ticks arrive.")
+    socket = ok("platform socket", "Ticks arrive.")
     return [socket, look_at_platform_clock(ahead_ms)]
 
 

@@ -29,7 +29,7 @@ def look_at_settings(config: Path | None, **options: Any) -> tuple[Finding, Sett
         return warning(
             "settings", f"Nothing reads {', '.join(misspelt)}.", "`fluxcap config show` lists them."
         ), settings
-    return ok("settings", f"{path or 'No settings file'}; `fluxcap config show` says what is in effect."), settings
+    return ok("settings", f"{path or 'No settings file'}; `fluxcap config show` shows the values in effect."), settings
 
 
 def running_daemon(data_dir: Path) -> tuple[RunFile | None, dict[str, Any] | None]:
@@ -49,11 +49,11 @@ def look_at_daemon(data_dir: Path, run: RunFile | None, status: dict[str, Any] |
     if run is None:
         left = read_run_file(data_dir)
         ended = (
-            f" The last one (process {left.pid}) ended without leave; the next takes up what it left." if left else ""
+            f" The last one (process {left.pid}) ended unexpectedly; the next one recovers its data." if left else ""
         )
         return [ok("daemon", f"None runs on {data_dir}.{ended}")]
     if status is None:
-        mend = "See its log; end it and start it again with `fluxcap run`."
+        mend = "See its log; stop it and start it again with `fluxcap run`."
         return [problem("daemon", f"Process {run.pid} does not answer at {run.control}.", mend)]
     return [
         ok("daemon", f"fluxcap {status['version']} runs, process {status['pid']}, control at {status['control']}."),
@@ -72,9 +72,9 @@ def _seen_by_daemon(status: dict[str, Any]) -> list[Finding]:
     findings.append(ok("platform tab", f"{len(tabs)} open: {tabs[0]['url']}"))
     live = [stream["stream"] for stream in status["streams"] if stream["feed"] == "live"]
     if live:
-        findings.append(ok("platform socket", f"It talks: {len(live)} live, {live[0]} among them."))
+        findings.append(ok("platform socket", f"Data arrives: {len(live)} live, {live[0]} among them."))
     else:
-        mend = "Log in on the page and choose an asset whose price moves; `fluxcap status` says more."
+        mend = "Log in on the page and choose an asset whose price moves; `fluxcap status` shows details."
         findings.append(warning("platform socket", "No stream is live.", mend))
     if status["clock"] == "synchronised":
         findings.append(ok("platform clock", status["clock_reason"]))
@@ -88,10 +88,10 @@ def look_at_store(data_dir: Path, status: dict[str, Any] | None) -> Finding:
     path = data_dir / STORE_FILE
     if status is not None:
         if status["store_trouble"]:
-            return problem("store", status["store_trouble"], "Nothing is published until it takes candles again.")
+            return problem("store", status["store_trouble"], "Nothing is published until it can be written again.")
         return ok("store", f"{path} is in use by the running fluxcap, {len(status['streams'])} streams.")
     if not path.is_file():
-        return ok("store", f"{path} is not there yet; `fluxcap run` makes it.")
+        return ok("store", f"{path} does not exist yet; `fluxcap run` creates it.")
     try:
         seen = glance(path)
     except StoreError as error:

@@ -55,7 +55,7 @@ def look_at_packages(
         elif match["least"] and _numbers(found) < _numbers(match["least"]):
             wrong.append(f"{match['name']} {found} is older than {match['least']}")
     if wrong:
-        return problem("packages", f"{'; '.join(wrong)}.", "Install fluxcap anew: pip install -e .")
+        return problem("packages", f"{'; '.join(wrong)}.", "Reinstall fluxcap: pip install -e .")
     return ok("packages", f"All {count} packages are there and new enough.")
 
 
@@ -66,7 +66,7 @@ def look_at_disk(folder: Path) -> Finding:
         return problem("disk", f"{place} is no folder.", "Choose another data folder with --data-dir.")
     if not os.access(place, os.W_OK | os.X_OK):
         return problem(
-            "disk", f"{place} cannot be written.", f"Take it over, or choose another with --data-dir: {place}"
+            "disk", f"{place} cannot be written.", f"Become its owner, or choose another with --data-dir: {place}"
         )
     free = shutil.disk_usage(place).free
     text = f"{free / 1e9:.1f} GB free for {folder}."
@@ -84,7 +84,7 @@ def look_at_clocks(wall_ms: float, mono_ms: float) -> Finding:
         return warning(
             "local clocks",
             f"The wall clock was set by {apart_ms:+.0f} ms within {mono_ms / 1_000:.1f} s.",
-            "Let the time service settle: the platform's offset is measured against this clock.",
+            "Wait until the time service has adjusted the clock: the platform's offset is measured against this clock.",
         )
     return ok("local clocks", f"Wall and monotonic clock agree to {abs(apart_ms):.1f} ms over {mono_ms / 1_000:.1f} s.")
 
@@ -100,7 +100,7 @@ def look_at_port(subject: str, host: str, port: int, option: str, held_by_daemon
         return ok(subject, f"Port {port} on {host} is free.")
     if reason != errno.EADDRINUSE:
         return problem(
-            subject, f"Port {port} on {host} cannot be had: {os.strerror(reason)}.", f"Choose another with {option}."
+            subject, f"Port {port} on {host} cannot be used: {os.strerror(reason)}.", f"Choose another with {option}."
         )
     holder = port_holder(port) or "another program"
     return problem(subject, f"Port {port} on {host} is held by {holder}.", f"Stop it, or choose another with {option}.")

@@ -169,8 +169,8 @@ def _folder(order: Replay) -> Iterator[Path]:
     if store.exists():
         if not order.force:
             raise ConfigError(
-                f"{folder} holds a store already, and a replay begins with an empty one: choose another --data-dir, or "
-                "let --force put that store aside."
+                f"{folder} already has a store, and a replay needs an empty folder: choose another --data-dir, or "
+                "set that store aside with --force."
             )
         set_aside(store, label="before-replay")
     yield folder

@@ -92,6 +92,6 @@ def test_dashboard_shows_its_candles(daemon: Process, laptop: Path, tmp_path: Pa
 
 def test_without_keys_it_is_said_what_is_missing(daemon: Process, tmp_path: Path) -> None:
     with Terminal("watch", "--connect", HOST, "--data-dir", str(tmp_path)) as terminal:
-        terminal.wait_screen("the server wants keys")
+        terminal.wait_screen("the server requires keys")
         terminal.type("q")
         terminal.wait()

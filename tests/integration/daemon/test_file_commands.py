@@ -191,7 +191,7 @@ def test_metrics_are_served_and_commits_timed(daemon: Daemon) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("export", "candles", "-o", "c.csv"), 2, "There is no store in data: nothing was captured there yet."),
+        (("export", "candles", "-o", "c.csv"), 2, "There is no store in data: nothing has been captured there."),
         (("export", "ticks", "-o", "c.csv"), 2, "There are no tick files in data."),
         (("export", "everything", "-o", "c.csv"), 2, "choose candles, ticks, gaps or revisions"),
         (("export", "candles"), 2, "Missing option '--out'"),

@@ -133,9 +133,12 @@ def test_keys_may_come_from_the_environment(
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ((), "the server wants keys, or is no fluxcap"),
-        (("--keys", "mistaken"), "the server has another key than the one we were given, or none"),
-        (("--keys", "stranger"), "the server does not know our key; our public file must be among its keys"),
+        ((), "the server requires keys, or is not a fluxcap server"),
+        (("--keys", "mistaken"), "the server has another key than the one given, or none"),
+        (
+            ("--keys", "stranger"),
+            "the server does not know this client's key; add its public file",
+        ),
     ],
     ids=["no keys", "another server's key", "not on the list"],
 )
@@ -283,7 +286,7 @@ def test_the_daemon_beyond_loopback_wants_keys_and_serves_who_has_them(
         words = [sys.executable, "-m", "fluxcap.capture.cli", "export", "candles", "--data-dir", str(daemon.data_dir)]
         out = tmp_path / "a.csv"
         exported = subprocess.run([*words, "-o", str(out), "--keys", str(keys / "desk")], capture_output=True)
-        with pytest.raises(WireTimeout, match="wants keys"):
+        with pytest.raises(WireTimeout, match="requires keys"):
             list_streams(run.rep)
     finally:
         daemon.end()

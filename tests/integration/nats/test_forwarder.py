@@ -244,9 +244,9 @@ def test_a_store_that_went_back_and_took_another_way_is_not_mixed_in(desk: Desk)
         waiting = await_view(back, lambda view: bool(view.held))
         copy.publish(KEY, 7, 13)
 
-        blocked = await_view(back, lambda view: "took another way" in view.held.get(str(KEY), ""))
+        blocked = await_view(back, lambda view: "restored from a backup" in view.held.get(str(KEY), ""))
 
-        assert waiting.held[str(KEY)] == "the log is ahead of this store"
+        assert waiting.held[str(KEY)] == "JetStream is ahead of this store"
         assert blocked.held
         assert assert_log_is_store(desk.address, desk.server) == 1
 
@@ -438,7 +438,7 @@ def test_a_log_that_is_full_holds_the_stream_until_there_is_room(server: NatsSer
 
         await_current(forwarder)
 
-        assert "the log refused it" in held.held[str(KEY)]
+        assert "JetStream rejected it" in held.held[str(KEY)]
         assert_log_is_store(desk.address, desk.server)
 
 

@@ -86,7 +86,7 @@ def test_a_seed_that_is_none_is_told_without_it(nats_server: Servers, tmp_path: 
     toml = tmp_path / "c.toml"
     toml.write_text('nkey = "missing"\n')
 
-    with pytest.raises(ConfigError, match="holds no sound NKey seed") as refused:
+    with pytest.raises(ConfigError, match="holds no valid NKey seed") as refused:
         enter(nats_server().url, seed)
     with pytest.raises(ConfigError, match="cannot be read"):
         enter("nats://127.0.0.1:1", toml)

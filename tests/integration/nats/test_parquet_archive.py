@@ -204,7 +204,7 @@ def test_a_full_disk_is_waited_out_and_told_once(
         with running(Archiver(Via(server.url), tmp_path, flush_s=0.0, tell=told.append)):
             await_that(lambda: archived(tmp_path, EURUSD)[0] == [1, 2, 3, 4, 5], 60, "the candles")
 
-    assert told == ["No space left. Trying again."]
+    assert told == ["No space left. Retrying."]
 
 
 def test_files_stay_whole_for_who_reads_them_meanwhile(server: NatsServer, tmp_path: Path) -> None:

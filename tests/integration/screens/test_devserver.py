@@ -171,7 +171,7 @@ def test_a_closed_engine_says_so(tmp_path: Path) -> None:
     engine = DevEngine(settings(tmp_path)).start()
     engine.close()
 
-    with pytest.raises(ConfigError, match="ended"):
+    with pytest.raises(ConfigError, match="stopped"):
         engine.set_broadcasting(True)
 
 

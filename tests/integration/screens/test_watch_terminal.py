@@ -34,11 +34,11 @@ def test_the_screen_follows_the_size_of_the_terminal_and_q_ends_it(terminal: Ter
     assert terminal.wait_screen("watermark", "quality")
 
     terminal.resize(70, 20)
-    narrow = terminal.wait_screen("EURUSD_otc 1m", "Live, ", "q or Ctrl-C ends", without=["watermark"])
+    narrow = terminal.wait_screen("EURUSD_otc 1m", "Live, ", "q or Ctrl-C to quit", without=["watermark"])
     terminal.resize(60, 6)
-    low = terminal.wait_screen("fluxcap 1.0.0", without=["q or Ctrl-C ends"])
+    low = terminal.wait_screen("fluxcap 1.0.0", without=["q or Ctrl-C to quit"])
     terminal.resize(140, 40)
-    terminal.wait_screen("watermark", "q or Ctrl-C ends")
+    terminal.wait_screen("watermark", "q or Ctrl-C to quit")
     assert max(len(line) for line in narrow) <= 70
     assert len(low) <= 6
 

@@ -161,5 +161,5 @@ def test_a_place_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError):
         PartitionFiles(tmp_path / "file")
-    with pytest.raises(ConfigError, match="may not have"):
+    with pytest.raises(ConfigError, match="must not contain"):
         PartitionFiles(tmp_path / "a[1]")

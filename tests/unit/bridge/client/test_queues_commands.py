@@ -50,11 +50,11 @@ def test_an_error_of_ours_goes_to_who_asked_and_harms_nobody() -> None:
 
 
 def test_any_other_error_goes_to_who_asked_and_to_who_obeys() -> None:
-    commands, fault = Commands(woken.set), RuntimeError("a fault of ours")
+    commands, fault = Commands(woken.set), RuntimeError("internal error")
     answers: list[object] = []
 
     def ask() -> None:
-        with pytest.raises(RuntimeError, match="a fault of ours"):
+        with pytest.raises(RuntimeError, match="internal error"):
             commands.carry_out(raise_fault)
         answers.append("heard")
 
@@ -65,7 +65,7 @@ def test_any_other_error_goes_to_who_asked_and_to_who_obeys() -> None:
     asking = threading.Thread(target=ask)
     asking.start()
     assert woken.wait(10)
-    with pytest.raises(RuntimeError, match="a fault of ours"):
+    with pytest.raises(RuntimeError, match="internal error"):
         commands.obey()
 
     asking.join(10)
@@ -75,7 +75,7 @@ def test_any_other_error_goes_to_who_asked_and_to_who_obeys() -> None:
 def test_what_waits_at_the_end_is_refused() -> None:
     commands = Commands(lambda: commands.end())
 
-    with pytest.raises(ConfigError, match="has ended"):
+    with pytest.raises(ConfigError, match="has stopped"):
         commands.carry_out(lambda: None)
 
 
@@ -83,5 +83,5 @@ def test_what_comes_after_the_end_is_refused() -> None:
     commands = Commands(lambda: None)
     commands.end()
 
-    with pytest.raises(ConfigError, match="has ended"):
+    with pytest.raises(ConfigError, match="has stopped"):
         commands.carry_out(lambda: None)

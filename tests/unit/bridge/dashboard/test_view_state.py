@@ -67,9 +67,9 @@ def test_without_an_asset_one_is_to_be_chosen() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "at once"),
-        ({"daemon_error": "No fluxcap answers."}, "notices by itself"),
-        ({"chrome": "not reachable"}, "notices by itself"),
+        ({}, "immediately"),
+        ({"daemon_error": "No fluxcap answers."}, "reconnects by itself"),
+        ({"chrome": "not reachable"}, "reconnects by itself"),
     ],
 )
 def test_without_an_asset_it_is_said_what_comes_next(changes: dict[str, Any], words: str) -> None:
@@ -77,7 +77,7 @@ def test_without_an_asset_it_is_said_what_comes_next(changes: dict[str, Any], wo
 
 
 def test_following_goes_on_by_itself_unless_stopped() -> None:
-    assert outlook(judge(wish(follows=True), known(detected=None))) == "Goes on by itself."
+    assert outlook(judge(wish(follows=True), known(detected=None))) == "It continues by itself."
     assert outlook(judge(wish(follows=True, is_on=False), known(detected=None))) == ""
 
 

@@ -91,7 +91,7 @@ def test_rows_that_no_candle_can_look_like_are_not_replayed(tmp_path: Path, row:
     path = tmp_path / "c.csv"
     path.write_text(f"timestamp,open,high,low,close\n{row}\n")
 
-    with pytest.raises(ConfigError, match="no candle can look like"):
+    with pytest.raises(ConfigError, match="not a valid candle:"):
         read_candles(path)
 
 

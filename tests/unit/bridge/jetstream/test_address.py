@@ -31,7 +31,7 @@ def test_what_is_no_address_is_refused(text: str):
 
 
 def test_credentials_in_an_address_are_refused_and_not_repeated():
-    with pytest.raises(ConfigError, match="file of them") as refused:
+    with pytest.raises(ConfigError, match="file of credentials") as refused:
         log_address(f"nats://desk:{SECRET}@a")
 
     assert SECRET not in str(refused.value)

@@ -206,8 +206,8 @@ def refusal(act: Callable[[Sequencer], object]) -> str:
         (lambda s: s.number(EURUSD, []), "SIM.EURUSD_otc.1m: there is no candle to number."),
         (
             lambda s: s.number(EURUSD, [Candle(MINUTE, 1, 2, 3, 1)]),
-            "SIM.EURUSD_otc.1m: no candle can look like Candle(ts_ms=60000, open=1.0, high=2.0, low=3.0, close=1.0, "
-            "volume=0.0, tick_count=0, flags=0); it was not numbered.",
+            "SIM.EURUSD_otc.1m: not a valid candle: Candle(ts_ms=60000, open=1.0, high=2.0, low=3.0, close=1.0, "
+            "volume=0.0, tick_count=0, flags=0); it was not published.",
         ),
         (
             lambda s: s.number(EURUSD, candles(2, 5)),

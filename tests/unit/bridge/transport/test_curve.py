@@ -156,7 +156,7 @@ def test_a_folder_of_several_clients_or_of_none_is_refused(tmp_path: Path) -> No
 def test_a_client_without_the_servers_public_file_is_refused(tmp_path: Path) -> None:
     create_keys(tmp_path, ("desk",))
 
-    with pytest.raises(ConfigError, match=r"server\.key holds no CURVE key"):
+    with pytest.raises(ConfigError, match=r"server\.key contains no CURVE key"):
         client_keys(tmp_path)
 
 

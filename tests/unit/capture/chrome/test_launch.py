@@ -94,7 +94,7 @@ def test_port_is_open_to_this_machine_only() -> None:
 def test_program_that_ends_at_once_is_said_to_have_ended(tmp_path: Path) -> None:
     broken = program(tmp_path / "broken", "exit 3")
 
-    with pytest.raises(ChromeUnavailable, match=r"ended at start \(exit code 3\)"):
+    with pytest.raises(ChromeUnavailable, match=r"exited at start \(exit code 3\)"):
         start_chrome(0, tmp_path / "profile", executable=broken)
 
 

@@ -119,16 +119,14 @@ def test_a_full_disk_ends_the_recording_with_exit_code_1(
     code = run_cli(["record", str(tmp_path / "a.rec"), "--chrome", "127.0.0.1:1", "--seconds", "30"])
 
     assert code == 1
-    assert (
-        "cannot be written: No space left on device. What it holds by now can be replayed." in capsys.readouterr().err
-    )
+    assert "cannot be written: No space left on device. It can be replayed up to here." in capsys.readouterr().err
 
 
 def test_the_line_shown_while_recording_says_how_it_goes_or_what_it_waits_for() -> None:
     going = SoFar("attached", 61.2, 3, 12_345, 20, 6_000, 45_600)
 
     assert line(Path("a.rec"), going) == (
-        "Recording to a.rec: 61 s, 3 sockets, 12,345 frames, 6,000 ticks, 46 kB; Ctrl-C ends it"
+        "Recording to a.rec: 61 s, 3 sockets, 12,345 frames, 6,000 ticks, 46 kB; Ctrl-C to stop"
     )
     waiting = SoFar("not reachable", 1, 0, 0, 0, 0, 0)
-    assert line(Path("a.rec"), waiting) == "Waiting for Chrome (not reachable); Ctrl-C ends it"
+    assert line(Path("a.rec"), waiting) == "Waiting for Chrome (not reachable); Ctrl-C to stop"

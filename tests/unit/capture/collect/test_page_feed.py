@@ -171,7 +171,7 @@ def test_the_platforms_clock_is_measured(feed: PageFeed, browser: Browser):
 
 
 def test_without_a_word_of_the_platform_the_page_is_asked_for(feed: PageFeed):
-    with pytest.raises(PageUnavailable, match=r"received nothing of the platform.*is it loaded and logged in"):
+    with pytest.raises(PageUnavailable, match=r"received nothing from the platform.*is it loaded and logged in"):
         feed.await_offset_ms(SHORT_S)
 
 

@@ -295,7 +295,7 @@ def test_a_message_that_cannot_be_handled_ends_the_connection_and_not_the_pipeli
     browser.say({"method": "Target.targetCreated", "params": {}})
 
     state, reason = bench.next_state()
-    assert (state, "fluxcap failed" in reason) == (ChromeState.ABSENT, True)
+    assert (state, "fluxcap could not" in reason) == (ChromeState.ABSENT, True)
     assert browser.closed.wait(WAIT_S)
     assert bench.pipeline.alive
     assert "chrome.message_error" in logged

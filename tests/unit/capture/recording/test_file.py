@@ -89,7 +89,7 @@ def test_what_is_older_than_a_second_is_on_the_disk_before_the_end(file: Path) -
     records, trouble = read(on_the_disk)
 
     assert records == [r.Passed(SECOND_NS, 0)] * 3
-    assert trouble == f"{on_the_disk} was cut off, as a kill does; all of it up to there was read."
+    assert trouble == f"{on_the_disk} is cut off, as after a kill; it was read up to there."
 
 
 def test_a_recording_cut_off_at_any_byte_gives_what_came_before(file: Path) -> None:
@@ -148,7 +148,7 @@ def test_memory_stays_bounded_however_much_a_block_claims_to_hold(file: Path) ->
 def test_what_is_no_recording_is_refused_in_a_sentence(file: Path, content: bytes) -> None:
     file.write_bytes(content)
 
-    with pytest.raises(ConfigError, match="is no recording of fluxcap's, or nothing of it is left"):
+    with pytest.raises(ConfigError, match="is not a fluxcap recording, or is empty"):
         RecordingReader(file)
 
 

@@ -30,7 +30,7 @@ def test_without_a_run_file_it_is_the_default_port(tmp_path: Path):
 def test_a_run_file_that_a_kill_left_behind_is_said_to_be_one(tmp_path: Path):
     write_run_file(tmp_path, RunFile(2**22, "http://127.0.0.1:4711", "", ""))
 
-    with pytest.raises(NotAnswering, match="ended without leave; start one with `fluxcap run`"):
+    with pytest.raises(NotAnswering, match="ended unexpectedly; start one with `fluxcap run`"):
         control_address(tmp_path, None)
 
 

@@ -150,7 +150,7 @@ def test_progress_is_told_to_the_end(where: Where) -> None:
         (What.CANDLES, {"interval": "1h"}, ConfigError, "there are: SIM.EURUSD_otc.1m"),
         (What.CANDLES, {"symbols": ("EURUSDX",)}, UnknownAsset, "Did you mean EURUSD_otc"),
         (What.GAPS, {"interval": "1m"}, ConfigError, "Gaps have no interval"),
-        (What.TICKS, {"source": "SIM"}, ConfigError, "do not say their source"),
+        (What.TICKS, {"source": "SIM"}, ConfigError, "have no source"),
         (What.TICKS, {}, ConfigError, "fluxcap collect-mode tick"),
     ],
 )

@@ -181,7 +181,7 @@ def test_a_log_made_anew_ends_the_session_before_anything_follows_what_the_old_o
     log = Log()
     log.created = "2026-11-22T09:00:00Z"
 
-    with pytest.raises(LogUnavailable, match="made anew"):
+    with pytest.raises(LogUnavailable, match="recreated"):
         run(Source(5, 0), log, lambda: bool(log.taken), memory_of(lane))
 
     assert log.taken == []
@@ -192,7 +192,7 @@ def test_a_log_made_anew_is_noticed_while_nothing_is_sent(monkeypatch: pytest.Mo
     log = Log()
     log.created = "2026-11-22T09:00:00Z"
 
-    with pytest.raises(LogUnavailable, match="made anew"):
+    with pytest.raises(LogUnavailable, match="recreated"):
         run(Source(0, 0), log, lambda: False)
 
 

@@ -205,11 +205,11 @@ def test_a_refused_message_lets_the_stream_rest_and_says_why_until_one_is_taken(
     lane = lane_of(status(5))
     lane.answered(None)
 
-    lane.hold("the log is full")
+    lane.hold("the JetStream stream is full")
 
-    assert (lane.next(), lane.goes_on, lane.reason) == (Ask(), False, "the log is full")
+    assert (lane.next(), lane.goes_on, lane.reason) == (Ask(), False, "the JetStream stream is full")
     lane.answered(None)
-    assert (lane.goes_on, lane.reason) == (True, "the log is full")
+    assert (lane.goes_on, lane.reason) == (True, "the JetStream stream is full")
     lane.stored(at(5), 1)
     assert lane.reason == ""
 
@@ -217,7 +217,7 @@ def test_a_refused_message_lets_the_stream_rest_and_says_why_until_one_is_taken(
 def test_a_reason_to_wait_ends_when_nothing_is_left_to_send():
     lane = lane_of(status(5))
     lane.answered(None)
-    lane.hold("the log knows the message by its id")
+    lane.hold("JetStream has a message with this id")
 
     lane.answered(at(5), 1)  # another forwarder of the same store put it there
     lane.compared(5 * 60_000)

@@ -243,7 +243,7 @@ def test_a_server_that_is_away_is_not_asked(rig: Rig):
     number, _ = rig.asked()
 
     rig.tell(Failed(number, WireTimeout("the connection to the server ended")))
-    rig.tell(Disconnected("connection lost; trying again"))
+    rig.tell(Disconnected("connection lost; reconnecting"))
     rig.now_s += 10 * LIST_WAIT_S
     assert rig.news.acquire(timeout=10)
     rig.pass_a_turn()
@@ -285,10 +285,10 @@ def test_a_fault_is_told_nobody_waits_for_ever_and_it_begins_anew(
 def test_a_lost_server_is_told_and_nothing_is_asked_of_it(rig: Rig):
     rig.connect(status(3))
 
-    rig.tell(Disconnected("connection lost; trying again"))
+    rig.tell(Disconnected("connection lost; reconnecting"))
 
     assert rig.news.acquire(timeout=10)
-    assert rig.source.trouble == "tcp://a:2: connection lost; trying again"
+    assert rig.source.trouble == "tcp://a:2: connection lost; reconnecting"
     with pytest.raises(WireTimeout, match="connection lost"):
         asyncio.run(rig.source.candles(KEY, 1, 500))
     rig.connect(status(4))

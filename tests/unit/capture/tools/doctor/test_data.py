@@ -117,7 +117,7 @@ def test_a_store_that_takes_nothing_is_a_problem(tmp_path: Path):
 
 
 def test_a_store_is_counted_and_one_that_is_none_is_a_problem(tmp_path: Path):
-    assert "not there yet" in data.look_at_store(tmp_path, None).text
+    assert "does not exist yet" in data.look_at_store(tmp_path, None).text
     with WireServer(tmp_path / "fluxcap.duckdb", FREE, FREE) as server:
         key = StreamKey("S", "A", "1m")
         server.publish({key: [Candle(n * 60_000, 1.0, 1.0, 1.0, 1.0) for n in range(1, 6)]})

@@ -106,7 +106,7 @@ def test_without_a_data_folder_nothing_is_left_but_it_is_there_to_finish(tmp_pat
 def test_a_folder_with_a_store_is_refused_and_put_aside_only_when_told_to(tmp_path: Path) -> None:
     first = replay(data_dir=tmp_path)
 
-    with pytest.raises(ConfigError, match="holds a store already, and a replay begins with an empty one"):
+    with pytest.raises(ConfigError, match="already has a store, and a replay needs an empty folder"):
         replay(data_dir=tmp_path)
     again = replay(data_dir=tmp_path, force=True)
 
@@ -127,7 +127,7 @@ def test_a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes(tmp_path: Pa
 
     summary = replay(path=part, data_dir=tmp_path / "data")
 
-    assert summary.trouble == f"{part} was cut off, as a kill does; all of it up to there was read."
+    assert summary.trouble == f"{part} is cut off, as after a kill; it was read up to there."
     whole = expected["streams"]["GOLDEN.EURUSD_otc.1m"]["candles"]
     some = found_in(tmp_path / "data")["streams"]["GOLDEN.EURUSD_otc.1m"]["candles"]
     assert 0 < len(some) < len(whole)
