@@ -1,4 +1,4 @@
-"""What a plug-in for a trading platform implements, and the values that it makes.
+"""The interface of a trading platform plug-in, and the values it makes.
 
 A plug-in is a class with the methods of ``Platform``, announced by its own package under the entry point group
 ``fluxcap.platforms``.

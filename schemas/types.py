@@ -42,7 +42,7 @@ CandleArray: TypeAlias = npt.NDArray[np.void]
 
 
 class CandleFlags(enum.IntFlag):
-    """How a candle came about. 0 is a complete candle made from live ticks."""
+    """The origin of a candle. 0 is a complete candle made from live ticks."""
 
     NONE = 0
     JOINED_LATE = 1
@@ -56,7 +56,7 @@ class CandleFlags(enum.IntFlag):
 
 
 class FeedState(enum.IntEnum):
-    """What feeds a stream; the ``feed_state`` byte of StreamStatusResponse."""
+    """The state of a stream's feed; the ``feed_state`` byte of StreamStatusResponse."""
 
     UNKNOWN = 0
     NO_BROWSER = 1
@@ -123,7 +123,7 @@ def interval_ms(interval: str) -> int:
 
 
 class StreamKey(msgspec.Struct, frozen=True, order=True):
-    """Which stream: who captured it, the platform's own symbol with its case, and the interval."""
+    """The name of a stream: its source, the platform's own symbol with its case, and the interval."""
 
     source_id: str
     symbol: str
@@ -261,8 +261,10 @@ class StreamStatus(msgspec.Struct, frozen=True):
 
 
 class CandleRevision(msgspec.Struct, frozen=True, eq=False):
-    """Better candles for what was published. ``sequences[i]`` (uint64) names ``candles[i]``; 0 is a minute the main
-    stream never had. Revision ``start_revision + i``."""
+    """Corrected candles of one stream, numbered ``start_revision + i``.
+
+    ``sequences[i]`` (uint64) is the sequence that ``candles[i]`` replaces; 0 for a minute the main stream never had.
+    """
 
     key: StreamKey
     start_revision: int

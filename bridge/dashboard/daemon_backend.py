@@ -1,4 +1,4 @@
-"""What all pages of a process share: the live client, the daemon's REST API, and a look at its status each second.
+"""The objects all pages of a process share: the live client, and the daemon's REST API with its status each second.
 
 It works while a page is open and rests otherwise.
 """
@@ -27,7 +27,7 @@ LOOKING = "Looking for the daemon."
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where a daemon is: PUB and request endpoints, and the URL of its REST API. ``curve``: keys, if it wants them.
+    """Addresses of a daemon: PUB and request endpoints, URL of its REST API. ``curve``: keys, if it requires them.
 
     ``via``: the log in place of a daemon; then the rest is of no use.
     """
@@ -92,7 +92,7 @@ class Hub:
         return str(self.status["interval"]) if self.status else "1m"
 
     def known(self) -> Known:
-        """What a verdict needs."""
+        """Return the daemon's state, as the decision needs it."""
         status = self.status
         if status is None:
             return Known(daemon_error=self.error)

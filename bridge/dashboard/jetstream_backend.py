@@ -1,4 +1,4 @@
-"""What the pages share when there is the log in place of a daemon: its streams, of all sources, and the live client.
+"""The objects the pages share when reading from NATS: the streams of all sources, and the live client.
 
 Nothing can be steered there: no focus, no collecting, no files, no blind times. The chart, its health and its marks are
 the same. An asset is called ``SOURCE/SYMBOL/INTERVAL``, for the same symbol may come from several machines.

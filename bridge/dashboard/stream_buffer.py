@@ -1,4 +1,4 @@
-"""What a process remembers of one stream for its charts: the newest candles, and what changed since. Pure.
+"""Keeps the newest candles of one stream for the charts, and what changed since a version. Pure.
 
 Each page remembers the version it has drawn and gets the rows that changed after it, or all of them when that was too
 long ago. So a page that sleeps costs nothing and one that looks often gets little.
@@ -17,7 +17,7 @@ KEPT = 5_000
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What to draw: ``rows`` in place of all (``is_all``) or over those of their time; ``forming``: under way.
+    """Rows to draw: in place of all (``is_all``) or of those with the same time. ``forming``: the unsealed candle.
 
     ``version`` is what the page has after it.
     """
@@ -89,7 +89,7 @@ class StreamMemory:
         self._reset_version = self._version
 
     def changes(self, version: int) -> Changes | None:
-        """What is new after ``version`` (0: everything); None when nothing is."""
+        """Return the changes after ``version`` (0: everything), None when there are none."""
         missed = self._version - version
         if missed <= 0 and version:
             return None

@@ -1,4 +1,4 @@
-"""What one page shows and whether it may be live. Pure: what is known goes in, the verdict comes out.
+"""Decides what one page shows and whether it may be live. Pure: the known state goes in, the decision comes out.
 
 ``judge`` is the one place that decides; the page only carries out what changed since the last verdict.
 """
@@ -14,7 +14,7 @@ CHOOSE, STOPPED = "Choose an asset.", "Stopped."
 
 
 class ChartSource(enum.StrEnum):
-    """Where candles come from; chosen by the user, never guessed."""
+    """A chart's source of candles; chosen by the user, never guessed."""
 
     CSV = "csv"
     PLATFORM = "platform"
@@ -29,7 +29,7 @@ class LiveState(enum.Enum):
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """What the user chose. ``is_on``: start was pressed, stop was not."""
+    """The user's choices. ``is_on``: start was pressed, and stop was not."""
 
     source: ChartSource | None = None
     asset: str | None = None
@@ -38,7 +38,7 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What is known of the daemon. ``assets``: symbols that may be chosen; empty while the platform told none."""
+    """The state of the daemon. ``assets``: symbols that may be chosen; empty until the platform sent its list."""
 
     daemon_error: str = ""
     chrome: str = "attached"
@@ -50,7 +50,7 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Which stream to show (None: none), whether it is live, and if not, why. ``leases``: the asset must be locked."""
+    """A decision: the stream to show (or None), whether it is live, and if not, why. ``leases``: lock the asset."""
 
     asset: str | None = None
     state: LiveState = LiveState.OFF
@@ -74,7 +74,7 @@ def judge(wish: Wish, known: Known) -> Verdict:
 
 
 def outlook(verdict: Verdict) -> str:
-    """What comes next while there is no asset to show, to stand below the reason."""
+    """Return the line below the reason while there is no asset to show."""
     if verdict.reason == CHOOSE:
         return "Live candles start immediately."
     if verdict.reason == STOPPED:

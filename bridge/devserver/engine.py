@@ -114,8 +114,10 @@ class DevEngine:
         return self._call(functools.partial(self._set_broadcasting, on))
 
     def set_streams(self, settings: DevSettings) -> DevSettings:
-        """Serve these streams at this pace from now on; others stay served as they are. Endpoints, folder and seed
-        cannot change. Raises ConfigError."""
+        """Generate these streams at this pace from now on; others are still served.
+
+        Endpoints, folder and seed cannot change. Raises ConfigError.
+        """
         return self._call(functools.partial(self._set_streams, settings.check()))
 
     def restart(self, *, new_store: bool, down_ms: int = 200) -> str:
@@ -138,7 +140,7 @@ class DevEngine:
         return self._call(self._universe)
 
     def truth(self, key: StreamKey) -> tuple[int, CandleArray]:
-        """What the store holds of a stream, past all faults: (first sequence, candles)."""
+        """Return a stream's candles in the store, untouched by faults: (first sequence, candles)."""
         return self._call(functools.partial(self._truth, key))
 
     def _call(self, command: Callable[[], _Result]) -> _Result:

@@ -28,7 +28,7 @@ from fluxcap.schemas.types import (
 
 
 class FaultyPublisher(Publisher):
-    """What the gate delays waits here until ``release``; what still waits when it is closed is lost."""
+    """A publisher whose delayed messages wait until ``release``; those still waiting at ``close`` are lost."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What may go wrong on the way to a client, and the decision for each message. Pure: time and randomness go in.
+"""Decides which fault each message to a client suffers. Pure: time and randomness go in.
 
 ``FaultGate.publish`` turns one message into the messages that really leave, with the time each is due;
 ``FaultGate.answer`` turns one answer into what the client gets of it.
@@ -78,7 +78,7 @@ class FaultGate:
         """Messages that never left, by kind."""
 
     def publish(self, kind: str, payload: bytes, now_ns: int) -> list[Departure]:
-        """What leaves in place of a message; ``kind`` is that of its topic."""
+        """Return the messages to send in place of one; ``kind`` is that of its topic."""
         faults, random = self.faults, self._published
         if faults.stall or self._is_skipped(kind, faults) or _hits(random, faults.drop_percent):
             self.dropped[kind] += 1

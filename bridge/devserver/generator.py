@@ -19,7 +19,7 @@ _DECIMALS = 5
 
 
 class CandleSource(Protocol):
-    """Where a stream's candles come from."""
+    """A source of a stream's candles."""
 
     def next(self, count: int) -> CandleArray:
         """The next candles in time order, shape ``(n,)`` with ``n <= count``; empty when there are no more."""

@@ -1,4 +1,4 @@
-"""What the panel works on: an engine, exchangeable for one on other endpoints, and a client of it. No widgets."""
+"""The panel's engine, which can be replaced by one on other endpoints, and a client of it. No widgets."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ HELLO = "fluxcap devserver ready"
 
 
 class Addresses(msgspec.Struct, frozen=True):
-    """Where a dev server can be reached."""
+    """Addresses of a dev server."""
 
     pub: str
     rep: str
@@ -97,8 +97,10 @@ def _say(addresses: Addresses) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """``python -m fluxcap.bridge.devserver '{"symbols": ["A"], "pub": "tcp://127.0.0.1:0"}'``: settings as JSON, or
-    none."""
+    """Run a dev server with settings as JSON, or with the defaults; return the exit code.
+
+    ``python -m fluxcap.bridge.devserver '{"symbols": ["A"], "pub": "tcp://127.0.0.1:0"}'``
+    """
     try:
         settings = msgspec.json.decode(arguments[0], type=DevSettings) if arguments else None
     except msgspec.MsgspecError as error:

@@ -1,4 +1,4 @@
-"""What a dev server serves. A value; the command line and the control API both fill it."""
+"""Settings of a dev server, filled by the command line and by the control API."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ GAP_FILE_COLUMNS = {
 
 
 class What(enum.StrEnum):
-    """What can be exported."""
+    """A kind of data that can be exported."""
 
     CANDLES = "candles"
     TICKS = "ticks"
@@ -54,12 +54,12 @@ class Span(msgspec.Struct, frozen=True):
     to_ms: int | None = None
 
     def holds(self, ts_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Which of the times are within."""
+        """Return which of the times are within."""
         within = ts_ms >= self.from_ms
         return within if self.to_ms is None else within & (ts_ms < self.to_ms)
 
     def touches(self, gap: Gap) -> bool:
-        """Whether a blind time lies within in part."""
+        """Return whether a blind time lies within in part."""
         return (gap.to_ms == 0 or gap.to_ms > self.from_ms) and (self.to_ms is None or gap.from_ms < self.to_ms)
 
 

@@ -1,4 +1,4 @@
-"""Where an export reads candles, revisions and gaps from: a store that nobody has open, or a running server.
+"""Sources of an export: a store that no process has open, or a running server.
 
 Both give pages of arrays, so that no amount of candles needs memory. Ticks are in neither: they are not stored.
 """

@@ -34,7 +34,7 @@ _PLAIN = """CREATE MACRO plain(x) AS CASE
 
 
 class Column(enum.Enum):
-    """What a column holds: its type while gathered, and how it is written to CSV and to Parquet."""
+    """A column's type: its array type, and its form in CSV and in Parquet."""
 
     TEXT = ("VARCHAR", '"{0}"', '"{0}"')
     WHOLE = ("BIGINT", '"{0}"', '"{0}"')

@@ -53,7 +53,7 @@ class OriginGuard:
 
 
 def refusal(headers: dict[str, str], names: Iterable[str], origins: Iterable[str] = ()) -> str:
-    """Why a request is refused, or "". ``headers``: names in lower case."""
+    """Return the reason to refuse a request, or "". ``headers``: names in lower case."""
     if not origin_allowed(headers.get("host", ""), headers.get("origin"), names, origins):
         return "origin"
     if "origin" in headers:
@@ -65,7 +65,7 @@ def refusal(headers: dict[str, str], names: Iterable[str], origins: Iterable[str
 
 
 def origin_allowed(host: str, origin: str | None, names: Iterable[str], origins: Iterable[str] = ()) -> bool:
-    """Whether a request was addressed to us by one of our names and comes from no foreign page."""
+    """Return whether a request was addressed to us by one of our names and comes from no foreign page."""
     try:
         if (urlsplit(f"//{host}").hostname or "") not in set(names):
             return False

@@ -1,4 +1,4 @@
-"""Which streams somebody wants, as typed: one by its parts, many by patterns with ``*``. Pure."""
+"""Parses stream selectors as typed: one stream by its parts, many by patterns with ``*``. Pure."""
 
 from __future__ import annotations
 

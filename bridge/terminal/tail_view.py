@@ -70,7 +70,7 @@ def _health_fields(health: Health) -> dict[str, Any]:
 
 
 class TailScreen:
-    """What a person sees: a line per candle, and below them one line that lives.
+    """The terminal's view: a line per candle, and below them one line that is updated in place.
 
     health: of a stream now. many: of several streams each line begins with its name.
     """
@@ -124,7 +124,7 @@ class TailScreen:
         return line
 
     def _many_line(self) -> Text:
-        """How many streams are in which state, the worst reason last."""
+        """Return the number of streams in each state, with the worst reason last."""
         healths = [self._health(key) for key in list(self._keys)]
         line = Text(f"{len(healths)} stream{'' if len(healths) == 1 else 's'}")
         for state in HealthState:

@@ -30,7 +30,7 @@ END_KEYS = ("q", "Q", "\x1b", "\x03")
 
 
 class Watching:
-    """What is known at present. ``look`` asks; the live client's thread tells of candles.
+    """The current state. ``look`` polls the daemon; the live client's thread adds candles.
 
     via: the log in place of a daemon: its streams, and no facts of a daemon's.
     """
@@ -71,7 +71,7 @@ class Watching:
             self._learn(stream)
 
     def _look_at_daemon(self) -> str:
-        """Why it does not answer, or ""."""
+        """Poll the daemon; return why it does not answer, or ""."""
         try:
             self.status = self._api.status()
         except FluxcapError as error:

@@ -1,4 +1,4 @@
-"""Where a server listens: its two sockets, as given, from the environment, or by default."""
+"""Addresses of a server's two sockets: as given, from the environment, or by default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long to wait before asking again. Pure: the randomness is an argument."""
+"""Delays before a retry. Pure: the randomness is an argument."""
 
 from __future__ import annotations
 

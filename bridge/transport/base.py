@@ -71,7 +71,7 @@ class Transport(Protocol):
         """Send; exactly one Answered or Failed with this id follows, within the time-out."""
 
     def receive(self, timeout_ms: int) -> list[TransportEvent]:
-        """What happened, at the latest after ``timeout_ms``; may be empty."""
+        """Return the events, at the latest after ``timeout_ms``; may be empty."""
 
     def wake(self) -> None:
         """End a waiting ``receive``; from any thread."""
@@ -80,7 +80,7 @@ class Transport(Protocol):
 
 
 def patience_ms(deadlines: Mapping[int, int], timeout_ms: int, now_ns: int) -> int:
-    """How long to wait at most: to the first deadline, never beyond ``timeout_ms``."""
+    """Return the longest wait in ms: to the first deadline (ns), never beyond ``timeout_ms``."""
     if not deadlines:
         return timeout_ms
     left_ms = (min(deadlines.values()) - now_ns) // 1_000_000 + 1

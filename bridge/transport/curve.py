@@ -39,7 +39,7 @@ class CurveKeys(msgspec.Struct, frozen=True):
 
 
 class ServerCurve(msgspec.Struct, frozen=True):
-    """What a server needs. ``allowed`` None lets in every client that knows the server's public key."""
+    """A server's keys. ``allowed`` None allows every client that knows the server's public key."""
 
     keys: CurveKeys
     allowed: frozenset[bytes] | None = None
@@ -54,7 +54,7 @@ class ServerCurve(msgspec.Struct, frozen=True):
 
 
 class ClientCurve(msgspec.Struct, frozen=True):
-    """What a client needs: its own pair and the server's public key."""
+    """A client's keys: its own pair and the server's public key."""
 
     keys: CurveKeys
     server_public: bytes
@@ -166,8 +166,11 @@ def server_keys(path: Path) -> ServerCurve:
 
 
 def client_keys(path: Path) -> ClientCurve:
-    """A client's keys by one path: a folder with ``server.key`` and one client's secret file, or that secret file,
-    beside which ``server.key`` lies. Raises ConfigError.
+    """Read a client's keys from one path.
+
+    The path is a folder with ``server.key`` and one client's secret file, or a secret file with ``server.key`` beside
+    it. Raises ConfigError.
+
     """
     if not path.is_dir():
         return load_client(path, path.parent / (SERVER + PUBLIC_ENDING))

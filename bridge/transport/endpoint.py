@@ -17,7 +17,7 @@ ServerSocket = zmq.Socket[bytes]
 
 
 def is_loopback(endpoint: str) -> bool:
-    """Whether only this machine can reach the endpoint (``tcp://127.…``, ``tcp://[::1]…``, ``ipc://``, ``inproc://``).
+    """Return whether only this machine can reach the endpoint (``tcp://127.…``, ``tcp://[::1]…``, ``ipc://``, ``inproc://``).
 
     A host name other than ``localhost`` counts as not loopback, whatever it resolves to today.
     """

@@ -47,7 +47,7 @@ _REFUSALS = (
 
 
 def _refusal_text(event: int, has_keys: bool) -> str:
-    """Why a greeting failed. libzmq tells only a server's "no" to our key; the rest shows as a broken greeting."""
+    """Return why a handshake failed. libzmq names only a refusal of our key; the rest is a broken handshake."""
     if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
         return "the server does not know this client's key; add its public file to the server's keys"
     if has_keys:

@@ -1,9 +1,9 @@
-"""Numbers for Prometheus, served as ``/metrics`` on the control port. All names begin with ``fluxcap_``.
+"""Metrics for Prometheus, served as ``/metrics`` on the control port. All names begin with ``fluxcap_``.
 
-Nearly everything is read from a snapshot of the pipeline when somebody asks, so that the way of a tick pays nothing.
-Only what a snapshot cannot tell is counted as it happens: how long commits and publishing take, and blind times.
+Nearly all values are read from a snapshot of the pipeline at each scrape, so that handling a tick costs nothing more.
+Only durations of commits and publishing, and gaps, are counted as they happen.
 
-Times are seconds, as Prometheus has them. Counters begin at 0 with the process, but for ``fluxcap_candles_total`` and
+Times are in seconds. Counters begin at 0 with the process, except ``fluxcap_candles_total`` and
 ``fluxcap_revisions_total``, which are the sequences themselves and survive restarts.
 """
 
@@ -31,8 +31,10 @@ PUBLISH_BUCKETS_S = (0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What the metrics are made of, as of one instant. ``wire``: the wire server's counters by name. ``forward``: None
-    where nothing is forwarded."""
+    """The values behind the metrics, at one instant.
+
+    ``wire``: the wire server's counters by name. ``forward``: None where nothing is forwarded.
+    """
 
     pipeline: PipelineView
     collect: CollectView
@@ -42,7 +44,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Metrics:
-    """The registry and what is counted as it happens. A listener of the pipeline.
+    """The registry, and the counters that are not in snapshots. A listener of the pipeline.
 
     ``version``: for ``fluxcap_build_info``. ``process``: with the figures of this process (CPU, memory, open files).
     """
@@ -72,23 +74,23 @@ class Metrics:
             ProcessCollector(registry=self.registry)
 
     def watch(self, snapshot: Callable[[], Snapshot]) -> None:
-        """Where snapshots come from; raises NotAnswering when there is none. Call once."""
+        """Set the function that takes snapshots; it raises NotAnswering when there is none. Call once."""
         self.registry.register(_FromSnapshot(snapshot, self._version))
 
     def observe(self, step: str, seconds: float) -> None:
-        """A ``commit`` or ``publish`` took so long."""
+        """Count one ``commit`` or ``publish`` and its duration."""
         self._steps[step].observe(seconds)
 
     def published(self, news: Published) -> None:
-        """Listener: counts gaps once each, when they begin; one of the past when it becomes known."""
+        """Count each gap once, when it begins; one of the past when it becomes known. Called as a listener."""
         for gap in news.gaps:
             self._count(gap)
 
     def forming(self, key: StreamKey, candle: Candle) -> None:
-        """Listener: of no interest here."""
+        """Ignore the event. Called as a listener."""
 
     def chrome_changed(self, state: ChromeState, reason: str) -> None:
-        """Listener: of no interest here."""
+        """Ignore the event. Called as a listener."""
 
     def _count(self, gap: Gap) -> None:
         name = (gap.source_id, gap.symbol, gap.from_ms)

@@ -65,7 +65,7 @@ def asked_asset(data: Any) -> str:
 
 
 def is_other_timeframe(data: Any, interval: str) -> bool:
-    """Whether a client asked for another timeframe than the daemon's; ``1m``, ``1M``, ``M1`` and 60 are the same."""
+    """Return whether a client asked for another timeframe than the daemon's; ``1m``, ``M1`` and 60 are the same."""
     asked = data.get("timeframe") if isinstance(data, dict) else None
     if asked is None or asked == "":
         return False

@@ -59,7 +59,7 @@ class CandleRelay:
             self._forming.clear()
 
     def take(self) -> list[News]:
-        """What waited, in order."""
+        """Remove and return the waiting events, in order."""
         with self._lock:
             news = list(self._news)
             self._news.clear()

@@ -25,7 +25,7 @@ from fluxcap.schemas.types import Candle, StreamKey
 
 
 class CollectBody(BaseModel):
-    """What to change of collecting; what is not named stays."""
+    """Body of a request to change collecting; omitted fields stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -40,7 +40,7 @@ FEED_REASONS = {
 
 
 class Source(Protocol):
-    """What the API needs of the daemon. Every method but the properties blocks and may raise FluxcapError."""
+    """The daemon as the API needs it. All methods except properties block and may raise FluxcapError."""
 
     @property
     def interval(self) -> str: ...
@@ -54,7 +54,7 @@ class Source(Protocol):
     def release_asset(self, client: str) -> None: ...
 
     def detected_asset(self) -> str | None:
-        """What the page shows."""
+        """The asset that the page shows."""
 
     def history(self, symbol: str) -> tuple[Sequence[Candle], str]:
         """Candles up to now, oldest first, and where they are from."""
@@ -250,7 +250,7 @@ class StreamingApi:
                 await self._error(sid, reason)
 
     async def _check_asset(self, sid: str, client: _Client) -> None:
-        """What was let stand before the platform told its assets, and is none of them, ends with the reason."""
+        """Stop a client whose asset, accepted before the platform sent its list, is not in it."""
         symbol = client.symbol
         try:
             known = await asyncio.to_thread(self._source.check_asset, symbol)

@@ -1,4 +1,4 @@
-"""What the Socket.IO API needs of the daemon, in terms of the pipeline, the leases and the store."""
+"""The daemon for the Socket.IO API, made of the pipeline, the leases and the store."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class DaemonSource:
         return active.symbol if active else None
 
     def history(self, symbol: str) -> tuple[Sequence[Candle], str]:
-        """What the store has, and before it what the platform told of the past. Raises NotAnswering, StoreError."""
+        """Return the store's candles, preceded by the platform's history. Raises NotAnswering, StoreError."""
         with self._reading:
             page = self._reader.last(StreamKey(self._source_id, symbol, self._interval), HISTORY_CANDLES)
         stored = list(candles_from(page.candles))

@@ -1,4 +1,4 @@
-"""What the running daemon sees, as one value: for ``fluxcap status``, the REST API and the dashboard."""
+"""The status of the running daemon as one value: for ``fluxcap status``, the REST API and the dashboard."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What does not change while the daemon runs."""
+    """Facts that do not change while the daemon runs."""
 
     version: str
     pid: int

@@ -66,14 +66,14 @@ def _run_command() -> Any:
 
 
 def _run_options(arguments: list[str]) -> dict[str, Any]:
-    """What ``fluxcap run`` would take from these arguments; wrong use is told as by ``run`` itself."""
+    """Return the options ``fluxcap run`` parses from these arguments; wrong use fails as in ``run``."""
     given = _run_command().make_context("fluxcap config show", list(arguments)).params
     del given["debug"]
     return {name: value for name, value in given.items() if value not in (None, [], ())}
 
 
 def _explained() -> dict[str, str]:
-    """What each setting does, as the help of ``fluxcap run`` says it."""
+    """Return each setting's help text of ``fluxcap run``."""
     return {option.name: option.help.partition(" [default")[0] for option in _run_command().params}
 
 

@@ -1,4 +1,4 @@
-"""What a WebDriver may see and do in the trader's browser: one tab, and nothing that closes or moves it. Pure.
+"""Filters what a WebDriver sees and does in the trader's browser: one tab, which it cannot close or move. Pure.
 
 A chromedriver attaches to every tab it can find, starts domains in it and injects scripts. The gate stands between it
 and Chrome: other tabs are cut out of every answer, and commands that would reach them, close a tab or bring one to the

@@ -76,7 +76,7 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """What is missing, and why. ``asset``: the label on the page."""
+    """A history that is missing, and why. ``asset``: the label on the page."""
 
     asset: str
     timeframe: str
@@ -84,7 +84,7 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct):
-    """How it went. ``skipped``: saved already by a run of today that was interrupted."""
+    """Result of a collection. ``skipped``: histories already saved by an interrupted run of today."""
 
     folder: str
     saved: list[Saved] = []
@@ -96,7 +96,7 @@ class Summary(msgspec.Struct):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to collect and how patiently. ``attempts`` for each history, ``timeout_s`` for each attempt."""
+    """Assets and timeframes to collect. ``attempts`` for each history, ``timeout_s`` for each attempt."""
 
     assets: AssetChoice
     timeframes: tuple[Timeframe, ...]

@@ -47,11 +47,11 @@ class CollectedFiles:
 
     @property
     def screenshot(self) -> Path:
-        """Where a picture of a page that lacks something goes."""
+        """Path of the screenshot of a page on which something was not found."""
         return self.folder / "page.png"
 
     def is_saved(self, job: Job) -> bool:
-        """Whether an unfinished run of today has saved it, and the file is still there."""
+        """Return whether an unfinished run of today has saved it, and the file still exists."""
         name = self._note.saved.get(_key(job))
         return name is not None and (self.folder / name).is_file()
 

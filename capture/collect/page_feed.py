@@ -1,4 +1,4 @@
-"""What the page is told, over a browser connection of our own: histories, the asset asked for, the platform's clock.
+"""Reads what the platform sends the page, over a separate browser connection: histories, asset, platform clock.
 
 Frames are stamped and queued by the connection's reader while the page is being driven; they are looked at within the
 waits, on the caller's thread. Nothing here sleeps, and nothing is sent to the page.
@@ -39,7 +39,7 @@ from fluxcap.schemas.errors import BrowserGone, PageUnavailable
 
 
 class BrowserConnection(Protocol):
-    """What is needed of ``Connection``."""
+    """The part of ``Connection`` used here."""
 
     def send(self, text: str) -> None: ...
 
@@ -131,7 +131,7 @@ class PageFeed:
         )
 
     def await_tick_ahead_ms(self, timeout_s: float) -> float | None:
-        """How far a tick's stamp was ahead of the wall clock as it arrived; None if none comes. Raises BrowserGone."""
+        """Return the ms a tick's timestamp was ahead of the wall clock; None if no tick comes. Raises BrowserGone."""
         return self._until(lambda: self._ahead_ms, timeout_s)
 
     def now_ms(self) -> int:

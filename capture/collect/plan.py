@@ -1,4 +1,4 @@
-"""What to collect: timeframes and assets as people write them, against what the page offers. Pure."""
+"""Matches timeframes and assets as typed against those the page offers. Pure."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def symbol_of(label: str, assets: Iterable[Asset]) -> str | None:
 
 
 def is_asset(label: str, symbol: str, asked: str | None, assets: Sequence[Asset], labels: Sequence[str]) -> bool:
-    """Whether ``symbol`` is the asset of a label.
+    """Return whether ``symbol`` is the asset of a label.
 
     By the table; without it by the spelling (``EUR/USD OTC``, ``EURUSD_otc``); and where the two are spelt differently
     (``American Express OTC``, ``AXP_otc``), by what the page itself has asked for since the click: ``asked``.

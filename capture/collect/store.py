@@ -1,4 +1,4 @@
-"""Where collected candles go beside their files: the store, through the daemon that runs on it, or directly.
+"""Writes collected candles to the store, through the daemon that has it open, or directly.
 
 Candles of the live interval never go there: the daemon makes those itself, and fills what it missed from the very
 frames that a collection has the page receive.

@@ -36,7 +36,7 @@ _FILE = re.compile(
 
 
 class CsvKind(enum.StrEnum):
-    """What a file holds, a line each."""
+    """A kind of CSV file, by what its rows are."""
 
     TICK = "tick"
     CANDLE = "candle"
@@ -48,7 +48,7 @@ class CsvKind(enum.StrEnum):
 
 
 class CsvName(msgspec.Struct, frozen=True):
-    """What a file's name tells. ``interval`` is "" for ticks."""
+    """The parts of a file's name. ``interval`` is "" for ticks."""
 
     kind: CsvKind
     symbol: str
@@ -95,7 +95,7 @@ def file_name(kind: CsvKind, symbol: str, interval: str, stamp: str, part: int) 
 
 
 def parse_file_name(name: str) -> CsvName | None:
-    """What a file's name tells, or None for a file that is none of ours."""
+    """Return the parts of a file's name, or None for a foreign file."""
     match = _FILE.fullmatch(name)
     if match is None:
         return None

@@ -36,7 +36,7 @@ class TickPage(msgspec.Struct, frozen=True, eq=False):
 
 
 class CsvCheck(msgspec.Struct, frozen=True):
-    """What ``verify`` finds in a file. ``faults``: damage in words; ``torn_bytes``: of a last line cut off."""
+    """Result of checking a file. ``faults``: damage in words; ``torn_bytes``: size of a last line that is cut off."""
 
     path: Path
     lines: int

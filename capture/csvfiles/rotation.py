@@ -33,7 +33,7 @@ class OpenPart(Protocol):
         """All of it or nothing. Raises OSError."""
 
     def is_there(self) -> bool:
-        """Whether the file still has a name: a removed one would swallow all that is written."""
+        """Return whether the file still has a name; writes to a removed one would be lost."""
 
     def close(self) -> None:
         """Never raises."""
@@ -91,7 +91,7 @@ class RealDisk:
 
 
 class _Progress:
-    """How far a series has come: ``lines`` are those of the part at ``path``; None: the next line begins a part."""
+    """Progress of a series: ``lines`` in the part at ``path``; None: the next line begins a part."""
 
     __slots__ = ("lines", "part", "path")
 

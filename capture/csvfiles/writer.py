@@ -48,7 +48,7 @@ _KINDS = {
 
 
 class CollectView(msgspec.Struct, frozen=True):
-    """What is collected, as ``status`` tells it. ``trouble``: why nothing can be written at present, else ""."""
+    """The state of collecting, as ``status`` serves it. ``trouble``: why nothing can be written now, else ""."""
 
     mode: str
     tick_chunk_size: int
@@ -65,7 +65,7 @@ class CollectView(msgspec.Struct, frozen=True):
 
 
 class CollectChange(msgspec.Struct, frozen=True):
-    """What to change; None leaves it."""
+    """A change of collecting; None leaves a field unchanged."""
 
     mode: CollectMode | None = None
     tick_chunk_size: int | None = None

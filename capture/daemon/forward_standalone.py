@@ -30,7 +30,7 @@ NO_SOURCE_S = 10.0
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What to forward, and where to. ``pub``, ``rep``: None as the data folder says."""
+    """Source and destination of forwarding. ``pub``, ``rep``: None for those in the data folder's run file."""
 
     address: LogAddress
     stream: str
@@ -82,7 +82,7 @@ def _wait(forwarder: Forwarder, asked: list[int], *, once: bool) -> ForwardView:
 
 @contextmanager
 def _source(target: Target) -> Iterator[tuple[ForwardSource, bool]]:
-    """Where to take it from, and whether that has an end."""
+    """Yield the source, and whether it has an end."""
     run = read_run_file(target.data_dir)
     runs = run is not None and not run.is_stale()
     path = target.data_dir / STORE_FILE

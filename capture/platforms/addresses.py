@@ -1,4 +1,4 @@
-"""Which addresses are a platform's: patterns of hosts or of whole addresses. Pure.
+"""Matches addresses of a platform by patterns of hosts or of whole addresses. Pure.
 
 ``*.example.com`` and ``127.0.0.1:8080`` match hosts; ``https://example.com/trade/*`` matches scheme, host and path,
 each by itself, so that no path of another site can look like ours. Queries never count.

@@ -1,4 +1,4 @@
-"""What a trading platform must tell fluxcap: the interface of a platform plug-in.
+"""The interface of a trading platform plug-in, and the values it makes.
 
 A platform knows its pages' and sockets' addresses and turns the frames of one socket into market events. It is pure: no
 socket, no clock. Times are the platform's own (``raw_ts_ms``); fluxcap measures and removes the offset.
@@ -28,8 +28,11 @@ class RawTick(msgspec.Struct, frozen=True, gc=False):
 
 
 class History(msgspec.Struct, frozen=True):
-    """What the page was told of an asset's past. Ticks ascending, ``(raw_ts_ms, price)``; candles ascending, their
-    ``ts_ms`` on the platform's clock, at ``period_ms``."""
+    """An asset's past, as the platform sent it to the page.
+
+    Ticks are ``(raw_ts_ms, price)``, ascending. Candles are ascending, of length ``period_ms``, with ``ts_ms`` on the
+    platform's clock.
+    """
 
     symbol: str
     period_ms: int
@@ -94,7 +97,7 @@ class SocketDecoder(Protocol):
 
 
 class Keep(enum.Enum):
-    """What a recording may keep of a frame."""
+    """The part of a frame a recording may keep."""
 
     CONTENT = "content"
     """A market event by its name; what it said of the trader, if anything, has been taken out."""
@@ -105,7 +108,7 @@ class Keep(enum.Enum):
 
 
 class Kept(NamedTuple):
-    """What is left of a frame for a recording: ``payload`` as it came, or reduced; "" without content."""
+    """The part of a frame a recording keeps: ``payload`` as received, or reduced; "" without content."""
 
     keep: Keep
     payload: str = ""
@@ -135,11 +138,11 @@ class Platform(Protocol):
     """JavaScript expression, without side effects, for the label of the asset a page shows; "" when it tells none."""
 
     def is_page(self, url: str) -> bool:
-        """Whether a browser target of this address belongs to the platform."""
+        """Return whether a browser target of this address belongs to the platform."""
         ...
 
     def is_socket(self, url: str) -> bool:
-        """Whether a WebSocket of this address may carry ticks; asked only when the address is known."""
+        """Return whether a WebSocket of this address may carry ticks; asked only when the address is known."""
         ...
 
     def decoder(self) -> SocketDecoder:
@@ -147,5 +150,5 @@ class Platform(Protocol):
         ...
 
     def redaction(self) -> Redaction:
-        """What recordings may keep of a new socket."""
+        """Return the redaction of a new socket's frames for recordings."""
         ...

@@ -95,7 +95,7 @@ class GenericPlatform:
 
 
 class Shape:
-    """Where in a frame the messages are, and in a message what is read. Raises ConfigError for a path that is none."""
+    """Paths to the messages in a frame, and to the fields read in a message. Raises ConfigError for an invalid path."""
 
     def __init__(self, told: Description) -> None:
         self.opcode = TEXT if told.frames == "text" else BINARY
@@ -122,7 +122,7 @@ class Shape:
         return RawTick(_symbol(symbol), _time_ms(time, self._time_unit), _price(price))
 
     def reduced(self, message: Any) -> Any:
-        """What is read of a message, and nothing else."""
+        """Return only the fields of a message that are read."""
         kept: Any = None
         for path in (self.symbol, self.time, self.price, *(path for path, _ in self.filter)):
             kept = path.put(kept, path.one(message))

@@ -21,7 +21,7 @@ class JsonPath:
         self.keys: tuple[str | int, ...] = tuple(_key(text, part) for part in bare.split(".")) if bare else ()
 
     def one(self, value: Any) -> Any:
-        """What is there; None when nothing is."""
+        """Return the value at the path, None if absent."""
         for key in self.keys:
             if isinstance(key, str):
                 value = value.get(key) if isinstance(value, dict) else None
@@ -32,7 +32,7 @@ class JsonPath:
         return value
 
     def all(self, value: Any) -> list[Any]:
-        """What is there, each entry of it if the path ends in ``[]``."""
+        """Return the values at the path: each entry if it ends in ``[]``."""
         found = self.one(value)
         if self.is_list:
             return found if isinstance(found, list) else []

@@ -169,7 +169,7 @@ _sound_symbols: set[str] = set()
 
 
 def _is_symbol(text: str) -> bool:
-    """Whether a text can be an asset's symbol. What was checked once is remembered: ticks are many, symbols few."""
+    """Return whether a text can be an asset's symbol. Results are cached: ticks are many, symbols few."""
     if text in _sound_symbols:
         return True
     if _SYMBOL.fullmatch(text) is None:
@@ -207,7 +207,7 @@ def _any_ticks(payload: bytes | str, malformed: Counter[str]) -> list[tuple[str,
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is a JSON number that a double holds: an integer may have any number of digits."""
+    """Return whether it is a JSON number that a double holds: an integer may have any number of digits."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -_HUGE < value < _HUGE
 
 
@@ -237,8 +237,10 @@ def _any_history(payload: bytes | str, malformed: Counter[str]) -> _HistoryPaylo
 
 
 def _begins_with_numbers(row: Any, count: int) -> bool:
-    """Whether the columns that are read are all there. Never those left after others were taken out: they would stand
-    in the wrong places."""
+    """Return whether the first ``count`` columns are all numbers.
+
+    Columns are never dropped to make a row fit: the rest would move to wrong positions.
+    """
     return isinstance(row, list) and len(row) >= count and all(map(_is_number, row[:count]))
 
 

@@ -1,4 +1,4 @@
-"""What a recording may keep of a Socket.IO connection. Pure.
+"""Redacts the frames of a Socket.IO connection for recordings. Pure.
 
 By name: only frames of events on the allow-list are kept, and those that also tell of the trader are reduced to what
 makes them market events. And by content: a frame that still names something of the trader's (a session, an account, a
@@ -66,7 +66,7 @@ class _Direction:
         return Kept(Keep.PULSE if is_pulse else Keep.TALK)
 
     def _content(self, name: str | None, opcode: int, payload: str, event: object) -> str:
-        """What may be kept of an allowed event's frame; "" for nothing."""
+        """Return the part of an allowed event's frame to keep; "" for nothing."""
         reduce = self._reduce.get(name or "")
         if reduce is not None and (opcode == BINARY or payload[:2] != "45"):
             reduced = reduce(event.payload) if isinstance(event, NamedEvent) else None

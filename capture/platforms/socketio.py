@@ -162,8 +162,10 @@ class SocketIoDecoder:
 
 
 def _name_at(payload: str, at: int) -> tuple[str, int] | None:
-    """The event name of ``["name"…`` that begins at ``at``, after an optional ``/namespace,`` and ack number, and where
-    it ends."""
+    """Return the event name of ``["name"…`` and the position behind it.
+
+    It begins at ``at``, after an optional ``/namespace,`` and ack number.
+    """
     if payload[at : at + 1] == "/":
         at = payload.find(",", at) + 1
         if at == 0:

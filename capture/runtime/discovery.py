@@ -15,7 +15,7 @@ TIMEOUT_S = 10.0
 
 
 def control_address(data_dir: Path | None, control: str | None) -> str:
-    """Where the daemon's control endpoint is: as given, as its data folder says, or the default port.
+    """Return the daemon's control address: as given, from its run file, or the default port.
 
     Raises NotAnswering when the data folder's last daemon is gone without a word.
     """
@@ -38,7 +38,7 @@ def find_daemon(data_dir: Path | None = None, control: str | None = None) -> Dae
 
 
 class Endpoints(NamedTuple):
-    """Where a daemon can be reached: wire and REST."""
+    """Addresses of a daemon: wire and REST."""
 
     pub: str
     rep: str

@@ -1,4 +1,4 @@
-"""Which process listens on a TCP port of this machine, so that an error can name it. Linux only."""
+"""Finds the process that listens on a TCP port of this machine, so that an error can name it. Linux only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _LISTENING = "0A"
 
 
 def port_holder(port: int, proc: Path = Path("/proc")) -> str:
-    """Who listens on ``port``: ``"process 4711 (fluxcap run)"``, or ``""`` when that cannot be told."""
+    """Return the listener on ``port`` such as ``"process 4711 (fluxcap run)"``, or ``""`` when unknown."""
     sockets = {f"socket:[{inode}]" for name in ("tcp", "tcp6") for inode in _listeners(proc / "net" / name, port)}
     if not sockets:
         return ""

@@ -11,7 +11,7 @@ RUN_FILE = "fluxcap.run.json"
 
 
 class RunFile(msgspec.Struct, frozen=True):
-    """Where a running daemon can be reached; ``fluxcap.run.json`` in its data folder while it runs.
+    """Addresses of a running daemon; ``fluxcap.run.json`` in its data folder while it runs.
 
     A killed daemon leaves it behind: ``is_stale`` tells, and the next daemon on the folder writes its own.
     """
@@ -22,7 +22,7 @@ class RunFile(msgspec.Struct, frozen=True):
     rep: str
 
     def is_stale(self) -> bool:
-        """Whether its process is known to be gone."""
+        """Return whether its process is known to be gone."""
         if os.name != "posix":  # signal 0 would end the process there
             return False
         try:

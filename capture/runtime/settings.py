@@ -29,7 +29,7 @@ _SHOWN = 200
 
 
 class CollectMode(StrEnum):
-    """What goes to CSV files beside the store."""
+    """The kinds of data written to CSV files."""
 
     TICK = "tick"
     CANDLE = "candle"

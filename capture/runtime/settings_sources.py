@@ -1,4 +1,4 @@
-"""What the settings are in effect, and where each of them comes from; and a settings file to begin with."""
+"""Finds the settings in effect and the origin of each, and writes a first settings file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fluxcap.schemas.errors import ConfigError
 
 
 class Origin(enum.StrEnum):
-    """Where a setting comes from; later ones override earlier ones."""
+    """The origin of a setting; later ones override earlier ones."""
 
     DEFAULT = "default"
     FILE = "file"

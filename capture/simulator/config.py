@@ -31,7 +31,7 @@ MAX_RATE_HZ = 250.0
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What the real platform would send of its user, planted so that a test can search for every one of them.
+    """Secrets the real platform would send of its user, planted so that a test can search for each of them.
 
     The values are made up and unlike anything else that the site sends.
     """

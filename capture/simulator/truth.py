@@ -92,7 +92,7 @@ class Truth:
         return [event for event in self.events if event["kind"] == kind]
 
     def candles(self, symbol: str, interval_ms: int, from_ms: int, to_ms: int) -> list[Candle]:
-        """What the candles must be: buckets whose start is in ``[from_ms, to_ms)``, ascending, empty ones left out.
+        """Return the true candles: buckets that start in ``[from_ms, to_ms)``, ascending, without empty ones.
 
         A bucket is ``[start, start + interval_ms)`` in true UTC; volume and tick_count are its number of ticks.
         """

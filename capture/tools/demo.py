@@ -299,7 +299,7 @@ def _await_next_candles(client: LiveClient, keys: list[StreamKey]) -> None:
 
 
 def _await_client(client: LiveClient, watermarks: dict[StreamKey, int]) -> None:
-    """What was published last may be under way still."""
+    """Wait until the client has what was published last."""
     deadline_s = time.monotonic() + CATCH_UP_S
     while time.monotonic() < deadline_s:
         cursors = {key: client.cursor(key) for key in watermarks}

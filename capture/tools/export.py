@@ -1,4 +1,4 @@
-"""What ``fluxcap export`` does: finds the archive and the streams meant, and writes one file.
+"""The work of ``fluxcap export``: finds the archive and the streams, and writes one file.
 
 Candles, revisions and gaps come from the store; while a daemon holds that, through the daemon, which is found by its
 data folder. Ticks are not stored: they come from the tick files that ``--collect tick`` wrote, whoever runs.
@@ -38,7 +38,7 @@ Reporter = Callable[[int], Progress]
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What to export. ``symbols`` as people type them; empty and None: all."""
+    """The data to export. ``symbols`` as people type them; empty and None: all."""
 
     what: What
     target: Path
@@ -49,7 +49,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Where(msgspec.Struct, frozen=True):
-    """Where from. ``rep`` or ``control`` given: the daemon there, and not the store. ``curve``: keys for it."""
+    """The source. ``rep`` or ``control`` given: the daemon there instead of the store. ``curve``: keys for it."""
 
     data_dir: Path
     rep: str | None = None
@@ -58,7 +58,7 @@ class Where(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What was written. ``through``: ``store``, ``daemon`` or ``tick files``."""
+    """The written file. ``through``: ``store``, ``daemon`` or ``tick files``."""
 
     what: str
     out: str
@@ -136,7 +136,7 @@ def parse_time(text: str) -> int:
 
 
 def match_symbols(typed: Sequence[str], known: Iterable[str]) -> set[str]:
-    """Which of the known symbols are meant; all without a name. Raises UnknownAsset."""
+    """Return the known symbols that the typed names mean; all without a name. Raises UnknownAsset."""
     symbols = sorted(set(known))
     if not typed:
         return set(symbols)

@@ -1,4 +1,4 @@
-"""What ``fluxcap record`` does: attaches to Chrome by itself and records, beside a daemon or without one.
+"""The work of ``fluxcap record``: attaches to Chrome itself and records, with or without a daemon.
 
 A pipeline of its own, as the daemon's, with a market that is only looked at and an outlet that keeps nothing.
 """
@@ -39,7 +39,7 @@ LOOK_S = 0.25
 
 
 class SoFar(msgspec.Struct, frozen=True):
-    """How a recording goes. ``withheld``: frames of which nothing but a sign was kept."""
+    """Progress of a recording. ``withheld``: frames recorded without their content."""
 
     chrome: str
     seconds: float

@@ -23,7 +23,7 @@ MOST_FAULTS = 3
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What was found, and how much was looked at: ``{"stores": 1, "journal files": 2, "CSV files": 30}``."""
+    """Findings, and the number of things checked: ``{"stores": 1, "journal files": 2, "CSV files": 30}``."""
 
     findings: tuple[Finding, ...]
     checked: dict[str, int]

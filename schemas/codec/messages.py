@@ -1,4 +1,4 @@
-"""Which message is which member of the union, and how each becomes a table and back."""
+"""Maps messages to members of the union, and encodes and decodes each as a table."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Reader:
         return self.follow(0)
 
     def follow(self, position: int) -> int:
-        """Where the reference at ``position`` points: always a place with at least 4 bytes."""
+        """Return the target of the reference at ``position``: always a place with at least 4 bytes."""
         if position + 4 > self.length:
             raise CodecError("The message ends within a reference.")
         target: int = position + _LENGTH.unpack_from(self.data, position)[0]

@@ -35,7 +35,7 @@ class MarketTick(NamedTuple):
 
 @dataclass(slots=True)
 class Troubles:
-    """What is wrong with the delivery at present; all off by default."""
+    """The current faults of delivery; all off by default."""
 
     jitter_ms: float = 0.0
     """Up to so much is added to the lag."""
@@ -81,7 +81,7 @@ class Exchange:
     # --- time -------------------------------------------------------------------------------------------------------
 
     def offset_ms(self, ts_ms: int) -> int:
-        """How far the platform's stamps are ahead of UTC for what happens at ``ts_ms``."""
+        """Return the ms the platform's timestamps are ahead of UTC for events at ``ts_ms``."""
         return next(offset for begin, offset in reversed(self._offsets) if begin <= ts_ms)
 
     def step_clock(self, at_ms: int, offset_s: int) -> None:
@@ -112,14 +112,14 @@ class Exchange:
         return ready
 
     def next_due_ms(self) -> float | None:
-        """When the next tick is to be sent; None when none has been made yet."""
+        """Return when (ms) the next tick is due; None before the first was made."""
         due_ms = self._next_in_order_ms()
         if not self._late:
             return due_ms
         return self._late[0][0] if due_ms is None else min(due_ms, self._late[0][0])
 
     def undelivered(self, now_ms: float) -> list[MarketTick]:
-        """What has happened by now and was never handed out; for the end of a site."""
+        """Return the ticks up to now that were never sent; for the end of a site."""
         happened = [self._stamped(*entry) for entry in self._queue if entry[0] <= now_ms]
         quiet_left_out = [tick for tick in happened if not self.markets[tick.symbol].paused_at(tick.ts_ms)]
         return [tick for _due, tick in sorted(self._late)] + quiet_left_out

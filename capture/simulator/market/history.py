@@ -1,4 +1,4 @@
-"""What the platform answers when asked for the past: raw ticks and candle rows of one asset. Pure.
+"""The platform's answers to history requests: raw ticks and candle rows of one asset. Pure.
 
 Times in payloads are the platform's own: UTC plus its offset, in seconds. Buckets are cut in platform time, as the
 platform does. Column orders are the platform's: open, **close, high, low**.

@@ -86,7 +86,7 @@ class Market:
         return ts[wanted], points[wanted]
 
     def points_at(self, times_ms: Floats) -> Int64s:
-        """Where the price is at these instants, ticks or not. Same shape."""
+        """Return the prices at these times (ms), in the same shape."""
         position = times_ms / _OCTAVES_MS
         left = np.floor(position).astype(np.int64)
         fraction = position - left

@@ -25,7 +25,7 @@ _MAX_CLIENT_FRAME_BYTES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What a route answers."""
+    """A response of a route."""
 
     body: bytes
     content_type: str = "application/json"
@@ -34,7 +34,7 @@ class HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """What the server calls: a page or control for HTTP, a session for a WebSocket path (None refuses with 503)."""
+    """The server's callbacks: a response for HTTP, a session for a WebSocket path (None refuses with 503)."""
 
     http: Callable[[str, SplitResult, bytes], HttpResponse]
     valve: Callable[[SplitResult], Valve | None]

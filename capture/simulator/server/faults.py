@@ -22,7 +22,7 @@ _GARBAGE_EVERY_S = 0.2
 
 
 class Fault(enum.StrEnum):
-    """What can be wrong."""
+    """A kind of fault."""
 
     CLOSE_SOCKETS = "close_sockets"
     """Every market socket is closed by the server (``abrupt``: without a close frame). Done in a moment."""
@@ -50,7 +50,7 @@ _MOMENTARY = {Fault.CLOSE_SOCKETS, Fault.GARBAGE}
 
 
 class FaultOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which fault, and how. ``seconds`` None lasts until it is ended."""
+    """A fault and its parameters. ``seconds`` None: until it is ended."""
 
     fault: Fault
     seconds: float | None = None

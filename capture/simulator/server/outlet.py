@@ -11,7 +11,7 @@ MAX_WAITING_BYTES = 256 * 1024 * 1024
 
 
 class Flow(enum.Enum):
-    """What becomes of frames to market sockets."""
+    """A mode of delivery of frames to market sockets."""
 
     OPEN = "open"
     HELD = "held"

@@ -1,4 +1,4 @@
-"""What the site serves over HTTP: the page and its scripts, and the fault controls.
+"""The site's HTTP routes: the page and its scripts, and the fault controls.
 
 ==========================  ================================================================
 ``GET /``                   the page (also under ``/en/…`` and ``/cabinet/…``)
@@ -56,7 +56,7 @@ class Web:
         return _error(HTTPStatus.NOT_FOUND, "Not found.")
 
     def state(self) -> dict[str, Any]:
-        """What the site is doing, for tests and people."""
+        """Return the site's state, for tests and people."""
         hub, now_ms = self._hub, self._hub.clock_ms()
         return {
             "now_ms": now_ms,

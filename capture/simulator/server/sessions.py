@@ -219,7 +219,7 @@ class MarketSession(EngineSession):
             self.emit("loadHistoryPeriodFast", payload)
 
     def _is_open(self, symbol: Any) -> bool:
-        """Whether a client's word names an asset with an open market."""
+        """Return whether a client's text names an asset with an open market."""
         return isinstance(symbol, str) and symbol in self.hub.exchange.markets
 
     def _send_assets(self) -> None:

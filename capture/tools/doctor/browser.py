@@ -36,7 +36,7 @@ def look_at_installed() -> list[Finding]:
 
 
 def look_at_silent_port(endpoint: str, error: ChromeUnavailable, chromes: Sequence[ChromeProcessInfo]) -> Finding:
-    """Why no browser answers. ``chromes``: those that run."""
+    """Find out why no browser answers. ``chromes``: those that run."""
     _, port = parse_endpoint(endpoint)
     holder = port_holder(port)
     if holder:
@@ -60,7 +60,7 @@ def look_at_silent_port(endpoint: str, error: ChromeUnavailable, chromes: Sequen
 
 
 def look_at_flags(chromes: Sequence[ChromeProcessInfo], holder: str, profile: Path | None) -> Finding:
-    """How the browser on the port was started.
+    """Check the flags the browser on the port was started with.
 
     ``holder``: who listens there, as ``port_holder`` says it; ``profile``: that of ``fluxcap chrome``.
     """
@@ -143,7 +143,7 @@ class ChromeProcessInfo(msgspec.Struct, frozen=True):
     flags: tuple[str, ...]
 
     def value(self, flag: str) -> str | None:
-        """What ``--flag=`` says; "" for a flag without a value, None where it is absent."""
+        """Return the value of ``--flag=``; "" for a flag without a value, None if absent."""
         for given in self.flags:
             name, _, value = given.partition("=")
             if name == f"--{flag}":

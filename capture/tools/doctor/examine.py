@@ -38,7 +38,7 @@ def examine(config: Path | None = None, **options: Any) -> list[Finding]:
 
 
 def _browser(settings: Settings, *, seen_by_daemon: bool) -> Iterator[Finding]:
-    """What a running daemon sees is not looked at twice."""
+    """Check the browser, except what a running daemon has checked."""
     chromes = running_chromes()
     platform: Platform | None = None
     try:

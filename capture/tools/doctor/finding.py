@@ -1,4 +1,4 @@
-"""What the doctor finds: one line a subject. Pure."""
+"""The doctor's findings: one line per subject. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Verdict(enum.StrEnum):
-    """How it is."""
+    """The result of one check."""
 
     OK = "ok"
     WARNING = "warning"

@@ -90,7 +90,7 @@ def look_at_clocks(wall_ms: float, mono_ms: float) -> Finding:
 
 
 def look_at_port(subject: str, host: str, port: int, option: str, held_by_daemon: bool) -> Finding:
-    """Whether a port can be had, and by whom it is held if not."""
+    """Check whether a port is free, and who uses it if not."""
     if port == 0:
         return ok(subject, "Any free port is taken.")
     if held_by_daemon:

@@ -21,7 +21,7 @@ _REASONS = {reason.value: reason for reason in BlindReason}
 
 
 class Played(msgspec.Struct):
-    """How much so far. ``withheld``: frames of which the recording keeps only that they came."""
+    """Progress of a replay. ``withheld``: frames recorded without their content."""
 
     records: int = 0
     frames: int = 0
@@ -52,7 +52,7 @@ class Playback:
 
     @property
     def played(self) -> Played:
-        """How much so far."""
+        """The progress so far."""
         return Played(
             records=self._records,
             frames=self._frames,

@@ -1,4 +1,4 @@
-"""What ``fluxcap replay`` does: finds the recording, makes the store, plays the one into the other, and sums up."""
+"""The work of ``fluxcap replay``: plays a recording into a new store, and sums up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PlatformOf = Callable[[str], Platform]
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do. None: as recorded."""
+    """Options of a replay. None: as recorded."""
 
     path: Path
     data_dir: Path | None = None
@@ -48,7 +48,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What came of it. ``digest``: equal for equal candles, sequences, flags, revisions and gaps.
+    """Result of a replay. ``digest``: equal for equal candles, sequences, flags, revisions and gaps.
 
     ``clock``: what is known of the platform's clock. ``counters``: what could not be understood or came late, by kind.
     """

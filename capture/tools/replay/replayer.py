@@ -165,7 +165,7 @@ class ReplayStage:
 
 
 class _Gathered:
-    """What the market decided at several times, to be committed at once. ``times``: how many."""
+    """Market updates of several times, committed together. ``times``: their number."""
 
     def __init__(self, market: Market) -> None:
         self._market = market
