@@ -56,7 +56,7 @@ fuzz: setup ## Feed a million mutated inputs (COUNT=1000000)
 mutation: setup ## Try whether the tests notice small changes of the pure core (MODULE=tape)
 	@$(BIN)/python -m tests.mutation.run $(MODULE)
 
-screenshots: setup system ## Make the pictures of the README anew
+screenshots: setup system ## Make the pictures of the documents again
 	@$(BIN)/python -m tests.support.make_screenshots
 
 schema: setup system ## Generate the wire code anew from schemas/market_data.fbs

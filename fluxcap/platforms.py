@@ -6,6 +6,7 @@ A plug-in is a class with the methods of ``Platform``, announced by its own pack
 
 from __future__ import annotations
 
+from fluxcap.capture.platforms.addresses import PAGES, SOCKETS, AddressPatterns
 from fluxcap.capture.platforms.base import (
     ActiveAsset,
     Asset,
@@ -24,7 +25,10 @@ from fluxcap.capture.platforms.base import (
 from fluxcap.schemas.types import Candle
 
 __all__ = [
+    "PAGES",
+    "SOCKETS",
     "ActiveAsset",
+    "AddressPatterns",
     "Asset",
     "Assets",
     "Candle",
