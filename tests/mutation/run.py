@@ -24,7 +24,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / ".mutation"
-SOURCES = ("capture", "bridge", "schemas")
+PACKAGE = "fluxcap"
+PARTS = ("capture", "bridge", "schemas")
 
 MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "candles": (
@@ -120,16 +121,23 @@ def _prepared(name: str) -> Path:
     file, tests = MODULES[name]
     folder = WORK / name
     folder.mkdir(parents=True, exist_ok=True)
-    for part in (*SOURCES, "tests", "data"):
+    package = folder / PACKAGE
+    package.mkdir(exist_ok=True)
+    # As an installed package lies, not as the checkout does: a mutant's name is its path, and must be its module's too.
+    links = {package / part: ROOT / part for part in PARTS}
+    links |= {package / path.name: path for path in (ROOT / PACKAGE).iterdir() if path.is_file()}
+    links |= {folder / part: ROOT / part for part in ("tests", "data")}
+    for link, real in links.items():
         with contextlib.suppress(FileExistsError):
-            (folder / part).symlink_to(ROOT / part)
+            link.symlink_to(real)
+    sources = sorted(str(link.relative_to(folder)) for link in links if link.parent == package)
     selection = json.dumps([f"tests/{test}" for test in tests])
     pytest_table = (ROOT / "pyproject.toml").read_text().partition("[tool.pytest.ini_options]")[2].partition("\n[")[0]
     (folder / "pyproject.toml").write_text(
         f"[tool.pytest.ini_options]{pytest_table}\n"
         "[tool.mutmut]\n"
-        f"source_paths = {json.dumps(SOURCES)}\n"
-        f'only_mutate = ["{file}"]\n'
+        f"source_paths = {json.dumps(sources)}\n"
+        f'only_mutate = ["{PACKAGE}/{file}"]\n'
         f"pytest_add_cli_args_test_selection = {selection}\n"
         'pytest_add_cli_args = ["-p", "tests.mutation.quick", "-p", "no:cacheprovider"]\n'
         "use_git_change_detection = false\n"
@@ -140,7 +148,7 @@ def _prepared(name: str) -> Path:
 
 
 def _meta(name: str) -> Path:
-    return WORK / name / "mutants" / f"{MODULES[name][0]}.meta"
+    return WORK / name / "mutants" / PACKAGE / f"{MODULES[name][0]}.meta"
 
 
 def _forget_survivors(name: str) -> None:
@@ -163,7 +171,7 @@ def differences(name: str, mutants: Collection[str]) -> dict[str, Change]:
     ask = subprocess.run(
         [sys.executable, "-c", _ASK],
         cwd=WORK / name,
-        input=json.dumps([MODULES[name][0], *mutants]),
+        input=json.dumps([f"{PACKAGE}/{MODULES[name][0]}", *mutants]),
         capture_output=True,
         text=True,
         check=True,

@@ -51,7 +51,7 @@ def test_the_report_has_a_row_a_module_and_each_explained_change():
 
 def test_verdicts_torn_by_an_end_in_the_middle_are_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run, "WORK", tmp_path)
-    torn = tmp_path / "tape" / "mutants" / "capture" / "tape.py.meta"
+    torn = run._meta("tape")
     torn.parent.mkdir(parents=True)
     torn.write_text('{"exit_code_by_key": {"a":')
 

@@ -1,9 +1,10 @@
-"""capture/api/routes.py: collect mode, gaps and metrics over REST."""
+"""The routes: collect mode, gaps, metrics, and collected candles into the store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,9 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from fluxcap.bridge.store.store import Store
 from fluxcap.capture.api.metrics import Metrics
 from fluxcap.capture.api.routes import files_router
+from fluxcap.capture.collect.store import HistoryStore
 from fluxcap.capture.csvfiles.writer import Persistence
-from fluxcap.capture.runtime.settings import CollectMode
-from fluxcap.schemas.types import Gap
+from fluxcap.capture.daemon.daemon import Daemon
+from fluxcap.capture.runtime.settings import CollectMode, Settings
+from fluxcap.schemas.errors import FluxcapError
+from fluxcap.schemas.types import Candle, CandleFlags, Gap, StreamKey, candles_from
 
 pytestmark = pytest.mark.anyio
 GAPS = (Gap("SIM", "EURUSD_otc", 1_000, 5_000, "tab closed"), Gap("SIM", "GBPUSD_otc", 9_000, 0, "chrome gone"))
@@ -84,3 +88,92 @@ async def test_metrics_are_what_prometheus_reads(app: FastAPI) -> None:
 
     assert answer.headers["content-type"].startswith("text/plain")
     assert [family.name for family in text_string_to_metric_families(answer.text)]
+
+
+# --- the route for collected candles: into the store of the running daemon, never into the live stream ---
+
+
+HOUR = 3_600_000
+T0 = 1_700_006_400_000
+HOURS = [Candle(T0 + n * HOUR, 1.5, 1.6, 1.4, 1.55) for n in range(4)]
+KEY = StreamKey("POCKETOPTION", "EURUSD_otc", "1h")
+
+
+def settings(folder: Path) -> Settings:
+    free = "tcp://127.0.0.1:0"
+    return Settings(data_dir=folder, pub=free, rep=free, web=False, control_port=0, chrome="127.0.0.1:1")
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    with Daemon(settings(tmp_path)) as daemon:
+        yield daemon
+
+
+def put(daemon: Daemon, body: Any) -> httpx.Response:
+    return httpx.put(f"{daemon.identity.control}/api/history", json=body, trust_env=False, timeout=10)
+
+
+def row(ts_ms: int = T0, price: float = 1.5) -> list[float]:
+    return [ts_ms, price, price, price, price, 0]
+
+
+def test_candles_reach_the_store_through_the_daemon_that_holds_it(daemon: Daemon, tmp_path: Path):
+    store = HistoryStore(tmp_path, "OTHER", "1m")
+
+    first = store.put("EURUSD_otc", "1h", HOURS)
+    again = store.put("EURUSD_otc", "1h", HOURS)
+
+    assert first is not None
+    assert again is not None
+    assert (first.published, again.published, again.revised) == (4, 0, 0)
+    page = daemon.server.store.reader().page(KEY, 0, None, 10)
+    assert {candle.flags for candle in candles_from(page.candles)} == {int(CandleFlags.FILLED)}
+
+
+def test_without_a_daemon_they_reach_the_store_directly(tmp_path: Path):
+    stored = HistoryStore(tmp_path, "POCKETOPTION", "1m").put("EURUSD_otc", "1h", HOURS)
+
+    assert stored is not None
+    assert stored.published == 4
+    with Daemon(settings(tmp_path)) as daemon:
+        assert daemon.server.watermark(KEY).latest_sequence == 4
+
+
+def test_candles_of_the_live_interval_are_kept_out_with_a_daemon_and_without(tmp_path: Path):
+    store = HistoryStore(tmp_path, "POCKETOPTION", "1m")
+
+    assert store.put("EURUSD_otc", "1m", HOURS) is None
+    with Daemon(settings(tmp_path)) as daemon:
+        assert store.put("EURUSD_otc", "1m", HOURS) is None
+        refused = put(daemon, {"symbol": "EURUSD_otc", "interval": "1m", "candles": [row()]})
+
+    assert refused.status_code == 400
+    assert "are made live here" in refused.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"symbol": "../x", "interval": "1h", "candles": []}, 422),
+        ({"symbol": "A", "interval": "1x", "candles": []}, 422),
+        ({"symbol": "A", "interval": "1h", "candles": [[1, 2]]}, 422),
+        ({"symbol": "A", "interval": "1h", "candles": [row(10**30)]}, 422),
+        ({"symbol": "A", "interval": "1h", "candles": [[T0, 1, 0.5, 1, 1, 0]]}, 400),
+        ({"symbol": "A", "interval": "1h", "candles": [], "more": 1}, 422),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused_and_the_daemon_lives_on(daemon: Daemon, body: Any, status: int):
+    assert put(daemon, body).status_code == status
+    assert daemon.pipeline.alive
+    assert daemon.server.status() == {}
+
+
+def test_a_store_that_another_process_holds_is_told(tmp_path: Path):
+    with Daemon(settings(tmp_path)) as daemon:
+        (tmp_path / "fluxcap.run.json").unlink()
+        assert daemon.pipeline.alive
+
+        with pytest.raises(FluxcapError, match=r"fluxcap\.duckdb"):
+            HistoryStore(tmp_path, "POCKETOPTION", "1m").put("EURUSD_otc", "1h", HOURS)

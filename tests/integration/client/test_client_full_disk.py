@@ -21,7 +21,7 @@ PATIENCE_S = 30.0
 
 @pytest.mark.parametrize("tidy_rows", [1_000_000_000, 1_200], ids=["its log alone", "while it is tidied"])
 def test_a_cache_survives_a_write_that_cannot_be_finished(tmp_path: Path, tidy_rows: int) -> None:
-    command = [sys.executable, "-m", "tests.integration.store.full_client_disk", str(tmp_path), str(tidy_rows)]
+    command = [sys.executable, "-m", "tests.integration.client.full_client_disk", str(tmp_path), str(tidy_rows)]
 
     said = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout)
 
