@@ -40,7 +40,7 @@ _ANOTHER = "The JetStream stream is not the one archived before: it was recreate
 
 
 class ArchiveState(msgspec.Struct, frozen=True):
-    """How it goes. ``position``: all of the log up to there is in the files. ``missing``: found since the start."""
+    """Progress of an archiver. ``position``: all up to it is in the files. ``missing``: gaps found since start."""
 
     position: int = 0
     messages: int = 0
@@ -185,8 +185,11 @@ class Archiver:
             await close_connection(client)
 
     async def _begin(self, log: LogAccess, state: LogState) -> LogPlace:
-        """Where to go on; from the start where the position says nothing: on another log, through another filter, or
-        where the log has lost what it had there."""
+        """Return the position to continue from.
+
+        It is the start when the saved position does not apply: another JetStream stream or filter, or messages lost
+        there.
+        """
         place = self._place
         same = (place.stream, place.created, place.subject_filter) == (self._stream, state.created, self._filter)
         if same and place.position <= state.last_position:
@@ -197,7 +200,7 @@ class Archiver:
         return LogPlace(self._stream, state.created, self._filter)
 
     async def _read_on(self, reader: LogReader) -> None:
-        """What comes within a moment. Raises LogUnavailable, LogError."""
+        """Archive what arrives within a moment. Raises LogUnavailable, LogError."""
         begin = reader.next_position
         messages = await reader.read(LOOK_S)
         if messages and messages[0].position < begin:
@@ -207,8 +210,10 @@ class Archiver:
             await reader.recount()
 
     async def _check(self, log: LogAccess, reader: LogReader) -> None:
-        """That positions still mean what they did when reading began. A reader whose consumer goes with its log makes
-        another on the next log, and knows nothing of that. Raises LogUnavailable, LogError."""
+        """Check that positions still mean the same as when reading began. Raises LogUnavailable, LogError.
+
+        A reader whose JetStream stream was recreated makes a new consumer there, and does not notice.
+        """
         state = await log.state()
         if state.created != self._place.created or state.last_position < reader.next_position - 1:
             raise LogUnavailable(_ANOTHER)
@@ -230,7 +235,7 @@ class Archiver:
             self._waiting_since_s = self._waiting_since_s or time.monotonic()
 
     def _has_names(self, key: StreamKey) -> bool:
-        """Whether files can be named after a stream; told once when not."""
+        """Return whether files can be named after a stream; report once if not."""
         if key not in self._named:
             self._named[key] = has_names(key)
             if not self._named[key]:

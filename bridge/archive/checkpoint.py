@@ -1,4 +1,4 @@
-"""How far an archive has come on the log, durable, in ``_fluxcap/cursor.duckdb`` of its folder.
+"""The archive's durable position in JetStream, in ``_fluxcap/cursor.duckdb`` of its folder.
 
 It is moved on after the files are durable. Killed in between, the same messages are read once more, which changes
 nothing: rows are known by their sequence and revision. The file's lock keeps a second process out.

@@ -1,4 +1,4 @@
-"""Where a candle stands in an archive: ``source=S/symbol=EURUSD_otc/day=2026-11-22/candles-1m.parquet``. Pure.
+"""Paths of candles in an archive: ``source=S/symbol=EURUSD_otc/day=2026-11-22/candles-1m.parquet``. Pure.
 
 The folders are Hive's: readers take source, symbol and day from them as columns. What a file system or a reader might
 mistake is written as ``%XX``, which Hive, Spark, DuckDB, Polars and Arrow all turn back.
@@ -46,7 +46,7 @@ class Partition(msgspec.Struct, frozen=True, order=True):
 
 
 def has_names(key: StreamKey) -> bool:
-    """Whether a file system can hold the folders and files of a stream. A letter beyond ASCII takes up to twelve."""
+    """Return whether a stream's names fit a file system. A letter beyond ASCII takes up to twelve."""
     return all(len(name) <= LONGEST_NAME for name in Partition(key, 0).path.parts)
 
 

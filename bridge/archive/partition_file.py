@@ -55,8 +55,10 @@ _BEST = """QUALIFY row_number() OVER (
 
 
 class PartitionFiles:
-    """The files of one archive; a context manager. Raises ConfigError for a path that cannot be used,
-    StoreError where nothing can be written."""
+    """The files of one archive; a context manager.
+
+    Raises ConfigError for a path that cannot be used, StoreError where nothing can be written.
+    """
 
     def __init__(self, folder: Path) -> None:
         if set("*?[") & set(str(folder)):

@@ -26,7 +26,7 @@ _YEAR_9999_MS = 253_370_764_800_000
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """How far a stream of one store has been read."""
+    """The position up to which a stream of one store has been read."""
 
     latest_sequence: int = 0
     latest_revision: int = 0
@@ -43,7 +43,7 @@ class Missing(msgspec.Struct, frozen=True):
 
 
 def is_sound(message: object) -> TypeGuard[CandleBatch | CandleRevision]:
-    """Whether a message has candles, of times that have a date, under numbers that a file can hold."""
+    """Return whether a message has candles, of times that have a date, under numbers that a file can hold."""
     numbers: tuple[int, ...]
     if isinstance(message, CandleBatch):
         numbers = (message.start_sequence, message.start_sequence + len(message.candles))
@@ -107,8 +107,11 @@ class Gathered:
         self._chunks: dict[StreamKey, list[_Chunk]] = {}
 
     def add(self, message: CandleBatch | CandleRevision, told: Position, before: Standing | None) -> None:
-        """One message, with what its headers tell, and how far its stream of that store was read before; None: never
-        read."""
+        """Add one message.
+
+        ``told`` is the position in its headers; ``before``: how far its stream of that store was read before, None:
+        never.
+        """
         name = message.key, told.store_id
         before = self.standings.get(name) or before or Standing(max(told.first_sequence - 1, 0))
         store = self._store(told.store_id)

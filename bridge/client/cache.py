@@ -74,10 +74,10 @@ Change: TypeAlias = Append | Revise | Reset
 
 
 class Cache(Protocol):
-    """What the live client needs of a cache; both below keep the same promises but for durability."""
+    """The interface of a client's cache; both implementations behave alike except for durability."""
 
     def cursor(self, key: StreamKey) -> Cursor | None:
-        """Where the stream stands, or None when it was never seen."""
+        """Return the stream's cursor, None when it was never seen."""
 
     def merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
         """Apply all changes in order and set the cursors, or nothing at all. Raises StoreError."""
@@ -234,7 +234,7 @@ class CandleCache:
 
 
 def _after_resets(changes: Sequence[Change]) -> list[Change]:
-    """What is left of the changes once every stream that is reset anywhere among them is empty."""
+    """Return the changes that matter after every stream reset among them was emptied."""
     last = {change.key: place for place, change in enumerate(changes) if isinstance(change, Reset)}
     return [change for place, change in enumerate(changes) if place > last.get(change.key, -1)]
 

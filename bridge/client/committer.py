@@ -38,7 +38,7 @@ class Settling:
         self._events.append(event)
 
     def tell(self, event: Event) -> None:
-        """What needs no storing; in order with what does."""
+        """Emit an event that needs no storing, in order with those that do."""
         self._events.append(event)
 
     def forget(self, key: StreamKey) -> None:

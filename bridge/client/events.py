@@ -1,4 +1,4 @@
-"""What a live client tells its consumer, in one ordered stream of values."""
+"""Events a live client gives its consumer, in one ordered stream."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ class Candles(msgspec.Struct, frozen=True, eq=False):
 
 
 class Revision(msgspec.Struct, frozen=True, eq=False):
-    """Better candles for delivered ones: ``candles[i]`` replaces the one of ``sequences[i]``; 0 is a minute that the
-    stream never had."""
+    """Corrected candles for delivered ones.
+
+    ``candles[i]`` replaces the candle with sequence ``sequences[i]``; 0 is a minute that the stream never had.
+    """
 
     key: StreamKey
     start_revision: int
@@ -49,8 +51,10 @@ class Forming(msgspec.Struct, frozen=True):
 
 
 class Ticks(msgspec.Struct, frozen=True, eq=False):
-    """Ticks as they came, columns of equal length. Best effort: numbered from ``start_sequence``, anew with each run of
-    the server, so that a missing one shows; what is lost cannot be fetched."""
+    """Ticks as received, in columns of equal length. Best effort: lost ones cannot be fetched.
+
+    They are numbered from ``start_sequence``, so that a missing one is noticed; each run of the server counts from 1.
+    """
 
     key: StreamKey
     start_sequence: int

@@ -136,7 +136,7 @@ def fetch_status(
     curve: ClientCurve | None = None,
     via: AnyVia = None,
 ) -> StreamStatus:
-    """Where a stream stands: its watermark, feed state and store.
+    """Return a stream's watermark, feed state and store.
 
     rep: the request socket (see ``endpoints``). timeout: seconds per attempt, of which there are three. via: ask the
     log instead, as in ``LiveClient``; there the time-out is 10 seconds at least.

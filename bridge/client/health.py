@@ -1,4 +1,4 @@
-"""How a stream is doing, in five states, for the footer of a chart. Pure: time goes in as monotonic nanoseconds.
+"""The health of a stream, in five states. Pure: time goes in as monotonic nanoseconds.
 
 The facts come from three places: the connection (is there a server), the server's word on the stream (a heartbeat each
 second, with the state of its own feed) and the updates themselves. ``StreamHealth._judge`` turns them into a state, and

@@ -230,7 +230,7 @@ class LiveClient:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What happened so far, by name: candles, revisions, duplicates, requests, failed_requests, garbled, …"""
+        """Return counters by name: candles, revisions, duplicates, requests, failed_requests, garbled and others."""
         return {} if self._coordinator is None else dict(self._coordinator.counters)
 
     # --- three faces -----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Which way a client takes: straight to a server over ZeroMQ, or by way of the log.
+"""Options of a live client, and its choice of a way: to a server over ZeroMQ, or through NATS.
 
 One choice in one place; everything above the transport is the same either way.
 """
@@ -36,7 +36,7 @@ AnyVia: TypeAlias = Via | str | None
 
 
 def patience_s(via: Via | None) -> float:
-    """How long an answer may take: a server has it in memory, on the log it has to be looked for."""
+    """Return the timeout of a request in seconds: longer through NATS, where messages must be searched."""
     return 2.0 if via is None else 10.0
 
 

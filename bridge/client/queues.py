@@ -22,7 +22,7 @@ SLOW = "the consumer was too slow; the candles are in the cache, and on the serv
 
 
 class SlowConsumer(enum.Enum):
-    """What happens when events wait longer than the queue is."""
+    """The policy for a consumer that is slower than its events."""
 
     BLOCK = "block"
     """Stop reading until there is room. Nothing is lost: what passed meanwhile is fetched afterwards. What had been

@@ -21,17 +21,17 @@ _REFUSALS = frozenset((400, 426))
 
 
 def shows_old_server(request: Message, error: FluxcapError) -> bool:
-    """Whether an error in answer to a request means that the server knows version 1 alone."""
+    """Return whether an error reply means that the server only knows version 1."""
     return isinstance(request, StreamStatusRequest) and isinstance(error, WireError) and error.code in _REFUSALS
 
 
 def status_of(cursor: GetCursorResponse) -> StreamStatus:
-    """What a cursor says of a stream, as a status."""
+    """Convert a cursor reply to a stream status."""
     return StreamStatus(cursor.key, cursor.latest_sequence, cursor.latest_ts_ms)
 
 
 class CursorPoll:
-    """When to ask the next time in place of a heartbeat; one question at a time."""
+    """Schedules polls that replace heartbeats; one at a time."""
 
     def __init__(self) -> None:
         self.is_on = False
@@ -93,7 +93,7 @@ class Questions:
             self._transport.request(number, question.message, self._timeout_ns)
 
     def answered(self, number: int) -> Question | None:
-        """What the answer, or failure, of this number is to; None when nobody waits for it any more."""
+        """Remove and return the request of this number; None when no reply is expected any more."""
         return self._under_way.pop(number, None)
 
     def forget(self, key: StreamKey) -> None:

@@ -20,7 +20,7 @@ COLOURS: dict[HealthState, str] = {
 
 
 class StreamFacts(msgspec.Struct, frozen=True):
-    """What the server tells of a stream beside its candles; None: not known."""
+    """Facts of a stream beside its candles; None: unknown."""
 
     watermark_sequence: int | None = None
     watermark_ts_ms: int | None = None

@@ -1,4 +1,4 @@
-"""Where the log is and who we are there: server addresses, and a file with credentials.
+"""Addresses of NATS servers, and credentials from a file.
 
 Credentials never stand on a command line or in an address, for both are seen and kept by others. A file of credentials
 is one of three, told by what is in it:
@@ -30,7 +30,7 @@ _FILES = ("nkey", "creds", "ca", "cert", "key")
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """Who we are, and what TLS needs. Texts are secret, paths are not."""
+    """Credentials and TLS files for NATS. Texts are secret, paths are not."""
 
     user: str = ""
     password: str = ""
@@ -49,12 +49,12 @@ class Credentials(msgspec.Struct, frozen=True):
 
     @property
     def travels_in_the_clear(self) -> bool:
-        """Whether what proves us is sent as it is, where there is no TLS. An NKey only signs."""
+        """Return whether the credentials are sent unencrypted where there is no TLS. An NKey only signs."""
         return bool(self.password or self.token)
 
 
 class LogAddress(msgspec.Struct, frozen=True):
-    """Where the log is. ``servers``: addresses such as ``nats://127.0.0.1:4222``, members of one cluster."""
+    """Addresses of one NATS cluster, such as ``nats://127.0.0.1:4222``, in ``servers``."""
 
     servers: tuple[str, ...]
     credentials: Credentials = Credentials()
@@ -64,8 +64,10 @@ class LogAddress(msgspec.Struct, frozen=True):
 
     @property
     def needs_tls(self) -> bool:
-        """Whether a server that offers no TLS is refused: asked for by ``tls://``, by certificates, or since a password
-        or token would travel in the clear beyond this machine."""
+        """Return whether a server without TLS is refused.
+
+        True with ``tls://`` or certificates, and when a password or token would leave this machine unencrypted.
+        """
         parts = [urlsplit(server) for server in self.servers]
         asked = any(part.scheme == "tls" for part in parts) or self.credentials.ca or self.credentials.cert
         return bool(asked) or (self.credentials.travels_in_the_clear and not all(map(_is_here, parts)))
@@ -108,7 +110,7 @@ def _is_here(parts: SplitResult) -> bool:
 
 
 def read_credentials(path: Path) -> Credentials:
-    """What a file of credentials says; see the module. Raises ConfigError."""
+    """Read a file of credentials; see the module. Raises ConfigError."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -27,7 +27,7 @@ _UNITS_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """How the stream shall be. None: as it is, or JetStream's default when it is made.
+    """The wanted settings of a JetStream stream. None: unchanged, or JetStream's default for a new one.
 
     replicas: servers of a cluster that each keep all of it (1, 3 or 5). max_age_ns, max_bytes: what is older, or
     beyond, is forgotten, oldest first; 0 keeps all.
@@ -55,7 +55,7 @@ class Done(enum.StrEnum):
 
 
 class SetupResult(msgspec.Struct, frozen=True):
-    """What was done, how the stream is now, and what still differs."""
+    """Result of a setup: what was done, the stream's settings now, and the remaining differences."""
 
     stream: str
     done: Done
@@ -98,7 +98,7 @@ def _window(max_age_ns: int | None) -> int:
 
 
 def differences(config: dict[str, Any], wanted: Wanted) -> list[Difference]:
-    """Where a stream's settings are not as they must be, or as was wanted."""
+    """Return the settings of a stream that differ from those required or wanted."""
     found = []
     if ALL_SUBJECTS not in config.get("subjects", []):
         found.append(Difference("subjects", ", ".join(config.get("subjects", [])), ALL_SUBJECTS, True))

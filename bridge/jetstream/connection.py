@@ -175,8 +175,10 @@ def _require_nkeys(path: Path) -> None:
 
 
 async def close_connection(client: Client) -> None:
-    """Close it, whatever state it is in; takes half a second at most. nats-py's own ``close`` can wait for ever: for a
-    greeting by TLS that failed, or for a server that takes nothing any more."""
+    """Close a connection in any state, within half a second.
+
+    nats-py's own ``close`` can wait for ever: for a failed TLS handshake, or for a server that stopped reading.
+    """
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await client.close()

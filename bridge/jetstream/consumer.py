@@ -41,15 +41,17 @@ class _Lost(Exception):
 
 
 class LogReader:
-    """See the module. One task at a time; ``close`` it. ``most``: messages asked for at once. ``newest_only``: begin
-    with the newest message of each subject, in place of a position.
+    """Reads messages of a JetStream stream in order; see the module. For one task at a time; ``close`` it.
+
+    ``most``: messages requested at once. ``newest_only``: begin with the newest message of each subject, in place of a
+    position.
 
     Attributes
     ----------
     next_position
-        Where reading goes on: all before it has been given.
+        Position of the next message to return.
     pending
-        How many messages the server had for us beyond the last one given.
+        Number of messages the server had beyond the last one returned.
     """
 
     def __init__(
@@ -152,8 +154,11 @@ class LogReader:
         return messages
 
     async def _wait(self, end_s: float | None) -> None:
-        """Until something came. Without a word from the server for a while the consumer counts as lost; however short
-        the waits are that make up that while. Time in which nobody waits is none of it."""
+        """Wait until something arrives.
+
+        When the server has been silent for a while, the consumer counts as lost. Only time spent waiting counts,
+        however short the single waits are.
+        """
         loop, believed_s = asyncio.get_running_loop(), 3 * HEARTBEAT_S
         begin_s = loop.time()
         patience_s = believed_s - self._silent_s

@@ -22,7 +22,7 @@ ACK_TIMEOUT_S = 5.0
 
 
 class Refusal(enum.Enum):
-    """Why the log did not take a message."""
+    """The reason why JetStream rejected a message."""
 
     OUT_OF_ORDER = "its subject has another last message than expected"
     TOO_LARGE = "it is larger than JetStream allows"
@@ -32,8 +32,10 @@ class Refusal(enum.Enum):
 
 
 class Ack(msgspec.Struct, frozen=True):
-    """What became of a message: where it stands, or why it does not. ``duplicate``: its id was there already, and what
-    that message held is not known."""
+    """The result of publishing a message: its position, or the reason why it was rejected.
+
+    ``duplicate``: a message with its id exists; its content is not known.
+    """
 
     log_position: int = 0
     duplicate: bool = False
@@ -92,8 +94,11 @@ class LogWriter:
             raise LogUnavailable(_ended(error)) from None
 
     async def publish(self, subject: str, payload: bytes, headers: dict[str, str]) -> Ack:
-        """Send, and wait for the answer. Raises LogUnavailable when none comes: then it is not known what became of
-        the message; LogRefused when we may not publish there."""
+        """Publish a message and wait for the answer.
+
+        Raises LogUnavailable without an answer: then the message may or may not be stored; LogRefused when this user
+        may not publish there.
+        """
         from nats import errors
 
         if len(payload) + 1_024 > self._client.max_payload:
@@ -138,8 +143,11 @@ class LogWriter:
             self._fail(sent, LogUnavailable("The connection to NATS ended."))
 
     def told(self, error: Exception) -> None:
-        """What the server says beside its answers. What a user may not publish is dropped, and it is named here only,
-        its subject in small letters as nats-py gives it."""
+        """Handle an asynchronous error of the server.
+
+        A message this user may not publish is dropped by the server and reported only here, with its subject in small
+        letters, as nats-py gives it.
+        """
         text = str(error).removeprefix("nats: ")
         if "permissions violation" not in text.lower():
             return
@@ -159,7 +167,7 @@ class LogWriter:
 
 
 def ack_of(data: bytes, headers: dict[str, Any] | None = None) -> Ack:
-    """What a server's answer says."""
+    """Parse a server's answer to a published message."""
     if headers and headers.get("Status") == "503":
         return Ack(refusal=Refusal.NO_STREAM, text="no JetStream stream has this subject")
     try:

@@ -1,4 +1,4 @@
-"""What the log's stream is asked: its state, single messages, and messages in order from a position. Coroutines.
+"""Requests to a JetStream stream: its state, single messages, and messages in order. Coroutines.
 
 A *log position* is the number that JetStream gives a message, one numbering for all subjects of its stream. Questions
 go to the stream's leader, so that what they tell is what was agreed on.
@@ -35,7 +35,7 @@ class LogMessage(msgspec.Struct, frozen=True, eq=False):
 
 
 def message_of(message: LogMessage) -> Message | None:
-    """What it carries; None for what is no sound envelope."""
+    """Decode a message; None for an invalid envelope."""
     try:
         return decode(message.payload).message
     except CodecError:
@@ -43,7 +43,7 @@ def message_of(message: LogMessage) -> Message | None:
 
 
 def where(message: LogMessage) -> Position:
-    """How far its stream had come; all 0 for what no forwarder has put there."""
+    """Return the stream's position in a message's headers; all 0 for a foreign message."""
     try:
         return position_of(message.headers)
     except CodecError:
@@ -51,7 +51,7 @@ def where(message: LogMessage) -> Position:
 
 
 class LogState(msgspec.Struct, frozen=True):
-    """What a stream holds. ``created``: when it was, which tells it from one of the same name made later."""
+    """The state of a JetStream stream. ``created``: distinguishes it from a later one of the same name."""
 
     created: str
     messages: int
@@ -71,7 +71,7 @@ class LogAccess:
         self._timeout_s = timeout_s
 
     async def state(self) -> LogState:
-        """Where the stream stands."""
+        """Return the stream's state."""
         answer = await self.ask(f"STREAM.INFO.{self.stream}", {})
         state, config = answer["state"], answer["config"]
         return LogState(

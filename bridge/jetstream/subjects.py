@@ -1,4 +1,4 @@
-"""What things are called on the log: subjects, message ids, headers. Pure.
+"""Names in JetStream: subjects, message ids, headers. Pure.
 
 A stream's batches and its revisions go to one subject, ``flux.candles.<source>.<symbol>.<interval>``, so that their
 order is kept. A subject is tokens between dots; a token is what ``escape`` makes of a part of the key.
@@ -71,12 +71,12 @@ def _tokens(key: StreamKey) -> str:
 
 
 def subject(key: StreamKey) -> str:
-    """Where a stream's batches and revisions go: ``flux.candles.POCKETOPTION.EURUSD_otc.1m``."""
+    """Return the subject of a stream's batches and revisions: ``flux.candles.POCKETOPTION.EURUSD_otc.1m``."""
     return f"{ROOT}.{_tokens(key)}"
 
 
 def status_subject(key: StreamKey) -> str:
-    """Where a stream's heartbeats go."""
+    """Return the subject of a stream's heartbeats."""
     return f"{STATUS_ROOT}.{_tokens(key)}"
 
 
@@ -107,7 +107,7 @@ def revision_id(store_id: str, key: StreamKey, revision: int) -> str:
 
 
 class Position(msgspec.Struct, frozen=True):
-    """How far a stream has come on the log, as each message says of itself and all before it on its subject.
+    """A stream's position in JetStream: that of a message and all before it on its subject.
 
     ``first_sequence``: the lowest of this store there, 0 while none is. All 0 and "" where nothing is.
     """
@@ -128,7 +128,7 @@ _NUMBERS = {
 
 
 def position_headers(position: Position) -> dict[str, str]:
-    """What a message says of itself; ``position`` includes it."""
+    """Return the headers with a message's position; ``position`` includes the message."""
     return {STORE_ID: position.store_id} | {header: str(getattr(position, field)) for header, field in _NUMBERS.items()}
 
 

@@ -21,7 +21,7 @@ _NOTHING = Watermark()
 
 
 class Held(NamedTuple):
-    """What the store holds although its commit failed."""
+    """Candles the store has although their commit failed."""
 
     batches: list[CandleBatch]
     revisions: list[CandleRevision]
@@ -47,7 +47,7 @@ class Doubt:
             raise
 
     def resolve(self) -> Held | None:
-        """What turned out to be held, when the store was read anew since the last time; None when it was not.
+        """Return what the store has, if it was reopened since the last call, else None.
 
         Raises StoreError while the store cannot be opened.
         """
@@ -68,7 +68,7 @@ class Doubt:
         return self._untold.get(key)
 
     def told(self, key: StreamKey) -> None:
-        """Who tried again knows of it."""
+        """Mark a stream as resolved: its retry has seen the result."""
         self._untold.pop(key, None)
 
     def left(self, key: StreamKey, candles: Sequence[Candle] | CandleArray) -> Sequence[Candle] | CandleArray:

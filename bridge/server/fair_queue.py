@@ -1,4 +1,4 @@
-"""Whose request is next: a turn each, round after round. Pure.
+"""Chooses the next request: one per client in turn. Pure.
 
 Every client's requests wait in a line of its own, and clients take turns by one request. A client whose answers do not
 leave (it reads too slowly) is held back: its line stays, its turns pass, and nobody else notices. One that sends
@@ -48,7 +48,7 @@ class FairQueue:
 
     @property
     def ready(self) -> bool:
-        """Whether a request may be served now."""
+        """Return whether a request may be served now."""
         return bool(self._turns)
 
     def add(self, identity: bytes, request: Request) -> bool:

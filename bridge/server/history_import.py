@@ -15,7 +15,7 @@ from fluxcap.schemas.types import Candle, CandleFlags, StreamKey
 
 
 class Absorbed(msgspec.Struct, frozen=True):
-    """How many candles were new on the stream, and how many replaced one that differed."""
+    """Result of an import: new candles, and candles that replaced a different one."""
 
     published: int = 0
     revised: int = 0

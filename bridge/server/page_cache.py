@@ -184,7 +184,7 @@ class RecentPages:
     def _with_older(
         self, key: StreamKey, mark: Watermark, view: tuple[int, CandleArray] | None, first: int
     ) -> tuple[int, CandleArray] | None:
-        """What is held of a stream, lengthened backwards, to ``first`` at least, with rows read from the store."""
+        """Return a stream's cached rows, extended backwards to at least ``first`` with rows from the store."""
         older = self._older.pop(key, None)
         self._older_rows -= len(older.candles) if older is not None else 0
         if (
@@ -213,6 +213,6 @@ class RecentPages:
 
 
 def _joins(older: _Older, view: tuple[int, CandleArray] | None, mark: Watermark) -> bool:
-    """Whether older rows reach up to the view, or to the newest candle where there is none."""
+    """Return whether older rows reach up to the view, or to the newest candle where there is none."""
     wanted = mark.latest_sequence + 1 if view is None else view[0]
     return older.first_sequence <= wanted <= older.first_sequence + len(older.candles)

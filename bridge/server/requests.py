@@ -47,7 +47,7 @@ _FAR = 1 << 62
 
 
 class PageSource(Protocol):
-    """Where candles and revisions come from."""
+    """A source of pages of candles and revisions."""
 
     def page(self, key: StreamKey, after_sequence: int | None, end_ts_ms: int | None, limit: int) -> CandlePage: ...
 

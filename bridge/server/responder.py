@@ -35,7 +35,7 @@ _FAILURES_IN_A_ROW = 100
 
 
 def split_route(frames: list[bytes]) -> tuple[list[bytes], list[bytes]]:
-    """What ROUTER received as (route for the answer, payload frames).
+    """Split a ROUTER message into (route for the answer, payload frames).
 
     The route ends with the first empty frame after the identity (REQ's delimiter; a proxy adds hops before it), or is
     the identity alone. A single empty frame is a payload: nothing follows it.
@@ -106,8 +106,11 @@ class Responder:
 
     @property
     def counters(self) -> dict[str, int]:
-        """``requests``, ``error_<code>``; ``answers`` sent; ``held_back``, ``forgotten``, ``refused``: see queueing.py;
-        ``failures`` of the thread itself."""
+        """Return the counters by name.
+
+        ``requests``, ``error_<code>``; ``answers`` sent; ``held_back``, ``forgotten``, ``refused``: see the request
+        queue; ``failures`` of the thread itself.
+        """
         return dict(self._answers.counters.copy() + self._counters.copy())
 
     def start(self) -> Responder:

@@ -52,7 +52,7 @@ Sealed = Mapping[StreamKey, Candles] | Iterable[tuple[StreamKey, Candles]]
 
 
 class FeedInfo(NamedTuple):
-    """What the caller knows of a stream's feed; goes out with the heartbeat."""
+    """Facts of a stream's feed, sent with the heartbeat."""
 
     feed_state: int = FeedState.UNKNOWN
     last_tick_ts_ms: int = 0

@@ -54,7 +54,7 @@ _open_files_lock = threading.Lock()
 
 
 def store_error(error: Exception, path: Path) -> StoreError:
-    """What a DuckDB error on the store at ``path`` means, as one of ours."""
+    """Convert a DuckDB error on the store at ``path`` to a StoreError."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     if any(sign in str(error) for sign in _FULL):
         return StoreFull(f"No space left for {path}: nothing was stored. Free some space; it will be retried. ({text})")

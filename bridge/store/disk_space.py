@@ -1,4 +1,4 @@
-"""How much room the disk has left for the store: asked before DuckDB finds out the hard way."""
+"""Checks the free disk space before the store writes: DuckDB would fail half-way."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SpaceGuard:
             )
 
     def allows_checkpoint(self, settling_rows: int) -> bool:
-        """Whether a checkpoint cannot run out of space, also when that many rows are rewritten."""
+        """Return whether a checkpoint has enough space, also when that many rows are rewritten."""
         needed = 2 * self.log_bytes() + 3 * settling_rows * _BYTES_PER_ROW
         return self._free_bytes() >= needed + self._reserve_bytes
 

@@ -21,7 +21,7 @@ from fluxcap.schemas.types import CANDLE_DTYPE, Candle, Gap, StreamKey, Watermar
 
 
 class StoreIndex(msgspec.Struct, frozen=True):
-    """What the writer knows by heart; swapped whole after each commit."""
+    """The writer's index in memory; replaced as a whole after each commit."""
 
     stream_ids: Mapping[StreamKey, int]
     watermarks: Mapping[StreamKey, Watermark]
@@ -86,7 +86,7 @@ class StoreReader:
         return self.page(key, max(latest - count, 0), None, count)
 
     def published(self, key: StreamKey, ts_ms: Sequence[int]) -> dict[int, tuple[int, Candle]]:
-        """Which of the times have a candle on the main stream: ``{ts_ms: (sequence, candle)}``."""
+        """Return the times with a candle on the main stream: ``{ts_ms: (sequence, candle)}``."""
         stream_id = self._index().stream_ids.get(key)
         if stream_id is None or not ts_ms:
             return {}

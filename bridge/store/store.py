@@ -134,7 +134,7 @@ class Store:
         return StoreReader(self._connection.cursor(), lambda: self._index)
 
     def published(self, key: StreamKey, ts_ms: Sequence[int]) -> dict[int, tuple[int, Candle]]:
-        """Which of the times have a candle on the main stream: ``{ts_ms: (sequence, candle)}``. Raises StoreError."""
+        """Return the times with a candle on the main stream: ``{ts_ms: (sequence, candle)}``. Raises StoreError."""
         return StoreReader(self._cursor, lambda: self._index).published(key, ts_ms)
 
     def oldest_ts_ms(self, key: StreamKey) -> int:
@@ -222,7 +222,7 @@ class Store:
         return all(self._index.watermarks.get(key) == mark for key, mark in marks.items())
 
     def _reopened_if_lost(self) -> bool:
-        """Whether DuckDB had given up its instance; if so it was opened anew and the watermarks were read again.
+        """Return whether DuckDB had given up its instance; if so it was opened anew and the watermarks were read again.
 
         Raises StoreError when the file cannot be opened; the next commit tries again.
         """

@@ -1,4 +1,4 @@
-"""Whether a store is sound, read from end to end without changing it. For `fluxcap verify`.
+"""Checks a whole store without changing it. For `fluxcap verify`.
 
 Checked: it is a whole fluxcap store; sequences of every stream are dense and times strictly increase; every candle is
 sane; revisions are dense, name candles that were published, and the last of each is what a backfill serves; gaps end
@@ -24,7 +24,7 @@ from fluxcap.schemas.types import CandleArray, StreamKey, Watermark
 
 
 class Verdict(enum.IntEnum):
-    """What a finding means; the highest of all is the exit code."""
+    """The meaning of a finding; the highest of all is the exit code."""
 
     SOUND = 0
     DAMAGE = 1
@@ -163,7 +163,7 @@ def _differing(cursor: StoreCursor, stream_id: int) -> list[int]:
 
 
 class Glance(msgspec.Struct, frozen=True):
-    """What a store holds."""
+    """Summary of a store's content."""
 
     streams: int
     candles: int

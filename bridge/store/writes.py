@@ -1,4 +1,4 @@
-"""What the store writes, statement by statement. Each function runs inside a transaction of the caller's.
+"""The store's write statements. Each function runs inside a transaction of the caller.
 
 All raise StoreError.
 """

@@ -1,4 +1,4 @@
-"""What the receiver of a stream may tell its coordinator to do. Values only."""
+"""Actions a stream's receiver returns to its coordinator. Values only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fluxcap.schemas.types import CandleArray
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """Where a client stands in a stream: all up to these has been delivered (and, with a cache, stored)."""
+    """A client's position in a stream: all up to it has been delivered (and, with a cache, stored)."""
 
     store_id: str = ""
     """The server's store these numbers belong to; ``""`` before the first contact."""
@@ -23,7 +23,7 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class StartFrom(enum.Enum):
-    """Where a client begins when it subscribes to a stream. An ``int`` may stand in its place: see LiveClient."""
+    """The start of a subscription. An ``int`` is accepted as well: see LiveClient."""
 
     RESUME = "resume"
     """Where the cache's cursor stands; from the oldest candle when there is none."""

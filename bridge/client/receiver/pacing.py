@@ -1,4 +1,4 @@
-"""When a stream may ask: one request under way at a time, and a wait after each that brought nothing. Pure."""
+"""Paces a stream's requests: one in flight at a time, and a wait after each empty reply. Pure."""
 
 from __future__ import annotations
 

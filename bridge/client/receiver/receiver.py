@@ -111,7 +111,7 @@ class StreamReceiver:
 
     @property
     def wake_ns(self) -> int | None:
-        """When ``on_time`` has something to do; None: not before another input."""
+        """Return when (ns) ``on_time`` must be called; None: not before another input."""
         return self._asking.wake_ns if self._connected else None
 
     @property
@@ -368,7 +368,7 @@ class StreamReceiver:
 
 
 def _is_sound(start: int, candles: CandleArray) -> bool:
-    """Whether rows keep the wire's promise: numbered from 1, time stamps strictly rising."""
+    """Return whether rows are valid: numbered from 1, with strictly increasing timestamps."""
     ts_ms = candles["ts_ms"]
     return start >= 1 and len(ts_ms) > 0 and bool((ts_ms[1:] > ts_ms[:-1]).all())
 

@@ -20,7 +20,7 @@ Rows: TypeAlias = npt.NDArray[Any]
 
 
 class Offer(enum.Enum):
-    """What became of a chunk."""
+    """The outcome of an offered chunk."""
 
     KEPT = enum.auto()
     DUPLICATE = enum.auto()

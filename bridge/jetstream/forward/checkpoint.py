@@ -1,4 +1,4 @@
-"""What a forwarder remembers on disk: how far each stream is known to be on the log.
+"""The forwarder's checkpoint on disk: the position of each stream in JetStream.
 
 One file per log, written in one piece. The log itself is asked first; see forward_lane.py for what this is needed for.
 """
@@ -47,7 +47,7 @@ class ForwardCursor:
         self._log = stream, created
 
     def load(self) -> dict[StreamKey, Remembered]:
-        """What was written; nothing where there is no file, or none that can be read: the log knows, too."""
+        """Return the saved positions; empty without a readable file, as JetStream knows them too."""
         try:
             file = msgspec.json.decode(self.path.read_bytes(), type=_File)
             return {parse_subject(name): found for name, found in file.subjects.items()}

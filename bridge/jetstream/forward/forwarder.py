@@ -99,7 +99,7 @@ class Forwarder:
         self._enter(ForwardState.STOPPED)
 
     def view(self) -> ForwardView:
-        """How it goes now."""
+        """Return the current state."""
         lanes, session = dict(self._memory.lanes), self._session
         behind = (self._behind(lanes.get(key), status) for key, status in dict(self._source.statuses()).items())
         return ForwardView(

@@ -121,11 +121,12 @@ class ForwardSession:
         return not self._busy
 
     async def run(self, each_look: Callable[[], None]) -> None:
-        """Until stopped. ``each_look``: called after every look at the source; while the log answers, at least once a
-        second.
+        """Forward until stopped.
 
-        Raises LogUnavailable when the connection ended, the log does not answer or is another than was met; LogError
-        when there is no stream.
+        ``each_look``: called after every poll of the source; at least once a second while JetStream answers.
+
+        Raises LogUnavailable when the connection ended, JetStream does not answer, or the stream was recreated;
+        LogError when there is no stream.
         """
         for lane in self._lanes.values():
             lane.doubt()
@@ -213,8 +214,10 @@ class ForwardSession:
             self._tell(Notice.NEW_STORE, {"stream": str(lane.key), "store": lane.store.store_id})
 
     async def _log_as_met(self) -> LogState:
-        """Where the log stands. Raises LogUnavailable where it is another than was met: what is known of that one does
-        not hold here, and a new session is to meet it."""
+        """Return the JetStream stream's state.
+
+        Raises LogUnavailable when it was recreated: known positions are void then, and a new session must begin.
+        """
         self._next_log_look_s = time.monotonic() + LOG_LOOK_S
         state = await self._access.state()
         if state.created != self._memory.created:
@@ -269,7 +272,7 @@ class ForwardSession:
         return True
 
     async def _send(self, lane: ForwardLane, message: Message, name: str, reached: Position) -> bool:
-        """Whether it is on the log now; if not, the lane knows what to do."""
+        """Return whether it is on the log now; if not, the lane knows what to do."""
         payload = encode(message)
         headers = {
             MESSAGE_ID: name,

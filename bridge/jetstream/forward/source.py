@@ -1,4 +1,4 @@
-"""Where a forwarder takes batches and revisions from: here a store in this process; wire_source.py is a daemon's wire.
+"""Sources of a forwarder: here a store in this process; in wire_source.py a daemon's wire.
 
 A source tells of what is committed, nothing else. Its coroutines run on the forwarder's loop.
 """
@@ -36,12 +36,14 @@ class RevisionPage(Protocol):
 
 
 class ForwardSource(Protocol):
-    """What a forwarder needs. ``candles`` and ``revisions`` raise StoreError, WireError, WireTimeout or CodecError;
-    another call may succeed."""
+    """A source of candles and revisions to forward.
+
+    ``candles`` and ``revisions`` raise StoreError, WireError, WireTimeout or CodecError; another call may succeed.
+    """
 
     @property
     def trouble(self) -> str:
-        """Why nothing new can be told at present; ""."""
+        """The reason why the source cannot be read now, or ""."""
 
     def begin(self, on_news: Callable[[], None]) -> None:
         """Start; ``on_news`` may be called from any thread when something was committed."""
@@ -106,7 +108,7 @@ class StoreSource:
 
 
 def store_statuses(store: Store) -> dict[StreamKey, StreamStatus]:
-    """What an open store has of each stream, as a server of the wire would tell it."""
+    """Return the status of each stream of an open store, as a wire server sends it."""
     return {
         key: StreamStatus(
             key=key,

@@ -10,7 +10,7 @@ import msgspec
 
 
 class ForwardState(enum.StrEnum):
-    """How far forwarding is. Values are served by REST and do not change; ``label`` is the text for people."""
+    """The state of forwarding. Values are served by REST and do not change; ``label`` is the text for people."""
 
     CONNECTING = "connecting"
     AWAY = "the log is away"
@@ -33,7 +33,7 @@ _LABELS = {ForwardState.AWAY: "NATS unavailable", ForwardState.REFUSED: "rejecte
 
 
 class ForwardView(msgspec.Struct, frozen=True):
-    """How far forwarding is, as ``status`` serves it.
+    """The state of forwarding with its figures, as ``status`` serves it.
 
     Attributes
     ----------

@@ -34,7 +34,7 @@ class LaneState(enum.Enum):
 
 
 class Remembered(msgspec.Struct, frozen=True):
-    """What was known to be on the log. ``log_position``: of the subject's last message."""
+    """A stream's saved position in JetStream. ``log_position``: that of the subject's last message."""
 
     position: Position
     log_position: int
@@ -57,8 +57,10 @@ class SendCandles(msgspec.Struct, frozen=True):
 
 
 class SendRevisions(msgspec.Struct, frozen=True):
-    """Send the store's revisions after this one, up to the other. A newer one may name a candle that is not on the log
-    yet."""
+    """Send the store's revisions after one, up to another.
+
+    A newer one may name a candle that is not in JetStream yet.
+    """
 
     after_revision: int
     to_revision: int
@@ -111,7 +113,7 @@ class ForwardLane:
 
     @property
     def had_messages(self) -> bool:
-        """Whether messages of this store are remembered to be on the log."""
+        """Return whether messages of this store are known to be in JetStream."""
         return self._remembered is not None and self._remembered.position.store_id == self._store.store_id
 
     @property
@@ -129,7 +131,7 @@ class ForwardLane:
         self._store = store
 
     def next(self) -> Step | None:
-        """What to do now; None: nothing until something changes."""
+        """Return the next step; None until something changes."""
         store, have = self._store, self.position
         if not store.store_id or not (store.latest_sequence or store.latest_revision):
             return None
@@ -154,7 +156,7 @@ class ForwardLane:
         return None
 
     def answered(self, last: Position | None, log_position: int = 0, *, first_position: int = 0) -> bool:
-        """What the log has: the position its subject's last message tells, None where it has no message.
+        """Handle the position of the subject's last message; None where it has no message.
 
         ``first_position``: the log's first, of any subject; needed where there is no message and ``had_messages``.
         True when this store begins on a subject that another one had before.
@@ -175,7 +177,7 @@ class ForwardLane:
         return begins
 
     def _forgotten(self, first_position: int) -> Position:
-        """What need not be sent again though the log has nothing: it lay before where the log now begins."""
+        """Return the position before which messages were deleted by JetStream and need not be sent again."""
         memory = self._remembered
         if memory is not None and self.had_messages and memory.log_position < first_position:
             return memory.position

@@ -157,7 +157,7 @@ class WireSource:
             self._on_news()
 
     def _handle(self, event: Any) -> bool:
-        """Whether it told of something new."""
+        """Handle one event; return whether it brought something new."""
         match event:
             case Published(_, message):
                 return self._hear(message)

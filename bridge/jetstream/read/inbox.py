@@ -72,7 +72,7 @@ class LogInbox:
             self._changed.notify()
 
     def take(self, most_messages: int, wait_s: float) -> list[Item]:
-        """What came: news first, then messages, then heartbeats; waits so long for the first, or for ``wake``."""
+        """Return notices, then messages, then heartbeats. Waits ``wait_s`` for the first, or for ``wake``."""
         with self._changed:
             self._changed.wait_for(lambda: self._woken or self._is_something(), wait_s)
             self._woken = False

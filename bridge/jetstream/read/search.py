@@ -1,4 +1,4 @@
-"""Where on the log something is: the first message of a subject of which a thing holds that holds of all after it.
+"""Binary search in JetStream: finds a subject's first message that fulfils a condition all later ones fulfil.
 
 The log answers "the first message of this subject at or after position p"; a search asks so a few dozen times, however
 long the log is. A search for many things asks many questions at once, and so waits no longer.
@@ -16,7 +16,7 @@ ASKED_AT_ONCE = 64
 
 
 class NextMessage(Protocol):
-    """What a search needs of the log."""
+    """The part of JetStream a search needs."""
 
     def next(self, subject: str, position: int) -> Awaitable[LogMessage | None]: ...
 

@@ -227,14 +227,18 @@ AGAIN_S = 0.2
 
 
 class Following:
-    """Parameters
+    """Follows filters of a JetStream stream, one reader for each.
 
+    Parameters
+    ----------
+    log
+        Access to the JetStream stream.
     take
-        Gets the messages of a filter, in the order of the log.
+        Called with the messages of a filter, in JetStream's order.
     room
-        Set while more may be taken; nothing is read otherwise.
+        Set while more messages may be taken; nothing is read otherwise.
     failed
-        Told when a reader cannot go on; once for each.
+        Called when a reader cannot continue; once for each.
     """
 
     def __init__(
