@@ -79,7 +79,7 @@ class Cache(Protocol):
     def cursor(self, key: StreamKey) -> Cursor | None:
         """Return the stream's cursor, None when it was never seen."""
 
-    def merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
+    def commit(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
         """Apply all changes in order and set the cursors, or nothing at all. Raises StoreError."""
 
     def candles(
@@ -104,7 +104,7 @@ class NoCache:
     def cursor(self, key: StreamKey) -> Cursor | None:
         return self._cursors.get(key)
 
-    def merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
+    def commit(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
         self._cursors.update(cursors)
 
     def candles(
@@ -120,7 +120,7 @@ class NoCache:
 class CandleCache:
     """Candles and cursors in ``client.duckdb`` under ``data_dir`` (made when absent).
 
-    reserve_bytes: free space below which ``merge`` raises StoreFull before DuckDB meets the end of the disk.
+    reserve_bytes: free space below which ``commit`` raises StoreFull before DuckDB meets the end of the disk.
     Raises StoreLocked (saying who holds the file), StoreDamaged, StoreFull or StoreError.
     """
 
@@ -147,12 +147,12 @@ class CandleCache:
             self._connection.close()
             raise
         self._space = SpaceGuard(self.path, reserve_bytes)
-        self._unsettled = 0
+        self._rows_since_checkpoint = 0
 
     def cursor(self, key: StreamKey) -> Cursor | None:
         return self._cursors.get(cursor_name(key))
 
-    def merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
+    def commit(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
         """See ``Cache``. After StoreFull the same may be tried again."""
         self._space.require(len(changes) + len(cursors))
         try:
@@ -162,9 +162,9 @@ class CandleCache:
             raise
         self._cursors.update((cursor_name(key), cursor) for key, cursor in cursors.items())
         rows = sum(len(change.candles) for change in changes if not isinstance(change, Reset))
-        self._unsettled += rows + _COMMIT_WEIGHT
-        if self._unsettled >= CHECKPOINT_ROWS and self._space.allows_checkpoint(0):
-            self._unsettled = 0
+        self._rows_since_checkpoint += rows + _COMMIT_WEIGHT
+        if self._rows_since_checkpoint >= CHECKPOINT_ROWS and self._space.allows_checkpoint(0):
+            self._rows_since_checkpoint = 0
             try:
                 self._writer.rows("CHECKPOINT")
             except StoreError as error:  # what was merged stands all the same

@@ -17,27 +17,27 @@ from fluxcap.schemas.types import StreamKey
 RETRY_NS = 1_000_000_000
 
 
-class Settling:
+class EventCommitter:
     """trouble: why nothing can be stored at present; ``""`` while it can. merges: transactions so far."""
 
     def __init__(self, cache: Cache, emit: Callable[[list[Event]], None]) -> None:
         self._cache = cache
         self._emit = emit
         self._changes: list[Change] = []
-        self._moved: dict[StreamKey, Cursor] = {}
+        self._cursors: dict[StreamKey, Cursor] = {}
         self._events: list[Event] = []
         self._retry_ns = 0
-        self.trouble = ""
+        self.error = ""
         self.merges = 0
 
     def store(self, change: Change | None, cursor: Cursor, event: Event) -> None:
         """A change of the table (None: of the cursor alone), where the stream stands after it, and what to tell."""
         if change is not None:
             self._changes.append(change)
-        self._moved[event.key] = cursor
+        self._cursors[event.key] = cursor
         self._events.append(event)
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Emit an event that needs no storing, in order with those that do."""
         self._events.append(event)
 
@@ -47,29 +47,29 @@ class Settling:
         Its cursor in the cache stands before all of it, so that whoever comes back fetches it again.
         """
         self._changes = [change for change in self._changes if change.key != key]
-        self._moved.pop(key, None)
+        self._cursors.pop(key, None)
         self._events = [event for event in self._events if event.key != key]
 
-    def settle(self, now_ns: int) -> None:
+    def commit(self, now_ns: int) -> None:
         """Store, then tell. Raises StoreError, but for StoreFull."""
-        if self.trouble and now_ns < self._retry_ns:
-            self._tell_health()
+        if self.error and now_ns < self._retry_ns:
+            self._emit_health()
             return
-        if self._changes or self._moved:
+        if self._changes or self._cursors:
             try:
-                self._cache.merge(self._changes, self._moved)
+                self._cache.commit(self._changes, self._cursors)
             except StoreFull as error:
-                self.trouble, self._retry_ns = str(error), now_ns + RETRY_NS
-                self._tell_health()
+                self.error, self._retry_ns = str(error), now_ns + RETRY_NS
+                self._emit_health()
                 return
             self.merges += 1
-            self._changes, self._moved = [], {}
-        self.trouble = ""
+            self._changes, self._cursors = [], {}
+        self.error = ""
         events, self._events = self._events, []
         if events:
             self._emit(events)
 
-    def _tell_health(self) -> None:
+    def _emit_health(self) -> None:
         health: list[Event] = [event for event in self._events if isinstance(event, HealthChanged)]
         if health:
             self._events = [event for event in self._events if not isinstance(event, HealthChanged)]

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from fluxcap.bridge.client.cache import Append, Cache, Change, Reset, Revise
-from fluxcap.bridge.client.committer import Settling
+from fluxcap.bridge.client.committer import EventCommitter
 from fluxcap.bridge.client.events import (
     Candles,
     CaughtUp,
@@ -30,23 +30,23 @@ from fluxcap.bridge.client.receiver.actions import (
     Deliver,
     DeliverRevisions,
     Duplicate,
-    GapLost,
-    Request,
+    RequestCandles,
     RequestRevisions,
     RequestStatus,
     Restart,
+    SkipGap,
     StartFrom,
 )
 from fluxcap.bridge.client.receiver.receiver import ReceiverState, StreamReceiver
-from fluxcap.bridge.client.requests import CursorPoll, Question, Questions, shows_old_server, status_of
+from fluxcap.bridge.client.requests import CursorPoll, PendingRequest, RequestQueue, is_version1_error, status_of
 from fluxcap.bridge.transport.backoff import Backoff
 from fluxcap.bridge.transport.base import (
-    Answered,
     Connected,
     Disconnected,
-    Failed,
-    Garbled,
-    Published,
+    MalformedMessage,
+    MessageReceived,
+    ReplyReceived,
+    RequestFailed,
     Transport,
     TransportEvent,
 )
@@ -70,7 +70,7 @@ from fluxcap.schemas.types import (
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_NS = 100_000_000
+HEALTH_POLL_NS = 100_000_000
 """How often silence is looked for."""
 _KINDS = ("candles", "status", "revisions")
 
@@ -83,7 +83,7 @@ class _Stream:
         self.receiver = receiver
         # Half an interval of grace: a server without forming candles sends once an interval.
         self.health = StreamHealth(now_ns, idle_after_ms=key.interval_ms * 3 // 2 + 2_000)
-        self.told_caught_up = False
+        self.caught_up_emitted = False
         self.poll = CursorPoll()
 
 
@@ -105,16 +105,16 @@ class Coordinator:
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._transport, self._cache = transport, cache
-        self._settling = Settling(cache, emit)
+        self._committer = EventCommitter(cache, emit)
         self._clock_ns, self._backoff = clock_ns, Backoff(random)
         self._kinds = _KINDS + ("forming",) * forming + ("ticks",) * ticks
         self._page_limit = page_limit
-        self._questions = Questions(transport, request_timeout_ns)
+        self._requests = RequestQueue(transport, request_timeout_ns)
         self._connected = False
         self._streams: dict[StreamKey, _Stream] = {}
         self._topics: dict[bytes, tuple[str, _Stream]] = {}
         self._alarms: dict[StreamKey, int] = {}
-        self._next_look_ns = 0
+        self._next_health_ns = 0
 
     # --- commands --------------------------------------------------------------------------------------------------
 
@@ -125,16 +125,16 @@ class Coordinator:
         now_ns = self._clock_ns()
         cursor = self._cache.cursor(key)
         if cursor is not None and start is not StartFrom.RESUME:
-            self._cache.merge([Reset(key)], {})
+            self._cache.commit([Reset(key)], {})
             cursor = None
         receiver = StreamReceiver(self._backoff, cursor=cursor, start=start, page_limit=self._page_limit)
         stream = self._streams[key] = _Stream(key, receiver, now_ns)
         for kind in self._kinds:
             self._topics[key.topic(kind)] = (kind, stream)
         self._transport.subscribe([key.topic(kind) for kind in self._kinds])
-        self._settling.tell(HealthChanged(key, stream.health.now(now_ns)))
+        self._committer.emit(HealthChanged(key, stream.health.now(now_ns)))
         if self._connected:
-            self._greet(stream, now_ns)
+            self._on_stream_connected(stream, now_ns)
 
     def remove(self, key: StreamKey) -> None:
         """Unsubscribe; the cache keeps what it has."""
@@ -146,15 +146,15 @@ class Coordinator:
         for topic in topics:
             del self._topics[topic]
         self._alarms.pop(key, None)
-        self._questions.forget(key)
-        self._settling.forget(key)
+        self._requests.cancel(key)
+        self._committer.forget(key)
 
     def connect(self, pub: str, rep: str) -> None:
         """Go to this server. Raises ConfigError."""
         self._transport.connect(pub, rep)
         self._on_disconnected("another server was chosen", self._clock_ns())
         for stream in self._streams.values():
-            self._tell_health(stream, stream.health.on_connecting(self._clock_ns()))
+            self._emit_health(stream, stream.health.on_connecting(self._clock_ns()))
 
     def health(self, key: StreamKey) -> Health | None:
         stream = self._streams.get(key)
@@ -166,25 +166,25 @@ class Coordinator:
 
     # --- the turn --------------------------------------------------------------------------------------------------
 
-    def turn(self, most_ms: int = 100) -> None:
+    def run_once(self, most_ms: int = 100) -> None:
         """Wait for something to happen, at most ``most_ms``, and deal with it. Raises StoreError."""
-        for event in self._transport.receive(self._patience_ms(most_ms)):
+        for event in self._transport.receive(self._receive_timeout_ms(most_ms)):
             self._on_event(event, self._clock_ns())
         now_ns = self._clock_ns()
         for key in [key for key, alarm_ns in self._alarms.items() if alarm_ns <= now_ns]:
             stream = self._streams[key]
             self._carry_out(stream, stream.receiver.on_time(now_ns))
-        if now_ns >= self._next_look_ns:
-            self._next_look_ns = now_ns + LOOK_EVERY_NS
+        if now_ns >= self._next_health_ns:
+            self._next_health_ns = now_ns + HEALTH_POLL_NS
             for stream in self._streams.values():
-                self._tell_health(stream, stream.health.on_time(now_ns))
+                self._emit_health(stream, stream.health.on_time(now_ns))
                 if stream.poll.is_due(now_ns):
-                    self._questions.ask(Question(stream.key, GetCursorRequest(stream.key), is_poll=True))
-        self._questions.send()
-        self.counters["requests"] = self._questions.sent
+                    self._requests.enqueue(PendingRequest(stream.key, GetCursorRequest(stream.key), is_poll=True))
+        self._requests.send()
+        self.counters["requests"] = self._requests.sent
         self._settle()
 
-    def _patience_ms(self, most_ms: int) -> int:
+    def _receive_timeout_ms(self, most_ms: int) -> int:
         if not self._alarms:
             return most_ms
         until_ns = min(self._alarms.values()) - self._clock_ns()
@@ -192,57 +192,57 @@ class Coordinator:
 
     def _settle(self) -> None:
         """Store, then tell; a disk that fills, or has room again, is told as health."""
-        now_ns, trouble = self._clock_ns(), self._settling.trouble
-        self._settling.settle(now_ns)
-        self.counters["merges"] = self._settling.merges
-        if self._settling.trouble != trouble:
+        now_ns, error = self._clock_ns(), self._committer.error
+        self._committer.commit(now_ns)
+        self.counters["merges"] = self._committer.merges
+        if self._committer.error != error:
             for stream in self._streams.values():
-                self._tell_health(stream, stream.health.on_trouble(self._settling.trouble, now_ns))
+                self._emit_health(stream, stream.health.on_local_error(self._committer.error, now_ns))
 
     # --- what comes in ---------------------------------------------------------------------------------------------
 
     def _on_event(self, event: TransportEvent, now_ns: int) -> None:
         match event:
-            case Published() if self._settling.trouble:
+            case MessageReceived() if self._committer.error:
                 # What cannot be stored is not taken in: heartbeats will tell of it when there is room again.
                 self.counters["left_on_full_disk"] += 1
-            case Published(topic, message):
+            case MessageReceived(topic, message):
                 # Prefixes match too: only a topic that is wholly ours counts.
                 kind, stream = self._topics.get(topic, ("", None))
                 if stream is not None:
                     self._on_published(stream, kind, message, now_ns)
-            case Answered(request_id, message):
-                question = self._questions.answered(request_id)
-                if question is not None and self._settling.trouble:
-                    self._on_failed(question, None, now_ns)
-                elif question is not None:
-                    self._on_answered(question, message, now_ns)
-            case Failed(request_id, error):
-                question = self._questions.answered(request_id)
-                if question is not None:
+            case ReplyReceived(request_id, message):
+                pending = self._requests.resolve(request_id)
+                if pending is not None and self._committer.error:
+                    self._on_failed(pending, None, now_ns)
+                elif pending is not None:
+                    self._on_answered(pending, message, now_ns)
+            case RequestFailed(request_id, error):
+                pending = self._requests.resolve(request_id)
+                if pending is not None:
                     self.counters["failed_requests"] += 1
-                    self._on_failed(question, error, now_ns)
+                    self._on_failed(pending, error, now_ns)
             case Connected():
                 self._connected = True
                 for stream in self._streams.values():
-                    self._greet(stream, now_ns)
+                    self._on_stream_connected(stream, now_ns)
             case Disconnected(reason):
                 self._on_disconnected(reason, now_ns)
-            case Garbled(error):
+            case MalformedMessage(error):
                 self.counters["garbled"] += 1
                 log.debug("dropped a message: %s", error)
 
-    def _greet(self, stream: _Stream, now_ns: int) -> None:
-        stream.told_caught_up = False
-        stream.poll.end()
-        self._tell_health(stream, stream.health.on_connected(now_ns))
+    def _on_stream_connected(self, stream: _Stream, now_ns: int) -> None:
+        stream.caught_up_emitted = False
+        stream.poll.stop()
+        self._emit_health(stream, stream.health.on_connected(now_ns))
         self._carry_out(stream, stream.receiver.on_connected(now_ns))
 
     def _on_disconnected(self, reason: str, now_ns: int) -> None:
         self._connected = False
-        self._questions.forget_all()
+        self._requests.cancel_all()
         for stream in self._streams.values():
-            self._tell_health(stream, stream.health.on_disconnected(reason, now_ns))
+            self._emit_health(stream, stream.health.on_disconnected(reason, now_ns))
             self._carry_out(stream, stream.receiver.on_disconnected(now_ns))
 
     def _on_published(self, stream: _Stream, kind: str, message: Message, now_ns: int) -> None:
@@ -252,44 +252,44 @@ class Coordinator:
         receiver, health = stream.receiver, stream.health
         match kind, message:
             case "candles", CandleBatch():
-                self._tell_health(stream, health.on_update(now_ns))
+                self._emit_health(stream, health.on_update(now_ns))
                 self._carry_out(stream, receiver.on_batch(message, now_ns))
             case "status", StreamStatus():
-                stream.poll.end()
-                self._tell_health(stream, health.on_heartbeat(message, now_ns))
+                stream.poll.stop()
+                self._emit_health(stream, health.on_heartbeat(message, now_ns))
                 self._carry_out(stream, receiver.on_heartbeat(message, now_ns))
             case "forming", CandleBatch():
-                self._tell_health(stream, health.on_update(now_ns))
+                self._emit_health(stream, health.on_update(now_ns))
                 for candle in candles_from(message.candles[-1:]):
-                    self._settling.tell(Forming(stream.key, candle))
+                    self._committer.emit(Forming(stream.key, candle))
             case "ticks", TickBatch():
-                self._tell_health(stream, health.on_update(now_ns))
-                self._settling.tell(Ticks(stream.key, message.start_sequence, message.ts_ms, message.price))
+                self._emit_health(stream, health.on_update(now_ns))
+                self._committer.emit(Ticks(stream.key, message.start_sequence, message.ts_ms, message.price))
             case "revisions", CandleRevision():
                 self._carry_out(stream, receiver.on_revision(message, now_ns))
             case _:
                 self.counters["garbled"] += 1
 
-    def _on_failed(self, question: Question, error: FluxcapError | None, now_ns: int) -> None:
-        stream = self._streams[question.key]
-        if question.is_poll:
+    def _on_failed(self, pending: PendingRequest, error: FluxcapError | None, now_ns: int) -> None:
+        stream = self._streams[pending.key]
+        if pending.is_poll:
             stream.poll.answered()
             return
         if isinstance(error, WireError) and error.code == 404:
-            self._tell_health(stream, stream.health.on_refused("the server has no such stream", now_ns))
-        if error is not None and shows_old_server(question.message, error):
-            stream.poll.begin(now_ns)
+            self._emit_health(stream, stream.health.on_refused("the server has no such stream", now_ns))
+        if error is not None and is_version1_error(pending.message, error):
+            stream.poll.start(now_ns)
         self._carry_out(stream, stream.receiver.on_failed(now_ns))
 
-    def _on_answered(self, question: Question, message: Message, now_ns: int) -> None:
-        stream = self._streams[question.key]
+    def _on_answered(self, pending: PendingRequest, message: Message, now_ns: int) -> None:
+        stream = self._streams[pending.key]
         receiver = stream.receiver
         if isinstance(message, GetCursorResponse):
             message = status_of(message)
         match message:
             case StreamStatus() if message.key == stream.key:
-                self._tell_health(stream, stream.health.on_heartbeat(message, now_ns))
-                if question.is_poll:
+                self._emit_health(stream, stream.health.on_heartbeat(message, now_ns))
+                if pending.is_poll:
                     stream.poll.answered()
                     self._carry_out(stream, receiver.on_heartbeat(message, now_ns))
                 else:
@@ -300,7 +300,7 @@ class Coordinator:
                 self._carry_out(stream, receiver.on_revisions(message, now_ns))
             case _:
                 self.counters["garbled"] += 1
-                self._on_failed(question, None, now_ns)
+                self._on_failed(pending, None, now_ns)
 
     # --- what goes out ---------------------------------------------------------------------------------------------
 
@@ -312,9 +312,9 @@ class Coordinator:
             self._alarms.pop(stream.key, None)
         else:
             self._alarms[stream.key] = wake_ns
-        if stream.receiver.state is ReceiverState.LIVE and not stream.told_caught_up:
-            stream.told_caught_up = True
-            self._settling.tell(CaughtUp(stream.key, stream.receiver.cursor.latest_sequence))
+        if stream.receiver.state is ReceiverState.LIVE and not stream.caught_up_emitted:
+            stream.caught_up_emitted = True
+            self._committer.emit(CaughtUp(stream.key, stream.receiver.cursor.latest_sequence))
 
     def _carry_out_one(self, stream: _Stream, action: Action) -> None:
         key = stream.key
@@ -327,26 +327,26 @@ class Coordinator:
                 self._change(stream, Revise(key, sequences, candles), Revision(key, start, sequences, candles))
             case Restart(reason, store_id):
                 log.warning("%s starts over: %s", key, reason.value)
-                stream.told_caught_up = False
+                stream.caught_up_emitted = False
                 self._change(stream, Reset(key), StoreReplaced(key, store_id, reason.value))
-            case GapLost(first, last, reason):
+            case SkipGap(first, last, reason):
                 log.warning("%s: sequences %d to %d are missing: %s", key, first, last, reason)
                 self._change(stream, None, Gap(key, first, last, reason))
             case RequestStatus():
                 message = GetCursorRequest(key) if stream.poll.is_on else StreamStatusRequest(key)
-                self._questions.ask(Question(key, message))
-            case Request(after, limit):
-                self._questions.ask(Question(key, BackfillCandlesRequest(key, after, None, limit)))
+                self._requests.enqueue(PendingRequest(key, message))
+            case RequestCandles(after, limit):
+                self._requests.enqueue(PendingRequest(key, BackfillCandlesRequest(key, after, None, limit)))
             case RequestRevisions(after, limit):
-                self._questions.ask(Question(key, RevisionsRequest(key, after, limit)))
+                self._requests.enqueue(PendingRequest(key, RevisionsRequest(key, after, limit)))
             case Duplicate(count):
                 self.counters["duplicates"] += count
             case _:
                 self.counters["buffered"] += 1
 
     def _change(self, stream: _Stream, change: Change | None, event: Event) -> None:
-        self._settling.store(change, stream.receiver.cursor, event)
+        self._committer.store(change, stream.receiver.cursor, event)
 
-    def _tell_health(self, stream: _Stream, changed: Health | None) -> None:
+    def _emit_health(self, stream: _Stream, changed: Health | None) -> None:
         if changed is not None:
-            self._settling.tell(HealthChanged(stream.key, changed))
+            self._committer.emit(HealthChanged(stream.key, changed))

@@ -9,10 +9,10 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from fluxcap.bridge.client.options import AnyVia, as_via, open_transport, patience_s
-from fluxcap.bridge.client.requests import shows_old_server, status_of
+from fluxcap.bridge.client.options import ViaLike, default_timeout_s, open_transport, to_via
+from fluxcap.bridge.client.requests import is_version1_error, status_of
 from fluxcap.bridge.transport.addresses import endpoints
-from fluxcap.bridge.transport.base import Answered, Connected, Disconnected, Failed
+from fluxcap.bridge.transport.base import Connected, Disconnected, ReplyReceived, RequestFailed
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.schemas.candles import CandlePage, RevisionPage, StreamSize
 from fluxcap.schemas.errors import CodecError, WireError, WireTimeout
@@ -42,12 +42,12 @@ ATTEMPTS = 3
 _Answer = TypeVar("_Answer")
 
 
-class _Dialogue:
+class _RequestConnection:
     """Questions over one connection, one at a time."""
 
-    def __init__(self, rep: str, timeout: float, curve: ClientCurve | None, via: AnyVia) -> None:
+    def __init__(self, rep: str, timeout: float, curve: ClientCurve | None, via: ViaLike) -> None:
         self._rep = rep
-        self._timeout_ns = int(max(timeout, patience_s(as_via(via)) if via is not None else 0.0) * 1e9)
+        self._timeout_ns = int(max(timeout, default_timeout_s(to_via(via)) if via is not None else 0.0) * 1e9)
         self._transport = open_transport(via, curve)
         self._number = 0
         self._connected = False
@@ -81,9 +81,9 @@ class _Dialogue:
         while True:
             for event in self._transport.receive(1_000):
                 match event:
-                    case Answered(number, answer) if number == self._number:
+                    case ReplyReceived(number, answer) if number == self._number:
                         return answer
-                    case Failed(number, error) if number == self._number:
+                    case RequestFailed(number, error) if number == self._number:
                         raise error
                     case Disconnected():
                         self._connected = False
@@ -107,9 +107,11 @@ class _Dialogue:
 
 
 @contextmanager
-def _dialogue(rep: str | None, timeout: float, curve: ClientCurve | None, via: AnyVia = None) -> Iterator[_Dialogue]:
-    way = as_via(via)
-    dialogue = _Dialogue(endpoints(None, rep)[1] if way is None else way.servers, timeout, curve, way)
+def _dialogue(
+    rep: str | None, timeout: float, curve: ClientCurve | None, via: ViaLike = None
+) -> Iterator[_RequestConnection]:
+    way = to_via(via)
+    dialogue = _RequestConnection(endpoints(None, rep)[1] if way is None else way.servers, timeout, curve, way)
     try:
         dialogue.open()
         yield dialogue
@@ -117,13 +119,13 @@ def _dialogue(rep: str | None, timeout: float, curve: ClientCurve | None, via: A
         dialogue.close()
 
 
-def _status(dialogue: _Dialogue, key: StreamKey) -> StreamStatus:
+def _status(dialogue: _RequestConnection, key: StreamKey) -> StreamStatus:
     """Of a server that knows version 1 alone: what its cursor says."""
     question = StreamStatusRequest(key)
     try:
         return dialogue.ask(question, StreamStatus)
     except WireError as error:
-        if not shows_old_server(question, error):
+        if not is_version1_error(question, error):
             raise
         return status_of(dialogue.ask(GetCursorRequest(key), GetCursorResponse))
 
@@ -134,7 +136,7 @@ def fetch_status(
     *,
     timeout: float = 2.0,
     curve: ClientCurve | None = None,
-    via: AnyVia = None,
+    via: ViaLike = None,
 ) -> StreamStatus:
     """Return a stream's watermark, feed state and store.
 
@@ -147,7 +149,7 @@ def fetch_status(
 
 
 def list_streams(
-    rep: str | None = None, *, timeout: float = 2.0, curve: ClientCurve | None = None, via: AnyVia = None
+    rep: str | None = None, *, timeout: float = 2.0, curve: ClientCurve | None = None, via: ViaLike = None
 ) -> tuple[StreamStatus, ...]:
     """All streams a server has. Parameters and errors as ``fetch_status``."""
     with _dialogue(rep, timeout, curve, via) as dialogue:
@@ -163,7 +165,7 @@ def backfill(
     on_progress: Callable[[int, int], None] | None = None,
     timeout: float = 5.0,
     curve: ClientCurve | None = None,
-    via: AnyVia = None,
+    via: ViaLike = None,
 ) -> CandleArray:
     """The candles of a stream after a sequence, up to its newest at the time of the call; shape ``(n,)``.
 
@@ -193,7 +195,7 @@ def candle_pages(
     limit: int | None = None,
     timeout: float = 5.0,
     curve: ClientCurve | None = None,
-    via: AnyVia = None,
+    via: ViaLike = None,
 ) -> Iterator[tuple[BackfillCandlesResponse, int]]:
     """As ``backfill``, page by page, each with the number of candles in all. Holds the connection while iterated.
 
@@ -228,7 +230,7 @@ def revision_pages(
     *,
     timeout: float = 5.0,
     curve: ClientCurve | None = None,
-    via: AnyVia = None,
+    via: ViaLike = None,
 ) -> Iterator[RevisionsResponse]:
     """The revisions a server keeps of a stream, page by page. Parameters and errors as ``fetch_status``."""
     with _dialogue(rep, timeout, curve, via) as dialogue:

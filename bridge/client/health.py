@@ -1,8 +1,8 @@
 """The health of a stream, in five states. Pure: time goes in as monotonic nanoseconds.
 
 The facts come from three places: the connection (is there a server), the server's word on the stream (a heartbeat each
-second, with the state of its own feed) and the updates themselves. ``StreamHealth._judge`` turns them into a state, and
-``StreamHealth._settle`` is the one place where the state changes.
+second, with the state of its own feed) and the updates themselves. ``StreamHealth._compute`` turns them into a state,
+and ``StreamHealth._set_state`` is the one place where the state changes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fluxcap.schemas.types import FeedState, StreamStatus
 
 HEARTBEAT_SILENCE_NS = 1_600_000_000
 """Heartbeats come each second; with a look each 0.1 s, silence is noticed within 2 s."""
-CONNECT_PATIENCE_NS = 2_000_000_000
+CONNECT_TIMEOUT_NS = 2_000_000_000
 """How long a first connection counts as under way."""
 _NS_PER_MS = 1_000_000
 
@@ -90,11 +90,11 @@ class StreamHealth:
         self._was_connected = False
         self._epoch_ns = now_ns
         self._down_reason = ""
-        self._word_ns: int | None = None
+        self._last_heartbeat_ns: int | None = None
         self._update_ns: int | None = None
         self._feed = FeedState.UNKNOWN
         self._refusal = ""
-        self._trouble = ""
+        self._local_error = ""
 
     def now(self, now_ns: int) -> Health:
         """The health with its age as of now."""
@@ -103,64 +103,67 @@ class StreamHealth:
     def on_connecting(self, now_ns: int) -> Health | None:
         """A new address: begin as if never connected."""
         self._connected = self._was_connected = False
-        self._epoch_ns, self._word_ns, self._down_reason = now_ns, None, ""
-        return self._settle(now_ns)
+        self._epoch_ns, self._last_heartbeat_ns, self._down_reason = now_ns, None, ""
+        return self._set_state(now_ns)
 
     def on_connected(self, now_ns: int) -> Health | None:
         self._connected = self._was_connected = True
-        self._epoch_ns, self._word_ns, self._refusal = now_ns, None, ""
-        return self._settle(now_ns)
+        self._epoch_ns, self._last_heartbeat_ns, self._refusal = now_ns, None, ""
+        return self._set_state(now_ns)
 
     def on_disconnected(self, reason: str, now_ns: int) -> Health | None:
         self._connected, self._down_reason = False, reason
-        return self._settle(now_ns)
+        return self._set_state(now_ns)
 
     def on_heartbeat(self, status: StreamStatus, now_ns: int) -> Health | None:
         """The server's word on the stream, asked for or not. Its clock is compared with its own stamps only."""
-        self._word_ns, self._refusal = now_ns, ""
+        self._last_heartbeat_ns, self._refusal = now_ns, ""
         self._feed = _feed_state(status.feed_state)
         if status.last_tick_ts_ms > 0 and status.server_time_ms > 0:
             age_ns = max(0, status.server_time_ms - status.last_tick_ts_ms) * _NS_PER_MS
             ticked_ns = now_ns - age_ns
             self._update_ns = ticked_ns if self._update_ns is None else max(self._update_ns, ticked_ns)
-        return self._settle(now_ns)
+        return self._set_state(now_ns)
 
     def on_update(self, now_ns: int) -> Health | None:
         """A live batch or forming candle."""
-        self._word_ns = self._update_ns = now_ns
+        self._last_heartbeat_ns = self._update_ns = now_ns
         self._refusal = ""
-        return self._settle(now_ns)
+        return self._set_state(now_ns)
 
     def on_refused(self, reason: str, now_ns: int) -> Health | None:
         """The server answered that it does not have the stream."""
         self._refusal = reason
-        return self._settle(now_ns)
+        return self._set_state(now_ns)
 
-    def on_trouble(self, reason: str, now_ns: int) -> Health | None:
+    def on_local_error(self, reason: str, now_ns: int) -> Health | None:
         """Nothing can be stored here at present, and so nothing be told; ``""``: it can again."""
-        self._trouble = reason
-        return self._settle(now_ns)
+        self._local_error = reason
+        return self._set_state(now_ns)
 
     def on_time(self, now_ns: int) -> Health | None:
-        return self._settle(now_ns)
+        return self._set_state(now_ns)
 
     def _age_ns(self, now_ns: int) -> int | None:
         return None if self._update_ns is None else max(0, now_ns - self._update_ns)
 
-    def _judge(self, now_ns: int) -> tuple[HealthState, str]:
+    def _compute(self, now_ns: int) -> tuple[HealthState, str]:
         if not self._connected:
             if self._was_connected:
                 return HealthState.DISCONNECTED, self._down_reason or "connection lost; reconnecting"
-            if now_ns - self._epoch_ns >= CONNECT_PATIENCE_NS:
+            if now_ns - self._epoch_ns >= CONNECT_TIMEOUT_NS:
                 return HealthState.DISCONNECTED, self._down_reason or "no server answers; retrying"
             return HealthState.CONNECTING, "looking for the server"
-        if self._trouble:
-            return HealthState.STALLED, self._trouble
+        if self._local_error:
+            return HealthState.STALLED, self._local_error
         if self._refusal:
             return HealthState.SUBSCRIBED, self._refusal
-        if now_ns - (self._epoch_ns if self._word_ns is None else self._word_ns) >= HEARTBEAT_SILENCE_NS:
+        if (
+            now_ns - (self._epoch_ns if self._last_heartbeat_ns is None else self._last_heartbeat_ns)
+            >= HEARTBEAT_SILENCE_NS
+        ):
             return HealthState.STALLED, "no heartbeat from the server"
-        if self._word_ns is None:
+        if self._last_heartbeat_ns is None:
             return HealthState.CONNECTING, "waiting for the server's first heartbeat"
         if self._feed in _FEED_REASONS:
             return _FEED_REASONS[self._feed]
@@ -171,8 +174,8 @@ class StreamHealth:
             return HealthState.SUBSCRIBED, "a quiet market: no update for a while"
         return HealthState.RECEIVING, ""
 
-    def _settle(self, now_ns: int) -> Health | None:
-        state, reason = self._judge(now_ns)
+    def _set_state(self, now_ns: int) -> Health | None:
+        state, reason = self._compute(now_ns)
         if (state, reason, self._feed) == (self._health.state, self._health.reason, self._health.feed_state):
             return None
         self._health = Health(state, reason, self._age_ns(now_ns), self._feed)

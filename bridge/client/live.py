@@ -23,15 +23,15 @@ from fluxcap.bridge.client.coordinator import Coordinator
 from fluxcap.bridge.client.events import Event
 from fluxcap.bridge.client.health import Health
 from fluxcap.bridge.client.options import (
-    AnyVia,
-    as_via,
+    ViaLike,
+    default_timeout_s,
     open_transport,
-    patience_s,
     require_address,
     require_start,
     require_stream,
+    to_via,
 )
-from fluxcap.bridge.client.queues import Callback, Commands, EventQueue, SlowConsumer
+from fluxcap.bridge.client.queues import CallbackThread, CommandQueue, EventQueue, SlowConsumer
 from fluxcap.bridge.client.receiver.actions import Cursor, StartFrom
 from fluxcap.bridge.transport.addresses import endpoints
 from fluxcap.bridge.transport.base import Transport
@@ -100,9 +100,9 @@ class LiveClient:
         page_limit: int = 10_000,
         request_timeout: float | None = None,
         transport: Transport | None = None,
-        via: AnyVia = None,
+        via: ViaLike = None,
     ) -> None:
-        self._via = as_via(via)
+        self._via = to_via(via)
         self._endpoints = self._addresses(pub, rep if self._via is None else None)
         self._data_dir = None if data_dir is None else Path(data_dir)
         self._first_streams = tuple(require_stream(key) for key in streams)
@@ -112,14 +112,14 @@ class LiveClient:
         self._queue = EventQueue(slow_consumer, limit=queue_candles)
         self._curve = curve
         self._page_limit = page_limit
-        self._request_timeout_ns = int((request_timeout or patience_s(self._via)) * 1e9)
+        self._request_timeout_ns = int((request_timeout or default_timeout_s(self._via)) * 1e9)
         self._transport = transport
         self._cache: Cache = NoCache()
         self._coordinator: Coordinator | None = None
-        self._commands = Commands(self._wake)
+        self._commands = CommandQueue(self._wake)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._callback = None if on_event is None else Callback(self._queue, on_event)
+        self._callback = None if on_event is None else CallbackThread(self._queue, on_event)
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -257,7 +257,7 @@ class LiveClient:
             with contextlib.suppress(RuntimeError):  # the loop was closed
                 loop.call_soon_threadsafe(ready.set)
 
-        self._queue.listen(tell)
+        self._queue.add_listener(tell)
         try:
             while True:
                 ready.clear()
@@ -267,7 +267,7 @@ class LiveClient:
                     return
                 await ready.wait()
         finally:
-            self._queue.ignore(tell)
+            self._queue.remove_listener(tell)
 
     def _require_started(self) -> None:
         if self._coordinator is None and not self._stopping.is_set():
@@ -279,9 +279,9 @@ class LiveClient:
         error: BaseException | None = None
         try:
             while not self._stopping.is_set():
-                self._commands.obey()
-                if self._queue.wait_for_room():
-                    coordinator.turn()
+                self._commands.run_pending()
+                if self._queue.wait_for_capacity():
+                    coordinator.run_once()
         except BaseException as raised:
             error = raised
             level = logging.ERROR if isinstance(raised, FluxcapError) else logging.CRITICAL
@@ -289,7 +289,7 @@ class LiveClient:
         finally:
             self._stopping.set()
             with contextlib.ExitStack() as ending:  # from the last to the first, each even if one before it fails
-                ending.callback(self._commands.end)
+                ending.callback(self._commands.close)
                 ending.callback(self._queue.close, error)
                 ending.callback(self._cache.close)
                 ending.callback(transport.close)
@@ -300,9 +300,9 @@ class LiveClient:
             raise ConfigError(_NOT_RUNNING)
         if threading.current_thread() is self._thread:
             raise ConfigError("This cannot be called from on_event: the client's thread would wait for itself.")
-        self._commands.carry_out(lambda: command(coordinator))
+        self._commands.call(lambda: command(coordinator))
 
     def _wake(self) -> None:
-        self._queue.call_producer()
+        self._queue.wake_producer()
         if self._transport is not None:
             self._transport.wake()

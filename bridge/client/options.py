@@ -31,22 +31,22 @@ class Via(msgspec.Struct, frozen=True):
     stream: str = ""
 
 
-AnyVia: TypeAlias = Via | str | None
+ViaLike: TypeAlias = Via | str | None
 """A string is the servers alone."""
 
 
-def patience_s(via: Via | None) -> float:
+def default_timeout_s(via: Via | None) -> float:
     """Return the timeout of a request in seconds: longer through NATS, where messages must be searched."""
     return 2.0 if via is None else 10.0
 
 
-def as_via(via: AnyVia) -> Via | None:
+def to_via(via: ViaLike) -> Via | None:
     return Via(via) if isinstance(via, str) else via
 
 
-def open_transport(via: AnyVia, curve: ClientCurve | None = None) -> Transport:
+def open_transport(via: ViaLike, curve: ClientCurve | None = None) -> Transport:
     """The transport to the log, or without ``via`` the one to a server. Raises ConfigError."""
-    way = as_via(via)
+    way = to_via(via)
     if way is None:
         return ZmqTransport(curve)
     if curve is not None:

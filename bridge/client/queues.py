@@ -32,7 +32,7 @@ class SlowConsumer(enum.Enum):
     are dropped without a word."""
 
 
-class _Cell:
+class _Slot:
     """A place in the queue whose event may be replaced while it waits."""
 
     __slots__ = ("event",)
@@ -44,16 +44,16 @@ class _Cell:
 class EventQueue:
     """Bounded by ``limit``: candles and ticks count one each, other events one.
 
-    The producer never waits with an event in hand: it asks for room before it reads more (``wait_for_room``), and can
-    be called away from there.
+    The producer never waits with an event in hand: it asks for room before it reads more (``wait_for_capacity``), and
+    can be called away from there.
     """
 
     def __init__(self, policy: SlowConsumer, *, limit: int) -> None:
         self._policy = policy
         self._limit = limit
-        self._cells: deque[_Cell] = deque()
+        self._slots: deque[_Slot] = deque()
         self._weight = 0
-        self._news: dict[tuple[type[Event], StreamKey], _Cell] = {}
+        self._latest: dict[tuple[type[Event], StreamKey], _Slot] = {}
         self._changed = threading.Condition()
         self._closed = False
         self._called = False
@@ -66,21 +66,21 @@ class EventQueue:
             if self._closed:
                 return
             for event in events:
-                if self._replaces_news(event):
+                if self._replaces_latest(event):
                     continue
-                if self._policy is SlowConsumer.SKIP_TO_LATEST and not self._has_room(_weight(event)):
+                if self._policy is SlowConsumer.SKIP_TO_LATEST and not self._has_capacity(_weight(event)):
                     self._skip()
                 self._append(event)
-            self._tell()
+            self._notify()
 
-    def wait_for_room(self) -> bool:
+    def wait_for_capacity(self) -> bool:
         """Wait until more may be read. False when the queue was closed, or the producer called away: then ask again."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._called or self._may_read())
             self._called = False
             return not self._closed and self._may_read()
 
-    def call_producer(self) -> None:
+    def wake_producer(self) -> None:
         """End the producer's wait for room, or the next one."""
         with self._changed:
             self._called = True
@@ -92,75 +92,75 @@ class EventQueue:
         Raises the error the queue was closed with, once all events before it were taken.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._cells or self._closed, timeout)
-            if not self._cells:
+            self._changed.wait_for(lambda: self._slots or self._closed, timeout)
+            if not self._slots:
                 if self._error is not None:
                     raise self._error
                 return None
-            event = self._cells.popleft().event
+            event = self._slots.popleft().event
             self._weight -= _weight(event)
-            self._news.pop((type(event), event.key), None)
+            self._latest.pop((type(event), event.key), None)
             self._changed.notify_all()
             return event
 
     @property
     def is_closed(self) -> bool:
         """Closed, and nothing waits any more."""
-        return self._closed and not self._cells
+        return self._closed and not self._slots
 
     def close(self, error: BaseException | None = None) -> None:
         """End of events. Idempotent; the first error stays."""
         with self._changed:
             self._closed = True
             self._error = self._error or error
-            self._tell()
+            self._notify()
 
-    def listen(self, listener: Callable[[], None]) -> None:
+    def add_listener(self, listener: Callable[[], None]) -> None:
         """Called, mostly in the producer's thread, whenever there is something to get."""
         with self._changed:
             self._listeners.append(listener)
-            self._tell()
+            self._notify()
 
-    def ignore(self, listener: Callable[[], None]) -> None:
-        """Take back ``listen``."""
+    def remove_listener(self, listener: Callable[[], None]) -> None:
+        """Take back ``add_listener``."""
         with self._changed:
             self._listeners.remove(listener)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._changed.notify_all()
-        if self._cells or self._closed:
+        if self._slots or self._closed:
             for listener in self._listeners:
                 listener()
 
-    def _replaces_news(self, event: Event) -> bool:
+    def _replaces_latest(self, event: Event) -> bool:
         if isinstance(event, Candles):
             # A candle under way that comes later must not be seen before these.
-            self._news.pop((Forming, event.key), None)
+            self._latest.pop((Forming, event.key), None)
         elif isinstance(event, Forming | HealthChanged):
-            cell = self._news.get((type(event), event.key))
+            cell = self._latest.get((type(event), event.key))
             if cell is not None:
                 cell.event = event
                 return True
         return False
 
     def _append(self, event: Event) -> None:
-        cell = _Cell(event)
-        self._cells.append(cell)
+        cell = _Slot(event)
+        self._slots.append(cell)
         self._weight += _weight(event)
         if isinstance(event, Forming | HealthChanged):
-            self._news[(type(event), event.key)] = cell
+            self._latest[(type(event), event.key)] = cell
 
-    def _has_room(self, weight: int) -> bool:
-        return not self._cells or self._weight + weight <= self._limit
+    def _has_capacity(self, weight: int) -> bool:
+        return not self._slots or self._weight + weight <= self._limit
 
     def _may_read(self) -> bool:
-        return self._policy is SlowConsumer.SKIP_TO_LATEST or self._has_room(0)
+        return self._policy is SlowConsumer.SKIP_TO_LATEST or self._has_capacity(0)
 
     def _skip(self) -> None:
         """Waiting candles become gaps, neighbouring gaps of a stream one."""
-        kept: deque[_Cell] = deque()
-        gaps: dict[StreamKey, _Cell] = {}
-        for cell in self._cells:
+        kept: deque[_Slot] = deque()
+        gaps: dict[StreamKey, _Slot] = {}
+        for cell in self._slots:
             event = cell.event
             if isinstance(event, Ticks):
                 self._weight -= _weight(event)
@@ -179,7 +179,7 @@ class EventQueue:
             elif not isinstance(event, Forming | HealthChanged):
                 gaps.pop(event.key, None)
             kept.append(cell)
-        self._cells = kept
+        self._slots = kept
 
 
 def _weight(event: Event) -> int:
@@ -188,24 +188,24 @@ def _weight(event: Event) -> int:
     return len(event.price) if isinstance(event, Ticks) else 1
 
 
-class Commands:
+class CommandQueue:
     """``wake`` makes the thread that obeys look soon; it is called from the threads that ask."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self._waiting: SimpleQueue[tuple[Callable[[], None], Future[None]]] = SimpleQueue()
+        self._pending: SimpleQueue[tuple[Callable[[], None], Future[None]]] = SimpleQueue()
         self._ended = threading.Event()
 
-    def carry_out(self, command: Callable[[], None]) -> None:
+    def call(self, command: Callable[[], None]) -> None:
         """Have it done, and wait until it is. Raises what it raised; ConfigError when nobody obeys any more."""
         done: Future[None] = Future()
-        self._waiting.put((command, done))
+        self._pending.put((command, done))
         self._wake()
         if self._ended.is_set():  # it may have been put after the last look
             self._refuse()
         done.result()
 
-    def obey(self) -> None:
+    def run_pending(self) -> None:
         """Carry out what waits; for the thread that talks to the server.
 
         A FluxcapError goes to who asked. So does anything else, which no argument can cause and which nobody knows how
@@ -222,7 +222,7 @@ class Commands:
             else:
                 done.set_result(None)
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Obey no more; all that waits, or comes, is refused."""
         self._ended.set()
         self._refuse()
@@ -233,18 +233,18 @@ class Commands:
 
     def _next(self) -> tuple[Callable[[], None], Future[None]] | None:
         try:
-            return self._waiting.get_nowait()
+            return self._pending.get_nowait()
         except Empty:
             return None
 
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 10.0
+JOIN_TIMEOUT_S = 10.0
 """How long the end waits for one call: longer, and the call may be waiting for who waits for the end."""
 
 
-class Callback:
+class CallbackThread:
     """Ends with the queue, once all that waited was told."""
 
     def __init__(self, queue: EventQueue, on_event: Callable[[Event], None]) -> None:
@@ -263,9 +263,9 @@ class Callback:
         told = -1
         while self._thread.is_alive() and told != self._told:
             told = self._told
-            self._thread.join(PATIENCE_S)
+            self._thread.join(JOIN_TIMEOUT_S)
         if self._thread.is_alive():
-            log.warning("on_event has not returned for %g s; the client closes without it", PATIENCE_S)
+            log.warning("on_event has not returned for %g s; the client closes without it", JOIN_TIMEOUT_S)
 
     def _run(self) -> None:
         while True:

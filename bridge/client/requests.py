@@ -20,7 +20,7 @@ _REFUSALS = frozenset((400, 426))
 """What servers say to a message they do not know: malformed, or of an unknown version."""
 
 
-def shows_old_server(request: Message, error: FluxcapError) -> bool:
+def is_version1_error(request: Message, error: FluxcapError) -> bool:
     """Return whether an error reply means that the server only knows version 1."""
     return isinstance(request, StreamStatusRequest) and isinstance(error, WireError) and error.code in _REFUSALS
 
@@ -38,15 +38,15 @@ class CursorPoll:
         self._next_ns = 0
         self._asked = False
 
-    def begin(self, now_ns: int) -> None:
+    def start(self, now_ns: int) -> None:
         self.is_on, self._asked, self._next_ns = True, False, now_ns + POLL_NS
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """A new connection, or the server turned out to be a newer one."""
         self.is_on = self._asked = False
 
     def is_due(self, now_ns: int) -> bool:
-        """Says so once; then not before ``answered``."""
+        """Says so once; then not before ``resolve``."""
         if not self.is_on or self._asked or now_ns < self._next_ns:
             return False
         self._asked, self._next_ns = True, now_ns + POLL_NS
@@ -57,11 +57,11 @@ class CursorPoll:
         self._asked = False
 
 
-UNDER_WAY_MAX = 32
+MAX_IN_FLIGHT = 32
 """Most requests of all streams together: a thousand streams that resume must not bury the server."""
 
 
-class Question(NamedTuple):
+class PendingRequest(NamedTuple):
     """A request of a stream. ``is_poll``: asked in place of a heartbeat, not because the receiver wants it."""
 
     key: StreamKey
@@ -69,39 +69,39 @@ class Question(NamedTuple):
     is_poll: bool = False
 
 
-class Questions:
+class RequestQueue:
     """sent: how many went out, ever."""
 
     def __init__(self, transport: Transport, timeout_ns: int) -> None:
         self._transport = transport
         self._timeout_ns = timeout_ns
-        self._waiting: deque[Question] = deque()
-        self._under_way: dict[int, Question] = {}
+        self._pending: deque[PendingRequest] = deque()
+        self._under_way: dict[int, PendingRequest] = {}
         self._numbers = itertools.count(1)
         self.sent = 0
 
-    def ask(self, question: Question) -> None:
+    def enqueue(self, pending: PendingRequest) -> None:
         """Have it sent when its turn comes."""
-        self._waiting.append(question)
+        self._pending.append(pending)
 
     def send(self) -> None:
         """As many as may be under way."""
-        while self._waiting and len(self._under_way) < UNDER_WAY_MAX:
-            question, number = self._waiting.popleft(), next(self._numbers)
-            self._under_way[number] = question
+        while self._pending and len(self._under_way) < MAX_IN_FLIGHT:
+            pending, number = self._pending.popleft(), next(self._numbers)
+            self._under_way[number] = pending
             self.sent += 1
-            self._transport.request(number, question.message, self._timeout_ns)
+            self._transport.request(number, pending.message, self._timeout_ns)
 
-    def answered(self, number: int) -> Question | None:
+    def resolve(self, number: int) -> PendingRequest | None:
         """Remove and return the request of this number; None when no reply is expected any more."""
         return self._under_way.pop(number, None)
 
-    def forget(self, key: StreamKey) -> None:
+    def cancel(self, key: StreamKey) -> None:
         """The stream was left."""
-        self._waiting = deque(question for question in self._waiting if question.key != key)
-        self._under_way = {n: question for n, question in self._under_way.items() if question.key != key}
+        self._pending = deque(pending for pending in self._pending if pending.key != key)
+        self._under_way = {n: pending for n, pending in self._under_way.items() if pending.key != key}
 
-    def forget_all(self) -> None:
+    def cancel_all(self) -> None:
         """The connection ended."""
-        self._waiting.clear()
+        self._pending.clear()
         self._under_way.clear()

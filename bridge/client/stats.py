@@ -19,7 +19,7 @@ COLOURS: dict[HealthState, str] = {
 """State → CSS class of the dot."""
 
 
-class StreamFacts(msgspec.Struct, frozen=True):
+class StreamStats(msgspec.Struct, frozen=True):
     """Facts of a stream beside its candles; None: unknown."""
 
     watermark_sequence: int | None = None
@@ -29,7 +29,7 @@ class StreamFacts(msgspec.Struct, frozen=True):
     ticks_per_second: float | None = None
 
 
-def facts_line(sequence: int, facts: StreamFacts) -> list[tuple[str, str]]:
+def stats_rows(sequence: int, facts: StreamStats) -> list[tuple[str, str]]:
     """Label and value of each fact, always all of them, so that nothing moves when one becomes known."""
     return [
         ("sequence", f"#{sequence}" if sequence else "-"),
@@ -40,7 +40,7 @@ def facts_line(sequence: int, facts: StreamFacts) -> list[tuple[str, str]]:
     ]
 
 
-def watermark_text(facts: StreamFacts) -> str:
+def watermark_text(facts: StreamStats) -> str:
     """``#1207 23:54:00``."""
     if not facts.watermark_sequence:
         return "-"
@@ -66,21 +66,21 @@ def state_text(health: Health | None) -> tuple[str, str, str]:
     return COLOURS[health.state], health.label, health.reason
 
 
-class Trend:
+class RateWindow:
     """Rate of a counter and the smallest of a value over the last looks. Times in milliseconds."""
 
     def __init__(self, window_ms: int = 10_000) -> None:
         self._window_ms = window_ms
-        self._looks: deque[tuple[int, int, int | None]] = deque()
+        self._samples: deque[tuple[int, int, int | None]] = deque()
 
-    def look(self, now_ms: int, count: int, age_ms: int | None) -> tuple[float | None, int | None]:
+    def sample(self, now_ms: int, count: int, age_ms: int | None) -> tuple[float | None, int | None]:
         """One look; returns (counts per second, smallest age), each None while unknown."""
-        if self._looks and count < self._looks[-1][1]:  # it began anew
-            self._looks.clear()
-        self._looks.append((now_ms, count, age_ms))
-        while self._looks[0][0] < now_ms - self._window_ms:
-            self._looks.popleft()
-        begin_ms, begin, _ = self._looks[0]
+        if self._samples and count < self._samples[-1][1]:  # it began anew
+            self._samples.clear()
+        self._samples.append((now_ms, count, age_ms))
+        while self._samples[0][0] < now_ms - self._window_ms:
+            self._samples.popleft()
+        begin_ms, begin, _ = self._samples[0]
         rate = (count - begin) * 1_000 / (now_ms - begin_ms) if now_ms > begin_ms else None
-        ages = [age for _, _, age in self._looks if age is not None]
+        ages = [age for _, _, age in self._samples if age is not None]
         return rate, min(ages) if ages else None

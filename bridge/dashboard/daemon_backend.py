@@ -13,7 +13,7 @@ import msgspec
 from nicegui import background_tasks, run
 
 from fluxcap.bridge.client.options import Via
-from fluxcap.bridge.client.stats import StreamFacts, Trend
+from fluxcap.bridge.client.stats import RateWindow, StreamStats
 from fluxcap.bridge.dashboard.live_feed import LiveFeed
 from fluxcap.bridge.dashboard.view_state import Known
 from fluxcap.bridge.http.daemon_client import DaemonClient
@@ -54,8 +54,8 @@ class Hub:
         self._feed: LiveFeed | None = None
         self._pages = 0
         self._looking: asyncio.Task[None] | None = None
-        self._trends: dict[str, Trend] = {}
-        self._facts: dict[str, StreamFacts] = {}
+        self._trends: dict[str, RateWindow] = {}
+        self._facts: dict[str, StreamStats] = {}
         self._assets_at_s = 0.0
 
     @property
@@ -111,8 +111,8 @@ class Hub:
             return "off", "Off", ""
         return ("wait", "Connecting", LOOKING) if self.error == LOOKING else ("bad", "Disconnected", self.error)
 
-    def facts(self, key: StreamKey | None) -> StreamFacts:
-        return self._facts.get(key.symbol, StreamFacts()) if key is not None else StreamFacts()
+    def facts(self, key: StreamKey | None) -> StreamStats:
+        return self._facts.get(key.symbol, StreamStats()) if key is not None else StreamStats()
 
     def choices(self) -> dict[str, str]:
         """Symbol → label of the assets that may be chosen: with payout, OTC marked; before a table, what ticks."""
@@ -149,9 +149,9 @@ class Hub:
             stream = streams.get(symbol)
             if stream is None:
                 continue
-            trend = self._trends.setdefault(symbol, Trend())
-            rate, lag_ms = trend.look(now_ms, asset["ticks"], stream["age_ms"])
-            self._facts[symbol] = StreamFacts(
+            trend = self._trends.setdefault(symbol, RateWindow())
+            rate, lag_ms = trend.sample(now_ms, asset["ticks"], stream["age_ms"])
+            self._facts[symbol] = StreamStats(
                 stream["latest_sequence"], stream["latest_ts_ms"], status["platform_offset_ms"], lag_ms, rate
             )
 

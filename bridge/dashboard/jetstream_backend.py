@@ -13,7 +13,7 @@ from nicegui import run
 
 from fluxcap.bridge.client.fetch import list_streams
 from fluxcap.bridge.client.options import Via
-from fluxcap.bridge.client.stats import StreamFacts
+from fluxcap.bridge.client.stats import StreamStats
 from fluxcap.bridge.dashboard.daemon_backend import LOOKING, Hub, Target
 from fluxcap.bridge.dashboard.view_state import Known
 from fluxcap.bridge.http.daemon_client import DaemonClient
@@ -68,9 +68,9 @@ class LogHub(Hub):
     def known(self) -> Known:
         return Known(daemon_error=self.error, assets=frozenset(self._streams))
 
-    def facts(self, key: StreamKey | None) -> StreamFacts:
+    def facts(self, key: StreamKey | None) -> StreamStats:
         status = self._streams.get(name_of(key)) if key is not None else None
-        return StreamFacts(status.latest_sequence, status.latest_ts_ms) if status is not None else StreamFacts()
+        return StreamStats(status.latest_sequence, status.latest_ts_ms) if status is not None else StreamStats()
 
     def choices(self) -> dict[str, str]:
         return {

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from nicegui import run, ui
 
-from fluxcap.bridge.client.stats import facts_line, state_text
+from fluxcap.bridge.client.stats import state_text, stats_rows
 from fluxcap.bridge.dashboard.csv_view import CsvView
 from fluxcap.bridge.dashboard.daemon_backend import Hub
 from fluxcap.bridge.dashboard.layout import Layout
@@ -311,11 +311,11 @@ class Page:
         view, key = self._view, self._key
         if key is None:
             view.show_health(*self._hub.health_words())
-            facts = facts_line(0, self._hub.facts(None))
+            facts = stats_rows(0, self._hub.facts(None))
         else:
             memory = self._hub.feed.memory(key)
             view.show_health(*state_text(self._hub.feed.health(key)))
-            facts = facts_line(memory.latest_sequence if memory else 0, self._hub.facts(key))
+            facts = stats_rows(memory.latest_sequence if memory else 0, self._hub.facts(key))
         for name, value in facts:
             view.facts[name].set_text(value)
 

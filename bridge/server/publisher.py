@@ -12,7 +12,7 @@ from collections import Counter
 import zmq
 
 from fluxcap.bridge.transport.curve import ServerCurve
-from fluxcap.bridge.transport.endpoint import bind, keep_alive
+from fluxcap.bridge.transport.endpoint import bind, enable_keepalive
 from fluxcap.schemas.codec import encode
 from fluxcap.schemas.types import (
     Candle,
@@ -66,7 +66,7 @@ class Publisher:
         self._forming_sent_ns: dict[StreamKey, int] = {}
         self._socket = context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.SNDHWM, SEND_QUEUE)
-        keep_alive(self._socket)
+        enable_keepalive(self._socket)
         try:
             self.endpoint = bind(self._socket, endpoint, curve)
         except BaseException:

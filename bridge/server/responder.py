@@ -20,7 +20,7 @@ import zmq
 from fluxcap.bridge.server.fair_queue import FairQueue
 from fluxcap.bridge.server.requests import Answers
 from fluxcap.bridge.transport.curve import ServerCurve
-from fluxcap.bridge.transport.endpoint import bind, keep_alive
+from fluxcap.bridge.transport.endpoint import bind, enable_keepalive
 from fluxcap.schemas.codec import MAX_MESSAGE_BYTES
 
 _log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class Responder:
         # A client that comes back under its own name before its old connection timed out gets the name.
         self._router.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self._router.setsockopt(zmq.LINGER, 0)
-        keep_alive(self._router)
+        enable_keepalive(self._router)
         self._wake_name = f"inproc://fluxcap-responder-{id(self)}"
         self._wake_in = context.socket(zmq.PAIR)
         self._wake_out = context.socket(zmq.PAIR)

@@ -17,7 +17,7 @@ from rich.text import Text
 from fluxcap.bridge.client.events import Candles, Event
 from fluxcap.bridge.client.fetch import list_streams
 from fluxcap.bridge.client.live import LiveClient
-from fluxcap.bridge.client.options import AnyVia
+from fluxcap.bridge.client.options import ViaLike
 from fluxcap.bridge.client.receiver.actions import StartFrom
 from fluxcap.bridge.terminal.selectors import WantedStreams
 from fluxcap.bridge.terminal.tail_view import TailScreen, flag_names, json_lines
@@ -47,7 +47,7 @@ def tail(
     out: TextIO | None = None,
     stop: threading.Event | None = None,
     curve: ClientCurve | None = None,
-    via: AnyVia = None,
+    via: ViaLike = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> int:
     """Print candles, gaps and health of streams until stopped; the number of candles printed.

@@ -15,7 +15,7 @@ from fluxcap.bridge.client.fetch import list_streams
 from fluxcap.bridge.client.health import Health, HealthState
 from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.client.options import Via
-from fluxcap.bridge.client.stats import StreamFacts, Trend
+from fluxcap.bridge.client.stats import RateWindow, StreamStats
 from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.terminal.keyboard import keys
 from fluxcap.bridge.terminal.watch_view import StreamLine, render
@@ -43,8 +43,8 @@ class Watching:
         self.via = via
         self._api = DaemonClient(control, timeout_s=2.0)
         self._client = LiveClient(pub, rep, start_from=-CONTEXT_CANDLES, on_event=self._on_event, curve=curve, via=via)
-        self._trends: dict[StreamKey, Trend] = {}
-        self._facts: dict[StreamKey, StreamFacts] = {}
+        self._trends: dict[StreamKey, RateWindow] = {}
+        self._facts: dict[StreamKey, StreamStats] = {}
         self._last: dict[StreamKey, tuple[int, Candle]] = {}
         self._forming: dict[StreamKey, Candle] = {}
         self._ticks: dict[str, int] = {}
@@ -88,12 +88,12 @@ class Watching:
     def _learn(self, stream: StreamStatus) -> None:
         key = stream.key
         if key not in self._trends:
-            self._trends[key] = Trend()
+            self._trends[key] = RateWindow()
             self._client.subscribe(key)
         age_ms = stream.server_time_ms - stream.last_tick_ts_ms if stream.last_tick_ts_ms else None
         ticks = self._ticks.get(key.symbol)
-        rate, lag_ms = self._trends[key].look(time.monotonic_ns() // 1_000_000, ticks or 0, age_ms)
-        self._facts[key] = StreamFacts(
+        rate, lag_ms = self._trends[key].sample(time.monotonic_ns() // 1_000_000, ticks or 0, age_ms)
+        self._facts[key] = StreamStats(
             stream.latest_sequence,
             stream.latest_ts_ms,
             stream.platform_offset_ms,

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fluxcap.bridge.client.health import Health, HealthState
-from fluxcap.bridge.client.stats import StreamFacts, offset_text
+from fluxcap.bridge.client.stats import StreamStats, offset_text
 from fluxcap.schemas.types import Candle, CandleFlags
 
 STYLES: dict[HealthState, str] = {
@@ -33,7 +33,7 @@ class StreamLine(msgspec.Struct, frozen=True):
     name: str
     health: Health
     sequence: int
-    facts: StreamFacts
+    facts: StreamStats
     last: Candle | None = None
     forming: Candle | None = None
 

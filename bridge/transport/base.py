@@ -15,19 +15,19 @@ from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import Message
 
 
-class Published(msgspec.Struct, frozen=True, eq=False):
+class MessageReceived(msgspec.Struct, frozen=True, eq=False):
     """A message on a topic we subscribe to (or one that begins with it: compare the whole)."""
 
     topic: bytes
     message: Message
 
 
-class Answered(msgspec.Struct, frozen=True, eq=False):
+class ReplyReceived(msgspec.Struct, frozen=True, eq=False):
     request_id: int
     message: Message
 
 
-class Failed(msgspec.Struct, frozen=True, eq=False):
+class RequestFailed(msgspec.Struct, frozen=True, eq=False):
     """An ErrorResponse came (WireError), nothing in time (WireTimeout), or something unreadable (CodecError)."""
 
     request_id: int
@@ -44,13 +44,15 @@ class Disconnected(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Garbled(msgspec.Struct, frozen=True, eq=False):
+class MalformedMessage(msgspec.Struct, frozen=True, eq=False):
     """Bytes that are no sound message, dropped."""
 
     error: FluxcapError
 
 
-TransportEvent: TypeAlias = Published | Answered | Failed | Connected | Disconnected | Garbled
+TransportEvent: TypeAlias = (
+    MessageReceived | ReplyReceived | RequestFailed | Connected | Disconnected | MalformedMessage
+)
 
 
 class Transport(Protocol):
@@ -79,7 +81,7 @@ class Transport(Protocol):
     def close(self) -> None: ...
 
 
-def patience_ms(deadlines: Mapping[int, int], timeout_ms: int, now_ns: int) -> int:
+def time_to_deadline_ms(deadlines: Mapping[int, int], timeout_ms: int, now_ns: int) -> int:
     """Return the longest wait in ms: to the first deadline (ns), never beyond ``timeout_ms``."""
     if not deadlines:
         return timeout_ms
@@ -87,7 +89,7 @@ def patience_ms(deadlines: Mapping[int, int], timeout_ms: int, now_ns: int) -> i
     return max(0, min(timeout_ms, left_ms))
 
 
-def take_expired(deadlines: MutableMapping[int, int], now_ns: int) -> list[int]:
+def pop_expired(deadlines: MutableMapping[int, int], now_ns: int) -> list[int]:
     """Take out the requests whose time is over; returns their ids."""
     late = [request_id for request_id, deadline_ns in deadlines.items() if deadline_ns <= now_ns]
     for request_id in late:

@@ -60,7 +60,7 @@ def bind(socket: ServerSocket, endpoint: str, curve: ServerCurve | None) -> str:
     return bound.rstrip(b"\0").decode() if isinstance(bound, bytes) else endpoint
 
 
-def keep_alive(socket: ServerSocket) -> None:
+def enable_keepalive(socket: ServerSocket) -> None:
     """Let the kernel find peers that vanished without a word, within about two minutes.
 
     ZMTP's own heartbeats would be quicker, but the pure-Rust clients that exist do not answer them.

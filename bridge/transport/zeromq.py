@@ -16,15 +16,15 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from fluxcap.bridge.transport.base import (
-    Answered,
     Connected,
     Disconnected,
-    Failed,
-    Garbled,
-    Published,
+    MalformedMessage,
+    MessageReceived,
+    ReplyReceived,
+    RequestFailed,
     TransportEvent,
-    patience_ms,
-    take_expired,
+    pop_expired,
+    time_to_deadline_ms,
 )
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.schemas.codec import decode, encode
@@ -55,7 +55,7 @@ def _refusal_text(event: int, has_keys: bool) -> str:
     return "the handshake failed: the server requires keys, or is not a fluxcap server"
 
 
-class _Link:
+class _MonitoredSocket:
     """One socket with its monitor."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, curve: ClientCurve | None):
@@ -70,7 +70,7 @@ class _Link:
             self.close()
             raise ConfigError(f"{endpoint!r} is no endpoint to connect to ({error}); write tcp://HOST:PORT.") from error
 
-    def news(self) -> tuple[bool, str]:
+    def read_monitor(self) -> tuple[bool, str]:
         """Reads the monitor: (whether a connection was lost, why the last handshake failed)."""
         lost, refusal = False, ""
         while self.monitor.poll(0):
@@ -115,8 +115,8 @@ class ZmqTransport:
         self._curve = curve
         self._topics: dict[bytes, None] = {}  # in the order of subscription
         self._endpoints: tuple[str | None, str] | None = None
-        self._feed: _Link | None = None
-        self._requests: _Link | None = None
+        self._feed: _MonitoredSocket | None = None
+        self._requests: _MonitoredSocket | None = None
         self._connected = False
         self._refusal = ""
         self._deadlines: dict[int, int] = {}
@@ -154,13 +154,15 @@ class ZmqTransport:
             self._requests.socket.send_multipart([b"", payload], zmq.NOBLOCK)
         except zmq.Again:
             where = self._endpoints[1] if self._endpoints else "anywhere"
-            self._failures.append(Failed(request_id, WireTimeout(f"No server answers at {where}; is it running?")))
+            self._failures.append(
+                RequestFailed(request_id, WireTimeout(f"No server answers at {where}; is it running?"))
+            )
         else:
             self._deadlines[request_id] = time.monotonic_ns() + timeout_ns
 
     def receive(self, timeout_ms: int) -> list[TransportEvent]:
         if not self._failures:
-            self._poller.poll(patience_ms(self._deadlines, timeout_ms, time.monotonic_ns()))
+            self._poller.poll(time_to_deadline_ms(self._deadlines, timeout_ms, time.monotonic_ns()))
         with contextlib.suppress(BlockingIOError):
             self._wake_out.recv(4096)
         answered = dict(self._deadlines)
@@ -203,13 +205,13 @@ class ZmqTransport:
             self._poller.register(link.monitor, zmq.POLLIN)
 
     def _make_links(self, pub: str | None, rep: str) -> None:
-        self._requests = _Link(self._context, zmq.DEALER, rep, self._curve)
+        self._requests = _MonitoredSocket(self._context, zmq.DEALER, rep, self._curve)
         if pub is not None:
-            self._feed = _Link(self._context, zmq.SUB, pub, self._curve)
+            self._feed = _MonitoredSocket(self._context, zmq.SUB, pub, self._curve)
             for topic in self._topics:
                 self._feed.socket.setsockopt(zmq.SUBSCRIBE, topic)
 
-    def _links(self) -> list[_Link]:
+    def _links(self) -> list[_MonitoredSocket]:
         return [link for link in (self._requests, self._feed) if link is not None]
 
     def _close_links(self) -> None:
@@ -223,7 +225,7 @@ class ZmqTransport:
     def _read_monitors(self, events: list[TransportEvent]) -> str:
         """Notes greetings (a Connected goes before what was read); returns why the connection ended, or ``""``."""
         for link in self._links():
-            lost, refusal = link.news()
+            lost, refusal = link.read_monitor()
             if lost:
                 return "connection lost; reconnecting"
             if refusal and refusal != self._refusal:
@@ -248,9 +250,9 @@ class ZmqTransport:
             try:
                 if len(frames) != 2:
                     raise CodecError(f"A feed message has two frames, not {len(frames)}.")
-                events.append(Published(frames[0], decode(frames[1]).message))
+                events.append(MessageReceived(frames[0], decode(frames[1]).message))
             except CodecError as error:
-                events.append(Garbled(error))
+                events.append(MalformedMessage(error))
         return events
 
     def _read_requests(self) -> list[TransportEvent]:
@@ -276,17 +278,19 @@ class ZmqTransport:
         request_id = int(correlation_id) if correlation_id.isascii() and correlation_id.isdigit() else -1
         if self._deadlines.pop(request_id, None) is None:
             # An answer that came too late, or one without a name.
-            return None if error is None else Garbled(error)
+            return None if error is None else MalformedMessage(error)
         if isinstance(message, ErrorResponse):
             error = WireError(message.code, message.message)
         if error is not None or message is None:
-            return Failed(request_id, error or CodecError("An answer without a message."))
-        return Answered(request_id, message)
+            return RequestFailed(request_id, error or CodecError("An answer without a message."))
+        return ReplyReceived(request_id, message)
 
     def _expired(self) -> list[TransportEvent]:
-        late = take_expired(self._deadlines, time.monotonic_ns())
-        return [Failed(request_id, WireTimeout("The server did not answer in time.")) for request_id in late]
+        late = pop_expired(self._deadlines, time.monotonic_ns())
+        return [RequestFailed(request_id, WireTimeout("The server did not answer in time.")) for request_id in late]
 
     def _fail_all(self, reason: str) -> None:
-        self._failures += [Failed(request_id, WireTimeout(f"No answer: {reason}.")) for request_id in self._deadlines]
+        self._failures += [
+            RequestFailed(request_id, WireTimeout(f"No answer: {reason}.")) for request_id in self._deadlines
+        ]
         self._deadlines.clear()

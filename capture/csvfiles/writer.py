@@ -48,7 +48,7 @@ _KINDS = {
 
 
 class CollectView(msgspec.Struct, frozen=True):
-    """The state of collecting, as ``status`` serves it. ``trouble``: why nothing can be written now, else ""."""
+    """The state of collecting, as ``status`` serves it. ``error``: why nothing can be written now, else ""."""
 
     mode: str
     tick_chunk_size: int

@@ -209,7 +209,7 @@ class Market:
 
     @property
     def decided(self) -> Outcome:
-        """What was decided since the last ``take``, to look at only."""
+        """What was decided since the last ``drain``, to look at only."""
         return self._sealing.outcome
 
     def take(self) -> Outcome:

@@ -52,7 +52,7 @@ def are_captured_frames(path: Path) -> bool:
 class CapturedFrames:
     """The frames as a recording. Raises ConfigError for a file that holds none.
 
-    ``trouble`` is always "": a JSON file is read whole or not at all.
+    ``error`` is always "": a JSON file is read whole or not at all.
     """
 
     trouble = ""

@@ -56,7 +56,7 @@ class Recorded(msgspec.Struct):
 
 
 class Recorder:
-    """See the module. ``counts`` says how much so far, ``trouble`` why it has ended ("" while it goes on)."""
+    """See the module. ``counts`` says how much so far, ``error`` why it has ended ("" while it goes on)."""
 
     def __init__(self, platform: Platform, writer: Writer) -> None:
         self._platform = platform

@@ -31,7 +31,7 @@ ENDING_MS = 25_000
 
 
 class MarketChapter:
-    """Base of the fuzzers that end in a market. Override ``tell_truth``, ``invent`` and ``take``.
+    """Base of the fuzzers that end in a market. Override ``tell_truth``, ``invent`` and ``drain``.
 
     ``now_ms``: UTC. ``offset_ms``: how far stamps are ahead of it.
     """

@@ -14,11 +14,11 @@ from fluxcap.bridge.client.receiver.actions import (
     Deliver,
     DeliverRevisions,
     Duplicate,
-    GapLost,
-    Request,
+    RequestCandles,
     RequestRevisions,
     RequestStatus,
     Restart,
+    SkipGap,
 )
 from fluxcap.bridge.client.receiver.receiver import ReceiverState, StreamReceiver
 from fluxcap.bridge.transport.backoff import Backoff
@@ -126,7 +126,7 @@ class World:
                         assert forgotten or sequence < self.next_sequence, "a correction before its candle"
                         if sequence in self.table:
                             self.table[sequence] = row
-                case GapLost(first, last, _):
+                case SkipGap(first, last, _):
                     assert self.fresh or first == self.next_sequence
                     self.fresh = False
                     self.lost.append((first, last))
@@ -135,7 +135,7 @@ class World:
                     self.table.clear()
                     self.lost.clear()
                     self.last_ts_ms, self.next_sequence, self.fresh = 0, 1, True
-                case RequestStatus() | Request() | RequestRevisions():
+                case RequestStatus() | RequestCandles() | RequestRevisions():
                     assert self.asked is None, "two requests under way"
                     self.asked = action
                 case _:
@@ -155,7 +155,7 @@ class World:
         match asked:
             case RequestStatus():
                 self.carry_out(self.receiver.on_status(self.server.status(), self.now_ns))
-            case Request(after, limit):
+            case RequestCandles(after, limit):
                 page = self.server.page(after, 0 if empty else limit)
                 self.carry_out(self.receiver.on_page(page, self.now_ns))
             case RequestRevisions(after, limit):

@@ -58,7 +58,7 @@ class RequestStatus(msgspec.Struct, frozen=True):
     """Ask for the stream's watermark."""
 
 
-class Request(msgspec.Struct, frozen=True):
+class RequestCandles(msgspec.Struct, frozen=True):
     """Ask for candles after a sequence; ``limit`` is never 0."""
 
     from_sequence_exclusive: int
@@ -90,7 +90,7 @@ class Restart(msgspec.Struct, frozen=True):
     store_id: str
 
 
-class GapLost(msgspec.Struct, frozen=True):
+class SkipGap(msgspec.Struct, frozen=True):
     """Candles that the server cannot serve: skipped, and said so."""
 
     from_sequence: int
@@ -99,5 +99,13 @@ class GapLost(msgspec.Struct, frozen=True):
 
 
 Action: TypeAlias = (
-    Deliver | DeliverRevisions | RequestStatus | Request | RequestRevisions | Buffered | Duplicate | Restart | GapLost
+    Deliver
+    | DeliverRevisions
+    | RequestStatus
+    | RequestCandles
+    | RequestRevisions
+    | Buffered
+    | Duplicate
+    | Restart
+    | SkipGap
 )

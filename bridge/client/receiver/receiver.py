@@ -25,16 +25,16 @@ from fluxcap.bridge.client.receiver.actions import (
     Deliver,
     DeliverRevisions,
     Duplicate,
-    GapLost,
-    Request,
+    RequestCandles,
     RequestRevisions,
     RequestStatus,
     Restart,
     RestartReason,
+    SkipGap,
     StartFrom,
 )
-from fluxcap.bridge.client.receiver.pacing import Asking, Flight
-from fluxcap.bridge.client.receiver.reorder_buffer import Lane, Offer, Rows
+from fluxcap.bridge.client.receiver.pacing import RequestKind, RequestPacer
+from fluxcap.bridge.client.receiver.reorder_buffer import Offer, ReorderBuffer, Rows
 from fluxcap.bridge.transport.backoff import Backoff
 from fluxcap.schemas.types import (
     CANDLE_DTYPE,
@@ -49,11 +49,11 @@ from fluxcap.schemas.types import (
 REVISION_DTYPE = np.dtype([("sequence", "<u8"), ("candle", CANDLE_DTYPE)])
 """A row of the revision lane."""
 
-HOLES_BELIEVED = 5
+HOLE_CONFIRMATIONS = 5
 """How often the server must answer with later candles only before the ones between count as lost."""
-WENT_BACK_BELIEVED = 5
+ROLLBACK_CONFIRMATIONS = 5
 """How many status answers in a row must lie before our position. A snapshot may trail a publish by a moment."""
-DOUBTS_BELIEVED = 4
+MAX_EMPTY_REPLIES = 4
 """After so many vain requests, sequences beyond the server's own watermark are taken for a forgery."""
 
 
@@ -85,16 +85,16 @@ class StreamReceiver:
     ) -> None:
         known = cursor or Cursor()
         self.state = ReceiverState.OFFLINE
-        self._asking = Asking(backoff)
+        self._pacer = RequestPacer(backoff)
         self._page_limit = page_limit
         # Servers of version 1 name no store: a position alone is a cursor too.
         self._start: StartFrom | int | None = None if known.store_id or known.latest_sequence else start
         self._store_id = known.store_id
         self._last_ts_ms = known.latest_ts_ms
-        self._candles = Lane(known.latest_sequence, limit_rows=buffer_rows)
-        self._revisions = Lane(known.latest_revision, limit_rows=buffer_rows)
+        self._candles = ReorderBuffer(known.latest_sequence, limit_rows=buffer_rows)
+        self._revisions = ReorderBuffer(known.latest_revision, limit_rows=buffer_rows)
         self._out: list[Action] = []
-        self._leave_epoch()
+        self._reset_connection()
 
     @property
     def cursor(self) -> Cursor:
@@ -106,29 +106,29 @@ class StreamReceiver:
         return self._candles.target
 
     @property
-    def waiting_rows(self) -> int:
-        return self._candles.waiting_rows + self._revisions.waiting_rows
+    def buffered_rows(self) -> int:
+        return self._candles.buffered_rows + self._revisions.buffered_rows
 
     @property
     def wake_ns(self) -> int | None:
         """Return when (ns) ``on_time`` must be called; None: not before another input."""
-        return self._asking.wake_ns if self._connected else None
+        return self._pacer.wake_ns if self._connected else None
 
     @property
-    def vain_answers(self) -> int:
+    def empty_replies(self) -> int:
         """Requests that failed or brought nothing, ever."""
-        return self._asking.vain
+        return self._pacer.empty_replies
 
     # --- inputs ----------------------------------------------------------------------------------------------------
 
     def on_connected(self, now_ns: int) -> list[Action]:
         """Both sockets talk to a server: a new one for all we know."""
-        self._leave_epoch()
+        self._reset_connection()
         self._connected = True
         return self._advance(now_ns)
 
     def on_disconnected(self, now_ns: int) -> list[Action]:
-        self._leave_epoch()
+        self._reset_connection()
         return self._advance(now_ns)
 
     def on_batch(self, batch: CandleBatch, now_ns: int) -> list[Action]:
@@ -138,7 +138,7 @@ class StreamReceiver:
             if start == self._candles.position + 1 and int(rows["ts_ms"][0]) <= self._last_ts_ms:
                 # The right number on the wrong time: let the server's store say which it is.
                 self._candles.target = max(self._candles.target, batch.next_sequence - 1)
-                self._asking.status_due = True
+                self._pacer.status_due = True
             else:
                 self._take_in(start, rows)
         return self._advance(now_ns)
@@ -147,38 +147,38 @@ class StreamReceiver:
         """The watermark, unasked. It may be old, so it never restarts a stream; it can only raise doubts."""
         if self._connected:
             if self._is_other_store(status):
-                self._doubt()
+                self._unverify()
             else:
                 self._verify(status)
-                self._asking.status_due = self._asking.status_due or status.latest_sequence < self._candles.position
+                self._pacer.status_due = self._pacer.status_due or status.latest_sequence < self._candles.position
         return self._advance(now_ns)
 
     def on_status(self, status: StreamStatus, now_ns: int) -> list[Action]:
         """The answer to RequestStatus."""
-        if self._asking.lands(Flight.STATUS):
+        if self._pacer.complete(RequestKind.STATUS):
             if self._is_other_store(status):
                 self._restart(RestartReason.STORE_REPLACED, status)
             else:
                 self._check_went_back(status, now_ns)
             self._verify(status)
-            if self._asking.vain_in_a_row >= DOUBTS_BELIEVED:
-                self._believe_watermark(status)
+            if self._pacer.consecutive_empty >= MAX_EMPTY_REPLIES:
+                self._clamp_to_watermark(status)
         return self._advance(now_ns)
 
     def on_page(self, page: BackfillCandlesResponse, now_ns: int) -> list[Action]:
         """The answer to Request."""
-        if self._asking.lands(Flight.CANDLES) and self._verified:
+        if self._pacer.complete(RequestKind.CANDLES) and self._verified:
             if self._candles.missing(1) is None:
                 self._progress()  # the live feed was quicker
             elif not _is_sound(page.start_sequence, page.candles):
-                self._asking.gained_nothing(now_ns)
+                self._pacer.on_empty(now_ns)
             elif page.start_sequence > self._candles.position + 1:
                 self._candles.offer(page.start_sequence, page.candles, is_backfill=True)
-                self._meet_hole(page.start_sequence, now_ns)
+                self._on_hole(page.start_sequence, now_ns)
             elif self._candles.offer(page.start_sequence, page.candles, is_backfill=True) is Offer.KEPT:
                 self._progress()
             else:
-                self._asking.gained_nothing(now_ns)
+                self._pacer.on_empty(now_ns)
         return self._advance(now_ns)
 
     def on_revision(self, revision: CandleRevision, now_ns: int) -> list[Action]:
@@ -191,20 +191,20 @@ class StreamReceiver:
 
     def on_revisions(self, page: RevisionsResponse, now_ns: int) -> list[Action]:
         """The answer to RequestRevisions. Older ones than it begins with are not kept by the server any more."""
-        if self._asking.lands(Flight.REVISIONS) and self._verified:
+        if self._pacer.complete(RequestKind.REVISIONS) and self._verified:
             rows = _revision_rows(page.sequences, page.candles)
             if len(rows) and page.start_revision > self._revisions.position + 1:
                 self._revisions.skip_to(page.start_revision - 1)
             if self._revisions.offer(page.start_revision, rows, is_backfill=True) is Offer.KEPT:
                 self._progress()
             else:
-                self._asking.gained_nothing(now_ns)
+                self._pacer.on_empty(now_ns)
         return self._advance(now_ns)
 
     def on_failed(self, now_ns: int) -> list[Action]:
         """The request under way got an error, or no answer in time."""
-        if self._asking.flight is not None and self._asking.lands(self._asking.flight):
-            self._asking.gained_nothing(now_ns)
+        if self._pacer.kind is not None and self._pacer.complete(self._pacer.kind):
+            self._pacer.on_empty(now_ns)
         return self._advance(now_ns)
 
     def on_time(self, now_ns: int) -> list[Action]:
@@ -212,15 +212,15 @@ class StreamReceiver:
 
     # --- rules -----------------------------------------------------------------------------------------------------
 
-    def _leave_epoch(self) -> None:
+    def _reset_connection(self) -> None:
         """Forget what belongs to one connection: its requests, and rows not yet known to be of our store."""
         self._connected = False
-        self._asking.reset()
+        self._pacer.reset()
         self._verified = False
         self._holes = 0
         self._went_back = 0
-        self._candles.forget_waiting()
-        self._revisions.forget_waiting()
+        self._candles.clear()
+        self._revisions.clear()
 
     def _take_in(self, start: int, rows: CandleArray) -> None:
         offer = self._candles.offer(start, rows, is_backfill=False)
@@ -232,12 +232,12 @@ class StreamReceiver:
     def _is_other_store(self, status: StreamStatus) -> bool:
         return bool(self._store_id and status.store_id and status.store_id != self._store_id)
 
-    def _doubt(self) -> None:
+    def _unverify(self) -> None:
         """The feed speaks of another store: keep everything back until an answer says which it is."""
         self._verified = False
-        self._asking.at_once()
-        self._candles.forget_waiting()
-        self._revisions.forget_waiting()
+        self._pacer.cancel_backoff()
+        self._candles.clear()
+        self._revisions.clear()
 
     def _restart(self, reason: RestartReason, status: StreamStatus) -> None:
         self._candles.restart()
@@ -252,14 +252,14 @@ class StreamReceiver:
         self._verified = True
         self._store_id = self._store_id or status.store_id
         if self._start is not None:
-            self._place(self._start, status)
+            self._set_start(self._start, status)
             self._start = None
         elif status.first_sequence > self._candles.position + 1:
-            self._lose(status.first_sequence - 1, "older than the oldest candle the server keeps")
+            self._skip_gap(status.first_sequence - 1, "older than the oldest candle the server keeps")
         self._candles.target = max(self._candles.target, status.latest_sequence)
         self._revisions.target = max(self._revisions.target, status.latest_revision)
 
-    def _place(self, start: StartFrom | int, status: StreamStatus) -> None:
+    def _set_start(self, start: StartFrom | int, status: StreamStatus) -> None:
         """Turn the wish where to begin into a position. Pages come with older revisions already in them."""
         before_oldest = max(0, status.first_sequence - 1)
         position, revision = status.latest_sequence, status.latest_revision
@@ -273,42 +273,42 @@ class StreamReceiver:
         self._revisions.skip_to(revision)
         if before_oldest > position:
             if isinstance(start, int) and start > 0:
-                self._lose(before_oldest, "older than the oldest candle the server keeps")
+                self._skip_gap(before_oldest, "older than the oldest candle the server keeps")
             self._candles.skip_to(before_oldest)
 
-    def _lose(self, to_sequence: int, reason: str) -> None:
-        self._out.append(GapLost(self._candles.position + 1, to_sequence, reason))
+    def _skip_gap(self, to_sequence: int, reason: str) -> None:
+        self._out.append(SkipGap(self._candles.position + 1, to_sequence, reason))
         self._candles.skip_to(to_sequence)
         self._holes = 0
 
-    def _meet_hole(self, start: int, now_ns: int) -> None:
+    def _on_hole(self, start: int, now_ns: int) -> None:
         """The answer began later than asked: the oldest candles went meanwhile, or the server lacks some."""
         self._holes += 1
-        if self._holes >= HOLES_BELIEVED:
-            self._lose(start - 1, "the server has no such candles")
+        if self._holes >= HOLE_CONFIRMATIONS:
+            self._skip_gap(start - 1, "the server has no such candles")
             self._progress()
         else:
-            self._asking.gained_nothing(now_ns)
+            self._pacer.on_empty(now_ns)
 
     def _check_went_back(self, status: StreamStatus, now_ns: int) -> None:
         if self._start is not None or status.latest_sequence >= self._candles.position:
             self._went_back = 0
             return
         self._went_back += 1
-        if self._went_back >= WENT_BACK_BELIEVED:
+        if self._went_back >= ROLLBACK_CONFIRMATIONS:
             self._restart(RestartReason.STORE_WENT_BACK, status)
         else:
-            self._asking.gained_nothing(now_ns)
+            self._pacer.on_empty(now_ns)
 
-    def _believe_watermark(self, status: StreamStatus) -> None:
+    def _clamp_to_watermark(self, status: StreamStatus) -> None:
         """Vain requests for sequences beyond the server's watermark: whoever named them was not the server."""
         if status.latest_sequence < self._candles.target:
-            self._candles.forget_waiting(status.latest_sequence)
+            self._candles.clear(status.latest_sequence)
         if status.latest_revision < self._revisions.target:
-            self._revisions.forget_waiting(status.latest_revision)
+            self._revisions.clear(status.latest_revision)
 
     def _progress(self) -> None:
-        self._asking.gained()
+        self._pacer.on_success()
         self._holes = 0
 
     # --- the one place where things go on --------------------------------------------------------------------------
@@ -324,7 +324,7 @@ class StreamReceiver:
         return out
 
     def _deliver_candles(self) -> None:
-        for run in self._candles.take():
+        for run in self._candles.drain():
             start, rows = run.start, run.rows
             if int(rows["ts_ms"][0]) <= self._last_ts_ms:
                 known = int(np.searchsorted(rows["ts_ms"], self._last_ts_ms, side="right"))
@@ -335,7 +335,7 @@ class StreamReceiver:
                 self._out.append(Deliver(start, rows, run.is_backfill))
 
     def _deliver_revisions(self) -> None:
-        for run in self._revisions.take(self._revisable):
+        for run in self._revisions.drain(self._revisable):
             self._out.append(DeliverRevisions(run.start, run.rows["sequence"], run.rows["candle"]))
 
     def _revisable(self, rows: Rows) -> int:
@@ -344,16 +344,16 @@ class StreamReceiver:
         return int(ahead.argmax()) if ahead.any() else len(rows)
 
     def _request(self, now_ns: int) -> None:
-        if not self._asking.may_ask(now_ns):
+        if not self._pacer.can_send(now_ns):
             return
-        if not self._verified or self._asking.status_due:
-            self._asking.launch(Flight.STATUS)
+        if not self._verified or self._pacer.status_due:
+            self._pacer.begin(RequestKind.STATUS)
             self._out.append(RequestStatus())
         elif missing := self._candles.missing(self._page_limit):
-            self._asking.launch(Flight.CANDLES)
-            self._out.append(Request(*missing))
+            self._pacer.begin(RequestKind.CANDLES)
+            self._out.append(RequestCandles(*missing))
         elif missing := self._revisions.missing(self._page_limit):
-            self._asking.launch(Flight.REVISIONS)
+            self._pacer.begin(RequestKind.REVISIONS)
             self._out.append(RequestRevisions(*missing))
 
     def _set_state(self) -> None:

@@ -25,11 +25,11 @@ class Offer(enum.Enum):
     KEPT = enum.auto()
     DUPLICATE = enum.auto()
     """Every number of it has left, or waits, already."""
-    SPILLED = enum.auto()
+    EVICTED = enum.auto()
     """The buffer was full of chunks that come sooner; it will be requested again."""
 
 
-class Run(msgspec.Struct, frozen=True, eq=False):
+class Chunk(msgspec.Struct, frozen=True, eq=False):
     """Consecutive rows: ``rows[i]`` has number ``start + i``."""
 
     start: int
@@ -42,7 +42,7 @@ class Run(msgspec.Struct, frozen=True, eq=False):
         return self.start + len(self.rows) - 1
 
 
-class Lane:
+class ReorderBuffer:
     """One dense numbering, from 1.
 
     position: number of the last row that left.
@@ -55,49 +55,49 @@ class Lane:
         self.target = position
         self._limit_rows = limit_rows
         self._starts: list[int] = []
-        self._runs: list[Run] = []
-        self.waiting_rows = 0
+        self._chunks: list[Chunk] = []
+        self.buffered_rows = 0
 
     def offer(self, start: int, rows: Rows, *, is_backfill: bool) -> Offer:
-        """Take in rows ``start``, ``start + 1``, …; nothing leaves before ``take``."""
-        run = Run(start, rows, is_backfill)
+        """Take in rows ``start``, ``start + 1``, …; nothing leaves before ``drain``."""
+        run = Chunk(start, rows, is_backfill)
         if not len(rows) or run.end <= self.position:
             return Offer.DUPLICATE
         self.target = max(self.target, run.end)
         place = bisect_left(self._starts, start)
-        if place and self._runs[place - 1].end >= run.end:
+        if place and self._chunks[place - 1].end >= run.end:
             return Offer.DUPLICATE
-        if place < len(self._runs) and self._starts[place] == start:
-            if self._runs[place].end >= run.end:
+        if place < len(self._chunks) and self._starts[place] == start:
+            if self._chunks[place].end >= run.end:
                 return Offer.DUPLICATE
             self._drop(place)
         self._keep(place, run)
-        return Offer.KEPT if self._shed(run) else Offer.SPILLED
+        return Offer.KEPT if self._evict(run) else Offer.EVICTED
 
-    def take(self, permitted: Callable[[Rows], int] = len) -> list[Run]:
+    def drain(self, max_rows: Callable[[Rows], int] = len) -> list[Chunk]:
         """The rows that may leave now, in order, joined where they came the same way; moves ``position``.
 
         permitted: how many leading rows of a chunk may leave (all by default).
         """
-        ready: list[Run] = []
-        while self._runs and self._starts[0] <= self.position + 1:
+        ready: list[Chunk] = []
+        while self._chunks and self._starts[0] <= self.position + 1:
             run = self._drop(0)
             rows = run.rows[self.position + 1 - run.start :]
             if not len(rows):
                 continue
-            start, count = self.position + 1, permitted(rows)
+            start, count = self.position + 1, max_rows(rows)
             if count:
                 self.position += count
-                ready.append(Run(start, rows[:count], run.is_backfill))
+                ready.append(Chunk(start, rows[:count], run.is_backfill))
             if count < len(rows):
-                self._keep(0, Run(start + count, rows[count:], run.is_backfill))
+                self._keep(0, Chunk(start + count, rows[count:], run.is_backfill))
                 break
         return _joined(ready)
 
     def missing(self, page_limit: int) -> tuple[int, int] | None:
         """The next rows to ask for as (number to start after, how many), or None when nothing is missing."""
         have = self.position
-        for run in self._runs:
+        for run in self._chunks:
             if run.start > have + 1:
                 return have, min(page_limit, run.start - have - 1)
             have = max(have, run.end)
@@ -108,11 +108,11 @@ class Lane:
         self.position = max(self.position, position)
         self.target = max(self.target, self.position)
 
-    def forget_waiting(self, target: int | None = None) -> None:
+    def clear(self, target: int | None = None) -> None:
         """Drop what waits; ``target`` replaces the highest number known to exist."""
         self._starts.clear()
-        self._runs.clear()
-        self.waiting_rows = 0
+        self._chunks.clear()
+        self.buffered_rows = 0
         if target is not None:
             self.target = max(target, self.position)
 
@@ -120,29 +120,29 @@ class Lane:
         """Begin a new numbering."""
         self.position = position
         self.target = position
-        self.forget_waiting()
+        self.clear()
 
-    def _keep(self, place: int, run: Run) -> None:
+    def _keep(self, place: int, run: Chunk) -> None:
         self._starts.insert(place, run.start)
-        self._runs.insert(place, run)
-        self.waiting_rows += len(run.rows)
+        self._chunks.insert(place, run)
+        self.buffered_rows += len(run.rows)
 
-    def _drop(self, place: int) -> Run:
+    def _drop(self, place: int) -> Chunk:
         del self._starts[place]
-        run = self._runs.pop(place)
-        self.waiting_rows -= len(run.rows)
+        run = self._chunks.pop(place)
+        self.buffered_rows -= len(run.rows)
         return run
 
-    def _shed(self, newest: Run) -> bool:
+    def _evict(self, newest: Chunk) -> bool:
         """Bring the buffer back to its bound, furthest chunks first; whether ``newest`` is still in it."""
         kept = True
-        while self.waiting_rows > self._limit_rows and len(self._runs) > 1:
-            kept = self._drop(len(self._runs) - 1) is not newest and kept
+        while self.buffered_rows > self._limit_rows and len(self._chunks) > 1:
+            kept = self._drop(len(self._chunks) - 1) is not newest and kept
         return kept
 
 
-def _joined(runs: list[Run]) -> list[Run]:
-    joined: list[list[Run]] = []
+def _joined(runs: list[Chunk]) -> list[Chunk]:
+    joined: list[list[Chunk]] = []
     for run in runs:
         if joined and joined[-1][-1].is_backfill == run.is_backfill:
             joined[-1].append(run)
@@ -151,6 +151,6 @@ def _joined(runs: list[Run]) -> list[Run]:
     return [
         group[0]
         if len(group) == 1
-        else Run(group[0].start, np.concatenate([r.rows for r in group]), group[0].is_backfill)
+        else Chunk(group[0].start, np.concatenate([r.rows for r in group]), group[0].is_backfill)
         for group in joined
     ]

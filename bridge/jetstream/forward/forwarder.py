@@ -81,7 +81,7 @@ class Forwarder:
     # --- from other threads ---------------------------------------------------------------------------------------
 
     def start(self) -> Forwarder:
-        """Returns itself at once, whether or not the log can be reached. Raises what the source's ``begin`` raises."""
+        """Returns itself at once, whether or not the log can be reached. Raises what the source's ``start`` raises."""
         self._source.begin(self._news)
         self._loop = LoopThread("forwarder")
         self._loop.start(self._life())

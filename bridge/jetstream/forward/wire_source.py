@@ -18,7 +18,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from fluxcap.bridge.transport.addresses import endpoints
-from fluxcap.bridge.transport.base import Answered, Connected, Disconnected, Failed, Published, Transport
+from fluxcap.bridge.transport.base import (
+    Connected,
+    Disconnected,
+    MessageReceived,
+    ReplyReceived,
+    RequestFailed,
+    Transport,
+)
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.bridge.transport.zeromq import ZmqTransport
 from fluxcap.schemas.errors import CodecError, FluxcapError, WireTimeout
@@ -159,18 +166,18 @@ class WireSource:
     def _handle(self, event: Any) -> bool:
         """Handle one event; return whether it brought something new."""
         match event:
-            case Published(_, message):
+            case MessageReceived(_, message):
                 return self._hear(message)
-            case Answered(number, ListStreamsResponse(streams)) if number == _LIST:
+            case ReplyReceived(number, ListStreamsResponse(streams)) if number == _LIST:
                 self._statuses = {status.key: status for status in streams}
                 self._trouble = ""
                 return True
-            case Answered(number, message):
+            case ReplyReceived(number, message):
                 self._settle(number, message)
-            case Failed(number, error) if number == _LIST:
+            case RequestFailed(number, error) if number == _LIST:
                 self._trouble = str(error)
                 self._list_at_s = self._now_s() + LIST_WAIT_S
-            case Failed(number, error):
+            case RequestFailed(number, error):
                 self._settle(number, error)
             case Connected():
                 self._connected, self._list_at_s = True, self._now_s()

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from fluxcap.bridge.jetstream.stream import LogMessage
-from fluxcap.bridge.transport.base import Answered, Connected, Disconnected, Failed
+from fluxcap.bridge.transport.base import Connected, Disconnected, ReplyReceived, RequestFailed
 
 FULL_MESSAGES = 10_000
 FULL_BYTES = 32 * 1024 * 1024
@@ -26,7 +26,7 @@ class Heard(msgspec.Struct, frozen=True, eq=False):
     payload: bytes
 
 
-News: TypeAlias = Connected | Disconnected | Answered | Failed
+News: TypeAlias = Connected | Disconnected | ReplyReceived | RequestFailed
 Item: TypeAlias = News | LogMessage | Heard
 
 
@@ -90,7 +90,7 @@ class LogInbox:
             return found
 
     def wake(self) -> None:
-        """End a waiting ``take``; from any thread."""
+        """End a waiting ``drain``; from any thread."""
         with self._changed:
             self._woken = True
             self._changed.notify()

@@ -21,7 +21,7 @@ from fluxcap.bridge.jetstream.read.inbox import LogInbox
 from fluxcap.bridge.jetstream.read.requests import LogAnswers
 from fluxcap.bridge.jetstream.stream import LogAccess, LogMessage, LogState
 from fluxcap.bridge.jetstream.subjects import STATUS_ROOT, covering, keys_of_topic, status_subject
-from fluxcap.bridge.transport.base import Answered, Connected, Disconnected, Failed
+from fluxcap.bridge.transport.base import Connected, Disconnected, ReplyReceived, RequestFailed
 from fluxcap.schemas.codec import decode
 from fluxcap.schemas.errors import CodecError, FluxcapError, LogUnavailable, WireError, WireTimeout
 from fluxcap.schemas.types import Message, StreamKey, StreamStatus
@@ -209,16 +209,18 @@ class LogSession:
         self._questions.add(task)
         try:
             async with asyncio.timeout(timeout_s):  # nobody waits any longer
-                self._inbox.put_news(Answered(request_id, await answers.answer(message)))
+                self._inbox.put_news(ReplyReceived(request_id, await answers.answer(message)))
         except TimeoutError:
             _log.debug("%s took too long", type(message).__name__)
         except (WireError, CodecError) as error:
-            self._inbox.put_news(Failed(request_id, error))
+            self._inbox.put_news(RequestFailed(request_id, error))
         except FluxcapError as error:
-            self._inbox.put_news(Failed(request_id, WireTimeout(str(error))))
+            self._inbox.put_news(RequestFailed(request_id, WireTimeout(str(error))))
         except Exception as error:
             _log.exception("JetStream's answer cannot be read")
-            self._inbox.put_news(Failed(request_id, WireError(500, f"JetStream's answer is invalid: {error!r}.")))
+            self._inbox.put_news(
+                RequestFailed(request_id, WireError(500, f"JetStream's answer is invalid: {error!r}."))
+            )
         finally:
             self._questions.discard(task)
 

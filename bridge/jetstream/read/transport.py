@@ -18,15 +18,15 @@ from fluxcap.bridge.jetstream.read.session import LogSession
 from fluxcap.bridge.jetstream.stream import LogMessage
 from fluxcap.bridge.jetstream.subjects import STREAM_NAME, parse_subject, position_of
 from fluxcap.bridge.transport.base import (
-    Answered,
     Connected,
     Disconnected,
-    Failed,
-    Garbled,
-    Published,
+    MalformedMessage,
+    MessageReceived,
+    ReplyReceived,
+    RequestFailed,
     TransportEvent,
-    patience_ms,
-    take_expired,
+    pop_expired,
+    time_to_deadline_ms,
 )
 from fluxcap.schemas.codec import decode
 from fluxcap.schemas.errors import CodecError, WireTimeout
@@ -84,13 +84,15 @@ class JetStreamTransport:
     def request(self, request_id: int, message: Message, timeout_ns: int) -> None:
         if self._session is None or not self._connected:
             where = self._where or "anywhere"
-            self._failures.append(Failed(request_id, WireTimeout(f"No NATS server answers at {where}; is it running?")))
+            self._failures.append(
+                RequestFailed(request_id, WireTimeout(f"No NATS server answers at {where}; is it running?"))
+            )
             return
         self._deadlines[request_id] = time.monotonic_ns() + timeout_ns
         self._session.ask(request_id, message, timeout_ns / 1e9)
 
     def receive(self, timeout_ms: int) -> list[TransportEvent]:
-        wait_ms = 0 if self._failures else patience_ms(self._deadlines, timeout_ms, time.monotonic_ns())
+        wait_ms = 0 if self._failures else time_to_deadline_ms(self._deadlines, timeout_ms, time.monotonic_ns())
         found = self._inbox.take(TURN_MESSAGES, wait_ms / 1_000)
         events, self._failures = self._failures, []
         for item in found:
@@ -106,7 +108,7 @@ class JetStreamTransport:
                 case Disconnected(reason):
                     events += self._lost(reason)
                     events.append(item)
-                case Answered(request_id) | Failed(request_id):
+                case ReplyReceived(request_id) | RequestFailed(request_id):
                     if self._deadlines.pop(request_id, None) is not None:
                         events.append(item)
                 case _:
@@ -134,7 +136,7 @@ class JetStreamTransport:
     def _lost(self, reason: str) -> list[TransportEvent]:
         self._connected = False
         under_way, self._deadlines = self._deadlines, {}
-        return [Failed(request_id, WireTimeout(f"No answer: {reason}.")) for request_id in under_way]
+        return [RequestFailed(request_id, WireTimeout(f"No answer: {reason}.")) for request_id in under_way]
 
     # --- messages --------------------------------------------------------------------------------------------------
 
@@ -147,7 +149,7 @@ class JetStreamTransport:
             position = position_of(message.headers)
             body = decode(message.payload).message
         except CodecError as error:
-            return [Garbled(error)]
+            return [MalformedMessage(error)]
         events: list[TransportEvent] = []
         if self._stores.get(message.subject) != position.store_id:
             self._stores[message.subject] = position.store_id
@@ -168,7 +170,7 @@ class JetStreamTransport:
         try:
             return self._as_topic(decode(payload).message)
         except CodecError as error:
-            return [Garbled(error)]
+            return [MalformedMessage(error)]
 
     def _as_topic(self, body: Message) -> list[TransportEvent]:
         match body:
@@ -179,8 +181,8 @@ class JetStreamTransport:
             case StreamStatus(key):
                 topic = key.topic("status")
             case _:
-                return [Garbled(CodecError(f"{type(body).__name__} is not a message for JetStream."))]
-        return [Published(topic, body)] if topic in self._topics else []
+                return [MalformedMessage(CodecError(f"{type(body).__name__} is not a message for JetStream."))]
+        return [MessageReceived(topic, body)] if topic in self._topics else []
 
     def _is_wanted(self, key: StreamKey) -> bool:
         return any(key.topic(kind) in self._topics for kind in ("candles", "revisions"))
@@ -188,5 +190,5 @@ class JetStreamTransport:
     # --- time ------------------------------------------------------------------------------------------------------
 
     def _expired(self) -> list[TransportEvent]:
-        late = take_expired(self._deadlines, time.monotonic_ns())
-        return [Failed(request_id, WireTimeout("JetStream did not answer in time.")) for request_id in late]
+        late = pop_expired(self._deadlines, time.monotonic_ns())
+        return [RequestFailed(request_id, WireTimeout("JetStream did not answer in time.")) for request_id in late]

@@ -31,7 +31,7 @@ def merge(cache: CandleCache, start: int) -> str:
     rows["ts_ms"] = 1_000 * np.arange(start, start + COUNT)
     last = start + COUNT - 1
     try:
-        cache.merge([Append(KEY, start, rows)], {KEY: Cursor("a", last, 1_000 * last)})
+        cache.commit([Append(KEY, start, rows)], {KEY: Cursor("a", last, 1_000 * last)})
     except StoreError as error:
         return type(error).__name__
     return "done"

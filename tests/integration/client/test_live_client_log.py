@@ -34,7 +34,7 @@ from fluxcap.bridge.jetstream.read import revisions as log_revisions
 from fluxcap.bridge.jetstream.read.inbox import LogInbox
 from fluxcap.bridge.jetstream.read.transport import JetStreamTransport
 from fluxcap.bridge.jetstream.subjects import MOST_FILTERS
-from fluxcap.bridge.transport.base import Connected, Published
+from fluxcap.bridge.transport.base import Connected, MessageReceived
 from fluxcap.schemas.errors import ConfigError, WireError, WireTimeout
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch
 from tests.support.daemon.live_rig import await_that
@@ -274,7 +274,7 @@ def test_what_nobody_takes_stays_in_the_log(server: NatsServer, feeder: LogFeede
     waiting, taken = len(inbox._messages), []
     while len(taken) < count and time.monotonic() < end_s:
         for event in transport.receive(200):
-            if isinstance(event, Published) and isinstance(event.message, CandleBatch):
+            if isinstance(event, MessageReceived) and isinstance(event.message, CandleBatch):
                 taken.append(event.message.start_sequence)
     transport.close()
 

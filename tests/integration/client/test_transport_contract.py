@@ -17,12 +17,12 @@ from fluxcap.bridge.server.publisher import Publisher
 from fluxcap.bridge.server.requests import Answers
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.transport.base import (
-    Answered,
     Connected,
     Disconnected,
-    Failed,
-    Garbled,
-    Published,
+    MalformedMessage,
+    MessageReceived,
+    ReplyReceived,
+    RequestFailed,
     Transport,
     TransportEvent,
 )
@@ -222,17 +222,19 @@ class Listener:
         self._number += 1
         number = self._number
         self.transport.request(number, message, int(timeout_s * SECOND_NS))
-        event = self.until(lambda event: isinstance(event, Answered | Failed) and event.request_id == number)
-        if isinstance(event, Failed):
+        event = self.until(
+            lambda event: isinstance(event, ReplyReceived | RequestFailed) and event.request_id == number
+        )
+        if isinstance(event, RequestFailed):
             raise event.error
         return event.message
 
     def heard(self, kind: type[Message] = CandleBatch) -> list[Any]:
-        return [e.message for e in self.events if isinstance(e, Published) and isinstance(e.message, kind)]
+        return [e.message for e in self.events if isinstance(e, MessageReceived) and isinstance(e.message, kind)]
 
     def await_feed(self, side: Side, key: StreamKey = KEY) -> None:
         """Until the subscription has surely reached the server: a heartbeat comes through."""
-        self.until(lambda e: isinstance(e, Published) and e.topic == key.topic("status"), side.beat)
+        self.until(lambda e: isinstance(e, MessageReceived) and e.topic == key.topic("status"), side.beat)
 
 
 @pytest.fixture
@@ -244,7 +246,7 @@ def listener(side: Side) -> Iterator[Listener]:
 
 def batch_from(sequence: int) -> Callable[[TransportEvent], bool]:
     return lambda e: (
-        isinstance(e, Published) and isinstance(e.message, CandleBatch) and e.message.start_sequence == sequence
+        isinstance(e, MessageReceived) and isinstance(e.message, CandleBatch) and e.message.start_sequence == sequence
     )
 
 
@@ -281,9 +283,9 @@ def test_a_subscription_made_later_holds_from_then_on_and_the_end_of_one_too(sid
 
     side.publish(KEY, candle_rows(2, 1))
     side.publish(OTHER, candle_rows(2, 1))
-    listener.until(lambda e: isinstance(e, Published) and e.topic == OTHER.topic())
+    listener.until(lambda e: isinstance(e, MessageReceived) and e.topic == OTHER.topic())
 
-    assert {e.topic for e in listener.events[before:] if isinstance(e, Published)} <= set(topics(OTHER))
+    assert {e.topic for e in listener.events[before:] if isinstance(e, MessageReceived)} <= set(topics(OTHER))
 
 
 def test_symbols_of_any_letters_come_under_their_own_topics(side: Side, listener: Listener) -> None:
@@ -306,7 +308,7 @@ def test_revisions_come_under_a_topic_of_their_own(side: Side, listener: Listene
     better["close"] = 1.75
 
     side.revise(KEY, better)
-    event = listener.until(lambda e: isinstance(e, Published) and isinstance(e.message, CandleRevision))
+    event = listener.until(lambda e: isinstance(e, MessageReceived) and isinstance(e.message, CandleRevision))
 
     assert event.topic == b"revisions.SIM.EURUSD_otc.1m"
     assert (event.message.start_revision, event.message.sequences.tolist()) == (1, [2])
@@ -400,7 +402,7 @@ def test_without_an_answer_a_question_fails_in_its_time_and_a_late_answer_is_dro
     listener.events.clear()
 
     assert listener.ask(GetCursorRequest(KEY)).latest_sequence == 1
-    assert [e.request_id for e in listener.events if isinstance(e, Answered | Failed)] == [2]
+    assert [e.request_id for e in listener.events if isinstance(e, ReplyReceived | RequestFailed)] == [2]
 
 
 def test_where_nobody_is_a_question_fails_at_once(side: Side, listener: Listener) -> None:
@@ -452,7 +454,7 @@ def test_what_was_under_way_when_the_connection_ended_fails_once(side: Side, lis
     listener.until(lambda e: isinstance(e, Disconnected))
     listener.events += listener.transport.receive(200)
 
-    ended = [e.request_id for e in listener.events if isinstance(e, Failed | Answered)]
+    ended = [e.request_id for e in listener.events if isinstance(e, RequestFailed | ReplyReceived)]
     assert sorted(ended) == [101, 102]
 
 
@@ -480,7 +482,7 @@ def test_garbage_on_the_feed_is_told_and_what_follows_comes_through(side: Side, 
     side.publish(KEY, candle_rows(2, 1))
     listener.until(batch_from(2))
 
-    garbled = [event for event in listener.events if isinstance(event, Garbled)]
+    garbled = [event for event in listener.events if isinstance(event, MalformedMessage)]
     assert len(garbled) == 1
     assert isinstance(garbled[0].error, CodecError)
 

@@ -42,7 +42,7 @@ def cache(tmp_path: Path) -> Iterator[CandleCache]:
 
 def test_what_was_merged_is_there_after_reopening(tmp_path: Path) -> None:
     first = CandleCache(tmp_path)
-    first.merge([Append(KEY, 1, candles(1, 5)), Append(OTHER, 1, candles(1, 2))], {KEY: cursor(5), OTHER: cursor(2)})
+    first.commit([Append(KEY, 1, candles(1, 5)), Append(OTHER, 1, candles(1, 2))], {KEY: cursor(5), OTHER: cursor(2)})
     first.close()
 
     again = CandleCache(tmp_path)
@@ -59,7 +59,7 @@ def test_what_was_merged_is_there_after_reopening(tmp_path: Path) -> None:
 
 def test_the_cursor_is_kept_under_the_name_that_desktop_clients_use(tmp_path: Path) -> None:
     cache = CandleCache(tmp_path)
-    cache.merge([Append(KEY, 1, candles(1, 1))], {KEY: cursor(1)})
+    cache.commit([Append(KEY, 1, candles(1, 1))], {KEY: cursor(1)})
     cache.close()
 
     with duckdb.connect(str(tmp_path / CACHE_FILE), read_only=True) as connection:
@@ -69,41 +69,41 @@ def test_the_cursor_is_kept_under_the_name_that_desktop_clients_use(tmp_path: Pa
 
 
 def test_a_merge_that_fails_leaves_nothing_of_itself(cache: CandleCache) -> None:
-    cache.merge([Append(KEY, 1, candles(1, 3))], {KEY: cursor(3)})
+    cache.commit([Append(KEY, 1, candles(1, 3))], {KEY: cursor(3)})
 
     with pytest.raises((StoreError, SequenceError)):
-        cache.merge([Append(KEY, 4, candles(4, 2)), Append(KEY, 3, candles(3, 1))], {KEY: cursor(5)})
+        cache.commit([Append(KEY, 4, candles(4, 2)), Append(KEY, 3, candles(3, 1))], {KEY: cursor(5)})
 
     assert cache.candles(KEY)[0].tolist() == [1, 2, 3]
     assert cache.cursor(KEY) == cursor(3)
 
 
 def test_a_revision_replaces_in_place_and_the_last_of_several_counts(cache: CandleCache) -> None:
-    cache.merge([Append(KEY, 1, candles(1, 3)), Append(OTHER, 1, candles(1, 3))], {KEY: cursor(3)})
+    cache.commit([Append(KEY, 1, candles(1, 3)), Append(OTHER, 1, candles(1, 3))], {KEY: cursor(3)})
     better = candles(1, 2)
     better["close"] = [7.5, 8.5]
 
-    cache.merge([Revise(KEY, np.array([2, 2], np.uint64), better)], {KEY: cursor(3)})
+    cache.commit([Revise(KEY, np.array([2, 2], np.uint64), better)], {KEY: cursor(3)})
 
     assert cache.candles(KEY)[1]["close"].tolist() == [1.0, 8.5, 3.0]
     assert cache.candles(OTHER)[1]["close"].tolist() == [1.0, 2.0, 3.0]
 
 
 def test_a_minute_without_a_sequence_is_kept_apart(cache: CandleCache) -> None:
-    cache.merge([Append(KEY, 1, candles(1, 1))], {})
+    cache.commit([Append(KEY, 1, candles(1, 1))], {})
     late, later = candles(9, 1), candles(9, 1)
     later["close"] = 99.0
 
-    cache.merge([Revise(KEY, np.array([0], np.uint64), late), Revise(KEY, np.array([0], np.uint64), later)], {})
+    cache.commit([Revise(KEY, np.array([0], np.uint64), late), Revise(KEY, np.array([0], np.uint64), later)], {})
 
     assert cache.candles(KEY)[0].tolist() == [1]
     assert cache.extra_candles(KEY)["close"].tolist() == [99.0]
 
 
 def test_a_reset_empties_one_stream_and_what_follows_stays(cache: CandleCache) -> None:
-    cache.merge([Append(KEY, 1, candles(1, 3)), Append(OTHER, 1, candles(1, 3))], {KEY: cursor(3), OTHER: cursor(3)})
+    cache.commit([Append(KEY, 1, candles(1, 3)), Append(OTHER, 1, candles(1, 3))], {KEY: cursor(3), OTHER: cursor(3)})
 
-    cache.merge([Append(KEY, 4, candles(4, 1)), Reset(KEY), Append(KEY, 1, candles(1, 2))], {KEY: cursor(2, "b")})
+    cache.commit([Append(KEY, 4, candles(4, 1)), Reset(KEY), Append(KEY, 1, candles(1, 2))], {KEY: cursor(2, "b")})
 
     assert cache.candles(KEY)[0].tolist() == [1, 2]
     assert cache.cursor(KEY) == cursor(2, "b")
@@ -111,7 +111,7 @@ def test_a_reset_empties_one_stream_and_what_follows_stays(cache: CandleCache) -
 
 
 def test_candles_can_be_read_in_part(cache: CandleCache) -> None:
-    cache.merge([Append(KEY, 1, candles(1, 9))], {})
+    cache.commit([Append(KEY, 1, candles(1, 9))], {})
 
     assert cache.candles(KEY, from_sequence_exclusive=3, limit=2)[0].tolist() == [4, 5]
 
@@ -160,7 +160,7 @@ def test_a_cursor_that_is_not_sound_is_said(tmp_path: Path) -> None:
 
 def test_without_a_cache_only_cursors_are_known() -> None:
     cache = NoCache()
-    cache.merge([Append(KEY, 1, candles(1, 1))], {KEY: cursor(1)})
+    cache.commit([Append(KEY, 1, candles(1, 1))], {KEY: cursor(1)})
 
     assert cache.cursor(KEY) == cursor(1)
     with pytest.raises(ConfigError, match="data_dir"):
@@ -174,9 +174,9 @@ def test_without_room_nothing_is_stored_and_the_same_may_be_tried_again(
     with monkeypatch.context() as full:
         full.setattr(SpaceGuard, "_free_bytes", lambda _: 1_000_000)
         with pytest.raises(StoreFull, match=r"Only 1\.0 MB are free"):
-            cache.merge([change], {KEY: cursor(3)})
+            cache.commit([change], {KEY: cursor(3)})
         assert (cache.cursor(KEY), len(cache.candles(KEY)[0])) == (None, 0)
 
-    cache.merge([change], {KEY: cursor(3)})
+    cache.commit([change], {KEY: cursor(3)})
 
     assert (cache.cursor(KEY), len(cache.candles(KEY)[0])) == (cursor(3), 3)

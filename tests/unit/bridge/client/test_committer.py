@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fluxcap.bridge.client.cache import Append, Change, NoCache
-from fluxcap.bridge.client.committer import RETRY_NS, Settling
+from fluxcap.bridge.client.committer import RETRY_NS, EventCommitter
 from fluxcap.bridge.client.events import Candles, CaughtUp, Event, HealthChanged
 from fluxcap.bridge.client.health import Health, HealthState
 from fluxcap.bridge.client.receiver.actions import Cursor
@@ -29,17 +29,17 @@ class Disk(NoCache):
         self.attempts = 0
         self.stored: list[StreamKey] = []
 
-    def merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
+    def commit(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
         self.attempts += 1
         if self.error is not None:
             raise self.error
-        super().merge(changes, cursors)
+        super().commit(changes, cursors)
         self.stored += [change.key for change in changes]
 
 
-def settling() -> tuple[Settling, Disk, list[Event]]:
+def settling() -> tuple[EventCommitter, Disk, list[Event]]:
     disk, told = Disk(), list[Event]()
-    return Settling(disk, told.extend), disk, told
+    return EventCommitter(disk, told.extend), disk, told
 
 
 def candles(start: int) -> tuple[Append, Cursor, Candles]:
@@ -55,7 +55,7 @@ def test_what_was_stored_is_told_and_the_cursor_stands_behind_it() -> None:
 
     settle.store(*candles(1))
     settle.store(*candles(3))
-    settle.settle(0)
+    settle.commit(0)
 
     assert starts(told) == [1, 3]
     assert (disk.cursor(KEY), settle.merges) == (Cursor("a", 4), 1)
@@ -64,9 +64,9 @@ def test_what_was_stored_is_told_and_the_cursor_stands_behind_it() -> None:
 def test_what_needs_no_storing_costs_no_transaction() -> None:
     settle, disk, told = settling()
 
-    settle.tell(CaughtUp(KEY, 3))
-    settle.settle(0)
-    settle.settle(0)
+    settle.emit(CaughtUp(KEY, 3))
+    settle.commit(0)
+    settle.commit(0)
 
     assert (told, disk.attempts) == ([CaughtUp(KEY, 3)], 0)
 
@@ -75,18 +75,18 @@ def test_on_a_full_disk_only_health_is_told_and_the_rest_follows_in_order() -> N
     settle, disk, told = settling()
     disk.error = StoreFull("no room")
     settle.store(*candles(1))
-    settle.tell(CaughtUp(KEY, 2))
+    settle.emit(CaughtUp(KEY, 2))
 
-    settle.settle(0)
-    settle.tell(STALLED)
-    settle.settle(1)
-    full, on_full_disk = settle.trouble, list(told)
+    settle.commit(0)
+    settle.emit(STALLED)
+    settle.commit(1)
+    full, on_full_disk = settle.error, list(told)
     disk.error = None
-    settle.settle(RETRY_NS)
+    settle.commit(RETRY_NS)
 
     assert (full, on_full_disk) == ("no room", [STALLED])
     assert told[1:] == [told[1], CaughtUp(KEY, 2)]
-    assert (starts(told), settle.trouble) == ([1], "")
+    assert (starts(told), settle.error) == ([1], "")
 
 
 def test_a_full_disk_is_tried_each_second_only() -> None:
@@ -95,7 +95,7 @@ def test_a_full_disk_is_tried_each_second_only() -> None:
     settle.store(*candles(1))
 
     for now_ns in range(0, 3 * RETRY_NS, RETRY_NS // 10):
-        settle.settle(now_ns)
+        settle.commit(now_ns)
 
     assert disk.attempts == 3
 
@@ -105,11 +105,11 @@ def test_a_stream_that_is_left_takes_what_waits_of_it_along_and_nothing_else() -
     disk.error = StoreFull("no room")
     settle.store(*candles(1))
     settle.store(Append(OTHER, 1, ROWS), Cursor("a", 2), Candles(OTHER, 1, ROWS, False))
-    settle.settle(0)
+    settle.commit(0)
 
     settle.forget(KEY)
     disk.error = None
-    settle.settle(RETRY_NS)
+    settle.commit(RETRY_NS)
 
     assert [event.key for event in told] == [OTHER]
     assert (disk.cursor(KEY), disk.cursor(OTHER), disk.stored) == (None, Cursor("a", 2), [OTHER])
@@ -121,6 +121,6 @@ def test_any_other_failure_is_raised() -> None:
     settle.store(*candles(1))
 
     with pytest.raises(StoreDamaged):
-        settle.settle(0)
+        settle.commit(0)
 
     assert told == []

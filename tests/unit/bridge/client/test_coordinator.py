@@ -13,8 +13,16 @@ from fluxcap.bridge.client.coordinator import Coordinator
 from fluxcap.bridge.client.events import Candles, CaughtUp, Event, Forming, HealthChanged
 from fluxcap.bridge.client.health import HealthState
 from fluxcap.bridge.client.receiver.actions import Cursor, StartFrom
-from fluxcap.bridge.client.requests import UNDER_WAY_MAX
-from fluxcap.bridge.transport.base import Answered, Connected, Disconnected, Failed, Garbled, Published, TransportEvent
+from fluxcap.bridge.client.requests import MAX_IN_FLIGHT
+from fluxcap.bridge.transport.base import (
+    Connected,
+    Disconnected,
+    MalformedMessage,
+    MessageReceived,
+    ReplyReceived,
+    RequestFailed,
+    TransportEvent,
+)
 from fluxcap.schemas.errors import CodecError, StoreFull, WireError, WireTimeout
 from fluxcap.schemas.types import (
     CANDLE_DTYPE,
@@ -74,10 +82,10 @@ class Recorder(NoCache):
         self.order: list[object] = []
         self.full = False
 
-    def merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
+    def commit(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
         if self.full:
             raise StoreFull("no space")
-        super().merge(changes, cursors)
+        super().commit(changes, cursors)
         self.order.append(("stored", [len(c.candles) for c in changes if isinstance(c, Append)], dict(cursors)))
 
 
@@ -101,7 +109,7 @@ class Bench:
     def turn(self, *coming: TransportEvent) -> list[object]:
         self.script.coming += coming
         self.cache.order.clear()
-        self.coordinator.turn(0)
+        self.coordinator.run_once(0)
         return list(self.cache.order)
 
     def last_request(self) -> tuple[int, Message]:
@@ -116,12 +124,12 @@ def caught_up(latest: int) -> Bench:
     bench = Bench()
     bench.coordinator.add(KEY, StartFrom.LATEST)
     bench.turn(Connected())
-    bench.turn(Answered(bench.last_request()[0], status(latest)))
+    bench.turn(ReplyReceived(bench.last_request()[0], status(latest)))
     return bench
 
 
-def batch(start: int) -> Published:
-    return Published(KEY.topic(), CandleBatch(KEY, start, candles(start, 1)))
+def batch(start: int) -> MessageReceived:
+    return MessageReceived(KEY.topic(), CandleBatch(KEY, start, candles(start, 1)))
 
 
 def test_a_stream_subscribes_to_its_topics_and_asks_for_its_status_once_connected() -> None:
@@ -178,9 +186,9 @@ def test_when_there_is_room_again_it_goes_on_in_order_with_what_passed_meanwhile
 
     bench.now_ns += 600_000_000
     stored = [item for item in bench.turn() if isinstance(item, tuple)]
-    bench.turn(Published(KEY.topic("status"), status(7)))
+    bench.turn(MessageReceived(KEY.topic("status"), status(7)))
     number, request = bench.last_request()
-    after = bench.turn(Answered(number, BackfillCandlesResponse(KEY, 6, candles(6, 2), False, 8)))
+    after = bench.turn(ReplyReceived(number, BackfillCandlesResponse(KEY, 6, candles(6, 2), False, 8)))
 
     assert stored == [("stored", [1], {KEY: Cursor("a", 5, 5_000, 0)})]
     assert request == BackfillCandlesRequest(KEY, 5, None, 2)
@@ -199,9 +207,11 @@ def test_a_stream_left_and_taken_up_again_on_a_full_disk_is_stored_once() -> Non
     bench.cache.full = False
     bench.now_ns += RETRY_NS
     order = bench.turn()
-    order += bench.turn(Answered(bench.last_request()[0], status(6)))
+    order += bench.turn(ReplyReceived(bench.last_request()[0], status(6)))
     after = bench.last_request()[1]
-    order += bench.turn(Answered(bench.last_request()[0], BackfillCandlesResponse(KEY, 6, candles(6, 1), False, 7)))
+    order += bench.turn(
+        ReplyReceived(bench.last_request()[0], BackfillCandlesResponse(KEY, 6, candles(6, 1), False, 7))
+    )
 
     assert after == BackfillCandlesRequest(KEY, 5, None, 1)
     assert [item for item in order if isinstance(item, tuple)] == [("stored", [1], {KEY: Cursor("a", 6, 6_000, 0)})]
@@ -210,16 +220,16 @@ def test_a_stream_left_and_taken_up_again_on_a_full_disk_is_stored_once() -> Non
 
 def test_an_answer_that_comes_while_nothing_can_be_stored_is_asked_for_again() -> None:
     bench = caught_up(4)
-    bench.turn(Published(KEY.topic("status"), status(9)))
+    bench.turn(MessageReceived(KEY.topic("status"), status(9)))
     number, request = bench.last_request()
     bench.cache.full = True
     bench.turn(batch(5))
 
-    bench.turn(Answered(number, BackfillCandlesResponse(KEY, 5, candles(5, 5), False, 10)))
+    bench.turn(ReplyReceived(number, BackfillCandlesResponse(KEY, 5, candles(5, 5), False, 10)))
     bench.cache.full = False
     bench.now_ns += 2_000_000_000
     bench.turn()
-    bench.turn(Answered(bench.last_request()[0], status(9)))
+    bench.turn(ReplyReceived(bench.last_request()[0], status(9)))
 
     assert request == BackfillCandlesRequest(KEY, 4, None, 5)
     assert bench.last_request()[1] == BackfillCandlesRequest(KEY, 5, None, 4)
@@ -230,12 +240,12 @@ def old_server(latest: int) -> Bench:
     bench = Bench()
     bench.coordinator.add(KEY, StartFrom.LATEST)
     bench.turn(Connected())
-    bench.turn(Failed(bench.last_request()[0], WireError(400, "unsupported")))
+    bench.turn(RequestFailed(bench.last_request()[0], WireError(400, "unsupported")))
     bench.now_ns += 60_000_000
     bench.turn()
     number, request = bench.last_request()
     assert request == GetCursorRequest(KEY)
-    bench.turn(Answered(number, GetCursorResponse(KEY, latest, 1_000 * latest)))
+    bench.turn(ReplyReceived(number, GetCursorResponse(KEY, latest, 1_000 * latest)))
     return bench
 
 
@@ -248,7 +258,7 @@ def test_of_a_server_that_knows_no_status_the_cursor_is_asked_each_second() -> N
     bench.turn()
     bench.turn()
     number, request = bench.last_request()
-    bench.turn(Answered(number, GetCursorResponse(KEY, 6, 6_000)))
+    bench.turn(ReplyReceived(number, GetCursorResponse(KEY, 6, 6_000)))
 
     assert len(bench.script.asked) == asked + 2
     assert request == GetCursorRequest(KEY)
@@ -261,8 +271,8 @@ def test_a_poll_that_fails_disturbs_no_request_and_is_made_again() -> None:
     fetching, request = bench.last_request()
     bench.now_ns += 1_100_000_000
     bench.turn()
-    bench.turn(Failed(bench.last_request()[0], WireTimeout("late")))
-    after = bench.turn(Answered(fetching, BackfillCandlesResponse(KEY, 5, candles(5, 2), True, 7)))
+    bench.turn(RequestFailed(bench.last_request()[0], WireTimeout("late")))
+    after = bench.turn(ReplyReceived(fetching, BackfillCandlesResponse(KEY, 5, candles(5, 2), True, 7)))
     bench.now_ns += 1_100_000_000
     bench.turn()
 
@@ -273,7 +283,7 @@ def test_a_poll_that_fails_disturbs_no_request_and_is_made_again() -> None:
 
 def test_a_heartbeat_or_a_new_connection_ends_the_polling() -> None:
     bench = old_server(4)
-    bench.turn(Published(KEY.topic("status"), status(4)))
+    bench.turn(MessageReceived(KEY.topic("status"), status(4)))
     asked = len(bench.script.asked)
 
     bench.now_ns += 5_000_000_000
@@ -289,13 +299,13 @@ def test_the_next_page_is_asked_for_before_this_one_is_stored() -> None:
     bench = Bench()
     bench.coordinator.add(KEY, StartFrom.RESUME)
     bench.turn(Connected())
-    bench.turn(Answered(bench.last_request()[0], status(150)))
+    bench.turn(ReplyReceived(bench.last_request()[0], status(150)))
     number, first = bench.last_request()
     assert first == BackfillCandlesRequest(KEY, 0, None, 100)
     asked_when_stored: list[Message] = []
-    bench.cache.merge = lambda changes, cursors: asked_when_stored.append(bench.last_request()[1])  # type: ignore[method-assign]
+    bench.cache.commit = lambda changes, cursors: asked_when_stored.append(bench.last_request()[1])  # type: ignore[method-assign]
 
-    bench.turn(Answered(number, BackfillCandlesResponse(KEY, 1, candles(1, 100), True, 101)))
+    bench.turn(ReplyReceived(number, BackfillCandlesResponse(KEY, 1, candles(1, 100), True, 101)))
 
     assert asked_when_stored == [BackfillCandlesRequest(KEY, 100, None, 50)]
 
@@ -307,17 +317,17 @@ def test_a_thousand_streams_do_not_bury_the_server_with_requests() -> None:
         bench.coordinator.add(key, StartFrom.RESUME)
 
     bench.turn(Connected())
-    assert len(bench.script.asked) == UNDER_WAY_MAX
-    bench.turn(*(Answered(n, status(0, m.key)) for n, m in bench.script.asked.items()))  # type: ignore[union-attr]
+    assert len(bench.script.asked) == MAX_IN_FLIGHT
+    bench.turn(*(ReplyReceived(n, status(0, m.key)) for n, m in bench.script.asked.items()))  # type: ignore[union-attr]
 
-    assert len(bench.script.asked) == 2 * UNDER_WAY_MAX
+    assert len(bench.script.asked) == 2 * MAX_IN_FLIGHT
 
 
 def test_an_alarm_asks_again_after_the_backoff() -> None:
     bench = caught_up(4)
-    bench.turn(Published(KEY.topic("status"), status(5)))
+    bench.turn(MessageReceived(KEY.topic("status"), status(5)))
     number, _ = bench.last_request()
-    bench.turn(Failed(number, WireError(500, "no")))
+    bench.turn(RequestFailed(number, WireError(500, "no")))
     assert bench.last_request()[0] == number
 
     bench.now_ns += 60_000_000
@@ -331,11 +341,11 @@ def test_messages_of_other_streams_and_of_the_wrong_kind_are_dropped() -> None:
     other = StreamKey("SIM", "EURUSD", "1m")
 
     order = bench.turn(
-        Published(other.topic(), CandleBatch(other, 5, candles(5, 1))),
-        Published(KEY.topic(), CandleBatch(other, 5, candles(5, 1))),
-        Published(KEY.topic(), status(9)),
-        Published(KEY.topic() + b"x", CandleBatch(KEY, 5, candles(5, 1))),
-        Garbled(CodecError("noise")),
+        MessageReceived(other.topic(), CandleBatch(other, 5, candles(5, 1))),
+        MessageReceived(KEY.topic(), CandleBatch(other, 5, candles(5, 1))),
+        MessageReceived(KEY.topic(), status(9)),
+        MessageReceived(KEY.topic() + b"x", CandleBatch(KEY, 5, candles(5, 1))),
+        MalformedMessage(CodecError("noise")),
     )
 
     assert [item for item in order if isinstance(item, Candles)] == []
@@ -344,9 +354,9 @@ def test_messages_of_other_streams_and_of_the_wrong_kind_are_dropped() -> None:
 
 def test_an_answer_of_the_wrong_kind_counts_as_none() -> None:
     bench = caught_up(4)
-    bench.turn(Published(KEY.topic("status"), status(5)))
+    bench.turn(MessageReceived(KEY.topic("status"), status(5)))
 
-    bench.turn(Answered(bench.last_request()[0], CandleBatch(KEY, 5, candles(5, 1))))
+    bench.turn(ReplyReceived(bench.last_request()[0], CandleBatch(KEY, 5, candles(5, 1))))
 
     assert bench.coordinator.counters["garbled"] == 1
     assert bench.coordinator.receiver(KEY).wake_ns is not None  # type: ignore[union-attr]
@@ -357,7 +367,7 @@ def test_caught_up_is_said_once_per_connection() -> None:
 
     again = bench.turn(batch(5), Disconnected("gone"), Connected())
     number, _ = bench.last_request()
-    once_more = bench.turn(Answered(number, status(5)))
+    once_more = bench.turn(ReplyReceived(number, status(5)))
 
     assert not any(isinstance(item, CaughtUp) for item in again)
     assert [item for item in once_more if isinstance(item, CaughtUp)] == [CaughtUp(KEY, 5)]
@@ -366,7 +376,7 @@ def test_caught_up_is_said_once_per_connection() -> None:
 def test_a_candle_under_way_is_told_but_never_stored() -> None:
     bench = caught_up(4)
 
-    order = bench.turn(Published(KEY.topic("forming"), CandleBatch(KEY, 0, candles(5, 1))))
+    order = bench.turn(MessageReceived(KEY.topic("forming"), CandleBatch(KEY, 0, candles(5, 1))))
 
     assert [type(item) for item in order if not isinstance(item, HealthChanged)] == [Forming]
 
@@ -383,10 +393,10 @@ def test_a_stream_that_was_left_is_silent() -> None:
 
 def test_a_start_that_is_no_resume_begins_the_cache_anew() -> None:
     bench = Bench()
-    bench.cache.merge([], {KEY: Cursor("a", 9, 9_000, 0)})
+    bench.cache.commit([], {KEY: Cursor("a", 9, 9_000, 0)})
 
     bench.coordinator.add(KEY, 3)
     bench.turn(Connected())
-    bench.turn(Answered(bench.last_request()[0], status(20)))
+    bench.turn(ReplyReceived(bench.last_request()[0], status(20)))
 
     assert bench.last_request()[1] == BackfillCandlesRequest(KEY, 2, None, 18)

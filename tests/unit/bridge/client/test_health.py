@@ -159,9 +159,9 @@ def test_trouble_of_ones_own_goes_before_the_servers_word_until_it_ends() -> Non
     health = connected()
     health.on_update(0)
 
-    full = health.on_trouble("no space left", 0)
+    full = health.on_local_error("no space left", 0)
     beat = health.on_heartbeat(STATUS, 0)
-    over = health.on_trouble("", 0)
+    over = health.on_local_error("", 0)
 
     assert full is not None
     assert (full.state, full.reason) == (HealthState.STALLED, "no space left")

@@ -14,7 +14,7 @@ import pytest
 
 from fluxcap.bridge.client.events import Event, HealthChanged, Ticks
 from fluxcap.bridge.client.live import LiveClient
-from fluxcap.bridge.transport.base import Published, TransportEvent
+from fluxcap.bridge.transport.base import MessageReceived, TransportEvent
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import Message, StreamKey, TickBatch
 
@@ -65,7 +65,7 @@ def script() -> Script:
 def full(script: Script) -> Iterator[LiveClient]:
     """A client whose queue is full, and nobody takes anything."""
     with LiveClient(streams=[KEY], ticks=True, transport=script, queue_candles=5) as client:
-        script.bring([Published(KEY.topic("ticks"), ticks(n)) for n in (1, 11, 21)])
+        script.bring([MessageReceived(KEY.topic("ticks"), ticks(n)) for n in (1, 11, 21)])
         yield client
 
 
@@ -132,7 +132,7 @@ def test_a_callback_may_command_while_the_queue_is_full(script: Script) -> None:
 
     client = LiveClient(streams=[KEY], ticks=True, transport=script, queue_candles=5, on_event=on_event)
     with client:
-        script.bring([Published(KEY.topic("ticks"), ticks(n)) for n in (1, 11, 21)])
+        script.bring([MessageReceived(KEY.topic("ticks"), ticks(n)) for n in (1, 11, 21)])
         assert done.wait(2 * PATIENCE_S)
 
     assert said == [None]
@@ -153,7 +153,7 @@ def test_a_wrong_argument_is_refused_and_harms_nobody(script: Script, call: Call
     with LiveClient(streams=[KEY], ticks=True, transport=script) as client:
         refused = outcome(lambda: call(client))
 
-        script.bring([Published(KEY.topic("ticks"), ticks(1))])
+        script.bring([MessageReceived(KEY.topic("ticks"), ticks(1))])
         told = next(event for event in client.events(timeout=PATIENCE_S) if isinstance(event, Ticks))
 
     assert isinstance(refused, ConfigError)

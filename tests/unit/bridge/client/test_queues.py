@@ -11,7 +11,7 @@ import pytest
 from fluxcap.bridge.client import queues as callback
 from fluxcap.bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Ticks
 from fluxcap.bridge.client.health import Health, HealthState
-from fluxcap.bridge.client.queues import Callback, Commands, EventQueue, SlowConsumer
+from fluxcap.bridge.client.queues import CallbackThread, CommandQueue, EventQueue, SlowConsumer
 from fluxcap.schemas.errors import ConfigError, StoreError, StoreFull
 from fluxcap.schemas.types import CANDLE_DTYPE, Candle, StreamKey
 
@@ -26,7 +26,7 @@ def queue_of(count: int) -> tuple[EventQueue, list[Event]]:
 
 def test_all_that_waited_is_told_before_the_end() -> None:
     (queue, events), heard = queue_of(5), list[Event]()
-    calling = Callback(queue, heard.append)
+    calling = CallbackThread(queue, heard.append)
 
     calling.start()
     queue.close()
@@ -37,7 +37,7 @@ def test_all_that_waited_is_told_before_the_end() -> None:
 
 def test_the_error_that_ended_the_queue_ends_the_calls() -> None:
     (queue, events), heard = queue_of(1), list[Event]()
-    calling = Callback(queue, heard.append)
+    calling = CallbackThread(queue, heard.append)
 
     calling.start()
     queue.close(StoreError("full"))
@@ -49,7 +49,7 @@ def test_the_error_that_ended_the_queue_ends_the_calls() -> None:
 def test_a_call_that_does_not_return_is_left_to_itself(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(callback, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(callback, "JOIN_TIMEOUT_S", 0.01)
     queue, _ = queue_of(1)
     begun, released = threading.Event(), threading.Event()
 
@@ -57,7 +57,7 @@ def test_a_call_that_does_not_return_is_left_to_itself(
         begun.set()
         released.wait()
 
-    calling = Callback(queue, on_event)
+    calling = CallbackThread(queue, on_event)
     calling.start()
     assert begun.wait(10)
     queue.close()
@@ -77,7 +77,7 @@ def test_it_may_be_ended_from_within() -> None:
         calling.join()
         ended.set()
 
-    calling = Callback(queue, on_event)
+    calling = CallbackThread(queue, on_event)
     calling.start()
 
     assert ended.wait(10)
@@ -137,7 +137,7 @@ def test_blocking_reads_no_more_until_there_is_room_and_loses_nothing() -> None:
     def produce() -> None:
         for start in range(1, 21, 4):
             queue.put([candles(n, 1) for n in range(start, start + 4)])
-            assert queue.wait_for_room()
+            assert queue.wait_for_capacity()
             most.append(queue._weight)
 
     most: list[int] = []
@@ -153,22 +153,22 @@ def test_blocking_reads_no_more_until_there_is_room_and_loses_nothing() -> None:
 def test_a_single_event_beyond_the_bound_waits_alone() -> None:
     queue = EventQueue(SlowConsumer.BLOCK, limit=2)
     queue.put([candles(1, 5)])
-    queue.call_producer()
+    queue.wake_producer()
 
-    full = queue.wait_for_room()
+    full = queue.wait_for_capacity()
     drained(queue)
 
-    assert (full, queue.wait_for_room()) == (False, True)
+    assert (full, queue.wait_for_capacity()) == (False, True)
 
 
 def test_a_producer_that_waits_for_room_can_be_called_away() -> None:
     queue = EventQueue(SlowConsumer.BLOCK, limit=1)
     queue.put([candles(1, 1), candles(2, 1)])
     room: list[bool] = []
-    producer = threading.Thread(target=lambda: room.append(queue.wait_for_room()))
+    producer = threading.Thread(target=lambda: room.append(queue.wait_for_capacity()))
     producer.start()
 
-    queue.call_producer()
+    queue.wake_producer()
 
     producer.join(10)
     assert room == [False]
@@ -179,7 +179,7 @@ def test_closing_frees_a_producer_that_waits_for_room() -> None:
     queue = EventQueue(SlowConsumer.BLOCK, limit=1)
     queue.put([candles(1, 1), candles(2, 1)])
     room: list[bool] = []
-    producer = threading.Thread(target=lambda: room.append(queue.wait_for_room()))
+    producer = threading.Thread(target=lambda: room.append(queue.wait_for_capacity()))
     producer.start()
 
     queue.close()
@@ -193,7 +193,7 @@ def test_who_skips_need_not_wait_for_room() -> None:
 
     queue.put([candles(1, 1), candles(2, 1)])
 
-    assert queue.wait_for_room()
+    assert queue.wait_for_capacity()
 
 
 def test_skipping_puts_one_gap_in_place_of_the_candles_dropped() -> None:
@@ -242,11 +242,11 @@ def test_every_listener_hears_of_events_and_of_the_end_until_it_is_taken_back() 
     queue = EventQueue(SlowConsumer.BLOCK, limit=5)
     heard: list[str] = []
     one, two = lambda: heard.append("one"), lambda: heard.append("two")
-    queue.listen(one)
-    queue.listen(two)
+    queue.add_listener(one)
+    queue.add_listener(two)
 
     queue.put([candles(1, 1)])
-    queue.ignore(one)
+    queue.remove_listener(one)
     queue.close()
 
     assert heard == ["one", "two", "two"]
@@ -273,7 +273,7 @@ def test_ticks_that_wait_are_dropped_when_candles_are_skipped() -> None:
 woken = threading.Event()
 
 
-def asked(commands: Commands, error: Exception | None = None) -> list[BaseException | str]:
+def asked(commands: CommandQueue, error: Exception | None = None) -> list[BaseException | str]:
     """What becomes of a command that raises ``error`` while another thread obeys."""
     answers: list[BaseException | str] = []
 
@@ -283,7 +283,7 @@ def asked(commands: Commands, error: Exception | None = None) -> list[BaseExcept
 
     def ask() -> None:
         try:
-            commands.carry_out(command)
+            commands.call(command)
             answers.append("done")
         except Exception as raised:
             answers.append(raised)
@@ -293,30 +293,30 @@ def asked(commands: Commands, error: Exception | None = None) -> list[BaseExcept
     asking.start()
     assert woken.wait(10)
     try:
-        commands.obey()
+        commands.run_pending()
     finally:
         asking.join(10)
     return answers
 
 
 def test_a_command_is_carried_out_by_who_obeys() -> None:
-    assert asked(Commands(woken.set)) == ["done"]
+    assert asked(CommandQueue(woken.set)) == ["done"]
 
 
 def test_an_error_of_ours_goes_to_who_asked_and_harms_nobody() -> None:
-    commands, full = Commands(woken.set), StoreFull("no room")
+    commands, full = CommandQueue(woken.set), StoreFull("no room")
 
     assert asked(commands, full) == [full]
     assert asked(commands) == ["done"]
 
 
 def test_any_other_error_goes_to_who_asked_and_to_who_obeys() -> None:
-    commands, fault = Commands(woken.set), RuntimeError("internal error")
+    commands, fault = CommandQueue(woken.set), RuntimeError("internal error")
     answers: list[object] = []
 
     def ask() -> None:
         with pytest.raises(RuntimeError, match="internal error"):
-            commands.carry_out(raise_fault)
+            commands.call(raise_fault)
         answers.append("heard")
 
     def raise_fault() -> None:
@@ -327,22 +327,22 @@ def test_any_other_error_goes_to_who_asked_and_to_who_obeys() -> None:
     asking.start()
     assert woken.wait(10)
     with pytest.raises(RuntimeError, match="internal error"):
-        commands.obey()
+        commands.run_pending()
 
     asking.join(10)
     assert answers == ["heard"]
 
 
 def test_what_waits_at_the_end_is_refused() -> None:
-    commands = Commands(lambda: commands.end())
+    commands = CommandQueue(lambda: commands.close())
 
     with pytest.raises(ConfigError, match="has stopped"):
-        commands.carry_out(lambda: None)
+        commands.call(lambda: None)
 
 
 def test_what_comes_after_the_end_is_refused() -> None:
-    commands = Commands(lambda: None)
-    commands.end()
+    commands = CommandQueue(lambda: None)
+    commands.close()
 
     with pytest.raises(ConfigError, match="has stopped"):
-        commands.carry_out(lambda: None)
+        commands.call(lambda: None)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from fluxcap.bridge.client.requests import (
+    MAX_IN_FLIGHT,
     POLL_NS,
-    UNDER_WAY_MAX,
     CursorPoll,
-    Question,
-    Questions,
-    shows_old_server,
+    PendingRequest,
+    RequestQueue,
+    is_version1_error,
     status_of,
 )
 from fluxcap.schemas.errors import FluxcapError, WireError, WireTimeout
@@ -34,64 +34,64 @@ class Wire:
         self.sent[number] = (message, timeout_ns)
 
 
-def question(key: StreamKey) -> Question:
-    return Question(key, GetCursorRequest(key))
+def question(key: StreamKey) -> PendingRequest:
+    return PendingRequest(key, GetCursorRequest(key))
 
 
 def test_an_answer_finds_its_question_once() -> None:
     wire = Wire()
-    questions = Questions(wire, 7)  # type: ignore[arg-type]
+    questions = RequestQueue(wire, 7)  # type: ignore[arg-type]
 
-    questions.ask(question(A))
-    questions.ask(question(B))
+    questions.enqueue(question(A))
+    questions.enqueue(question(B))
     questions.send()
 
     assert list(wire.sent.values()) == [(GetCursorRequest(A), 7), (GetCursorRequest(B), 7)]
     first, second = wire.sent
-    assert (questions.answered(second), questions.answered(first)) == (question(B), question(A))
-    assert questions.answered(first) is None
+    assert (questions.resolve(second), questions.resolve(first)) == (question(B), question(A))
+    assert questions.resolve(first) is None
 
 
 def test_no_more_than_so_many_are_under_way_and_the_rest_wait_for_their_turn() -> None:
     wire = Wire()
-    questions = Questions(wire, 7)  # type: ignore[arg-type]
-    for _ in range(UNDER_WAY_MAX + 3):
-        questions.ask(question(A))
+    questions = RequestQueue(wire, 7)  # type: ignore[arg-type]
+    for _ in range(MAX_IN_FLIGHT + 3):
+        questions.enqueue(question(A))
 
     questions.send()
-    assert len(wire.sent) == UNDER_WAY_MAX
-    questions.answered(1)
+    assert len(wire.sent) == MAX_IN_FLIGHT
+    questions.resolve(1)
     questions.send()
 
-    assert (len(wire.sent), questions.sent) == (UNDER_WAY_MAX + 1, UNDER_WAY_MAX + 1)
+    assert (len(wire.sent), questions.sent) == (MAX_IN_FLIGHT + 1, MAX_IN_FLIGHT + 1)
 
 
 def test_what_a_stream_asked_is_forgotten_with_it() -> None:
     wire = Wire()
-    questions = Questions(wire, 7)  # type: ignore[arg-type]
+    questions = RequestQueue(wire, 7)  # type: ignore[arg-type]
     for key in (A, B):
-        questions.ask(question(key))
+        questions.enqueue(question(key))
     questions.send()
-    questions.ask(question(A))
+    questions.enqueue(question(A))
 
-    questions.forget(A)
+    questions.cancel(A)
     questions.send()
 
     assert len(wire.sent) == 2
-    assert [questions.answered(number) for number in wire.sent] == [None, question(B)]
+    assert [questions.resolve(number) for number in wire.sent] == [None, question(B)]
 
 
 def test_nothing_is_left_of_a_connection_that_ended() -> None:
     wire = Wire()
-    questions = Questions(wire, 7)  # type: ignore[arg-type]
-    questions.ask(question(A))
+    questions = RequestQueue(wire, 7)  # type: ignore[arg-type]
+    questions.enqueue(question(A))
     questions.send()
-    questions.ask(question(B))
+    questions.enqueue(question(B))
 
-    questions.forget_all()
+    questions.cancel_all()
     questions.send()
 
-    assert [questions.answered(number) for number in wire.sent] == [None]
+    assert [questions.resolve(number) for number in wire.sent] == [None]
 
 
 # --- what stands in for status and heartbeat where a server has none ---
@@ -114,7 +114,7 @@ KEY = StreamKey("SIM", "A", "1s")
 def test_only_a_status_that_is_not_understood_shows_an_old_server(
     request_: Message, error: FluxcapError, expected: bool
 ) -> None:
-    assert shows_old_server(request_, error) is expected
+    assert is_version1_error(request_, error) is expected
 
 
 def test_a_cursor_is_a_status_that_knows_nothing_more() -> None:
@@ -124,12 +124,12 @@ def test_a_cursor_is_a_status_that_knows_nothing_more() -> None:
 def test_it_is_due_each_second_while_on_and_never_twice_at_a_time() -> None:
     poll = CursorPoll()
     assert not poll.is_due(10 * POLL_NS)
-    poll.begin(0)
+    poll.start(0)
 
     due = [poll.is_due(POLL_NS // 2), poll.is_due(POLL_NS), poll.is_due(3 * POLL_NS)]
     poll.answered()
     again = poll.is_due(3 * POLL_NS)
-    poll.end()
+    poll.stop()
 
     assert (due, again) == ([False, True, False], True)
     assert not poll.is_due(9 * POLL_NS)

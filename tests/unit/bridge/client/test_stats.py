@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fluxcap.bridge.client.health import Health, HealthState
-from fluxcap.bridge.client.stats import StreamFacts, Trend, facts_line, offset_text, state_text
+from fluxcap.bridge.client.stats import RateWindow, StreamStats, offset_text, state_text, stats_rows
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ def test_the_offset_is_told_in_hours_and_minutes(offset_ms: int | None, text: st
 
 
 def test_every_fact_is_there_before_it_is_known_so_that_nothing_moves() -> None:
-    unknown = facts_line(0, StreamFacts())
-    known = facts_line(12, StreamFacts(12, 60_000, 7_200_000, 812, 2.08))
+    unknown = stats_rows(0, StreamStats())
+    known = stats_rows(12, StreamStats(12, 60_000, 7_200_000, 812, 2.08))
 
     assert [name for name, _ in unknown] == [name for name, _ in known]
     assert {value for _, value in unknown} == {"-"}
@@ -41,18 +41,18 @@ def test_every_fact_is_there_before_it_is_known_so_that_nothing_moves() -> None:
 
 
 def test_rate_and_lag_are_of_the_last_ten_seconds() -> None:
-    trend = Trend()
-    assert trend.look(0, 100, 900) == (None, 900)
-    assert trend.look(5_000, 110, 700) == (2.0, 700)
+    trend = RateWindow()
+    assert trend.sample(0, 100, 900) == (None, 900)
+    assert trend.sample(5_000, 110, 700) == (2.0, 700)
     for at in range(6_000, 30_000, 1_000):
-        rate, lag_ms = trend.look(at, 110, 1_500)
+        rate, lag_ms = trend.sample(at, 110, 1_500)
 
     assert rate == 0
     assert lag_ms == 1_500
 
 
 def test_a_counter_that_begins_anew_begins_a_new_rate() -> None:
-    trend = Trend()
-    trend.look(0, 1_000, None)
+    trend = RateWindow()
+    trend.sample(0, 1_000, None)
 
-    assert trend.look(1_000, 5, None) == (None, None)
+    assert trend.sample(1_000, 5, None) == (None, None)

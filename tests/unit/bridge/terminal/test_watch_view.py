@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from fluxcap.bridge.client.health import Health, HealthState
-from fluxcap.bridge.client.stats import StreamFacts
+from fluxcap.bridge.client.stats import StreamStats
 from fluxcap.bridge.terminal.watch_view import StreamLine, duration, render
 from fluxcap.schemas.types import Candle
 
@@ -32,7 +32,7 @@ LINE = StreamLine(
     "EURUSD_otc 1m",
     Health(HealthState.RECEIVING, age_ns=300_000_000),
     1207,
-    StreamFacts(1207, 60_000, 7_200_000, 800, 2.1),
+    StreamStats(1207, 60_000, 7_200_000, 800, 2.1),
     Candle(0, 1.1, 1.2, 1.0, 1.15, 9, 9, 2),
 )
 

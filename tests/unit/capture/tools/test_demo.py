@@ -42,7 +42,7 @@ def keep(folder: Path, stored: list[Candle], kept: list[Candle]) -> None:
             store.commit([CandleBatch(KEY, 1, candle_array(stored))])
     cache = CandleCache(folder / "client")
     if kept:
-        cache.merge([Append(KEY, 1, candle_array(kept))], {})
+        cache.commit([Append(KEY, 1, candle_array(kept))], {})
     cache.close()
 
 

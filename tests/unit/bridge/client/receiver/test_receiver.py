@@ -15,18 +15,18 @@ from fluxcap.bridge.client.receiver.actions import (
     Deliver,
     DeliverRevisions,
     Duplicate,
-    GapLost,
-    Request,
+    RequestCandles,
     RequestRevisions,
     RequestStatus,
     Restart,
     RestartReason,
+    SkipGap,
     StartFrom,
 )
 from fluxcap.bridge.client.receiver.receiver import (
-    DOUBTS_BELIEVED,
-    HOLES_BELIEVED,
-    WENT_BACK_BELIEVED,
+    HOLE_CONFIRMATIONS,
+    MAX_EMPTY_REPLIES,
+    ROLLBACK_CONFIRMATIONS,
     ReceiverState,
     StreamReceiver,
 )
@@ -94,7 +94,7 @@ def told(actions: list[Action]) -> list[tuple[object, ...]]:
                 short.append(("deliver", start, len(rows), is_backfill))
             case DeliverRevisions(start, sequences, _):
                 short.append(("revise", start, sequences.tolist()))
-            case Request(after, limit):
+            case RequestCandles(after, limit):
                 short.append(("request", after, limit))
             case RequestRevisions(after, limit):
                 short.append(("request revisions", after, limit))
@@ -106,7 +106,7 @@ def told(actions: list[Action]) -> list[tuple[object, ...]]:
                 short.append(("duplicate", count))
             case Restart(reason, store):
                 short.append(("restart", reason, store))
-            case GapLost(first, last, _):
+            case SkipGap(first, last, _):
                 short.append(("lost", first, last))
     return short
 
@@ -172,7 +172,7 @@ def test_an_answer_that_the_live_feed_overtook_asks_for_nothing_more() -> None:
     it.on_batch(batch(11), 0)
 
     assert told(it.on_page(page(11, 1), 0)) == []
-    assert it.vain_answers == 0
+    assert it.empty_replies == 0
 
 
 def test_an_empty_answer_backs_off_then_asks_where_the_server_stands() -> None:
@@ -186,7 +186,7 @@ def test_an_empty_answer_backs_off_then_asks_where_the_server_stands() -> None:
     assert told(it.on_status(status(12), 50_000_000)) == [("request", 10, 2)]
     assert told(it.on_page(page(11, 0), 50_000_000)) == []
     assert it.wake_ns == 150_000_000
-    assert it.vain_answers == 2
+    assert it.empty_replies == 2
 
 
 def test_a_failed_request_backs_off_and_progress_forgets_the_failures() -> None:
@@ -257,7 +257,7 @@ def test_a_store_that_went_back_is_believed_after_several_answers_only() -> None
     now_ns = 0
     it.on_heartbeat(status(4), now_ns)
     answers: list[tuple[object, ...]] = []
-    for _ in range(WENT_BACK_BELIEVED):
+    for _ in range(ROLLBACK_CONFIRMATIONS):
         assert answers == []
         answers = told(it.on_status(status(4), now_ns))
         now_ns += SECOND_NS
@@ -296,7 +296,7 @@ def test_a_hole_in_the_servers_store_is_believed_after_several_answers_only() ->
     it = live_receiver()
     it.on_heartbeat(status(13), 0)
     now_ns = 0
-    for _ in range(HOLES_BELIEVED - 1):
+    for _ in range(HOLE_CONFIRMATIONS - 1):
         assert [action[0] for action in told(it.on_page(page(12, 2), now_ns))] == []
         now_ns += SECOND_NS
         it.on_time(now_ns)
@@ -359,7 +359,7 @@ def test_a_batch_whose_times_do_not_rise_is_dropped(times: list[int]) -> None:
     rows["ts_ms"] = times
 
     assert told(it.on_batch(CandleBatch(KEY, 11, rows), 0)) == []
-    assert it.waiting_rows == 0
+    assert it.buffered_rows == 0
 
 
 def test_sequences_beyond_the_servers_watermark_are_given_up_after_vain_requests() -> None:
@@ -373,7 +373,7 @@ def test_sequences_beyond_the_servers_watermark_are_given_up_after_vain_requests
         it.on_status(status(10), now_ns)
 
     assert it.state is ReceiverState.LIVE
-    assert it.waiting_rows == 0
+    assert it.buffered_rows == 0
 
 
 def test_a_revision_waits_for_the_candle_it_corrects() -> None:
@@ -422,7 +422,7 @@ def answered(start: int, sequences: Sequence[int], end: int) -> RevisionsRespons
 
 
 def gap_reasons(actions: list[Action]) -> list[str]:
-    return [action.reason for action in actions if isinstance(action, GapLost)]
+    return [action.reason for action in actions if isinstance(action, SkipGap)]
 
 
 def ask_again(it: StreamReceiver, now_ns: int, watermark: StreamStatus) -> list[Action]:
@@ -446,7 +446,7 @@ def test_by_default_a_page_has_ten_thousand_candles_and_fifty_thousand_rows_wait
     it.on_batch(batch(100_000, 50_000), 0)
     it.on_batch(batch(200_000), 0)
 
-    assert it.waiting_rows == 50_000
+    assert it.buffered_rows == 50_000
 
 
 def test_of_either_lane_no_more_waits_than_the_buffer_holds() -> None:
@@ -456,11 +456,11 @@ def test_of_either_lane_no_more_waits_than_the_buffer_holds() -> None:
 
     it.on_batch(batch(20, 5), 0)
     it.on_batch(batch(30, 5), 0)
-    assert it.waiting_rows == 5
+    assert it.buffered_rows == 5
 
     it.on_revision(revised(20, [1] * 5), 0)
     it.on_revision(revised(30, [1] * 5), 0)
-    assert it.waiting_rows == 10
+    assert it.buffered_rows == 10
 
 
 def test_a_cursor_of_another_store_starts_over_on_the_first_connection() -> None:
@@ -500,7 +500,7 @@ def test_a_batch_one_beyond_the_next_is_told_to_wait() -> None:
 def test_sequences_beyond_the_watermark_are_given_up_after_just_so_many_vain_requests() -> None:
     it = live_receiver()
     it.on_batch(batch(9_000), 0)
-    for at in range(1, DOUBTS_BELIEVED + 1):
+    for at in range(1, MAX_EMPTY_REPLIES + 1):
         assert it.state is ReceiverState.CATCHING_UP
         it.on_page(page(11, 0), at * SECOND_NS)
         ask_again(it, at * SECOND_NS + SECOND_NS, status(10))
@@ -511,23 +511,23 @@ def test_sequences_beyond_the_watermark_are_given_up_after_just_so_many_vain_req
 def test_revisions_beyond_the_watermark_are_given_up_too() -> None:
     it = live_receiver()
     it.on_revision(revised(9_000, [5]), 0)
-    for at in range(1, DOUBTS_BELIEVED + 1):
+    for at in range(1, MAX_EMPTY_REPLIES + 1):
         it.on_revisions(answered(1, [], 1), at * SECOND_NS)
         ask_again(it, at * SECOND_NS + SECOND_NS, status(10))
 
     assert it.state is ReceiverState.LIVE
-    assert it.waiting_rows == 0
+    assert it.buffered_rows == 0
 
 
 def test_what_the_server_says_it_has_is_kept_through_vain_requests() -> None:
     it = live_receiver()
     it.on_batch(batch(14), 0)
     it.on_revision(revised(3, [5]), 0)
-    for at in range(1, DOUBTS_BELIEVED + 1):
+    for at in range(1, MAX_EMPTY_REPLIES + 1):
         it.on_page(page(11, 0), at * SECOND_NS)
         ask_again(it, at * SECOND_NS + SECOND_NS, status(14, revision=3))
 
-    assert it.waiting_rows == 2
+    assert it.buffered_rows == 2
 
 
 def test_an_answer_that_was_given_up_is_not_taken() -> None:
@@ -554,12 +554,12 @@ def test_an_answer_is_not_taken_while_the_store_is_in_doubt() -> None:
     it.on_heartbeat(status(40, store="b"), 0)
 
     assert told(it.on_page(page(11, 2), 0)) == [("status",)]
-    assert it.waiting_rows == 0
+    assert it.buffered_rows == 0
     assert told(it.on_status(status(12, revision=2), 0)) == [("request", 10, 2)]
     it.on_page(page(11, 2), 0)
     it.on_heartbeat(status(40, store="b"), 0)
     assert told(it.on_revisions(answered(1, [3, 4], 3), 0)) == [("status",)]
-    assert it.waiting_rows == 0
+    assert it.buffered_rows == 0
 
 
 def test_an_answer_of_older_candles_only_is_in_vain() -> None:
@@ -585,7 +585,7 @@ def test_an_answer_with_revisions_is_no_vain_one() -> None:
     it.on_heartbeat(status(10, revision=3), 0)
 
     assert told(it.on_revisions(answered(2, [3, 4], 4), 0)) == [("revise", 2, [3, 4])]
-    assert (it.wake_ns, it.vain_answers) == (None, 0)
+    assert (it.wake_ns, it.empty_replies) == (None, 0)
 
 
 def test_revisions_of_the_live_feed_come_apart_from_fetched_ones() -> None:
@@ -602,7 +602,7 @@ def test_revisions_are_numbered_from_one_and_not_taken_offline() -> None:
     it.on_disconnected(0)
     it.on_revision(revised(1, [5]), 0)
 
-    assert it.waiting_rows == 0
+    assert it.buffered_rows == 0
     assert it.target_sequence == 10
 
 
@@ -610,15 +610,15 @@ def test_a_store_that_is_behind_from_the_first_answer_is_believed_as_late_as_any
     it = receiver(cursor=Cursor("a", 10, 10_000, 0))
     it.on_connected(0)
     answers: list[list[tuple[object, ...]]] = []
-    for at in range(2 * WENT_BACK_BELIEVED):
-        latest = 4 if at < WENT_BACK_BELIEVED else 2
+    for at in range(2 * ROLLBACK_CONFIRMATIONS):
+        latest = 4 if at < ROLLBACK_CONFIRMATIONS else 2
         answers.append(told(ask_again(it, at * SECOND_NS, status(latest))))
-        if at == WENT_BACK_BELIEVED - 1:
+        if at == ROLLBACK_CONFIRMATIONS - 1:
             it.on_page(page(1, 4), at * SECOND_NS)
             it.on_heartbeat(status(2), at * SECOND_NS)
 
     restarts = [at for at, told_then in enumerate(answers) if told_then and told_then[0][0] == "restart"]
-    assert restarts == [WENT_BACK_BELIEVED - 1, 2 * WENT_BACK_BELIEVED - 1]
+    assert restarts == [ROLLBACK_CONFIRMATIONS - 1, 2 * ROLLBACK_CONFIRMATIONS - 1]
 
 
 def test_a_single_candle_that_the_server_forgot_is_announced_as_lost_with_the_reason() -> None:
@@ -654,7 +654,7 @@ def test_where_a_stream_begins_at_the_edges(start: int, first: int, expected: li
 
 def believed_after(it: StreamReceiver, missing: int, latest: int) -> tuple[int, list[str]]:
     """How many answers that begin after ``missing`` it takes until that candle counts as lost, and why."""
-    for at in range(1, 2 * HOLES_BELIEVED):
+    for at in range(1, 2 * HOLE_CONFIRMATIONS):
         actions = it.on_page(page(missing + 1, 1), at * SECOND_NS)
         if reasons := gap_reasons(actions):
             return at, reasons
@@ -666,7 +666,7 @@ def test_a_hole_is_believed_as_late_after_progress_after_a_loss_and_after_anothe
     it = receiver(cursor=Cursor("a", 10, 10_000, 0))
     it.on_connected(0)
     it.on_status(status(99, first=31), 0)  # 11 to 30 are lost
-    expected = (HOLES_BELIEVED, ["the server has no such candles"])
+    expected = (HOLE_CONFIRMATIONS, ["the server has no such candles"])
 
     assert believed_after(it, 31, 99) == expected
     assert told(it.on_page(page(33, 2), 0))[0] == ("deliver", 33, 2, True)

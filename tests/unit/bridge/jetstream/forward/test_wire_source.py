@@ -14,7 +14,14 @@ import pytest
 
 from fluxcap.bridge.jetstream.forward import wire_source
 from fluxcap.bridge.jetstream.forward.wire_source import LIST_WAIT_S, TOPICS, WireSource
-from fluxcap.bridge.transport.base import Answered, Connected, Disconnected, Failed, Published, TransportEvent
+from fluxcap.bridge.transport.base import (
+    Connected,
+    Disconnected,
+    MessageReceived,
+    ReplyReceived,
+    RequestFailed,
+    TransportEvent,
+)
 from fluxcap.schemas.errors import CodecError, WireError, WireTimeout
 from fluxcap.schemas.types import (
     BackfillCandlesRequest,
@@ -91,7 +98,7 @@ class Rig:
         self.transport.wake()
         number, question = self.asked()
         assert question == ListStreamsRequest()
-        self.tell(Answered(number, ListStreamsResponse(streams)))
+        self.tell(ReplyReceived(number, ListStreamsResponse(streams)))
         assert self.news.acquire(timeout=10)
 
     def ask(self) -> tuple[threading.Thread, list[Any]]:
@@ -115,7 +122,7 @@ class Rig:
             assert self.news.acquire(timeout=10)
 
     def hear(self, message: Message) -> None:
-        self.tell(Published(b"", message))
+        self.tell(MessageReceived(b"", message))
 
     def await_status(self, **expected: Any) -> None:
         def holds() -> bool:
@@ -184,7 +191,7 @@ def test_pages_come_from_the_server(rig: Rig):
     rig.connect(status(3))
     asking, given = rig.ask()
     number, question = rig.asked()
-    rig.tell(Answered(number, BackfillCandlesResponse(KEY, 2, minutes(2, 3), False, 4)))
+    rig.tell(ReplyReceived(number, BackfillCandlesResponse(KEY, 2, minutes(2, 3), False, 4)))
     asking.join(10)
 
     assert question == BackfillCandlesRequest(KEY, 1, None, 500)
@@ -194,9 +201,9 @@ def test_pages_come_from_the_server(rig: Rig):
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (lambda number: Failed(number, WireError(404, "no such stream")), WireError),
-        (lambda number: Failed(number, WireTimeout("late")), WireTimeout),
-        (lambda number: Answered(number, HealthResponse()), CodecError),
+        (lambda number: RequestFailed(number, WireError(404, "no such stream")), WireError),
+        (lambda number: RequestFailed(number, WireTimeout("late")), WireTimeout),
+        (lambda number: ReplyReceived(number, HealthResponse()), CodecError),
     ],
 )
 def test_an_error_of_the_server_reaches_who_asked(rig: Rig, answer: Any, expected: type[Exception]):
@@ -224,7 +231,7 @@ def test_a_server_that_does_not_list_its_streams_is_asked_again_once_a_second(ri
     rig.transport.wake()
     for _ in range(3):
         number, question = rig.asked()
-        rig.tell(Failed(number, WireError(400, "unknown")))
+        rig.tell(RequestFailed(number, WireError(400, "unknown")))
         rig.pass_a_turn()
         assert question == ListStreamsRequest()
         assert rig.transport.asked.empty()
@@ -233,7 +240,7 @@ def test_a_server_that_does_not_list_its_streams_is_asked_again_once_a_second(ri
         rig.now_s += LIST_WAIT_S
         rig.transport.wake()
 
-    rig.tell(Answered(rig.asked()[0], ListStreamsResponse((status(3),))))
+    rig.tell(ReplyReceived(rig.asked()[0], ListStreamsResponse((status(3),))))
     rig.await_status(latest_sequence=3)
 
 
@@ -242,7 +249,7 @@ def test_a_server_that_is_away_is_not_asked(rig: Rig):
     rig.transport.wake()
     number, _ = rig.asked()
 
-    rig.tell(Failed(number, WireTimeout("the connection to the server ended")))
+    rig.tell(RequestFailed(number, WireTimeout("the connection to the server ended")))
     rig.tell(Disconnected("connection lost; reconnecting"))
     rig.now_s += 10 * LIST_WAIT_S
     assert rig.news.acquire(timeout=10)
