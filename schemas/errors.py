@@ -19,9 +19,9 @@
     │   └── MessageTooLarge    beyond the size limits of the wire                       (wire 413)
     ├── WireError              the other side of the wire answered with an ErrorResponse
     ├── WireTimeout            the other side of the wire did not answer in time
-    ├── LogError               the distributed log cannot do what was asked
-    │   ├── LogUnavailable     no server of the log answers                             (exit code 1)
-    │   └── LogRefused         the log's server does not let us in, or not do that      (exit code 1)
+    ├── NatsError               the distributed log cannot do what was asked
+    │   ├── NatsUnavailable     no server of the log answers                             (exit code 1)
+    │   └── NatsRejected         the log's server does not let us in, or not do that      (exit code 1)
     ├── AlreadyRunning         a port or data folder is held by another fluxcap         (exit code 1)
     └── NotAnswering           no fluxcap answers: none runs, it is stopping or too busy (exit code 1)
 
@@ -122,15 +122,15 @@ class WireTimeout(FluxcapError):
     """The other side of the wire did not answer in time."""
 
 
-class LogError(FluxcapError):
+class NatsError(FluxcapError):
     """The distributed log cannot do what was asked."""
 
 
-class LogUnavailable(LogError):
+class NatsUnavailable(NatsError):
     """No server of the log answers."""
 
 
-class LogRefused(LogError):
+class NatsRejected(NatsError):
     """The log's server does not let us in, or does not let us do that."""
 
 

@@ -15,31 +15,31 @@ from pathlib import Path
 
 import msgspec
 
-from fluxcap.bridge.archive.checkpoint import ArchiveCursor, LogPlace
+from fluxcap.bridge.archive.checkpoint import ArchiveCheckpoint, StreamPosition
 from fluxcap.bridge.archive.partition import has_names
-from fluxcap.bridge.archive.partition_file import PartitionFiles
-from fluxcap.bridge.archive.rows import Gathered, Missing, is_sound
+from fluxcap.bridge.archive.partition_file import PartitionWriter
+from fluxcap.bridge.archive.rows import MissingRange, RowBuffer, is_sound
 from fluxcap.bridge.client.options import Via
-from fluxcap.bridge.jetstream.address import log_address
+from fluxcap.bridge.jetstream.address import parse_address
 from fluxcap.bridge.jetstream.connection import close_connection, open_connection, require_nats
-from fluxcap.bridge.jetstream.consumer import LogReader
-from fluxcap.bridge.jetstream.stream import LogAccess, LogMessage, LogState
+from fluxcap.bridge.jetstream.consumer import PullConsumer
+from fluxcap.bridge.jetstream.stream import JetStreamApi, StoredMessage, StreamInfo
 from fluxcap.bridge.jetstream.subjects import MESSAGE_ID, STREAM_NAME, position_of, subject_filter
 from fluxcap.schemas.codec import decode
-from fluxcap.schemas.errors import CodecError, LogError, LogUnavailable, StoreFull
+from fluxcap.schemas.errors import CodecError, NatsError, NatsUnavailable, StoreFull
 from fluxcap.schemas.types import StreamKey
 
 FLUSH_S = 60.0
 FLUSH_ROWS = 200_000
 """Rows that wait at most: 16 MB, or so."""
-LOOK_S = 0.5
+POLL_S = 0.5
 AGAIN_S = 1.0
 CHECK_S = 10.0
 """How often the log is asked whether it is still the one that is read."""
 _ANOTHER = "The JetStream stream is not the one archived before: it was recreated, or lost its newest messages."
 
 
-class ArchiveState(msgspec.Struct, frozen=True):
+class ArchiveProgress(msgspec.Struct, frozen=True):
     """Progress of an archiver. ``position``: all up to it is in the files. ``missing``: gaps found since start."""
 
     position: int = 0
@@ -49,7 +49,7 @@ class ArchiveState(msgspec.Struct, frozen=True):
     flushes: int = 0
     foreign: int = 0
     """Messages that no forwarder of ours can have put there, or of streams whose names are too long for a folder."""
-    missing: tuple[Missing, ...] = ()
+    missing: tuple[MissingRange, ...] = ()
 
 
 class Archiver:
@@ -81,17 +81,17 @@ class Archiver:
         tell: Callable[[str], None] = lambda text: None,
     ) -> None:
         require_nats()
-        self._address = log_address(via.servers, via.credentials)
+        self._address = parse_address(via.servers, via.credentials)
         self._stream = via.stream or STREAM_NAME
         self._folder = folder
         self._filter = subject_filter(source, symbol)
         self._flush_s = flush_s
         self._flush_rows = flush_rows
         self._tell = tell
-        self._gathered = Gathered()
+        self._rows = RowBuffer()
         self._counts: Counter[str] = Counter()
-        self._missing: list[Missing] = []
-        self._place = LogPlace()
+        self._missing: list[MissingRange] = []
+        self._place = StreamPosition()
         self._asked_to_stop: Callable[[], object] = lambda: False
         self._stopped = False
         self._waiting_since_s: float | None = None
@@ -99,8 +99,8 @@ class Archiver:
         self._named: dict[StreamKey, bool] = {}
 
     @property
-    def state(self) -> ArchiveState:
-        return ArchiveState(self._place.position, missing=tuple(self._missing), **self._counts)
+    def state(self) -> ArchiveProgress:
+        return ArchiveProgress(self._place.position, missing=tuple(self._missing), **self._counts)
 
     def stop(self) -> None:
         """Write what waits, and leave; from any thread."""
@@ -112,19 +112,19 @@ class Archiver:
 
     def run(
         self, *, once: bool = False, from_start: bool = False, stopping: Callable[[], object] = lambda: False
-    ) -> ArchiveState:
+    ) -> ArchiveProgress:
         """Until stopped; ``once``: until all is archived that the log has now.
 
         from_start: read all of it again. stopping: asked twice a second, as good as ``stop`` when it says so.
 
-        Raises StoreLocked, StoreDamaged, StoreError; with ``once`` also StoreFull, LogUnavailable, LogRefused,
-        LogError, which are otherwise waited out.
+        Raises StoreLocked, StoreDamaged, StoreError; with ``once`` also StoreFull, NatsUnavailable, NatsRejected,
+        NatsError, which are otherwise waited out.
         """
         self._asked_to_stop = stopping
-        cursor = ArchiveCursor(self._folder)
-        with contextlib.closing(cursor), PartitionFiles(self._folder) as files:
-            self._cursor, self._files = cursor, files
-            self._place = LogPlace() if from_start else cursor.place
+        cursor = ArchiveCheckpoint(self._folder)
+        with contextlib.closing(cursor), PartitionWriter(self._folder) as files:
+            self._checkpoint, self._files = cursor, files
+            self._place = StreamPosition() if from_start else cursor.place
             asyncio.run(self._run(once))
         return self.state
 
@@ -137,7 +137,7 @@ class Archiver:
                 if await self._read(once):
                     return
                 told = ""
-            except (LogError, StoreFull) as error:
+            except (NatsError, StoreFull) as error:
                 if once:
                     raise
                 if str(error) != told:
@@ -151,17 +151,17 @@ class Archiver:
                 await asyncio.sleep(0.1)
 
     async def _read(self, once: bool) -> bool:
-        """Over one connection; whether that was all. Raises LogError, StoreError."""
+        """Over one connection; whether that was all. Raises NatsError, StoreError."""
         # What waited when a connection ended is read again: the cursor knows nothing of it.
-        self._gathered.clear()
+        self._rows.clear()
         self._waiting_since_s = None
         client = await open_connection(self._address, "fluxcap archive")
-        reader: LogReader | None = None
+        reader: PullConsumer | None = None
         try:
-            log = LogAccess(client, self._stream)
-            state = await log.state()
-            self._place = await self._begin(log, state)
-            reader = LogReader(log, self._filter, self._place.position + 1)
+            api = JetStreamApi(client, self._stream)
+            state = await api.state()
+            self._place = await self._begin(api, state)
+            reader = PullConsumer(api, self._filter, self._place.position + 1)
             await reader.open()
             checked_s = time.monotonic()
             while not self._stopping:
@@ -169,14 +169,14 @@ class Archiver:
                 is_all = once and (reader.pending == 0 or reader.next_position > state.last_position)
                 is_due = is_all or self._is_due()
                 if is_due or time.monotonic() - checked_s >= CHECK_S:
-                    await self._check(log, reader)
+                    await self._check(api, reader)
                     checked_s = time.monotonic()
                 if is_due:
                     await self._flush(reader.next_position - 1)
                 if is_all:
                     return True
                 if client.is_closed:
-                    raise LogUnavailable("The connection to NATS ended.")
+                    raise NatsUnavailable("The connection to NATS ended.")
             await self._flush(reader.next_position - 1)
             return True
         finally:
@@ -184,7 +184,7 @@ class Archiver:
                 await reader.close()
             await close_connection(client)
 
-    async def _begin(self, log: LogAccess, state: LogState) -> LogPlace:
+    async def _begin(self, api: JetStreamApi, state: StreamInfo) -> StreamPosition:
         """Return the position to continue from.
 
         It is the start when the saved position does not apply: another JetStream stream or filter, or messages lost
@@ -193,32 +193,32 @@ class Archiver:
         place = self._place
         same = (place.stream, place.created, place.subject_filter) == (self._stream, state.created, self._filter)
         if same and place.position <= state.last_position:
-            there = await log.at(place.position)
+            there = await api.at(place.position)
             forgotten = there is None and place.position < state.first_position
             if forgotten or (there is not None and _id(there) == place.message_id):
                 return place
-        return LogPlace(self._stream, state.created, self._filter)
+        return StreamPosition(self._stream, state.created, self._filter)
 
-    async def _read_on(self, reader: LogReader) -> None:
-        """Archive what arrives within a moment. Raises LogUnavailable, LogError."""
+    async def _read_on(self, reader: PullConsumer) -> None:
+        """Archive what arrives within a moment. Raises NatsUnavailable, NatsError."""
         begin = reader.next_position
-        messages = await reader.read(LOOK_S)
+        messages = await reader.read(POLL_S)
         if messages and messages[0].position < begin:
-            raise LogUnavailable(_ANOTHER)
+            raise NatsUnavailable(_ANOTHER)
         self._gather(messages)
         if not messages and reader.pending:
             await reader.recount()
 
-    async def _check(self, log: LogAccess, reader: LogReader) -> None:
-        """Check that positions still mean the same as when reading began. Raises LogUnavailable, LogError.
+    async def _check(self, api: JetStreamApi, reader: PullConsumer) -> None:
+        """Check that positions still mean the same as when reading began. Raises NatsUnavailable, NatsError.
 
         A reader whose JetStream stream was recreated makes a new consumer there, and does not notice.
         """
-        state = await log.state()
+        state = await api.state()
         if state.created != self._place.created or state.last_position < reader.next_position - 1:
-            raise LogUnavailable(_ANOTHER)
+            raise NatsUnavailable(_ANOTHER)
 
-    def _gather(self, messages: list[LogMessage]) -> None:
+    def _gather(self, messages: list[StoredMessage]) -> None:
         for message in messages:
             self._counts["messages"] += 1
             try:
@@ -227,7 +227,7 @@ class Archiver:
                 self._counts["foreign"] += 1
                 continue
             if is_sound(body) and self._has_names(body.key):
-                self._gathered.add(body, told, self._cursor.standings.get((body.key, told.store_id)))
+                self._rows.add(body, told, self._checkpoint.positions.get((body.key, told.store_id)))
             else:
                 self._counts["foreign"] += 1
         if messages:
@@ -247,7 +247,7 @@ class Archiver:
     def _is_due(self) -> bool:
         if self._waiting_since_s is None:
             return False
-        return self._gathered.rows >= self._flush_rows or time.monotonic() - self._waiting_since_s >= self._flush_s
+        return self._rows.rows >= self._flush_rows or time.monotonic() - self._waiting_since_s >= self._flush_s
 
     async def _flush(self, position: int) -> None:
         """Write, then move the cursor. The loop goes on meanwhile, so that the server hears from us."""
@@ -255,19 +255,19 @@ class Archiver:
             await asyncio.to_thread(self._write, position)
 
     def _write(self, position: int) -> None:
-        gathered = self._gathered
-        files = self._files.write(gathered.partitions(), gathered.stores)
+        rows = self._rows
+        files = self._files.write(rows.partitions(), rows.stores)
         place = msgspec.structs.replace(self._place, position=position, message_id=self._last_id)
-        self._cursor.move(place, gathered.standings, gathered.missing)
+        self._checkpoint.move(place, rows.positions, rows.missing)
         self._place = place
-        self._counts.update(rows=gathered.rows, files=files, flushes=1)
-        self._missing += gathered.missing
-        for hole in gathered.missing:
+        self._counts.update(rows=rows.rows, files=files, flushes=1)
+        self._missing += rows.missing
+        for hole in rows.missing:
             span = f"{hole.what} {hole.first} to {hole.last}"
             self._tell(f"{hole.key}: {span} are missing, JetStream had deleted them; fluxcap export may have them.")
-        gathered.clear()
+        rows.clear()
         self._waiting_since_s = None
 
 
-def _id(message: LogMessage) -> str:
+def _id(message: StoredMessage) -> str:
     return f"{message.subject} {message.headers.get(MESSAGE_ID, '')}"

@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 
 from fluxcap.bridge.archive.partition_file import OWN_FOLDER
-from fluxcap.bridge.archive.rows import Missing, Standing
+from fluxcap.bridge.archive.rows import MissingRange, ReadPosition
 from fluxcap.bridge.store.connection import StoreConnection
 from fluxcap.schemas.errors import StoreDamaged, StoreError, StoreLocked
 from fluxcap.schemas.types import StreamKey
 
-CURSOR_FILE = "cursor.duckdb"
+CHECKPOINT_FILE = "cursor.duckdb"
 CHECKPOINT_EVERY = 500
 """Commits after which the write-ahead log is folded into the file."""
 _TABLES = (
@@ -30,7 +30,7 @@ _TABLES = (
 )
 
 
-class LogPlace(msgspec.Struct, frozen=True):
+class StreamPosition(msgspec.Struct, frozen=True):
     """A position on one log, read through one filter: elsewhere the number means nothing.
 
     ``message_id``: of the message there. A server that lost its newest messages (one power failure is enough where only
@@ -44,7 +44,7 @@ class LogPlace(msgspec.Struct, frozen=True):
     message_id: str = ""
 
 
-class ArchiveCursor:
+class ArchiveCheckpoint:
     """Of the archive in a folder (made when absent); close it.
 
     Attributes
@@ -59,7 +59,7 @@ class ArchiveCursor:
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / OWN_FOLDER / CURSOR_FILE
+        path = folder / OWN_FOLDER / CHECKPOINT_FILE
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -77,24 +77,27 @@ class ArchiveCursor:
                     self._cursor.rows(statement)
             self.place = self._read_place()
             rows = self._cursor.rows('SELECT source, symbol, "interval", store_id, sequence, revision FROM standings')
-            self.standings = {(StreamKey(*row[:3]), row[3]): Standing(*row[4:]) for row in rows}
+            self.positions = {(StreamKey(*row[:3]), row[3]): ReadPosition(*row[4:]) for row in rows}
         except BaseException:
             self._connection.close()
             raise
         self._commits = 0
 
     def move(
-        self, place: LogPlace, standings: Mapping[tuple[StreamKey, str], Standing], missing: Sequence[Missing]
+        self,
+        place: StreamPosition,
+        positions: Mapping[tuple[StreamKey, str], ReadPosition],
+        missing: Sequence[MissingRange],
     ) -> None:
         """All of it or nothing, durably. Raises StoreError."""
         with self._cursor.transaction():
             self._cursor.rows("INSERT OR REPLACE INTO meta VALUES ('place', ?)", [msgspec.json.encode(place).decode()])
-            if standings:
+            if positions:
                 columns = {
-                    **_key_columns([key for key, _ in standings]),
-                    "store_id": np.array([store_id for _, store_id in standings], dtype=object),
-                    "sequence": np.array([s.latest_sequence for s in standings.values()], dtype=np.uint64),
-                    "revision": np.array([s.latest_revision for s in standings.values()], dtype=np.uint64),
+                    **_key_columns([key for key, _ in positions]),
+                    "store_id": np.array([store_id for _, store_id in positions], dtype=object),
+                    "sequence": np.array([s.latest_sequence for s in positions.values()], dtype=np.uint64),
+                    "revision": np.array([s.latest_revision for s in positions.values()], dtype=np.uint64),
                 }
                 self._cursor.load("INSERT OR REPLACE INTO standings BY NAME SELECT * FROM incoming", columns)
             for hole in missing:
@@ -102,23 +105,23 @@ class ArchiveCursor:
                 row = [key.source_id, key.symbol, key.interval, hole.store_id, hole.what, hole.first, hole.last]
                 self._cursor.rows("INSERT INTO missing VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         self.place = place
-        self.standings.update(standings)
+        self.positions.update(positions)
         self._commits += 1
         if self._commits % CHECKPOINT_EVERY == 0:
             self._cursor.rows("CHECKPOINT")
 
-    def missing(self) -> list[Missing]:
+    def missing(self) -> list[MissingRange]:
         """All that was ever found missing."""
         rows = self._cursor.rows("SELECT * FROM missing ORDER BY ALL")
-        return [Missing(StreamKey(*row[:3]), *row[3:]) for row in rows]
+        return [MissingRange(StreamKey(*row[:3]), *row[3:]) for row in rows]
 
     def close(self) -> None:
         """Idempotent."""
         self._connection.close()
 
-    def _read_place(self) -> LogPlace:
+    def _read_place(self) -> StreamPosition:
         rows = self._cursor.rows("SELECT value FROM meta WHERE name = 'place'")
-        return msgspec.json.decode(rows[0][0], type=LogPlace) if rows else LogPlace()
+        return msgspec.json.decode(rows[0][0], type=StreamPosition) if rows else StreamPosition()
 
 
 def _key_columns(keys: Sequence[StreamKey]) -> dict[str, np.ndarray]:

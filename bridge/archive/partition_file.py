@@ -54,7 +54,7 @@ _BEST = """QUALIFY row_number() OVER (
     ORDER BY ts_ms, store_id, sequence"""
 
 
-class PartitionFiles:
+class PartitionWriter:
     """The files of one archive; a context manager.
 
     Raises ConfigError for a path that cannot be used, StoreError where nothing can be written.
@@ -91,7 +91,7 @@ class PartitionFiles:
                 self._make_folder(target.parent, changed)
                 self._write_one(partition, target, rows, stores)
             except OSError as error:
-                raise _as_ours(target, str(error.strerror or error)) from error
+                raise _translate_error(target, str(error.strerror or error)) from error
             changed.add(target.parent)
             files += 1
         for folder in sorted(changed):
@@ -127,7 +127,7 @@ class PartitionFiles:
             self._connection.register("incoming", incoming)
             self._connection.execute(sql)
         except duckdb.Error as error:
-            raise _as_ours(target, str(error).splitlines()[0]) from error
+            raise _translate_error(target, str(error).splitlines()[0]) from error
         finally:
             self._connection.unregister("incoming")
         with making.open("r+b") as written:  # Windows syncs no file that is open for reading alone
@@ -140,7 +140,7 @@ class PartitionFiles:
         with contextlib.suppress(OSError):
             shutil.rmtree(self._making)
 
-    def __enter__(self) -> PartitionFiles:
+    def __enter__(self) -> PartitionWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -150,7 +150,7 @@ class PartitionFiles:
 _CANDLE_FIELDS = ("ts_ms", "open", "high", "low", "close", "volume", "tick_count", "flags")
 
 
-def _as_ours(target: Path, text: str) -> StoreError:
+def _translate_error(target: Path, text: str) -> StoreError:
     if any(sign in text for sign in _FULL):
         return StoreFull(f"No space left for {target}, left unchanged. Free some space; the write is retried.")
     if any(sign in text for sign in ("No magic bytes", "not a Parquet file", "Invalid Input Error", "TProtocol")):

@@ -18,21 +18,21 @@ from fluxcap.bridge.jetstream.subjects import Position
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, CandleRevision, StreamKey
 
 ROW_DTYPE = np.dtype([("store", "<u2"), ("sequence", "<u8"), ("revision", "<u8"), ("candle", CANDLE_DTYPE)])
-"""``store``: place in ``Gathered.stores``. ``sequence`` 0: a minute that only a revision brought."""
+"""``store``: place in ``RowBuffer.stores``. ``sequence`` 0: a minute that only a revision brought."""
 
 
-_FAR = 1 << 62
+_MAX_SEQUENCE = 1 << 62
 _YEAR_9999_MS = 253_370_764_800_000
 
 
-class Standing(msgspec.Struct, frozen=True):
+class ReadPosition(msgspec.Struct, frozen=True):
     """The position up to which a stream of one store has been read."""
 
     latest_sequence: int = 0
     latest_revision: int = 0
 
 
-class Missing(msgspec.Struct, frozen=True):
+class MissingRange(msgspec.Struct, frozen=True):
     """Numbers ``first`` to ``last`` that the log had forgotten before they were read. ``what``: candles, revisions."""
 
     key: StreamKey
@@ -54,7 +54,10 @@ def is_sound(message: object) -> TypeGuard[CandleBatch | CandleRevision]:
         return False
     times = message.candles["ts_ms"]
     return (
-        len(times) > 0 and min(numbers) > 0 and max(numbers) < _FAR and 0 <= times.min() <= times.max() < _YEAR_9999_MS
+        len(times) > 0
+        and min(numbers) > 0
+        and max(numbers) < _MAX_SEQUENCE
+        and 0 <= times.min() <= times.max() < _YEAR_9999_MS
     )
 
 
@@ -85,7 +88,7 @@ def _rows(chunks: list[_Chunk]) -> npt.NDArray[np.void]:
     return rows
 
 
-class Gathered:
+class RowBuffer:
     """Rows that wait to be written.
 
     Attributes
@@ -102,29 +105,29 @@ class Gathered:
     def __init__(self) -> None:
         self.rows = 0
         self.stores: list[str] = []
-        self.standings: dict[tuple[StreamKey, str], Standing] = {}
-        self.missing: list[Missing] = []
+        self.positions: dict[tuple[StreamKey, str], ReadPosition] = {}
+        self.missing: list[MissingRange] = []
         self._chunks: dict[StreamKey, list[_Chunk]] = {}
 
-    def add(self, message: CandleBatch | CandleRevision, told: Position, before: Standing | None) -> None:
+    def add(self, message: CandleBatch | CandleRevision, told: Position, before: ReadPosition | None) -> None:
         """Add one message.
 
         ``told`` is the position in its headers; ``before``: how far its stream of that store was read before, None:
         never.
         """
         name = message.key, told.store_id
-        before = self.standings.get(name) or before or Standing(max(told.first_sequence - 1, 0))
+        before = self.positions.get(name) or before or ReadPosition(max(told.first_sequence - 1, 0))
         store = self._store(told.store_id)
         if isinstance(message, CandleBatch):
             self._note_missing(*name, "candles", before.latest_sequence, message.start_sequence)
             chunk = _Chunk(store, message.start_sequence, None, 0, message.candles)
-            now = Standing(max(before.latest_sequence, message.next_sequence - 1), before.latest_revision)
+            now = ReadPosition(max(before.latest_sequence, message.next_sequence - 1), before.latest_revision)
         else:
             first, last = message.start_revision, message.start_revision + len(message.candles) - 1
             self._note_missing(*name, "revisions", before.latest_revision, first)
             chunk = _Chunk(store, 0, message.sequences, first, message.candles)
-            now = Standing(before.latest_sequence, max(before.latest_revision, last))
-        self.standings[name] = now
+            now = ReadPosition(before.latest_sequence, max(before.latest_revision, last))
+        self.positions[name] = now
         self._chunks.setdefault(message.key, []).append(chunk)
         self.rows += len(message.candles)
 
@@ -140,7 +143,7 @@ class Gathered:
         """All is written."""
         self.rows = 0
         self.stores.clear()
-        self.standings.clear()
+        self.positions.clear()
         self.missing.clear()
         self._chunks.clear()
 
@@ -151,4 +154,4 @@ class Gathered:
 
     def _note_missing(self, key: StreamKey, store_id: str, what: str, before: int, first: int) -> None:
         if first > before + 1:
-            self.missing.append(Missing(key, store_id, what, before + 1, first - 1))
+            self.missing.append(MissingRange(key, store_id, what, before + 1, first - 1))

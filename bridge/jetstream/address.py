@@ -48,12 +48,12 @@ class Credentials(msgspec.Struct, frozen=True):
         return f"Credentials({', '.join(given)})"
 
     @property
-    def travels_in_the_clear(self) -> bool:
+    def is_plaintext(self) -> bool:
         """Return whether the credentials are sent unencrypted where there is no TLS. An NKey only signs."""
         return bool(self.password or self.token)
 
 
-class LogAddress(msgspec.Struct, frozen=True):
+class NatsAddress(msgspec.Struct, frozen=True):
     """Addresses of one NATS cluster, such as ``nats://127.0.0.1:4222``, in ``servers``."""
 
     servers: tuple[str, ...]
@@ -70,10 +70,10 @@ class LogAddress(msgspec.Struct, frozen=True):
         """
         parts = [urlsplit(server) for server in self.servers]
         asked = any(part.scheme == "tls" for part in parts) or self.credentials.ca or self.credentials.cert
-        return bool(asked) or (self.credentials.travels_in_the_clear and not all(map(_is_here, parts)))
+        return bool(asked) or (self.credentials.is_plaintext and not all(map(_is_here, parts)))
 
 
-def log_address(servers: str, credentials: Path | None = None) -> LogAddress:
+def parse_address(servers: str, credentials: Path | None = None) -> NatsAddress:
     """The log at ``servers`` (``nats://HOST:PORT``, several of one cluster with commas), with a file of credentials.
 
     Raises ConfigError; its text never repeats what may be secret.
@@ -81,7 +81,7 @@ def log_address(servers: str, credentials: Path | None = None) -> LogAddress:
     found = tuple(_server(text.strip()) for text in servers.split(",") if text.strip())
     if not found:
         raise ConfigError("No address of a NATS server is given; write nats://HOST:PORT.")
-    return LogAddress(found, read_credentials(credentials) if credentials is not None else Credentials())
+    return NatsAddress(found, read_credentials(credentials) if credentials is not None else Credentials())
 
 
 def _server(text: str) -> str:

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from fluxcap.bridge.jetstream.address import LogAddress
+from fluxcap.bridge.jetstream.address import NatsAddress
 from fluxcap.bridge.jetstream.connection import close_connection, open_connection
-from fluxcap.bridge.jetstream.stream import LogAccess
+from fluxcap.bridge.jetstream.stream import JetStreamApi
 from fluxcap.bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME
-from fluxcap.schemas.errors import ConfigError, LogError, LogUnavailable
+from fluxcap.schemas.errors import ConfigError, NatsError, NatsUnavailable
 
 NS = 1_000_000_000
 DUPLICATE_WINDOW_NS = 120 * NS
@@ -26,7 +26,7 @@ _UNITS_NS = {"s": NS, "m": 60 * NS, "h": 3_600 * NS, "d": 86_400 * NS, "": NS}
 _UNITS_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class StreamConfig(msgspec.Struct, frozen=True):
     """The wanted settings of a JetStream stream. None: unchanged, or JetStream's default for a new one.
 
     replicas: servers of a cluster that each keep all of it (1, 3 or 5). max_age_ns, max_bytes: what is older, or
@@ -39,7 +39,7 @@ class Wanted(msgspec.Struct, frozen=True):
     duplicate_window_ns: int | None = None
 
 
-class Difference(msgspec.Struct, frozen=True):
+class ConfigDifference(msgspec.Struct, frozen=True):
     """A setting that is not as wanted. ``fixable``: a running stream's may be changed."""
 
     setting: str
@@ -48,7 +48,7 @@ class Difference(msgspec.Struct, frozen=True):
     fixable: bool
 
 
-class Done(enum.StrEnum):
+class SetupOutcome(enum.StrEnum):
     CREATED = "created"
     CHANGED = "changed"
     UNCHANGED = "unchanged"
@@ -58,8 +58,8 @@ class SetupResult(msgspec.Struct, frozen=True):
     """Result of a setup: what was done, the stream's settings now, and the remaining differences."""
 
     stream: str
-    done: Done
-    differences: tuple[Difference, ...]
+    done: SetupOutcome
+    differences: tuple[ConfigDifference, ...]
     settings: dict[str, Any]
 
 
@@ -77,7 +77,7 @@ _MUST: dict[str, tuple[Any, bool]] = {
 _ABSENT = {"max_msgs": -1, "max_msgs_per_subject": -1, "max_consumers": -1, "no_ack": False, "sealed": False}
 
 
-def new_config(name: str, wanted: Wanted) -> dict[str, Any]:
+def new_config(name: str, wanted: StreamConfig) -> dict[str, Any]:
     """Settings of a stream that is made."""
     return {
         "name": name,
@@ -97,15 +97,15 @@ def _window(max_age_ns: int | None) -> int:
     return min(DUPLICATE_WINDOW_NS, max_age_ns) if max_age_ns else DUPLICATE_WINDOW_NS
 
 
-def differences(config: dict[str, Any], wanted: Wanted) -> list[Difference]:
+def differences(config: dict[str, Any], wanted: StreamConfig) -> list[ConfigDifference]:
     """Return the settings of a stream that differ from those required or wanted."""
     found = []
     if ALL_SUBJECTS not in config.get("subjects", []):
-        found.append(Difference("subjects", ", ".join(config.get("subjects", [])), ALL_SUBJECTS, True))
+        found.append(ConfigDifference("subjects", ", ".join(config.get("subjects", [])), ALL_SUBJECTS, True))
     for setting, (must, fixable) in _MUST.items():
         has = config.get(setting, _ABSENT.get(setting))
         if has != must:
-            found.append(Difference(setting, _text(setting, has), _text(setting, must), fixable))
+            found.append(ConfigDifference(setting, _text(setting, has), _text(setting, must), fixable))
     asked = {
         "num_replicas": wanted.replicas,
         "max_age": wanted.max_age_ns,
@@ -115,11 +115,11 @@ def differences(config: dict[str, Any], wanted: Wanted) -> list[Difference]:
     for setting, value in asked.items():
         has = config.get(setting, 0)
         if value is not None and has != value:
-            found.append(Difference(setting, _text(setting, has), _text(setting, value), True))
+            found.append(ConfigDifference(setting, _text(setting, has), _text(setting, value), True))
     return found
 
 
-def changed_config(config: dict[str, Any], found: list[Difference], wanted: Wanted) -> dict[str, Any]:
+def changed_config(config: dict[str, Any], found: list[ConfigDifference], wanted: StreamConfig) -> dict[str, Any]:
     """A stream's settings with what may be changed put right."""
     target = new_config(config["name"], wanted)
     fixed = {d.setting: target[d.setting] for d in found if d.fixable}
@@ -128,35 +128,37 @@ def changed_config(config: dict[str, Any], found: list[Difference], wanted: Want
     return config | fixed
 
 
-async def set_up(address: LogAddress, wanted: Wanted, name: str = STREAM_NAME, *, change: bool = False) -> SetupResult:
+async def set_up(
+    address: NatsAddress, wanted: StreamConfig, name: str = STREAM_NAME, *, change: bool = False
+) -> SetupResult:
     """Make the stream, or say where it differs; with ``change`` put right what can be.
 
-    Raises ConfigError, LogUnavailable, LogRefused, LogError (the server does not do it, in its own words).
+    Raises ConfigError, NatsUnavailable, NatsRejected, NatsError (the server does not do it, in its own words).
     """
     if _NAME.fullmatch(name) is None:
         raise ConfigError(f"{name!r} is no name for a stream; use letters, digits, _ and -.")
     client = await open_connection(address, "fluxcap setup")
     try:
-        access = LogAccess(client, name, timeout_s=10.0)
-        answer = await access.ask(f"STREAM.INFO.{name}", {}, absent=_NO_STREAM)
+        access = JetStreamApi(client, name, timeout_s=10.0)
+        answer = await access.request(f"STREAM.INFO.{name}", {}, absent=_NO_STREAM)
         if answer is None:
             made = await _do(access, f"STREAM.CREATE.{name}", new_config(name, wanted))
-            return SetupResult(name, Done.CREATED, (), made["config"])
+            return SetupResult(name, SetupOutcome.CREATED, (), made["config"])
         config = answer["config"]
         found = differences(config, wanted)
         if not change or not any(d.fixable for d in found):
-            return SetupResult(name, Done.UNCHANGED, tuple(found), config)
+            return SetupResult(name, SetupOutcome.UNCHANGED, tuple(found), config)
         made = await _do(access, f"STREAM.UPDATE.{name}", changed_config(config, found, wanted))
-        return SetupResult(name, Done.CHANGED, tuple(differences(made["config"], wanted)), made["config"])
+        return SetupResult(name, SetupOutcome.CHANGED, tuple(differences(made["config"], wanted)), made["config"])
     finally:
         await close_connection(client)
 
 
-async def _do(access: LogAccess, what: str, config: dict[str, Any]) -> Any:
+async def _do(access: JetStreamApi, what: str, config: dict[str, Any]) -> Any:
     try:
-        return await access.ask(what, config)
-    except LogUnavailable as error:  # a refusal in the server's words, of which another try changes nothing
-        raise LogError(str(error)) from None
+        return await access.request(what, config)
+    except NatsUnavailable as error:  # a refusal in the server's words, of which another try changes nothing
+        raise NatsError(str(error)) from None
 
 
 def parse_duration_ns(text: str) -> int:

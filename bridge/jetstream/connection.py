@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fluxcap.bridge.jetstream.address import LogAddress
-from fluxcap.schemas.errors import ConfigError, LogRefused, LogUnavailable
+from fluxcap.bridge.jetstream.address import NatsAddress
+from fluxcap.schemas.errors import ConfigError, NatsRejected, NatsUnavailable
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -39,7 +39,7 @@ def require_nats() -> None:
 
 
 async def open_connection(
-    address: LogAddress,
+    address: NatsAddress,
     name: str,
     on_lost: Callable[[], None] = lambda: None,
     on_error: Callable[[Exception], None] = lambda error: None,
@@ -60,12 +60,12 @@ async def open_connection(
     options
         Further ones of nats-py's ``connect``.
 
-    Raises ConfigError (the extra is missing, a file cannot be used), LogRefused (credentials, TLS), LogUnavailable.
+    Raises ConfigError (the extra is missing, a file cannot be used), NatsRejected (credentials, TLS), NatsUnavailable.
     """
     require_nats()
     from nats import errors
 
-    client = _strict_client(address.needs_tls)
+    client = _make_client(address.needs_tls)
     failures: list[Exception] = []
     made = False
 
@@ -96,7 +96,7 @@ async def open_connection(
         )
     except (errors.Error, OSError, TimeoutError) as error:
         await close_connection(client)
-        raise _as_ours(address, error, failures) from None
+        raise _translate_error(address, error, failures) from None
     except BaseException:
         await close_connection(client)
         raise
@@ -104,7 +104,7 @@ async def open_connection(
     return client
 
 
-def _strict_client(needs_tls: bool) -> Client:
+def _make_client(needs_tls: bool) -> Client:
     """nats-py greets a server that offers no TLS in the clear, whatever was asked for; this one does not.
 
     It also reads headers sooner: nats-py (2.16) looks at each letter of their names, half the cost of a message.
@@ -135,7 +135,7 @@ def header_lines(raw: bytes) -> dict[str, str]:
     }
 
 
-def _identity(address: LogAddress) -> dict[str, Any]:
+def _identity(address: NatsAddress) -> dict[str, Any]:
     """Keywords for nats-py. Raises ConfigError."""
     who = address.credentials
     keywords: dict[str, Any] = {}
@@ -189,17 +189,19 @@ async def close_connection(client: Client) -> None:
         writer.transport.abort()
 
 
-def _as_ours(address: LogAddress, error: BaseException, failures: list[Exception]) -> LogRefused | LogUnavailable:
+def _translate_error(
+    address: NatsAddress, error: BaseException, failures: list[Exception]
+) -> NatsRejected | NatsUnavailable:
     """An error of nats-py in our words. Only what it is goes into the text, never what was sent."""
     from nats import errors
 
     if isinstance(error, errors.NoServersError) and failures:
         error = failures[-1]  # what kept the last of the servers from answering
     if isinstance(error, errors.SecureConnWantedError):
-        return LogRefused(f"The NATS server at {address} offers no TLS, which is required here.")
+        return NatsRejected(f"The NATS server at {address} offers no TLS, which is required here.")
     if isinstance(error, ssl.SSLError):
-        return LogRefused(f"No TLS with the NATS server at {address}: {getattr(error, 'reason', None) or 'refused'}.")
+        return NatsRejected(f"No TLS with the NATS server at {address}: {getattr(error, 'reason', None) or 'refused'}.")
     text = str(error).lower()
     if isinstance(error, errors.AuthorizationError) or "authorization" in text or "authentication" in text:
-        return LogRefused(f"The NATS server at {address} rejected the credentials; check the file of credentials.")
-    return LogUnavailable(f"No NATS server answers at {address}; is it running?")
+        return NatsRejected(f"The NATS server at {address} rejected the credentials; check the file of credentials.")
+    return NatsUnavailable(f"No NATS server answers at {address}; is it running?")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fluxcap.bridge.jetstream.stream import LogAccess, LogMessage
-from fluxcap.schemas.errors import LogUnavailable
+from fluxcap.bridge.jetstream.stream import JetStreamApi, StoredMessage
+from fluxcap.schemas.errors import NatsUnavailable
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -36,11 +36,11 @@ _FINISHED = frozenset({"404", "408"})
 _NO_CONSUMER = 10014
 
 
-class _Lost(Exception):
+class _ConsumerLost(Exception):
     """The consumer is no more, or has passed something over. Never leaves this module."""
 
 
-class LogReader:
+class PullConsumer:
     """Reads messages of a JetStream stream in order; see the module. For one task at a time; ``close`` it.
 
     ``most``: messages requested at once. ``newest_only``: begin with the newest message of each subject, in place of a
@@ -56,7 +56,7 @@ class LogReader:
 
     def __init__(
         self,
-        access: LogAccess,
+        access: JetStreamApi,
         subject_filter: str,
         from_position: int,
         most: int = CHUNK_MESSAGES,
@@ -68,20 +68,20 @@ class LogReader:
         self._access = access
         self._filter = subject_filter
         self._newest_only = newest_only
-        self._most = max(1, min(most, CHUNK_MESSAGES))
+        self._batch_size = max(1, min(most, CHUNK_MESSAGES))
         self._consumer = ""
         self._subscription: Subscription | None = None
         self._arrived: deque[Msg] = deque()
-        self._news = asyncio.Event()
-        self._owed = 0
-        self._given = 0
+        self._activity = asyncio.Event()
+        self._requested = 0
+        self._received = 0
         self._silent_s = 0.0
         self._consumer_sequence = 0
         self._chunk_bytes = CHUNK_BYTES
 
     async def open(self) -> None:
-        """Make the consumer; ``read`` does it by itself. Raises LogUnavailable, LogError."""
-        await self._forget()
+        """Make the consumer; ``read`` does it by itself. Raises NatsUnavailable, NatsError."""
+        await self._delete_consumer()
         begin: dict[str, Any] = {"deliver_policy": "by_start_sequence", "opt_start_seq": self.next_position}
         if self._newest_only:
             begin = {"deliver_policy": "last_per_subject"}
@@ -94,16 +94,16 @@ class LogReader:
             "num_replicas": 1,
         }
         stream = self._access.stream
-        made = await self._access.ask(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config})
+        made = await self._access.request(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config})
         self._consumer = made["name"]
         self.pending = made["num_pending"]
         self._subscription = await self._subscribe()
         self._consumer_sequence = 0
 
-    async def read(self, wait_s: float | None = None) -> list[LogMessage]:
+    async def read(self, wait_s: float | None = None) -> list[StoredMessage]:
         """The next messages, as many as have come, oldest first; waits up to ``wait_s`` for the first, then gives none.
 
-        Raises LogUnavailable, LogError.
+        Raises NatsUnavailable, NatsError.
         """
         end_s = None if wait_s is None else asyncio.get_running_loop().time() + wait_s
         while True:
@@ -111,8 +111,8 @@ class LogReader:
                 if not self._consumer:
                     await self.open()
                 messages = await self._read(end_s)
-            except _Lost:
-                await self._forget()
+            except _ConsumerLost:
+                await self._delete_consumer()
                 await asyncio.sleep(AFTER_A_LOSS_S)
                 continue
             if messages or (end_s is not None and asyncio.get_running_loop().time() >= end_s):
@@ -123,31 +123,31 @@ class LogReader:
         A server (2.9, say) then has a consumer of many subjects pass over what is left of the others, too; one that
         has nothing more for us is therefore made anew, and counts afresh.
 
-        Raises LogUnavailable, LogError.
+        Raises NatsUnavailable, NatsError.
         """
         what = f"CONSUMER.INFO.{self._access.stream}.{self._consumer}"
-        found = await self._access.ask(what, {}, absent=_NO_CONSUMER) if self._consumer else None
+        found = await self._access.request(what, {}, absent=_NO_CONSUMER) if self._consumer else None
         if not self._arrived and (found is None or found["num_pending"] == 0):
             await self.open()
 
     async def close(self) -> None:
         """Let the server forget the consumer. Idempotent."""
-        await self._forget()
+        await self._delete_consumer()
 
-    async def _read(self, end_s: float | None) -> list[LogMessage]:
+    async def _read(self, end_s: float | None) -> list[StoredMessage]:
         if not self._arrived:
-            if self._owed <= 0:
-                await self._ask()
-            self._news.clear()
+            if self._requested <= 0:
+                await self._request_next()
+            self._activity.clear()
             await self._wait(end_s)
-        messages: list[LogMessage] = []
+        messages: list[StoredMessage] = []
         while self._arrived:
             try:
-                message = self._judge(self._arrived.popleft())
-            except _Lost:
+                message = self._check_sequence(self._arrived.popleft())
+            except _ConsumerLost:
                 if not messages:
                     raise
-                await self._forget()  # what came before it is good, and is not given again
+                await self._delete_consumer()  # what came before it is good, and is not given again
                 break
             if message is not None:
                 messages.append(message)
@@ -165,16 +165,16 @@ class LogReader:
         if end_s is not None:
             patience_s = min(patience_s, end_s - begin_s)
         try:
-            await asyncio.wait_for(self._news.wait(), max(0.0, patience_s))
+            await asyncio.wait_for(self._activity.wait(), max(0.0, patience_s))
         except TimeoutError:
             self._silent_s += loop.time() - begin_s
             if self._silent_s >= believed_s:
-                raise _Lost from None
+                raise _ConsumerLost from None
 
-    async def _ask(self) -> None:
-        self._owed, self._given, self._silent_s = self._most, 0, 0.0
+    async def _request_next(self) -> None:
+        self._requested, self._received, self._silent_s = self._batch_size, 0, 0.0
         question = {
-            "batch": self._most,
+            "batch": self._batch_size,
             "max_bytes": self._chunk_bytes,
             "expires": PULL_S * _NS,
             "idle_heartbeat": int(HEARTBEAT_S * _NS),
@@ -188,9 +188,9 @@ class LogReader:
 
         client = self._access.client
         try:
-            return await client.subscribe(client.new_inbox(), cb=self._take)
+            return await client.subscribe(client.new_inbox(), cb=self._on_message)
         except (errors.Error, OSError):
-            raise LogUnavailable(ENDED) from None
+            raise NatsUnavailable(ENDED) from None
 
     async def _publish(self, subject: str, payload: bytes, reply: str = "") -> None:
         from nats import errors
@@ -198,14 +198,14 @@ class LogReader:
         try:
             await self._access.client.publish(subject, payload, reply)
         except (errors.Error, OSError):
-            raise LogUnavailable(ENDED) from None
+            raise NatsUnavailable(ENDED) from None
 
-    async def _take(self, message: Msg) -> None:
+    async def _on_message(self, message: Msg) -> None:
         self._arrived.append(message)
         self._silent_s = 0.0
-        self._news.set()
+        self._activity.set()
 
-    def _judge(self, message: Msg) -> LogMessage | None:
+    def _check_sequence(self, message: Msg) -> StoredMessage | None:
         """A message of the log, or None for a word of the server's."""
         headers = message.headers or {}
         status = headers.get("Status")
@@ -215,32 +215,32 @@ class LogReader:
         position, consumer_sequence, self.pending = _numbers(message.reply)
         if consumer_sequence != self._consumer_sequence + 1:
             self._arrived.clear()
-            raise _Lost
+            raise _ConsumerLost
         self._consumer_sequence = consumer_sequence
-        self._owed -= 1
-        self._given += 1
+        self._requested -= 1
+        self._received += 1
         self._chunk_bytes = CHUNK_BYTES
         self.next_position = position + 1
-        return LogMessage(position, message.subject, headers, message.data)
+        return StoredMessage(position, message.subject, headers, message.data)
 
     def _hear(self, status: str, description: str) -> None:
         if status in _FINISHED:
-            self._owed = 0
+            self._requested = 0
         elif status == "409":
-            self._owed = 0
+            self._requested = 0
             if "MaxBytes" in description:
                 # What is next does not fit into what is left of the chunk; into a whole one it does, or is very large.
-                self._chunk_bytes = CHUNK_BYTES if self._given else _LARGEST
+                self._chunk_bytes = CHUNK_BYTES if self._received else _LARGEST
             elif "Leadership" not in description:
-                raise _Lost
+                raise _ConsumerLost
         elif status == "503":
-            raise _Lost
+            raise _ConsumerLost
 
-    async def _forget(self) -> None:
+    async def _delete_consumer(self) -> None:
         subscription, self._subscription = self._subscription, None
         consumer, self._consumer = self._consumer, ""
         self._arrived.clear()
-        self._owed = 0
+        self._requested = 0
         with contextlib.suppress(Exception):  # nats-py's own, when the connection has ended
             if subscription is not None:
                 await subscription.unsubscribe()
@@ -255,4 +255,4 @@ def _numbers(reply: str) -> tuple[int, int, int]:
     try:
         return int(tokens[start]), int(tokens[start + 1]), int(tokens[start + 3])
     except (ValueError, IndexError):
-        raise _Lost from None
+        raise _ConsumerLost from None

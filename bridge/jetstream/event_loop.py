@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 
-class LoopThread:
+class EventLoopThread:
     """Runs from its making until ``close``. A context manager; all methods are for other threads than its own."""
 
     def __init__(self, name: str) -> None:
@@ -57,7 +57,7 @@ class LoopThread:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
 
-    def __enter__(self) -> LoopThread:
+    def __enter__(self) -> EventLoopThread:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from fluxcap.bridge.jetstream.connection import header_lines
 from fluxcap.bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME, Position, position_of
 from fluxcap.schemas.codec import decode
-from fluxcap.schemas.errors import CodecError, LogError, LogUnavailable
+from fluxcap.schemas.errors import CodecError, NatsError, NatsUnavailable
 from fluxcap.schemas.types import Message
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ REQUEST_TIMEOUT_S = 2.0
 _NO_MESSAGE, _NO_STREAM, _NO_JETSTREAM = 10037, 10059, (10039, 10076)
 
 
-class LogMessage(msgspec.Struct, frozen=True, eq=False):
+class StoredMessage(msgspec.Struct, frozen=True, eq=False):
     """One message: ``position`` in the log, its subject, headers (possibly empty), and the wire's envelope."""
 
     position: int
@@ -34,7 +34,7 @@ class LogMessage(msgspec.Struct, frozen=True, eq=False):
     payload: bytes
 
 
-def message_of(message: LogMessage) -> Message | None:
+def decode_message(message: StoredMessage) -> Message | None:
     """Decode a message; None for an invalid envelope."""
     try:
         return decode(message.payload).message
@@ -42,7 +42,7 @@ def message_of(message: LogMessage) -> Message | None:
         return None
 
 
-def where(message: LogMessage) -> Position:
+def position_of_message(message: StoredMessage) -> Position:
     """Return the stream's position in a message's headers; all 0 for a foreign message."""
     try:
         return position_of(message.headers)
@@ -50,7 +50,7 @@ def where(message: LogMessage) -> Position:
         return Position()
 
 
-class LogState(msgspec.Struct, frozen=True):
+class StreamInfo(msgspec.Struct, frozen=True):
     """The state of a JetStream stream. ``created``: distinguishes it from a later one of the same name."""
 
     created: str
@@ -62,19 +62,20 @@ class LogState(msgspec.Struct, frozen=True):
     """Whether it forgets the oldest of a subject on its own, beside the oldest of all."""
 
 
-class LogAccess:
-    """One stream, over one connection. Every method raises LogUnavailable (no answer), or LogError (no such stream)."""
+class JetStreamApi:
+    """One stream, over one connection. Every method raises NatsUnavailable (no answer), or NatsError (no such
+    stream)."""
 
     def __init__(self, client: Client, stream: str = STREAM_NAME, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
         self.client = client
         self.stream = stream
         self._timeout_s = timeout_s
 
-    async def state(self) -> LogState:
+    async def state(self) -> StreamInfo:
         """Return the stream's state."""
-        answer = await self.ask(f"STREAM.INFO.{self.stream}", {})
+        answer = await self.request(f"STREAM.INFO.{self.stream}", {})
         state, config = answer["state"], answer["config"]
-        return LogState(
+        return StreamInfo(
             answer["created"],
             state["messages"],
             state["first_seq"],
@@ -83,15 +84,15 @@ class LogAccess:
             config.get("max_msgs_per_subject", -1) > 0,
         )
 
-    async def last(self, subject: str) -> LogMessage | None:
+    async def last(self, subject: str) -> StoredMessage | None:
         """The newest message of a subject."""
         return await self._message({"last_by_subj": subject})
 
-    async def next(self, subject: str, position: int) -> LogMessage | None:
+    async def next(self, subject: str, position: int) -> StoredMessage | None:
         """The first message of a subject at a position or after it."""
         return await self._message({"seq": max(position, 1), "next_by_subj": subject})
 
-    async def at(self, position: int) -> LogMessage | None:
+    async def at(self, position: int) -> StoredMessage | None:
         """The message at a position; None where there is none, or none any more."""
         return await self._message({"seq": position}) if position > 0 else None
 
@@ -100,30 +101,30 @@ class LogAccess:
         found: list[str] = []
         while True:
             question = {"subjects_filter": subject_filter, "offset": len(found)}
-            answer = await self.ask(f"STREAM.INFO.{self.stream}", question)
+            answer = await self.request(f"STREAM.INFO.{self.stream}", question)
             page = answer["state"].get("subjects") or {}
             found += page
             if not page or len(found) >= answer.get("total", 0):
                 return sorted(found)
 
-    async def _message(self, question: dict[str, Any]) -> LogMessage | None:
-        answer = await self.ask(f"STREAM.MSG.GET.{self.stream}", question, absent=_NO_MESSAGE)
+    async def _message(self, question: dict[str, Any]) -> StoredMessage | None:
+        answer = await self.request(f"STREAM.MSG.GET.{self.stream}", question, absent=_NO_MESSAGE)
         if answer is None:
             return None
         found = answer["message"]
         headers = header_lines(base64.b64decode(found.get("hdrs") or ""))
-        return LogMessage(found["seq"], found["subject"], headers, base64.b64decode(found.get("data") or ""))
+        return StoredMessage(found["seq"], found["subject"], headers, base64.b64decode(found.get("data") or ""))
 
-    async def ask(self, what: str, question: dict[str, Any], absent: int | None = None) -> Any:
+    async def request(self, what: str, question: dict[str, Any], absent: int | None = None) -> Any:
         """One question of JetStream's own API, its JSON answer; None when the error is ``absent``."""
         from nats import errors
 
         try:
             reply = await self.client.request(f"$JS.API.{what}", msgspec.json.encode(question), self._timeout_s)
         except (TimeoutError, errors.NoRespondersError, errors.TimeoutError):
-            raise LogUnavailable(self._silence()) from None
+            raise NatsUnavailable(self._silence()) from None
         except (errors.Error, OSError) as error:
-            raise LogUnavailable(f"The connection to NATS ended ({type(error).__name__}).") from None
+            raise NatsUnavailable(f"The connection to NATS ended ({type(error).__name__}).") from None
         answer = msgspec.json.decode(reply.data)
         refusal = answer.get("error")
         if refusal is None:
@@ -132,10 +133,10 @@ class LogAccess:
         if absent is not None and code == absent:
             return None
         if code == _NO_STREAM:
-            raise LogError(f"There is no stream {self.stream} in JetStream yet; fluxcap forward --setup makes it.")
+            raise NatsError(f"There is no stream {self.stream} in JetStream yet; fluxcap forward --setup makes it.")
         if code in _NO_JETSTREAM:
-            raise LogUnavailable("JetStream is not enabled on that NATS server, or not for this user.")
-        raise LogUnavailable(f"JetStream answered: {refusal.get('description', 'an error')}.")
+            raise NatsUnavailable("JetStream is not enabled on that NATS server, or not for this user.")
+        raise NatsUnavailable(f"JetStream answered: {refusal.get('description', 'an error')}.")
 
     def _silence(self) -> str:
         return (

@@ -142,10 +142,10 @@ def position_of(headers: Mapping[str, str] | None) -> Position:
     return Position(store_id, **{field: int(text) for field, text in numbers.items()})
 
 
-MOST_FILTERS = 16
+MAX_FILTERS = 16
 
 
-def covering(keys: Iterable[StreamKey], *, root: str = ROOT, most: int = MOST_FILTERS) -> frozenset[str]:
+def covering_filters(keys: Iterable[StreamKey], *, root: str = ROOT, most: int = MAX_FILTERS) -> frozenset[str]:
     """At most ``most`` (at least 1) filters; no subject passes two of them."""
     wanted = list(keys)
     shapes = (

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardView
+from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardStatus
 from fluxcap.capture.csvfiles.writer import CollectView
 from fluxcap.capture.market.market import MarketView
 from fluxcap.capture.pipeline.listeners import ChromeState, Published
@@ -40,7 +40,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     collect: CollectView
     wire: Mapping[str, int]
     now_ms: int
-    forward: ForwardView | None = None
+    forward: ForwardStatus | None = None
 
 
 class Metrics:
@@ -183,11 +183,11 @@ def _collecting(view: CollectView) -> Iterator[Metric]:
     yield _gauge("csv_lines_waiting", "Rows waiting for the disk.", {(): view.waiting})
 
 
-def _forwarding(view: ForwardView) -> Iterator[Metric]:
+def _forwarding(view: ForwardStatus) -> Iterator[Metric]:
     states = {(state.name.lower(),): view.state is state for state in ForwardState}
     yield _gauge("forward_state", "1 for the current state of forwarding to NATS, 0 for the others.", states, "state")
     yield _gauge("forward_behind", "Candles and revisions of the store not in JetStream yet.", {(): view.behind})
-    yield _gauge("forward_held_streams", "Streams that cannot be forwarded now.", {(): len(view.held)})
+    yield _gauge("forward_held_streams", "Streams that cannot be forwarded now.", {(): len(view.blocked_streams)})
     yield _counter(
         "forwarded", "Messages, candles, revisions and errors of forwarding, by kind.", _by(view.counters), "kind"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from fluxcap.bridge.jetstream.forward.status import ForwardView
+from fluxcap.bridge.jetstream.forward.status import ForwardStatus
 from fluxcap.capture.csvfiles.writer import CollectView
 from fluxcap.capture.pipeline.pipeline import PipelineView
 from fluxcap.schemas.types import FeedState
@@ -55,7 +55,7 @@ class Status(msgspec.Struct, frozen=True):
     counters: dict[str, int]
     queue_depth: int
     store_trouble: str
-    forward: ForwardView | None = None
+    forward: ForwardStatus | None = None
     """Of `fluxcap run --forward`."""
     focus_unchecked: tuple[str, ...] = ()
     """Locked names that were taken as typed, since the platform has not told its assets yet."""
@@ -82,7 +82,7 @@ def status_of(
     now_ms: int,
     uptime_s: float,
     collect: CollectView,
-    forward: ForwardView | None = None,
+    forward: ForwardStatus | None = None,
 ) -> Status:
     """Put a snapshot of the pipeline into words. ``now_ms``: wall clock."""
     market, session = view.market, view.session

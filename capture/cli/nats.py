@@ -53,17 +53,17 @@ def forward(
     Listens to the running daemon; of a stopped one it forwards what its store has, and ends. `fluxcap run --forward`
     does the same within the daemon. The stream must be there: make it once with --setup.
     """
-    from fluxcap.bridge.jetstream.address import log_address
+    from fluxcap.bridge.jetstream.address import parse_address
     from fluxcap.capture.runtime.settings import load_settings
 
     settings = load_settings(
         data_dir=data_dir, nats_credentials=credentials, nats_stream=stream, log_json=log_json or None
     )
-    address = log_address(servers, settings.nats_credentials)
+    address = parse_address(servers, settings.nats_credentials)
     if setup:
-        from fluxcap.bridge.jetstream.admin import Wanted, parse_bytes, parse_duration_ns
+        from fluxcap.bridge.jetstream.admin import StreamConfig, parse_bytes, parse_duration_ns
 
-        wanted = Wanted(
+        wanted = StreamConfig(
             replicas=replicas,
             max_age_ns=None if max_age is None else parse_duration_ns(max_age),
             max_bytes=None if max_bytes is None else parse_bytes(max_bytes),

@@ -17,7 +17,7 @@ from types import TracebackType
 from apscheduler.schedulers.background import BackgroundScheduler
 from fastapi import FastAPI
 
-from fluxcap.bridge.jetstream.forward.status import ForwardView
+from fluxcap.bridge.jetstream.forward.status import ForwardStatus
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.transport.curve import ServerCurve, server_keys, with_own_client
 from fluxcap.capture.api.app import ControlServer, control_app
@@ -202,7 +202,7 @@ class Daemon:
         forward = self._forward_view()
         return Snapshot(self.pipeline.view(), self.persistence.view(), self.server.counters, now_ms, forward)
 
-    def _forward_view(self) -> ForwardView | None:
+    def _forward_view(self) -> ForwardStatus | None:
         return None if self._forwarding is None else self._forwarding.view()
 
     def __enter__(self) -> Daemon:

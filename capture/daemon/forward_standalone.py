@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from fluxcap.bridge.jetstream.address import LogAddress
+from fluxcap.bridge.jetstream.address import NatsAddress
 from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
 from fluxcap.bridge.jetstream.forward.source import ForwardSource, StoreSource, store_statuses
-from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardView
+from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardStatus
 from fluxcap.bridge.jetstream.forward.wire_source import WireSource
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.transport.curve import ClientCurve
@@ -22,7 +22,7 @@ from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.capture.runtime.signals import exit_code, stop_signals
-from fluxcap.schemas.errors import ConfigError, LogError, LogUnavailable, NotAnswering
+from fluxcap.schemas.errors import ConfigError, NatsError, NatsUnavailable, NotAnswering
 
 LOOK_S = 0.2
 NO_SOURCE_S = 10.0
@@ -32,7 +32,7 @@ NO_SOURCE_S = 10.0
 class Target(msgspec.Struct, frozen=True):
     """Source and destination of forwarding. ``pub``, ``rep``: None for those in the data folder's run file."""
 
-    address: LogAddress
+    address: NatsAddress
     stream: str
     data_dir: Path
     pub: str | None = None
@@ -40,15 +40,15 @@ class Target(msgspec.Struct, frozen=True):
     curve: ClientCurve | None = None
 
 
-def forward_alone(target: Target, *, once: bool, log_json: bool, debug: bool = False) -> tuple[ForwardView, int]:
+def forward_alone(target: Target, *, once: bool, log_json: bool, debug: bool = False) -> tuple[ForwardStatus, int]:
     """Until Ctrl-C or SIGTERM, or, with ``once`` or of a stopped daemon, until all is on the log.
 
-    Returns how it ended, and the exit code. Raises ConfigError, StoreError; when it is to end by itself also LogError
+    Returns how it ended, and the exit code. Raises ConfigError, StoreError; when it is to end by itself also NatsError
     (the log is away or refuses) and NotAnswering (no daemon answers).
     """
     log.set_up(as_json=log_json, level=logging.DEBUG if debug else logging.INFO)
     with stop_signals() as asked, _source(target) as (source, ends):
-        forwarder = Forwarder(source, target.address, target.data_dir, stream=target.stream, tell=log_notice)
+        forwarder = Forwarder(source, target.address, target.data_dir, stream=target.stream, on_event=log_notice)
         try:
             with forwarder:
                 view = _wait(forwarder, asked, once=once or ends)
@@ -57,7 +57,7 @@ def forward_alone(target: Target, *, once: bool, log_json: bool, debug: bool = F
     return msgspec.structs.replace(view, counters=forwarder.view().counters), exit_code(asked)
 
 
-def _wait(forwarder: Forwarder, asked: list[int], *, once: bool) -> ForwardView:
+def _wait(forwarder: Forwarder, asked: list[int], *, once: bool) -> ForwardStatus:
     idle = threading.Event()
     looks = 0
     while not asked:
@@ -66,17 +66,17 @@ def _wait(forwarder: Forwarder, asked: list[int], *, once: bool) -> ForwardView:
         if not once:
             continue
         looks += 1
-        if view.state is ForwardState.CURRENT:
-            if view.held:
-                stream, reason = next(iter(view.held.items()))
-                raise LogError(f"{len(view.held)} streams could not be forwarded; {stream}: {reason}.")
+        if view.state is ForwardState.UP_TO_DATE:
+            if view.blocked_streams:
+                stream, reason = next(iter(view.blocked_streams.items()))
+                raise NatsError(f"{len(view.blocked_streams)} streams could not be forwarded; {stream}: {reason}.")
             return view
-        if view.state is ForwardState.REFUSED:
-            raise LogError(view.reason)
-        if view.state is ForwardState.AWAY and looks * LOOK_S > NO_SOURCE_S:
-            raise LogUnavailable(view.reason)
-        if view.source_trouble and looks * LOOK_S > NO_SOURCE_S:
-            raise NotAnswering(f"{view.source_trouble[:1].upper()}{view.source_trouble[1:]}.")
+        if view.state is ForwardState.REJECTED:
+            raise NatsError(view.reason)
+        if view.state is ForwardState.UNAVAILABLE and looks * LOOK_S > NO_SOURCE_S:
+            raise NatsUnavailable(view.reason)
+        if view.source_error and looks * LOOK_S > NO_SOURCE_S:
+            raise NotAnswering(f"{view.source_error[:1].upper()}{view.source_error[1:]}.")
     return forwarder.view()
 
 
@@ -101,5 +101,5 @@ def _source(target: Target) -> Iterator[tuple[ForwardSource, bool]]:
         )
 
 
-def _summary(view: ForwardView) -> dict[str, int]:
+def _summary(view: ForwardStatus) -> dict[str, int]:
     return {name: view.counters.get(name, 0) for name in ("batches", "candles", "revisions")} | {"behind": view.behind}

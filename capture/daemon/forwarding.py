@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fluxcap.bridge.jetstream.address import log_address
+from fluxcap.bridge.jetstream.address import parse_address
 from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
 from fluxcap.bridge.jetstream.forward.source import StoreSource
-from fluxcap.bridge.jetstream.forward.status import ForwardView, Notice
+from fluxcap.bridge.jetstream.forward.status import ForwardEvent, ForwardStatus
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.capture.pipeline.listeners import ChromeState, Published
 from fluxcap.capture.runtime import log
@@ -18,19 +18,19 @@ from fluxcap.schemas.types import Candle, StreamKey
 LAST_WORDS_S = 0.5
 """How long a stopping daemon waits for what was committed last to be on the log; the next start sends what was not."""
 
-_TOLD: dict[Notice, Callable[..., None]] = {
-    Notice.FORWARDING: lambda **fields: log.event("forward.connected", **fields),
-    Notice.AWAY: lambda **fields: log.warn("forward.server_unavailable", **fields),
-    Notice.REFUSED: lambda **fields: log.warn("forward.server_rejected", **fields),
-    Notice.BLOCKED: lambda **fields: log.warn("forward.stream_blocked", **fields),
-    Notice.NEW_STORE: lambda **fields: log.warn("forward.store_changed", **fields),
-    Notice.PRUNED: lambda **fields: log.warn("forward.candles_pruned", **fields),
-    Notice.CURSOR_UNWRITTEN: lambda **fields: log.warn("forward.checkpoint_failed", **fields),
-    Notice.FAILED: lambda **fields: log.warn("forward.error", **fields),
+_TOLD: dict[ForwardEvent, Callable[..., None]] = {
+    ForwardEvent.FORWARDING: lambda **fields: log.event("forward.connected", **fields),
+    ForwardEvent.UNAVAILABLE: lambda **fields: log.warn("forward.server_unavailable", **fields),
+    ForwardEvent.REJECTED: lambda **fields: log.warn("forward.server_rejected", **fields),
+    ForwardEvent.BLOCKED: lambda **fields: log.warn("forward.stream_blocked", **fields),
+    ForwardEvent.NEW_STORE: lambda **fields: log.warn("forward.store_changed", **fields),
+    ForwardEvent.PRUNED: lambda **fields: log.warn("forward.candles_pruned", **fields),
+    ForwardEvent.CHECKPOINT_FAILED: lambda **fields: log.warn("forward.checkpoint_failed", **fields),
+    ForwardEvent.FAILED: lambda **fields: log.warn("forward.error", **fields),
 }
 
 
-def log_notice(notice: Notice, fields: Mapping[str, Any]) -> None:
+def log_notice(notice: ForwardEvent, fields: Mapping[str, Any]) -> None:
     """Log what a forwarder tells."""
     _TOLD[notice](**fields)
 
@@ -42,10 +42,10 @@ class Forwarding:
     """
 
     def __init__(self, settings: Settings, server: WireServer) -> None:
-        address = log_address(settings.forward or "", settings.nats_credentials)
+        address = parse_address(settings.forward or "", settings.nats_credentials)
         self._source = StoreSource(server.pages(), server.status)
         self._forwarder = Forwarder(
-            self._source, address, settings.data_dir, stream=settings.nats_stream, tell=log_notice
+            self._source, address, settings.data_dir, stream=settings.nats_stream, on_event=log_notice
         )
 
     def start(self) -> None:
@@ -53,16 +53,16 @@ class Forwarding:
 
     def stop(self) -> None:
         """Idempotent."""
-        self._source.news()
+        self._source.notify()
         self._forwarder.await_view(lambda view: not (view.state.is_connected and view.behind), LAST_WORDS_S)
         self._forwarder.stop()
 
-    def view(self) -> ForwardView:
+    def view(self) -> ForwardStatus:
         return self._forwarder.view()
 
     def published(self, news: Published) -> None:
         if news.batches or news.revisions:
-            self._source.news()
+            self._source.notify()
 
     def forming(self, key: StreamKey, candle: Candle) -> None:
         pass

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from fluxcap import Candles, LiveClient, StartFrom
-from fluxcap.bridge.jetstream.address import LogAddress, log_address
+from fluxcap.bridge.jetstream.address import NatsAddress, parse_address
 from fluxcap.bridge.jetstream.connection import close_connection, open_connection
 from fluxcap.bridge.jetstream.forward import stream_state as forward_lane
 from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
@@ -35,7 +35,7 @@ from fluxcap.bridge.jetstream.forward.status import ForwardState
 from fluxcap.bridge.jetstream.subjects import ALL_SUBJECTS, STREAM_NAME, subject
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.schemas.codec import encode
-from fluxcap.schemas.errors import LogError
+from fluxcap.schemas.errors import NatsError
 from fluxcap.schemas.types import CandleArray, CandleBatch, StreamKey
 from tests.support.nats.forward_rig import ask_log, await_current, make_stream
 from tests.support.nats.nats_rig import FOUND, NatsServer, cluster
@@ -54,7 +54,7 @@ class Bench:
     """A server, and a store with so many streams. A context manager."""
 
     def __init__(self, folder: Path, nats: NatsServer, streams: int) -> None:
-        self.address = log_address(nats.url)
+        self.address = parse_address(nats.url)
         self.keys = keys(streams)
         self.server = WireServer(folder / "store.duckdb", ANY_PORT, ANY_PORT)
         self.at = 0
@@ -88,13 +88,13 @@ class Bench:
         self.server.close()
 
 
-def empty_stream(address: LogAddress) -> None:
+def empty_stream(address: NatsAddress) -> None:
     with contextlib.suppress(Exception):
         ask_log(address, "STREAM.DELETE.FLUX")
     make_stream(address)
 
 
-def bare_publish(address: LogAddress, messages: list[tuple[str, bytes]]) -> float:
+def bare_publish(address: NatsAddress, messages: list[tuple[str, bytes]]) -> float:
     """Seconds until all of them are on an empty log and have been answered."""
     empty_stream(address)
 
@@ -113,7 +113,7 @@ def bare_publish(address: LogAddress, messages: list[tuple[str, bytes]]) -> floa
     return asyncio.run(publish())
 
 
-def bare_fetch(address: LogAddress, count: int) -> float:
+def bare_fetch(address: NatsAddress, count: int) -> float:
     """Seconds until a pull consumer has had so many messages, none of which it looks into."""
 
     async def fetch() -> float:
@@ -236,14 +236,14 @@ def sizing(streams: int, minutes: int, copies: int) -> None:
             took = []
             for _ in range(minutes):
                 bench.publish(1)
-                source.news()
+                source.notify()
                 begun = time.perf_counter()
                 await_current(forwarder, 600)
                 took.append(time.perf_counter() - begun)
         state = ask_log(bench.address, "STREAM.INFO.FLUX")["state"]
         begun = time.perf_counter()
         with Forwarder(StoreSource(bench.server.pages(), bench.server.status), bench.address, folder) as forwarder:
-            forwarder.await_view(lambda view: view.state is ForwardState.CURRENT and view.streams == streams, 600)
+            forwarder.await_view(lambda view: view.state is ForwardState.UP_TO_DATE and view.streams == streams, 600)
             start_s = time.perf_counter() - begun
         print(f"streams            {streams:,}, each in {copies} copies")
         print(f"messages           {state['messages']:,}")
@@ -263,12 +263,12 @@ def started_servers(folder: Path, copies: int, stack: contextlib.ExitStack) -> l
     return servers
 
 
-def make_stream_in_time(address: LogAddress, copies: int) -> None:
+def make_stream_in_time(address: NatsAddress, copies: int) -> None:
     """A cluster takes a while to choose who leads."""
     for _ in range(100):
         try:
             make_stream(address, replicas=copies)
-        except LogError:
+        except NatsError:
             time.sleep(0.3)
         else:
             return

@@ -13,7 +13,7 @@ import pytest
 
 from fluxcap import Via
 from fluxcap.bridge.archive.archiver import Archiver
-from fluxcap.bridge.jetstream.address import log_address
+from fluxcap.bridge.jetstream.address import parse_address
 from fluxcap.schemas.types import StreamKey, candle_array
 from tests.support.daemon.forked_daemons import ForkedDaemons
 from tests.support.daemon.live_rig import await_that
@@ -54,7 +54,7 @@ def publish(desk: Desk, n: int) -> None:
 def test_killed_fifty_times_the_archive_is_the_store(nats_server: Callable[..., NatsServer], tmp_path: Path) -> None:
     server, folder, log = nats_server(), tmp_path / "archive", tmp_path / "archive.log"
     making = folder / "_fluxcap" / "making" / "candles.parquet"
-    make_stream(log_address(server.url))
+    make_stream(parse_address(server.url))
     command = ["archive", "--via", server.url, "--out", str(folder), "--flush-seconds", "0"]
     chance, died_writing = random.Random(8), 0
     forked = ForkedDaemons("fluxcap.bridge.archive.archiver", "nats.aio.client", "fluxcap.capture.cli.nats")

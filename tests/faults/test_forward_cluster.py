@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fluxcap.bridge.jetstream.address import LogAddress
+from fluxcap.bridge.jetstream.address import NatsAddress
 from fluxcap.bridge.jetstream.subjects import STREAM_NAME
-from fluxcap.schemas.errors import LogError
+from fluxcap.schemas.errors import NatsError
 from fluxcap.schemas.types import StreamKey
 from tests.support.daemon.live_rig import await_that
 from tests.support.nats.forward_rig import Desk, ask_log, assert_log_is_store, await_current, make_stream
@@ -43,14 +43,14 @@ def when_ready(ask: Callable[[], object], what: str) -> object:
     def answer() -> object | None:
         try:
             return ask()
-        except LogError:
+        except NatsError:
             time.sleep(0.2)
             return None
 
     return await_that(answer, PATIENCE_S, what)
 
 
-def leader_and_whole(address: LogAddress) -> tuple[str, bool]:
+def leader_and_whole(address: NatsAddress) -> tuple[str, bool]:
     """The stream's leader ("" while there is none), and whether all three servers have all of the log."""
     state = ask_log(address, f"STREAM.INFO.{STREAM_NAME}")["cluster"]
     peers = state.get("replicas", [])

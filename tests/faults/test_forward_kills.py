@@ -21,7 +21,7 @@ from fluxcap.bridge.jetstream.forward.wire_source import WireSource
 from tests.support.daemon.live_rig import await_that
 from tests.support.nats.forked_forwarders import ForkedForwarders
 from tests.support.nats.forward_market import Market, alive
-from tests.support.nats.forward_rig import assert_log_is_store, await_current, log_address, make_stream
+from tests.support.nats.forward_rig import assert_log_is_store, await_current, make_stream, parse_address
 from tests.support.nats.nats_rig import NatsServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -38,7 +38,7 @@ def test_killed_fifty_times_the_log_holds_the_store_once_and_in_order(
     print(f"seed {seed}")
     draw = random.Random(seed)
     nats = nats_server()
-    address = log_address(nats.url)
+    address = parse_address(nats.url)
     make_stream(address, duplicate_window_ns=100_000_000)  # too short to hide anything
     market = Market(tmp_path / "fluxcap.duckdb", seed)
     pub, rep = market.server.pub_endpoint, market.server.rep_endpoint

@@ -13,7 +13,7 @@ import pytest
 from fluxcap import LiveClient, Via
 from fluxcap.bridge.archive.archiver import Archiver
 from fluxcap.bridge.jetstream.subjects import STREAM_NAME
-from fluxcap.schemas.errors import LogError
+from fluxcap.schemas.errors import NatsError
 from fluxcap.schemas.types import StreamKey
 from tests.support.daemon.live_rig import await_that
 from tests.support.nats.archive_rig import archived, assert_archive_is_store
@@ -41,7 +41,7 @@ def nodes(tmp_path: Path) -> Iterator[list[NatsServer]]:
 def leader(desk: Desk) -> str | None:
     try:
         return str(ask_log(desk.address, f"STREAM.INFO.{STREAM_NAME}")["cluster"].get("leader", "")) or None
-    except LogError:
+    except NatsError:
         time.sleep(0.2)
         return None
 
@@ -49,7 +49,7 @@ def leader(desk: Desk) -> str | None:
 def made(desk: Desk) -> bool:
     try:
         make_stream(desk.address, replicas=3)
-    except LogError:
+    except NatsError:
         time.sleep(0.2)
         return False
     return True

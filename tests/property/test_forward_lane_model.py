@@ -11,13 +11,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fluxcap.bridge.jetstream.forward.stream_state import (
-    Ask,
-    Compare,
-    ForwardLane,
-    LaneState,
-    Remembered,
+    CheckpointEntry,
+    CompareCandle,
+    FetchLast,
+    ForwardPhase,
     SendCandles,
     SendRevisions,
+    StreamForwardState,
 )
 from fluxcap.bridge.jetstream.subjects import Position
 from fluxcap.schemas.types import StreamKey, StreamStatus
@@ -67,8 +67,8 @@ class World:
     def __init__(self, forwarders: int) -> None:
         self.log = Log()
         self.store = StreamStatus(KEY, store_id="store")
-        self.lanes = [ForwardLane(KEY) for _ in range(forwarders)]
-        self.disks: list[Remembered | None] = [None] * forwarders
+        self.lanes = [StreamForwardState(KEY) for _ in range(forwarders)]
+        self.disks: list[CheckpointEntry | None] = [None] * forwarders
 
     def commit(self, candles: int, revisions: int) -> None:
         latest = self.store.latest_sequence + candles
@@ -83,14 +83,14 @@ class World:
     def step(self, number: int, fate: str, most: int) -> bool:
         """One step of a forwarder; whether there was one. ``fate``: what becomes of a message and its answer."""
         lane = self.lanes[number]
-        lane.stands(self.store)
+        lane.set_store_status(self.store)
         match lane.next():
             case None:
                 return False
-            case Ask():
+            case FetchLast():
                 position, stands, *_ = self.log.messages[-1] if self.log.messages else (0, None)
                 lane.answered(stands, position, first_position=self.log.first)
-            case Compare(sequence):
+            case CompareCandle(sequence):
                 lane.compared(sequence * MINUTE_MS)
             case SendCandles(after):
                 to = min(self.store.latest_sequence, after + most)
@@ -107,32 +107,32 @@ class World:
                 self._send(lane, fate, reached, range(0), range(after + 1, to + 1))
         return True
 
-    def _send(self, lane: ForwardLane, fate: str, reached: Position, candles: range, revisions: range) -> None:
+    def _send(self, lane: StreamForwardState, fate: str, reached: Position, candles: range, revisions: range) -> None:
         if fate == "message lost":
-            lane.doubt()
+            lane.invalidate()
             return
         if fate == "refused":
             lane.hold("the JetStream stream is full")
             return
-        position = self.log.take(lane.log_position, reached, candles, revisions)
+        position = self.log.take(lane.stream_position, reached, candles, revisions)
         if fate == "answer lost" or not position:
-            lane.doubt()
+            lane.invalidate()
         else:
             lane.stored(reached, position)
 
     def kill(self, number: int, *, remembers: bool) -> None:
         if not remembers:
             self.disks[number] = None
-        self.lanes[number] = ForwardLane(KEY, self.disks[number])
+        self.lanes[number] = StreamForwardState(KEY, self.disks[number])
 
     def remember(self, number: int) -> None:
-        self.disks[number] = self.lanes[number].to_remember
+        self.disks[number] = self.lanes[number].checkpoint
 
     def lose(self, count: int, others: int) -> None:
         """With the log's server every connection ends."""
         self.log.lose(count, others)
         for lane in self.lanes:
-            lane.doubt()
+            lane.invalidate()
 
     def happen(self, happenings: list[tuple]) -> None:  # type: ignore[type-arg]
         """All of them; then everything goes well until all is at rest."""
@@ -147,7 +147,7 @@ class World:
                 case "remember", who:
                     self.remember(who % len(self.lanes))
                 case "doubt", who:
-                    self.lanes[who % len(self.lanes)].doubt()
+                    self.lanes[who % len(self.lanes)].invalidate()
                 case "lose", count, others:
                     self.lose(count, others)
                 case "forget", count:
@@ -158,7 +158,7 @@ class World:
 
     def assert_rest(self) -> None:
         """No forwarder waits, or holds that anything is missing."""
-        assert all(lane.state is not LaneState.BLOCKED and not lane.reason for lane in self.lanes)
+        assert all(lane.state is not ForwardPhase.BLOCKED and not lane.reason for lane in self.lanes)
         assert all(lane.behind(self.store) == 0 for lane in self.lanes)
 
     def assert_all_is_there(self) -> None:

@@ -26,7 +26,7 @@ from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
 from fluxcap.bridge.jetstream.forward.wire_source import WireSource
 from tests.support.nats.forked_forwarders import ForkedForwarders
 from tests.support.nats.forward_market import Market
-from tests.support.nats.forward_rig import assert_log_is_store, await_current, log_address, make_stream
+from tests.support.nats.forward_rig import assert_log_is_store, await_current, make_stream, parse_address
 from tests.support.nats.nats_rig import FOUND, NatsServer
 
 ROUND_S = 60.0
@@ -39,7 +39,7 @@ def storm(seed: int, seconds: float, folder: Path) -> dict[str, int]:
     with ExitStack() as stack:
         nats = NatsServer(folder / "nats").start()
         stack.callback(nats.kill)
-        address = log_address(nats.url)
+        address = parse_address(nats.url)
         make_stream(address, duplicate_window_ns=100_000_000)
         market = Market(folder / "store.duckdb", seed, pause_s=0.02)
         stack.callback(market.server.close)

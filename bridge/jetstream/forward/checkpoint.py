@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from fluxcap.bridge.jetstream.forward.stream_state import ForwardLane, Remembered
+from fluxcap.bridge.jetstream.forward.stream_state import CheckpointEntry, StreamForwardState
 from fluxcap.bridge.jetstream.subjects import parse_subject, subject
 from fluxcap.schemas.errors import CodecError, StoreError
 from fluxcap.schemas.types import StreamKey
@@ -27,10 +27,10 @@ FAILED_WAIT_S = 60.0
 class _File(msgspec.Struct):
     stream: str
     created: str
-    subjects: dict[str, Remembered]
+    subjects: dict[str, CheckpointEntry]
 
 
-class ForwardCursor:
+class CheckpointFile:
     """The memory of one log.
 
     Parameters
@@ -44,9 +44,9 @@ class ForwardCursor:
     def __init__(self, data_dir: Path, stream: str, created: str) -> None:
         mark = hashlib.sha256(f"{stream}\n{created}".encode()).hexdigest()[:12]
         self.path = data_dir / FOLDER / f"{stream}-{mark}.json"
-        self._log = stream, created
+        self._identity = stream, created
 
-    def load(self) -> dict[StreamKey, Remembered]:
+    def load(self) -> dict[StreamKey, CheckpointEntry]:
         """Return the saved positions; empty without a readable file, as JetStream knows them too."""
         try:
             file = msgspec.json.decode(self.path.read_bytes(), type=_File)
@@ -54,9 +54,9 @@ class ForwardCursor:
         except (OSError, msgspec.DecodeError, CodecError):
             return {}
 
-    def save(self, streams: Mapping[StreamKey, Remembered]) -> None:
+    def save(self, streams: Mapping[StreamKey, CheckpointEntry]) -> None:
         """Write all of it durably: a reader sees this or what was before. Raises StoreError."""
-        content = msgspec.json.encode(_File(*self._log, {subject(key): what for key, what in streams.items()}))
+        content = msgspec.json.encode(_File(*self._identity, {subject(key): what for key, what in streams.items()}))
         new = self.path.with_suffix(f".{os.getpid()}.new")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ class ForwardCursor:
             raise StoreError(f"The forward cursor {self.path} cannot be written: {error.strerror}.") from error
 
 
-class ForwardMemory:
+class ForwardCheckpoint:
     """The streams on their way to one log, with what is remembered of them; written down once a second at most.
 
     data_dir: None keeps nothing on disk.
@@ -79,46 +79,46 @@ class ForwardMemory:
 
     def __init__(self, data_dir: Path | None) -> None:
         self._data_dir = data_dir
-        self.lanes: dict[StreamKey, ForwardLane] = {}
+        self.streams: dict[StreamKey, StreamForwardState] = {}
         self.created = ""
         """When the log that was met was made."""
-        self._cursor: ForwardCursor | None = None
-        self._known: dict[StreamKey, Remembered] = {}
-        self._saved: dict[StreamKey, Remembered] = {}
+        self._file: CheckpointFile | None = None
+        self._entries: dict[StreamKey, CheckpointEntry] = {}
+        self._saved: dict[StreamKey, CheckpointEntry] = {}
         self._next_save_s = 0.0
 
-    def meet(self, stream: str, created: str) -> None:
+    def bind_stream(self, stream: str, created: str) -> None:
         """The log as it is met on a new connection. One made anew is another, and gets all there is."""
         if created == self.created:
             return
         self.created = created
-        self.lanes.clear()
-        self._known = self._saved = {}
+        self.streams.clear()
+        self._entries = self._saved = {}
         if self._data_dir is not None:
-            self._cursor = ForwardCursor(self._data_dir, stream, created)
-            self._known = self._saved = self._cursor.load()
+            self._file = CheckpointFile(self._data_dir, stream, created)
+            self._entries = self._saved = self._file.load()
 
-    def lane(self, key: StreamKey) -> ForwardLane:
+    def stream_state(self, key: StreamKey) -> StreamForwardState:
         """The lane of a stream; made when it is asked for the first time."""
-        found = self.lanes.get(key)
+        found = self.streams.get(key)
         if found is None:
-            found = self.lanes[key] = ForwardLane(key, self._known.get(key))
+            found = self.streams[key] = StreamForwardState(key, self._entries.get(key))
         return found
 
     def save(self, *, now: bool = False) -> None:
         """Write down what has changed, if it is time. Raises StoreError, then not again for a minute."""
         begun_s = time.monotonic()
-        if self._cursor is None or (begun_s < self._next_save_s and not now):
+        if self._file is None or (begun_s < self._next_save_s and not now):
             return
-        streams = self._known | _to_remember(self.lanes.values())
+        streams = self._entries | _entries_of(self.streams.values())
         if streams == self._saved:
             return
         self._next_save_s = begun_s + FAILED_WAIT_S
-        self._cursor.save(streams)
+        self._file.save(streams)
         self._saved = streams
         ended_s = time.monotonic()
         self._next_save_s = ended_s + max(SAVE_S, 20 * (ended_s - begun_s))
 
 
-def _to_remember(lanes: Iterable[ForwardLane]) -> dict[StreamKey, Remembered]:
-    return {lane.key: found for lane in lanes if (found := lane.to_remember) is not None}
+def _entries_of(streams: Iterable[StreamForwardState]) -> dict[StreamKey, CheckpointEntry]:
+    return {stream_state.key: found for stream_state in streams if (found := stream_state.checkpoint) is not None}

@@ -42,10 +42,10 @@ class ForwardSource(Protocol):
     """
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """The reason why the source cannot be read now, or ""."""
 
-    def begin(self, on_news: Callable[[], None]) -> None:
+    def start(self, on_news: Callable[[], None]) -> None:
         """Start; ``on_news`` may be called from any thread when something was committed."""
 
     def statuses(self) -> Mapping[StreamKey, StreamStatus]:
@@ -59,7 +59,7 @@ class ForwardSource(Protocol):
         """Idempotent."""
 
 
-class Pages(Protocol):
+class PageReader(Protocol):
     """A way into a store for one thread, as StoreReader and RecentPages are."""
 
     def page(
@@ -80,19 +80,19 @@ class StoreSource:
         The newest immutable snapshot of all streams.
     """
 
-    trouble = ""
+    error = ""
 
-    def __init__(self, pages: Pages, statuses: Callable[[], Mapping[StreamKey, StreamStatus]]) -> None:
+    def __init__(self, pages: PageReader, statuses: Callable[[], Mapping[StreamKey, StreamStatus]]) -> None:
         self._pages = pages
         self._statuses = statuses
-        self._on_news: Callable[[], None] = lambda: None
+        self._on_notify: Callable[[], None] = lambda: None
 
-    def begin(self, on_news: Callable[[], None]) -> None:
-        self._on_news = on_news
+    def start(self, on_news: Callable[[], None]) -> None:
+        self._on_notify = on_news
 
-    def news(self) -> None:
+    def notify(self) -> None:
         """Something was committed. From any thread; returns at once."""
-        self._on_news()
+        self._on_notify()
 
     def statuses(self) -> Mapping[StreamKey, StreamStatus]:
         return self._statuses()
@@ -104,7 +104,7 @@ class StoreSource:
         return self._pages.revisions(key, after_revision, limit)
 
     def close(self) -> None:
-        self._on_news = lambda: None
+        self._on_notify = lambda: None
 
 
 def store_statuses(store: Store) -> dict[StreamKey, StreamStatus]:

@@ -13,10 +13,10 @@ class ForwardState(enum.StrEnum):
     """The state of forwarding. Values are served by REST and do not change; ``label`` is the text for people."""
 
     CONNECTING = "connecting"
-    AWAY = "the log is away"
-    REFUSED = "the log refuses"
+    UNAVAILABLE = "the log is away"
+    REJECTED = "the log refuses"
     CATCHING_UP = "catching up"
-    CURRENT = "up to date"
+    UP_TO_DATE = "up to date"
     STOPPED = "stopped"
 
     @property
@@ -26,28 +26,28 @@ class ForwardState(enum.StrEnum):
 
     @property
     def is_connected(self) -> bool:
-        return self in (ForwardState.CATCHING_UP, ForwardState.CURRENT)
+        return self in (ForwardState.CATCHING_UP, ForwardState.UP_TO_DATE)
 
 
-_LABELS = {ForwardState.AWAY: "NATS unavailable", ForwardState.REFUSED: "rejected by NATS"}
+_LABELS = {ForwardState.UNAVAILABLE: "NATS unavailable", ForwardState.REJECTED: "rejected by NATS"}
 
 
-class ForwardView(msgspec.Struct, frozen=True):
+class ForwardStatus(msgspec.Struct, frozen=True):
     """The state of forwarding with its figures, as ``status`` serves it.
 
     Attributes
     ----------
     reason
         Why NATS is unavailable or rejects the connection; "".
-    log, stream
+    server, stream
         Addresses of the NATS servers; name of the JetStream stream.
     streams
         Number of streams known.
     behind
         Candles and revisions of the store that are not in JetStream, as far as is known.
-    held
+    blocked_streams
         Streams that wait or are blocked, by name, each with the reason.
-    source_trouble
+    source_error
         Why the store cannot be read; "".
     counters
         Since the start; see ForwardSession.
@@ -55,23 +55,23 @@ class ForwardView(msgspec.Struct, frozen=True):
 
     state: ForwardState = ForwardState.CONNECTING
     reason: str = ""
-    log: str = ""
+    server: str = msgspec.field(default="", name="log")
     stream: str = ""
     streams: int = 0
     behind: int = 0
-    held: Mapping[str, str] = {}
-    source_trouble: str = ""
+    blocked_streams: Mapping[str, str] = msgspec.field(default_factory=dict, name="held")
+    source_error: str = msgspec.field(default="", name="source_trouble")
     counters: Mapping[str, int] = {}
 
 
-class Notice(enum.Enum):
+class ForwardEvent(enum.Enum):
     """One kind of log event of a forwarder; each has its own fields."""
 
     FORWARDING = enum.auto()
     """Connected and forwarding. Fields: log, stream."""
-    AWAY = enum.auto()
+    UNAVAILABLE = enum.auto()
     """Fields: reason."""
-    REFUSED = enum.auto()
+    REJECTED = enum.auto()
     """Fields: reason."""
     BLOCKED = enum.auto()
     """Nothing more of this stream is sent. Fields: stream, reason."""
@@ -79,10 +79,10 @@ class Notice(enum.Enum):
     """The stream now has another store's candles under the same name. Fields: stream, store."""
     PRUNED = enum.auto()
     """The store deleted candles before they were forwarded. Fields: stream, candles (their number)."""
-    CURSOR_UNWRITTEN = enum.auto()
+    CHECKPOINT_FAILED = enum.auto()
     """Fields: reason."""
     FAILED = enum.auto()
     """An internal error; forwarding is retried. Fields: reason."""
 
 
-Tell: TypeAlias = Callable[[Notice, Mapping[str, Any]], None]
+OnForwardEvent: TypeAlias = Callable[[ForwardEvent, Mapping[str, Any]], None]

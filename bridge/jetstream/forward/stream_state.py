@@ -27,24 +27,24 @@ CANDLES_A_MESSAGE = 500
 AHEAD = "JetStream is ahead of this store"
 
 
-class LaneState(enum.Enum):
-    DOUBT = "its position in JetStream is not known yet"
-    OPEN = "its position in JetStream is known"
+class ForwardPhase(enum.Enum):
+    UNKNOWN = "its position in JetStream is not known yet"
+    SYNCED = "its position in JetStream is known"
     BLOCKED = "sending would contradict what is in JetStream"
 
 
-class Remembered(msgspec.Struct, frozen=True):
-    """A stream's saved position in JetStream. ``log_position``: that of the subject's last message."""
+class CheckpointEntry(msgspec.Struct, frozen=True):
+    """A stream's saved position in JetStream. ``stream_position``: that of the subject's last message."""
 
     position: Position
-    log_position: int
+    stream_position: int = msgspec.field(name="log_position")
 
 
-class Ask(msgspec.Struct, frozen=True):
+class FetchLast(msgspec.Struct, frozen=True):
     """Ask the log for the last message of the subject; then ``answered``."""
 
 
-class Compare(msgspec.Struct, frozen=True):
+class CompareCandle(msgspec.Struct, frozen=True):
     """Look up the store's candle of this sequence; then ``compared``."""
 
     sequence: int
@@ -66,37 +66,37 @@ class SendRevisions(msgspec.Struct, frozen=True):
     to_revision: int
 
 
-Step: TypeAlias = Ask | Compare | SendCandles | SendRevisions
+Step: TypeAlias = FetchLast | CompareCandle | SendCandles | SendRevisions
 
 
 _NOTHING = Position()
 
 
-class ForwardLane:
+class StreamForwardState:
     """See the module.
 
     Attributes
     ----------
     position
         What the log holds of this store.
-    log_position
+    stream_position
         Of the subject's last message; 0: none. The next message must follow it.
     reason
         Why it is blocked, or waits; "" while all is well.
     goes_on
         Whether the next step may be done at once; else the stream is let rest for a moment.
-    most_candles
+    max_candles
         In one message; halved when the log finds one too large.
     """
 
-    def __init__(self, key: StreamKey, remembered: Remembered | None = None) -> None:
+    def __init__(self, key: StreamKey, remembered: CheckpointEntry | None = None) -> None:
         self.key = key
-        self.state = LaneState.DOUBT
+        self.state = ForwardPhase.UNKNOWN
         self.position = Position()
-        self.log_position = 0
+        self.stream_position = 0
         self.reason = ""
         self.goes_on = True
-        self.most_candles = CANDLES_A_MESSAGE
+        self.max_candles = CANDLES_A_MESSAGE
         self._remembered = remembered
         self._store = StreamStatus(key)
         self._compared = False
@@ -117,17 +117,17 @@ class ForwardLane:
         return self._remembered is not None and self._remembered.position.store_id == self._store.store_id
 
     @property
-    def to_remember(self) -> Remembered | None:
+    def checkpoint(self) -> CheckpointEntry | None:
         """For the cursor; None before anything is known."""
-        if self.state is LaneState.OPEN and self.position.first_sequence:
-            return Remembered(self.position, self.log_position)
+        if self.state is ForwardPhase.SYNCED and self.position.first_sequence:
+            return CheckpointEntry(self.position, self.stream_position)
         return self._remembered
 
-    def stands(self, store: StreamStatus) -> None:
+    def set_store_status(self, store: StreamStatus) -> None:
         """The store's newest. One of another ``store_id`` begins the stream anew."""
         if store.store_id != self._store.store_id and self._store.store_id:
-            self._remembered = self.to_remember
-            self._enter(LaneState.DOUBT)
+            self._remembered = self.checkpoint
+            self._enter(ForwardPhase.UNKNOWN)
         self._store = store
 
     def next(self) -> Step | None:
@@ -135,9 +135,9 @@ class ForwardLane:
         store, have = self._store, self.position
         if not store.store_id or not (store.latest_sequence or store.latest_revision):
             return None
-        if self.state is LaneState.DOUBT:
-            return Ask()
-        if self.state is LaneState.BLOCKED:
+        if self.state is ForwardPhase.UNKNOWN:
+            return FetchLast()
+        if self.state is ForwardPhase.BLOCKED:
             return None
         if have.latest_sequence > store.latest_sequence or have.latest_revision > store.latest_revision:
             self.reason = AHEAD
@@ -146,7 +146,7 @@ class ForwardLane:
             self.reason = ""
         if not self._compared:
             if store.first_sequence <= have.latest_sequence:
-                return Compare(have.latest_sequence)
+                return CompareCandle(have.latest_sequence)
             self._compared = True  # that candle was forgotten by the store, or there is none yet
         if have.latest_sequence < store.latest_sequence:
             return SendCandles(have.latest_sequence)
@@ -171,15 +171,15 @@ class ForwardLane:
             return False
         else:
             position, begins = Position(mine), True
-        self.position, self.log_position = position, log_position
-        self._enter(LaneState.OPEN)
+        self.position, self.stream_position = position, log_position
+        self._enter(ForwardPhase.SYNCED)
         self._compared = not position.latest_sequence
         return begins
 
     def _forgotten(self, first_position: int) -> Position:
         """Return the position before which messages were deleted by JetStream and need not be sent again."""
         memory = self._remembered
-        if memory is not None and self.had_messages and memory.log_position < first_position:
+        if memory is not None and self.had_messages and memory.stream_position < first_position:
             return memory.position
         return Position(self._store.store_id)
 
@@ -191,35 +191,35 @@ class ForwardLane:
 
     def stored(self, position: Position, log_position: int) -> None:
         """A message is on the log; ``position`` includes it."""
-        self.position, self.log_position = position, log_position
+        self.position, self.stream_position = position, log_position
         self.reason = ""
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """It is not known what the log has: a connection ended, an answer did not come, somebody else was quicker."""
-        self._remembered = self.to_remember
-        self._enter(LaneState.DOUBT)
+        self._remembered = self.checkpoint
+        self._enter(ForwardPhase.UNKNOWN)
 
     def hold(self, reason: str) -> None:
         """The log did not take it, though it may later. It is asked again first."""
-        self.doubt()
+        self.invalidate()
         self.reason = reason
         self.goes_on = False
 
     def too_large(self) -> bool:
         """The log found a message too large. False when it cannot be made smaller."""
-        if self.most_candles == 1:
+        if self.max_candles == 1:
             self.block("the JetStream stream's max_msg_size is too small for a single candle; raise it")
             return False
-        self.most_candles //= 2
+        self.max_candles //= 2
         return True
 
     def block(self, reason: str) -> None:
         """Nothing more is sent until the log is asked anew."""
-        self._enter(LaneState.BLOCKED)
+        self._enter(ForwardPhase.BLOCKED)
         self.reason = reason
 
-    def _enter(self, state: LaneState) -> None:
+    def _enter(self, state: ForwardPhase) -> None:
         self.state = state
-        self.goes_on = state is not LaneState.BLOCKED
-        if state is not LaneState.OPEN:
+        self.goes_on = state is not ForwardPhase.BLOCKED
+        if state is not ForwardPhase.SYNCED:
             self.reason = ""

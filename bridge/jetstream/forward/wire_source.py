@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 TOPICS = (b"candles.", b"revisions.", b"status.")
 TIMEOUT_NS = 5_000_000_000
-LOOK_MS = 500
+POLL_MS = 500
 LIST_WAIT_S = 1.0
 """A server that does not list its streams is asked again after this; so is one after a fault of ours."""
 _LIST = 0
@@ -79,25 +79,25 @@ class WireSource:
         self._endpoints = endpoints(pub, rep)
         self._transport: Transport = transport or ZmqTransport(curve)
         self._statuses: dict[StreamKey, StreamStatus] = {}
-        self._on_news: Callable[[], None] = lambda: None
+        self._on_notify: Callable[[], None] = lambda: None
         self._numbers = itertools.count(_LIST + 1)
-        self._asked: deque[tuple[int, Message]] = deque()
-        self._answers: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Future[Message]]] = {}
+        self._outbox: deque[tuple[int, Message]] = deque()
+        self._replies: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Future[Message]]] = {}
         self._thread = threading.Thread(target=self._run, name="forward-wire", daemon=True)
         self._stop = threading.Event()
         self._now_s = now_s
         self._connected = False
         self._list_at_s = math.inf
         """When all streams are asked for, if there is a server then."""
-        self._trouble = f"no fluxcap daemon answers at {self._endpoints[1]} yet"
+        self._error = f"no fluxcap daemon answers at {self._endpoints[1]} yet"
 
     @property
-    def trouble(self) -> str:
-        return self._trouble
+    def error(self) -> str:
+        return self._error
 
-    def begin(self, on_news: Callable[[], None]) -> None:
+    def start(self, on_news: Callable[[], None]) -> None:
         """Raises ConfigError for endpoints that are none."""
-        self._on_news = on_news
+        self._on_notify = on_news
         self._transport.connect(*self._endpoints)
         self._transport.subscribe(TOPICS)
         self._thread.start()
@@ -121,16 +121,16 @@ class WireSource:
     async def _ask(self, question: Message, kind: type[_Answer]) -> _Answer:
         number, loop = next(self._numbers), asyncio.get_running_loop()
         future: asyncio.Future[Message] = loop.create_future()
-        self._answers[number] = loop, future
+        self._replies[number] = loop, future
         try:
             # Looked at only now: the thread sets these first, and then settles what is noted down.
-            if self._stop.is_set() or self._trouble:
-                raise WireTimeout(self._trouble or "The forwarder is stopping.")
-            self._asked.append((number, question))
+            if self._stop.is_set() or self._error:
+                raise WireTimeout(self._error or "The forwarder is stopping.")
+            self._outbox.append((number, question))
             self._transport.wake()
             answer = await future
         finally:
-            self._answers.pop(number, None)
+            self._replies.pop(number, None)
         if not isinstance(answer, kind):
             raise CodecError(f"The server answered with {type(answer).__name__} in place of {kind.__name__}.")
         return answer
@@ -140,28 +140,28 @@ class WireSource:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self._turn()
+                self._run_once()
             except Exception as error:  # of ours: said, and begun anew
                 _log.exception("The daemon's wire cannot be read")
-                self._trouble = f"internal error ({type(error).__name__}); retrying"
-                self._settle_all(self._trouble)
+                self._error = f"internal error ({type(error).__name__}); retrying"
+                self._settle_all(self._error)
                 self._connected = False
                 self._stop.wait(LIST_WAIT_S)
                 self._transport.connect(*self._endpoints)
         self._settle_all("The forwarder is stopping.")
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         """Ask what there is to ask, and handle what came."""
         if self._connected and self._now_s() >= self._list_at_s:
             self._list_at_s = math.inf
             self._transport.request(_LIST, ListStreamsRequest(), TIMEOUT_NS)
-        while self._asked:
-            self._transport.request(*self._asked.popleft(), TIMEOUT_NS)
+        while self._outbox:
+            self._transport.request(*self._outbox.popleft(), TIMEOUT_NS)
         news = False
-        for event in self._transport.receive(LOOK_MS):
+        for event in self._transport.receive(POLL_MS):
             news = self._handle(event) or news
         if news:
-            self._on_news()
+            self._on_notify()
 
     def _handle(self, event: Any) -> bool:
         """Handle one event; return whether it brought something new."""
@@ -170,12 +170,12 @@ class WireSource:
                 return self._hear(message)
             case ReplyReceived(number, ListStreamsResponse(streams)) if number == _LIST:
                 self._statuses = {status.key: status for status in streams}
-                self._trouble = ""
+                self._error = ""
                 return True
             case ReplyReceived(number, message):
                 self._settle(number, message)
             case RequestFailed(number, error) if number == _LIST:
-                self._trouble = str(error)
+                self._error = str(error)
                 self._list_at_s = self._now_s() + LIST_WAIT_S
             case RequestFailed(number, error):
                 self._settle(number, error)
@@ -183,7 +183,7 @@ class WireSource:
                 self._connected, self._list_at_s = True, self._now_s()
             case Disconnected(reason):
                 self._connected = False
-                self._trouble = f"{self._endpoints[1]}: {reason}"
+                self._error = f"{self._endpoints[1]}: {reason}"
                 return True
         return False
 
@@ -220,11 +220,11 @@ class WireSource:
             self._statuses = self._statuses | {status.key: status}
 
     def _settle_all(self, reason: str) -> None:
-        for number in list(self._answers):
+        for number in list(self._replies):
             self._settle(number, WireTimeout(reason))
 
     def _settle(self, number: int, result: Message | FluxcapError) -> None:
-        loop, future = self._answers.get(number, (None, None))
+        loop, future = self._replies.get(number, (None, None))
         if loop is not None and future is not None and not loop.is_closed():
             loop.call_soon_threadsafe(_resolve, future, result)
 

@@ -13,71 +13,71 @@ from typing import TypeAlias
 
 import msgspec
 
-from fluxcap.bridge.jetstream.stream import LogMessage
+from fluxcap.bridge.jetstream.stream import StoredMessage
 from fluxcap.bridge.transport.base import Connected, Disconnected, ReplyReceived, RequestFailed
 
 FULL_MESSAGES = 10_000
 FULL_BYTES = 32 * 1024 * 1024
 
 
-class Heard(msgspec.Struct, frozen=True, eq=False):
+class HeartbeatReceived(msgspec.Struct, frozen=True, eq=False):
     """A heartbeat, as it came."""
 
     payload: bytes
 
 
-News: TypeAlias = Connected | Disconnected | ReplyReceived | RequestFailed
-Item: TypeAlias = News | LogMessage | Heard
+TransportNotice: TypeAlias = Connected | Disconnected | ReplyReceived | RequestFailed
+Item: TypeAlias = TransportNotice | StoredMessage | HeartbeatReceived
 
 
-class LogInbox:
+class Inbox:
     """``put…`` are called on the loop, the rest on the reader's thread."""
 
     def __init__(self, full_messages: int = FULL_MESSAGES, full_bytes: int = FULL_BYTES) -> None:
         self._full_messages = full_messages
         self._full_bytes = full_bytes
         self._changed = threading.Condition()
-        self._news: deque[News] = deque()
-        self._messages: deque[LogMessage] = deque()
-        self._heartbeats: dict[str, Heard] = {}
+        self._notices: deque[TransportNotice] = deque()
+        self._messages: deque[StoredMessage] = deque()
+        self._heartbeats: dict[str, HeartbeatReceived] = {}
         self._bytes = 0
         self._woken = False
-        self._room: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._capacity: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
-    def announce_room(self, loop: asyncio.AbstractEventLoop, room: asyncio.Event) -> None:
-        """``room`` is set while there is room, cleared while there is none."""
-        self._room = (loop, room)
-        room.set()
+    def set_capacity_event(self, loop: asyncio.AbstractEventLoop, capacity: asyncio.Event) -> None:
+        """``capacity`` is set while there is room, cleared while there is none."""
+        self._capacity = (loop, capacity)
+        capacity.set()
 
-    def put_news(self, news: News) -> None:
+    def put_notice(self, news: TransportNotice) -> None:
         with self._changed:
             if isinstance(news, Disconnected):
-                self._forget_messages()
-            self._news.append(news)
+                self._drop_messages()
+            self._notices.append(news)
             self._changed.notify()
 
-    def put_messages(self, messages: list[LogMessage]) -> None:
+    def put_messages(self, messages: list[StoredMessage]) -> None:
         if not messages:
             return
         with self._changed:
             self._messages += messages
             self._bytes += sum(len(message.payload) for message in messages)
-            if self._is_full() and self._room is not None:
-                self._room[1].clear()
+            if self._is_full() and self._capacity is not None:
+                self._capacity[1].clear()
             self._changed.notify()
 
     def put_heartbeat(self, subject: str, payload: bytes) -> None:
         with self._changed:
-            self._heartbeats[subject] = Heard(payload)
+            self._heartbeats[subject] = HeartbeatReceived(payload)
             self._changed.notify()
 
-    def take(self, most_messages: int, wait_s: float) -> list[Item]:
+    def drain(self, most_messages: int, wait_s: float) -> list[Item]:
         """Return notices, then messages, then heartbeats. Waits ``wait_s`` for the first, or for ``wake``."""
         with self._changed:
             self._changed.wait_for(lambda: self._woken or self._is_something(), wait_s)
             self._woken = False
-            found: list[Item] = [*self._news]
-            self._news.clear()
+            found: list[Item] = [*self._notices]
+            self._notices.clear()
             was_full = self._is_full()
             for _ in range(min(most_messages, len(self._messages))):
                 message = self._messages.popleft()
@@ -86,7 +86,7 @@ class LogInbox:
             found += self._heartbeats.values()
             self._heartbeats.clear()
             if was_full and not self._is_full():
-                self._tell_room()
+                self._signal_capacity()
             return found
 
     def wake(self) -> None:
@@ -98,25 +98,25 @@ class LogInbox:
     def clear(self) -> None:
         """Forget all that waits."""
         with self._changed:
-            self._news.clear()
-            self._forget_messages()
+            self._notices.clear()
+            self._drop_messages()
 
-    def _forget_messages(self) -> None:
+    def _drop_messages(self) -> None:
         was_full = self._is_full()
         self._messages.clear()
         self._heartbeats.clear()
         self._bytes = 0
         if was_full:
-            self._tell_room()
+            self._signal_capacity()
 
     def _is_something(self) -> bool:
-        return bool(self._news or self._messages or self._heartbeats)
+        return bool(self._notices or self._messages or self._heartbeats)
 
     def _is_full(self) -> bool:
         return len(self._messages) >= self._full_messages or self._bytes >= self._full_bytes
 
-    def _tell_room(self) -> None:
-        if self._room is not None:
-            loop, room = self._room
+    def _signal_capacity(self) -> None:
+        if self._capacity is not None:
+            loop, capacity = self._capacity
             if not loop.is_closed():
-                loop.call_soon_threadsafe(room.set)
+                loop.call_soon_threadsafe(capacity.set)

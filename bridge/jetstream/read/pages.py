@@ -11,13 +11,13 @@ import asyncio
 
 import numpy as np
 
-from fluxcap.bridge.jetstream.consumer import LogReader
-from fluxcap.bridge.jetstream.read.revisions import LogRevisions
-from fluxcap.bridge.jetstream.read.search import first_where
-from fluxcap.bridge.jetstream.stream import LogAccess, LogMessage, message_of, where
+from fluxcap.bridge.jetstream.consumer import PullConsumer
+from fluxcap.bridge.jetstream.read.revisions import RevisionIndex
+from fluxcap.bridge.jetstream.read.search import bisect_first
+from fluxcap.bridge.jetstream.stream import JetStreamApi, StoredMessage, decode_message, position_of_message
 from fluxcap.bridge.jetstream.subjects import STORE_ID, Position
 from fluxcap.schemas.candles import CandlePage, RevisionPage
-from fluxcap.schemas.errors import LogUnavailable
+from fluxcap.schemas.errors import NatsUnavailable
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch
 
 PAGE_S = 0.8
@@ -28,53 +28,53 @@ ASK_MESSAGES = 512
 READ_S = 5.0
 """How long the log may say nothing while it is known to have more."""
 _NO_CANDLES = np.empty(0, CANDLE_DTYPE)
-_NOWHERE = (0, -1, 0)
+_EMPTY = (0, -1, 0)
 
 
 class StreamPages:
     """One stream of the log: remembers where it has been, so that the page after a page needs no search."""
 
-    def __init__(self, log: LogAccess, subject: str) -> None:
-        self._log = log
+    def __init__(self, api: JetStreamApi, subject: str) -> None:
+        self._api = api
         self._subject = subject
         self._store_id = ""
-        self._held = _NOWHERE
+        self._held = _EMPTY
         """The sequences that the newest message read begins and ends with, and its position."""
         self._first = (0, 0)
         """(the oldest sequence, the position of its message)."""
-        self._revisions = LogRevisions(log, subject, "")
+        self._revisions = RevisionIndex(api, subject, "")
 
-    async def newest(self) -> tuple[LogMessage, Position] | None:
+    async def newest(self) -> tuple[StoredMessage, Position] | None:
         """The newest message and what it says; None where the stream has none."""
-        last = await self._log.last(self._subject)
-        if last is None or not (position := where(last)).store_id:
+        last = await self._api.last(self._subject)
+        if last is None or not (position := position_of_message(last)).store_id:
             return None
-        self.be_of(position.store_id)
+        self.set_store(position.store_id)
         return last, position
 
-    def be_of(self, store_id: str) -> None:
+    def set_store(self, store_id: str) -> None:
         """The newest message is of this store: what was known of another one is of no use."""
         if store_id != self._store_id:
-            self._store_id, self._held, self._first = store_id, _NOWHERE, (0, 0)
-            self._revisions = LogRevisions(self._log, self._subject, store_id)
+            self._store_id, self._held, self._first = store_id, _EMPTY, (0, 0)
+            self._revisions = RevisionIndex(self._api, self._subject, store_id)
 
-    async def first_sequence(self, last: LogMessage, latest: Position, kept_from: int | None) -> int:
+    async def first_sequence(self, last: StoredMessage, latest: Position, kept_from: int | None) -> int:
         """The oldest sequence that the log can serve; 0 while there was none, the next one when it has forgotten all.
 
         ``kept_from``: the log's first position, when all after it is kept; None when that is not known.
         """
         sequence, position = self._first
         if kept_from is None or not sequence or position < kept_from:
-            message = await first_where(self._log, self._subject, 1, last, self._is_of_store)
-            while not isinstance(batch := message_of(message), CandleBatch) or not self._is_of_store(message):
+            message = await bisect_first(self._api, self._subject, 1, last, self._is_of_store)
+            while not isinstance(batch := decode_message(message), CandleBatch) or not self._is_of_store(message):
                 if message.position >= last.position:
                     return latest.latest_sequence + 1 if latest.latest_sequence else 0
-                message = await self._log.next(self._subject, message.position + 1) or last
+                message = await self._api.next(self._subject, message.position + 1) or last
             self._first = (batch.start_sequence, message.position)
         return self._first[0]
 
     async def page(
-        self, last: LogMessage, latest: Position, after: int | None, end_ts_ms: int | None, limit: int
+        self, last: StoredMessage, latest: Position, after: int | None, end_ts_ms: int | None, limit: int
     ) -> CandlePage:
         """As ``StoreReader.page``, though it may be shorter. ``last``, ``latest``: as ``newest`` gave them."""
         wanted = (after or 0) + 1
@@ -82,14 +82,14 @@ class StreamPages:
             return CandlePage(wanted, _NO_CANDLES, has_more=limit <= 0 and latest.latest_sequence >= wanted)
         begin, end, position = self._held
         if not begin <= wanted <= end + 1:
-            found = await first_where(self._log, self._subject, 1, last, lambda m: self._reaches(m, wanted))
+            found = await bisect_first(self._api, self._subject, 1, last, lambda m: self._reaches(m, wanted))
             position = found.position
         start, candles = await self._collect(position, last, wanted, limit + 1)
         if not len(candles):
             return CandlePage(wanted, _NO_CANDLES)
         revisions = self._revisions
-        await revisions.learn(last)
-        candles = revisions.revised(start, candles)
+        await revisions.load_until(last)
+        candles = revisions.apply_to(start, candles)
         more = len(candles) > limit or start + len(candles) <= latest.latest_sequence
         if end_ts_ms is not None:
             within = int(np.searchsorted(candles["ts_ms"], end_ts_ms, side="right"))
@@ -98,24 +98,24 @@ class StreamPages:
             candles = candles[:within]
         return CandlePage(start, candles[:limit], more)
 
-    async def revisions(self, last: LogMessage, after: int | None, limit: int) -> RevisionPage:
+    async def revisions(self, last: StoredMessage, after: int | None, limit: int) -> RevisionPage:
         """As ``StoreReader.revisions``, up to what ``last`` says; a page ends where some were forgotten."""
         revisions = self._revisions
-        await revisions.learn(last)
+        await revisions.load_until(last)
         return revisions.page(after, limit)
 
-    def _is_of_store(self, message: LogMessage) -> bool:
+    def _is_of_store(self, message: StoredMessage) -> bool:
         return message.headers.get(STORE_ID) == self._store_id
 
-    def _reaches(self, message: LogMessage, sequence: int) -> bool:
-        position = where(message)
+    def _reaches(self, message: StoredMessage, sequence: int) -> bool:
+        position = position_of_message(message)
         return position.store_id == self._store_id and position.latest_sequence >= sequence
 
-    async def _collect(self, position: int, last: LogMessage, wanted: int, count: int) -> tuple[int, CandleArray]:
+    async def _collect(self, position: int, last: StoredMessage, wanted: int, count: int) -> tuple[int, CandleArray]:
         """Up to ``count`` candles, without a hole, from ``wanted`` or the oldest after it on. None beyond ``last``."""
         parts: list[CandleArray] = []
         start = following = rows = 0
-        reader = LogReader(self._log, self._subject, position, most=min(count, ASK_MESSAGES))
+        reader = PullConsumer(self._api, self._subject, position, most=min(count, ASK_MESSAGES))
         try:
             end_s = asyncio.get_running_loop().time() + PAGE_S
             while rows < count and reader.next_position <= last.position:
@@ -123,7 +123,7 @@ class StreamPages:
                     break
                 messages = await reader.read(READ_S)
                 if not messages:
-                    raise LogUnavailable("JetStream did not return the messages.")
+                    raise NatsUnavailable("JetStream did not return the messages.")
                 for message in messages:
                     if message.position > last.position:
                         break
@@ -144,10 +144,10 @@ class StreamPages:
             parts[-1] = parts[-1][: len(parts[-1]) - (rows - count)]
         return start, _joined(parts)
 
-    def _batch(self, message: LogMessage) -> CandleBatch | None:
+    def _batch(self, message: StoredMessage) -> CandleBatch | None:
         if not self._is_of_store(message):
             return None
-        batch = message_of(message)
+        batch = decode_message(message)
         return batch if isinstance(batch, CandleBatch) and len(batch.candles) else None
 
 
@@ -157,16 +157,16 @@ def _joined(parts: list[CandleArray]) -> CandleArray:
     return np.frombuffer(b"".join(part.tobytes() for part in parts), CANDLE_DTYPE) if parts else _NO_CANDLES
 
 
-class LogPages:
+class StreamPageCache:
     """The pages of all streams. ``remember``: of how many streams it is known where pages went on."""
 
-    def __init__(self, log: LogAccess, remember: int = 4_096) -> None:
-        self._log = log
+    def __init__(self, api: JetStreamApi, remember: int = 4_096) -> None:
+        self._api = api
         self._remember = remember
         self._streams: dict[str, StreamPages] = {}
 
     def of(self, subject: str) -> StreamPages:
-        pages = self._streams.pop(subject, None) or StreamPages(self._log, subject)
+        pages = self._streams.pop(subject, None) or StreamPages(self._api, subject)
         self._streams[subject] = pages
         while len(self._streams) > self._remember:
             del self._streams[next(iter(self._streams))]

@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from fluxcap.bridge.jetstream.consumer import LogReader
-from fluxcap.bridge.jetstream.read.pages import LogPages, StreamPages
-from fluxcap.bridge.jetstream.stream import LogAccess, LogMessage, LogState, where
+from fluxcap.bridge.jetstream.consumer import PullConsumer
+from fluxcap.bridge.jetstream.read.pages import StreamPageCache, StreamPages
+from fluxcap.bridge.jetstream.stream import JetStreamApi, StoredMessage, StreamInfo, position_of_message
 from fluxcap.bridge.jetstream.subjects import ALL_SUBJECTS, Position, parse_subject, subject
-from fluxcap.schemas.errors import CodecError, LogUnavailable, WireError
+from fluxcap.schemas.errors import CodecError, NatsUnavailable, WireError
 from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
@@ -39,22 +39,24 @@ from fluxcap.schemas.types import (
 
 PAGE_LIMIT = 10_000
 """Candles in one answer at most, and when a request says 0: the wire's own limit."""
-ASKED_AT_ONCE = 64
+MAX_CONCURRENT_REQUESTS = 64
 READ_S = 2.0
-_FAR = 1 << 62
+_MAX_SEQUENCE = 1 << 62
 
 
-class LogAnswers:
-    """Parameters: ``heard`` gives a stream's last heartbeat, if it is a fresh one."""
+class JetStreamRequestHandler:
+    """Parameters: ``heartbeat`` gives a stream's last heartbeat, if it is a fresh one."""
 
-    def __init__(self, log: LogAccess, heard: Callable[[StreamKey], StreamStatus | None] = lambda key: None) -> None:
-        self._log = log
-        self._pages = LogPages(log)
-        self._heard = heard
-        self._told: dict[StreamKey, str] = {}
+    def __init__(
+        self, api: JetStreamApi, heartbeat: Callable[[StreamKey], StreamStatus | None] = lambda key: None
+    ) -> None:
+        self._api = api
+        self._pages = StreamPageCache(api)
+        self._heartbeat = heartbeat
+        self._store_ids_sent: dict[StreamKey, str] = {}
 
-    async def answer(self, request: Message) -> Message:
-        """Raises WireError, LogUnavailable, LogError."""
+    async def handle(self, request: Message) -> Message:
+        """Raises WireError, NatsUnavailable, NatsError."""
         match request:
             case HealthRequest():
                 return await self._health()
@@ -70,47 +72,47 @@ class LogAnswers:
                 return SubscribeCandlesAck(True, "", key, latest.latest_sequence)
             case BackfillCandlesRequest(key, after, end_ts_ms, limit):
                 pages, last, latest = await self._same_store(key)
-                page = await pages.page(last, latest, _near(after), end_ts_ms, _page_limit(limit))
+                page = await pages.page(last, latest, _clamp(after), end_ts_ms, _page_limit(limit))
                 return BackfillCandlesResponse(
                     key, page.start_sequence, page.candles, page.has_more, page.next_sequence
                 )
             case RevisionsRequest(key, after, limit):
                 pages, last, _ = await self._same_store(key)
-                found = await pages.revisions(last, _near(after), _page_limit(limit))
+                found = await pages.revisions(last, _clamp(after), _page_limit(limit))
                 return RevisionsResponse(
                     key, found.start_revision, found.sequences, found.candles, found.has_more, found.next_revision
                 )
         raise WireError(400, f"{type(request).__name__} is not a request.")
 
-    async def _newest(self, key: StreamKey) -> tuple[StreamPages, LogMessage, Position]:
+    async def _newest(self, key: StreamKey) -> tuple[StreamPages, StoredMessage, Position]:
         pages = self._pages.of(subject(key))
         newest = await pages.newest()
         if newest is None:
             raise WireError(404, f"There is no stream {str(key)[:200]}.")
         return pages, *newest
 
-    async def _same_store(self, key: StreamKey) -> tuple[StreamPages, LogMessage, Position]:
+    async def _same_store(self, key: StreamKey) -> tuple[StreamPages, StoredMessage, Position]:
         """As ``_newest``, of the store that the asker was told of: its numbers mean nothing in another one."""
         pages, last, latest = await self._newest(key)
-        if self._told.get(key, latest.store_id) != latest.store_id:
+        if self._store_ids_sent.get(key, latest.store_id) != latest.store_id:
             raise WireError(409, f"{key} comes from another store now; request its status.")
         return pages, last, latest
 
     async def _health(self) -> HealthResponse:
-        state = await self._log.state()
+        state = await self._api.state()
         return HealthResponse(True, f"{state.subjects} streams, {state.messages} messages in JetStream")
 
     async def _status(self, key: StreamKey) -> StreamStatus:
-        state, (pages, last, latest) = await asyncio.gather(self._log.state(), self._newest(key))
-        self._told[key] = latest.store_id
+        state, (pages, last, latest) = await asyncio.gather(self._api.state(), self._newest(key))
+        self._store_ids_sent[key] = latest.store_id
         return await self._status_of(key, pages, last, latest, state)
 
     async def _status_of(
-        self, key: StreamKey, pages: StreamPages, last: LogMessage, latest: Position, state: LogState
+        self, key: StreamKey, pages: StreamPages, last: StoredMessage, latest: Position, state: StreamInfo
     ) -> StreamStatus:
         kept_from = None if state.keeps_per_subject else state.first_position
         first = await pages.first_sequence(last, latest, kept_from)
-        status = self._heard(key) or StreamStatus(key)
+        status = self._heartbeat(key) or StreamStatus(key)
         return msgspec.structs.replace(
             status,
             latest_sequence=latest.latest_sequence,
@@ -123,31 +125,31 @@ class LogAnswers:
 
     async def _list(self) -> list[StreamStatus]:
         """All streams. The newest messages come in one reading, the oldest are asked for when they are not known."""
-        state = await self._log.state()
+        state = await self._api.state()
         newest = await self._newest_of_all(state)
-        turns = asyncio.Semaphore(ASKED_AT_ONCE)
+        turns = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
 
-        async def one(key: StreamKey, last: LogMessage) -> StreamStatus:
+        async def one(key: StreamKey, last: StoredMessage) -> StreamStatus:
             async with turns:
                 pages = self._pages.of(last.subject)
-                latest = where(last)
-                pages.be_of(latest.store_id)
+                latest = position_of_message(last)
+                pages.set_store(latest.store_id)
                 return await self._status_of(key, pages, last, latest, state)
 
         return await asyncio.gather(*(one(key, last) for key, last in sorted(newest.items())))
 
-    async def _newest_of_all(self, state: LogState) -> dict[StreamKey, LogMessage]:
-        found: dict[StreamKey, LogMessage] = {}
-        reader = LogReader(self._log, ALL_SUBJECTS, 1, newest_only=True)
+    async def _newest_of_all(self, state: StreamInfo) -> dict[StreamKey, StoredMessage]:
+        found: dict[StreamKey, StoredMessage] = {}
+        reader = PullConsumer(self._api, ALL_SUBJECTS, 1, newest_only=True)
         try:
             await reader.open()
             while reader.pending > 0:
                 messages = await reader.read(READ_S)
                 if not messages:
-                    raise LogUnavailable("JetStream did not return the messages.")
+                    raise NatsUnavailable("JetStream did not return the messages.")
                 for message in messages:
                     key = _key(message.subject)
-                    if key is not None and where(message).store_id:
+                    if key is not None and position_of_message(message).store_id:
                         found[key] = message
         finally:
             await reader.close()
@@ -161,8 +163,8 @@ def _key(name: str) -> StreamKey | None:
         return None
 
 
-def _near(after: int | None) -> int | None:
-    return None if after is None else min(after, _FAR)
+def _clamp(after: int | None) -> int | None:
+    return None if after is None else min(after, _MAX_SEQUENCE)
 
 
 def _page_limit(limit: int) -> int:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fluxcap.bridge.jetstream.consumer import LogReader
-from fluxcap.bridge.jetstream.read.search import first_where, where_it_rises
-from fluxcap.bridge.jetstream.stream import LogAccess, LogMessage, message_of, where
+from fluxcap.bridge.jetstream.consumer import PullConsumer
+from fluxcap.bridge.jetstream.read.search import bisect_first, bisect_steps
+from fluxcap.bridge.jetstream.stream import JetStreamApi, StoredMessage, decode_message, position_of_message
 from fluxcap.schemas.candles import RevisionPage
-from fluxcap.schemas.errors import LogUnavailable
+from fluxcap.schemas.errors import NatsUnavailable
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleRevision
 
 REVISION_DTYPE = np.dtype([("revision", "<u8"), ("sequence", "<u8"), ("candle", CANDLE_DTYPE)])
@@ -31,11 +31,11 @@ READ_S = 5.0
 """How long the log may say nothing while it is known to have more."""
 
 
-class LogRevisions:
+class RevisionIndex:
     """Those of one store on a subject. They have holes where the store forgot some while the log was away."""
 
-    def __init__(self, log: LogAccess, subject: str, store_id: str) -> None:
-        self._log = log
+    def __init__(self, api: JetStreamApi, subject: str, store_id: str) -> None:
+        self._api = api
         self._subject = subject
         self._store_id = store_id
         self._parts: list[npt.NDArray[Any]] = [np.empty(0, REVISION_DTYPE)]
@@ -44,13 +44,13 @@ class LogRevisions:
         self._next_position = 1
         """All before it is known."""
 
-    async def learn(self, last: LogMessage) -> None:
-        """All up to ``last``, the stream's newest message. Raises LogUnavailable, LogError."""
-        if self._said(last) > self._latest and not await self._read(last):
+    async def load_until(self, last: StoredMessage) -> None:
+        """All up to ``last``, the stream's newest message. Raises NatsUnavailable, NatsError."""
+        if self._latest_in(last) > self._latest and not await self._read(last):
             await self._search(last)
         self._next_position = max(self._next_position, last.position + 1)
 
-    def revised(self, start: int, candles: CandleArray) -> CandleArray:
+    def apply_to(self, start: int, candles: CandleArray) -> CandleArray:
         """Candles with dense sequences from ``start``, as their newest revisions have them."""
         rows = self._rows()
         rows = rows[(rows["sequence"] >= start) & (rows["sequence"] < start + len(candles))]
@@ -71,25 +71,25 @@ class LogRevisions:
         sequences = np.ascontiguousarray(found["sequence"], np.uint64)
         return RevisionPage(start, sequences, np.ascontiguousarray(found["candle"]), len(found) < len(rows))
 
-    def _said(self, message: LogMessage) -> int:
+    def _latest_in(self, message: StoredMessage) -> int:
         """The newest revision with this message."""
-        position = where(message)
+        position = position_of_message(message)
         return position.latest_revision if position.store_id == self._store_id else 0
 
-    def _says(self, revision: int, message: LogMessage) -> bool:
-        return self._said(message) >= revision
+    def _says(self, revision: int, message: StoredMessage) -> bool:
+        return self._latest_in(message) >= revision
 
-    async def _read(self, last: LogMessage) -> bool:
+    async def _read(self, last: StoredMessage) -> bool:
         """False when it would be much for so few."""
-        reader = LogReader(self._log, self._subject, self._next_position)
+        reader = PullConsumer(self._api, self._subject, self._next_position)
         try:
             await reader.open()
-            if reader.pending > max(READ_ANYWAY, READ_A_REVISION * (self._said(last) - self._latest)):
+            if reader.pending > max(READ_ANYWAY, READ_A_REVISION * (self._latest_in(last) - self._latest)):
                 return False
             while reader.next_position <= last.position:
                 messages = await reader.read(READ_S)
                 if not messages:
-                    raise LogUnavailable("JetStream did not return the messages.")
+                    raise NatsUnavailable("JetStream did not return the messages.")
                 for message in messages:
                     if message.position <= last.position:
                         self._add(message)
@@ -97,20 +97,20 @@ class LogRevisions:
             await reader.close()
         return True
 
-    async def _search(self, last: LogMessage) -> None:
-        log, subject, latest = self._log, self._subject, self._said(last)
+    async def _search(self, last: StoredMessage) -> None:
+        api, subject, latest = self._api, self._subject, self._latest_in(last)
         while self._latest < latest:
             low, end = self._next_position, last
             if latest - self._latest > SEARCHED_AT_ONCE:
-                end = await first_where(log, subject, low, last, partial(self._says, self._latest + SEARCHED_AT_ONCE))
-            for message in await where_it_rises(log, subject, low, end, self._said, self._latest):
+                end = await bisect_first(api, subject, low, last, partial(self._says, self._latest + SEARCHED_AT_ONCE))
+            for message in await bisect_steps(api, subject, low, end, self._latest_in, self._latest):
                 self._add(message)
 
-    def _add(self, message: LogMessage) -> None:
+    def _add(self, message: StoredMessage) -> None:
         """A message before which all is known, but for those that say nothing new."""
-        latest = self._said(message)
+        latest = self._latest_in(message)
         if latest > self._latest:
-            revision = message_of(message)
+            revision = decode_message(message)
             if isinstance(revision, CandleRevision):
                 rows = np.empty(len(revision.candles), REVISION_DTYPE)
                 rows["revision"] = np.arange(revision.start_revision, revision.start_revision + len(rows))

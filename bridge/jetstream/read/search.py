@@ -10,20 +10,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from fluxcap.bridge.jetstream.stream import LogMessage
+from fluxcap.bridge.jetstream.stream import StoredMessage
 
-ASKED_AT_ONCE = 64
+MAX_CONCURRENT_REQUESTS = 64
 
 
 class NextMessage(Protocol):
     """The part of JetStream a search needs."""
 
-    def next(self, subject: str, position: int) -> Awaitable[LogMessage | None]: ...
+    def next(self, subject: str, position: int) -> Awaitable[StoredMessage | None]: ...
 
 
-async def first_where(
-    log: NextMessage, subject: str, low: int, last: LogMessage, holds: Callable[[LogMessage], bool]
-) -> LogMessage:
+async def bisect_first(
+    api: NextMessage, subject: str, low: int, last: StoredMessage, holds: Callable[[StoredMessage], bool]
+) -> StoredMessage:
     """The first message of ``subject`` at ``low`` or later of which ``holds`` is true.
 
     ``last`` is a later one of which it is. ``holds`` must be false up to some message and true from there on.
@@ -31,7 +31,7 @@ async def first_where(
     found, step = last, 1
     probe = low
     while probe < found.position:  # gallop: what is looked for is often near
-        message = await log.next(subject, probe)
+        message = await api.next(subject, probe)
         if message is None or message.position >= found.position:
             break
         if holds(message):
@@ -41,7 +41,7 @@ async def first_where(
     high = found.position - 1
     while low <= high:
         middle = (low + high) // 2
-        message = await log.next(subject, middle)
+        message = await api.next(subject, middle)
         if message is None or message.position > high:  # nothing of the subject from there on
             high = middle - 1
         elif holds(message):
@@ -51,21 +51,21 @@ async def first_where(
     return found
 
 
-async def where_it_rises(
-    log: NextMessage, subject: str, low: int, last: LogMessage, number: Callable[[LogMessage], int], before: int
-) -> list[LogMessage]:
+async def bisect_steps(
+    api: NextMessage, subject: str, low: int, last: StoredMessage, number: Callable[[StoredMessage], int], before: int
+) -> list[StoredMessage]:
     """Every message of ``subject``, from ``low`` up to ``last``, that says a higher number than all before it.
 
     Oldest first. The number never falls; it was ``before`` ahead of ``low``, and is higher at ``last``.
     """
-    turns = asyncio.Semaphore(ASKED_AT_ONCE)
+    turns = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
 
-    async def between(low: int, end: int, before: int, high: LogMessage) -> list[LogMessage]:
+    async def between(low: int, end: int, before: int, high: StoredMessage) -> list[StoredMessage]:
         """``high``: the first message at ``end`` or later, with a number above ``before``."""
         while low < end:
             middle = (low + end) // 2
             async with turns:
-                message = await log.next(subject, middle)
+                message = await api.next(subject, middle)
             if message is None or message.position >= end:
                 end = middle
             elif number(message) <= before:

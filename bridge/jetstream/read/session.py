@@ -1,6 +1,6 @@
 """The reader's side of the log on a loop of its own: connects, follows, answers; and again, when the connection ends.
 
-All that it has to say goes into a ``LogInbox``: Connected and Disconnected, Answered or Failed once for each question,
+All that it has to say goes into a ``Inbox``: Connected and Disconnected, Answered or Failed once for each question,
 messages of the log, heartbeats.
 """
 
@@ -13,17 +13,17 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from fluxcap.bridge.jetstream.address import LogAddress
+from fluxcap.bridge.jetstream.address import NatsAddress
 from fluxcap.bridge.jetstream.connection import close_connection, open_connection
-from fluxcap.bridge.jetstream.consumer import LogReader
-from fluxcap.bridge.jetstream.event_loop import LoopThread
-from fluxcap.bridge.jetstream.read.inbox import LogInbox
-from fluxcap.bridge.jetstream.read.requests import LogAnswers
-from fluxcap.bridge.jetstream.stream import LogAccess, LogMessage, LogState
-from fluxcap.bridge.jetstream.subjects import STATUS_ROOT, covering, keys_of_topic, status_subject
+from fluxcap.bridge.jetstream.consumer import PullConsumer
+from fluxcap.bridge.jetstream.event_loop import EventLoopThread
+from fluxcap.bridge.jetstream.read.inbox import Inbox
+from fluxcap.bridge.jetstream.read.requests import JetStreamRequestHandler
+from fluxcap.bridge.jetstream.stream import JetStreamApi, StoredMessage, StreamInfo
+from fluxcap.bridge.jetstream.subjects import STATUS_ROOT, covering_filters, keys_of_topic, status_subject
 from fluxcap.bridge.transport.base import Connected, Disconnected, ReplyReceived, RequestFailed
 from fluxcap.schemas.codec import decode
-from fluxcap.schemas.errors import CodecError, FluxcapError, LogUnavailable, WireError, WireTimeout
+from fluxcap.schemas.errors import CodecError, FluxcapError, NatsUnavailable, WireError, WireTimeout
 from fluxcap.schemas.types import Message, StreamKey, StreamStatus
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-LOOK_S = 1.0
+POLL_S = 1.0
 """How often the log is asked whether it is there."""
-MISSES_BELIEVED = 2
+MAX_MISSES = 2
 FRESH_S = 3.0
 """How long a heartbeat tells how a feed does."""
 WAITS_S = (0.1, 0.2, 0.5, 1.0)
@@ -45,10 +45,10 @@ END_S = 5.0
 LOST = "connection lost; reconnecting"
 
 
-class LogSession:
+class ReadSession:
     """Begins at once, ends with ``close``. ``wants_feed``: follow the log, rather than only answer questions."""
 
-    def __init__(self, address: LogAddress, stream: str, inbox: LogInbox, *, wants_feed: bool) -> None:
+    def __init__(self, address: NatsAddress, stream: str, inbox: Inbox, *, wants_feed: bool) -> None:
         self._address = address
         self._stream = stream
         self._inbox = inbox
@@ -56,20 +56,20 @@ class LogSession:
         self._keys: dict[str, set[StreamKey]] = {}
         self._newest_position = 0
         self._client: Client | None = None
-        self._following: Following | None = None
-        self._answers: LogAnswers | None = None
-        self._questions: set[asyncio.Task[None]] = set()
+        self._following: SubjectFollower | None = None
+        self._handler: JetStreamRequestHandler | None = None
+        self._requests: set[asyncio.Task[None]] = set()
         self._heartbeats: dict[str, tuple[float, bytes]] = {}
         self._listening: dict[str, Subscription] = {}
         self._retargeting = asyncio.Lock()
-        self._room = asyncio.Event()
-        self._thread = LoopThread("fluxcap-log")
-        inbox.announce_room(self._thread.loop, self._room)
+        self._capacity = asyncio.Event()
+        self._thread = EventLoopThread("fluxcap-log")
+        inbox.set_capacity_event(self._thread.loop, self._capacity)
         self._serving = self._thread.start(self._serve())
 
     # --- from the other thread -------------------------------------------------------------------------------------
 
-    def listen_to(self, topics: Iterable[bytes]) -> None:
+    def set_topics(self, topics: Iterable[bytes]) -> None:
         """These topics of the wire, and no others."""
         keys: dict[str, set[StreamKey]] = {}
         for topic in topics:
@@ -77,9 +77,9 @@ class LogSession:
             keys.setdefault(kind, set()).update(found)
         self._thread.start(self._retarget(keys))
 
-    def ask(self, request_id: int, message: Message, timeout_s: float) -> None:
+    def request(self, request_id: int, message: Message, timeout_s: float) -> None:
         """One answer, or failure, follows within that time; none when the time or the session ends before."""
-        self._thread.start(self._answer(request_id, message, timeout_s))
+        self._thread.start(self._handle(request_id, message, timeout_s))
 
     def close(self) -> None:
         """Leave the server. Blocks for a moment."""
@@ -105,7 +105,7 @@ class LogSession:
                 await asyncio.shield(self._end_epoch())
             if reason != told:
                 told = reason
-                self._inbox.put_news(Disconnected(reason))
+                self._inbox.put_notice(Disconnected(reason))
             await asyncio.sleep(WAITS_S[min(failures, len(WAITS_S) - 1)])
             failures += 1
 
@@ -118,29 +118,31 @@ class LogSession:
                 ended.set_result(reason)
 
         self._client = await open_connection(self._address, "fluxcap reader", on_lost=lambda: end(LOST))
-        log = LogAccess(self._client, self._stream)
-        state = await log.state()
+        api = JetStreamApi(self._client, self._stream)
+        state = await api.state()
         self._newest_position = state.last_position
-        self._answers = LogAnswers(log, self._fresh_heartbeat)
-        self._following = Following(log, self._inbox.put_messages, self._room, failed=lambda error: end(str(error)))
-        self._inbox.put_news(Connected())
+        self._handler = JetStreamRequestHandler(api, self._fresh_heartbeat)
+        self._following = SubjectFollower(
+            api, self._inbox.put_messages, self._capacity, failed=lambda error: end(str(error))
+        )
+        self._inbox.put_notice(Connected())
         await self._retarget(self._keys)
-        watch = asyncio.create_task(self._watch(log, state))
+        watch = asyncio.create_task(self._watch(api, state))
         try:
             done, _ = await asyncio.wait({watch, ended}, return_when=asyncio.FIRST_COMPLETED)
             return done.pop().result()
         finally:
             watch.cancel()
 
-    async def _watch(self, log: LogAccess, state: LogState) -> str:
+    async def _watch(self, api: JetStreamApi, state: StreamInfo) -> str:
         misses = 0
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
             try:
-                now = await log.state()
-            except LogUnavailable as error:
+                now = await api.state()
+            except NatsUnavailable as error:
                 misses += 1
-                if misses >= MISSES_BELIEVED:
+                if misses >= MAX_MISSES:
                     return str(error)
                 continue
             except FluxcapError as error:
@@ -152,10 +154,10 @@ class LogSession:
     async def _end_epoch(self) -> None:
         client, self._client = self._client, None
         following, self._following = self._following, None
-        self._answers = None
+        self._handler = None
         self._heartbeats.clear()
         self._listening.clear()
-        for task in self._questions:
+        for task in self._requests:
             task.cancel()
         if following is not None:
             following.close()
@@ -170,7 +172,7 @@ class LogSession:
         if self._following is None or not self._wants_feed:
             return
         candles = keys.get("candles", set()) | keys.get("revisions", set())
-        self._following.follow(covering(candles) if candles else frozenset(), self._newest_position)
+        self._following.follow(covering_filters(candles) if candles else frozenset(), self._newest_position)
         async with self._retargeting:
             await self._listen(keys.get("status", set()))
 
@@ -178,7 +180,7 @@ class LogSession:
         """Heartbeats do not stand on the log: they are heard, or not."""
         from nats import errors
 
-        wanted = covering(keys, root=STATUS_ROOT) if keys else frozenset()
+        wanted = covering_filters(keys, root=STATUS_ROOT) if keys else frozenset()
         with contextlib.suppress(errors.Error, OSError):  # the connection is ending
             for name in self._listening.keys() - wanted:
                 await self._listening.pop(name).unsubscribe()
@@ -202,33 +204,33 @@ class LogSession:
 
     # --- questions -------------------------------------------------------------------------------------------------
 
-    async def _answer(self, request_id: int, message: Message, timeout_s: float) -> None:
-        answers, task = self._answers, asyncio.current_task()
-        if answers is None or task is None:
+    async def _handle(self, request_id: int, message: Message, timeout_s: float) -> None:
+        handler, task = self._handler, asyncio.current_task()
+        if handler is None or task is None:
             return  # the connection ended: all that was under way fails with it
-        self._questions.add(task)
+        self._requests.add(task)
         try:
             async with asyncio.timeout(timeout_s):  # nobody waits any longer
-                self._inbox.put_news(ReplyReceived(request_id, await answers.answer(message)))
+                self._inbox.put_notice(ReplyReceived(request_id, await handler.handle(message)))
         except TimeoutError:
             _log.debug("%s took too long", type(message).__name__)
         except (WireError, CodecError) as error:
-            self._inbox.put_news(RequestFailed(request_id, error))
+            self._inbox.put_notice(RequestFailed(request_id, error))
         except FluxcapError as error:
-            self._inbox.put_news(RequestFailed(request_id, WireTimeout(str(error))))
+            self._inbox.put_notice(RequestFailed(request_id, WireTimeout(str(error))))
         except Exception as error:
             _log.exception("JetStream's answer cannot be read")
-            self._inbox.put_news(
+            self._inbox.put_notice(
                 RequestFailed(request_id, WireError(500, f"JetStream's answer is invalid: {error!r}."))
             )
         finally:
-            self._questions.discard(task)
+            self._requests.discard(task)
 
 
 AGAIN_S = 0.2
 
 
-class Following:
+class SubjectFollower:
     """Follows filters of a JetStream stream, one reader for each.
 
     Parameters
@@ -245,16 +247,16 @@ class Following:
 
     def __init__(
         self,
-        log: LogAccess,
-        take: Callable[[list[LogMessage]], None],
-        room: asyncio.Event,
+        api: JetStreamApi,
+        take: Callable[[list[StoredMessage]], None],
+        capacity: asyncio.Event,
         failed: Callable[[FluxcapError], None],
     ) -> None:
-        self._log = log
-        self._take = take
-        self._room = room
+        self._api = api
+        self._on_messages = take
+        self._capacity = capacity
         self._failed = failed
-        self._readers: dict[str, tuple[LogReader, asyncio.Task[None]]] = {}
+        self._readers: dict[str, tuple[PullConsumer, asyncio.Task[None]]] = {}
 
     def follow(self, filters: frozenset[str], newest_position: int) -> None:
         """Follow these and no others; what is new begins behind ``newest_position`` at the latest."""
@@ -263,20 +265,20 @@ class Following:
             task.cancel()
         begin = min([newest_position + 1, *(reader.next_position for reader, _ in gone)])
         for name in filters - self._readers.keys():
-            reader = LogReader(self._log, name, begin)
+            reader = PullConsumer(self._api, name, begin)
             self._readers[name] = (reader, asyncio.create_task(self._read(reader)))
 
     def close(self) -> None:
         """End all of it."""
         self.follow(frozenset(), 0)
 
-    async def _read(self, reader: LogReader) -> None:
+    async def _read(self, reader: PullConsumer) -> None:
         try:
             while True:
-                await self._room.wait()
+                await self._capacity.wait()
                 try:
-                    self._take(await reader.read())
-                except LogUnavailable:  # whether that lasts is for others to judge
+                    self._on_messages(await reader.read())
+                except NatsUnavailable:  # whether that lasts is for others to judge
                     await asyncio.sleep(AGAIN_S)
         except FluxcapError as error:
             self._failed(error)

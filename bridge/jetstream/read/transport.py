@@ -1,7 +1,7 @@
 """The transport over NATS JetStream: batches and revisions from the log, questions answered from the log as well.
 
 One connection, one epoch, as over ZeroMQ: when it ends, another is made and the log asked anew. nats-py runs on a loop
-of its own thread (``LogSession``); what it brings goes through one bounded inbox, whose fullness stops the reading: a
+of its own thread (``ReadSession``); what it brings goes through one bounded inbox, whose fullness stops the reading: a
 slow consumer costs memory nowhere, since the log keeps what was not asked for. Needs the extra ``fluxcap[nats]``.
 """
 
@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from fluxcap.bridge.jetstream.address import log_address
+from fluxcap.bridge.jetstream.address import parse_address
 from fluxcap.bridge.jetstream.connection import require_nats
-from fluxcap.bridge.jetstream.read.inbox import Heard, LogInbox
-from fluxcap.bridge.jetstream.read.session import LogSession
-from fluxcap.bridge.jetstream.stream import LogMessage
+from fluxcap.bridge.jetstream.read.inbox import HeartbeatReceived, Inbox
+from fluxcap.bridge.jetstream.read.session import ReadSession
+from fluxcap.bridge.jetstream.stream import StoredMessage
 from fluxcap.bridge.jetstream.subjects import STREAM_NAME, parse_subject, position_of
 from fluxcap.bridge.transport.base import (
     Connected,
@@ -50,23 +50,23 @@ class JetStreamTransport:
     def __init__(self, credentials: Path | None = None, stream: str = STREAM_NAME) -> None:
         self._credentials = credentials
         self._stream = stream
-        self._inbox = LogInbox()
-        self._session: LogSession | None = None
+        self._inbox = Inbox()
+        self._session: ReadSession | None = None
         self._topics: dict[bytes, None] = {}
         self._deadlines: dict[int, int] = {}
         self._failures: list[TransportEvent] = []
         self._connected = False
-        self._where = ""
+        self._server = ""
         self._stores: dict[str, str] = {}
 
     def connect(self, pub: str | None, rep: str) -> None:
         """``rep`` names the servers; ``pub`` is the same, or None for requests only."""
         self._end_session("another server was chosen")
         require_nats()
-        address = log_address(rep, self._credentials)
-        self._where = str(address)
-        self._session = LogSession(address, self._stream, self._inbox, wants_feed=pub is not None)
-        self._session.listen_to(self._topics)
+        address = parse_address(rep, self._credentials)
+        self._server = str(address)
+        self._session = ReadSession(address, self._stream, self._inbox, wants_feed=pub is not None)
+        self._session.set_topics(self._topics)
 
     def subscribe(self, topics: Iterable[bytes]) -> None:
         self._topics.update(dict.fromkeys(topics))
@@ -79,34 +79,34 @@ class JetStreamTransport:
 
     def _retarget(self) -> None:
         if self._session is not None:
-            self._session.listen_to(self._topics)
+            self._session.set_topics(self._topics)
 
     def request(self, request_id: int, message: Message, timeout_ns: int) -> None:
         if self._session is None or not self._connected:
-            where = self._where or "anywhere"
+            where = self._server or "anywhere"
             self._failures.append(
                 RequestFailed(request_id, WireTimeout(f"No NATS server answers at {where}; is it running?"))
             )
             return
         self._deadlines[request_id] = time.monotonic_ns() + timeout_ns
-        self._session.ask(request_id, message, timeout_ns / 1e9)
+        self._session.request(request_id, message, timeout_ns / 1e9)
 
     def receive(self, timeout_ms: int) -> list[TransportEvent]:
         wait_ms = 0 if self._failures else time_to_deadline_ms(self._deadlines, timeout_ms, time.monotonic_ns())
-        found = self._inbox.take(TURN_MESSAGES, wait_ms / 1_000)
+        found = self._inbox.drain(TURN_MESSAGES, wait_ms / 1_000)
         events, self._failures = self._failures, []
         for item in found:
             match item:
-                case LogMessage():
-                    events += self._published(item)
-                case Heard(payload):
-                    events += self._heard(payload)
+                case StoredMessage():
+                    events += self._on_message(item)
+                case HeartbeatReceived(payload):
+                    events += self._on_heartbeat(payload)
                 case Connected():
                     self._connected = True
                     self._stores.clear()
                     events.append(item)
                 case Disconnected(reason):
-                    events += self._lost(reason)
+                    events += self._on_disconnected(reason)
                     events.append(item)
                 case ReplyReceived(request_id) | RequestFailed(request_id):
                     if self._deadlines.pop(request_id, None) is not None:
@@ -129,18 +129,18 @@ class JetStreamTransport:
             session.close()
         self._inbox.clear()
         was_connected = self._connected
-        self._failures += self._lost(reason)
+        self._failures += self._on_disconnected(reason)
         if was_connected:
             self._failures.append(Disconnected(reason))
 
-    def _lost(self, reason: str) -> list[TransportEvent]:
+    def _on_disconnected(self, reason: str) -> list[TransportEvent]:
         self._connected = False
         under_way, self._deadlines = self._deadlines, {}
         return [RequestFailed(request_id, WireTimeout(f"No answer: {reason}.")) for request_id in under_way]
 
     # --- messages --------------------------------------------------------------------------------------------------
 
-    def _published(self, message: LogMessage) -> list[TransportEvent]:
+    def _on_message(self, message: StoredMessage) -> list[TransportEvent]:
         """As topics of the wire. A message of another store than the one before it is announced by a status."""
         try:
             key = parse_subject(message.subject)
@@ -166,7 +166,7 @@ class JetStreamTransport:
             )
         return events + self._as_topic(body)
 
-    def _heard(self, payload: bytes) -> list[TransportEvent]:
+    def _on_heartbeat(self, payload: bytes) -> list[TransportEvent]:
         try:
             return self._as_topic(decode(payload).message)
         except CodecError as error:

@@ -29,11 +29,11 @@ from fluxcap import (
     fetch_status,
     list_streams,
 )
-from fluxcap.bridge.jetstream.consumer import CHUNK_MESSAGES, LogReader
+from fluxcap.bridge.jetstream.consumer import CHUNK_MESSAGES, PullConsumer
 from fluxcap.bridge.jetstream.read import revisions as log_revisions
-from fluxcap.bridge.jetstream.read.inbox import LogInbox
+from fluxcap.bridge.jetstream.read.inbox import Inbox
 from fluxcap.bridge.jetstream.read.transport import JetStreamTransport
-from fluxcap.bridge.jetstream.subjects import MOST_FILTERS
+from fluxcap.bridge.jetstream.subjects import MAX_FILTERS
 from fluxcap.bridge.transport.base import Connected, MessageReceived
 from fluxcap.schemas.errors import ConfigError, WireError, WireTimeout
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch
@@ -259,7 +259,7 @@ def test_a_slow_consumer_holds_up_nobody_and_gets_everything(server: NatsServer,
 
 def test_what_nobody_takes_stays_in_the_log(server: NatsServer, feeder: LogFeeder) -> None:
     transport, bound, count = JetStreamTransport(), 100, 7_000
-    transport._inbox = inbox = LogInbox(full_messages=bound)
+    transport._inbox = inbox = Inbox(full_messages=bound)
     add(feeder, 1)
     transport.subscribe([KEY.topic()])
     transport.connect(server.url, server.url)
@@ -301,13 +301,13 @@ def test_messages_lost_on_their_way_are_read_again(
     server: NatsServer, feeder: LogFeeder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     feeder.add_many(KEY, candles(1, 3_000))
-    take, count = LogReader._take, itertools.count()
+    take, count = PullConsumer._on_message, itertools.count()
 
-    async def lossy(reader: LogReader, message: Msg) -> None:
+    async def lossy(reader: PullConsumer, message: Msg) -> None:
         if next(count) % 700 != 699:
             await take(reader, message)
 
-    monkeypatch.setattr(LogReader, "_take", lossy)
+    monkeypatch.setattr(PullConsumer, "_on_message", lossy)
 
     assert backfill(KEY, via=server.url).tobytes() == candles(1, 3_000).tobytes()
     assert next(count) > 3_000
@@ -352,7 +352,7 @@ def test_many_streams_are_listed_and_followed_with_few_readers(server: NatsServe
                 if isinstance(event, Candles):
                     seen[event.key] = event.end_sequence
         # Those that read the pages take their leave by and by; the server would keep them for half a minute.
-        await_that(lambda: feeder.consumers <= MOST_FILTERS, 20, "few readers")
+        await_that(lambda: feeder.consumers <= MAX_FILTERS, 20, "few readers")
 
     assert set(seen.values()) == {3}
     assert [status.key for status in list_streams(via=server.url)] == sorted(keys)

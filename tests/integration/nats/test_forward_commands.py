@@ -22,9 +22,9 @@ from tests.support.nats.forward_rig import (
     ask_log,
     assert_log_is_store,
     fold,
-    log_address,
     make_stream,
     minutes,
+    parse_address,
     read_log,
 )
 from tests.support.nats.nats_rig import NatsServer
@@ -67,12 +67,12 @@ def test_setup_says_what_differs_and_changes_it_when_told_to(server: NatsServer,
     assert "max_age is no limit, should be 7d" in told
     assert "duplicate_window is 2m, should be 5m" in told
     assert "--change" in told
-    config = ask_log(log_address(server.url), f"STREAM.INFO.{STREAM_NAME}")["config"]
+    config = ask_log(parse_address(server.url), f"STREAM.INFO.{STREAM_NAME}")["config"]
     assert (config["max_bytes"], config["duplicate_window"]) == (2**30, 300 * 10**9)
 
 
 def test_setup_cannot_change_everything(server: NatsServer, capsys: pytest.CaptureFixture[str]):
-    address = log_address(server.url)
+    address = parse_address(server.url)
     ask_log(address, "STREAM.CREATE.MINE", {"name": "MINE", "subjects": ["flux.candles.>"], "storage": "memory"})
 
     assert run_cli(["forward", server.url, "--setup", "--nats-stream", "MINE", "--change"]) == 1
@@ -109,7 +109,7 @@ def left_behind(tmp_path: Path) -> Path:
 def test_the_store_of_a_stopped_daemon_is_forwarded_and_that_is_all(
     server: NatsServer, left_behind: Path, capsys: pytest.CaptureFixture[str]
 ):
-    address = log_address(server.url)
+    address = parse_address(server.url)
     make_stream(address)
 
     assert run_cli(["forward", server.url, "--json"]) == 0
@@ -130,7 +130,7 @@ def test_without_the_stream_it_says_what_to_do(
 
 
 def test_beside_a_running_server_it_goes_on_until_it_is_told_to_stop(server: NatsServer, tmp_path: Path):
-    address = log_address(server.url)
+    address = parse_address(server.url)
     make_stream(address)
     with WireServer(tmp_path / "s.duckdb", "tcp://127.0.0.1:0", "tcp://127.0.0.1:0") as wire:
         wire.publish({KEY: minutes(1, 600)})
@@ -160,7 +160,7 @@ def test_the_daemon_forwards_says_so_and_keeps_secrets(
     secret = tmp_path / "desk.toml"
     secret.write_text('user = "desk"\npassword = "s3cret"\n')
     server = nats_server('authorization { user: "desk", password: "s3cret" }')
-    address = log_address(server.url, secret)
+    address = parse_address(server.url, secret)
     make_stream(address)
     settings = load_settings(
         chrome=f"127.0.0.1:{NOBODY}",

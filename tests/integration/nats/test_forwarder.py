@@ -17,7 +17,7 @@ from fluxcap.bridge.jetstream.forward.checkpoint import FOLDER
 from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
 from fluxcap.bridge.jetstream.forward.status import ForwardState
 from fluxcap.bridge.jetstream.forward.wire_source import WireSource
-from fluxcap.bridge.jetstream.publisher import LogWriter
+from fluxcap.bridge.jetstream.publisher import AsyncPublisher
 from fluxcap.bridge.jetstream.subjects import STREAM_NAME, message_id, position_of, revision_id, subject
 from fluxcap.schemas.codec import decode, encode
 from fluxcap.schemas.types import CandleBatch, StreamKey
@@ -28,9 +28,9 @@ from tests.support.nats.forward_rig import (
     await_current,
     await_view,
     fold,
-    log_address,
     make_stream,
     minutes,
+    parse_address,
     read_log,
 )
 from tests.support.nats.nats_rig import NatsServer
@@ -97,7 +97,7 @@ def test_a_log_that_was_away_gets_all_of_it_and_capture_never_waited(
         make_stream(desk.address)
         server.kill()
         forwarder = desk.forward()
-        await_view(forwarder, lambda view: view.state is ForwardState.AWAY)
+        await_view(forwarder, lambda view: view.state is ForwardState.UNAVAILABLE)
         begun_s = time.monotonic()
         desk.publish(KEY, 1, 5_000)
         desk.publish(OTHER, 1, 1_000)
@@ -109,7 +109,7 @@ def test_a_log_that_was_away_gets_all_of_it_and_capture_never_waited(
 
         assert took_s < 5.0
         assert_log_is_store(desk.address, desk.server)
-        assert "AWAY" in desk.notices()
+        assert "UNAVAILABLE" in desk.notices()
 
 
 def test_a_server_killed_and_started_again_holds_everything_once(desk: Desk, server: NatsServer):
@@ -154,14 +154,14 @@ def test_a_forwarder_that_forgot_everything_repeats_nothing_beyond_the_duplicate
 def test_messages_whose_answers_were_lost_are_not_sent_twice(
     desk: Desk, server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(forwarder_module, "LogWriter", functools.partial(LogWriter, ack_timeout_s=0.2))
+    monkeypatch.setattr(forwarder_module, "AsyncPublisher", functools.partial(AsyncPublisher, ack_timeout_s=0.2))
     forwarder = desk.forward()
     desk.publish(KEY, 1, 1)
     await_current(forwarder)
     for n in range(2, 5):
         server.pause()
         desk.publish(KEY, n, n)
-        await_view(forwarder, lambda view: view.state is ForwardState.AWAY)
+        await_view(forwarder, lambda view: view.state is ForwardState.UNAVAILABLE)
         server.resume()
         await_current(forwarder)
 
@@ -223,12 +223,12 @@ def test_of_two_stores_under_one_name_the_older_one_stops_and_says_why(desk: Des
         newer = new.forward()
         await_current(newer)
         desk.publish(KEY, 3, 4)
-        view = await_view(old, lambda view: bool(view.held))
+        view = await_view(old, lambda view: bool(view.blocked_streams))
         new.publish(KEY, 4, 5)
         await_current(newer)
 
-        assert "another store publishes under this name" in view.held[str(KEY)]
-        assert view.state is ForwardState.CURRENT
+        assert "another store publishes under this name" in view.blocked_streams[str(KEY)]
+        assert view.state is ForwardState.UP_TO_DATE
         assert "BLOCKED" in desk.notices()
         assert fold(read_log(desk.address)[KEY][1:]).tobytes() == minutes(1, 5).tobytes()
 
@@ -241,13 +241,13 @@ def test_a_store_that_went_back_and_took_another_way_is_not_mixed_in(desk: Desk)
         await_current(desk.forward())
         copy.publish(KEY, 1, 5)
         back = copy.forward()
-        waiting = await_view(back, lambda view: bool(view.held))
+        waiting = await_view(back, lambda view: bool(view.blocked_streams))
         copy.publish(KEY, 7, 13)
 
-        blocked = await_view(back, lambda view: "restored from a backup" in view.held.get(str(KEY), ""))
+        blocked = await_view(back, lambda view: "restored from a backup" in view.blocked_streams.get(str(KEY), ""))
 
-        assert waiting.held[str(KEY)] == "JetStream is ahead of this store"
-        assert blocked.held
+        assert waiting.blocked_streams[str(KEY)] == "JetStream is ahead of this store"
+        assert blocked.blocked_streams
         assert assert_log_is_store(desk.address, desk.server) == 1
 
 
@@ -342,8 +342,8 @@ def test_a_log_made_anew_gets_all_there_is(desk: Desk):
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_log_made_anew_under_a_forwarder_gets_all_there_is(desk: Desk, monkeypatch: pytest.MonkeyPatch, quiet: bool):
     """By the next message, or, where there is none, by a look now and then."""
-    monkeypatch.setattr(forwarder_module, "REFUSED_WAIT_S", 0.1)  # it may look while there is no log at all
-    monkeypatch.setattr(forward_session, "LOG_LOOK_S", 0.1 if quiet else 1_000.0)
+    monkeypatch.setattr(forwarder_module, "REJECTED_WAIT_S", 0.1)  # it may look while there is no log at all
+    monkeypatch.setattr(forward_session, "STREAM_CHECK_S", 0.1 if quiet else 1_000.0)
     forwarder = desk.forward()
     for n in range(1, 11):
         desk.publish(KEY, n, n)
@@ -363,11 +363,11 @@ def test_a_log_made_anew_under_a_forwarder_gets_all_there_is(desk: Desk, monkeyp
 def test_a_missing_stream_is_told_with_what_to_do_and_waited_for(
     server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(forwarder_module, "REFUSED_WAIT_S", 0.1)
+    monkeypatch.setattr(forwarder_module, "REJECTED_WAIT_S", 0.1)
     with Desk(tmp_path / "desk", server.url) as desk:
         desk.publish(KEY, 1, 2)
         forwarder = desk.forward()
-        view = await_view(forwarder, lambda view: view.state is ForwardState.REFUSED)
+        view = await_view(forwarder, lambda view: view.state is ForwardState.REJECTED)
         make_stream(desk.address)
 
         await_current(forwarder)
@@ -384,10 +384,10 @@ def test_wrong_credentials_are_told_without_the_secret(nats_server: Callable[...
         forwarder = desk.forward()
         desk.publish(KEY, 1, 2)
 
-        view = await_view(forwarder, lambda view: view.state is ForwardState.REFUSED)
+        view = await_view(forwarder, lambda view: view.state is ForwardState.REJECTED)
 
         assert "does not let us in" in view.reason
-        assert "REFUSED" in desk.notices()
+        assert "REJECTED" in desk.notices()
         assert "s3cret" not in repr((view, desk.told, desk.address, desk.address.credentials))
         assert desk.server.watermark(KEY).latest_sequence == 2
 
@@ -408,12 +408,12 @@ def test_a_user_who_may_forward_needs_no_more_and_one_who_may_not_is_told(
     publish: str,
     allowed: bool,
 ):
-    monkeypatch.setattr(forwarder_module, "LogWriter", functools.partial(LogWriter, ack_timeout_s=60))
+    monkeypatch.setattr(forwarder_module, "AsyncPublisher", functools.partial(AsyncPublisher, ack_timeout_s=60))
     admin, user = tmp_path / "admin.toml", tmp_path / "desk.toml"
     admin.write_text('user = "admin"\npassword = "a"')
     user.write_text('user = "desk"\npassword = "d"')
     server = nats_server(PERMISSIONS.format(publish=publish))
-    make_stream(log_address(server.url, admin))
+    make_stream(parse_address(server.url, admin))
     with Desk(tmp_path / "desk", server.url, user) as desk:
         desk.publish(KEY, 1, 3)
         forwarder = desk.forward()
@@ -421,7 +421,7 @@ def test_a_user_who_may_forward_needs_no_more_and_one_who_may_not_is_told(
         if allowed:
             await_current(forwarder)
         else:
-            view = await_view(forwarder, lambda view: view.state is ForwardState.REFUSED)
+            view = await_view(forwarder, lambda view: view.state is ForwardState.REJECTED)
             assert "may not do that" in view.reason
             assert "flux.candles." in view.reason
 
@@ -433,12 +433,12 @@ def test_a_log_that_is_full_holds_the_stream_until_there_is_room(server: NatsSer
         ask_log(desk.address, f"STREAM.UPDATE.{STREAM_NAME}", config | {"discard": "new"})
         desk.publish(KEY, 1, 3_000)
         forwarder = desk.forward()
-        held = await_view(forwarder, lambda view: bool(view.held))
+        held = await_view(forwarder, lambda view: bool(view.blocked_streams))
         ask_log(desk.address, f"STREAM.UPDATE.{STREAM_NAME}", config | {"discard": "new", "max_bytes": 10_000_000})
 
         await_current(forwarder)
 
-        assert "JetStream rejected it" in held.held[str(KEY)]
+        assert "JetStream rejected it" in held.blocked_streams[str(KEY)]
         assert_log_is_store(desk.address, desk.server)
 
 
@@ -467,13 +467,13 @@ def test_a_daemon_is_forwarded_over_its_wire_also_when_it_starts_anew(desk: Desk
         await_current(forwarder)
         assert_log_is_store(desk.address, server)
         server.close()
-        away = await_view(forwarder, lambda view: bool(view.source_trouble))
+        away = await_view(forwarder, lambda view: bool(view.source_error))
         desk.server = type(server)(desk.folder / "fluxcap.duckdb", server.pub_endpoint, server.rep_endpoint)
         desk.publish(KEY, 602, 605)
 
         await_view(forwarder, lambda view: view.counters["candles"] >= 608)
 
-        assert "connection lost" in away.source_trouble
+        assert "connection lost" in away.source_error
         assert_log_is_store(desk.address, desk.server)
 
 

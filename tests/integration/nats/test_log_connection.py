@@ -9,10 +9,10 @@ from pathlib import Path
 import nkeys
 import pytest
 
-from fluxcap.bridge.jetstream.address import log_address
+from fluxcap.bridge.jetstream.address import parse_address
 from fluxcap.bridge.jetstream.connection import open_connection
-from fluxcap.bridge.jetstream.event_loop import LoopThread
-from fluxcap.schemas.errors import ConfigError, LogRefused, LogUnavailable
+from fluxcap.bridge.jetstream.event_loop import EventLoopThread
+from fluxcap.schemas.errors import ConfigError, NatsRejected, NatsUnavailable
 from tests.support.nats.nats_rig import NatsServer, certificate, free_port
 
 Servers = Callable[..., NatsServer]
@@ -21,8 +21,8 @@ SECRET = "s3cret-of-the-desk"
 
 def enter(url: str, credentials: Path | None = None) -> bool:
     """Connect and leave; whether the server had us in."""
-    with LoopThread("connection") as loop:
-        client = loop.run(open_connection(log_address(url, credentials), "test"), 30)
+    with EventLoopThread("connection") as loop:
+        client = loop.run(open_connection(parse_address(url, credentials), "test"), 30)
         try:
             return bool(client.is_connected)
         finally:
@@ -58,9 +58,9 @@ def test_password_and_token(
     assert enter(server.url, file)
 
     file.write_text(wrong)
-    with pytest.raises(LogRefused, match="does not let us in"):
+    with pytest.raises(NatsRejected, match="does not let us in"):
         enter(server.url, file)
-    with pytest.raises(LogRefused):
+    with pytest.raises(NatsRejected):
         enter(server.url)
 
     assert SECRET not in caplog.text
@@ -73,7 +73,7 @@ def test_an_nkey_signs_and_is_never_sent(nats_server: Servers, tmp_path: Path, c
     server = nats_server(f"authorization {{ users: [ {{ nkey: {public} }} ] }}")
 
     assert enter(server.url, right)
-    with pytest.raises(LogRefused):
+    with pytest.raises(NatsRejected):
         enter(server.url, wrong)
 
     assert right.read_text() not in caplog.text
@@ -102,7 +102,7 @@ def test_tls_with_a_certificate_we_trust_and_not_with_another(nats_server: Serve
     doubting.write_text(f'token = "{SECRET}"\n')
 
     assert enter(server.url.replace("nats://", "tls://"), trusting)
-    with pytest.raises(LogRefused, match="No TLS"):
+    with pytest.raises(NatsRejected, match="No TLS"):
         enter(server.url.replace("nats://", "tls://"), doubting)
 
 
@@ -111,7 +111,7 @@ def test_nothing_is_said_to_a_server_without_tls_when_tls_was_asked_for(nats_ser
     file.write_text(f'token = "{SECRET}"\n')
     server = nats_server("trace: true, debug: true")
 
-    with pytest.raises(LogRefused, match="offers no TLS"):
+    with pytest.raises(NatsRejected, match="offers no TLS"):
         enter(server.url.replace("nats://", "tls://"), file)
 
     assert SECRET not in server.log
@@ -123,18 +123,18 @@ def test_any_server_of_a_cluster_will_do_and_none_is_told(nats_server: Servers):
     dead = free_port()
 
     assert enter(f"nats://127.0.0.1:{dead},{server.url}")
-    with pytest.raises(LogUnavailable, match="is it running"):
+    with pytest.raises(NatsUnavailable, match="is it running"):
         enter(f"nats://127.0.0.1:{dead}")
 
 
 def test_the_end_of_a_connection_is_told_once(nats_server: Servers):
     server = nats_server()
     told: list[int] = []
-    with LoopThread("connection") as loop:
-        client = loop.run(open_connection(log_address(server.url), "test", lambda: told.append(1)), 30)
+    with EventLoopThread("connection") as loop:
+        client = loop.run(open_connection(parse_address(server.url), "test", lambda: told.append(1)), 30)
         server.kill()
         loop.run(client.close(), 30)
-        with pytest.raises(LogUnavailable):
-            loop.run(open_connection(log_address(server.url), "test", lambda: told.append(2)), 30)
+        with pytest.raises(NatsUnavailable):
+            loop.run(open_connection(parse_address(server.url), "test", lambda: told.append(2)), 30)
 
     assert told == [1]

@@ -18,14 +18,14 @@ import pyarrow.dataset
 import pytest
 
 from fluxcap import Via
-from fluxcap.bridge.archive.archiver import Archiver, ArchiveState
-from fluxcap.bridge.archive.partition_file import PartitionFiles
-from fluxcap.bridge.archive.rows import Missing
-from fluxcap.bridge.jetstream.address import log_address
-from fluxcap.bridge.jetstream.consumer import LogReader
+from fluxcap.bridge.archive.archiver import ArchiveProgress, Archiver
+from fluxcap.bridge.archive.partition_file import PartitionWriter
+from fluxcap.bridge.archive.rows import MissingRange
+from fluxcap.bridge.jetstream.address import parse_address
+from fluxcap.bridge.jetstream.consumer import PullConsumer
 from fluxcap.bridge.jetstream.subjects import subject
 from fluxcap.capture.cli.app import run_cli
-from fluxcap.schemas.errors import LogError, LogUnavailable, StoreFull, StoreLocked
+from fluxcap.schemas.errors import NatsError, NatsUnavailable, StoreFull, StoreLocked
 from fluxcap.schemas.types import StreamKey
 from tests.support.daemon.live_rig import await_that
 from tests.support.nats.archive_rig import archived, assert_archive_is_store
@@ -44,7 +44,7 @@ NO_CONSUMER = 10014
 @pytest.fixture
 def server(nats_server: Callable[..., NatsServer]) -> NatsServer:
     found = nats_server()
-    make_stream(log_address(found.url))
+    make_stream(parse_address(found.url))
     return found
 
 
@@ -55,7 +55,7 @@ def desk(server: NatsServer, tmp_path: Path) -> Iterator[Desk]:
         yield found
 
 
-def archive(server: NatsServer, folder: Path, **options: bool) -> ArchiveState:
+def archive(server: NatsServer, folder: Path, **options: bool) -> ArchiveProgress:
     return Archiver(Via(server.url), folder).run(once=True, **options)
 
 
@@ -168,14 +168,14 @@ def test_a_consumer_that_the_server_lost_without_a_word_is_made_anew(
     """It is lost while files are written: then no question is open that the server could end with a word."""
     monkeypatch.setattr("fluxcap.bridge.jetstream.consumer.CHUNK_MESSAGES", 1)
     monkeypatch.setattr("fluxcap.bridge.jetstream.consumer.HEARTBEAT_S", 0.2)
-    write, writing, go_on = PartitionFiles.write, threading.Event(), threading.Event()
+    write, writing, go_on = PartitionWriter.write, threading.Event(), threading.Event()
 
-    def slow(files: PartitionFiles, *what: Any) -> int:
+    def slow(files: PartitionWriter, *what: Any) -> int:
         writing.set()
         assert go_on.wait(30)
         return write(files, *what)
 
-    monkeypatch.setattr(PartitionFiles, "write", slow)
+    monkeypatch.setattr(PartitionWriter, "write", slow)
     with LogFeeder(server.url, make_stream=False) as feeder:
         feeder.add(EURUSD, candle_rows(1, 1))
         with running(Archiver(Via(server.url), tmp_path, flush_s=0.0)):
@@ -191,14 +191,14 @@ def test_a_full_disk_is_waited_out_and_told_once(
     server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fluxcap.bridge.archive.archiver.AGAIN_S", 0.05)
-    write, refusals, told = PartitionFiles.write, iter(range(3)), []
+    write, refusals, told = PartitionWriter.write, iter(range(3)), []
 
-    def limited(files: PartitionFiles, *what: Any) -> int:
+    def limited(files: PartitionWriter, *what: Any) -> int:
         if next(refusals, None) is not None:
             raise StoreFull("No space left.")
         return write(files, *what)
 
-    monkeypatch.setattr(PartitionFiles, "write", limited)
+    monkeypatch.setattr(PartitionWriter, "write", limited)
     with LogFeeder(server.url, make_stream=False) as feeder:
         feeder.add(EURUSD, candle_rows(1, 5))
         with running(Archiver(Via(server.url), tmp_path, flush_s=0.0, tell=told.append)):
@@ -252,7 +252,7 @@ def test_what_the_log_forgot_too_early_is_told_and_remembered(server: NatsServer
 
         state = Archiver(Via(server.url), tmp_path, tell=told.append).run(once=True)
 
-    assert state.missing == (Missing(EURUSD, "store-1", "candles", 4, 6),)
+    assert state.missing == (MissingRange(EURUSD, "store-1", "candles", 4, 6),)
     assert archived(tmp_path, EURUSD)[0] == [1, 2, 3, 7, 8]
     assert "candles 4 to 6 are missing" in told[0]
 
@@ -382,18 +382,18 @@ def test_once_ends_when_what_was_counted_is_purged_meanwhile(
     server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is left of other streams is archived; servers (2.9, say) pass it over for a reader of all subjects."""
-    monkeypatch.setattr("fluxcap.bridge.archive.archiver.LOOK_S", 0.1)
-    opened, purges, looks = LogReader.open, iter([True]), iter(range(100))
+    monkeypatch.setattr("fluxcap.bridge.archive.archiver.POLL_S", 0.1)
+    opened, purges, looks = PullConsumer.open, iter([True]), iter(range(100))
     with LogFeeder(server.url, make_stream=False) as feeder:
         feeder.add_many(EURUSD, candle_rows(1, 5))
         feeder.add_many(AAPL, candle_rows(1, 5))
 
-        async def purged(reader: LogReader) -> None:
+        async def purged(reader: PullConsumer) -> None:
             await opened(reader)
             if next(purges, False):
                 await asyncio.to_thread(feeder.ask, "STREAM.PURGE.FLUX", {"filter": subject(AAPL)})
 
-        monkeypatch.setattr(LogReader, "open", purged)
+        monkeypatch.setattr(PullConsumer, "open", purged)
         Archiver(Via(server.url), tmp_path).run(once=True, stopping=lambda: next(looks, None) is None)
 
     assert next(looks, None) is not None, "it had to be stopped"
@@ -407,11 +407,11 @@ def test_it_stops_at_once_while_a_server_hangs_that_was_met_over_tls(
     server, credentials = nats_server(f'tls {{ cert_file: "{cert}", key_file: "{key}" }}'), tmp_path / "trusting.toml"
     credentials.write_text(f'ca = "{cert.name}"\n')
     url, folder = server.url.replace("nats://", "tls://"), tmp_path / "archive"
-    make_stream(log_address(url, credentials))
+    make_stream(parse_address(url, credentials))
     archiver = Archiver(Via(url, credentials), folder)
     archiving = threading.Thread(target=archiver.run, daemon=True)
     archiving.start()
-    await_that(lambda: ask_log(log_address(url, credentials), "CONSUMER.NAMES.FLUX")["consumers"], 30, "the reader")
+    await_that(lambda: ask_log(parse_address(url, credentials), "CONSUMER.NAMES.FLUX")["consumers"], 30, "the reader")
 
     server.pause()
     archiver.stop()
@@ -430,10 +430,10 @@ def test_one_process_keeps_an_archive(server: NatsServer, tmp_path: Path) -> Non
 
 def test_once_says_in_one_sentence_why_it_cannot(nats_server: Callable[..., NatsServer], tmp_path: Path) -> None:
     server = nats_server()
-    with pytest.raises(LogError, match="fluxcap forward --setup"):
+    with pytest.raises(NatsError, match="fluxcap forward --setup"):
         archive(server, tmp_path)
     server.stop()
-    with pytest.raises(LogUnavailable, match="is it running"):
+    with pytest.raises(NatsUnavailable, match="is it running"):
         archive(server, tmp_path)
 
 

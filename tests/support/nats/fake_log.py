@@ -15,10 +15,10 @@ import pytest
 from fluxcap.bridge.jetstream.read import pages as log_pages
 from fluxcap.bridge.jetstream.read import revisions as log_revisions
 from fluxcap.bridge.jetstream.read.pages import StreamPages
-from fluxcap.bridge.jetstream.stream import LogMessage
+from fluxcap.bridge.jetstream.stream import StoredMessage
 from fluxcap.bridge.jetstream.subjects import Position, position_headers
 from fluxcap.schemas.codec import encode
-from fluxcap.schemas.errors import LogUnavailable
+from fluxcap.schemas.errors import NatsUnavailable
 from fluxcap.schemas.types import CandleArray, CandleBatch, CandleRevision
 from tests.support.wire.samples import EURUSD, candle_rows
 
@@ -32,7 +32,7 @@ class FakeLog:
     """
 
     def __init__(self) -> None:
-        self.messages: list[LogMessage] = []
+        self.messages: list[StoredMessage] = []
         self.position = Position()
         self.asked = 0
         self.turns = 0
@@ -74,7 +74,7 @@ class FakeLog:
     def _put(self, message: CandleBatch | CandleRevision, latest: int, revision: int) -> None:
         self.position = Position(self.position.store_id, latest, latest * 60_000, revision, 1)
         place = 1 + 3 * len(self.messages)  # between them stand other streams
-        self.messages.append(LogMessage(place, SUBJECT, position_headers(self.position), encode(message)))
+        self.messages.append(StoredMessage(place, SUBJECT, position_headers(self.position), encode(message)))
 
     def keep_from(self, place: int) -> None:
         self.messages = self.messages[place:]
@@ -82,15 +82,15 @@ class FakeLog:
     def page(self, start: int, count: int) -> list[Any]:
         return [self.truth[n] for n in range(start, start + count)]
 
-    # --- as LogAccess and LogReader ---
+    # --- as JetStreamApi and PullConsumer ---
 
-    async def last(self, subject: str) -> LogMessage | None:
+    async def last(self, subject: str) -> StoredMessage | None:
         return self.messages[-1] if self.messages else None
 
-    async def next(self, subject: str, position: int) -> LogMessage | None:
+    async def next(self, subject: str, position: int) -> StoredMessage | None:
         self.asked += 1
         if self.asked > self.answers:
-            raise LogUnavailable("The log is away.")
+            raise NatsUnavailable("The log is away.")
         if self._turn is None:
             self._turn = asyncio.get_running_loop().create_future()
             asyncio.get_running_loop().call_soon(self._take_turn)
@@ -115,7 +115,7 @@ class FakeReader:
         self.pending = sum(message.position >= self.next_position for message in self._log.messages)
         self.pending += 1_000_000 * self._log.is_long
 
-    async def read(self, wait_s: float) -> list[LogMessage]:
+    async def read(self, wait_s: float) -> list[StoredMessage]:
         found = [message for message in self._log.messages if message.position >= self.next_position][:3]
         self.next_position = found[-1].position + 1 if found else self.next_position
         self._log.read += len(found)
@@ -126,10 +126,10 @@ class FakeReader:
 
 @contextmanager
 def read_by_fakes() -> Iterator[None]:
-    """Everybody's LogReader is a FakeReader meanwhile."""
+    """Everybody's PullConsumer is a FakeReader meanwhile."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(log_pages, "LogReader", FakeReader)
-        patched.setattr(log_revisions, "LogReader", FakeReader)
+        patched.setattr(log_pages, "PullConsumer", FakeReader)
+        patched.setattr(log_revisions, "PullConsumer", FakeReader)
         yield
 
 

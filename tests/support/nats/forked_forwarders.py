@@ -18,9 +18,9 @@ from typing import Any
 
 import nats  # noqa: F401 - imported once here, not by every child
 
-from fluxcap.bridge.jetstream.address import log_address
+from fluxcap.bridge.jetstream.address import parse_address
 from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
-from fluxcap.bridge.jetstream.forward.status import Notice
+from fluxcap.bridge.jetstream.forward.status import ForwardEvent
 from fluxcap.bridge.jetstream.forward.wire_source import WireSource
 
 
@@ -60,11 +60,11 @@ def main(url: str, pub: str, rep: str, data_dir: str, log: str) -> None:
 def _become(url: str, pub: str, rep: str, data_dir: Path, log: Path) -> None:
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-    def tell(notice: Notice, fields: Mapping[str, Any]) -> None:
+    def tell(notice: ForwardEvent, fields: Mapping[str, Any]) -> None:
         os.write(file, f"{notice.name} {dict(fields)}\n".encode())
 
     try:
-        Forwarder(WireSource(pub, rep), log_address(url), data_dir, tell=tell).start()
+        Forwarder(WireSource(pub, rep), parse_address(url), data_dir, on_event=tell).start()
         threading.Event().wait()
     finally:
         os._exit(70)

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from fluxcap.bridge.jetstream.address import LogAddress, log_address
-from fluxcap.bridge.jetstream.admin import SetupResult, Wanted, set_up
+from fluxcap.bridge.jetstream.address import NatsAddress, parse_address
+from fluxcap.bridge.jetstream.admin import SetupResult, StreamConfig, set_up
 from fluxcap.bridge.jetstream.connection import close_connection, open_connection
 from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
 from fluxcap.bridge.jetstream.forward.source import StoreSource
-from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardView
-from fluxcap.bridge.jetstream.stream import LogAccess, LogMessage
+from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardStatus
+from fluxcap.bridge.jetstream.stream import JetStreamApi, StoredMessage
 from fluxcap.bridge.jetstream.subjects import STREAM_NAME, parse_subject, position_of
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.schemas.codec import decode
@@ -49,7 +49,7 @@ class Desk:
 
     def __init__(self, folder: Path, url: str, credentials: Path | None = None) -> None:
         self.folder = folder
-        self.address = log_address(url, credentials)
+        self.address = parse_address(url, credentials)
         self.server = WireServer(folder / "fluxcap.duckdb", "tcp://127.0.0.1:0", "tcp://127.0.0.1:0")
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.sources: list[StoreSource] = []
@@ -62,7 +62,7 @@ class Desk:
             source,
             self.address,
             data_dir or self.folder,
-            tell=lambda notice, fields: self.told.append((notice.name, dict(fields))),
+            on_event=lambda notice, fields: self.told.append((notice.name, dict(fields))),
         )
         self.sources.append(source)
         self._forwarders.append(forwarder)
@@ -78,7 +78,7 @@ class Desk:
 
     def _news(self) -> None:
         for source in self.sources:
-            source.news()
+            source.notify()
 
     def notices(self) -> list[str]:
         return [name for name, _ in self.told]
@@ -94,45 +94,45 @@ class Desk:
         self.server.close()
 
 
-def await_current(forwarder: Forwarder, timeout_s: float = PATIENCE_S) -> ForwardView:
+def await_current(forwarder: Forwarder, timeout_s: float = PATIENCE_S) -> ForwardStatus:
     """Until all that the store has is on the log."""
-    return await_view(forwarder, lambda view: view.state is ForwardState.CURRENT and not view.behind, timeout_s)
+    return await_view(forwarder, lambda view: view.state is ForwardState.UP_TO_DATE and not view.behind, timeout_s)
 
 
 def await_view(
-    forwarder: Forwarder, condition: Callable[[ForwardView], bool], timeout_s: float = PATIENCE_S
-) -> ForwardView:
+    forwarder: Forwarder, condition: Callable[[ForwardStatus], bool], timeout_s: float = PATIENCE_S
+) -> ForwardStatus:
     view = forwarder.await_view(condition, timeout_s)
     assert condition(view), view
     return view
 
 
-def make_stream(address: LogAddress, **wanted: Any) -> SetupResult:
-    return asyncio.run(set_up(address, Wanted(**wanted)))
+def make_stream(address: NatsAddress, **wanted: Any) -> SetupResult:
+    return asyncio.run(set_up(address, StreamConfig(**wanted)))
 
 
-def ask_log(address: LogAddress, what: str, question: dict[str, Any] | None = None) -> Any:
+def ask_log(address: NatsAddress, what: str, question: dict[str, Any] | None = None) -> Any:
     """A question of JetStream's own API."""
 
     async def ask() -> Any:
         client = await open_connection(address, "test")
         try:
-            return await LogAccess(client, timeout_s=10).ask(what, question or {})
+            return await JetStreamApi(client, timeout_s=10).request(what, question or {})
         finally:
             await close_connection(client)
 
     return asyncio.run(ask())
 
 
-def read_log(address: LogAddress, stream: str = STREAM_NAME) -> dict[StreamKey, list[LogMessage]]:
+def read_log(address: NatsAddress, stream: str = STREAM_NAME) -> dict[StreamKey, list[StoredMessage]]:
     """All messages of the log by stream, in order."""
 
-    async def read() -> list[LogMessage | None]:
+    async def read() -> list[StoredMessage | None]:
         client = await open_connection(address, "test")
         try:
-            access = LogAccess(client, stream, timeout_s=10)
+            access = JetStreamApi(client, stream, timeout_s=10)
             state = await access.state()
-            found: list[LogMessage | None] = []
+            found: list[StoredMessage | None] = []
             for start in range(max(state.first_position, 1), state.last_position + 1, 200):
                 numbers = range(start, min(start + 200, state.last_position + 1))
                 found += await asyncio.gather(*(_message(access, number) for number in numbers))
@@ -140,18 +140,18 @@ def read_log(address: LogAddress, stream: str = STREAM_NAME) -> dict[StreamKey, 
         finally:
             await close_connection(client)
 
-    messages: dict[StreamKey, list[LogMessage]] = {}
+    messages: dict[StreamKey, list[StoredMessage]] = {}
     for message in asyncio.run(read()):
         if message is not None:
             messages.setdefault(parse_subject(message.subject), []).append(message)
     return messages
 
 
-async def _message(access: LogAccess, number: int) -> LogMessage | None:
+async def _message(access: JetStreamApi, number: int) -> StoredMessage | None:
     return await access._message({"seq": number})
 
 
-def fold(messages: Sequence[LogMessage], *, from_sequence: int = 1, from_revision: int = 1) -> CandleArray:
+def fold(messages: Sequence[StoredMessage], *, from_sequence: int = 1, from_revision: int = 1) -> CandleArray:
     """The candles that a stream's messages come to. Each must follow the one before it and say where it stands."""
     candles = np.empty(0, CANDLE_DTYPE)
     next_revision = from_revision
@@ -173,7 +173,7 @@ def fold(messages: Sequence[LogMessage], *, from_sequence: int = 1, from_revisio
     return candles
 
 
-def assert_log_is_store(address: LogAddress, server: WireServer) -> int:
+def assert_log_is_store(address: NatsAddress, server: WireServer) -> int:
     """Every candle and revision of the store is on the log, once, in order; how many messages that took."""
     messages = read_log(address)
     reader = server.store.reader()

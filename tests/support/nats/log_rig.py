@@ -15,8 +15,8 @@ import nats
 import numpy as np
 from nats.aio.client import Client
 
-from fluxcap.bridge.jetstream.event_loop import LoopThread
-from fluxcap.bridge.jetstream.stream import LogAccess
+from fluxcap.bridge.jetstream.event_loop import EventLoopThread
+from fluxcap.bridge.jetstream.stream import JetStreamApi
 from fluxcap.bridge.jetstream.subjects import (
     ALL_SUBJECTS,
     MESSAGE_ID,
@@ -39,7 +39,7 @@ class LogFeeder:
 
     def __init__(self, url: str, store_id: str = "store-1", *, make_stream: bool = True, **limits: Any) -> None:
         self._url = url
-        self._loop = LoopThread("feeder")
+        self._loop = EventLoopThread("feeder")
         self._client: Client | None = None
         self.store_id = store_id
         self.positions: dict[StreamKey, Position] = {}
@@ -52,7 +52,7 @@ class LogFeeder:
 
     def ask(self, what: str, question: dict[str, Any], absent: int | None = None) -> Any:
         """A question of JetStream's API; None when the error is ``absent``."""
-        return self._loop.run(LogAccess(self._need(), timeout_s=10).ask(what, question, absent), PATIENCE_S)
+        return self._loop.run(JetStreamApi(self._need(), timeout_s=10).request(what, question, absent), PATIENCE_S)
 
     def replace_store(self, store_id: str) -> None:
         """From now on another store, whose numbers begin anew."""

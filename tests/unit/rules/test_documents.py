@@ -23,7 +23,7 @@ from typer.main import get_command
 
 import fluxcap.errors
 from fluxcap.bridge.archive.partition import Partition
-from fluxcap.bridge.archive.partition_file import PartitionFiles
+from fluxcap.bridge.archive.partition_file import PartitionWriter
 from fluxcap.bridge.archive.rows import ROW_DTYPE
 from fluxcap.bridge.client.events import Event
 from fluxcap.capture.cli.app import app
@@ -103,7 +103,7 @@ def test_the_archive_is_read_as_the_document_says(
 ):
     code = block(CLIENTS, "python", "read_parquet")
     begin = 20_779 * 1_440
-    with PartitionFiles(tmp_path / "archive") as files:
+    with PartitionWriter(tmp_path / "archive") as files:
         for symbol in ("EURUSD_otc", "100"):
             rows = np.zeros(3, ROW_DTYPE)
             rows["sequence"], rows["candle"] = [1, 2, 3], candle_rows(begin, 3)

@@ -6,45 +6,45 @@ from pathlib import Path
 
 import pytest
 
-from fluxcap.bridge.archive.checkpoint import ArchiveCursor, LogPlace
-from fluxcap.bridge.archive.rows import Missing, Standing
+from fluxcap.bridge.archive.checkpoint import ArchiveCheckpoint, StreamPosition
+from fluxcap.bridge.archive.rows import MissingRange, ReadPosition
 from fluxcap.schemas.errors import StoreDamaged, StoreLocked
 from tests.support.wire.samples import EURUSD, GBPUSD
 
-PLACE = LogPlace("FLUX", "2026-11-22T00:00:00Z", "flux.candles.*.*.*", 42)
+PLACE = StreamPosition("FLUX", "2026-11-22T00:00:00Z", "flux.candles.*.*.*", 42)
 
 
 def test_a_new_one_is_nowhere(tmp_path: Path) -> None:
-    cursor = ArchiveCursor(tmp_path / "new" / "archive")
+    cursor = ArchiveCheckpoint(tmp_path / "new" / "archive")
 
-    assert (cursor.place, cursor.standings, cursor.missing()) == (LogPlace(), {}, [])
+    assert (cursor.place, cursor.positions, cursor.missing()) == (StreamPosition(), {}, [])
     cursor.close()
 
 
 def test_what_was_moved_is_found_again(tmp_path: Path) -> None:
-    hole = Missing(EURUSD, "a", "candles", 3, 4)
-    cursor = ArchiveCursor(tmp_path)
-    cursor.move(PLACE, {(EURUSD, "a"): Standing(5, 1), (GBPUSD, "a"): Standing(7)}, [hole])
-    cursor.move(PLACE, {(EURUSD, "a"): Standing(6, 1), (EURUSD, "b"): Standing(2, 0)}, [])
+    hole = MissingRange(EURUSD, "a", "candles", 3, 4)
+    cursor = ArchiveCheckpoint(tmp_path)
+    cursor.move(PLACE, {(EURUSD, "a"): ReadPosition(5, 1), (GBPUSD, "a"): ReadPosition(7)}, [hole])
+    cursor.move(PLACE, {(EURUSD, "a"): ReadPosition(6, 1), (EURUSD, "b"): ReadPosition(2, 0)}, [])
     cursor.close()
 
-    again = ArchiveCursor(tmp_path)
+    again = ArchiveCheckpoint(tmp_path)
 
     assert again.place == PLACE
-    assert again.standings == {
-        (EURUSD, "a"): Standing(6, 1),
-        (EURUSD, "b"): Standing(2, 0),
-        (GBPUSD, "a"): Standing(7, 0),
+    assert again.positions == {
+        (EURUSD, "a"): ReadPosition(6, 1),
+        (EURUSD, "b"): ReadPosition(2, 0),
+        (GBPUSD, "a"): ReadPosition(7, 0),
     }
     assert again.missing() == [hole]
     again.close()
 
 
 def test_a_second_archiver_of_the_folder_is_kept_out(tmp_path: Path) -> None:
-    cursor = ArchiveCursor(tmp_path)
+    cursor = ArchiveCheckpoint(tmp_path)
 
     with pytest.raises(StoreLocked, match="Another fluxcap archives"):
-        ArchiveCursor(tmp_path)
+        ArchiveCheckpoint(tmp_path)
     cursor.close()
 
 
@@ -54,4 +54,4 @@ def test_a_damaged_one_says_what_to_do(tmp_path: Path) -> None:
     path.write_bytes(b"rubbish" * 2_000)
 
     with pytest.raises(StoreDamaged, match="delete it"):
-        ArchiveCursor(tmp_path)
+        ArchiveCheckpoint(tmp_path)

@@ -15,7 +15,7 @@ import pyarrow.dataset
 import pytest
 
 from fluxcap.bridge.archive.partition import Partition
-from fluxcap.bridge.archive.partition_file import COLUMNS, PartitionFiles, _as_ours
+from fluxcap.bridge.archive.partition_file import COLUMNS, PartitionWriter, _translate_error
 from fluxcap.bridge.archive.rows import ROW_DTYPE
 from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError, StoreFull
 from fluxcap.schemas.types import CandleArray, StreamKey
@@ -36,7 +36,7 @@ def shown(folder: Path, columns: str = "sequence, revision, close, store_id") ->
 
 
 def test_a_file_holds_what_was_written_with_plain_types(tmp_path: Path) -> None:
-    with PartitionFiles(tmp_path) as files:
+    with PartitionWriter(tmp_path) as files:
         assert files.write([(PARTITION, rows([1, 2], candle_rows(1, 2)))], ["a"]) == 1
 
     table = duckdb.sql(f"SELECT * FROM {READ.format(tmp_path)}")
@@ -52,7 +52,7 @@ def test_a_file_holds_what_was_written_with_plain_types(tmp_path: Path) -> None:
 
 
 def test_arrow_reads_the_same(tmp_path: Path) -> None:
-    with PartitionFiles(tmp_path) as files:
+    with PartitionWriter(tmp_path) as files:
         files.write([(PARTITION, rows([1, 2], candle_rows(1, 2)))], ["a"])
 
     table = pyarrow.dataset.dataset(tmp_path, partitioning="hive", format="parquet", exclude_invalid_files=False)
@@ -74,7 +74,7 @@ def test_each_candle_is_there_once_as_its_highest_revision_has_it_in_whatever_or
     ]
     for order in ([0, 1, 2, 3], [3, 2, 1, 0], [1, 0, 3, 2]):
         folder = tmp_path / "".join(map(str, order))
-        with PartitionFiles(folder) as files:
+        with PartitionWriter(folder) as files:
             for place in order:
                 files.write([(PARTITION, written[place])], ["a"])
 
@@ -87,7 +87,7 @@ def test_each_candle_is_there_once_as_its_highest_revision_has_it_in_whatever_or
 def test_minutes_without_a_sequence_are_known_by_their_time(tmp_path: Path) -> None:
     late = candle_rows(4, 1)
     late["close"] = 1.6
-    with PartitionFiles(tmp_path) as files:
+    with PartitionWriter(tmp_path) as files:
         files.write([(PARTITION, rows([0, 0], candle_rows(4, 2), revision=1))], ["a"])
         files.write([(PARTITION, rows([0], late, revision=3))], ["a"])
 
@@ -98,7 +98,7 @@ def test_minutes_without_a_sequence_are_known_by_their_time(tmp_path: Path) -> N
 
 
 def test_sequences_of_another_store_are_other_candles(tmp_path: Path) -> None:
-    with PartitionFiles(tmp_path) as files:
+    with PartitionWriter(tmp_path) as files:
         files.write([(PARTITION, rows([1], candle_rows(1, 1), store=0))], ["a", "b"])
         files.write([(PARTITION, rows([1], candle_rows(1, 1), store=1))], ["a", "b"])
 
@@ -109,7 +109,7 @@ def test_a_file_that_cannot_be_read_is_left_alone_and_named(tmp_path: Path) -> N
     target = tmp_path / PARTITION.path
     target.parent.mkdir(parents=True)
     target.write_bytes(b"not parquet")
-    with PartitionFiles(tmp_path) as files, pytest.raises(StoreDamaged, match="--from-start"):
+    with PartitionWriter(tmp_path) as files, pytest.raises(StoreDamaged, match="--from-start"):
         files.write([(PARTITION, rows([1], candle_rows(1, 1)))], ["a"])
 
     assert target.read_bytes() == b"not parquet"
@@ -125,7 +125,7 @@ def test_a_file_that_cannot_be_read_is_left_alone_and_named(tmp_path: Path) -> N
     ],
 )
 def test_what_keeps_a_file_from_being_written_is_told_apart(text: str, kind: type[StoreError]) -> None:
-    assert type(_as_ours(Path("x.parquet"), text)) is kind
+    assert type(_translate_error(Path("x.parquet"), text)) is kind
 
 
 def test_nothing_is_left_beside_the_files(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_nothing_is_left_beside_the_files(tmp_path: Path) -> None:
     leftover.parent.mkdir(parents=True)
     leftover.write_bytes(b"half")
 
-    with PartitionFiles(tmp_path) as files:
+    with PartitionWriter(tmp_path) as files:
         files.write([(PARTITION, rows([1], candle_rows(1, 1)))], ["a"])
 
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["candles-1m.parquet"]
@@ -151,7 +151,7 @@ def test_a_file_is_made_durable_through_a_descriptor_that_may_write(
             synced.append(descriptor)
 
     monkeypatch.setattr("fluxcap.bridge.archive.partition_file.os.fsync", sync)
-    with PartitionFiles(tmp_path) as files:
+    with PartitionWriter(tmp_path) as files:
         files.write([(PARTITION, rows([1], candle_rows(1, 1)))], ["a"])
 
     assert synced
@@ -160,6 +160,6 @@ def test_a_file_is_made_durable_through_a_descriptor_that_may_write(
 def test_a_place_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError):
-        PartitionFiles(tmp_path / "file")
+        PartitionWriter(tmp_path / "file")
     with pytest.raises(ConfigError, match="must not contain"):
-        PartitionFiles(tmp_path / "a[1]")
+        PartitionWriter(tmp_path / "a[1]")

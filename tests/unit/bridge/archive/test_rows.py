@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fluxcap.bridge.archive.partition import DAY_MS
-from fluxcap.bridge.archive.rows import Gathered, Missing, Standing, is_sound
+from fluxcap.bridge.archive.rows import MissingRange, ReadPosition, RowBuffer, is_sound
 from fluxcap.bridge.jetstream.subjects import Position
 from fluxcap.schemas.types import CandleBatch, CandleRevision
 from tests.support.wire.samples import EURUSD, GBPUSD, candle_rows
@@ -27,7 +27,7 @@ def revision(number: int, sequences: list[int]) -> CandleRevision:
 
 
 def test_rows_go_to_the_day_in_which_their_candle_begins() -> None:
-    gathered = Gathered()
+    gathered = RowBuffer()
     gathered.add(batch(A_DAY - 2, 4), told(A_DAY + 1, first=A_DAY - 2), None)
 
     found = {partition.date: rows["sequence"].tolist() for partition, rows in gathered.partitions()}
@@ -37,7 +37,7 @@ def test_rows_go_to_the_day_in_which_their_candle_begins() -> None:
 
 
 def test_streams_and_stores_are_told_apart() -> None:
-    gathered = Gathered()
+    gathered = RowBuffer()
     gathered.add(batch(1, 1), told(1), None)
     gathered.add(CandleBatch(GBPUSD, 1, candle_rows(1, 1)), told(1), None)
     gathered.add(batch(1, 1), told(1, store="b"), None)
@@ -45,15 +45,15 @@ def test_streams_and_stores_are_told_apart() -> None:
     found = {partition.key: [gathered.stores[n] for n in rows["store"]] for partition, rows in gathered.partitions()}
 
     assert found == {EURUSD: ["a", "b"], GBPUSD: ["a"]}
-    assert gathered.standings == {
-        (EURUSD, "a"): Standing(1),
-        (GBPUSD, "a"): Standing(1),
-        (EURUSD, "b"): Standing(1),
+    assert gathered.positions == {
+        (EURUSD, "a"): ReadPosition(1),
+        (GBPUSD, "a"): ReadPosition(1),
+        (EURUSD, "b"): ReadPosition(1),
     }
 
 
 def test_revisions_carry_their_number_and_batches_none() -> None:
-    gathered = Gathered()
+    gathered = RowBuffer()
     gathered.add(batch(1, 2), told(2), None)
     gathered.add(revision(1, [2, 0]), told(2, 2), None)
 
@@ -61,33 +61,33 @@ def test_revisions_carry_their_number_and_batches_none() -> None:
 
     assert rows["sequence"].tolist() == [1, 2, 2, 0]
     assert rows["revision"].tolist() == [0, 0, 1, 2]
-    assert gathered.standings[EURUSD, "a"] == Standing(2, 2)
+    assert gathered.positions[EURUSD, "a"] == ReadPosition(2, 2)
 
 
 def test_what_the_log_has_forgotten_is_missing() -> None:
-    gathered = Gathered()
+    gathered = RowBuffer()
     gathered.add(batch(8, 2), told(9, first=3), None)
     gathered.add(batch(15, 1), told(15, first=3), None)
     gathered.add(revision(4, [15]), told(15, 4, first=3), None)
 
     assert gathered.missing == [
-        Missing(EURUSD, "a", "candles", 3, 7),
-        Missing(EURUSD, "a", "candles", 10, 14),
-        Missing(EURUSD, "a", "revisions", 1, 3),
+        MissingRange(EURUSD, "a", "candles", 3, 7),
+        MissingRange(EURUSD, "a", "candles", 10, 14),
+        MissingRange(EURUSD, "a", "revisions", 1, 3),
     ]
 
 
 def test_what_is_read_again_is_not_missing() -> None:
-    gathered = Gathered()
-    gathered.add(batch(1, 5), told(5), Standing(9, 2))
+    gathered = RowBuffer()
+    gathered.add(batch(1, 5), told(5), ReadPosition(9, 2))
     gathered.add(batch(10, 1), told(10), None)
 
     assert gathered.missing == []
-    assert gathered.standings[EURUSD, "a"] == Standing(10, 2)
+    assert gathered.positions[EURUSD, "a"] == ReadPosition(10, 2)
 
 
 def test_what_is_read_again_of_a_store_before_the_last_one_is_not_missing() -> None:
-    gathered = Gathered()
+    gathered = RowBuffer()
     gathered.add(batch(1, 6), told(6), None)
     gathered.add(batch(1, 2), told(2, store="b"), None)
 
@@ -113,9 +113,9 @@ def test_what_no_file_could_hold_is_not_sound() -> None:
 
 
 def test_after_clear_nothing_waits() -> None:
-    gathered = Gathered()
+    gathered = RowBuffer()
     gathered.add(batch(1, 5), told(5), None)
 
     gathered.clear()
 
-    assert (gathered.rows, list(gathered.partitions()), gathered.standings) == (0, [], {})
+    assert (gathered.rows, list(gathered.partitions()), gathered.positions) == (0, [], {})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxcap.bridge.jetstream.address import Credentials, log_address, read_credentials
+from fluxcap.bridge.jetstream.address import Credentials, parse_address, read_credentials
 from fluxcap.schemas.errors import ConfigError
 
 SECRET = "s3cret"
@@ -19,7 +19,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_addresses_of_a_cluster_are_completed():
-    assert log_address("nats://a:1, b,tls://[::1]").servers == ("nats://a:1", "nats://b:4222", "tls://[::1]:4222")
+    assert parse_address("nats://a:1, b,tls://[::1]").servers == ("nats://a:1", "nats://b:4222", "tls://[::1]:4222")
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ def test_addresses_of_a_cluster_are_completed():
 )
 def test_what_is_no_address_is_refused(text: str):
     with pytest.raises(ConfigError):
-        log_address(text)
+        parse_address(text)
 
 
 def test_credentials_in_an_address_are_refused_and_not_repeated():
     with pytest.raises(ConfigError, match="file of credentials") as refused:
-        log_address(f"nats://desk:{SECRET}@a")
+        parse_address(f"nats://desk:{SECRET}@a")
 
     assert SECRET not in str(refused.value)
 
@@ -51,7 +51,7 @@ def test_toml_is_read_and_never_shown(file: Path, content: str, expected: Creden
 
     assert found == expected
     assert SECRET not in repr(found)
-    assert SECRET not in repr(log_address("a", file))
+    assert SECRET not in repr(parse_address("a", file))
 
 
 def test_files_are_told_by_what_is_in_them(file: Path):
@@ -105,4 +105,4 @@ def test_a_missing_file_is_told(file: Path):
 def test_a_password_never_leaves_the_machine_in_the_clear(file: Path, servers: str, content: str, needed: bool):
     file.write_text(content)
 
-    assert log_address(servers, file).needs_tls is needed
+    assert parse_address(servers, file).needs_tls is needed

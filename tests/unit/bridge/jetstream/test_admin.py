@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fluxcap.bridge.jetstream.admin import (
-    Difference,
-    Wanted,
+    ConfigDifference,
+    StreamConfig,
     changed_config,
     differences,
     duration_text,
@@ -20,38 +20,38 @@ DAY_NS = 86_400 * 10**9
 
 
 def test_a_new_stream_is_as_wanted():
-    wanted = Wanted(replicas=3, max_age_ns=30 * DAY_NS, max_bytes=2**30, duplicate_window_ns=10**9)
+    wanted = StreamConfig(replicas=3, max_age_ns=30 * DAY_NS, max_bytes=2**30, duplicate_window_ns=10**9)
 
     assert differences(new_config("FLUX", wanted), wanted) == []
-    assert differences(new_config("FLUX", Wanted()), Wanted()) == []
+    assert differences(new_config("FLUX", StreamConfig()), StreamConfig()) == []
 
 
 def test_what_nobody_asked_for_is_left_as_it_is():
-    config = new_config("FLUX", Wanted(replicas=3, max_age_ns=DAY_NS))
+    config = new_config("FLUX", StreamConfig(replicas=3, max_age_ns=DAY_NS))
 
-    assert differences(config, Wanted()) == []
+    assert differences(config, StreamConfig()) == []
 
 
 def test_no_limit_is_a_wish_as_well():
-    config = new_config("FLUX", Wanted(max_age_ns=DAY_NS, max_bytes=100))
+    config = new_config("FLUX", StreamConfig(max_age_ns=DAY_NS, max_bytes=100))
 
-    assert [d.setting for d in differences(config, Wanted(max_age_ns=0, max_bytes=0))] == ["max_age", "max_bytes"]
+    assert [d.setting for d in differences(config, StreamConfig(max_age_ns=0, max_bytes=0))] == ["max_age", "max_bytes"]
 
 
 def test_differences_are_told_in_words():
-    config = new_config("FLUX", Wanted()) | {"storage": "memory", "subjects": ["x"], "max_msgs_per_subject": 5}
+    config = new_config("FLUX", StreamConfig()) | {"storage": "memory", "subjects": ["x"], "max_msgs_per_subject": 5}
 
-    assert differences(config, Wanted(max_age_ns=DAY_NS)) == [
-        Difference("subjects", "x", "flux.candles.>", True),
-        Difference("storage", "memory", "file", False),
-        Difference("max_msgs_per_subject", "5", "no limit", True),
-        Difference("max_age", "no limit", "1d", True),
+    assert differences(config, StreamConfig(max_age_ns=DAY_NS)) == [
+        ConfigDifference("subjects", "x", "flux.candles.>", True),
+        ConfigDifference("storage", "memory", "file", False),
+        ConfigDifference("max_msgs_per_subject", "5", "no limit", True),
+        ConfigDifference("max_age", "no limit", "1d", True),
     ]
 
 
 def test_a_change_puts_right_what_can_be_and_leaves_the_rest():
-    wanted = Wanted(max_age_ns=DAY_NS)
-    config = new_config("FLUX", Wanted()) | {"storage": "memory", "subjects": ["x"], "description": "theirs"}
+    wanted = StreamConfig(max_age_ns=DAY_NS)
+    config = new_config("FLUX", StreamConfig()) | {"storage": "memory", "subjects": ["x"], "description": "theirs"}
 
     changed = changed_config(config, differences(config, wanted), wanted)
 
@@ -61,7 +61,7 @@ def test_a_change_puts_right_what_can_be_and_leaves_the_rest():
 
 
 def test_a_window_of_ids_never_outlasts_the_messages():
-    assert new_config("FLUX", Wanted(max_age_ns=10**9))["duplicate_window"] == 10**9
+    assert new_config("FLUX", StreamConfig(max_age_ns=10**9))["duplicate_window"] == 10**9
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from fluxcap.bridge.jetstream.event_loop import LoopThread
+from fluxcap.bridge.jetstream.event_loop import EventLoopThread
 
 
 async def name() -> str:
@@ -15,7 +15,7 @@ async def name() -> str:
 
 
 def test_work_runs_on_the_thread_and_its_result_comes_back():
-    with LoopThread("its-own") as loop:
+    with EventLoopThread("its-own") as loop:
         assert loop.run(name(), 10) == "its-own"
 
 
@@ -23,7 +23,7 @@ def test_an_error_comes_back():
     async def fail() -> None:
         raise ValueError("x")
 
-    with LoopThread("loop") as loop, pytest.raises(ValueError, match="x"):
+    with EventLoopThread("loop") as loop, pytest.raises(ValueError, match="x"):
         loop.run(fail(), 10)
 
 
@@ -36,7 +36,7 @@ def test_work_that_takes_too_long_is_cancelled():
         finally:
             cancelled.set()
 
-    with LoopThread("loop") as loop:
+    with EventLoopThread("loop") as loop:
         with pytest.raises(TimeoutError):
             loop.run(wait(), 0.01)
         assert cancelled.wait(10)
@@ -51,7 +51,7 @@ def test_closing_ends_what_still_runs_and_the_thread():
         finally:
             ended.set()
 
-    loop = LoopThread("to-be-closed")
+    loop = EventLoopThread("to-be-closed")
     loop.start(wait())
     loop.run(name(), 10)
 

@@ -11,7 +11,7 @@ from fluxcap.bridge.jetstream.subjects import (
     ALL_SUBJECTS,
     STATUS_ROOT,
     Position,
-    covering,
+    covering_filters,
     escape,
     keys_of_topic,
     message_id,
@@ -44,11 +44,11 @@ def keys(sources: int, symbols: int, intervals: tuple[str, ...] = ("1m",)) -> li
 def test_streams_are_heard_singly_while_few_and_by_what_they_share_when_many(
     wanted: list[StreamKey], filters: set[str]
 ) -> None:
-    assert covering(wanted, most=4) == filters
+    assert covering_filters(wanted, most=4) == filters
 
 
 def test_heartbeats_have_a_root_of_their_own() -> None:
-    assert covering([StreamKey("A", "B.C", "1m")], root=STATUS_ROOT) == {"flux.status.A.B%2EC.1m"}
+    assert covering_filters([StreamKey("A", "B.C", "1m")], root=STATUS_ROOT) == {"flux.status.A.B%2EC.1m"}
 
 
 def test_a_topic_names_every_stream_that_it_may_be_of() -> None:

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from fluxcap.bridge.jetstream.forward import session as forward_session
-from fluxcap.bridge.jetstream.forward.checkpoint import ForwardMemory
+from fluxcap.bridge.jetstream.forward.checkpoint import ForwardCheckpoint
 from fluxcap.bridge.jetstream.forward.session import ForwardSession
-from fluxcap.bridge.jetstream.forward.stream_state import ForwardLane, Remembered
-from fluxcap.bridge.jetstream.publisher import Ack, Refusal
-from fluxcap.bridge.jetstream.stream import LogState
+from fluxcap.bridge.jetstream.forward.stream_state import CheckpointEntry, StreamForwardState
+from fluxcap.bridge.jetstream.publisher import Ack, PublishError
+from fluxcap.bridge.jetstream.stream import StreamInfo
 from fluxcap.bridge.jetstream.subjects import Position
 from fluxcap.schemas.candles import CandlePage, RevisionPage
 from fluxcap.schemas.codec import decode
-from fluxcap.schemas.errors import LogRefused, LogUnavailable, StoreError
+from fluxcap.schemas.errors import NatsRejected, NatsUnavailable, StoreError
 from fluxcap.schemas.types import CandleBatch, CandleRevision, StreamKey, StreamStatus
 from tests.support.nats.forward_rig import minutes
 
@@ -31,7 +31,7 @@ MET = "2026-11-22T08:00:00Z"
 class Source:
     """A store with this many candles and revisions, of which it may have more than it has said."""
 
-    trouble = ""
+    error = ""
 
     def __init__(self, candles: int, revisions: int, *, hidden_revisions: int = 0, fails: int = 0) -> None:
         self.status = StreamStatus(KEY, candles, candles * 60_000, 0, 1, "store", revisions)
@@ -66,8 +66,8 @@ class Log:
         self._answers = list(answers)
         self.stream = "FLUX"
 
-    async def state(self) -> LogState:
-        return LogState(self.created, len(self.taken), 1, len(self.taken), 1, False)
+    async def state(self) -> StreamInfo:
+        return StreamInfo(self.created, len(self.taken), 1, len(self.taken), 1, False)
 
     async def last(self, subject: str) -> None:
         return None
@@ -83,19 +83,19 @@ class Log:
         assert isinstance(told, StreamStatus)
         self.heartbeats.append(told)
 
-    def lost(self) -> None: ...
+    def on_disconnected(self) -> None: ...
 
 
-def memory_of(*lanes: ForwardLane) -> ForwardMemory:
+def memory_of(*lanes: StreamForwardState) -> ForwardCheckpoint:
     """What is known of the log as it was met."""
-    memory = ForwardMemory(None)
-    memory.meet("FLUX", MET)
-    memory.lanes.update({lane.key: lane for lane in lanes})
+    memory = ForwardCheckpoint(None)
+    memory.bind_stream("FLUX", MET)
+    memory.streams.update({lane.key: lane for lane in lanes})
     return memory
 
 
 def run(
-    source: Source, log: Log, until: Callable[[], bool], memory: ForwardMemory | None = None
+    source: Source, log: Log, until: Callable[[], bool], memory: ForwardCheckpoint | None = None
 ) -> tuple[Counter[str], ForwardSession]:
     """A session until something holds."""
     counters: Counter[str] = Counter()
@@ -139,16 +139,16 @@ def test_a_source_that_fails_is_asked_again():
 
     assert sent(log) == [("candles", 1, 3)]
     assert counters["candles"] == 3
-    assert session.source_trouble == ""
+    assert session.source_error == ""
 
 
 @pytest.mark.parametrize(
     ("answer", "counter"),
     [
-        (Ack(refusal=Refusal.OUT_OF_ORDER), "overtaken"),
+        (Ack(error=PublishError.OUT_OF_ORDER), "overtaken"),
         (Ack(7, duplicate=True), "duplicates"),
-        (Ack(refusal=Refusal.FULL, text="full"), "refused"),
-        (Ack(refusal=Refusal.OTHER, text="?"), "refused"),
+        (Ack(error=PublishError.FULL, text="full"), "refused"),
+        (Ack(error=PublishError.OTHER, text="?"), "refused"),
     ],
 )
 def test_what_was_not_taken_is_sent_again_after_the_log_was_asked(answer: Ack, counter: str):
@@ -161,8 +161,8 @@ def test_what_was_not_taken_is_sent_again_after_the_log_was_asked(answer: Ack, c
 
 
 def test_a_missing_stream_ends_the_session():
-    with pytest.raises(LogRefused, match="fluxcap forward --setup"):
-        run(Source(3, 0), Log(Ack(refusal=Refusal.NO_STREAM, text="nobody")), lambda: False)
+    with pytest.raises(NatsRejected, match="fluxcap forward --setup"):
+        run(Source(3, 0), Log(Ack(error=PublishError.NO_STREAM, text="nobody")), lambda: False)
 
 
 def test_heartbeats_tell_what_the_log_has_and_how_the_feed_does():
@@ -177,31 +177,33 @@ def test_heartbeats_tell_what_the_log_has_and_how_the_feed_does():
 
 
 def test_a_log_made_anew_ends_the_session_before_anything_follows_what_the_old_one_had():
-    lane = ForwardLane(KEY, Remembered(Position("store", 3, 180_000, 0, 1), 77))
+    lane = StreamForwardState(KEY, CheckpointEntry(Position("store", 3, 180_000, 0, 1), 77))
     log = Log()
     log.created = "2026-11-22T09:00:00Z"
 
-    with pytest.raises(LogUnavailable, match="recreated"):
+    with pytest.raises(NatsUnavailable, match="recreated"):
         run(Source(5, 0), log, lambda: bool(log.taken), memory_of(lane))
 
     assert log.taken == []
 
 
 def test_a_log_made_anew_is_noticed_while_nothing_is_sent(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(forward_session, "LOG_LOOK_S", 0.0)
+    monkeypatch.setattr(forward_session, "STREAM_CHECK_S", 0.0)
     log = Log()
     log.created = "2026-11-22T09:00:00Z"
 
-    with pytest.raises(LogUnavailable, match="recreated"):
+    with pytest.raises(NatsUnavailable, match="recreated"):
         run(Source(0, 0), log, lambda: False)
 
 
 def test_a_lost_connection_ends_the_session():
     async def work() -> None:
         log = Log()
-        session = ForwardSession(log, log, Source(0, 0), ForwardMemory(None), Counter(), lambda notice, fields: None)  # type: ignore[arg-type]
-        session.lost()
+        session = ForwardSession(
+            log, log, Source(0, 0), ForwardCheckpoint(None), Counter(), lambda notice, fields: None
+        )  # type: ignore[arg-type]
+        session.on_disconnected()
         await session.run(lambda: None)
 
-    with pytest.raises(LogUnavailable, match="ended"):
+    with pytest.raises(NatsUnavailable, match="ended"):
         asyncio.run(work())

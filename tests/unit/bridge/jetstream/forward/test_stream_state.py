@@ -6,13 +6,13 @@ import pytest
 
 from fluxcap.bridge.jetstream.forward.stream_state import (
     AHEAD,
-    Ask,
-    Compare,
-    ForwardLane,
-    LaneState,
-    Remembered,
+    CheckpointEntry,
+    CompareCandle,
+    FetchLast,
+    ForwardPhase,
     SendCandles,
     SendRevisions,
+    StreamForwardState,
 )
 from fluxcap.bridge.jetstream.subjects import Position
 from fluxcap.schemas.types import StreamKey, StreamStatus
@@ -28,9 +28,9 @@ def at(latest: int, revision: int = 0, store: str = "mine", first: int = 1) -> P
     return Position(store, latest, latest * 60_000, revision, first)
 
 
-def lane_of(store: StreamStatus, remembered: Remembered | None = None) -> ForwardLane:
-    lane = ForwardLane(KEY, remembered)
-    lane.stands(store)
+def lane_of(store: StreamStatus, remembered: CheckpointEntry | None = None) -> StreamForwardState:
+    lane = StreamForwardState(KEY, remembered)
+    lane.set_store_status(store)
     return lane
 
 
@@ -40,7 +40,7 @@ def test_a_stream_without_candles_has_nothing_to_do():
 
 
 def test_the_log_is_asked_before_anything_is_sent():
-    assert lane_of(status(3)).next() == Ask()
+    assert lane_of(status(3)).next() == FetchLast()
 
 
 def test_a_new_subject_gets_all_from_the_beginning():
@@ -49,18 +49,18 @@ def test_a_new_subject_gets_all_from_the_beginning():
     assert lane.answered(None) is False
 
     assert lane.next() == SendCandles(0)
-    assert lane.log_position == 0
+    assert lane.stream_position == 0
 
 
 def test_what_the_log_has_is_not_sent_again_but_held_against_the_store_first():
     lane = lane_of(status(5, 2))
     lane.answered(at(3, 1), 77)
 
-    assert lane.next() == Compare(3)
+    assert lane.next() == CompareCandle(3)
     lane.compared(3 * 60_000)
 
     assert lane.next() == SendCandles(3)
-    assert lane.log_position == 77
+    assert lane.stream_position == 77
 
 
 def test_candles_go_before_the_revisions_that_may_name_them():
@@ -81,7 +81,7 @@ def test_other_candles_under_the_same_numbers_block_it():
     lane.compared(4 * 60_000)
 
     assert lane.next() is None
-    assert lane.state is LaneState.BLOCKED
+    assert lane.state is ForwardPhase.BLOCKED
     assert "other candles" in lane.reason
 
 
@@ -91,9 +91,9 @@ def test_a_store_behind_the_log_waits_and_is_compared_when_it_gets_there():
 
     assert lane.next() is None
     assert lane.reason == AHEAD
-    lane.stands(status(3))
+    lane.set_store_status(status(3))
 
-    assert lane.next() == Compare(3)
+    assert lane.next() == CompareCandle(3)
     assert lane.reason == ""
 
 
@@ -109,9 +109,9 @@ def test_a_doubt_asks_the_log_again():
     lane.answered(None)
     lane.stored(at(2), 1)
 
-    lane.doubt()
+    lane.invalidate()
 
-    assert lane.next() == Ask()
+    assert lane.next() == FetchLast()
 
 
 def test_another_store_on_the_subject_is_followed_by_a_new_one():
@@ -120,58 +120,58 @@ def test_another_store_on_the_subject_is_followed_by_a_new_one():
     assert lane.answered(at(900, store="old"), 77) is True
 
     assert lane.next() == SendCandles(0)
-    assert lane.log_position == 77
+    assert lane.stream_position == 77
 
 
 def test_a_store_that_was_replaced_never_comes_back():
-    lane = lane_of(status(5), Remembered(at(4), 70))
+    lane = lane_of(status(5), CheckpointEntry(at(4), 70))
 
     assert lane.answered(at(2, store="newer"), 77) is False
 
     assert lane.next() is None
     assert "another store" in lane.reason
-    assert lane.to_remember == Remembered(at(4), 70)
+    assert lane.checkpoint == CheckpointEntry(at(4), 70)
 
 
 def test_a_replaced_store_is_recognised_within_one_run_too():
     lane = lane_of(status(5))
     lane.answered(None)
     lane.stored(at(5), 1)
-    lane.doubt()
+    lane.invalidate()
 
     lane.answered(at(2, store="newer"), 77)
 
-    assert lane.state is LaneState.BLOCKED
+    assert lane.state is ForwardPhase.BLOCKED
 
 
 def test_the_memory_counts_where_the_log_has_forgotten():
-    lane = lane_of(status(5), Remembered(at(4), 70))
+    lane = lane_of(status(5), CheckpointEntry(at(4), 70))
 
     lane.answered(None, first_position=71)
     lane.compared(4 * 60_000)
 
     assert lane.next() == SendCandles(4)
-    assert lane.log_position == 0
+    assert lane.stream_position == 0
 
 
 @pytest.mark.parametrize("first_position", [0, 1, 70])
 def test_what_the_log_lost_is_sent_again(first_position: int):
-    lane = lane_of(status(5), Remembered(at(4), 70))
+    lane = lane_of(status(5), CheckpointEntry(at(4), 70))
 
     lane.answered(None, first_position=first_position)
 
     assert lane.next() == SendCandles(0)
-    assert lane.log_position == 0
+    assert lane.stream_position == 0
 
 
 def test_a_store_knows_what_the_log_had_of_it_and_of_no_other():
     assert not lane_of(status(5)).had_messages
-    assert lane_of(status(5), Remembered(at(4), 70)).had_messages
-    assert not lane_of(status(5), Remembered(at(4, store="old"), 70)).had_messages
+    assert lane_of(status(5), CheckpointEntry(at(4), 70)).had_messages
+    assert not lane_of(status(5), CheckpointEntry(at(4, store="old"), 70)).had_messages
 
 
 def test_the_log_is_believed_against_the_memory():
-    lane = lane_of(status(5), Remembered(at(4), 70))
+    lane = lane_of(status(5), CheckpointEntry(at(4), 70))
     lane.answered(at(2), 60)
     lane.compared(2 * 60_000)
 
@@ -183,9 +183,9 @@ def test_the_source_s_new_store_begins_anew():
     lane.answered(None)
     lane.stored(at(5), 1)
 
-    lane.stands(status(2, store="new"))
+    lane.set_store_status(status(2, store="new"))
 
-    assert lane.next() == Ask()
+    assert lane.next() == FetchLast()
     assert lane.answered(at(5), 1) is True
     assert lane.next() == SendCandles(0)
 
@@ -195,10 +195,10 @@ def test_too_large_messages_are_halved_until_a_single_candle():
     lane.answered(None)
     sizes = []
     while lane.too_large():
-        sizes.append(lane.most_candles)
+        sizes.append(lane.max_candles)
 
     assert sizes == [250, 125, 62, 31, 15, 7, 3, 1]
-    assert lane.state is LaneState.BLOCKED
+    assert lane.state is ForwardPhase.BLOCKED
 
 
 def test_a_refused_message_lets_the_stream_rest_and_says_why_until_one_is_taken():
@@ -207,7 +207,7 @@ def test_a_refused_message_lets_the_stream_rest_and_says_why_until_one_is_taken(
 
     lane.hold("the JetStream stream is full")
 
-    assert (lane.next(), lane.goes_on, lane.reason) == (Ask(), False, "the JetStream stream is full")
+    assert (lane.next(), lane.goes_on, lane.reason) == (FetchLast(), False, "the JetStream stream is full")
     lane.answered(None)
     assert (lane.goes_on, lane.reason) == (True, "the JetStream stream is full")
     lane.stored(at(5), 1)

@@ -84,7 +84,7 @@ class Rig:
         self.source = WireSource("tcp://a:1", "tcp://a:2", transport=self.transport, now_s=lambda: self.now_s)
         self.news = threading.Semaphore(0)
         self._sequences = itertools.count(1)
-        self.source.begin(self.news.release)
+        self.source.start(self.news.release)
 
     def tell(self, event: TransportEvent) -> None:
         self.transport.events.put(event)
@@ -145,12 +145,12 @@ def status(latest: int, revision: int = 0, store: str = "s") -> StreamStatus:
 
 
 def test_until_a_server_has_told_its_streams_nothing_is_known(rig: Rig):
-    assert "no fluxcap answers at tcp://a:2" in rig.source.trouble
+    assert "no fluxcap answers at tcp://a:2" in rig.source.error
     assert rig.source.statuses() == {}
 
     rig.connect(status(3))
 
-    assert rig.source.trouble == ""
+    assert rig.source.error == ""
     assert rig.source.statuses() == {KEY: status(3)}
     assert tuple(rig.transport.topics) == TOPICS
 
@@ -235,7 +235,7 @@ def test_a_server_that_does_not_list_its_streams_is_asked_again_once_a_second(ri
         rig.pass_a_turn()
         assert question == ListStreamsRequest()
         assert rig.transport.asked.empty()
-        assert "unknown" in rig.source.trouble
+        assert "unknown" in rig.source.error
 
         rig.now_s += LIST_WAIT_S
         rig.transport.wake()
@@ -257,7 +257,7 @@ def test_a_server_that_is_away_is_not_asked(rig: Rig):
 
     assert rig.transport.asked.empty()
     rig.connect(status(4))
-    assert rig.source.trouble == ""
+    assert rig.source.error == ""
 
 
 def test_a_batch_without_candles_tells_nothing(rig: Rig):
@@ -282,11 +282,11 @@ def test_a_fault_is_told_nobody_waits_for_ever_and_it_begins_anew(
     asking.join(10)
 
     assert isinstance(results[0], WireTimeout)
-    assert "ZeroDivisionError" in rig.source.trouble
+    assert "ZeroDivisionError" in rig.source.error
     assert "ZeroDivisionError" in caplog.text
     assert rig.transport.connects.get(timeout=10) == ("tcp://a:1", "tcp://a:2")
     rig.connect(status(4))
-    assert rig.source.trouble == ""
+    assert rig.source.error == ""
 
 
 def test_a_lost_server_is_told_and_nothing_is_asked_of_it(rig: Rig):
@@ -295,8 +295,8 @@ def test_a_lost_server_is_told_and_nothing_is_asked_of_it(rig: Rig):
     rig.tell(Disconnected("connection lost; reconnecting"))
 
     assert rig.news.acquire(timeout=10)
-    assert rig.source.trouble == "tcp://a:2: connection lost; reconnecting"
+    assert rig.source.error == "tcp://a:2: connection lost; reconnecting"
     with pytest.raises(WireTimeout, match="connection lost"):
         asyncio.run(rig.source.candles(KEY, 1, 500))
     rig.connect(status(4))
-    assert rig.source.trouble == ""
+    assert rig.source.error == ""

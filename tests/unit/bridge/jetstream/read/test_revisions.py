@@ -9,7 +9,7 @@ import pytest
 
 from fluxcap.bridge.jetstream.read import revisions as log_revisions
 from fluxcap.bridge.jetstream.read.pages import StreamPages
-from fluxcap.schemas.errors import LogUnavailable
+from fluxcap.schemas.errors import NatsUnavailable
 from tests.support.nats.fake_log import SUBJECT, FakeLog, ask, read_by_fakes
 
 
@@ -90,7 +90,7 @@ def test_revisions_that_were_found_before_the_log_went_away_are_not_searched_aga
     all_of_them = log.asked
     pages = StreamPages(log, SUBJECT)  # type: ignore[arg-type]
     log.asked, log.answers = 0, all_of_them * 3 // 4
-    with pytest.raises(LogUnavailable):
+    with pytest.raises(NatsUnavailable):
         ask(log, pages, 390, 10)
     log.asked = 0
 

@@ -9,8 +9,8 @@ from bisect import bisect_left
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxcap.bridge.jetstream.read.search import first_where, where_it_rises
-from fluxcap.bridge.jetstream.stream import LogMessage
+from fluxcap.bridge.jetstream.read.search import bisect_first, bisect_steps
+from fluxcap.bridge.jetstream.stream import StoredMessage
 
 
 class Log:
@@ -20,18 +20,18 @@ class Log:
         self.positions = positions
         self.asked = 0
 
-    async def next(self, subject: str, position: int) -> LogMessage | None:
+    async def next(self, subject: str, position: int) -> StoredMessage | None:
         self.asked += 1
         place = bisect_left(self.positions, position)
         return message(self.positions[place]) if place < len(self.positions) else None
 
 
-def message(position: int) -> LogMessage:
-    return LogMessage(position, "s", {}, b"")
+def message(position: int) -> StoredMessage:
+    return StoredMessage(position, "s", {}, b"")
 
 
 def search(log: Log, low: int, wanted: int) -> int:
-    found = first_where(log, "s", low, message(log.positions[-1]), lambda m: m.position >= wanted)
+    found = bisect_first(log, "s", low, message(log.positions[-1]), lambda m: m.position >= wanted)
     return asyncio.run(found).position
 
 
@@ -71,7 +71,7 @@ def test_every_rise_is_found_and_nothing_else(positions: list[int], data: st.Dat
         numbers[positions[-1]] += 1
     log = Log(positions)
 
-    found = asyncio.run(where_it_rises(log, "s", low, message(positions[-1]), lambda m: numbers[m.position], before))
+    found = asyncio.run(bisect_steps(log, "s", low, message(positions[-1]), lambda m: numbers[m.position], before))
 
     at_and_before = zip(positions, [0, *numbers.values()], strict=False)
     assert [m.position for m in found] == [p for p, earlier in at_and_before if p >= low and numbers[p] > earlier]
@@ -80,9 +80,7 @@ def test_every_rise_is_found_and_nothing_else(positions: list[int], data: st.Dat
 def test_rare_rises_take_few_questions_each() -> None:
     log = Log(list(range(1, 300_000, 3)))
 
-    found = asyncio.run(
-        where_it_rises(log, "s", 1, message(log.positions[-1]), lambda m: m.position // 30_000, before=0)
-    )
+    found = asyncio.run(bisect_steps(log, "s", 1, message(log.positions[-1]), lambda m: m.position // 30_000, before=0))
 
     assert len(found) == 9
     assert log.asked <= 9 * 20
