@@ -132,7 +132,7 @@ class CandleCache:
         self.path = data_dir / CACHE_FILE
         # Loaded here: a client without a copy on disk has no use for DuckDB.
         from fluxcap.bridge.store.connection import StoreConnection
-        from fluxcap.bridge.store.disk_space import SpaceGuard
+        from fluxcap.bridge.store.disk_space import DiskSpaceGuard
 
         self._connection = StoreConnection(self.path)
         try:
@@ -146,7 +146,7 @@ class CandleCache:
         except BaseException:
             self._connection.close()
             raise
-        self._space = SpaceGuard(self.path, reserve_bytes)
+        self._space = DiskSpaceGuard(self.path, reserve_bytes)
         self._rows_since_checkpoint = 0
 
     def cursor(self, key: StreamKey) -> Cursor | None:
@@ -154,7 +154,7 @@ class CandleCache:
 
     def commit(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
         """See ``Cache``. After StoreFull the same may be tried again."""
-        self._space.require(len(changes) + len(cursors))
+        self._space.require_space(len(changes) + len(cursors))
         try:
             self._merge(changes, cursors)
         except StoreError:

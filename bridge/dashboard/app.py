@@ -9,9 +9,9 @@ from fastapi import FastAPI
 from nicegui import app as nicegui_app
 from nicegui import ui
 
-from fluxcap.bridge.dashboard.daemon_backend import Hub, Target
-from fluxcap.bridge.dashboard.jetstream_backend import LogHub
-from fluxcap.bridge.dashboard.page import Page
+from fluxcap.bridge.dashboard.daemon_backend import DaemonBackend, DashboardTarget
+from fluxcap.bridge.dashboard.jetstream_backend import JetStreamBackend
+from fluxcap.bridge.dashboard.page import ChartPage
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
 from fluxcap.schemas.errors import ConfigError
 
@@ -50,9 +50,9 @@ def add_style() -> None:
     ui.colors(primary="#2f7fd6", positive="#2fb38a", negative="#e5645d", warning="#c9922e")
 
 
-def mount_dashboard(app: FastAPI, target: Callable[[], Target]) -> None:
+def mount_dashboard(app: FastAPI, target: Callable[[], DashboardTarget]) -> None:
     """The dashboard at ``/``. ``target`` is asked when the first page opens."""
-    hubs: list[Hub] = []
+    hubs: list[DaemonBackend] = []
 
     def pages() -> None:
         @ui.page("/")
@@ -60,7 +60,7 @@ def mount_dashboard(app: FastAPI, target: Callable[[], Target]) -> None:
             if not hubs:
                 hubs.append(_hub(target()))
             add_style()
-            page = Page(hubs[0])
+            page = ChartPage(hubs[0])
             client = ui.context.client
             client.on_delete(page.end)
             await client.connected()
@@ -75,11 +75,11 @@ def mount_dashboard(app: FastAPI, target: Callable[[], Target]) -> None:
     nicegui_app.on_shutdown(shut)
 
 
-def _hub(target: Target) -> Hub:
-    return Hub(target) if target.via is None else LogHub(target, target.via)
+def _hub(target: DashboardTarget) -> DaemonBackend:
+    return DaemonBackend(target) if target.via is None else JetStreamBackend(target, target.via)
 
 
-def dashboard_app(target: Target) -> FastAPI:
+def dashboard_app(target: DashboardTarget) -> FastAPI:
     """An application that is the dashboard alone, for pages of this machine."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(OriginGuard, names=LOCAL_NAMES)

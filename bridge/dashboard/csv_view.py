@@ -8,7 +8,7 @@ from typing import Any
 from nicegui import run, ui
 
 from fluxcap.bridge.dashboard.csv_candles import reachable_timeframes, read_csv, resample
-from fluxcap.bridge.dashboard.daemon_backend import Hub
+from fluxcap.bridge.dashboard.daemon_backend import DaemonBackend
 from fluxcap.bridge.dashboard.layout import Layout
 from fluxcap.bridge.dashboard.rows import rows_of
 from fluxcap.schemas.errors import FluxcapError
@@ -21,7 +21,7 @@ SHOWN = 20_000
 class CsvView:
     """See the module. ``fill(widget, value, options)`` sets a widget without its being taken for the user's doing."""
 
-    def __init__(self, hub: Hub, view: Layout, fill: Callable[..., None]) -> None:
+    def __init__(self, hub: DaemonBackend, view: Layout, fill: Callable[..., None]) -> None:
         self._hub = hub
         self._view = view
         self._fill = fill
@@ -29,7 +29,7 @@ class CsvView:
         self._path: str | None = None
         self._candles: CandleArray | None = None
         self._timeframe = "1m"
-        self._trouble = ""
+        self._error = ""
 
     @property
     def assets(self) -> list[str]:
@@ -39,7 +39,7 @@ class CsvView:
     def leave(self) -> None:
         """Another source was chosen: what is being read is of no interest any more."""
         self._path = self._candles = None
-        self._trouble = ""
+        self._error = ""
 
     async def list_files(self) -> None:
         """Ask which files there are."""
@@ -65,7 +65,7 @@ class CsvView:
 
     async def choose_file(self, path: str | None) -> None:
         """Read and show a file."""
-        self._path, self._candles, self._trouble = path, None, ""
+        self._path, self._candles, self._error = path, None, ""
         self._view.chart.replace([], None, 60_000)
         file = next((file for file in self._files if file["path"] == path), None)
         if file is None or path is None:
@@ -77,7 +77,7 @@ class CsvView:
             candles, trouble = None, str(error)
         if self._path != path:  # something else was chosen meanwhile
             return
-        self._candles, self._trouble = candles, trouble
+        self._candles, self._error = candles, trouble
         timeframes = list(reachable_timeframes(file["timeframe"] or "1m"))
         chosen = self._view.timeframe.value
         self._fill(self._view.timeframe, chosen if chosen in timeframes else next(iter(timeframes), None), timeframes)
@@ -91,14 +91,14 @@ class CsvView:
         try:
             candles = resample(self._candles, self._timeframe, timeframe)
         except FluxcapError as error:
-            self._trouble = str(error)
+            self._error = str(error)
             return
         self._view.chart.replace(rows_of(candles[-SHOWN:]), None, interval_ms(timeframe))
 
     def words(self, asset: str | None) -> tuple[str, str, bool]:
         """Title and text in place of the chart, and whether something is under way; no title: the chart itself."""
-        if self._trouble:
-            return "This file cannot be shown", self._trouble, False
+        if self._error:
+            return "This file cannot be shown", self._error, False
         if self._candles is not None:
             return ("" if len(self._candles) else "This file holds no candles"), "", False
         if self._path is not None:

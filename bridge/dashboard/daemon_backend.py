@@ -15,18 +15,18 @@ from nicegui import background_tasks, run
 from fluxcap.bridge.client.options import Via
 from fluxcap.bridge.client.stats import RateWindow, StreamStats
 from fluxcap.bridge.dashboard.live_feed import LiveFeed
-from fluxcap.bridge.dashboard.view_state import Known
+from fluxcap.bridge.dashboard.view_state import DaemonState
 from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import StreamKey
 
-LOOK_S = 1.0
+POLL_S = 1.0
 ASSETS_EVERY_S = 10.0
 LOOKING = "Looking for the daemon."
 
 
-class Target(msgspec.Struct, frozen=True):
+class DashboardTarget(msgspec.Struct, frozen=True):
     """Addresses of a daemon: PUB and request endpoints, URL of its REST API. ``curve``: keys, if it requires them.
 
     ``via``: the log in place of a daemon; then the rest is of no use.
@@ -42,10 +42,10 @@ class Target(msgspec.Struct, frozen=True):
         return self.control if self.via is None else self.via.servers
 
 
-class Hub:
+class DaemonBackend:
     """See the module. ``status`` is the daemon's newest, or None while it does not answer; ``error`` says why."""
 
-    def __init__(self, target: Target, api: DaemonClient | None = None) -> None:
+    def __init__(self, target: DashboardTarget, api: DaemonClient | None = None) -> None:
         self.target = target
         self.api = api or DaemonClient(target.control)
         self.status: dict[str, Any] | None = None
@@ -53,7 +53,7 @@ class Hub:
         self.assets: dict[str, dict[str, Any]] = {}
         self._feed: LiveFeed | None = None
         self._pages = 0
-        self._looking: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
         self._trends: dict[str, RateWindow] = {}
         self._facts: dict[str, StreamStats] = {}
         self._assets_at_s = 0.0
@@ -68,14 +68,14 @@ class Hub:
     def open_page(self) -> None:
         """A page is there: look at the daemon."""
         self._pages += 1
-        if self._looking is None or self._looking.done():
-            self._looking = background_tasks.create(self._look(), name="fluxcap status")
+        if self._polling is None or self._polling.done():
+            self._polling = background_tasks.create(self._poll(), name="fluxcap status")
 
     def close_page(self) -> None:
         """A page has gone; the last one puts out the light."""
         self._pages -= 1
-        if self._pages == 0 and self._looking is not None:
-            self._looking.cancel()
+        if self._pages == 0 and self._polling is not None:
+            self._polling.cancel()
 
     def close(self) -> None:
         """End the client. Blocks for a moment."""
@@ -91,12 +91,12 @@ class Hub:
     def interval(self) -> str:
         return str(self.status["interval"]) if self.status else "1m"
 
-    def known(self) -> Known:
+    def daemon_state(self) -> DaemonState:
         """Return the daemon's state, as the decision needs it."""
         status = self.status
         if status is None:
-            return Known(daemon_error=self.error)
-        return Known(
+            return DaemonState(daemon_error=self.error)
+        return DaemonState(
             chrome=status["chrome"],
             chrome_reason=status["chrome_reason"],
             assets=frozenset(self.assets),
@@ -114,7 +114,7 @@ class Hub:
     def facts(self, key: StreamKey | None) -> StreamStats:
         return self._facts.get(key.symbol, StreamStats()) if key is not None else StreamStats()
 
-    def choices(self) -> dict[str, str]:
+    def asset_options(self) -> dict[str, str]:
         """Symbol → label of the assets that may be chosen: with payout, OTC marked; before a table, what ticks."""
         if self.assets:
             ordered = sorted(self.assets.values(), key=lambda asset: (not asset["active"], asset["name"]))
@@ -122,7 +122,7 @@ class Hub:
         ticking = self.status["assets"] if self.status else []
         return {asset["symbol"]: asset["symbol"] for asset in ticking}
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         while True:
             try:
                 status = await run.io_bound(self.api.status)
@@ -132,14 +132,14 @@ class Hub:
                     await self._learn_assets()
             except FluxcapError as error:
                 self.status, self.error = None, str(error)
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
 
     async def _learn_assets(self) -> None:
         if time.monotonic() < self._assets_at_s:
             return
         assets = await run.io_bound(self.api.assets)
         self.assets = {asset["symbol"]: asset for asset in assets or ()}
-        self._assets_at_s = time.monotonic() + (ASSETS_EVERY_S if self.assets else LOOK_S)
+        self._assets_at_s = time.monotonic() + (ASSETS_EVERY_S if self.assets else POLL_S)
 
     def _measure(self, status: dict[str, Any]) -> None:
         now_ms = status["server_time_ms"]

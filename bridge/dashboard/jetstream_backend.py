@@ -14,17 +14,17 @@ from nicegui import run
 from fluxcap.bridge.client.fetch import list_streams
 from fluxcap.bridge.client.options import Via
 from fluxcap.bridge.client.stats import StreamStats
-from fluxcap.bridge.dashboard.daemon_backend import LOOKING, Hub, Target
-from fluxcap.bridge.dashboard.view_state import Known
+from fluxcap.bridge.dashboard.daemon_backend import LOOKING, DaemonBackend, DashboardTarget
+from fluxcap.bridge.dashboard.view_state import DaemonState
 from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.schemas.errors import FluxcapError, NotAnswering
 from fluxcap.schemas.types import StreamKey, StreamStatus
 
-LOOK_S = 2.0
+POLL_S = 2.0
 NO_DAEMON = "No daemon here: these streams come from NATS."
 
 
-class LogApi(DaemonClient):
+class NullDaemonClient(DaemonClient):
     """A daemon that is not there: what has an empty answer gets it, all else raises NotAnswering."""
 
     def __init__(self) -> None:
@@ -46,11 +46,11 @@ class LogApi(DaemonClient):
         raise NotAnswering(NO_DAEMON)
 
 
-class LogHub(Hub):
+class JetStreamBackend(DaemonBackend):
     """See the module."""
 
-    def __init__(self, target: Target, via: Via) -> None:
-        super().__init__(target, LogApi())
+    def __init__(self, target: DashboardTarget, via: Via) -> None:
+        super().__init__(target, NullDaemonClient())
         self._via = via
         self._streams: dict[str, StreamStatus] = {}
         self._shown: StreamKey | None = None
@@ -65,14 +65,14 @@ class LogHub(Hub):
         """Of the stream that was asked for last."""
         return self._shown.interval if self._shown is not None else "1m"
 
-    def known(self) -> Known:
-        return Known(daemon_error=self.error, assets=frozenset(self._streams))
+    def daemon_state(self) -> DaemonState:
+        return DaemonState(daemon_error=self.error, assets=frozenset(self._streams))
 
     def facts(self, key: StreamKey | None) -> StreamStats:
         status = self._streams.get(name_of(key)) if key is not None else None
         return StreamStats(status.latest_sequence, status.latest_ts_ms) if status is not None else StreamStats()
 
-    def choices(self) -> dict[str, str]:
+    def asset_options(self) -> dict[str, str]:
         return {
             name: f"{status.key.symbol} {status.key.interval}, {status.key.source_id}"
             for name, status in sorted(self._streams.items())
@@ -83,7 +83,7 @@ class LogHub(Hub):
             return "wait", "Connecting", "Looking for NATS."
         return super().health_words()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         while True:
             try:
                 found = await run.io_bound(lambda: list_streams(via=self._via))
@@ -92,7 +92,7 @@ class LogHub(Hub):
                     self.error = "" if found else "No stream has been forwarded to NATS yet."
             except FluxcapError as error:
                 self.error = str(error)
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
 
 
 def name_of(key: StreamKey) -> str:

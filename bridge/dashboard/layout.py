@@ -36,54 +36,58 @@ class Layout:
             with ui.element("div").classes("stage"):
                 self.chart = CandleChart()
                 self._build_overlay()
-                self.banner = _test(ui.label().classes("banner").props("role=status"), "banner")
+                self.banner = _with_test_id(ui.label().classes("banner").props("role=status"), "banner")
                 self.banner.set_visibility(False)
             self._build_footer()
 
     def _build_choice(self) -> None:
         ui.label("fluxcap").classes("brand")
-        self.source = _test(
+        self.source = _with_test_id(
             ui.toggle({ChartSource.CSV.value: "CSV files", ChartSource.PLATFORM.value: "Platform"})
             .props("no-caps unelevated dense toggle-color=primary")
             .classes("source"),
             "source",
         )
-        self.asset = _test(
+        self.asset = _with_test_id(
             ui.select({}, label="Asset", with_input=True).props("outlined dense options-dense").classes("asset"),
             "asset",
         )
-        self.file = _test(ui.select({}, label="File").props("outlined dense options-dense").classes("file"), "file")
-        self.timeframe = _test(
+        self.file = _with_test_id(
+            ui.select({}, label="File").props("outlined dense options-dense").classes("file"), "file"
+        )
+        self.timeframe = _with_test_id(
             ui.select([], label="Timeframe").props("outlined dense options-dense").classes("timeframe"), "timeframe"
         )
-        self.follow = _test(ui.switch("Follow page").props("dense").classes("follow"), "follow")
-        self.start = _test(ui.button("Stop").props("no-caps unelevated dense").classes("start"), "start")
+        self.follow = _with_test_id(ui.switch("Follow page").props("dense").classes("follow"), "follow")
+        self.start = _with_test_id(ui.button("Stop").props("no-caps unelevated dense").classes("start"), "start")
 
     def _build_tools(self) -> None:
-        self.collect = _test(
+        self.collect = _with_test_id(
             ui.select(COLLECT_MODES, value="none").props("borderless dense options-dense").classes("collect"),
             "collect",
         )
-        self.theme = _test(ui.button(icon="contrast").props('flat round dense aria-label="Dark or light"'), "theme")
+        self.theme = _with_test_id(
+            ui.button(icon="contrast").props('flat round dense aria-label="Dark or light"'), "theme"
+        )
 
     def _build_overlay(self) -> None:
-        with _test(ui.column().classes("overlay"), "overlay") as self.overlay:
+        with _with_test_id(ui.column().classes("overlay"), "overlay") as self.overlay:
             self.overlay_spinner = ui.spinner(size="28px", thickness=3)
             self.overlay_title = ui.label().classes("overlay-title")
             self.overlay_text = ui.label().classes("overlay-text")
 
     def _build_footer(self) -> None:
         with ui.row().classes("foot"):
-            with _test(ui.row().classes("health"), "health"):
-                self.dot = _test(ui.element("span").classes("dot off"), "dot")
-                self.label = _test(ui.label("Off").classes("label"), "label")
-                self.reason = _test(ui.label().classes("reason"), "reason")
+            with _with_test_id(ui.row().classes("health"), "health"):
+                self.dot = _with_test_id(ui.element("span").classes("dot off"), "dot")
+                self.label = _with_test_id(ui.label("Off").classes("label"), "label")
+                self.reason = _with_test_id(ui.label().classes("reason"), "reason")
             self.facts: dict[str, ui.label] = {}
             with ui.row().classes("facts"):
                 for name in ("sequence", "watermark", "offset", "ticks/s", "lag"):
                     with ui.row().classes("fact"):
                         ui.label(name).classes("fact-name")
-                        self.facts[name] = _test(ui.label("-").classes("fact-value"), f"fact-{name}")
+                        self.facts[name] = _with_test_id(ui.label("-").classes("fact-value"), f"fact-{name}")
 
     def show_overlay(self, title: str, text: str = "", *, is_busy: bool = False) -> None:
         """Words in place of the chart; no title: the chart itself."""
@@ -107,10 +111,10 @@ class Layout:
 
 
 def _note(name: str) -> ui.label:
-    return _test(ui.label().classes("note"), name)
+    return _with_test_id(ui.label().classes("note"), name)
 
 
-def _test(element: AnyElement, name: str) -> AnyElement:
+def _with_test_id(element: AnyElement, name: str) -> AnyElement:
     """Named, so that tests find it."""
     element.props(f"data-test={name}")
     return element

@@ -12,7 +12,7 @@ from fluxcap.bridge.client.events import Candles, Event, Forming, Gap, HealthCha
 from fluxcap.bridge.client.health import Health
 from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.client.options import Via
-from fluxcap.bridge.dashboard.stream_buffer import KEPT, Changes, StreamMemory
+from fluxcap.bridge.dashboard.stream_buffer import MAX_CANDLES, Changes, StreamBuffer
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import StreamKey
@@ -24,9 +24,9 @@ class LiveFeed:
     """See the module. ``log`` is what happened beside candles: gaps, health, a new store; newest last."""
 
     def __init__(self, pub: str, rep: str, curve: ClientCurve | None = None, via: Via | None = None) -> None:
-        self._client = LiveClient(pub, rep, start_from=-KEPT, on_event=self._on_event, curve=curve, via=via)
+        self._client = LiveClient(pub, rep, start_from=-MAX_CANDLES, on_event=self._on_event, curve=curve, via=via)
         self._lock = threading.Lock()
-        self._memories: dict[StreamKey, StreamMemory] = {}
+        self._memories: dict[StreamKey, StreamBuffer] = {}
         self._viewers: Counter[StreamKey] = Counter()
         self.log: list[tuple[int, str, str]] = []
         self._lines = 0
@@ -42,16 +42,16 @@ class LiveFeed:
         """Go to another server."""
         self._client.reconnect(pub, rep)
 
-    def join(self, key: StreamKey) -> None:
+    def subscribe(self, key: StreamKey) -> None:
         """One more page shows the stream. Blocks for a moment."""
         with self._lock:
             self._viewers[key] += 1
             if self._viewers[key] > 1:
                 return
-            self._memories[key] = StreamMemory()
+            self._memories[key] = StreamBuffer()
         self._client.subscribe(key)
 
-    def leave(self, key: StreamKey) -> None:
+    def unsubscribe(self, key: StreamKey) -> None:
         """A page shows the stream no more. Blocks for a moment."""
         with self._lock:
             self._viewers[key] -= 1
@@ -62,12 +62,12 @@ class LiveFeed:
         self._client.unsubscribe(key)
 
     def changes(self, key: StreamKey, version: int) -> Changes | None:
-        """As ``StreamMemory.changes``."""
+        """As ``StreamBuffer.changes``."""
         with self._lock:
-            memory = self._memories.get(key)
-            return memory.changes(version) if memory is not None else None
+            buffer = self._memories.get(key)
+            return buffer.changes(version) if buffer is not None else None
 
-    def memory(self, key: StreamKey) -> StreamMemory | None:
+    def buffer(self, key: StreamKey) -> StreamBuffer | None:
         """For its figures alone."""
         return self._memories.get(key)
 
@@ -84,25 +84,25 @@ class LiveFeed:
 
     def _on_event(self, event: Event) -> None:
         with self._lock:
-            memory = self._memories.get(event.key)
-            if memory is None:
+            buffer = self._memories.get(event.key)
+            if buffer is None:
                 return
             match event:
                 case Candles(_, start, candles, is_backfill):
-                    if is_backfill and len(memory):
+                    if is_backfill and len(buffer):
                         last = start + len(candles) - 1
                         self._note("gap", f"#{start}{f' to #{last}' if last > start else ''} did not arrive")
                         self._note("healed", f"{len(candles)} fetched while live candles arrived")
                     elif is_backfill:
                         self._note("history", f"{len(candles)} fetched, from #{start}")
-                    memory.add(start, candles)
+                    buffer.add(start, candles)
                 case Revision(_, _, _, candles):
-                    memory.revise(candles)
+                    buffer.revise(candles)
                     self._note("revised", f"{len(candles)} corrected")
                 case Forming(_, candle):
-                    memory.see_forming(candle)
+                    buffer.set_forming(candle)
                 case StoreReplaced(_, _, reason):
-                    memory.reset()
+                    buffer.reset()
                     self._note("new store", reason)
                 case Gap(_, first, last, reason):
                     self._note("lost", f"#{first} to #{last}: {reason}")

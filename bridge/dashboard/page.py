@@ -1,4 +1,4 @@
-"""One open page: carries out what the user chose and what ``session.judge`` says, four times a second."""
+"""One open page: carries out what the user chose and what ``session.decide`` says, four times a second."""
 
 from __future__ import annotations
 
@@ -12,10 +12,18 @@ from nicegui import run, ui
 
 from fluxcap.bridge.client.stats import state_text, stats_rows
 from fluxcap.bridge.dashboard.csv_view import CsvView
-from fluxcap.bridge.dashboard.daemon_backend import Hub
+from fluxcap.bridge.dashboard.daemon_backend import DaemonBackend
 from fluxcap.bridge.dashboard.layout import Layout
-from fluxcap.bridge.dashboard.rows import shaded
-from fluxcap.bridge.dashboard.view_state import ChartSource, LiveState, Verdict, Wish, carried_over, judge, outlook
+from fluxcap.bridge.dashboard.rows import gap_areas
+from fluxcap.bridge.dashboard.view_state import (
+    ChartSource,
+    LiveState,
+    ViewDecision,
+    ViewRequest,
+    decide,
+    keep_asset,
+    next_step_text,
+)
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import StreamKey
 
@@ -28,16 +36,16 @@ PREFERRED_THEME = (
 )
 
 
-class Page:
+class ChartPage:
     """See the module. Build it within a NiceGUI page."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: DaemonBackend) -> None:
         self._hub = hub
         self._client = ui.context.client
         self._view = Layout()
         self._dark = ui.dark_mode(None)
-        self._wish = Wish()
-        self._verdict = Verdict()
+        self._request = ViewRequest()
+        self._decision = ViewDecision()
         self._holder = f"page-{uuid.uuid4().hex[:12]}"
         self._key: StreamKey | None = None
         self._version = 0
@@ -50,16 +58,16 @@ class Page:
 
     def _connect(self) -> None:
         view = self._view
-        view.source.on_value_change(self._quietly(self._choose_source))
-        view.asset.on_value_change(self._quietly(self._choose_asset))
-        view.file.on_value_change(self._quietly(self._csv.choose_file))
-        view.timeframe.on_value_change(self._quietly(self._choose_timeframe))
-        view.follow.on_value_change(self._quietly(self._choose_follow))
-        view.collect.on_value_change(self._quietly(self._choose_collect))
+        view.source.on_value_change(self._ignore_programmatic(self._choose_source))
+        view.asset.on_value_change(self._ignore_programmatic(self._choose_asset))
+        view.file.on_value_change(self._ignore_programmatic(self._csv.choose_file))
+        view.timeframe.on_value_change(self._ignore_programmatic(self._choose_timeframe))
+        view.follow.on_value_change(self._ignore_programmatic(self._choose_follow))
+        view.collect.on_value_change(self._ignore_programmatic(self._choose_collect))
         view.start.on_click(self._start_or_stop)
         view.theme.on_click(self._flip_theme)
 
-    def _quietly(self, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def _ignore_programmatic(self, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Only what the user changes counts, not what we fill in."""
 
         def handler(event: Any) -> Any:
@@ -78,7 +86,7 @@ class Page:
             theme = "dark"
         self._set_theme(theme != "light")
         if query.get("source", "") in {source.value for source in ChartSource}:
-            self._wish = msgspec.structs.replace(self._wish, asset=query.get("asset") or None)
+            self._request = msgspec.structs.replace(self._request, asset=query.get("asset") or None)
             self._fill(self._view.source, query["source"])
             await self._choose_source(query["source"])
             if query.get("follow"):
@@ -99,7 +107,7 @@ class Page:
 
     async def _choose_source(self, value: str) -> None:
         source = ChartSource(value)
-        self._wish = msgspec.structs.replace(self._wish, source=source, follows=False, is_on=True)
+        self._request = msgspec.structs.replace(self._request, source=source, follows=False, is_on=True)
         self._fill(self._view.follow, False)
         self._csv.leave()
         self._view.chart.replace([], None, 60_000)
@@ -108,10 +116,10 @@ class Page:
             available, where = set(self._csv.assets), "in the CSV files"
         else:
             await self._show_stream(None)
-            available, where = set(self._hub.choices()), "on the platform"
+            available, where = set(self._hub.asset_options()), "on the platform"
         # Before the daemon has answered nothing can be said of the asset; the verdict will.
-        asset, message = carried_over(self._wish.asset, available, where) if available else (self._wish.asset, "")
-        self._wish = msgspec.structs.replace(self._wish, asset=asset)
+        asset, message = keep_asset(self._request.asset, available, where) if available else (self._request.asset, "")
+        self._request = msgspec.structs.replace(self._request, asset=asset)
         if message:
             ui.notify(message, type="warning", position="top")
         self._show_choices()
@@ -119,19 +127,19 @@ class Page:
             await self._choose_asset(asset)
 
     async def _choose_asset(self, asset: str | None) -> None:
-        self._wish = msgspec.structs.replace(self._wish, asset=asset, follows=False, is_on=True)
+        self._request = msgspec.structs.replace(self._request, asset=asset, follows=False, is_on=True)
         self._fill(self._view.follow, False)
-        if self._wish.source is ChartSource.CSV:
+        if self._request.source is ChartSource.CSV:
             await self._csv.choose_asset(asset)
 
     def _choose_timeframe(self, _value: str) -> None:
-        if self._wish.source is ChartSource.CSV:
+        if self._request.source is ChartSource.CSV:
             self._csv.draw()
 
     def _choose_follow(self, on: bool) -> None:
-        self._wish = msgspec.structs.replace(self._wish, follows=on, is_on=True)
-        if not on and self._wish.asset is None:
-            self._wish = msgspec.structs.replace(self._wish, asset=self._verdict.asset)
+        self._request = msgspec.structs.replace(self._request, follows=on, is_on=True)
+        if not on and self._request.asset is None:
+            self._request = msgspec.structs.replace(self._request, asset=self._decision.asset)
 
     async def _choose_collect(self, mode: str) -> None:
         try:
@@ -140,7 +148,7 @@ class Page:
             ui.notify(str(error), type="negative", position="top")
 
     def _start_or_stop(self) -> None:
-        self._wish = msgspec.structs.replace(self._wish, is_on=not self._wish.is_on)
+        self._request = msgspec.structs.replace(self._request, is_on=not self._request.is_on)
 
     def _flip_theme(self) -> None:
         self._set_theme(not self._dark.value)
@@ -160,27 +168,27 @@ class Page:
             if not self._client.has_socket_connection:  # left, or about to come back
                 await self._release()
                 return
-            self._verdict = judge(self._wish, self._hub.known())
-            await self._follow_verdict()
+            self._decision = decide(self._request, self._hub.daemon_state())
+            await self._apply_decision()
             self._show_words()
             self._show_footer()
         finally:
             self._busy = False
 
-    async def _follow_verdict(self) -> None:
-        verdict = self._verdict
-        if self._wish.source is not ChartSource.PLATFORM:
+    async def _apply_decision(self) -> None:
+        decision = self._decision
+        if self._request.source is not ChartSource.PLATFORM:
             await self._release()
             await self._show_stream(None)
             return
-        key = self._hub.key(verdict.asset) if verdict.asset else None
-        if key is not None or verdict.asset is None:
+        key = self._hub.key(decision.asset) if decision.asset else None
+        if key is not None or decision.asset is None:
             await self._show_stream(key)
-        if verdict.leases and verdict.asset:
-            await self._lease(verdict.asset)
+        if decision.leases and decision.asset:
+            await self._lease(decision.asset)
         else:
             await self._release()
-        self._draw_live(verdict.state is LiveState.LIVE)
+        self._draw_live(decision.state is LiveState.LIVE)
         await self._draw_gaps()
 
     async def _show_stream(self, key: StreamKey | None) -> None:
@@ -189,11 +197,11 @@ class Page:
             return
         before, self._key, self._version = self._key, key, 0
         if before is not None:
-            await run.io_bound(self._hub.feed.leave, before)
+            await run.io_bound(self._hub.feed.unsubscribe, before)
         if key is not None:
-            await run.io_bound(self._hub.feed.join, key)
+            await run.io_bound(self._hub.feed.subscribe, key)
             self._due_s["gaps"] = 0.0
-        if not self._closed and self._wish.source is ChartSource.PLATFORM:
+        if not self._closed and self._request.source is ChartSource.PLATFORM:
             self._view.chart.replace([], None, 60_000)
 
     def _draw_live(self, is_live: bool) -> None:
@@ -214,16 +222,16 @@ class Page:
 
     async def _draw_gaps(self) -> None:
         key, now_s = self._key, time.monotonic()
-        memory = self._hub.feed.memory(key) if key is not None else None
-        if key is None or memory is None or not len(memory) or now_s < self._due_s["gaps"]:
+        buffer = self._hub.feed.buffer(key) if key is not None else None
+        if key is None or buffer is None or not len(buffer) or now_s < self._due_s["gaps"]:
             return
         self._due_s["gaps"] = now_s + GAPS_S
-        from_ms, to_ms = memory.first_ms, memory.last_ms + 2 * key.interval_ms
+        from_ms, to_ms = buffer.first_ms, buffer.last_ms + 2 * key.interval_ms
         try:
             gaps = await run.io_bound(self._hub.api.gaps, key.source_id, key.symbol, from_ms)
         except FluxcapError:
             return
-        areas = shaded(gaps or (), from_ms, to_ms)
+        areas = gap_areas(gaps or (), from_ms, to_ms)
         self._view.chart.shade_if_new(areas)
 
     async def _lease(self, asset: str) -> None:
@@ -236,7 +244,7 @@ class Page:
             self._leased = asset
         except FluxcapError as error:
             self._leased = None
-            self._verdict = Verdict(asset, LiveState.PAUSED, str(error))
+            self._decision = ViewDecision(asset, LiveState.PAUSED, str(error))
 
     async def _release(self) -> None:
         if self._leased is None:
@@ -250,7 +258,7 @@ class Page:
     # --- words ----------------------------------------------------------------------------------------------------
 
     def _show_choices(self) -> None:
-        view, source = self._view, self._wish.source
+        view, source = self._view, self._request.source
         is_csv, is_live = source is ChartSource.CSV, source is ChartSource.PLATFORM
         for widget, shown in (
             (view.asset, source is not None),
@@ -261,17 +269,17 @@ class Page:
         ):
             widget.set_visibility(shown)
         if is_csv:
-            self._csv.show_choices(self._wish.asset)
+            self._csv.show_choices(self._request.asset)
         view.timeframe.set_enabled(is_csv)
 
     def _show_words(self) -> None:
-        view, verdict, hub = self._view, self._verdict, self._hub
-        if self._wish.source is ChartSource.PLATFORM:
-            self._fill(view.asset, verdict.asset, _with(hub.choices(), verdict.asset))
+        view, decision, hub = self._view, self._decision, self._hub
+        if self._request.source is ChartSource.PLATFORM:
+            self._fill(view.asset, decision.asset, _with(hub.asset_options(), decision.asset))
             self._fill(view.timeframe, hub.interval, [hub.interval])
             view.timeframe_note.set_text(f"Platform candles are {hub.interval}")
-            view.start.set_text("Stop" if self._wish.is_on else "Start")
-            view.start.set_enabled(verdict.asset is not None)
+            view.start.set_text("Stop" if self._request.is_on else "Start")
+            view.start.set_enabled(decision.asset is not None)
         else:
             view.timeframe_note.set_text("")
         status = hub.status
@@ -287,24 +295,24 @@ class Page:
         self._show_overlay()
 
     def _show_overlay(self) -> None:
-        view, verdict, banner = self._view, self._verdict, ""
-        if self._wish.source is None:
+        view, decision, banner = self._view, self._decision, ""
+        if self._request.source is None:
             view.show_overlay("Choose where candles come from", "CSV files: what was collected. Platform: live.")
-        elif self._wish.source is ChartSource.CSV:
-            title, text, is_busy = self._csv.words(self._wish.asset)
+        elif self._request.source is ChartSource.CSV:
+            title, text, is_busy = self._csv.words(self._request.asset)
             view.show_overlay(title, text, is_busy=is_busy)
-        elif verdict.asset is None:
-            view.show_overlay(verdict.reason, outlook(verdict))
+        elif decision.asset is None:
+            view.show_overlay(decision.reason, next_step_text(decision))
         elif self._version == 0:
-            if verdict.state is LiveState.LIVE:
+            if decision.state is LiveState.LIVE:
                 view.show_overlay("No candle yet", f"Waiting for the first {self._hub.interval} candle.", is_busy=True)
             else:
-                view.show_overlay("Not live", verdict.reason)
+                view.show_overlay("Not live", decision.reason)
         else:
             view.show_overlay("")
-            if verdict.state is not LiveState.LIVE:
-                tail = " It continues by itself." if verdict.state is LiveState.PAUSED else ""
-                banner = f"Not live. {verdict.reason}{tail}"
+            if decision.state is not LiveState.LIVE:
+                tail = " It continues by itself." if decision.state is LiveState.PAUSED else ""
+                banner = f"Not live. {decision.reason}{tail}"
         view.show_banner(banner)
 
     def _show_footer(self) -> None:
@@ -313,9 +321,9 @@ class Page:
             view.show_health(*self._hub.health_words())
             facts = stats_rows(0, self._hub.facts(None))
         else:
-            memory = self._hub.feed.memory(key)
+            buffer = self._hub.feed.buffer(key)
             view.show_health(*state_text(self._hub.feed.health(key)))
-            facts = stats_rows(memory.latest_sequence if memory else 0, self._hub.facts(key))
+            facts = stats_rows(buffer.latest_sequence if buffer else 0, self._hub.facts(key))
         for name, value in facts:
             view.facts[name].set_text(value)
 

@@ -22,7 +22,7 @@ def row_of(candle: Candle) -> Row:
     return [candle.ts_ms, candle.open, candle.high, candle.low, candle.close, candle.volume, candle.flags]
 
 
-def decimals(rows: Iterable[Row], most: int = 8) -> int:
+def price_decimals(rows: Iterable[Row], most: int = 8) -> int:
     """Digits behind the point that the prices need, by the most precise close among the newest rows."""
     found = 0
     for row in rows:
@@ -31,7 +31,7 @@ def decimals(rows: Iterable[Row], most: int = 8) -> int:
     return max(found, 2)
 
 
-def shaded(gaps: Iterable[Mapping[str, Any]], from_ms: int, to_ms: int) -> list[list[Any]]:
+def gap_areas(gaps: Iterable[Mapping[str, Any]], from_ms: int, to_ms: int) -> list[list[Any]]:
     """Blind times within what is shown, joined where they touch: ``[from_ms, to_ms, reason]``. 0 as end: until now."""
     areas: list[list[Any]] = []
     cut = sorted((max(g["from_ms"], from_ms), min(g["to_ms"] or to_ms, to_ms), g["reason"]) for g in gaps)

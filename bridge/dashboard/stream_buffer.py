@@ -13,7 +13,7 @@ import msgspec
 from fluxcap.bridge.dashboard.rows import Row, row_of, rows_of
 from fluxcap.schemas.types import Candle, CandleArray
 
-KEPT = 5_000
+MAX_CANDLES = 5_000
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -28,10 +28,10 @@ class Changes(msgspec.Struct, frozen=True):
     forming: Row | None
 
 
-class StreamMemory:
+class StreamBuffer:
     """One stream. One thread at a time."""
 
-    def __init__(self, kept: int = KEPT) -> None:
+    def __init__(self, kept: int = MAX_CANDLES) -> None:
         self._kept = kept
         self._rows: dict[int, Row] = {}
         self._changed: deque[int] = deque(maxlen=kept)
@@ -72,7 +72,7 @@ class StreamMemory:
         self.revisions_seen += len(candles)
         self._put([row for row in rows_of(candles) if row[0] >= self.first_ms or len(self._rows) < self._kept])
 
-    def see_forming(self, candle: Candle) -> None:
+    def set_forming(self, candle: Candle) -> None:
         """The candle under way has changed."""
         if candle.ts_ms > self.last_ms and candle != self._forming:
             self._forming = candle

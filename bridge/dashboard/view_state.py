@@ -1,6 +1,6 @@
 """Decides what one page shows and whether it may be live. Pure: the known state goes in, the decision comes out.
 
-``judge`` is the one place that decides; the page only carries out what changed since the last verdict.
+``decide`` is the one place that decides; the page only carries out what changed since the last verdict.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class LiveState(enum.Enum):
     LIVE = "live"
 
 
-class Wish(msgspec.Struct, frozen=True):
+class ViewRequest(msgspec.Struct, frozen=True):
     """The user's choices. ``is_on``: start was pressed, and stop was not."""
 
     source: ChartSource | None = None
@@ -37,7 +37,7 @@ class Wish(msgspec.Struct, frozen=True):
     is_on: bool = True
 
 
-class Known(msgspec.Struct, frozen=True):
+class DaemonState(msgspec.Struct, frozen=True):
     """The state of the daemon. ``assets``: symbols that may be chosen; empty until the platform sent its list."""
 
     daemon_error: str = ""
@@ -49,7 +49,7 @@ class Known(msgspec.Struct, frozen=True):
     detected: str | None = None
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class ViewDecision(msgspec.Struct, frozen=True):
     """A decision: the stream to show (or None), whether it is live, and if not, why. ``leases``: lock the asset."""
 
     asset: str | None = None
@@ -58,45 +58,45 @@ class Verdict(msgspec.Struct, frozen=True):
     leases: bool = False
 
 
-def judge(wish: Wish, known: Known) -> Verdict:
+def decide(request: ViewRequest, daemon: DaemonState) -> ViewDecision:
     """Live only with a valid connection and a valid asset."""
-    if wish.source is not ChartSource.PLATFORM:
-        return Verdict()
-    asset = known.detected if wish.follows else wish.asset
-    reason = _obstacle(wish, known, asset)
-    if not wish.is_on:
-        return Verdict(asset, LiveState.OFF, STOPPED)
+    if request.source is not ChartSource.PLATFORM:
+        return ViewDecision()
+    asset = daemon.detected if request.follows else request.asset
+    reason = _obstacle(request, daemon, asset)
+    if not request.is_on:
+        return ViewDecision(asset, LiveState.OFF, STOPPED)
     if asset is None:
-        return Verdict(None, LiveState.PAUSED if wish.follows else LiveState.OFF, reason)
+        return ViewDecision(None, LiveState.PAUSED if request.follows else LiveState.OFF, reason)
     if reason:
-        return Verdict(asset, LiveState.PAUSED, reason)
-    return Verdict(asset, LiveState.LIVE, "", leases=not wish.follows)
+        return ViewDecision(asset, LiveState.PAUSED, reason)
+    return ViewDecision(asset, LiveState.LIVE, "", leases=not request.follows)
 
 
-def outlook(verdict: Verdict) -> str:
+def next_step_text(decision: ViewDecision) -> str:
     """Return the line below the reason while there is no asset to show."""
-    if verdict.reason == CHOOSE:
+    if decision.reason == CHOOSE:
         return "Live candles start immediately."
-    if verdict.reason == STOPPED:
+    if decision.reason == STOPPED:
         return ""
-    return "It continues by itself." if verdict.state is LiveState.PAUSED else "This page reconnects by itself."
+    return "It continues by itself." if decision.state is LiveState.PAUSED else "This page reconnects by itself."
 
 
-def _obstacle(wish: Wish, known: Known, asset: str | None) -> str:
-    if known.daemon_error:
-        return known.daemon_error
-    if known.chrome != "attached":
-        return known.chrome_reason or f"Chrome is {known.chrome}."
+def _obstacle(request: ViewRequest, daemon: DaemonState, asset: str | None) -> str:
+    if daemon.daemon_error:
+        return daemon.daemon_error
+    if daemon.chrome != "attached":
+        return daemon.chrome_reason or f"Chrome is {daemon.chrome}."
     if asset is None:
-        return "The trading page has not shown its asset yet; click on one there." if wish.follows else CHOOSE
-    if known.assets and asset not in known.assets:
+        return "The trading page has not shown its asset yet; click on one there." if request.follows else CHOOSE
+    if daemon.assets and asset not in daemon.assets:
         return f"The platform has no asset {asset}."
-    if wish.follows and known.focus_mode == "lock" and asset not in known.focus:
-        return f"The daemon's focus is locked to {', '.join(known.focus)}; it makes no candles of {asset}."
+    if request.follows and daemon.focus_mode == "lock" and asset not in daemon.focus:
+        return f"The daemon's focus is locked to {', '.join(daemon.focus)}; it makes no candles of {asset}."
     return ""
 
 
-def carried_over(asset: str | None, available: Iterable[str], where: str) -> tuple[str | None, str]:
+def keep_asset(asset: str | None, available: Iterable[str], where: str) -> tuple[str | None, str]:
     """The asset after a change of source: kept when the new one has it, else None with a sentence that says so."""
     if asset is None or asset in set(available):
         return asset, ""

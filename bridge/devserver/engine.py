@@ -20,8 +20,8 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from fluxcap.bridge.devserver.fault_injection import FaultyAnswers, FaultyPublisher
-from fluxcap.bridge.devserver.faults import FaultGate, Faults
+from fluxcap.bridge.devserver.fault_injection import FaultyPublisher, FaultyRequestHandler
+from fluxcap.bridge.devserver.faults import FaultInjector, Faults
 from fluxcap.bridge.devserver.generator import CandleSource, GeneratedCandles, ReplayedCandles, read_candles
 from fluxcap.bridge.devserver.settings import MAX_BATCH, DevSettings
 from fluxcap.bridge.server.server import FeedInfo, WireServer
@@ -51,10 +51,10 @@ class DevEngine:
     """
 
     def __init__(self, settings: DevSettings, curve: ServerCurve | None = None) -> None:
-        self._settings = settings.check()
+        self._settings = settings.validate()
         self._curve = curve or (server_keys(Path(settings.curve)) if settings.curve else None)
         self._replayed = read_candles(Path(settings.replay)) if settings.replay else None
-        self._gate = FaultGate(settings.seed)
+        self._gate = FaultInjector(settings.seed)
         self._endpoints = (settings.pub, settings.rep)
         self._broadcasting = settings.broadcasting
         self._commands: SimpleQueue[tuple[Callable[[], object], Future[object]]] = SimpleQueue()
@@ -118,7 +118,7 @@ class DevEngine:
 
         Endpoints, folder and seed cannot change. Raises ConfigError.
         """
-        return self._call(functools.partial(self._set_streams, settings.check()))
+        return self._call(functools.partial(self._set_streams, settings.validate()))
 
     def restart(self, *, new_store: bool, down_ms: int = 200) -> str:
         """Close the server, wait, and open it again on the same endpoints; returns the store's id."""
@@ -167,7 +167,7 @@ class DevEngine:
         ready.set_result(None)
         try:
             while True:
-                self._obey(self._patience_s())
+                self._obey(self._idle_timeout_s())
                 self._work(time.monotonic_ns())
         except _Stop:
             pass
@@ -178,7 +178,7 @@ class DevEngine:
             self._open_server.close()
             self._fail_waiting()
 
-    def _patience_s(self) -> float:
+    def _idle_timeout_s(self) -> float:
         due = list(self._due_ns.values())
         if self._publisher is not None and self._publisher.next_due_ns is not None:
             due.append(self._publisher.next_due_ns)
@@ -239,7 +239,7 @@ class DevEngine:
     def _revise(self) -> None:
         reader = self._open_server.store.reader()
         for key in self._settings.keys:
-            rows = reader.last(key, REVISE_BACK).candles[:1].copy()
+            rows = reader.newest(key, REVISE_BACK).candles[:1].copy()
             if len(rows):
                 rows["high"] += 0.001
                 rows["tick_count"] += 1
@@ -255,7 +255,7 @@ class DevEngine:
             rep,
             curve=self._curve,
             publisher=self._make_publisher,
-            answers=self._make_answers,
+            handler=self._make_handler,
         )
         self._endpoints = (self._server.pub_endpoint, self._server.rep_endpoint)
         self._sources.clear()
@@ -267,8 +267,8 @@ class DevEngine:
         self._publisher = FaultyPublisher(self._gate, time.monotonic_ns, *arguments)  # type: ignore[arg-type]
         return self._publisher
 
-    def _make_answers(self, *arguments: object) -> FaultyAnswers:
-        return FaultyAnswers(self._gate, self._closing, *arguments)
+    def _make_handler(self, *arguments: object) -> FaultyRequestHandler:
+        return FaultyRequestHandler(self._gate, self._closing, *arguments)
 
     def _begin_streams(self) -> None:
         server, settings = self._open_server, self._settings
@@ -281,7 +281,7 @@ class DevEngine:
             if self._replayed is not None:
                 self._sources[key] = ReplayedCandles(self._replayed, mark.latest_ts_ms)
             else:
-                last = server.store.reader().last(key, 1).candles
+                last = server.store.reader().newest(key, 1).candles
                 price = float(last["close"][0]) if len(last) else 0.0
                 self._sources[key] = GeneratedCandles(key, settings.seed, after_ms, price)
             for begin in range(mark.latest_sequence, settings.history, MAX_BATCH):

@@ -10,9 +10,9 @@ from typing import Any
 
 import zmq
 
-from fluxcap.bridge.devserver.faults import FaultGate
+from fluxcap.bridge.devserver.faults import FaultInjector
 from fluxcap.bridge.server.publisher import Publisher
-from fluxcap.bridge.server.requests import Answers
+from fluxcap.bridge.server.requests import RequestHandler
 from fluxcap.bridge.transport.curve import ServerCurve
 from fluxcap.schemas.codec import decode, encode
 from fluxcap.schemas.errors import CodecError
@@ -32,7 +32,7 @@ class FaultyPublisher(Publisher):
 
     def __init__(
         self,
-        gate: FaultGate,
+        gate: FaultInjector,
         clock_ns: Callable[[], int],
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
@@ -63,16 +63,16 @@ class FaultyPublisher(Publisher):
         return self._delayed[0][0] if self._delayed else None
 
 
-class FaultyAnswers(Answers):
+class FaultyRequestHandler(RequestHandler):
     """Answers late, badly or not at all (which is: later than anybody waits)."""
 
-    def __init__(self, gate: FaultGate, closing: threading.Event, *arguments: Any) -> None:
+    def __init__(self, gate: FaultInjector, closing: threading.Event, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._gate = gate
         self._closing = closing
 
-    def reply(self, payload: bytes) -> bytes:
-        good = super().reply(payload)
+    def handle(self, payload: bytes) -> bytes:
+        good = super().handle(payload)
         end_ns = time.monotonic_ns() + self._gate.faults.answer_delay_ms * 1_000_000
         # In slices: a fault that is lifted ends at once.
         while time.monotonic_ns() < end_ns and self._gate.faults.answer_delay_ms and not self._closing.wait(0.01):

@@ -1,7 +1,7 @@
 """Decides which fault each message to a client suffers. Pure: time and randomness go in.
 
-``FaultGate.publish`` turns one message into the messages that really leave, with the time each is due;
-``FaultGate.answer`` turns one answer into what the client gets of it.
+``FaultInjector.publish`` turns one message into the messages that really leave, with the time each is due;
+``FaultInjector.answer`` turns one answer into what the client gets of it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Departure(msgspec.Struct, frozen=True):
     payload: bytes
 
 
-class FaultGate:
+class FaultInjector:
     """Decides under the faults in force, which may be swapped at any time. One thread per method.
 
     Two random streams, one for what is published and one for answers: with a seed each repeats itself whatever the

@@ -16,7 +16,7 @@ from fluxcap.bridge.dashboard.app import add_style, mount_pages
 from fluxcap.bridge.dashboard.candle_chart import CandleChart
 from fluxcap.bridge.dashboard.page import PREFERRED_THEME
 from fluxcap.bridge.devserver.faults import Faults
-from fluxcap.bridge.devserver.panel_session import Desk, key_of
+from fluxcap.bridge.devserver.panel_session import PanelSession, key_of
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import FeedState, StreamKey
 
@@ -35,28 +35,28 @@ FAULTS: tuple[tuple[str, str, float], ...] = (
 """Field of ``Faults``, its words, its largest value; ``stall`` and ``feed_state`` have controls of another kind."""
 
 
-def mount_panel(app: FastAPI, desk: Desk) -> None:
+def mount_panel(app: FastAPI, session: PanelSession) -> None:
     """The panel at ``/``."""
 
     def pages() -> None:
         @ui.page("/", title="fluxcap dev server")
         async def panel(theme: str = "") -> None:
             add_style()
-            page = Panel(desk)
+            page = Panel(session)
             client = ui.context.client
             client.on_delete(page.end)
             await client.connected()
             await page.begin(theme)
 
     mount_pages(app, pages)
-    nicegui_app.on_shutdown(desk.close)
+    nicegui_app.on_shutdown(session.close)
 
 
 class Panel:
     """One open panel. Build it within a NiceGUI page."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, session: PanelSession) -> None:
+        self._session = session
         self._dark = ui.dark_mode(None)
         self._key: StreamKey | None = None
         self._version = 0
@@ -76,7 +76,7 @@ class Panel:
     # --- widgets --------------------------------------------------------------------------------------------------
 
     def _build_server(self) -> None:
-        pub, rep = self._desk.engine.endpoints
+        pub, rep = self._session.engine.endpoints
         with ui.row().classes("panel-head"):
             ui.label("fluxcap dev server").classes("brand")
             ui.space()
@@ -100,7 +100,7 @@ class Panel:
                     ui.label(name).classes("fact-name")
 
     def _build_streams(self) -> None:
-        settings = self._desk.engine.settings
+        settings = self._session.engine.settings
         ui.label("Streams").classes("panel-title")
         with ui.row().classes("panel-row"):
             self._source = ui.input("Source", value=settings.source).props("outlined dense").classes("narrow")
@@ -115,7 +115,7 @@ class Panel:
             ui.button("Apply", on_click=self._apply).props("no-caps unelevated dense data-test=apply")
 
     def _build_faults(self) -> None:
-        faults = self._desk.engine.faults
+        faults = self._session.engine.faults
         with ui.row().classes("panel-row"):
             ui.label("Faults").classes("panel-title")
             ui.space()
@@ -138,8 +138,8 @@ class Panel:
         with ui.row().classes("panel-head"):
             ui.label("What a client sees").classes("panel-title")
             ui.space()
-            self._shown = ui.select(list(self._desk.engine.settings.symbols), label="Stream")
-            self._shown.value = self._desk.engine.settings.symbols[0]
+            self._shown = ui.select(list(self._session.engine.settings.symbols), label="Stream")
+            self._shown.value = self._session.engine.settings.symbols[0]
             self._shown.props("outlined dense options-dense data-test=shown").classes("asset")
         with ui.element("div").classes("stage"):
             self._chart = CandleChart()
@@ -159,16 +159,16 @@ class Panel:
         except TimeoutError:  # gone already, or far too busy
             theme = "dark"
         self._set_theme(theme != "light")
-        listings = await run.io_bound(self._desk.listings)
+        listings = await run.io_bound(self._session.listings)
         labels = {listing.symbol: f"{listing.symbol}  {listing.name}" for listing in listings or ()}
-        chosen = list(self._desk.engine.settings.symbols)
+        chosen = list(self._session.engine.settings.symbols)
         self._symbols.set_options({symbol: symbol for symbol in chosen} | labels, value=chosen)
         ui.timer(TICK_S, self._tick_page)
 
     async def end(self) -> None:
         """The browser has gone."""
         if self._key is not None:
-            await run.io_bound(self._desk.feed.leave, self._key)
+            await run.io_bound(self._session.feed.unsubscribe, self._key)
             self._key = None
 
     def _set_theme(self, is_dark: bool) -> None:
@@ -186,43 +186,43 @@ class Panel:
             return None
 
     async def _start_or_stop(self) -> None:
-        engine = self._desk.engine
+        engine = self._session.engine
         await self._do(engine.set_broadcasting, not engine.broadcasting)
 
     async def _restart(self, new_store: bool) -> None:
-        if await self._do(lambda: self._desk.engine.restart(new_store=new_store)):
+        if await self._do(lambda: self._session.engine.restart(new_store=new_store)):
             ui.notify("A new store is open." if new_store else "Restarted.", position="top")
 
     async def _move(self) -> None:
-        await self._do(self._desk.move, self._pub.value.strip(), self._rep.value.strip())
-        pub, rep = self._desk.engine.endpoints
+        await self._do(self._session.rebind, self._pub.value.strip(), self._rep.value.strip())
+        pub, rep = self._session.engine.endpoints
         self._pub.set_value(pub)
         self._rep.set_value(rep)
 
     async def _apply(self) -> None:
         settings = msgspec.structs.replace(
-            self._desk.engine.settings,
+            self._session.engine.settings,
             source=self._source.value.strip(),
             interval=self._interval.value.strip(),
             symbols=tuple(self._symbols.value or ()),
             tick_ms=int(self._tick.value or 0),
             batch_size=int(self._batch.value or 0),
         )
-        done = await self._do(self._desk.engine.set_streams, settings)
+        done = await self._do(self._session.engine.set_streams, settings)
         if done is not None:
             shown = self._shown.value if self._shown.value in done.symbols else done.symbols[0]
             self._shown.set_options(list(done.symbols), value=shown)
 
     async def _lift(self) -> None:
-        if await self._do(self._desk.engine.set_faults, Faults()):
+        if await self._do(self._session.engine.set_faults, Faults()):
             for name, control in self._controls.items():
                 control.set_value(getattr(Faults(), name))
 
     def _on_fault(self, name: str) -> Callable[[Any], Any]:
         async def handler(event: Any) -> None:
             value = event.value if event.value is not None else 0
-            if value != getattr(self._desk.engine.faults, name):
-                await self._do(self._desk.set_fault, name, value)
+            if value != getattr(self._session.engine.faults, name):
+                await self._do(self._session.set_fault, name, value)
 
         return handler
 
@@ -234,13 +234,13 @@ class Panel:
         self._busy = True
         try:
             with contextlib.suppress(FluxcapError):  # restarting, or moving
-                looked = await run.io_bound(self._desk.look)
+                looked = await run.io_bound(self._session.poll)
                 streams, counters = looked or ([], {})
                 for name, count in counters.items():
                     self._counters[name].set_text(f"{count:,}")
                 self._watermarks = {stream.key: stream.latest_sequence for stream in streams}
-            self._start.set_text("Stop" if self._desk.engine.broadcasting else "Start")
-            await self._show_stream(key_of(self._desk.engine.settings, self._shown.value))
+            self._start.set_text("Stop" if self._session.engine.broadcasting else "Start")
+            await self._show_stream(key_of(self._session.engine.settings, self._shown.value))
             self._draw()
         finally:
             self._busy = False
@@ -250,12 +250,12 @@ class Panel:
             return
         before, self._key, self._version = self._key, key, 0
         if before is not None:
-            await run.io_bound(self._desk.feed.leave, before)
-        await run.io_bound(self._desk.feed.join, key)
+            await run.io_bound(self._session.feed.unsubscribe, before)
+        await run.io_bound(self._session.feed.subscribe, key)
         self._chart.replace([], None, key.interval_ms)
 
     def _draw(self) -> None:
-        key, feed = self._key, self._desk.feed
+        key, feed = self._key, self._session.feed
         if key is None:
             return
         changes = feed.changes(key, self._version)
@@ -266,7 +266,7 @@ class Panel:
         self._dot.classes(replace=f"dot {dot}")
         self._label.set_text(label)
         self._reason.set_text(reason)
-        memory = feed.memory(key)
+        memory = feed.buffer(key)
         seen, latest = (memory.candles_seen, memory.latest_sequence) if memory else (0, 0)
         behind = max(0, self._watermarks.get(key, 0) - latest)
         tail = f", {behind} behind" if behind else ""
@@ -274,7 +274,7 @@ class Panel:
         self._show_log()
 
     def _show_log(self) -> None:
-        fresh = [line for line in list(self._desk.feed.log) if line[0] > self._log_seen]
+        fresh = [line for line in list(self._session.feed.log) if line[0] > self._log_seen]
         for number, kind, text in fresh[-40:]:
             self._log_seen = number
             with self._log:

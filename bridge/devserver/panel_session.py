@@ -19,7 +19,7 @@ from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import StreamKey, StreamStatus
 
 
-class Desk:
+class PanelSession:
     """See the module. Everything but the properties blocks for a moment and raises FluxcapError."""
 
     def __init__(self, settings: DevSettings) -> None:
@@ -40,9 +40,9 @@ class Desk:
     @property
     def current(self) -> DevEngine:
         """Stands for whichever engine is in use, for who keeps it."""
-        return cast(DevEngine, _Current(self))
+        return cast(DevEngine, _EngineProxy(self))
 
-    def move(self, pub: str, rep: str) -> None:
+    def rebind(self, pub: str, rep: str) -> None:
         """Serve the same store on other endpoints. Where they cannot be had, serve on as before."""
         before = msgspec.structs.replace(
             self._engine.settings,
@@ -69,7 +69,7 @@ class Desk:
     def listings(self) -> list[Listing]:
         return self._engine.universe()
 
-    def look(self) -> tuple[list[StreamStatus], dict[str, int]]:
+    def poll(self) -> tuple[list[StreamStatus], dict[str, int]]:
         """The streams, and the counters of the panel."""
         streams = self._engine.streams()
         return streams, panel_counters(self._engine.counters(), sum(stream.latest_sequence for stream in streams))
@@ -80,12 +80,12 @@ class Desk:
         self._engine.close()
 
 
-class _Current:
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+class _EngineProxy:
+    def __init__(self, session: PanelSession) -> None:
+        self._session = session
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._desk.engine, name)
+        return getattr(self._session.engine, name)
 
 
 def panel_counters(counters: Mapping[str, int], stored: int) -> dict[str, int]:

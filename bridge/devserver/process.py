@@ -14,7 +14,7 @@ from fluxcap.bridge.devserver.engine import DevEngine
 from fluxcap.bridge.devserver.settings import DevSettings
 from fluxcap.schemas.errors import AlreadyRunning
 
-HELLO = "fluxcap devserver ready"
+READY_PREFIX = "fluxcap devserver ready"
 """Begins the line on standard output that says, as JSON, where everything is."""
 
 
@@ -42,7 +42,7 @@ def run_devserver(settings: DevSettings, on_ready: Callable[[Addresses], None] |
         try:
             config = uvicorn.Config(make_api(engine), log_level="warning", lifespan="off", access_log=False)
             addresses = Addresses(*engine.endpoints, f"http://127.0.0.1:{listener.getsockname()[1]}")
-            (on_ready or _say)(addresses)
+            (on_ready or _print_addresses)(addresses)
             # uvicorn hands SIGINT on once it has closed; for us that is a good end.
             with contextlib.suppress(KeyboardInterrupt):
                 uvicorn.Server(config).run([listener])
@@ -59,23 +59,25 @@ def run_panel(settings: DevSettings, on_ready: Callable[[Addresses], None] | Non
 
     from fluxcap.bridge.devserver.api import make_api
     from fluxcap.bridge.devserver.panel import mount_panel
-    from fluxcap.bridge.devserver.panel_session import Desk
+    from fluxcap.bridge.devserver.panel_session import PanelSession
     from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
 
     listener = _listen(settings.api_port)
     try:
-        desk = Desk(settings)
+        session = PanelSession(settings)
         try:
             app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
             app.add_middleware(OriginGuard, names=LOCAL_NAMES)
-            app.mount("/api", make_api(desk.current))
-            mount_panel(app, desk)
+            app.mount("/api", make_api(session.current))
+            mount_panel(app, session)
             config = uvicorn.Config(app, log_level="warning", access_log=False, ws="websockets-sansio")
-            (on_ready or _say)(Addresses(*desk.engine.endpoints, f"http://127.0.0.1:{listener.getsockname()[1]}"))
+            (on_ready or _print_addresses)(
+                Addresses(*session.engine.endpoints, f"http://127.0.0.1:{listener.getsockname()[1]}")
+            )
             with contextlib.suppress(KeyboardInterrupt):
                 uvicorn.Server(config).run([listener])
         finally:
-            desk.close()
+            session.close()
     finally:
         listener.close()
 
@@ -92,8 +94,8 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _say(addresses: Addresses) -> None:
-    print(HELLO, msgspec.json.encode(addresses).decode(), flush=True)
+def _print_addresses(addresses: Addresses) -> None:
+    print(READY_PREFIX, msgspec.json.encode(addresses).decode(), flush=True)
 
 
 def main(arguments: list[str]) -> int:

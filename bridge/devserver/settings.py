@@ -14,7 +14,7 @@ MAX_BATCH = 10_000
 
 
 class DevSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings of a dev server; ``check`` says what is wrong with them.
+    """Settings of a dev server; ``validate`` says what is wrong with them.
 
     source, interval, symbols: the streams, one per symbol. tick_ms: how often each stream gets a batch. batch_size:
     candles in a batch. history: candles each new stream begins with. seed: the same one makes the same candles and the
@@ -45,7 +45,7 @@ class DevSettings(msgspec.Struct, frozen=True, kw_only=True):
     broadcasting: bool = True
     """Whether it sends from the start on."""
 
-    def check(self) -> DevSettings:
+    def validate(self) -> DevSettings:
         """Itself. Raises ConfigError."""
         interval_ms(self.interval)
         if not self.source or "." in self.source:

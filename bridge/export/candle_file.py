@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fluxcap.bridge.export.table_file import Column, TableFile
+from fluxcap.bridge.export.table_file import Column, TableWriter
 from fluxcap.schemas.types import CandleArray
 
 CANDLE_FILE_COLUMNS = {
@@ -33,6 +33,6 @@ def export_candles(candles: CandleArray, path: str | Path) -> Path:
 
     Returns the path. Raises ConfigError for another ending, StoreError when it cannot be written.
     """
-    with TableFile(Path(path), CANDLE_FILE_COLUMNS) as table:
+    with TableWriter(Path(path), CANDLE_FILE_COLUMNS) as table:
         table.add({"timestamp": candles["ts_ms"], **{name: candles[name] for name in (candles.dtype.names or ())[1:]}})
         return table.finish()

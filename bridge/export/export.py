@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from fluxcap.bridge.export.candle_file import CANDLE_FILE_COLUMNS
 from fluxcap.bridge.export.source import ExportSource
-from fluxcap.bridge.export.table_file import Column, TableFile
+from fluxcap.bridge.export.table_file import Column, TableWriter
 from fluxcap.schemas.candles import StreamSize
 from fluxcap.schemas.types import CandleArray, Gap, StreamKey
 
@@ -38,7 +38,7 @@ GAP_FILE_COLUMNS = {
 }
 
 
-class What(enum.StrEnum):
+class ExportKind(enum.StrEnum):
     """A kind of data that can be exported."""
 
     CANDLES = "candles"
@@ -47,7 +47,7 @@ class What(enum.StrEnum):
     REVISIONS = "revisions"
 
 
-class Span(msgspec.Struct, frozen=True):
+class TimeRange(msgspec.Struct, frozen=True):
     """From a time up to, without, another; UTC epoch ms. ``to_ms`` None: open."""
 
     from_ms: int = 0
@@ -66,12 +66,12 @@ class Span(msgspec.Struct, frozen=True):
 def export_candles(
     archive: ExportSource,
     streams: Sequence[StreamSize],
-    span: Span,
+    span: TimeRange,
     target: Path,
     progress: Progress = lambda rows: None,
 ) -> int:
     """Write the candles that start within the span; returns how many. Raises what archive and file do."""
-    with TableFile(target, {**_STREAM, "sequence": Column.WHOLE, **CANDLE_FILE_COLUMNS}) as table:
+    with TableWriter(target, {**_STREAM, "sequence": Column.WHOLE, **CANDLE_FILE_COLUMNS}) as table:
         for held in streams:
             for page in archive.candles(held.key):
                 numbers = np.arange(page.start_sequence, page.start_sequence + len(page.candles), dtype=np.int64)
@@ -84,13 +84,13 @@ def export_candles(
 def export_revisions(
     archive: ExportSource,
     streams: Sequence[StreamSize],
-    span: Span,
+    span: TimeRange,
     target: Path,
     progress: Progress = lambda rows: None,
 ) -> int:
     """Write the revisions of candles that start within the span; returns how many. Raises what archive and file do."""
     columns = {**_STREAM, "revision": Column.WHOLE, "sequence": Column.WHOLE, **CANDLE_FILE_COLUMNS}
-    with TableFile(target, columns) as table:
+    with TableWriter(target, columns) as table:
         for held in streams:
             for page in archive.revisions(held.key):
                 numbers = np.arange(page.start_revision, page.start_revision + len(page.candles), dtype=np.int64)
@@ -104,7 +104,7 @@ def export_revisions(
 def export_gaps(gaps: Iterable[Gap], target: Path) -> int:
     """Write blind times; returns how many. Raises ConfigError, StoreError."""
     rows = [(gap.source_id, gap.symbol, gap.from_ms, gap.to_ms, gap.reason) for gap in gaps]
-    with TableFile(target, GAP_FILE_COLUMNS) as table:
+    with TableWriter(target, GAP_FILE_COLUMNS) as table:
         if rows:
             types = (object, object, np.int64, np.int64, object)
             columns = [
@@ -115,12 +115,12 @@ def export_gaps(gaps: Iterable[Gap], target: Path) -> int:
         return table.rows
 
 
-def true_gaps(gaps: Iterable[Gap]) -> list[Gap]:
+def effective_gaps(gaps: Iterable[Gap]) -> list[Gap]:
     """Without those that were taken back, which are kept with no length."""
     return [gap for gap in gaps if gap.to_ms != gap.from_ms]
 
 
-def _add(table: TableFile, key: StreamKey, numbers: Columns, candles: CandleArray, span: Span) -> None:
+def _add(table: TableWriter, key: StreamKey, numbers: Columns, candles: CandleArray, span: TimeRange) -> None:
     within = span.holds(candles["ts_ms"])
     count = int(within.sum())
     columns: Columns = {

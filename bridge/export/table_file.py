@@ -49,7 +49,7 @@ class Column(enum.Enum):
     """Given in UTC epoch milliseconds, 0 for none. In CSV as ISO 8601, in Parquet as a time stamp with time zone."""
 
 
-class TableFile:
+class TableWriter:
     """One file in the making; a context manager that leaves nothing behind but the file.
 
     Parameters
@@ -128,7 +128,7 @@ class TableFile:
         self._connection.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def __enter__(self) -> TableFile:
+    def __enter__(self) -> TableWriter:
         return self
 
     def __exit__(

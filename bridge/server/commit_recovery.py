@@ -20,19 +20,19 @@ from fluxcap.schemas.types import Candle, CandleArray, CandleBatch, CandleRevisi
 _NOTHING = Watermark()
 
 
-class Held(NamedTuple):
+class RecoveredCommits(NamedTuple):
     """Candles the store has although their commit failed."""
 
     batches: list[CandleBatch]
     revisions: list[CandleRevision]
 
 
-class Doubt:
+class UnresolvedCommits:
     """Commits to ``store``, and finds out what became of what failed. For the thread of the store's owner."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._loads = store.loads
+        self._loads = store.load_count
         self._batches: Sequence[CandleBatch] = ()
         self._revisions: Sequence[CandleRevision] = ()
         self._untold: dict[StreamKey, CandleBatch] = {}
@@ -46,33 +46,35 @@ class Doubt:
                 self._batches, self._revisions = batches, revisions
             raise
 
-    def resolve(self) -> Held | None:
+    def resolve(self) -> RecoveredCommits | None:
         """Return what the store has, if it was reopened since the last call, else None.
 
         Raises StoreError while the store cannot be opened.
         """
         self._store.recover()
-        if self._store.loads == self._loads:
+        if self._store.load_count == self._loads:
             return None
-        self._loads = self._store.loads
+        self._loads = self._store.load_count
         marks = self._store.watermarks()
         # Of a batch or revision all is there or nothing: it was one transaction.
         batches = [b for b in self._batches if b.start_sequence <= marks.get(b.key, _NOTHING).latest_sequence]
         revisions = [r for r in self._revisions if r.start_revision <= marks.get(r.key, _NOTHING).latest_revision]
         self._batches = self._revisions = ()
         self._untold.update((batch.key, batch) for batch in batches)
-        return Held(batches, revisions)
+        return RecoveredCommits(batches, revisions)
 
-    def untold(self, key: StreamKey) -> CandleBatch | None:
-        """The batch that turned out to be held, until ``told``."""
+    def recovered_batch(self, key: StreamKey) -> CandleBatch | None:
+        """The batch that turned out to be held, until ``acknowledge``."""
         return self._untold.get(key)
 
-    def told(self, key: StreamKey) -> None:
+    def acknowledge(self, key: StreamKey) -> None:
         """Mark a stream as resolved: its retry has seen the result."""
         self._untold.pop(key, None)
 
-    def left(self, key: StreamKey, candles: Sequence[Candle] | CandleArray) -> Sequence[Candle] | CandleArray:
-        """The candles without those of ``untold``."""
+    def without_recovered(
+        self, key: StreamKey, candles: Sequence[Candle] | CandleArray
+    ) -> Sequence[Candle] | CandleArray:
+        """The candles without those of ``recovered_batch``."""
         batch = self._untold.get(key)
         if batch is None:
             return candles

@@ -12,39 +12,39 @@ from collections import deque
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 """Requests one client may have waiting: 100,000 of ordinary size."""
 _OVERHEAD = 64
-HELD_BACK_NS = 60_000_000_000
+BLOCKED_MAX_NS = 60_000_000_000
 """How long a client may leave its answers unread before its requests are forgotten."""
 
 Request = tuple[list[bytes], list[bytes]]
 """Route and payload frames."""
 
 
-class _Line:
-    __slots__ = ("answer", "bytes_waiting", "held_since_ns", "requests")
+class _ClientQueue:
+    __slots__ = ("blocked_since_ns", "bytes_waiting", "reply", "requests")
 
     def __init__(self) -> None:
         self.requests: deque[Request] = deque()
         self.bytes_waiting = 0
-        self.answer: list[bytes] | None = None  # made, but could not be sent yet
-        self.held_since_ns = 0
+        self.reply: list[bytes] | None = None  # made, but could not be sent yet
+        self.blocked_since_ns = 0
 
 
 class FairQueue:
     """Lines of requests by client identity."""
 
     def __init__(self) -> None:
-        self._lines: dict[bytes, _Line] = {}
+        self._lines: dict[bytes, _ClientQueue] = {}
         self._turns: deque[bytes] = deque()
-        self._held: dict[bytes, _Line] = {}
+        self._blocked: dict[bytes, _ClientQueue] = {}
 
     def __len__(self) -> int:
         """Clients with something waiting, held back or not."""
         return len(self._lines)
 
     @property
-    def held(self) -> list[bytes]:
+    def blocked(self) -> list[bytes]:
         """Clients that are held back."""
-        return list(self._held)
+        return list(self._blocked)
 
     @property
     def ready(self) -> bool:
@@ -55,7 +55,7 @@ class FairQueue:
         """A request arrived. False when its client has too much waiting: it is not taken."""
         line = self._lines.get(identity)
         if line is None:
-            line = self._lines[identity] = _Line()
+            line = self._lines[identity] = _ClientQueue()
             self._turns.append(identity)
         size = _size(request)
         if line.bytes_waiting + size > MAX_WAITING_BYTES:
@@ -65,7 +65,7 @@ class FairQueue:
         return True
 
     def next(self) -> tuple[bytes, Request] | None:
-        """The request whose turn it is, or None; ``served``, ``hold_back`` or ``forget`` must follow."""
+        """The request whose turn it is, or None; ``served``, ``block`` or ``drop`` must follow."""
         if not self._turns:
             return None
         identity = self._turns.popleft()
@@ -76,33 +76,33 @@ class FairQueue:
 
     def served(self, identity: bytes) -> None:
         """The answer left: the client goes to the end of the round, if it has more waiting."""
-        self._held.pop(identity, None)
+        self._blocked.pop(identity, None)
         line = self._lines[identity]
-        line.answer = None
+        line.reply = None
         if line.requests:
             self._turns.append(identity)
         else:
             del self._lines[identity]
 
-    def hold_back(self, identity: bytes, answer: list[bytes], now_ns: int) -> None:
+    def block(self, identity: bytes, answer: list[bytes], now_ns: int) -> None:
         """The answer could not leave: keep it, and let the client's turns pass."""
         line = self._lines[identity]
-        if line.answer is None:
-            line.held_since_ns = now_ns
-        line.answer = answer
-        self._held[identity] = line
+        if line.reply is None:
+            line.blocked_since_ns = now_ns
+        line.reply = answer
+        self._blocked[identity] = line
 
-    def unsent(self, identity: bytes) -> list[bytes]:
+    def pending_reply(self, identity: bytes) -> list[bytes]:
         """The answer that a client held back has not taken yet."""
-        return self._held[identity].answer or []
+        return self._blocked[identity].reply or []
 
     def overdue(self, now_ns: int) -> list[bytes]:
         """Clients held back for too long."""
-        return [i for i, line in self._held.items() if now_ns - line.held_since_ns > HELD_BACK_NS]
+        return [i for i, line in self._blocked.items() if now_ns - line.blocked_since_ns > BLOCKED_MAX_NS]
 
-    def forget(self, identity: bytes) -> int:
+    def drop(self, identity: bytes) -> int:
         """The client is gone: drop what it has waiting. Returns how many requests stay unanswered."""
-        self._held.pop(identity, None)
+        self._blocked.pop(identity, None)
         line = self._lines.pop(identity, None)
         if line is None:
             return 0

@@ -14,14 +14,14 @@ from fluxcap.bridge.server.server import WireServer
 from fluxcap.schemas.types import Candle, CandleFlags, StreamKey
 
 
-class Absorbed(msgspec.Struct, frozen=True):
+class ImportResult(msgspec.Struct, frozen=True):
     """Result of an import: new candles, and candles that replaced a different one."""
 
     published: int = 0
     revised: int = 0
 
 
-def absorb(server: WireServer, key: StreamKey, candles: Sequence[Candle]) -> Absorbed:
+def import_candles(server: WireServer, key: StreamKey, candles: Sequence[Candle]) -> ImportResult:
     """Take collected candles into a stream, all of them FILLED. On the server's thread.
 
     Newer than the watermark: published. Older: a revision where the published candle has other prices, else nothing;
@@ -43,7 +43,7 @@ def absorb(server: WireServer, key: StreamKey, candles: Sequence[Candle]) -> Abs
         server.publish({key: newer})
     if better:
         server.revise({key: better})
-    return Absorbed(len(newer), len(better))
+    return ImportResult(len(newer), len(better))
 
 
 def _prices(candle: Candle) -> tuple[float, float, float, float]:

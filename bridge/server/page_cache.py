@@ -2,7 +2,7 @@
 
 ``RecentCandles`` is written by the pipeline's thread after each commit and read by the responder's, without a lock. It
 holds one immutable view per stream: rows behind a view are never written again, an append writes rows beyond it and
-then swaps in a longer view. ``RecentPages`` is the responder's: it answers from these views, fills what is older from
+then swaps in a longer view. ``CachedReader`` is the responder's: it answers from these views, fills what is older from
 the store once per stream, and asks the store for the rest.
 """
 
@@ -101,7 +101,7 @@ class RecentCandles:
         return sum(len(view.buffer) for view in self._views.values())
 
 
-class _Older(msgspec.Struct, frozen=True, eq=False):
+class _BackfilledRows(msgspec.Struct, frozen=True, eq=False):
     """Rows read from the store once: dense from ``first_sequence``, as of ``latest_revision``."""
 
     first_sequence: int
@@ -112,7 +112,7 @@ class _Older(msgspec.Struct, frozen=True, eq=False):
 _NOTHING = Watermark()
 
 
-class RecentPages:
+class CachedReader:
     """Pages for the responder's thread: from memory where it can be, from the store where it must.
 
     Parameters
@@ -139,7 +139,7 @@ class RecentPages:
         self._reader = reader
         self._depth = depth
         self._budget_rows = budget_rows
-        self._older: OrderedDict[StreamKey, _Older] = OrderedDict()
+        self._older: OrderedDict[StreamKey, _BackfilledRows] = OrderedDict()
         self._older_rows = 0
         self.hits = 0
         self.misses = 0
@@ -191,14 +191,14 @@ class RecentPages:
             older is None
             or older.latest_revision != mark.latest_revision
             or first < older.first_sequence
-            or not _joins(older, view, mark)
+            or not _is_contiguous(older, view, mark)
         ):
             self.misses += 1
-            page = self._reader.last(key, max(self._share(), mark.latest_sequence - first + 1))
+            page = self._reader.newest(key, max(self._rows_per_stream(), mark.latest_sequence - first + 1))
             if len(page.candles) == 0:
                 return view
             # The mark was read before the rows: a revision in between makes them be read once more, never served old.
-            older = _Older(page.start_sequence, page.candles, mark.latest_revision)
+            older = _BackfilledRows(page.start_sequence, page.candles, mark.latest_revision)
         self._older[key] = older
         self._older_rows += len(older.candles)
         while self._older_rows > self._budget_rows and len(self._older) > 1:
@@ -207,12 +207,12 @@ class RecentPages:
             return older.first_sequence, older.candles
         return older.first_sequence, np.concatenate([older.candles[: view[0] - older.first_sequence], view[1]])
 
-    def _share(self) -> int:
+    def _rows_per_stream(self) -> int:
         """Rows worth reading at once: so many that the budget lasts for every stream's newest."""
         return max(_LEAST_DEPTH, min(self._depth, self._budget_rows // max(len(self._reader.watermarks()), 1)))
 
 
-def _joins(older: _Older, view: tuple[int, CandleArray] | None, mark: Watermark) -> bool:
+def _is_contiguous(older: _BackfilledRows, view: tuple[int, CandleArray] | None, mark: Watermark) -> bool:
     """Return whether older rows reach up to the view, or to the newest candle where there is none."""
     wanted = mark.latest_sequence + 1 if view is None else view[0]
     return older.first_sequence <= wanted <= older.first_sequence + len(older.candles)

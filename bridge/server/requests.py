@@ -42,7 +42,7 @@ PAGE_LIMIT = 10_000
 """Candles in one answer at most, and when a request says 0: about 0.8 MB."""
 MAX_REQUEST_BYTES = 64 * 1024
 """No sound request is longer; a longer one is answered 413."""
-_FAR = 1 << 62
+_MAX_SEQUENCE = 1 << 62
 """Beyond any sequence; keeps start and next within the wire's numbers whatever a request says."""
 
 
@@ -58,7 +58,7 @@ class UnknownStream(Exception):
     """A key that is in no snapshot. Never leaves this module."""
 
 
-class Answers:
+class RequestHandler:
     """Answers requests, for the responder's thread.
 
     Parameters
@@ -100,7 +100,7 @@ class Answers:
             ListStreamsRequest: self._list_streams,
         }
 
-    def reply(self, payload: bytes) -> bytes:
+    def handle(self, payload: bytes) -> bytes:
         """The answer to a request, encoded. Never raises, whatever the bytes."""
         self.counters["requests"] += 1
         correlation_id = ""
@@ -124,7 +124,7 @@ class Answers:
             _log.exception("A request could not be answered")
             return self._error(500, "Internal error; see the server's log.", correlation_id)
 
-    def refuse(self, reason: str) -> bytes:
+    def reject(self, reason: str) -> bytes:
         """The answer to frames that hold no single payload."""
         self.counters["requests"] += 1
         return self._error(400, reason, "")
@@ -136,39 +136,39 @@ class Answers:
         except CodecError:  # a correlation id or text that cannot be written back
             return encode(ErrorResponse(code, "The request cannot be answered."))
 
-    def _known(self, key: StreamKey) -> StreamStatus:
+    def _require_stream(self, key: StreamKey) -> StreamStatus:
         status = self._status().get(key)
         if status is None:
             raise UnknownStream(str(key)[:200])
         return status
 
     def _cursor(self, request: GetCursorRequest) -> GetCursorResponse:
-        status = self._known(request.key)
+        status = self._require_stream(request.key)
         return GetCursorResponse(request.key, status.latest_sequence, status.latest_ts_ms)
 
     def _subscribe(self, request: SubscribeCandlesRequest) -> SubscribeCandlesAck:
-        return SubscribeCandlesAck(True, "", request.key, self._known(request.key).latest_sequence)
+        return SubscribeCandlesAck(True, "", request.key, self._require_stream(request.key).latest_sequence)
 
     def _backfill(self, request: BackfillCandlesRequest) -> BackfillCandlesResponse:
-        self._known(request.key)
+        self._require_stream(request.key)
         after = request.from_sequence_exclusive
-        after = None if after is None else min(after, _FAR)
+        after = None if after is None else min(after, _MAX_SEQUENCE)
         page = self._pages.page(request.key, after, request.end_ts_ms, _page_limit(request.limit))
         return BackfillCandlesResponse(
             request.key, page.start_sequence, page.candles, page.has_more, page.next_sequence
         )
 
     def _revisions(self, request: RevisionsRequest) -> RevisionsResponse:
-        self._known(request.key)
+        self._require_stream(request.key)
         after = request.from_revision_exclusive
-        after = None if after is None else min(after, _FAR)
+        after = None if after is None else min(after, _MAX_SEQUENCE)
         page = self._pages.revisions(request.key, after, _page_limit(request.limit))
         return RevisionsResponse(
             request.key, page.start_revision, page.sequences, page.candles, page.has_more, page.next_revision
         )
 
     def _stream_status(self, request: StreamStatusRequest) -> StreamStatus:
-        return self._as_of_now(self._known(request.key))
+        return self._as_of_now(self._require_stream(request.key))
 
     def _list_streams(self, request: ListStreamsRequest) -> ListStreamsResponse:
         return ListStreamsResponse(tuple(self._as_of_now(status) for _, status in sorted(self._status().items())))

@@ -18,7 +18,7 @@ from collections import Counter
 import zmq
 
 from fluxcap.bridge.server.fair_queue import FairQueue
-from fluxcap.bridge.server.requests import Answers
+from fluxcap.bridge.server.requests import RequestHandler
 from fluxcap.bridge.transport.curve import ServerCurve
 from fluxcap.bridge.transport.endpoint import bind, enable_keepalive
 from fluxcap.schemas.codec import MAX_MESSAGE_BYTES
@@ -72,11 +72,11 @@ class Responder:
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
-        answers: Answers,
+        handler: RequestHandler,
         curve: ServerCurve | None = None,
     ) -> None:
         self._context = context
-        self._answers = answers
+        self._handler = handler
         self._queue = FairQueue()
         self._counters: Counter[str] = Counter()
         self._thread: threading.Thread | None = None
@@ -108,10 +108,10 @@ class Responder:
     def counters(self) -> dict[str, int]:
         """Return the counters by name.
 
-        ``requests``, ``error_<code>``; ``answers`` sent; ``held_back``, ``forgotten``, ``refused``: see the request
+        ``requests``, ``error_<code>``; ``handler`` sent; ``held_back``, ``forgotten``, ``refused``: see the request
         queue; ``failures`` of the thread itself.
         """
-        return dict(self._answers.counters.copy() + self._counters.copy())
+        return dict(self._handler.counters.copy() + self._counters.copy())
 
     def start(self) -> Responder:
         """Start answering. Returns itself."""
@@ -158,9 +158,9 @@ class Responder:
             return False
         if self._router in ready:
             self._receive()
-        self._retry_held()
+        self._retry_blocked()
         for _ in range(_TURNS_A_ROUND):
-            if not self._answer_next():
+            if not self._handle_next():
                 break
         return True
 
@@ -173,32 +173,32 @@ class Responder:
             if not self._queue.add(frames[0], split_route(frames)):
                 self._counters["refused"] += 1
 
-    def _answer_next(self) -> bool:
+    def _handle_next(self) -> bool:
         turn = self._queue.next()
         if turn is None:
             return False
         identity, (route, payload) = turn
         if len(payload) == 1:
-            answer = self._answers.reply(payload[0])
+            answer = self._handler.handle(payload[0])
         else:
-            answer = self._answers.refuse(f"A request is one frame, not {len(payload)}.")
+            answer = self._handler.reject(f"A request is one frame, not {len(payload)}.")
         self._send(identity, [*route, answer])
         return True
 
-    def _retry_held(self) -> None:
-        if not self._queue.held:
+    def _retry_blocked(self) -> None:
+        if not self._queue.blocked:
             return
         for identity in self._queue.overdue(time.monotonic_ns()):
             self._forget(identity)
-        for identity in self._queue.held:
-            self._send(identity, self._queue.unsent(identity))
+        for identity in self._queue.blocked:
+            self._send(identity, self._queue.pending_reply(identity))
 
     def _send(self, identity: bytes, frames: list[bytes]) -> None:
         try:
             self._router.send_multipart(frames, zmq.DONTWAIT)
         except zmq.Again:
-            self._counters["held_back"] += identity not in self._queue.held
-            self._queue.hold_back(identity, frames, time.monotonic_ns())
+            self._counters["held_back"] += identity not in self._queue.blocked
+            self._queue.block(identity, frames, time.monotonic_ns())
         except zmq.ZMQError as error:
             self._forget(identity)
             if error.errno != zmq.EHOSTUNREACH:
@@ -208,4 +208,4 @@ class Responder:
             self._queue.served(identity)
 
     def _forget(self, identity: bytes) -> None:
-        self._counters["forgotten"] += self._queue.forget(identity)
+        self._counters["forgotten"] += self._queue.drop(identity)

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import msgspec
 import zmq
 
-from fluxcap.bridge.server.commit_recovery import Doubt
-from fluxcap.bridge.server.page_cache import RecentCandles, RecentPages
+from fluxcap.bridge.server.commit_recovery import UnresolvedCommits
+from fluxcap.bridge.server.page_cache import CachedReader, RecentCandles
 from fluxcap.bridge.server.publisher import Publisher
-from fluxcap.bridge.server.requests import Answers
+from fluxcap.bridge.server.requests import RequestHandler
 from fluxcap.bridge.server.responder import Responder
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.bridge.store.file import now_ms
@@ -47,7 +47,7 @@ from fluxcap.schemas.types import (
 )
 
 Candles = Sequence[Candle] | CandleArray
-Sealed = Mapping[StreamKey, Candles] | Iterable[tuple[StreamKey, Candles]]
+CandlesByStream = Mapping[StreamKey, Candles] | Iterable[tuple[StreamKey, Candles]]
 """Candles by stream, each stream once and in time order."""
 
 
@@ -100,7 +100,7 @@ class WireServer:
         health: Callable[[], HealthResponse] = HealthResponse,
         observe: Callable[[str, float], None] = lambda step, seconds: None,
         publisher: Callable[..., Publisher] = Publisher,
-        answers: Callable[..., Answers] = Answers,
+        handler: Callable[..., RequestHandler] = RequestHandler,
     ) -> None:
         self._clock_ms = clock_ms
         self._observe = observe
@@ -111,7 +111,7 @@ class WireServer:
                 self.store = store
             else:
                 self.store = closing.enter_context(Store.open(store, clock_ms))
-            self._doubt = Doubt(self.store)
+            self._unresolved = UnresolvedCommits(self.store)
             self._sequencer = Sequencer(self.store.watermarks())
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             closing.callback(context.term)
@@ -121,8 +121,8 @@ class WireServer:
             self._snapshot: Mapping[StreamKey, StreamStatus] = MappingProxyType(
                 {key: self._status(key) for key in self.store.watermarks()}
             )
-            self._pages = RecentPages(self._recent, self.store.reader())
-            answering = answers(self._pages, lambda: self._snapshot, clock_ms, health)
+            self._pages = CachedReader(self._recent, self.store.reader())
+            answering = handler(self._pages, lambda: self._snapshot, clock_ms, health)
             self._responder = Responder(context, rep, answering, curve)
             closing.callback(self._responder.stop)
             self._responder.start()
@@ -138,9 +138,9 @@ class WireServer:
         """The newest published of a stream; all 0 for one that has nothing yet."""
         return self._sequencer.watermark(key)
 
-    def pages(self) -> RecentPages:
+    def pages(self) -> CachedReader:
         """A way to candles and revisions for one more thread: from memory where it can be, else from the store."""
-        return RecentPages(self._recent, self.store.reader())
+        return CachedReader(self._recent, self.store.reader())
 
     def status(self) -> Mapping[StreamKey, StreamStatus]:
         """The snapshot that clients see: every known stream. Immutable; may be read from any thread."""
@@ -165,7 +165,7 @@ class WireServer:
         if not mark.latest_sequence and not mark.latest_revision:
             self._snapshot = MappingProxyType({k: status for k, status in self._snapshot.items() if k != key})
 
-    def publish(self, sealed: Sealed) -> list[CandleBatch]:
+    def publish(self, sealed: CandlesByStream) -> list[CandleBatch]:
         """Number, commit and publish sealed candles of any number of streams; one batch per entry with candles.
 
         All or nothing: if anything raises, no number is used and nothing was published, and the same call may be made
@@ -176,20 +176,20 @@ class WireServer:
         """
         self.recover()
         entries = list(sealed.items() if isinstance(sealed, Mapping) else sealed)
-        held = [batch for key, _ in entries if (batch := self._doubt.untold(key)) is not None]
-        new = [(key, self._doubt.left(key, candles)) for key, candles in entries]
+        held = [batch for key, _ in entries if (batch := self._unresolved.recovered_batch(key)) is not None]
+        new = [(key, self._unresolved.without_recovered(key, candles)) for key, candles in entries]
         batches = [self._sequencer.number(key, candles) for key, candles in new if len(candles)]
         if batches:
             begun_s = time.perf_counter()
-            self._doubt.commit(batches)
+            self._unresolved.commit(batches)
             committed_s = time.perf_counter()
             for batch in batches:
                 self._sequencer.confirm(batch)
-            self._make_public(batches)
+            self._publish_committed(batches)
             self._observe("commit", committed_s - begun_s)
             self._observe("publish", time.perf_counter() - committed_s)
         for batch in held:
-            self._doubt.told(batch.key)
+            self._unresolved.acknowledge(batch.key)
         return held + batches
 
     def recover(self) -> None:
@@ -197,13 +197,13 @@ class WireServer:
 
         Every call that writes does so first. Raises StoreError while the store cannot be opened.
         """
-        held = self._doubt.resolve()
+        held = self._unresolved.resolve()
         if held is not None:
             self._sequencer = Sequencer(self.store.watermarks())
-            self._make_public(*held)
+            self._publish_committed(*held)
             self._swap_snapshot(list(self._snapshot))
 
-    def _make_public(self, batches: Sequence[CandleBatch] = (), revisions: Sequence[CandleRevision] = ()) -> None:
+    def _publish_committed(self, batches: Sequence[CandleBatch] = (), revisions: Sequence[CandleRevision] = ()) -> None:
         """Remember and send what is committed."""
         for batch in batches:
             self._recent.append(batch)
@@ -215,7 +215,7 @@ class WireServer:
         for revision in revisions:
             self._publisher.revision(revision)
 
-    def revise(self, better: Sealed) -> list[CandleRevision]:
+    def revise(self, better: CandlesByStream) -> list[CandleRevision]:
         """Commit and publish better candles for minutes that are past; the newest of each stream's are revisions.
 
         A minute that was published keeps its sequence; one that never was goes out with sequence 0. Left out are
@@ -228,10 +228,10 @@ class WireServer:
         revisions = [r for r in (self._revision(key, candles) for key, candles in entries) if r is not None]
         if not revisions:
             return []
-        self._doubt.commit(revisions=revisions)
+        self._unresolved.commit(revisions=revisions)
         for revision in revisions:
             self._sequencer.confirm_revision(revision)
-        self._make_public(revisions=revisions)
+        self._publish_committed(revisions=revisions)
         return revisions
 
     def _revision(self, key: StreamKey, candles: Candles) -> CandleRevision | None:

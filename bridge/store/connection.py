@@ -37,7 +37,7 @@ _DAMAGED = (
     "Could not read enough bytes",
     "Could not read all bytes",
 )
-WHAT_TO_DO = (
+DAMAGE_HINT = (
     "Nothing was changed. `fluxcap verify` shows details; `fluxcap verify --set-aside` renames it, and the next start "
     "creates a new store."
 )
@@ -63,7 +63,7 @@ def store_error(error: Exception, path: Path) -> StoreError:
     if _NEWER in str(error):
         return StoreError(f"{path} was written by a newer DuckDB; upgrade duckdb to read it. ({text})")
     if any(sign in str(error) for sign in _DAMAGED):
-        return StoreDamaged(f"{path} is not a valid store: {text}. {WHAT_TO_DO}")
+        return StoreDamaged(f"{path} is not a valid store: {text}. {DAMAGE_HINT}")
     return StoreError(f"{path}: {text}")
 
 
@@ -122,7 +122,7 @@ class StoreConnection:
         self._cursors.add(cursor)
         return cursor
 
-    def new_handle(self) -> duckdb.DuckDBPyConnection:
+    def open_handle(self) -> duckdb.DuckDBPyConnection:
         """A bare DuckDB cursor, for StoreCursor alone. Raises StoreError when closed."""
         with self._reopening:
             if self._closed:
@@ -135,7 +135,7 @@ class StoreConnection:
         """Close every handle and open the file anew. Raises what opening raises; the next query tries again."""
         with contextlib.ExitStack() as held:
             for cursor in list(self._cursors):
-                held.enter_context(cursor.dropped())
+                held.enter_context(cursor.suspended())
             with self._reopening:
                 self._close_root()
                 self._root = self._connect()
@@ -143,7 +143,7 @@ class StoreConnection:
     def close(self) -> None:
         """Close every handle and let go of the file. Idempotent."""
         for cursor in list(self._cursors):
-            with cursor.dropped():
+            with cursor.suspended():
                 pass
         with self._reopening:
             self._closed = True
@@ -171,7 +171,7 @@ class StoreCursor:
         self._handle: duckdb.DuckDBPyConnection | None = None
 
     @contextlib.contextmanager
-    def dropped(self) -> Iterator[None]:
+    def suspended(self) -> Iterator[None]:
         """No handle, and no query, while this is held."""
         with self._lock:
             if self._handle is not None:
@@ -184,7 +184,7 @@ class StoreCursor:
     def _running(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with self._lock:
             if self._handle is None:
-                self._handle = self._connection.new_handle()
+                self._handle = self._connection.open_handle()
             try:
                 yield self._handle
             except duckdb.Error as error:

@@ -11,7 +11,7 @@ _BYTES_PER_ITEM = 4_096
 _BYTES_PER_ROW = 80
 
 
-class SpaceGuard:
+class DiskSpaceGuard:
     """Looks at the free space of the file system the store is on.
 
     Parameters
@@ -27,7 +27,7 @@ class SpaceGuard:
         self._log = path.with_name(path.name + ".wal")
         self._reserve_bytes = reserve_bytes
 
-    def require(self, items: int) -> None:
+    def require_space(self, items: int) -> None:
         """Raises StoreFull unless there is room for that many batches beyond the reserve."""
         if not self._reserve_bytes:
             return

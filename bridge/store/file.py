@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fluxcap.bridge.store.connection import WHAT_TO_DO, StoreCursor
+from fluxcap.bridge.store.connection import DAMAGE_HINT, StoreCursor
 from fluxcap.bridge.store.high_water_mark import MARK_ENDING
 from fluxcap.bridge.store.schema import SCHEMA_VERSION, TABLE_NAMES, TABLES
 from fluxcap.schemas.errors import StoreDamaged, StoreError
@@ -42,7 +42,7 @@ def check_store(cursor: StoreCursor, path: Path) -> str:
     if version.isdecimal() and int(version) > SCHEMA_VERSION:
         raise StoreError(f"{path} was written by a newer fluxcap (store version {version}); upgrade fluxcap.")
     if version != str(SCHEMA_VERSION) or not meta.get("store_id") or not tables >= TABLE_NAMES:
-        raise StoreDamaged(f"{path} lacks parts of a fluxcap store. {WHAT_TO_DO}")
+        raise StoreDamaged(f"{path} lacks parts of a fluxcap store. {DAMAGE_HINT}")
     return meta["store_id"]
 
 
@@ -55,7 +55,7 @@ def _create(cursor: StoreCursor, clock_ms: Callable[[], int]) -> None:
             cursor.rows("INSERT INTO meta VALUES (?, ?)", (name, str(value)))
 
 
-def set_aside(path: Path, clock_ms: Callable[[], int] = now_ms, *, label: str = "damaged") -> Path:
+def quarantine(path: Path, clock_ms: Callable[[], int] = now_ms, *, label: str = "damaged") -> Path:
     """Rename a store and its write-ahead log to ``<name>.<label>-<UTC time>``, so that a new one can be made.
 
     Nothing is deleted. Returns the new path. Raises StoreError when the file cannot be renamed.

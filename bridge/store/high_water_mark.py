@@ -13,19 +13,19 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from fluxcap.bridge.store.connection import WHAT_TO_DO
+from fluxcap.bridge.store.connection import DAMAGE_HINT
 from fluxcap.schemas.errors import StoreDamaged
 from fluxcap.schemas.types import StreamKey, Watermark
 
 MARK_ENDING = ".mark"
 
 
-def numbers_given(marks: Mapping[StreamKey, Watermark]) -> int:
+def total_assigned(marks: Mapping[StreamKey, Watermark]) -> int:
     """Sequences and revisions given so far, all streams together. Only ever grows."""
     return sum(mark.latest_sequence + mark.latest_revision for mark in marks.values())
 
 
-class StoreMark:
+class HighWaterMark:
     """The mark of one store.
 
     Parameters
@@ -48,7 +48,7 @@ class StoreMark:
         if marked > given:
             raise StoreDamaged(
                 f"{self._store} has lost {marked - given} candles that were published: its write-ahead log (.wal) is "
-                f"missing or damaged. Put it back if you can. {WHAT_TO_DO}"
+                f"missing or damaged. Put it back if you can. {DAMAGE_HINT}"
             )
 
     def _read(self) -> int:

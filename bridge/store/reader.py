@@ -69,18 +69,22 @@ class StoreReader:
         more = after + limit < mark.latest_sequence
         if end_ts_ms is not None:
             within = int(np.searchsorted(candles["ts_ms"], end_ts_ms, side="right"))
-            more = more and within == len(candles) and self._begins_by(index.stream_ids[key], after + limit, end_ts_ms)
+            more = (
+                more
+                and within == len(candles)
+                and self._next_starts_by(index.stream_ids[key], after + limit, end_ts_ms)
+            )
             candles = candles[:within]
         start = int(columns["sequence"][0]) if len(columns["sequence"]) else after + 1
         return CandlePage(start, candles, more)
 
-    def _begins_by(self, stream_id: int, after: int, end_ts_ms: int) -> bool:
+    def _next_starts_by(self, stream_id: int, after: int, end_ts_ms: int) -> bool:
         times = self._cursor.rows(
             "SELECT ts_ms FROM candles WHERE stream_id = ? AND sequence = ?", (stream_id, after + 1)
         )
         return bool(times) and int(times[0][0]) <= end_ts_ms
 
-    def last(self, key: StreamKey, count: int) -> CandlePage:
+    def newest(self, key: StreamKey, count: int) -> CandlePage:
         """The newest ``count`` candles of a stream, oldest first."""
         latest = self._index().watermarks.get(key, _NOTHING).latest_sequence
         return self.page(key, max(latest - count, 0), None, count)

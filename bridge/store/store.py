@@ -18,20 +18,20 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 
 from fluxcap.bridge.store import writes as store_rows
-from fluxcap.bridge.store.connection import WHAT_TO_DO, StoreConnection
-from fluxcap.bridge.store.disk_space import SpaceGuard
-from fluxcap.bridge.store.file import ensure_store, now_ms, set_aside
-from fluxcap.bridge.store.high_water_mark import StoreMark, numbers_given
+from fluxcap.bridge.store.connection import DAMAGE_HINT, StoreConnection
+from fluxcap.bridge.store.disk_space import DiskSpaceGuard
+from fluxcap.bridge.store.file import ensure_store, now_ms, quarantine
+from fluxcap.bridge.store.high_water_mark import HighWaterMark, total_assigned
 from fluxcap.bridge.store.reader import StoreIndex, StoreReader
 from fluxcap.bridge.store.universe import Listing, read_universe
 from fluxcap.schemas.errors import SequenceError, StoreDamaged, StoreError
 from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, Watermark
 
-__all__ = ["CHECKPOINT_BYTES", "SETTLE_ROWS", "Store", "set_aside"]
+__all__ = ["CHECKPOINT_BYTES", "COMPACT_ROWS", "Store", "quarantine"]
 
 _log = logging.getLogger(__name__)
 
-SETTLE_ROWS = 1_000_000
+COMPACT_ROWS = 1_000_000
 """Fresh rows that are worth sorting by stream; takes about 0.4 s each time."""
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 """Size of the write-ahead log at which a commit is followed by a checkpoint (10-40 ms)."""
@@ -56,12 +56,12 @@ class Store:
         self._connection = connection
         self._cursor = connection.cursor()
         self._clock_ms = clock_ms
-        self._space = SpaceGuard(connection.path, reserve_bytes)
+        self._space = DiskSpaceGuard(connection.path, reserve_bytes)
         self.is_lost = False
-        self.loads = 0
+        self.load_count = 0
         self.path = connection.path
         self.store_id = ensure_store(self._cursor, self.path, clock_ms)
-        self._mark = StoreMark(self.path, self.store_id)
+        self._high_water_mark = HighWaterMark(self.path, self.store_id)
         self._load()
 
     @classmethod
@@ -86,7 +86,7 @@ class Store:
         reserve_bytes
             Free space below which a commit is refused with StoreFull before DuckDB meets the end of the disk.
 
-        Raises StoreLocked (another process has it; says which), StoreDamaged (see ``set_aside``), StoreFull or
+        Raises StoreLocked (another process has it; says which), StoreDamaged (see ``quarantine``), StoreFull or
         StoreError.
         """
         file = Path(path)
@@ -112,15 +112,15 @@ class Store:
             if i not in keys or rows != latest - first + 1:
                 raise StoreDamaged(
                     f"{self.path}: {keys.get(i, 'an unknown stream')} has {rows} candles for the sequences {first} to "
-                    f"{latest}. {WHAT_TO_DO}"
+                    f"{latest}. {DAMAGE_HINT}"
                 )
             marks[keys[i]] = Watermark(latest, latest_ts, newest_revision.get(i, 0), first)
         self._fresh_rows = int(self._cursor.rows("SELECT count(*) FROM candles_fresh")[0][0])
         self._swap_index({key: i for i, key in keys.items()}, marks)
-        self._given = numbers_given(marks)
-        self._mark.check(self._given)
+        self._total_assigned = total_assigned(marks)
+        self._high_water_mark.check(self._total_assigned)
         self.is_lost = False
-        self.loads += 1
+        self.load_count += 1
 
     def _swap_index(self, stream_ids: dict[StreamKey, int], marks: dict[StreamKey, Watermark]) -> None:
         self._index = StoreIndex(MappingProxyType(stream_ids), MappingProxyType(marks))
@@ -169,7 +169,7 @@ class Store:
             return
         self.recover()
         marks = self._advanced(batches, revisions)
-        self._space.require(len(batches) + len(revisions) + len(gaps))
+        self._space.require_space(len(batches) + len(revisions) + len(gaps))
         new_ids = self._new_stream_ids(marks)
         stream_ids = {**self._index.stream_ids, **new_ids}
         try:
@@ -178,15 +178,15 @@ class Store:
                 store_rows.insert_batches(self._cursor, batches, stream_ids)
                 for revision in revisions:
                     store_rows.insert_revision(self._cursor, revision, stream_ids, self._clock_ms())
-                store_rows.put_gaps(self._cursor, gaps)
+                store_rows.upsert_gaps(self._cursor, gaps)
         except StoreError:
             if self._reopened_if_lost() and marks and self._holds(marks):
                 return  # it was durable after all, and reopening has read it
             raise
         candles = sum(len(batch.candles) for batch in batches)
         self._fresh_rows += candles
-        self._given += candles + sum(len(revision.candles) for revision in revisions)
-        self._mark.write(self._given)
+        self._total_assigned += candles + sum(len(revision.candles) for revision in revisions)
+        self._high_water_mark.write(self._total_assigned)
         self._swap_index(stream_ids, {**self._index.watermarks, **marks})
         self._checkpoint_if_due()
 
@@ -247,7 +247,7 @@ class Store:
         return True
 
     def _checkpoint_if_due(self) -> None:
-        if self._space.log_bytes() >= CHECKPOINT_BYTES or self._fresh_rows >= SETTLE_ROWS:
+        if self._space.log_bytes() >= CHECKPOINT_BYTES or self._fresh_rows >= COMPACT_ROWS:
             try:
                 self.checkpoint()
             except StoreError as error:  # the commit before it stands all the same
@@ -258,13 +258,13 @@ class Store:
 
         Returns False when the space left is too small to try it safely. Raises StoreError; the store stays usable.
         """
-        settling = self._fresh_rows >= SETTLE_ROWS
+        settling = self._fresh_rows >= COMPACT_ROWS
         if not self._space.allows_checkpoint(self._fresh_rows if settling else 0):
             return False
         try:
             if settling:
                 with self._cursor.transaction():
-                    store_rows.settle(self._cursor)
+                    store_rows.compact(self._cursor)
                 self._fresh_rows = 0
             self._cursor.rows("CHECKPOINT")
         except StoreError:
@@ -308,7 +308,7 @@ class Store:
             if self._is_served() and self._space.allows_checkpoint(0):
                 self._cursor.rows("CHECKPOINT")
         self._connection.close()
-        self._mark.close()
+        self._high_water_mark.close()
 
     def __enter__(self) -> Store:
         return self

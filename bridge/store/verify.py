@@ -16,7 +16,7 @@ import numpy as np
 
 from fluxcap.bridge.store.connection import StoreConnection, StoreCursor
 from fluxcap.bridge.store.file import check_store
-from fluxcap.bridge.store.high_water_mark import StoreMark, numbers_given
+from fluxcap.bridge.store.high_water_mark import HighWaterMark, total_assigned
 from fluxcap.bridge.store.schema import CANDLE_COLUMNS, candles_from_columns
 from fluxcap.schemas.candles import first_invalid_candle
 from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError
@@ -39,7 +39,7 @@ class Finding(msgspec.Struct, frozen=True):
     text: str
 
 
-def exit_code(findings: Sequence[Finding]) -> int:
+def verify_exit_code(findings: Sequence[Finding]) -> int:
     """0 sound, 1 damage, 2 cannot tell. Damage that was seen outweighs what could not be seen."""
     verdicts = {finding.verdict for finding in findings}
     if Verdict.DAMAGE in verdicts:
@@ -99,7 +99,7 @@ def _inspect(cursor: StoreCursor, path: Path) -> Iterator[Finding]:
             yield _damage(table, f"{orphans[0][0]} rows have no stream.")
     for gap in cursor.rows("SELECT source_id, symbol, from_ms, to_ms FROM gaps WHERE to_ms > 0 AND to_ms < from_ms"):
         yield _damage("gaps", f"A gap ends before it begins: {gap}.")
-    StoreMark(path, store_id).check(numbers_given(marks))
+    HighWaterMark(path, store_id).check(total_assigned(marks))
 
 
 def _candles(cursor: StoreCursor, stream_id: int) -> tuple[CandleArray, np.ndarray[tuple[int], np.dtype[np.int64]]]:
@@ -162,7 +162,7 @@ def _differing(cursor: StoreCursor, stream_id: int) -> list[int]:
     return [number for (number,) in rows]
 
 
-class Glance(msgspec.Struct, frozen=True):
+class StoreSummary(msgspec.Struct, frozen=True):
     """Summary of a store's content."""
 
     streams: int
@@ -170,7 +170,7 @@ class Glance(msgspec.Struct, frozen=True):
     bytes: int
 
 
-def glance(path: Path) -> Glance:
+def summarize(path: Path) -> StoreSummary:
     """Look. Raises StoreLocked, StoreDamaged (a stream has not as many candles as numbers, too) or StoreError."""
     connection = StoreConnection(path, read_only=True)
     try:
@@ -184,4 +184,4 @@ def glance(path: Path) -> Glance:
         connection.close()
     if any(count != numbers for _, count, numbers in rows):
         raise StoreDamaged(f"{path}: a stream has fewer candles than sequences; `fluxcap verify` shows which.")
-    return Glance(streams, sum(int(count) for _, count, _ in rows), path.stat().st_size)
+    return StoreSummary(streams, sum(int(count) for _, count, _ in rows), path.stat().st_size)

@@ -72,14 +72,14 @@ def _replace_candles(cursor: StoreCursor, columns: Columns) -> None:
         )
 
 
-def put_gaps(cursor: StoreCursor, gaps: Sequence[Gap]) -> None:
+def upsert_gaps(cursor: StoreCursor, gaps: Sequence[Gap]) -> None:
     """Each replaces the one of the same source, symbol and ``from_ms``."""
     for gap in gaps:
         row = (gap.source_id, gap.symbol, gap.from_ms, gap.to_ms, gap.reason)
         cursor.rows("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?)", row)
 
 
-def settle(cursor: StoreCursor) -> None:
+def compact(cursor: StoreCursor) -> None:
     """Move the fresh rows, sorted by stream, to the settled ones."""
     cursor.rows("INSERT INTO candles_settled SELECT * FROM candles_fresh ORDER BY stream_id, sequence")
     cursor.rows("DELETE FROM candles_fresh")

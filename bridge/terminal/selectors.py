@@ -11,10 +11,10 @@ from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import StreamKey, interval_ms
 
 DEFAULT_INTERVAL = "1m"
-ANY = "*"
+WILDCARD = "*"
 
 
-class WantedStreams(msgspec.Struct, frozen=True):
+class StreamSelector(msgspec.Struct, frozen=True):
     """Source, symbol and interval, in each of which ``*`` stands for anything."""
 
     source: str
@@ -25,7 +25,7 @@ class WantedStreams(msgspec.Struct, frozen=True):
     def key(self) -> StreamKey | None:
         """The one stream that is wanted, or None for a pattern."""
         parts = (self.source, self.symbol, self.interval)
-        return None if any(ANY in part for part in parts) else StreamKey(*parts)
+        return None if any(WILDCARD in part for part in parts) else StreamKey(*parts)
 
     def matches(self, key: StreamKey) -> bool:
         return (
@@ -38,7 +38,7 @@ class WantedStreams(msgspec.Struct, frozen=True):
         return f"{self.source}/{self.symbol}/{self.interval}"
 
 
-def parse_wanted(texts: Sequence[str]) -> list[WantedStreams]:
+def parse_selectors(texts: Sequence[str]) -> list[StreamSelector]:
     """``["SIM", "EURUSD", "1m"]`` is one stream; ``["SIM/EURUSD", "DESK2/*", "*/*/1h"]`` are three wishes.
 
     The interval is 1m where it is left out. Raises ConfigError.
@@ -63,17 +63,17 @@ def _is_interval(text: str) -> bool:
     try:
         interval_ms(text)
     except ConfigError:
-        return ANY in text
+        return WILDCARD in text
     return True
 
 
-def _checked(source: str, symbol: str, interval: str = DEFAULT_INTERVAL) -> WantedStreams:
+def _checked(source: str, symbol: str, interval: str = DEFAULT_INTERVAL) -> StreamSelector:
     if not source or not symbol:
         raise ConfigError(f"{source}/{symbol} names no stream; write SOURCE/SYMBOL, with * for any.")
-    if ANY not in interval:
+    if WILDCARD not in interval:
         interval_ms(interval)
-    return WantedStreams(source, symbol, interval)
+    return StreamSelector(source, symbol, interval)
 
 
 def _matches(pattern: str, text: str) -> bool:
-    return re.fullmatch(".*".join(map(re.escape, pattern.split(ANY))), text, re.DOTALL) is not None
+    return re.fullmatch(".*".join(map(re.escape, pattern.split(WILDCARD))), text, re.DOTALL) is not None

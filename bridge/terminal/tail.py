@@ -19,23 +19,23 @@ from fluxcap.bridge.client.fetch import list_streams
 from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.client.options import ViaLike
 from fluxcap.bridge.client.receiver.actions import StartFrom
-from fluxcap.bridge.terminal.selectors import WantedStreams
-from fluxcap.bridge.terminal.tail_view import TailScreen, flag_names, json_lines
+from fluxcap.bridge.terminal.selectors import StreamSelector
+from fluxcap.bridge.terminal.tail_view import TailScreen, flag_names, to_json_lines
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.schemas.errors import ConfigError, FluxcapError
 from fluxcap.schemas.types import StreamKey, StreamStatus
 
-__all__ = ["flag_names", "json_lines", "tail"]
+__all__ = ["flag_names", "tail", "to_json_lines"]
 
 CONTEXT_CANDLES = 10
 """Without a data folder and a first sequence, so many candles come before the live ones."""
 POLL_SECONDS = 0.2
-LOOK_S = 5.0
+DISCOVERY_S = 5.0
 """How often streams are looked for that a pattern matches."""
 
 
 def tail(
-    wanted: StreamKey | Sequence[WantedStreams],
+    wanted: StreamKey | Sequence[StreamSelector],
     *,
     pub: str | None = None,
     rep: str | None = None,
@@ -48,7 +48,7 @@ def tail(
     stop: threading.Event | None = None,
     curve: ClientCurve | None = None,
     via: ViaLike = None,
-    tell: Callable[[str], None] = lambda text: None,
+    on_message: Callable[[str], None] = lambda text: None,
 ) -> int:
     """Print candles, gaps and health of streams until stopped; the number of candles printed.
 
@@ -71,7 +71,7 @@ def tail(
     screen = TailScreen(client.health, many=len(wishes) > 1 or bool(patterns))
     for key in keys:
         screen.follow(key)
-    looking = _Looking(patterns, lambda: list_streams(rep, curve=curve, via=via), client, screen, tell)
+    looking = _StreamDiscovery(patterns, lambda: list_streams(rep, curve=curve, via=via), client, screen, on_message)
     printed = 0
     with client, looking, contextlib.suppress(BrokenPipeError), _printer(screen, as_json, out or sys.stdout) as show:
         while not (stop is not None and stop.is_set()) and (end is None or time.monotonic() < end):
@@ -86,28 +86,28 @@ def tail(
     return printed
 
 
-class _Looking:
+class _StreamDiscovery:
     """Subscribes to what matches a pattern, as it appears. A thread of its own; a context manager."""
 
     def __init__(
         self,
-        patterns: Sequence[WantedStreams],
+        patterns: Sequence[StreamSelector],
         list_all: Callable[[], Sequence[StreamStatus]],
         client: LiveClient,
         screen: TailScreen,
-        tell: Callable[[str], None],
+        on_message: Callable[[str], None],
     ) -> None:
         self._patterns = patterns
         self._list_all = list_all
         self._client = client
         self._screen = screen
-        self._tell = tell
+        self._on_message = on_message
         self._told = ""
         self._known: set[StreamKey] = set()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fluxcap-tail", daemon=True)
 
-    def __enter__(self) -> _Looking:
+    def __enter__(self) -> _StreamDiscovery:
         if self._patterns:
             self._thread.start()
         return self
@@ -120,12 +120,12 @@ class _Looking:
     def _run(self) -> None:
         while not self._ending.is_set():
             try:
-                self._look()
+                self._poll()
             except FluxcapError as error:
                 self._say(str(error))
-            self._ending.wait(LOOK_S if self._known else LOOK_S / 5)
+            self._ending.wait(DISCOVERY_S if self._known else DISCOVERY_S / 5)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         found = [status.key for status in self._list_all()]
         matching = [key for key in found if any(pattern.matches(key) for pattern in self._patterns)]
         if not matching and not self._known:
@@ -140,7 +140,7 @@ class _Looking:
     def _say(self, text: str) -> None:
         if text != self._told:
             self._told = text
-            self._tell(text)
+            self._on_message(text)
 
 
 @contextlib.contextmanager
@@ -148,7 +148,7 @@ def _printer(screen: TailScreen, as_json: bool, out: TextIO) -> Iterator[Callabl
     if as_json:
 
         def show_json(event: Event) -> None:
-            for line in json_lines(event):
+            for line in to_json_lines(event):
                 out.write(line + "\n")
             out.flush()
 

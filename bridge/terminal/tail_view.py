@@ -22,7 +22,7 @@ _COLOURS = {
 }
 
 
-def json_lines(event: Event) -> list[str]:
+def to_json_lines(event: Event) -> list[str]:
     """The JSON texts of an event, one per line; none for a candle under way."""
     key = str(event.key)
     rows: list[dict[str, Any]]

@@ -18,18 +18,18 @@ from fluxcap.bridge.client.options import Via
 from fluxcap.bridge.client.stats import RateWindow, StreamStats
 from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.terminal.keyboard import keys
-from fluxcap.bridge.terminal.watch_view import StreamLine, render
+from fluxcap.bridge.terminal.watch_view import StreamRow, render
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import Candle, StreamKey, StreamStatus, candles_from
 
-LOOK_S = 0.5
-LOG_LOOK_S = 2.0
+POLL_S = 0.5
+JETSTREAM_POLL_S = 2.0
 CONTEXT_CANDLES = 2
 END_KEYS = ("q", "Q", "\x1b", "\x03")
 
 
-class Watching:
+class WatchModel:
     """The current state. ``look`` polls the daemon; the live client's thread adds candles.
 
     via: the log in place of a daemon: its streams, and no facts of a daemon's.
@@ -58,9 +58,9 @@ class Watching:
         self._client.close()
         self._api.close()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Ask the daemon, or the log; a moment's work, or up to some seconds when it does not answer."""
-        trouble = "" if self.via is not None else self._look_at_daemon()
+        trouble = "" if self.via is not None else self._poll_daemon()
         try:
             streams = list_streams(self._rep, timeout=1.0, curve=self._curve, via=self.via)
         except FluxcapError as error:
@@ -70,7 +70,7 @@ class Watching:
         for stream in streams:
             self._learn(stream)
 
-    def _look_at_daemon(self) -> str:
+    def _poll_daemon(self) -> str:
         """Poll the daemon; return why it does not answer, or ""."""
         try:
             self.status = self._api.status()
@@ -81,7 +81,7 @@ class Watching:
         return ""
 
     @property
-    def log(self) -> str:
+    def is_jetstream(self) -> str:
         """The log that is watched in place of a daemon, and that it answers; ""."""
         return f"NATS JetStream at {self.via.servers}" if self.via is not None and not self.error else ""
 
@@ -101,7 +101,7 @@ class Watching:
             rate if ticks is not None else None,
         )
 
-    def lines(self) -> list[StreamLine]:
+    def lines(self) -> list[StreamRow]:
         """The streams, those that tick first."""
         found = []
         for key, facts in list(self._facts.items()):
@@ -109,7 +109,7 @@ class Watching:
             health = self._health(key)
             source = f"{key.source_id} " if self.via is not None else ""
             name = f"{source}{key.symbol} {key.interval}"
-            found.append(StreamLine(name, health, sequence, facts, last, self._forming.get(key)))
+            found.append(StreamRow(name, health, sequence, facts, last, self._forming.get(key)))
         return sorted(found, key=lambda line: (line.health.state is not HealthState.RECEIVING, line.name))
 
     @property
@@ -149,10 +149,10 @@ def watch(
 ) -> None:
     """Show the screen until q, Ctrl-C (KeyboardInterrupt leaves it), ``stop`` or so many ``seconds``."""
     console = console or Console()
-    watching = Watching(pub, rep, control, curve, via)
+    watching = WatchModel(pub, rep, control, curve, via)
     watching.start()
     ending = threading.Event()
-    looker = threading.Thread(target=_look, args=(watching, ending), name="fluxcap-watch", daemon=True)
+    looker = threading.Thread(target=_poll, args=(watching, ending), name="fluxcap-watch", daemon=True)
     looker.start()
     end_s = time.monotonic() + seconds if seconds is not None else None
     try:
@@ -167,12 +167,14 @@ def watch(
         watching.close()
 
 
-def _screen(watching: Watching, console: Console) -> Any:
+def _screen(watching: WatchModel, console: Console) -> Any:
     width = console.size.width
-    return render(watching.status, watching.error, watching.lines(), watching.counters, width, log=watching.log)
+    return render(
+        watching.status, watching.error, watching.lines(), watching.counters, width, log=watching.is_jetstream
+    )
 
 
-def _look(watching: Watching, ending: threading.Event) -> None:
+def _poll(watching: WatchModel, ending: threading.Event) -> None:
     while not ending.is_set():
-        watching.look()
-        ending.wait(LOOK_S if watching.via is None else LOG_LOOK_S)
+        watching.poll()
+        ending.wait(POLL_S if watching.via is None else JETSTREAM_POLL_S)

@@ -27,7 +27,7 @@ NARROW = 90
 """Columns below which the less important ones are left out."""
 
 
-class StreamLine(msgspec.Struct, frozen=True):
+class StreamRow(msgspec.Struct, frozen=True):
     """One stream as it is shown. ``forming``: the candle under way, ``last``: the newest sealed one."""
 
     name: str
@@ -41,7 +41,7 @@ class StreamLine(msgspec.Struct, frozen=True):
 def render(
     status: Mapping[str, Any] | None,
     error: str,
-    lines: Sequence[StreamLine],
+    lines: Sequence[StreamRow],
     counters: Mapping[str, int],
     width: int,
     *,
@@ -92,7 +92,7 @@ def _daemon(status: Mapping[str, Any] | None, error: str, width: int) -> Rendera
     return Panel(facts, title=title, title_align="left", border_style="dim", width=min(width, 110))
 
 
-def _streams(lines: Sequence[StreamLine], width: int) -> Table:
+def _streams(lines: Sequence[StreamRow], width: int) -> Table:
     is_wide = width >= NARROW
     table = Table(box=None, padding=(0, 1), header_style="dim", expand=False)
     table.add_column("stream", no_wrap=True)
@@ -107,7 +107,7 @@ def _streams(lines: Sequence[StreamLine], width: int) -> Table:
     return table
 
 
-def _cells(line: StreamLine) -> dict[str, Text | str]:
+def _cells(line: StreamRow) -> dict[str, Text | str]:
     candle = line.forming or line.last
     cells: dict[str, Text | str] = {
         "sequence": f"#{line.sequence}" if line.sequence else "-",

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel, ConfigDict, Field
 
-from fluxcap.bridge.server.history_import import Absorbed, absorb
+from fluxcap.bridge.server.history_import import ImportResult, import_candles
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.store.reader import StoreReader
 from fluxcap.capture.api.metrics import Metrics
@@ -87,8 +87,8 @@ def history_router(pipeline: Pipeline, server: WireServer, source: str, live_int
         key = StreamKey(source, body.symbol, body.interval)
         candles = [Candle(*row) for row in body.candles]
 
-        def take() -> Absorbed:
-            return absorb(server, key, candles)
+        def take() -> ImportResult:
+            return import_candles(server, key, candles)
 
         return msgspec.to_builtins(await asyncio.to_thread(pipeline.ask, take))
 

@@ -59,7 +59,7 @@ class DaemonSource:
     def history(self, symbol: str) -> tuple[Sequence[Candle], str]:
         """Return the store's candles, preceded by the platform's history. Raises NotAnswering, StoreError."""
         with self._reading:
-            page = self._reader.last(StreamKey(self._source_id, symbol, self._interval), HISTORY_CANDLES)
+            page = self._reader.newest(StreamKey(self._source_id, symbol, self._interval), HISTORY_CANDLES)
         stored = list(candles_from(page.candles))
         told = self._pipeline.ask(lambda: self._told(symbol))
         first_ms = stored[0].ts_ms if stored else None

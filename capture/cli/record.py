@@ -47,7 +47,7 @@ def replay(
     """
     import msgspec
 
-    from fluxcap.bridge.export.export import What
+    from fluxcap.bridge.export.export import ExportKind
     from fluxcap.capture.cli.options import progress_bar, so_far
     from fluxcap.capture.platforms.registry import platform_named
     from fluxcap.capture.runtime.settings import load_settings
@@ -71,7 +71,7 @@ def replay(
 
     def finish(folder: Path) -> None:
         if out is not None:
-            write(Wanted(What.CANDLES, out), Where(folder))
+            write(Wanted(ExportKind.CANDLES, out), Where(folder))
 
     with progress_bar(f"Replaying {file.name}") as begin:
         summary = play(

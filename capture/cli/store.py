@@ -42,20 +42,20 @@ def export(
     """
     import msgspec
 
-    from fluxcap.bridge.export.export import Span, What
+    from fluxcap.bridge.export.export import ExportKind, TimeRange
     from fluxcap.capture.cli.options import progress_bar
     from fluxcap.capture.runtime.settings import load_settings
     from fluxcap.capture.tools.export import Wanted, Where, parse_time
     from fluxcap.capture.tools.export import export as write
     from fluxcap.schemas.errors import ConfigError
 
-    if what not in list(What):
+    if what not in list(ExportKind):
         raise ConfigError(f"{what!r} cannot be exported; choose candles, ticks, gaps or revisions.")
-    span = Span(parse_time(from_) if from_ else 0, parse_time(to) if to else None)
+    span = TimeRange(parse_time(from_) if from_ else 0, parse_time(to) if to else None)
     if span.to_ms is not None and span.to_ms <= span.from_ms:
         raise ConfigError("--to must be later than --from.")
     symbols = tuple(part.strip() for part in symbol.split(",") if part.strip()) if symbol else ()
-    wanted = Wanted(What(what), out, source, symbols, interval, span)
+    wanted = Wanted(ExportKind(what), out, source, symbols, interval, span)
     where = Where(data_dir or load_settings().data_dir, rep, control, curve_of(keys))
     with progress_bar(f"Exporting {what}") as begin:
         summary = write(wanted, where, begin)
@@ -86,13 +86,13 @@ def gaps(
 
     A quiet market on a working feed is no gap. Asks the running daemon, or reads the store of a stopped one.
     """
-    from fluxcap.bridge.export.export import Span, true_gaps
+    from fluxcap.bridge.export.export import TimeRange, effective_gaps
     from fluxcap.capture.runtime.settings import load_settings
     from fluxcap.capture.tools.export import Where, match_symbols, open_archive, parse_time
 
-    span = Span(parse_time(from_) if from_ else 0, parse_time(to) if to else None)
+    span = TimeRange(parse_time(from_) if from_ else 0, parse_time(to) if to else None)
     with open_archive(Where(data_dir or load_settings().data_dir, None, control)) as (archive, _):
-        found = [gap for gap in true_gaps(archive.gaps()) if span.touches(gap)]
+        found = [gap for gap in effective_gaps(archive.gaps()) if span.touches(gap)]
     typed = tuple(part.strip() for part in symbol.split(",") if part.strip()) if symbol else ()
     if typed and found:
         wanted = match_symbols(typed, (gap.symbol for gap in found)) | {""}
@@ -153,14 +153,14 @@ def verify(
     if aside:
         _set_aside(data_dir, as_json)
         return
-    from fluxcap.bridge.store.verify import Verdict, exit_code
+    from fluxcap.bridge.store.verify import Verdict, verify_exit_code
     from fluxcap.capture.cli.options import progress_bar
     from fluxcap.capture.runtime.settings import load_settings
     from fluxcap.capture.tools.verify import verify_folder
 
     with progress_bar("Verifying") as begin:
         report = verify_folder(data_dir or load_settings().data_dir, begin)
-    code = exit_code(report.findings)
+    code = verify_exit_code(report.findings)
     if as_json:
         found = [{"verdict": f.verdict.name.lower(), "subject": f.subject, "text": f.text} for f in report.findings]
         typer.echo(json.dumps({"verdict": Verdict(code).name.lower(), "checked": report.checked, "findings": found}))

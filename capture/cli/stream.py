@@ -111,11 +111,11 @@ def tail(
 
     From a daemon, or with --via from NATS JetStream, where many machines' daemons may put theirs (`fluxcap forward`).
     """
-    from fluxcap.bridge.terminal.selectors import parse_wanted
+    from fluxcap.bridge.terminal.selectors import parse_selectors
     from fluxcap.bridge.terminal.tail import tail as follow
 
     follow(
-        parse_wanted(streams),
+        parse_selectors(streams),
         pub=pub,
         rep=rep,
         data_dir=data_dir,
@@ -123,7 +123,7 @@ def tail(
         as_json=as_json,
         curve=None if via else curve_of(keys),
         via=via_of(via, credentials, stream),
-        tell=lambda text: typer.echo(f"fluxcap: {text}", err=True),
+        on_message=lambda text: typer.echo(f"fluxcap: {text}", err=True),
     )
 
 
@@ -146,13 +146,13 @@ def dashboard(
     A running daemon serves the same page itself on its web port, unless started with --no-web. With --via it shows
     the streams of NATS JetStream, of all sources there.
     """
-    from fluxcap.bridge.dashboard.daemon_backend import Target
+    from fluxcap.bridge.dashboard.daemon_backend import DashboardTarget
     from fluxcap.capture.api.server import serve_dashboard
     from fluxcap.capture.runtime.discovery import daemon_endpoints
 
     if (way := via_of(via, credentials, stream)) is not None:
-        raise typer.Exit(serve_dashboard(Target("", "", "", via=way), port))
-    target = Target(*daemon_endpoints(connect, data_dir, control, pub, rep), curve_of(keys))
+        raise typer.Exit(serve_dashboard(DashboardTarget("", "", "", via=way), port))
+    target = DashboardTarget(*daemon_endpoints(connect, data_dir, control, pub, rep), curve_of(keys))
     raise typer.Exit(serve_dashboard(target, port))
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from fluxcap.bridge.server.history_import import Absorbed
+from fluxcap.bridge.server.history_import import ImportResult
 from fluxcap.capture.chrome.endpoint import parse_endpoint
 from fluxcap.capture.collect.candles import candles_of
 from fluxcap.capture.collect.files import CollectedFiles
@@ -61,7 +61,7 @@ class Feed(Protocol):
 class Store(Protocol):
     """``HistoryStore``, as far as it is needed."""
 
-    def put(self, symbol: str, interval: str, candles: Sequence[Candle]) -> Absorbed | None: ...
+    def put(self, symbol: str, interval: str, candles: Sequence[Candle]) -> ImportResult | None: ...
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -181,12 +181,12 @@ class Collection:
             Saved(history.symbol, interval, str(path), len(candles), stored.published, stored.revised)
         )
 
-    def _put(self, symbol: str, interval: str, candles: Sequence[Candle]) -> Absorbed:
+    def _put(self, symbol: str, interval: str, candles: Sequence[Candle]) -> ImportResult:
         try:
-            return self._store.put(symbol, interval, candles) or Absorbed()
+            return self._store.put(symbol, interval, candles) or ImportResult()
         except FluxcapError as error:  # the file is there all the same
             self.summary.store_trouble = str(error)
-            return Absorbed()
+            return ImportResult()
 
     def _history(self, job: Job) -> History | None:
         """The history, in as many attempts as there are; None when it is noted as failed. Raises as ``_attempt``."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from fluxcap.bridge.http.daemon_client import DaemonClient
-from fluxcap.bridge.server.history_import import Absorbed, absorb
+from fluxcap.bridge.server.history_import import ImportResult, import_candles
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.capture.platforms.base import Asset
 from fluxcap.capture.runtime.discovery import find_daemon
@@ -32,7 +32,7 @@ class HistoryStore:
         self._source = source
         self._live_interval = live_interval
 
-    def put(self, symbol: str, interval: str, candles: Sequence[Candle]) -> Absorbed | None:
+    def put(self, symbol: str, interval: str, candles: Sequence[Candle]) -> ImportResult | None:
         """Take candles in; None for those of the live interval. Raises FluxcapError with the reason."""
         daemon = self._daemon()
         if daemon is not None:
@@ -40,12 +40,12 @@ class HistoryStore:
                 if interval == daemon.status()["interval"]:
                     return None
                 rows = [(c.ts_ms, c.open, c.high, c.low, c.close, c.volume) for c in candles]
-                return msgspec.convert(daemon.import_candles(symbol, interval, rows), Absorbed)
+                return msgspec.convert(daemon.import_candles(symbol, interval, rows), ImportResult)
         if interval == self._live_interval:
             return None
         # Numbering and committing are the server's; nobody is told of its ports.
         with WireServer(self._data_dir / STORE_FILE, ANY_PORT, ANY_PORT) as server:
-            return absorb(server, StreamKey(self._source, symbol, interval), candles)
+            return import_candles(server, StreamKey(self._source, symbol, interval), candles)
 
     def assets(self) -> tuple[Asset, ...]:
         """The platform's asset table as the running daemon knows it; empty without."""

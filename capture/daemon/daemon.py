@@ -220,7 +220,7 @@ class Daemon:
 
     def _add_web(self, app: FastAPI, relay: CandleRelay) -> None:
         from fluxcap.bridge.dashboard.app import mount_dashboard
-        from fluxcap.bridge.dashboard.daemon_backend import Target
+        from fluxcap.bridge.dashboard.daemon_backend import DashboardTarget
         from fluxcap.capture.api.socketio import add_web
         from fluxcap.capture.api.source import DaemonSource
 
@@ -228,7 +228,7 @@ class Daemon:
         source = DaemonSource(self.pipeline, self.market, self._leases, self.server, settings.source, settings.interval)
         add_web(app, source, relay, settings.data_dir)
         endpoints = self.server.pub_endpoint, self.server.rep_endpoint
-        mount_dashboard(app, lambda: Target(*endpoints, self.identity.control, self._own_curve))
+        mount_dashboard(app, lambda: DashboardTarget(*endpoints, self.identity.control, self._own_curve))
 
     def _end_recording(self) -> None:
         if self._recording is not None:

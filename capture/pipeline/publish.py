@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from fluxcap.bridge.server.server import FeedInfo, Sealed
+from fluxcap.bridge.server.server import CandlesByStream, FeedInfo
 from fluxcap.capture.market.candles import Revision
 from fluxcap.capture.market.market import Outcome
 from fluxcap.capture.pipeline.listeners import Listeners, Published
@@ -49,9 +49,9 @@ class Outlet(Protocol):
 
     def recover(self) -> None: ...
 
-    def publish(self, sealed: Sealed) -> list[CandleBatch]: ...
+    def publish(self, sealed: CandlesByStream) -> list[CandleBatch]: ...
 
-    def revise(self, better: Sealed) -> list[CandleRevision]: ...
+    def revise(self, better: CandlesByStream) -> list[CandleRevision]: ...
 
     def record_gaps(self, gaps: Sequence[Gap]) -> None: ...
 

@@ -17,9 +17,17 @@ import msgspec
 import numpy as np
 
 from fluxcap.bridge.client.fetch import RemoteStore
-from fluxcap.bridge.export.export import Progress, Span, What, export_candles, export_gaps, export_revisions, true_gaps
+from fluxcap.bridge.export.export import (
+    ExportKind,
+    Progress,
+    TimeRange,
+    effective_gaps,
+    export_candles,
+    export_gaps,
+    export_revisions,
+)
 from fluxcap.bridge.export.source import ExportSource
-from fluxcap.bridge.export.table_file import Column, TableFile
+from fluxcap.bridge.export.table_file import Column, TableWriter
 from fluxcap.bridge.store.offline import OfflineStore
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.capture.csvfiles.format import CsvKind
@@ -40,12 +48,12 @@ Reporter = Callable[[int], Progress]
 class Wanted(msgspec.Struct, frozen=True):
     """The data to export. ``symbols`` as people type them; empty and None: all."""
 
-    what: What
+    what: ExportKind
     target: Path
     source: str | None = None
     symbols: tuple[str, ...] = ()
     interval: str | None = None
-    span: Span = Span()
+    span: TimeRange = TimeRange()
 
 
 class Where(msgspec.Struct, frozen=True):
@@ -71,19 +79,19 @@ class Summary(msgspec.Struct, frozen=True):
 
 def export(wanted: Wanted, where: Where, reporter: Reporter = lambda rows: lambda done: None) -> Summary:
     """Write the file. Raises ConfigError, UnknownAsset, StoreError, WireError, WireTimeout, NotAnswering."""
-    if wanted.interval and wanted.what in (What.TICKS, What.GAPS):
+    if wanted.interval and wanted.what in (ExportKind.TICKS, ExportKind.GAPS):
         raise ConfigError(f"{wanted.what.value.capitalize()} have no interval; omit --interval.")
-    if wanted.source and wanted.what is What.TICKS:
+    if wanted.source and wanted.what is ExportKind.TICKS:
         raise ConfigError("Tick files have no source; omit --source.")
-    if wanted.what is What.TICKS:
+    if wanted.what is ExportKind.TICKS:
         return _export_ticks(wanted, where.data_dir, reporter)
     with open_archive(where) as (archive, through):
-        if wanted.what is What.GAPS:
+        if wanted.what is ExportKind.GAPS:
             gaps = _gaps_wanted(archive.gaps(), wanted)
             rows = export_gaps(gaps, wanted.target)
             return _summary(wanted, rows, through, sorted({f"{g.source_id}.{g.symbol}" for g in gaps}))
         streams = _streams_wanted(archive.streams(), wanted)
-        if wanted.what is What.CANDLES:
+        if wanted.what is ExportKind.CANDLES:
             progress = reporter(sum(held.candles for held in streams))
             rows = export_candles(archive, streams, wanted.span, wanted.target, progress)
         else:
@@ -170,7 +178,7 @@ def _gaps_wanted(gaps: Sequence[Gap], wanted: Wanted) -> list[Gap]:
     symbols = match_symbols(wanted.symbols, (gap.symbol for gap in gaps)) | {""}
     return [
         gap
-        for gap in true_gaps(gaps)
+        for gap in effective_gaps(gaps)
         if gap.symbol in symbols and wanted.source in (None, gap.source_id) and wanted.span.touches(gap)
     ]
 
@@ -186,7 +194,7 @@ def _export_ticks(wanted: Wanted, data_dir: Path, reporter: Reporter) -> Summary
     files = [file for file in files if file.name.symbol in symbols]
     progress = reporter(len(files))
     unreadable = 0
-    with TableFile(wanted.target, _TICK_COLUMNS, order_by=("symbol", "timestamp")) as table:
+    with TableWriter(wanted.target, _TICK_COLUMNS, order_by=("symbol", "timestamp")) as table:
         for file in files:
             unreadable += _add_ticks(table, file, wanted.span)
             progress(1)
@@ -194,7 +202,7 @@ def _export_ticks(wanted: Wanted, data_dir: Path, reporter: Reporter) -> Summary
         return _summary(wanted, table.rows, "tick files", sorted(symbols), unreadable)
 
 
-def _add_ticks(table: TableFile, file: CsvFile, span: Span) -> int:
+def _add_ticks(table: TableWriter, file: CsvFile, span: TimeRange) -> int:
     try:
         page = read_ticks(file)
     except OSError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from fluxcap.bridge.server.server import FeedInfo, Sealed
+from fluxcap.bridge.server.server import CandlesByStream, FeedInfo
 from fluxcap.capture.chrome.endpoint import BrowserInfo
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
@@ -61,10 +61,10 @@ class Nowhere:
 
     def recover(self) -> None: ...
 
-    def publish(self, sealed: Sealed) -> list[CandleBatch]:
+    def publish(self, sealed: CandlesByStream) -> list[CandleBatch]:
         return []
 
-    def revise(self, better: Sealed) -> list[CandleRevision]:
+    def revise(self, better: CandlesByStream) -> list[CandleRevision]:
         return []
 
     def record_gaps(self, gaps: Sequence[Gap]) -> None: ...

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from fluxcap.bridge.store.file import set_aside
+from fluxcap.bridge.store.file import quarantine
 from fluxcap.bridge.store.verify import Finding, Verdict
 from fluxcap.bridge.store.verify import verify as verify_store
 from fluxcap.capture.csvfiles.reader import CsvFile, check_csv, collected_files
@@ -67,7 +67,7 @@ def set_aside_damaged(data_dir: Path) -> Path | None:
         for finding in findings:
             raise StoreError(finding.text)
         return None
-    return set_aside(store)
+    return quarantine(store)
 
 
 def _csv_findings(file: CsvFile) -> list[Finding]:

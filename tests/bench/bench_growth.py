@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import duckdb
 
 from fluxcap.bridge.server.server import WireServer
-from fluxcap.bridge.store.store import SETTLE_ROWS, Store
+from fluxcap.bridge.store.store import COMPACT_ROWS, Store
 from fluxcap.schemas.types import BackfillCandlesRequest, Candle, CandleBatch, StreamKey, candle_array
 from tests.support.wire.samples import ANY_PORT, PlainClient
 
@@ -50,7 +50,7 @@ def grow(path: Path, streams: int) -> None:
         first = candle_array([Candle(MINUTE, 1.5, 1.6, 1.4, 1.5, 126.0, 126)])
         store.commit([CandleBatch(key(number), 1, first) for number in range(streams)])
     with duckdb.connect(str(path), config={"threads": 2, "memory_limit": "2GB"}) as bare:
-        step = SETTLE_ROWS // streams
+        step = COMPACT_ROWS // streams
         for begin in range(2, MONTH + 1, step):
             bare.execute(
                 "INSERT INTO candles_settled SELECT stream_id, sequence, sequence * 60000, 1.5 + x, 1.6 + x, 1.4 + x, "

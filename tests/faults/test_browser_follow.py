@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fluxcap.bridge.export.export import true_gaps
+from fluxcap.bridge.export.export import effective_gaps
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import verify
 from fluxcap.capture.runtime.run_file import read_run_file
@@ -86,7 +86,7 @@ class FollowingDaemon:
     def kept(self, symbol: str) -> tuple[list[Candle], list[Gap]]:
         with Store.open(self.data_dir / "fluxcap.duckdb") as store:
             page = store.reader().page(StreamKey(SOURCE, symbol, "1s"), 0, None, 1_000_000)
-            return list(candles_from(page.candles)), true_gaps(store.reader().gaps(SOURCE, symbol))
+            return list(candles_from(page.candles)), effective_gaps(store.reader().gaps(SOURCE, symbol))
 
 
 class Run:

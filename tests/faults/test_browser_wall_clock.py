@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxcap.bridge.export.export import true_gaps
+from fluxcap.bridge.export.export import effective_gaps
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.daemon.daemon import Daemon
 from fluxcap.capture.runtime.settings import Settings
@@ -67,7 +67,7 @@ def test_a_stepped_wall_clock_changes_no_candle(chromium: Callable[..., Chromium
             assert daemon.market.clock.offset_ms == 7_200_000
             reader = daemon.server.store.reader()
             found = list(candles_from(reader.page(KEY, 0, None, 100_000).candles))
-            gaps = true_gaps(reader.gaps(KEY.source_id, SYMBOL))
+            gaps = effective_gaps(reader.gaps(KEY.source_id, SYMBOL))
 
     truth = expectation_from_page_load(read_truth(site.truth_path), SYMBOL, KEY.interval_ms, opened_ms)
     assert differences(truth.candles(found[-1].ts_ms + 1), found) == []

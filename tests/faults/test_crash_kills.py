@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 import zmq
 
-from fluxcap.bridge.export.export import true_gaps
+from fluxcap.bridge.export.export import effective_gaps
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import verify
 from fluxcap.capture.pipeline.journal import journal_files
@@ -202,7 +202,7 @@ def kept(lane: Lane, symbol: str) -> tuple[list[Candle], list[Gap]]:
     with Store.open(lane.data_dir / "fluxcap.duckdb") as store:
         page = store.reader().page(lane.key(symbol), 0, None, 1_000_000)
         assert page.start_sequence == 1
-        return list(candles_from(page.candles)), true_gaps(store.reader().gaps(SOURCE, symbol))
+        return list(candles_from(page.candles)), effective_gaps(store.reader().gaps(SOURCE, symbol))
 
 
 @pytest.mark.parametrize("interval", INTERVALS)

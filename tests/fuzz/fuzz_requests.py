@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
 
 from fluxcap.bridge.server.fair_queue import FairQueue
-from fluxcap.bridge.server.page_cache import RecentCandles, RecentPages
-from fluxcap.bridge.server.requests import MAX_REQUEST_BYTES, PAGE_LIMIT, Answers
+from fluxcap.bridge.server.page_cache import CachedReader, RecentCandles
+from fluxcap.bridge.server.requests import MAX_REQUEST_BYTES, PAGE_LIMIT, RequestHandler
 from fluxcap.bridge.server.responder import split_route
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.bridge.store.store import Store
@@ -95,7 +95,7 @@ class Serving:
         recent.revise(revision)
         self._truth = self._store.reader().page(EURUSD).candles
         self._status = {EURUSD: StreamStatus(EURUSD, HELD, HELD * MINUTE, 0, 1, self._store.store_id, 1)}
-        self._answers = Answers(RecentPages(recent, self._store.reader()), lambda: self._status, lambda: 1)
+        self._answers = RequestHandler(CachedReader(recent, self._store.reader()), lambda: self._status, lambda: 1)
         self._queue = FairQueue()
 
     def invent(self) -> list[bytes]:
@@ -139,9 +139,9 @@ class Serving:
         assert route == data[: len(route)]
         before = self._answers.counters["requests"]
         if len(payload) == 1:
-            outcome = self._judge(payload[0], self._answers.reply(payload[0]))
+            outcome = self._judge(payload[0], self._answers.handle(payload[0]))
         else:
-            outcome = self._refused(decode(self._answers.refuse("frames")), 400)
+            outcome = self._refused(decode(self._answers.reject("frames")), 400)
         assert self._answers.counters["requests"] == before + 1
         self._queue.served(identity)
         return outcome

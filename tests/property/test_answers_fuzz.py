@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxcap.bridge.server.page_cache import RecentCandles, RecentPages
-from fluxcap.bridge.server.requests import Answers
+from fluxcap.bridge.server.page_cache import CachedReader, RecentCandles
+from fluxcap.bridge.server.requests import RequestHandler
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.codec import decode, encode
 from fluxcap.schemas.types import (
@@ -26,17 +26,17 @@ from tests.support.wire.samples import EURUSD, MINUTE, candle_rows
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answers]:
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RequestHandler]:
     with Store.open(tmp_path_factory.mktemp("store") / "store.duckdb") as store:
         store.commit([CandleBatch(EURUSD, 1, candle_rows(1, 300))])
         status = {EURUSD: StreamStatus(EURUSD, 300, 300 * MINUTE, 0, 1, store.store_id)}
-        yield Answers(RecentPages(RecentCandles(), store.reader()), lambda: status, lambda: 1)
+        yield RequestHandler(CachedReader(RecentCandles(), store.reader()), lambda: status, lambda: 1)
 
 
 @settings(deadline=None)
 @given(payload=st.binary(max_size=400))
-def test_any_bytes_get_one_sound_answer(answers: Answers, payload: bytes) -> None:
-    message = decode(answers.reply(payload)).message
+def test_any_bytes_get_one_sound_answer(answers: RequestHandler, payload: bytes) -> None:
+    message = decode(answers.handle(payload)).message
 
     assert isinstance(message, ErrorResponse)
 
@@ -57,12 +57,14 @@ REQUESTS = [
     request=st.sampled_from(REQUESTS),
     harm=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=6),
 )
-def test_a_damaged_request_gets_one_sound_answer(answers: Answers, request: bytes, harm: list[tuple[int, int]]) -> None:
+def test_a_damaged_request_gets_one_sound_answer(
+    answers: RequestHandler, request: bytes, harm: list[tuple[int, int]]
+) -> None:
     damaged = bytearray(request)
     for at, value in harm:
         damaged[at % len(damaged)] = value
 
-    message = decode(answers.reply(bytes(damaged))).message
+    message = decode(answers.handle(bytes(damaged))).message
 
     assert not isinstance(message, ErrorResponse) or message.code in (400, 404, 413, 426)
 
@@ -77,9 +79,9 @@ UINT64 = st.one_of(st.integers(0, 310), st.integers(0, 2**64 - 1))
     limit=st.integers(0, 20) | st.integers(0, 2**32 - 1),
 )
 def test_every_page_is_dense_and_within_what_was_asked(
-    answers: Answers, after: int | None, end: int | None, limit: int
+    answers: RequestHandler, after: int | None, end: int | None, limit: int
 ) -> None:
-    page = decode(answers.reply(encode(BackfillCandlesRequest(EURUSD, after, end, limit)))).message
+    page = decode(answers.handle(encode(BackfillCandlesRequest(EURUSD, after, end, limit)))).message
 
     assert isinstance(page, BackfillCandlesResponse)
     wanted = [n for n in range(1, 301) if n > (after or 0) and (end is None or n * MINUTE <= end)]

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fluxcap.bridge.server.page_cache import RecentCandles, RecentPages
+from fluxcap.bridge.server.page_cache import CachedReader, RecentCandles
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import verify
@@ -37,7 +37,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.store = Store.open(self.folder / "store.duckdb")
         self.sequencer = Sequencer(self.store.watermarks())
         self.recent = RecentCandles(depth=8)
-        self.pages = RecentPages(self.recent, self.store.reader(), depth=8)
+        self.pages = CachedReader(self.recent, self.store.reader(), depth=8)
         self.reader = self.store.reader()
 
     @rule(key=KEYS, steps=st.lists(st.integers(1, 3), min_size=1, max_size=12), close=st.floats(0.6, 1.9))

@@ -60,7 +60,7 @@ class ForwardSource(Protocol):
 
 
 class PageReader(Protocol):
-    """A way into a store for one thread, as StoreReader and RecentPages are."""
+    """A way into a store for one thread, as StoreReader and CachedReader are."""
 
     def page(
         self, key: StreamKey, after_sequence: int | None = None, end_ts_ms: int | None = None, limit: int = 10_000

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fluxcap.bridge.http.daemon_client import DaemonClient
-from fluxcap.bridge.store.verify import glance
+from fluxcap.bridge.store.verify import summarize
 from fluxcap.capture.runtime.run_file import RunFile, read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE, Settings, config_file, load_settings
 from fluxcap.capture.runtime.settings_sources import unknown_variables
@@ -93,7 +93,7 @@ def look_at_store(data_dir: Path, status: dict[str, Any] | None) -> Finding:
     if not path.is_file():
         return ok("store", f"{path} does not exist yet; `fluxcap run` creates it.")
     try:
-        seen = glance(path)
+        seen = summarize(path)
     except StoreError as error:
         return from_error("store", error)
     return ok("store", f"{path}: {seen.streams} streams, {seen.candles:,} candles, {seen.bytes / 1e6:.1f} MB.")

@@ -13,7 +13,7 @@ import msgspec
 
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.store.digest import StreamDigest, store_digest
-from fluxcap.bridge.store.file import set_aside
+from fluxcap.bridge.store.file import quarantine
 from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
 from fluxcap.capture.market.focus import Focus
 from fluxcap.capture.platforms.base import Platform
@@ -172,5 +172,5 @@ def _folder(order: Replay) -> Iterator[Path]:
                 f"{folder} already has a store, and a replay needs an empty folder: choose another --data-dir, or "
                 "set that store aside with --force."
             )
-        set_aside(store, label="before-replay")
+        quarantine(store, label="before-replay")
     yield folder

@@ -12,7 +12,7 @@ import pytest
 
 from fluxcap import Candles, CaughtUp, Event, HealthState, LiveClient
 from fluxcap.bridge.server.server import WireServer
-from fluxcap.bridge.store.disk_space import SpaceGuard
+from fluxcap.bridge.store.disk_space import DiskSpaceGuard
 from tests.support.paths import ROOT
 from tests.support.wire.samples import ANY_PORT, EURUSD, candles
 
@@ -34,9 +34,9 @@ def test_a_cache_survives_a_write_that_cannot_be_finished(tmp_path: Path, tidy_r
 def test_a_live_client_waits_for_room_and_then_has_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "client"
     full = False
-    real = SpaceGuard._free_bytes
+    real = DiskSpaceGuard._free_bytes
     monkeypatch.setattr(
-        SpaceGuard, "_free_bytes", lambda guard: 0 if full and guard._path.parent == folder else real(guard)
+        DiskSpaceGuard, "_free_bytes", lambda guard: 0 if full and guard._path.parent == folder else real(guard)
     )
     seen: list[Event] = []
     with WireServer(tmp_path / "server.duckdb", ANY_PORT, ANY_PORT) as server:

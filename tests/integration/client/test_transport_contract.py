@@ -14,7 +14,7 @@ import pytest
 
 from fluxcap.bridge.jetstream.read.transport import JetStreamTransport
 from fluxcap.bridge.server.publisher import Publisher
-from fluxcap.bridge.server.requests import Answers
+from fluxcap.bridge.server.requests import RequestHandler
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.transport.base import (
     Connected,
@@ -80,14 +80,14 @@ class Side(Protocol):
     def close(self) -> None: ...
 
 
-class _Patient(Answers):
+class _Patient(RequestHandler):
     """Answers when it may."""
 
     may = threading.Event()
 
-    def reply(self, payload: bytes) -> bytes:
+    def handle(self, payload: bytes) -> bytes:
         _Patient.may.wait(PATIENCE_S)
-        return super().reply(payload)
+        return super().handle(payload)
 
 
 class _Loose(Publisher):
@@ -135,7 +135,7 @@ class ZmqSide:
         self._wire = None
 
     def return_(self) -> None:
-        self._wire = WireServer(self._store, *self.address, publisher=_Loose, answers=_Patient)
+        self._wire = WireServer(self._store, *self.address, publisher=_Loose, handler=_Patient)
         self.address = (self._wire.pub_endpoint, self._wire.rep_endpoint)
 
     def close(self) -> None:

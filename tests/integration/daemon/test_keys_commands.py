@@ -17,8 +17,8 @@ import pytest
 import zmq
 
 from fluxcap import HealthState, list_streams
-from fluxcap.bridge.devserver.panel_session import Desk
-from fluxcap.bridge.devserver.process import HELLO
+from fluxcap.bridge.devserver.panel_session import PanelSession
+from fluxcap.bridge.devserver.process import READY_PREFIX
 from fluxcap.bridge.devserver.settings import DevSettings
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.transport.curve import client_keys, create_keys
@@ -62,8 +62,8 @@ def served(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[Add
     where = ("--pub", ANY_PORT, "--rep", ANY_PORT, "--port", "0", "--data-dir", str(folder / "data"))
     server = Process(folder, "devserver", "--curve", str(keys / "server"), "--tick-ms", "50", *where)
     try:
-        await_that(lambda: HELLO in server.out, PATIENCE_S, "the dev server's start")
-        addresses = json.loads(server.out.partition(HELLO)[2])
+        await_that(lambda: READY_PREFIX in server.out, PATIENCE_S, "the dev server's start")
+        addresses = json.loads(server.out.partition(READY_PREFIX)[2])
         yield addresses["pub"], addresses["rep"]
     finally:
         server.end()
@@ -304,10 +304,10 @@ def test_the_panels_own_client_is_let_in_also_after_a_move(keys: Path, tmp_path:
     settings = DevSettings(
         symbols=(SYMBOL,), data_dir=str(tmp_path), pub=ANY_PORT, rep=ANY_PORT, curve=str(keys / "server")
     )
-    desk = Desk(settings)
+    desk = PanelSession(settings)
     try:
         key = StreamKey(*SERVED)
-        desk.feed.join(key)
+        desk.feed.subscribe(key)
 
         def is_live() -> bool:
             health = desk.feed.health(key)
@@ -315,7 +315,7 @@ def test_the_panels_own_client_is_let_in_also_after_a_move(keys: Path, tmp_path:
 
         await_that(is_live, PATIENCE_S, "the panel's stream")
         before = desk.engine.endpoints
-        desk.move(ANY_PORT, ANY_PORT)
+        desk.rebind(ANY_PORT, ANY_PORT)
         await_that(is_live, PATIENCE_S, "the panel's stream after the move")
     finally:
         desk.close()

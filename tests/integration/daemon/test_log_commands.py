@@ -17,7 +17,7 @@ from rich.console import Console
 
 from fluxcap import Candles, LiveClient, Via
 from fluxcap.bridge.archive.archiver import Archiver
-from fluxcap.bridge.terminal.selectors import parse_wanted
+from fluxcap.bridge.terminal.selectors import parse_selectors
 from fluxcap.bridge.terminal.tail import tail
 from fluxcap.bridge.terminal.watch import watch
 from fluxcap.capture.cli.app import run_cli
@@ -52,9 +52,9 @@ def feeder(server: NatsServer) -> Iterator[LogFeeder]:
 def test_streams_of_many_sources_are_tailed_at_once_and_new_ones_join(
     server: NatsServer, feeder: LogFeeder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fluxcap.bridge.terminal.tail.LOOK_S", 0.3)
+    monkeypatch.setattr("fluxcap.bridge.terminal.tail.DISCOVERY_S", 0.3)
     out, stop = io.StringIO(), threading.Event()
-    wanted = parse_wanted(["DESK1/EURUSD_otc", "DESK2/*"])
+    wanted = parse_selectors(["DESK1/EURUSD_otc", "DESK2/*"])
     running = threading.Thread(
         target=lambda: tail(wanted, via=server.url, out=out, stop=stop, as_json=True), daemon=True
     )
@@ -80,7 +80,7 @@ def test_streams_of_many_sources_are_tailed_at_once_and_new_ones_join(
 def test_lines_of_many_streams_begin_with_their_names(server: NatsServer, feeder: LogFeeder) -> None:
     out = io.StringIO()
 
-    printed = tail(parse_wanted(["*/GBP*/*"]), via=server.url, out=out, most_candles=6)
+    printed = tail(parse_selectors(["*/GBP*/*"]), via=server.url, out=out, most_candles=6)
 
     assert printed == 6
     lines = [line for line in out.getvalue().splitlines() if "#" in line]

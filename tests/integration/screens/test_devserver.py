@@ -19,7 +19,7 @@ from fluxcap import backfill, fetch_status
 from fluxcap.bridge.devserver.api import make_api
 from fluxcap.bridge.devserver.engine import DevEngine
 from fluxcap.bridge.devserver.faults import Faults
-from fluxcap.bridge.devserver.process import HELLO
+from fluxcap.bridge.devserver.process import READY_PREFIX
 from fluxcap.bridge.devserver.settings import DevSettings
 from fluxcap.schemas.errors import ConfigError, WireError
 from fluxcap.schemas.types import StreamKey
@@ -188,7 +188,7 @@ def test_the_process_says_where_it_is_and_ends_on_sigterm(tmp_path: Path) -> Non
     with process:
         assert process.stdout is not None
         hello = process.stdout.readline()
-        addresses = json.loads(hello.removeprefix(HELLO))
+        addresses = json.loads(hello.removeprefix(READY_PREFIX))
         rep = addresses["rep"]
         assert fetch_status(StreamKey("SIM", "EURUSD_otc", "1s"), rep).store_id
 

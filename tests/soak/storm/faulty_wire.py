@@ -13,7 +13,7 @@ from typing import Self
 
 import zmq
 
-from fluxcap.bridge.devserver.faults import FaultGate, Faults, damaged
+from fluxcap.bridge.devserver.faults import FaultInjector, Faults, damaged
 
 _POLL_MS = 20
 
@@ -24,7 +24,7 @@ class FaultyWire:
     def __init__(self, pub: str, rep: str, behind_pub: str, behind_rep: str, seed: int) -> None:
         self.pub, self.rep = pub, rep
         self._behind = behind_pub, behind_rep
-        self.gate = FaultGate(seed)
+        self.gate = FaultInjector(seed)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._due: list[tuple[int, int, bool, list[bytes]]] = []

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from fluxcap import fetch_status
 from fluxcap.bridge.client.cache import CandleCache
-from fluxcap.bridge.export.export import true_gaps
+from fluxcap.bridge.export.export import effective_gaps
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import verify
 from fluxcap.capture.simulator import Fault as SiteFault
@@ -156,7 +156,7 @@ def _stream(
     with Store.open(lane.data_dir / "fluxcap.duckdb") as store:
         reader = store.reader()
         rows = reader.page(key, 0, None, 1_000_000).candles
-        gaps = [gap for gap in true_gaps(reader.gaps(SOURCE, symbol)) if gap.from_ms < stop_ms - EDGE_MS]
+        gaps = [gap for gap in effective_gaps(reader.gaps(SOURCE, symbol)) if gap.from_ms < stop_ms - EDGE_MS]
         # Each late tick makes one; it is the last that counts.
         revisions = {c.ts_ms: c for c in candles_from(reader.revisions(key, 0, 1_000_000).candles)}
     candles = list(candles_from(rows))

@@ -21,7 +21,7 @@ import msgspec
 import pytest
 import zmq
 
-from fluxcap.bridge.export.export import true_gaps
+from fluxcap.bridge.export.export import effective_gaps
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
 from fluxcap.schemas import codec
 from fluxcap.schemas.types import (
@@ -325,7 +325,7 @@ class FaultRig:
         first_ms = max(starts[0], int(from_ms))
         due = {c.ts_ms: c for c in truth.candles(key.symbol, INTERVAL_MS, first_ms, starts[-1] + 1)}
         answer = self._http.get(f"{self.control}/api/gaps", params={"symbol": key.symbol, "from_ms": int(from_ms)})
-        gaps = true_gaps([Gap(**gap) for gap in answer.raise_for_status().json()])
+        gaps = effective_gaps([Gap(**gap) for gap in answer.raise_for_status().json()])
         problems = list(judge(due, [c for c in candles if c.ts_ms >= first_ms], gaps, self.troubles))
         for revision in revisions:
             true = due.get(revision.ts_ms)
@@ -345,7 +345,7 @@ class FaultRig:
 
     def gaps_since(self, from_ms: float, symbol: str = WITHOUT_HISTORY) -> list[Gap]:
         answer = self._http.get(f"{self.control}/api/gaps", params={"symbol": symbol, "from_ms": int(from_ms)})
-        return true_gaps([Gap(**gap) for gap in answer.raise_for_status().json()])
+        return effective_gaps([Gap(**gap) for gap in answer.raise_for_status().json()])
 
 
 def make_rig(folder: Path, stack: ExitStack, **options: Any) -> FaultRig:

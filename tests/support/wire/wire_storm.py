@@ -24,7 +24,7 @@ import numpy as np
 
 from fluxcap import Candles, Event, Gap, LiveClient, Revision, StoreReplaced
 from fluxcap.bridge.devserver.faults import Faults
-from fluxcap.bridge.devserver.process import HELLO
+from fluxcap.bridge.devserver.process import READY_PREFIX
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
 from tests.support.paths import ROOT
 
@@ -47,10 +47,10 @@ class DevServerProcess:
         )
         assert self._process.stdout is not None
         hello = self._process.stdout.readline()
-        if not hello.startswith(HELLO):
+        if not hello.startswith(READY_PREFIX):
             self._process.wait(10)
             raise AssertionError(f"the dev server did not start: {hello!r}")
-        addresses = json.loads(hello.removeprefix(HELLO))
+        addresses = json.loads(hello.removeprefix(READY_PREFIX))
         self.pub, self.rep, self._api = addresses["pub"], addresses["rep"], addresses["api"]
 
     def call(self, method: str, path: str, body: object = None) -> Any:

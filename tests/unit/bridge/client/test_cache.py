@@ -13,7 +13,7 @@ import pytest
 
 from fluxcap.bridge.client.cache import CACHE_FILE, Append, CandleCache, NoCache, Reset, Revise
 from fluxcap.bridge.client.receiver.actions import Cursor
-from fluxcap.bridge.store.disk_space import SpaceGuard
+from fluxcap.bridge.store.disk_space import DiskSpaceGuard
 from fluxcap.schemas.errors import ConfigError, SequenceError, StoreDamaged, StoreError, StoreFull, StoreLocked
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
 
@@ -172,7 +172,7 @@ def test_without_room_nothing_is_stored_and_the_same_may_be_tried_again(
 ) -> None:
     change = Append(KEY, 1, candles(1, 3))
     with monkeypatch.context() as full:
-        full.setattr(SpaceGuard, "_free_bytes", lambda _: 1_000_000)
+        full.setattr(DiskSpaceGuard, "_free_bytes", lambda _: 1_000_000)
         with pytest.raises(StoreFull, match=r"Only 1\.0 MB are free"):
             cache.commit([change], {KEY: cursor(3)})
         assert (cache.cursor(KEY), len(cache.candles(KEY)[0])) == (None, 0)

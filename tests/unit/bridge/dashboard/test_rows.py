@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fluxcap.bridge.dashboard.rows import decimals, row_of, rows_of, shaded
+from fluxcap.bridge.dashboard.rows import gap_areas, price_decimals, row_of, rows_of
 from tests.support.wire.samples import candle, candle_rows
 
 
@@ -18,23 +18,23 @@ def test_a_row_is_time_prices_volume_and_flags() -> None:
 
 
 def test_prices_are_shown_with_the_digits_they_need() -> None:
-    assert decimals([[0, 0, 0, 0, 1.17], [0, 0, 0, 0, 1.17345]]) == 5
-    assert decimals([[0, 0, 0, 0, 9.123e-6]]) == 8
-    assert decimals([]) == 2
+    assert price_decimals([[0, 0, 0, 0, 1.17], [0, 0, 0, 0, 1.17345]]) == 5
+    assert price_decimals([[0, 0, 0, 0, 9.123e-6]]) == 8
+    assert price_decimals([]) == 2
 
 
 def test_blind_times_are_cut_to_what_is_shown() -> None:
-    assert shaded([gap(0, 50), gap(900, 2_000), gap(3_000, 4_000)], 10, 1_000) == [
+    assert gap_areas([gap(0, 50), gap(900, 2_000), gap(3_000, 4_000)], 10, 1_000) == [
         [10, 50, "socket closed"],
         [900, 1_000, "socket closed"],
     ]
 
 
 def test_a_blind_time_that_is_not_over_reaches_to_the_end() -> None:
-    assert shaded([gap(500, 0)], 0, 1_000) == [[500, 1_000, "socket closed"]]
+    assert gap_areas([gap(500, 0)], 0, 1_000) == [[500, 1_000, "socket closed"]]
 
 
 def test_blind_times_that_touch_are_one_with_all_reasons() -> None:
-    assert shaded([gap(100, 300), gap(200, 400, "reloaded"), gap(400, 500, "reloaded")], 0, 1_000) == [
+    assert gap_areas([gap(100, 300), gap(200, 400, "reloaded"), gap(400, 500, "reloaded")], 0, 1_000) == [
         [100, 500, "socket closed, reloaded"]
     ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from fluxcap.bridge.dashboard.stream_buffer import Changes, StreamMemory
+from fluxcap.bridge.dashboard.stream_buffer import Changes, StreamBuffer
 from fluxcap.schemas.types import candle_array
 from tests.support.wire.samples import candle, candle_rows
 
 
-def filled(count: int = 3, kept: int = 100) -> StreamMemory:
-    memory = StreamMemory(kept)
+def filled(count: int = 3, kept: int = 100) -> StreamBuffer:
+    memory = StreamBuffer(kept)
     memory.add(1, candle_rows(1, count))
     return memory
 
@@ -41,8 +41,8 @@ def test_the_candle_under_way_alone_sends_no_rows() -> None:
     seen = memory.changes(0)
     assert seen is not None
 
-    memory.see_forming(candle(4, 1.2))
-    memory.see_forming(candle(4, 1.3))
+    memory.set_forming(candle(4, 1.2))
+    memory.set_forming(candle(4, 1.3))
 
     changes = memory.changes(seen.version)
     assert changes is not None
@@ -53,21 +53,21 @@ def test_the_candle_under_way_alone_sends_no_rows() -> None:
 
 def test_the_same_candle_under_way_is_no_change() -> None:
     memory = filled()
-    memory.see_forming(candle(4, 1.2))
+    memory.set_forming(candle(4, 1.2))
     version = memory.changes(0)
     assert version is not None
 
-    memory.see_forming(candle(4, 1.2))
+    memory.set_forming(candle(4, 1.2))
 
     assert memory.changes(version.version) is None
 
 
 def test_what_was_sealed_is_not_under_way_any_more() -> None:
     memory = filled()
-    memory.see_forming(candle(4))
+    memory.set_forming(candle(4))
 
     memory.add(4, candle_rows(4, 1))
-    memory.see_forming(candle(4))
+    memory.set_forming(candle(4))
 
     assert memory.forming is None
 
@@ -86,7 +86,7 @@ def test_a_revision_replaces_its_candle() -> None:
 
 
 def test_a_revision_of_a_minute_that_never_was_takes_its_place_in_time() -> None:
-    memory = StreamMemory()
+    memory = StreamBuffer()
     memory.add(1, candle_array([candle(1), candle(3)]))
 
     memory.revise(candle_array([candle(2)]))

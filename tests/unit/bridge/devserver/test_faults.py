@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxcap.bridge.devserver.faults import Departure, FaultGate, Faults, damaged
+from fluxcap.bridge.devserver.faults import Departure, FaultInjector, Faults, damaged
 from fluxcap.schemas.codec import decode, encode
 from fluxcap.schemas.errors import CodecError, ConfigError
 from fluxcap.schemas.types import HealthResponse, StreamKey, StreamStatus
@@ -18,13 +18,13 @@ MS_NS = 1_000_000
 GOOD = encode(StreamStatus(StreamKey("SIM", "EURUSD", "1s"), 5, 5_000))
 
 
-def gate(**faults: float) -> FaultGate:
-    it = FaultGate(1)
+def gate(**faults: float) -> FaultInjector:
+    it = FaultInjector(1)
     it.faults = Faults(**faults).check()  # type: ignore[arg-type]
     return it
 
 
-def publish(it: FaultGate, count: int, kind: str = "candles") -> list[list[Departure]]:
+def publish(it: FaultInjector, count: int, kind: str = "candles") -> list[list[Departure]]:
     return [it.publish(kind, b"%d" % n, n * MS_NS) for n in range(count)]
 
 

@@ -127,4 +127,4 @@ def test_what_cannot_be_replayed_is_said(tmp_path: Path, text: str) -> None:
 )
 def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
-        DevSettings(**wrong).check()  # type: ignore[arg-type]
+        DevSettings(**wrong).validate()  # type: ignore[arg-type]

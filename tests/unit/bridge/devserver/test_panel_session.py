@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from fluxcap.bridge.devserver.panel_session import Desk, key_of, panel_counters
+from fluxcap.bridge.devserver.panel_session import PanelSession, key_of, panel_counters
 from fluxcap.bridge.devserver.settings import DevSettings
 from fluxcap.schemas.errors import FluxcapError
 from tests.support.wire.samples import ANY_PORT
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(DevSettings(data_dir=str(tmp_path), pub=ANY_PORT, rep=ANY_PORT, history=10, broadcasting=False))
+def desk(tmp_path: Path) -> Iterator[PanelSession]:
+    desk = PanelSession(DevSettings(data_dir=str(tmp_path), pub=ANY_PORT, rep=ANY_PORT, history=10, broadcasting=False))
     yield desk
     desk.close()
 
@@ -26,28 +26,28 @@ def test_the_four_counters_tell_what_left_what_is_kept_what_was_held_back_and_wh
     assert panel_counters(counters, 40) == {"published": 13, "stored": 40, "dropped": 2, "served": 7}
 
 
-def test_it_moves_to_other_endpoints_with_store_and_faults(desk: Desk) -> None:
-    store, before = desk.look()[0][0].store_id, desk.engine.endpoints
+def test_it_moves_to_other_endpoints_with_store_and_faults(desk: PanelSession) -> None:
+    store, before = desk.poll()[0][0].store_id, desk.engine.endpoints
     desk.set_fault("drop_percent", 25)
 
-    desk.move(ANY_PORT, ANY_PORT)
+    desk.rebind(ANY_PORT, ANY_PORT)
 
     assert desk.engine.endpoints != before
-    assert desk.look()[0][0].store_id == store
+    assert desk.poll()[0][0].store_id == store
     assert desk.current.faults.drop_percent == 25
 
 
-def test_where_endpoints_cannot_be_had_it_serves_on_as_before(desk: Desk) -> None:
+def test_where_endpoints_cannot_be_had_it_serves_on_as_before(desk: PanelSession) -> None:
     before = desk.engine.endpoints
 
     with pytest.raises(FluxcapError):
-        desk.move("nonsense", "tcp://127.0.0.1:0")
+        desk.rebind("nonsense", "tcp://127.0.0.1:0")
 
     assert desk.engine.endpoints == before
-    assert desk.look()[0][0].latest_sequence == 10
+    assert desk.poll()[0][0].latest_sequence == 10
 
 
-def test_one_fault_changes_and_the_others_stay(desk: Desk) -> None:
+def test_one_fault_changes_and_the_others_stay(desk: PanelSession) -> None:
     desk.set_fault("jitter_ms", 30.0)
     desk.set_fault("stall", True)
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fluxcap.bridge.export.table_file import Column, TableFile
+from fluxcap.bridge.export.table_file import Column, TableWriter
 from fluxcap.schemas.errors import ConfigError, StoreError
 
 COLUMNS = {"name": Column.TEXT, "at": Column.TIME, "price": Column.PRICE, "count": Column.WHOLE}
 
 
-def add(table: TableFile, *rows: tuple[str, int, float, int]) -> None:
+def add(table: TableWriter, *rows: tuple[str, int, float, int]) -> None:
     names, times, prices, counts = zip(*rows, strict=True)
     table.add(
         {
@@ -35,7 +35,7 @@ def read(path: Path, sql: str = "SELECT * FROM '{}'") -> list[tuple[object, ...]
 
 
 def test_rows_of_many_pages_come_in_their_order(tmp_path: Path) -> None:
-    with TableFile(tmp_path / "t.csv", COLUMNS) as table:
+    with TableWriter(tmp_path / "t.csv", COLUMNS) as table:
         for page in range(50):
             add(table, *((f"p{page}", 1_000, 1.0, page * 1_000 + n) for n in range(1_000)))
         table.finish()
@@ -46,7 +46,7 @@ def test_rows_of_many_pages_come_in_their_order(tmp_path: Path) -> None:
 
 
 def test_rows_can_be_sorted_and_ties_stay_in_order(tmp_path: Path) -> None:
-    with TableFile(tmp_path / "t.csv", COLUMNS, order_by=("name", "at")) as table:
+    with TableWriter(tmp_path / "t.csv", COLUMNS, order_by=("name", "at")) as table:
         add(table, ("b", 1_000, 1.0, 1), ("a", 3_000, 1.0, 2), ("a", 2_000, 1.0, 3), ("a", 2_000, 1.0, 4))
         table.finish()
 
@@ -54,7 +54,7 @@ def test_rows_can_be_sorted_and_ties_stay_in_order(tmp_path: Path) -> None:
 
 
 def test_a_time_of_zero_is_none(tmp_path: Path) -> None:
-    with TableFile(tmp_path / "t.csv", COLUMNS) as table:
+    with TableWriter(tmp_path / "t.csv", COLUMNS) as table:
         add(table, ("a", 0, 1.0, 1), ("b", 1_795_305_266_123, 1.0, 1))
         table.finish()
 
@@ -64,7 +64,7 @@ def test_a_time_of_zero_is_none(tmp_path: Path) -> None:
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.floats(min_value=1e-9, max_value=1e12), min_size=1, max_size=1_000))
 def test_prices_in_csv_have_no_exponent_and_every_digit(tmp_path: Path, prices: list[float]) -> None:
-    with TableFile(tmp_path / "t.csv", {"price": Column.PRICE}) as table:
+    with TableWriter(tmp_path / "t.csv", {"price": Column.PRICE}) as table:
         table.add({"price": np.array(prices)})
         table.finish()
 
@@ -74,7 +74,7 @@ def test_prices_in_csv_have_no_exponent_and_every_digit(tmp_path: Path, prices: 
 
 
 def test_parquet_keeps_types(tmp_path: Path) -> None:
-    with TableFile(tmp_path / "t.parquet", COLUMNS) as table:
+    with TableWriter(tmp_path / "t.parquet", COLUMNS) as table:
         add(table, ("a", 1_795_305_266_123, 9e-6, 7))
         table.finish()
 
@@ -92,7 +92,7 @@ def test_nothing_is_left_behind_and_the_old_file_stays_when_it_is_not_finished(t
     target = tmp_path / "it's.csv"
     target.write_text("old")
 
-    with TableFile(target, COLUMNS) as table:
+    with TableWriter(target, COLUMNS) as table:
         add(table, ("a", 1, 1.0, 1))
 
     assert target.read_text() == "old"
@@ -103,7 +103,7 @@ def test_the_old_file_is_replaced_at_the_end(tmp_path: Path) -> None:
     target = tmp_path / "it's.csv"
     target.write_text("old")
 
-    with TableFile(target, COLUMNS) as table:
+    with TableWriter(target, COLUMNS) as table:
         add(table, ("a", 1, 1.0, 1))
         assert target.read_text() == "old"
         table.finish()
@@ -114,16 +114,16 @@ def test_the_old_file_is_replaced_at_the_end(tmp_path: Path) -> None:
 
 def test_another_ending_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must end in \.csv or \.parquet"):
-        TableFile(tmp_path / "t.xlsx", COLUMNS)
+        TableWriter(tmp_path / "t.xlsx", COLUMNS)
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no folder"):
-        TableFile(tmp_path / "absent" / "t.csv", COLUMNS)
+        TableWriter(tmp_path / "absent" / "t.csv", COLUMNS)
 
 
 def test_a_target_that_is_a_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "t.csv").mkdir()
 
-    with TableFile(tmp_path / "t.csv", COLUMNS) as table, pytest.raises(StoreError, match="cannot be written"):
+    with TableWriter(tmp_path / "t.csv", COLUMNS) as table, pytest.raises(StoreError, match="cannot be written"):
         table.finish()

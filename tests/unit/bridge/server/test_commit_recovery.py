@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxcap.bridge.server.commit_recovery import Doubt, Held
+from fluxcap.bridge.server.commit_recovery import RecoveredCommits, UnresolvedCommits
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.errors import StoreError, StoreFull
 from fluxcap.schemas.types import CandleBatch
@@ -27,7 +27,7 @@ def batch(start: int, count: int = 1) -> CandleBatch:
 
 
 def test_what_was_durable_is_held_and_told_to_who_tries_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    doubt = Doubt(store)
+    doubt = UnresolvedCommits(store)
     doubt.commit([batch(1)])
     doubtful = batch(2)
     with lost_store(monkeypatch), pytest.raises(StoreError):
@@ -35,37 +35,37 @@ def test_what_was_durable_is_held_and_told_to_who_tries_again(store: Store, monk
 
     held = doubt.resolve()
 
-    assert held == Held([doubtful], [])
-    assert doubt.untold(EURUSD) is doubtful
-    assert doubt.untold(GBPUSD) is None
-    left = doubt.left(EURUSD, candle_rows(2, 3))
+    assert held == RecoveredCommits([doubtful], [])
+    assert doubt.recovered_batch(EURUSD) is doubtful
+    assert doubt.recovered_batch(GBPUSD) is None
+    left = doubt.without_recovered(EURUSD, candle_rows(2, 3))
     assert minutes(left) == [3, 4]  # type: ignore[arg-type]
-    doubt.told(EURUSD)
-    assert doubt.untold(EURUSD) is None
-    assert len(doubt.left(EURUSD, candle_rows(2, 3))) == 3
+    doubt.acknowledge(EURUSD)
+    assert doubt.recovered_batch(EURUSD) is None
+    assert len(doubt.without_recovered(EURUSD, candle_rows(2, 3))) == 3
 
 
 def test_what_was_not_durable_may_be_tried_again_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    doubt = Doubt(store)
+    doubt = UnresolvedCommits(store)
     with lost_store(monkeypatch, durable=False), pytest.raises(StoreError):
         doubt.commit([batch(1)])
 
     held = doubt.resolve()
     doubt.commit([batch(1, 2)])
 
-    assert held == Held([], [])
-    assert doubt.untold(EURUSD) is None
+    assert held == RecoveredCommits([], [])
+    assert doubt.recovered_batch(EURUSD) is None
     assert store.watermarks()[EURUSD].latest_sequence == 2
 
 
 def test_without_a_loss_there_is_no_doubt(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    doubt = Doubt(store)
+    doubt = UnresolvedCommits(store)
 
     def full(items: int) -> None:
         raise StoreFull("no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store._space, "require", full)
+        patch.setattr(store._space, "require_space", full)
         with pytest.raises(StoreFull):
             doubt.commit([batch(1)])
 
@@ -73,8 +73,8 @@ def test_without_a_loss_there_is_no_doubt(store: Store, monkeypatch: pytest.Monk
 
 
 def test_a_store_that_was_read_anew_for_any_reason_is_told_once(store: Store) -> None:
-    doubt = Doubt(store)
+    doubt = UnresolvedCommits(store)
     doubt.commit([batch(1, 5)])
     store.prune(0)
 
-    assert [doubt.resolve(), doubt.resolve()] == [Held([], []), None]
+    assert [doubt.resolve(), doubt.resolve()] == [RecoveredCommits([], []), None]

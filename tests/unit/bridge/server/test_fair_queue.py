@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fluxcap.bridge.server import fair_queue as queueing
-from fluxcap.bridge.server.fair_queue import HELD_BACK_NS, FairQueue, Request
+from fluxcap.bridge.server.fair_queue import BLOCKED_MAX_NS, FairQueue, Request
 
 
 def request(name: bytes, number: int = 0) -> Request:
@@ -61,11 +61,11 @@ def test_a_client_that_is_held_back_passes_its_turns_and_keeps_its_place() -> No
         queue.add(name, request(name))
     turn = queue.next()
     assert turn is not None
-    queue.hold_back(b"stuck", [b"stuck", b"answer"], 0)
+    queue.block(b"stuck", [b"stuck", b"answer"], 0)
 
     assert served_order(queue, 5) == [b"other"]
-    assert queue.held == [b"stuck"]
-    assert queue.unsent(b"stuck") == [b"stuck", b"answer"]
+    assert queue.blocked == [b"stuck"]
+    assert queue.pending_reply(b"stuck") == [b"stuck", b"answer"]
     queue.served(b"stuck")
     assert served_order(queue, 5) == [b"stuck"]
 
@@ -74,7 +74,7 @@ def test_requests_of_a_client_held_back_wait_behind_its_answer() -> None:
     queue = FairQueue()
     queue.add(b"stuck", request(b"stuck"))
     queue.next()
-    queue.hold_back(b"stuck", [b"answer"], 0)
+    queue.block(b"stuck", [b"answer"], 0)
 
     assert queue.add(b"stuck", request(b"stuck"))
 
@@ -86,11 +86,11 @@ def test_a_client_held_back_too_long_is_overdue() -> None:
     queue = FairQueue()
     queue.add(b"stuck", request(b"stuck"))
     queue.next()
-    queue.hold_back(b"stuck", [b"answer"], 1_000)
-    queue.hold_back(b"stuck", [b"answer"], 2_000)  # tried again: the clock does not start anew
+    queue.block(b"stuck", [b"answer"], 1_000)
+    queue.block(b"stuck", [b"answer"], 2_000)  # tried again: the clock does not start anew
 
-    assert queue.overdue(1_000 + HELD_BACK_NS) == []
-    assert queue.overdue(1_001 + HELD_BACK_NS) == [b"stuck"]
+    assert queue.overdue(1_000 + BLOCKED_MAX_NS) == []
+    assert queue.overdue(1_001 + BLOCKED_MAX_NS) == [b"stuck"]
 
 
 def test_forgetting_says_how_many_requests_stay_unanswered() -> None:
@@ -99,8 +99,8 @@ def test_forgetting_says_how_many_requests_stay_unanswered() -> None:
         queue.add(b"gone", request(b"gone"))
     queue.next()
 
-    assert queue.forget(b"gone") == 3
-    assert queue.forget(b"gone") == 0
+    assert queue.drop(b"gone") == 3
+    assert queue.drop(b"gone") == 0
     assert queue.next() is None
 
 

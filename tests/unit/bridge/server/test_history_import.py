@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxcap.bridge.server.history_import import Absorbed, absorb
+from fluxcap.bridge.server.history_import import ImportResult, import_candles
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.schemas.errors import ConfigError, SequenceError
 from fluxcap.schemas.types import Candle, CandleFlags, StreamKey, candles_from
@@ -33,7 +33,7 @@ def stream(server: WireServer) -> list[Candle]:
 
 
 def test_collected_candles_are_numbered_from_1_and_say_where_they_come_from(server: WireServer):
-    assert absorb(server, KEY, hours(0, 4)) == Absorbed(5, 0)
+    assert import_candles(server, KEY, hours(0, 4)) == ImportResult(5, 0)
 
     assert [candle.ts_ms for candle in stream(server)] == [T0 + n * HOUR for n in range(5)]
     assert {candle.flags for candle in stream(server)} == {int(CandleFlags.FILLED)}
@@ -41,61 +41,61 @@ def test_collected_candles_are_numbered_from_1_and_say_where_they_come_from(serv
 
 
 def test_only_what_is_newer_than_the_watermark_is_published(server: WireServer):
-    absorb(server, KEY, hours(0, 4))
+    import_candles(server, KEY, hours(0, 4))
 
-    assert absorb(server, KEY, hours(2, 6)) == Absorbed(2, 0)
+    assert import_candles(server, KEY, hours(2, 6)) == ImportResult(2, 0)
     assert server.watermark(KEY).latest_sequence == 7
 
 
 def test_the_same_again_changes_nothing(server: WireServer):
-    absorb(server, KEY, hours(0, 4))
+    import_candles(server, KEY, hours(0, 4))
 
-    assert absorb(server, KEY, hours(0, 4)) == Absorbed(0, 0)
+    assert import_candles(server, KEY, hours(0, 4)) == ImportResult(0, 0)
     assert server.watermark(KEY).latest_revision == 0
 
 
 def test_other_prices_of_a_published_hour_are_a_revision(server: WireServer):
-    absorb(server, KEY, hours(0, 4))
+    import_candles(server, KEY, hours(0, 4))
 
-    assert absorb(server, KEY, [*hours(1, 1, 1.7), *hours(5, 5)]) == Absorbed(1, 1)
+    assert import_candles(server, KEY, [*hours(1, 1, 1.7), *hours(5, 5)]) == ImportResult(1, 1)
 
     revised = stream(server)[1]
     assert (revised.close, revised.flags) == (1.7, int(CandleFlags.FILLED | CandleFlags.REVISED))
-    assert absorb(server, KEY, hours(1, 1, 1.7)) == Absorbed(0, 0)
+    assert import_candles(server, KEY, hours(1, 1, 1.7)) == ImportResult(0, 0)
 
 
 def test_a_past_that_the_stream_never_had_is_not_made_up(server: WireServer):
-    absorb(server, KEY, hours(10, 12))
+    import_candles(server, KEY, hours(10, 12))
 
-    assert absorb(server, KEY, hours(5, 12)) == Absorbed(0, 0)
+    assert import_candles(server, KEY, hours(5, 12)) == ImportResult(0, 0)
     assert [candle.ts_ms for candle in stream(server)] == [T0 + n * HOUR for n in (10, 11, 12)]
 
 
 def test_starts_that_are_no_hours_of_utc_are_left_out(server: WireServer):
     half = [Candle(candle.ts_ms + HOUR // 2, 1.0, 1.0, 1.0, 1.0) for candle in hours(0, 3)]
 
-    assert absorb(server, KEY, [*half, *hours(1, 1)]) == Absorbed(1, 0)
+    assert import_candles(server, KEY, [*half, *hours(1, 1)]) == ImportResult(1, 0)
 
 
 def test_other_streams_keep_their_numbers(server: WireServer):
     live = StreamKey("S", "EURUSD_otc", "1m")
     server.publish({live: hours(0, 2)})
 
-    absorb(server, KEY, hours(0, 4))
+    import_candles(server, KEY, hours(0, 4))
     server.publish({live: hours(3, 3)})
 
     assert server.watermark(live).latest_sequence == 4
 
 
 def test_nothing_is_made_of_nothing(server: WireServer):
-    assert absorb(server, KEY, []) == Absorbed(0, 0)
+    assert import_candles(server, KEY, []) == ImportResult(0, 0)
     assert KEY not in server.status()
 
 
 def test_what_cannot_be_is_refused_whole(server: WireServer):
     with pytest.raises(SequenceError):
-        absorb(server, KEY, [*hours(0, 1), Candle(T0 + 2 * HOUR, 1.0, float("nan"), 1.0, 1.0)])
+        import_candles(server, KEY, [*hours(0, 1), Candle(T0 + 2 * HOUR, 1.0, float("nan"), 1.0, 1.0)])
     with pytest.raises(ConfigError):
-        absorb(server, StreamKey("S", "EURUSD_otc", "1x"), hours(0, 1))
+        import_candles(server, StreamKey("S", "EURUSD_otc", "1x"), hours(0, 1))
 
     assert server.watermark(KEY).latest_sequence == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fluxcap.bridge.server.page_cache import RecentCandles, RecentPages
+from fluxcap.bridge.server.page_cache import CachedReader, RecentCandles
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, StreamKey
@@ -117,7 +117,7 @@ class Served:
     def __init__(self, path: Path, depth: int) -> None:
         self.store = Store.open(path)
         self.recent = RecentCandles(depth=depth)
-        self.pages = RecentPages(self.recent, self.store.reader(), depth=depth)
+        self.pages = CachedReader(self.recent, self.store.reader(), depth=depth)
         self.reader = self.store.reader()
 
     def commit(self, start: int, count: int, remember: bool = True) -> None:
@@ -198,7 +198,7 @@ def test_older_rows_of_few_streams_are_held_at_a_time(tmp_path: Path) -> None:
     keys = [StreamKey("SIM", f"S{n}", "1m") for n in range(5)]
     with Store.open(tmp_path / "store.duckdb") as store:
         store.commit([batch(1, 20, key) for key in keys])
-        pages = RecentPages(RecentCandles(), store.reader(), depth=20, budget_rows=60)
+        pages = CachedReader(RecentCandles(), store.reader(), depth=20, budget_rows=60)
         for key in keys:
             pages.page(key)
         misses = pages.misses
@@ -212,7 +212,7 @@ def test_the_newest_rows_of_all_streams_are_held_when_that_is_what_is_asked_for(
     keys = [StreamKey("SIM", f"S{n}", "1m") for n in range(5)]
     with Store.open(tmp_path / "store.duckdb") as store:
         store.commit([batch(1, 200, key) for key in keys])
-        pages = RecentPages(RecentCandles(), store.reader(), depth=200, budget_rows=5 * 64)
+        pages = CachedReader(RecentCandles(), store.reader(), depth=200, budget_rows=5 * 64)
         for key in keys * 2:
             assert minutes(pages.page(key, 190).candles) == list(range(191, 201))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from fluxcap.bridge.server.requests import MAX_REQUEST_BYTES, PAGE_LIMIT, Answers
+from fluxcap.bridge.server.requests import MAX_REQUEST_BYTES, PAGE_LIMIT, RequestHandler
 from fluxcap.schemas.candles import CandlePage, RevisionPage
 from fluxcap.schemas.codec import decode, encode
 from fluxcap.schemas.errors import StoreError
@@ -67,17 +67,17 @@ def pages() -> Pages:
 
 
 @pytest.fixture
-def answers(pages: Pages) -> Answers:
-    return Answers(pages, lambda: STREAMS, lambda: NOW_MS)
+def answers(pages: Pages) -> RequestHandler:
+    return RequestHandler(pages, lambda: STREAMS, lambda: NOW_MS)
 
 
 Ask = Callable[[Message], Message]
 
 
 @pytest.fixture
-def ask(answers: Answers) -> Ask:
+def ask(answers: RequestHandler) -> Ask:
     def ask(request: Message) -> Message:
-        reply = decode(answers.reply(encode(request, "corr-7")))
+        reply = decode(answers.handle(encode(request, "corr-7")))
         assert reply.correlation_id == "corr-7"
         return reply.message
 
@@ -89,9 +89,9 @@ def test_health_is_ok(ask: Ask) -> None:
 
 
 def test_health_says_what_it_is_told() -> None:
-    answers = Answers(Pages(), lambda: STREAMS, lambda: NOW_MS, lambda: HealthResponse(False, "no browser"))
+    answers = RequestHandler(Pages(), lambda: STREAMS, lambda: NOW_MS, lambda: HealthResponse(False, "no browser"))
 
-    assert decode(answers.reply(encode(HealthRequest()))).message == HealthResponse(False, "no browser")
+    assert decode(answers.handle(encode(HealthRequest()))).message == HealthResponse(False, "no browser")
 
 
 def test_the_cursor_is_the_watermark(ask: Ask) -> None:
@@ -169,8 +169,8 @@ def test_a_stream_that_nobody_has_is_404(ask: Ask, request_type: Callable[[Strea
     assert "SIM.NOBODY.1m" in error.message
 
 
-def reply_to(answers: Answers, payload: bytes) -> tuple[Envelope, ErrorResponse]:
-    envelope = decode(answers.reply(payload))
+def reply_to(answers: RequestHandler, payload: bytes) -> tuple[Envelope, ErrorResponse]:
+    envelope = decode(answers.handle(payload))
     assert isinstance(envelope.message, ErrorResponse)
     return envelope, envelope.message
 
@@ -178,20 +178,20 @@ def reply_to(answers: Answers, payload: bytes) -> tuple[Envelope, ErrorResponse]
 @pytest.mark.parametrize(
     "garbage", [b"", b"\0", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 40, bytes(1000), encode(HealthRequest())[:-3]]
 )
-def test_garbage_is_400(answers: Answers, garbage: bytes) -> None:
+def test_garbage_is_400(answers: RequestHandler, garbage: bytes) -> None:
     assert reply_to(answers, garbage)[1].code == 400
 
 
 @pytest.mark.parametrize(
     "answer", [HealthResponse(), ErrorResponse(1, "x"), CandleBatch(EURUSD, 1, candle_rows(1, 1)), StreamStatus(EURUSD)]
 )
-def test_an_answer_sent_as_a_request_is_400(answers: Answers, answer: Message) -> None:
+def test_an_answer_sent_as_a_request_is_400(answers: RequestHandler, answer: Message) -> None:
     envelope, error = reply_to(answers, encode(answer, "corr-7"))
 
     assert (error.code, envelope.correlation_id) == (400, "corr-7")
 
 
-def test_a_request_too_long_is_413(answers: Answers) -> None:
+def test_a_request_too_long_is_413(answers: RequestHandler) -> None:
     assert reply_to(answers, bytes(MAX_REQUEST_BYTES + 1))[1].code == 413
 
 
@@ -202,13 +202,13 @@ def envelope_of_version(version: int) -> bytes:
     return bytes(payload)
 
 
-def test_an_unknown_version_is_426_in_version_1(answers: Answers) -> None:
+def test_an_unknown_version_is_426_in_version_1(answers: RequestHandler) -> None:
     envelope, error = reply_to(answers, envelope_of_version(9))
 
     assert (error.code, envelope.schema_version, envelope.correlation_id) == (426, 1, "corr-7")
 
 
-def test_every_error_is_an_envelope_of_version_1(answers: Answers) -> None:
+def test_every_error_is_an_envelope_of_version_1(answers: RequestHandler) -> None:
     for payload in (b"", encode(GetCursorRequest(NOBODYS)), bytes(MAX_REQUEST_BYTES + 1)):
         assert reply_to(answers, payload)[0].schema_version == 1
 
@@ -224,7 +224,7 @@ class Broken(Pages):
 
 @pytest.mark.parametrize("error", [StoreError("the disk is on fire"), ZeroDivisionError("secret detail")])
 def test_our_own_fault_is_500_and_says_no_more_than_it_should(error: Exception) -> None:
-    answers = Answers(Broken(error), lambda: STREAMS, lambda: NOW_MS)
+    answers = RequestHandler(Broken(error), lambda: STREAMS, lambda: NOW_MS)
 
     message = reply_to(answers, encode(BackfillCandlesRequest(EURUSD)))[1]
 
@@ -233,8 +233,8 @@ def test_our_own_fault_is_500_and_says_no_more_than_it_should(error: Exception) 
     assert answers.counters == {"requests": 1, "error_500": 1}
 
 
-def test_frames_that_hold_no_single_payload_are_400(answers: Answers) -> None:
-    refused = decode(answers.refuse("A request is one frame, not 2.")).message
+def test_frames_that_hold_no_single_payload_are_400(answers: RequestHandler) -> None:
+    refused = decode(answers.reject("A request is one frame, not 2.")).message
 
     assert refused == ErrorResponse(400, "A request is one frame, not 2.")
     assert answers.counters == {"requests": 1, "error_400": 1}

@@ -9,7 +9,7 @@ import pytest
 import zmq
 
 from fluxcap.bridge.server import responder as responder_module
-from fluxcap.bridge.server.requests import Answers
+from fluxcap.bridge.server.requests import RequestHandler
 from fluxcap.bridge.server.responder import Responder, split_route
 from fluxcap.schemas.candles import CandlePage, RevisionPage
 from fluxcap.schemas.codec import decode, encode
@@ -58,11 +58,11 @@ def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
 
 
 @pytest.fixture
-def answers() -> Answers:
-    return Answers(NoPages(), no_streams, lambda: 0)
+def answers() -> RequestHandler:
+    return RequestHandler(NoPages(), no_streams, lambda: 0)
 
 
-def test_it_answers_until_it_is_stopped(context: zmq.Context[zmq.Socket[bytes]], answers: Answers) -> None:
+def test_it_answers_until_it_is_stopped(context: zmq.Context[zmq.Socket[bytes]], answers: RequestHandler) -> None:
     responder = Responder(context, ANY_PORT, answers).start()
     with PlainClient(responder.endpoint) as client:
         assert client.ask(HealthRequest()) == HealthResponse()
@@ -73,14 +73,14 @@ def test_it_answers_until_it_is_stopped(context: zmq.Context[zmq.Socket[bytes]],
     assert responder.counters == {"requests": 1, "answers": 1}
 
 
-def test_stopping_what_never_started_closes_the_socket(answers: Answers) -> None:
+def test_stopping_what_never_started_closes_the_socket(answers: RequestHandler) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     Responder(context, ANY_PORT, answers).stop()
 
     context.term()  # waits for ever while a socket is open
 
 
-def test_an_endpoint_in_use_names_itself(context: zmq.Context[zmq.Socket[bytes]], answers: Answers) -> None:
+def test_an_endpoint_in_use_names_itself(context: zmq.Context[zmq.Socket[bytes]], answers: RequestHandler) -> None:
     first = Responder(context, ANY_PORT, answers)
 
     with pytest.raises(AlreadyRunning, match=first.endpoint):
@@ -88,13 +88,13 @@ def test_an_endpoint_in_use_names_itself(context: zmq.Context[zmq.Socket[bytes]]
     first.stop()
 
 
-def test_beyond_loopback_keys_are_needed(context: zmq.Context[zmq.Socket[bytes]], answers: Answers) -> None:
+def test_beyond_loopback_keys_are_needed(context: zmq.Context[zmq.Socket[bytes]], answers: RequestHandler) -> None:
     with pytest.raises(ConfigError, match="keys"):
         Responder(context, "tcp://0.0.0.0:0", answers)
 
 
 def test_the_thread_goes_on_after_a_failure_of_its_own(
-    context: zmq.Context[zmq.Socket[bytes]], answers: Answers, monkeypatch: pytest.MonkeyPatch
+    context: zmq.Context[zmq.Socket[bytes]], answers: RequestHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, failures = split_route, iter([True, False])
 

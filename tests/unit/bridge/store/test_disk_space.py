@@ -6,31 +6,31 @@ from pathlib import Path
 
 import pytest
 
-from fluxcap.bridge.store.disk_space import SpaceGuard
+from fluxcap.bridge.store.disk_space import DiskSpaceGuard
 from fluxcap.schemas.errors import StoreFull
 
 
 def test_room_enough_is_no_error(tmp_path: Path) -> None:
-    SpaceGuard(tmp_path / "store", 1).require(1)
+    DiskSpaceGuard(tmp_path / "store", 1).require_space(1)
 
 
 def test_less_than_the_reserve_is_full(tmp_path: Path) -> None:
     with pytest.raises(StoreFull, match="nothing was stored"):
-        SpaceGuard(tmp_path / "store", 1 << 62).require(1)
+        DiskSpaceGuard(tmp_path / "store", 1 << 62).require_space(1)
 
 
 def test_more_than_there_is_room_for_is_full(tmp_path: Path) -> None:
     with pytest.raises(StoreFull):
-        SpaceGuard(tmp_path / "store", 1).require(1 << 50)
+        DiskSpaceGuard(tmp_path / "store", 1).require_space(1 << 50)
 
 
 def test_no_reserve_leaves_it_to_the_database(tmp_path: Path) -> None:
-    SpaceGuard(tmp_path / "store", 0).require(1 << 60)
+    DiskSpaceGuard(tmp_path / "store", 0).require_space(1 << 60)
 
 
 def test_the_log_counts_towards_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "store.wal").write_bytes(b"x" * 1000)
-    guard = SpaceGuard(tmp_path / "store", 0)
+    guard = DiskSpaceGuard(tmp_path / "store", 0)
 
     assert guard.log_bytes() == 1000
     assert guard.allows_checkpoint(0)
@@ -38,7 +38,7 @@ def test_the_log_counts_towards_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_asked_is_left_to_the_database(tmp_path: Path) -> None:
-    guard = SpaceGuard(tmp_path / "absent" / "store", 1)
+    guard = DiskSpaceGuard(tmp_path / "absent" / "store", 1)
 
-    guard.require(1)
+    guard.require_space(1)
     assert guard.log_bytes() == 0

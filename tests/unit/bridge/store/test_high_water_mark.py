@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxcap.bridge.store.high_water_mark import StoreMark, numbers_given
+from fluxcap.bridge.store.high_water_mark import HighWaterMark, total_assigned
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.errors import StoreDamaged
 from fluxcap.schemas.types import CandleBatch, Watermark
@@ -16,11 +16,11 @@ from tests.support.wire.samples import EURUSD, GBPUSD, candle_rows
 
 
 def test_numbers_given_are_sequences_and_revisions() -> None:
-    assert numbers_given({EURUSD: Watermark(5, 1, 2, 1), GBPUSD: Watermark(7)}) == 14
+    assert total_assigned({EURUSD: Watermark(5, 1, 2, 1), GBPUSD: Watermark(7)}) == 14
 
 
 def test_a_mark_ahead_of_the_store_is_damage(tmp_path: Path) -> None:
-    mark = StoreMark(tmp_path / "store", "identity")
+    mark = HighWaterMark(tmp_path / "store", "identity")
     mark.write(10)
 
     mark.check(10)
@@ -34,11 +34,11 @@ def test_a_mark_ahead_of_the_store_is_damage(tmp_path: Path) -> None:
 def test_a_mark_of_another_store_or_unreadable_means_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "store.mark").write_text(content)
 
-    StoreMark(tmp_path / "store", "identity").check(0)
+    HighWaterMark(tmp_path / "store", "identity").check(0)
 
 
 def test_a_later_mark_overwrites_an_earlier(tmp_path: Path) -> None:
-    mark = StoreMark(tmp_path / "store", "identity")
+    mark = HighWaterMark(tmp_path / "store", "identity")
     for given in (999, 5):
         mark.write(given)
     mark.check(5)
@@ -47,7 +47,7 @@ def test_a_later_mark_overwrites_an_earlier(tmp_path: Path) -> None:
 
 
 def test_a_mark_that_cannot_be_written_does_not_matter(tmp_path: Path) -> None:
-    StoreMark(tmp_path / "absent" / "store", "identity").write(1)
+    HighWaterMark(tmp_path / "absent" / "store", "identity").write(1)
 
 
 def test_a_store_without_its_log_is_not_opened(tmp_path: Path) -> None:

@@ -91,8 +91,8 @@ def test_a_stream_that_nobody_has_gives_an_empty_page(reader: StoreReader) -> No
 
 
 def test_last_gives_the_newest_oldest_first(reader: StoreReader) -> None:
-    assert minutes(reader.last(EURUSD, 3).candles) == [98, 99, 100]
-    assert len(reader.last(EURUSD, 1_000).candles) == 100
+    assert minutes(reader.newest(EURUSD, 3).candles) == [98, 99, 100]
+    assert len(reader.newest(EURUSD, 1_000).candles) == 100
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_a_commit_that_fails_midway_leaves_nothing_behind(store: Store, monkeypa
         raise StoreError("the gaps cannot be written")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_module.store_rows, "put_gaps", broken)
+        patch.setattr(store_module.store_rows, "upsert_gaps", broken)
         with pytest.raises(StoreError, match="cannot be written"):
             store.commit([batch(EURUSD, 4, 1), batch(GBPUSD, 1, 1)], gaps=[Gap("SIM", "", 1)])
 
@@ -142,7 +142,7 @@ def test_the_last_word_of_several_on_one_candle_wins(store: Store) -> None:
 
 
 def test_a_revision_reaches_settled_candles_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "SETTLE_ROWS", 3)
+    monkeypatch.setattr(store_module, "COMPACT_ROWS", 3)
     store.commit([batch(EURUSD, 1, 3)])  # settles
     store.commit([batch(EURUSD, 4, 1)])
 
@@ -159,7 +159,7 @@ def test_a_revision_that_does_not_follow_is_refused(store: Store) -> None:
 
 
 def test_settling_changes_no_answer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "SETTLE_ROWS", 50)
+    monkeypatch.setattr(store_module, "COMPACT_ROWS", 50)
     with Store.open(path) as store:
         for start in range(1, 200, 7):
             store.commit([batch(EURUSD, start, 7), batch(GBPUSD, start, 7)])

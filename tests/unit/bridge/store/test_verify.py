@@ -9,7 +9,7 @@ import pytest
 
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.bridge.store.store import Store
-from fluxcap.bridge.store.verify import Finding, Verdict, exit_code, verify
+from fluxcap.bridge.store.verify import Finding, Verdict, verify, verify_exit_code
 from fluxcap.schemas.types import CandleBatch, Gap
 from tests.support.wire.samples import EURUSD, GBPUSD, candle, candle_rows
 
@@ -32,7 +32,7 @@ def test_a_sound_store_has_no_findings_and_stays_as_it_is(path: Path) -> None:
     before = path.read_bytes()
 
     assert verify(path) == []
-    assert exit_code(verify(path)) == 0
+    assert verify_exit_code(verify(path)) == 0
     assert path.read_bytes() == before
 
 
@@ -71,7 +71,7 @@ def test_each_kind_of_damage_is_found_and_named(path: Path, harm: str, text: str
     findings = verify(path)
 
     assert any(text in finding.text for finding in findings), findings
-    assert exit_code(findings) == 1
+    assert verify_exit_code(findings) == 1
 
 
 def test_a_damaged_file_is_damage(path: Path) -> None:
@@ -79,23 +79,23 @@ def test_a_damaged_file_is_damage(path: Path) -> None:
     content[12_308] ^= 0xFF
     path.write_bytes(content)
 
-    assert exit_code(verify(path)) == 1
+    assert verify_exit_code(verify(path)) == 1
 
 
 def test_what_is_not_there_cannot_be_told(tmp_path: Path) -> None:
-    assert exit_code(verify(tmp_path / "absent.duckdb")) == 2
+    assert verify_exit_code(verify(tmp_path / "absent.duckdb")) == 2
 
 
 def test_a_store_in_use_cannot_be_told(path: Path) -> None:
     with Store.open(path):
         findings = verify(path)
 
-    assert exit_code(findings) == 2
+    assert verify_exit_code(findings) == 2
     assert "held by another process" in findings[0].text
 
 
 def test_damage_outweighs_what_cannot_be_told() -> None:
     damage, unclear = Finding(Verdict.DAMAGE, "a", "b"), Finding(Verdict.CANNOT_TELL, "a", "b")
 
-    assert exit_code([unclear, damage]) == 1
-    assert exit_code([]) == 0
+    assert verify_exit_code([unclear, damage]) == 1
+    assert verify_exit_code([]) == 0

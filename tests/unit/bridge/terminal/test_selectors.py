@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fluxcap.bridge.terminal.selectors import WantedStreams, parse_wanted
+from fluxcap.bridge.terminal.selectors import StreamSelector, parse_selectors
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import StreamKey
 
@@ -22,30 +22,30 @@ from fluxcap.schemas.types import StreamKey
     ],
 )
 def test_streams_are_understood_as_typed(texts: list[str], expected: list[str]) -> None:
-    assert [str(wish) for wish in parse_wanted(texts)] == expected
+    assert [str(wish) for wish in parse_selectors(texts)] == expected
 
 
 @pytest.mark.parametrize("texts", [[], ["SIM"], ["SIM", "A", "1m", "B"], ["SIM", "A", "7x"], ["/A"], ["SIM/"]])
 def test_what_names_no_stream_is_refused(texts: list[str]) -> None:
     with pytest.raises(ConfigError):
-        parse_wanted(texts)
+        parse_selectors(texts)
 
 
 def test_one_stream_has_a_key_and_a_pattern_has_none() -> None:
-    assert WantedStreams("SIM", "EURUSD").key == StreamKey("SIM", "EURUSD", "1m")
-    assert WantedStreams("SIM", "EUR*").key is None
+    assert StreamSelector("SIM", "EURUSD").key == StreamKey("SIM", "EURUSD", "1m")
+    assert StreamSelector("SIM", "EUR*").key is None
 
 
 @pytest.mark.parametrize(
     ("wish", "matches"),
     [
-        (WantedStreams("SIM", "EUR*"), True),
-        (WantedStreams("*", "*_otc", "*m"), True),
-        (WantedStreams("SIM", "eur*"), False),
-        (WantedStreams("SIM", "EUR"), False),
-        (WantedStreams("SIM", "*", "1h"), False),
-        (WantedStreams("SIM", "EURUSD.otc"), False),
+        (StreamSelector("SIM", "EUR*"), True),
+        (StreamSelector("*", "*_otc", "*m"), True),
+        (StreamSelector("SIM", "eur*"), False),
+        (StreamSelector("SIM", "EUR"), False),
+        (StreamSelector("SIM", "*", "1h"), False),
+        (StreamSelector("SIM", "EURUSD.otc"), False),
     ],
 )
-def test_a_star_stands_for_anything_and_all_else_for_itself(wish: WantedStreams, matches: bool) -> None:
+def test_a_star_stands_for_anything_and_all_else_for_itself(wish: StreamSelector, matches: bool) -> None:
     assert wish.matches(StreamKey("SIM", "EURUSD_otc", "1m")) is matches

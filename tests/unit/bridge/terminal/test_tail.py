@@ -12,7 +12,7 @@ import pytest
 from fluxcap.bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced
 from fluxcap.bridge.client.health import Health, HealthState
 from fluxcap.bridge.server.server import WireServer
-from fluxcap.bridge.terminal.tail import flag_names, json_lines, tail
+from fluxcap.bridge.terminal.tail import flag_names, tail, to_json_lines
 from fluxcap.schemas.types import Candle, FeedState, StreamKey, candle_array
 
 KEY = StreamKey("SIM", "EURUSD_otc", "1m")
@@ -20,7 +20,7 @@ CANDLE = Candle(60_000, 1.0, 2.0, 0.5, 1.5, 3.0, 3, 5)
 
 
 def test_a_candle_is_one_json_line_with_its_sequence_and_flag_names() -> None:
-    lines = json_lines(Candles(KEY, 7, candle_array([CANDLE, CANDLE]), True))
+    lines = to_json_lines(Candles(KEY, 7, candle_array([CANDLE, CANDLE]), True))
 
     assert [json.loads(line)["sequence"] for line in lines] == [7, 8]
     assert json.loads(lines[0]) == {
@@ -56,13 +56,13 @@ def test_a_candle_is_one_json_line_with_its_sequence_and_flag_names() -> None:
     ],
 )
 def test_other_events_are_one_json_line_each(event: Event, expected: dict[str, object]) -> None:
-    (line,) = json_lines(event)
+    (line,) = to_json_lines(event)
 
     assert expected.items() <= json.loads(line).items()
 
 
 def test_a_candle_under_way_is_not_for_programs() -> None:
-    assert json_lines(Forming(KEY, CANDLE)) == []
+    assert to_json_lines(Forming(KEY, CANDLE)) == []
 
 
 def test_flags_have_names() -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from fluxcap.bridge.client.health import Health, HealthState
 from fluxcap.bridge.client.stats import StreamStats
-from fluxcap.bridge.terminal.watch_view import StreamLine, duration, render
+from fluxcap.bridge.terminal.watch_view import StreamRow, duration, render
 from fluxcap.schemas.types import Candle
 
 STATUS: dict[str, Any] = {
@@ -28,7 +28,7 @@ STATUS: dict[str, Any] = {
     "queue_depth": 3,
     "store_trouble": "",
 }
-LINE = StreamLine(
+LINE = StreamRow(
     "EURUSD_otc 1m",
     Health(HealthState.RECEIVING, age_ns=300_000_000),
     1207,
@@ -37,7 +37,7 @@ LINE = StreamLine(
 )
 
 
-def shown(status: dict[str, Any] | None, width: int, error: str = "", lines: list[StreamLine] | None = None) -> str:
+def shown(status: dict[str, Any] | None, width: int, error: str = "", lines: list[StreamRow] | None = None) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
     console.print(render(status, error, [LINE] if lines is None else lines, {"duplicate": 2, "late": 0}, width))
     return console.export_text()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxcap.bridge.server.history_import import Absorbed
+from fluxcap.bridge.server.history_import import ImportResult
 from fluxcap.capture.collect.collection import Collection, Order
 from fluxcap.capture.collect.files import UNFINISHED, CollectedFiles
 from fluxcap.capture.collect.page import Favourite
@@ -86,11 +86,11 @@ class Shelf:
         self.error = error
         self.taken: list[tuple[str, str, int]] = []
 
-    def put(self, symbol: str, interval: str, candles: Sequence[Candle]) -> Absorbed | None:
+    def put(self, symbol: str, interval: str, candles: Sequence[Candle]) -> ImportResult | None:
         if self.error is not None:
             raise self.error
         self.taken.append((symbol, interval, candles[0].ts_ms))
-        return None if interval == "1m" else Absorbed(len(candles), 0)
+        return None if interval == "1m" else ImportResult(len(candles), 0)
 
 
 def collection(

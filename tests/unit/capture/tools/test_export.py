@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxcap.bridge.export.export import Span, What
+from fluxcap.bridge.export.export import ExportKind, TimeRange
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.capture.csvfiles.format import CsvKind, file_name, folder_of, tick_line
 from fluxcap.capture.runtime.run_file import RunFile, write_run_file
@@ -52,7 +52,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def run(where: Where, what: What, **how: Any) -> list[dict[str, str]]:
+def run(where: Where, what: ExportKind, **how: Any) -> list[dict[str, str]]:
     summary = export(Wanted(what, out(where), **how), where)
     found = rows(out(where))
     assert summary.rows == len(found)
@@ -60,7 +60,7 @@ def run(where: Where, what: What, **how: Any) -> list[dict[str, str]]:
 
 
 def test_candles_are_written_with_stream_sequence_and_quality(where: Where) -> None:
-    found = run(where, What.CANDLES)
+    found = run(where, ExportKind.CANDLES)
 
     assert len(found) == 14
     assert list(found[0]) == [
@@ -73,7 +73,7 @@ def test_candles_are_written_with_stream_sequence_and_quality(where: Where) -> N
 
 
 def test_a_span_takes_what_begins_in_it_and_not_its_end(where: Where) -> None:
-    found = run(where, What.CANDLES, symbols=("EURUSD_otc",), span=Span(3 * MINUTE, 6 * MINUTE))
+    found = run(where, ExportKind.CANDLES, symbols=("EURUSD_otc",), span=TimeRange(3 * MINUTE, 6 * MINUTE))
 
     assert [row["sequence"] for row in found] == ["3", "4", "5"]
 
@@ -89,17 +89,17 @@ def test_a_span_takes_what_begins_in_it_and_not_its_end(where: Where) -> None:
     ],
 )
 def test_streams_can_be_chosen(where: Where, how: dict[str, Any], count: int) -> None:
-    assert len(run(where, What.CANDLES, **how)) == count
+    assert len(run(where, ExportKind.CANDLES, **how)) == count
 
 
 def test_revisions_say_which_sequence_they_replaced(where: Where) -> None:
-    (row,) = run(where, What.REVISIONS)
+    (row,) = run(where, ExportKind.REVISIONS)
 
     assert (row["revision"], row["sequence"], row["close"]) == ("1", "2", "1.9")
 
 
 def test_gaps_tell_from_when_to_when_and_why_and_leave_out_what_was_taken_back(where: Where) -> None:
-    found = run(where, What.GAPS)
+    found = run(where, ExportKind.GAPS)
 
     assert [(row["symbol"], row["from"], row["to"], row["reason"]) for row in found] == [
         ("EURUSD_otc", "1970-01-01T00:01:00.000Z", "1970-01-01T00:02:00.000Z", "tab closed"),
@@ -108,11 +108,11 @@ def test_gaps_tell_from_when_to_when_and_why_and_leave_out_what_was_taken_back(w
 
 
 def test_a_gap_of_the_whole_source_is_one_of_every_symbol(where: Where) -> None:
-    assert [row["reason"] for row in run(where, What.GAPS, symbols=("GBPUSD_otc",))] == ["chrome gone"]
+    assert [row["reason"] for row in run(where, ExportKind.GAPS, symbols=("GBPUSD_otc",))] == ["chrome gone"]
 
 
 def test_parquet_is_what_other_programs_read(where: Where) -> None:
-    export(Wanted(What.CANDLES, out(where, "c.parquet")), where)
+    export(Wanted(ExportKind.CANDLES, out(where, "c.parquet")), where)
 
     with duckdb.connect(":memory:") as connection:
         found = connection.execute(f"SELECT count(*), min(low) FROM '{out(where, 'c.parquet')}'").fetchone()
@@ -122,14 +122,14 @@ def test_parquet_is_what_other_programs_read(where: Where) -> None:
 def test_a_daemon_that_holds_the_store_is_asked(where: Where) -> None:
     with WireServer(where.data_dir / STORE_FILE, ANY_PORT, ANY_PORT) as server:
         write_run_file(where.data_dir, RunFile(1, "http://127.0.0.1:1", "", server.rep_endpoint))
-        summary = export(Wanted(What.CANDLES, out(where)), where)
+        summary = export(Wanted(ExportKind.CANDLES, out(where)), where)
 
     assert (summary.through, summary.rows) == ("daemon", 14)
 
 
 def test_a_store_that_somebody_else_holds_is_said(where: Where) -> None:
     with WireServer(where.data_dir / STORE_FILE, ANY_PORT, ANY_PORT), pytest.raises(StoreLocked, match="held by"):
-        export(Wanted(What.CANDLES, out(where)), where)
+        export(Wanted(ExportKind.CANDLES, out(where)), where)
 
 
 def test_progress_is_told_to_the_end(where: Where) -> None:
@@ -139,7 +139,7 @@ def test_progress_is_told_to_the_end(where: Where) -> None:
         told.append(-total)
         return told.append
 
-    export(Wanted(What.CANDLES, out(where)), where, begin)
+    export(Wanted(ExportKind.CANDLES, out(where)), where, begin)
 
     assert sum(told) == 0
 
@@ -147,15 +147,15 @@ def test_progress_is_told_to_the_end(where: Where) -> None:
 @pytest.mark.parametrize(
     ("what", "how", "error", "says"),
     [
-        (What.CANDLES, {"interval": "1h"}, ConfigError, "there are: SIM.EURUSD_otc.1m"),
-        (What.CANDLES, {"symbols": ("EURUSDX",)}, UnknownAsset, "Did you mean EURUSD_otc"),
-        (What.GAPS, {"interval": "1m"}, ConfigError, "Gaps have no interval"),
-        (What.TICKS, {"source": "SIM"}, ConfigError, "have no source"),
-        (What.TICKS, {}, ConfigError, "fluxcap collect-mode tick"),
+        (ExportKind.CANDLES, {"interval": "1h"}, ConfigError, "there are: SIM.EURUSD_otc.1m"),
+        (ExportKind.CANDLES, {"symbols": ("EURUSDX",)}, UnknownAsset, "Did you mean EURUSD_otc"),
+        (ExportKind.GAPS, {"interval": "1m"}, ConfigError, "Gaps have no interval"),
+        (ExportKind.TICKS, {"source": "SIM"}, ConfigError, "have no source"),
+        (ExportKind.TICKS, {}, ConfigError, "fluxcap collect-mode tick"),
     ],
 )
 def test_what_cannot_be_is_said_and_writes_nothing(
-    where: Where, what: What, how: dict[str, Any], error: type[Exception], says: str
+    where: Where, what: ExportKind, how: dict[str, Any], error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
         export(Wanted(what, out(where), **how), where)
@@ -165,12 +165,12 @@ def test_what_cannot_be_is_said_and_writes_nothing(
 
 def test_an_empty_folder_is_a_wrong_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--data-dir"):
-        export(Wanted(What.CANDLES, tmp_path / "c.csv"), Where(tmp_path))
+        export(Wanted(ExportKind.CANDLES, tmp_path / "c.csv"), Where(tmp_path))
 
 
 def test_an_ending_that_says_nothing_is_refused(where: Where) -> None:
     with pytest.raises(ConfigError, match=r"\.csv or \.parquet"):
-        export(Wanted(What.GAPS, out(where, "gaps.txt")), where)
+        export(Wanted(ExportKind.GAPS, out(where, "gaps.txt")), where)
 
 
 def put_ticks(folder: Path, symbol: str, part: int, *ts_ms: int) -> None:
@@ -185,7 +185,7 @@ def test_ticks_come_from_the_collected_files_by_asset_and_time(tmp_path: Path) -
     put_ticks(tmp_path, "#AAPL_otc", 1, 2_000, 1_500)
     put_ticks(tmp_path, "#AAPL_otc", 2, 1_700)
 
-    summary = export(Wanted(What.TICKS, tmp_path / "t.csv", span=Span(0, 3_000)), Where(tmp_path))
+    summary = export(Wanted(ExportKind.TICKS, tmp_path / "t.csv", span=TimeRange(0, 3_000)), Where(tmp_path))
 
     found = [(row["symbol"], row["timestamp"][-7:], row["price"]) for row in rows(tmp_path / "t.csv")]
     assert found == [
@@ -236,7 +236,7 @@ def test_the_symbol_as_written_wins_over_one_that_reads_alike() -> None:
 def test_a_summary_is_one_json_value(where: Where) -> None:
     import msgspec
 
-    summary = export(Wanted(What.CANDLES, out(where)), where)
+    summary = export(Wanted(ExportKind.CANDLES, out(where)), where)
 
     assert json.loads(msgspec.json.encode(summary))["streams"] == [
         "SIM.EURUSD_otc.1m",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fluxcap.bridge.store.store import Store
-from fluxcap.bridge.store.verify import Verdict, exit_code
+from fluxcap.bridge.store.verify import Verdict, verify_exit_code
 from fluxcap.capture.csvfiles.format import CsvKind, file_name, folder_of
 from fluxcap.capture.pipeline.journal import TickJournal, journal_files
 from fluxcap.capture.runtime.settings import STORE_FILE
@@ -54,7 +54,7 @@ def test_what_a_kill_leaves_is_noted_and_no_damage(folder: Path) -> None:
     report = verify_folder(folder)
 
     assert [finding.verdict for finding in report.findings] == [Verdict.SOUND, Verdict.SOUND]
-    assert exit_code(report.findings) == 0
+    assert verify_exit_code(report.findings) == 0
 
 
 def test_a_damaged_file_is_damage_and_its_faults_are_not_all_told(folder: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_damaged_file_is_damage_and_its_faults_are_not_all_told(folder: Path) 
 
     report = verify_folder(folder)
 
-    assert exit_code(report.findings) == 1
+    assert verify_exit_code(report.findings) == 1
     assert len(report.findings) == 4
     assert report.findings[-1].text == "and 7 lines more."
 
@@ -71,7 +71,7 @@ def test_a_store_that_is_held_cannot_be_told(folder: Path) -> None:
     with Store.open(folder / STORE_FILE):
         report = verify_folder(folder)
 
-    assert exit_code(report.findings) == 2
+    assert verify_exit_code(report.findings) == 2
     assert "held by another process" in report.findings[0].text
 
 
@@ -79,7 +79,7 @@ def test_a_damaged_store_is_damage(folder: Path) -> None:
     store = folder / STORE_FILE
     store.write_bytes(b"\0" * 100 + store.read_bytes()[100:])
 
-    assert exit_code(verify_folder(folder).findings) == 1
+    assert verify_exit_code(verify_folder(folder).findings) == 1
 
 
 def test_an_empty_folder_is_a_wrong_folder(tmp_path: Path) -> None:

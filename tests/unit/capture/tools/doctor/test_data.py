@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fluxcap.bridge.server.server import WireServer
-from fluxcap.bridge.store.verify import glance
+from fluxcap.bridge.store.verify import summarize
 from fluxcap.capture.runtime.run_file import RunFile, write_run_file
 from fluxcap.capture.tools.doctor import data
 from fluxcap.capture.tools.doctor.finding import Finding, Verdict, exit_code, from_error, ok, problem, warning
@@ -128,4 +128,4 @@ def test_a_store_is_counted_and_one_that_is_none_is_a_problem(tmp_path: Path):
     (tmp_path / "fluxcap.duckdb").write_bytes(b"nonsense" * 4_096)
     assert data.look_at_store(tmp_path, None).verdict is Verdict.PROBLEM
     with pytest.raises(StoreDamaged):
-        glance(tmp_path / "fluxcap.duckdb")
+        summarize(tmp_path / "fluxcap.duckdb")
