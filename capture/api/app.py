@@ -102,7 +102,7 @@ def control_app(
             raise HTTPException(422, "Name at least one asset to lock.")
 
         def change() -> dict[str, Any]:
-            leases.set_base(Focus(body.mode, tuple(body.symbols)))
+            leases.set_user_focus(Focus(body.mode, tuple(body.symbols)))
             return focus_view(market)
 
         return await asyncio.to_thread(pipeline.ask, change)
@@ -113,7 +113,7 @@ def control_app(
 
         def take() -> dict[str, Any]:
             until_ms = time.monotonic_ns() // 1_000_000 + int(body.seconds * 1_000)
-            symbol = leases.take(f"rest {holder}", body.asset, until_ms)
+            symbol = leases.acquire(f"rest {holder}", body.asset, until_ms)
             return {"asset": symbol, **focus_view(market)}
 
         return await asyncio.to_thread(pipeline.ask, take)
@@ -138,13 +138,13 @@ def control_app(
 def focus_view(market: Market) -> dict[str, Any]:
     """The focus as JSON: what is asked for, what that means now, and what the page shows (read-only).
 
-    ``unchecked``: names that may yet turn out to be ``unknown``, once the platform tells its assets.
+    ``unverified``: names that may yet turn out to be ``unknown``, once the platform tells its assets.
     """
     active = market.active
     return {
         "mode": market.focus.mode.value,
         "symbols": list(market.focused_symbols()),
-        "unchecked": list(market.unchecked),
+        "unchecked": list(market.unverified),
         "unknown": list(market.unknown),
         "detected_asset": active.symbol if active else None,
         "detected_period_s": active.period_ms // 1_000 if active else None,

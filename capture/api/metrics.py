@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardStatus
 from fluxcap.capture.csvfiles.writer import CollectView
-from fluxcap.capture.market.market import MarketView
+from fluxcap.capture.market.market import MarketSnapshot
 from fluxcap.capture.pipeline.listeners import ChromeState, Published
 from fluxcap.capture.pipeline.pipeline import PipelineView
 from fluxcap.schemas.errors import NotAnswering
@@ -142,7 +142,7 @@ def _pipeline(view: PipelineView) -> Iterator[Metric]:
     yield _gauge("store_trouble", "1 if the store cannot be written, else 0.", {(): bool(view.store_trouble)})
 
 
-def _market(view: MarketView, now_ms: int) -> Iterator[Metric]:
+def _market(view: MarketSnapshot, now_ms: int) -> Iterator[Metric]:
     ticks = {(asset.symbol,): asset.ticks for asset in view.assets}
     yield _counter("ticks", "Live ticks accepted, without duplicates.", ticks, "asset")
     ages = {

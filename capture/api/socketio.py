@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from fluxcap.capture.api import payloads
 from fluxcap.capture.api.relay import CandleNews, CandleRelay, ChromeNews
 from fluxcap.capture.api.routes import csv_router
-from fluxcap.capture.market.focus import name_key
+from fluxcap.capture.market.focus import canonical_key
 from fluxcap.capture.pipeline.listeners import ChromeState
 from fluxcap.capture.runtime import log
 from fluxcap.schemas.errors import FluxcapError, NotAnswering, UnknownAsset
@@ -74,7 +74,7 @@ class _Client(msgspec.Struct):
     """The platform has the asset. Until it tells its assets, any is let stand."""
 
     def wants(self, symbol: str) -> bool:
-        return bool(self.symbol) and (symbol == self.symbol or name_key(symbol) == name_key(self.symbol))
+        return bool(self.symbol) and (symbol == self.symbol or canonical_key(symbol) == canonical_key(self.symbol))
 
 
 class StreamingApi:

@@ -36,14 +36,14 @@ class DaemonSource:
 
     def take_asset(self, client: str, asset: str) -> str:
         """Raises UnknownAsset, NotAnswering."""
-        return self._pipeline.ask(lambda: self._leases.take(f"socket.io {client}", asset))
+        return self._pipeline.ask(lambda: self._leases.acquire(f"socket.io {client}", asset))
 
     def check_asset(self, asset: str) -> str | None:
         """Raises UnknownAsset, NotAnswering."""
 
         def check() -> str | None:
             symbol = self._market.names.resolve(asset)
-            return symbol if self._market.names.knows(symbol) else None
+            return symbol if self._market.names.contains(symbol) else None
 
         return self._pipeline.ask(check)
 

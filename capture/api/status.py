@@ -134,7 +134,7 @@ def status_of(
                 "ticks": asset.ticks,
                 "last_price": asset.last_price,
                 "last_tick_ts_ms": asset.last_tick_ts_ms,
-                "blind_reason": asset.blind_reason,
+                "blind_reason": asset.gap_reason,
             }
             for asset in market.assets
         ),

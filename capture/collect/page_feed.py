@@ -24,7 +24,7 @@ from fluxcap.capture.chrome.events import (
     Stamp,
 )
 from fluxcap.capture.chrome.session import CdpSession
-from fluxcap.capture.market.clock import Arrival, ClockState, PlatformClock
+from fluxcap.capture.market.clock import ArrivalTime, ClockState, PlatformClock
 from fluxcap.capture.platforms.base import (
     ActiveAsset,
     Asset,
@@ -197,10 +197,10 @@ class PageFeed:
                 self._told.append(Told(event, stamp.mono_ns))
 
     def _tick(self, tick: RawTick, stamp: Stamp) -> None:
-        at = Arrival(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)
+        at = ArrivalTime(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)
         self._ahead_ms = tick.raw_ts_ms - at.wall_ms
         if not self.clock.accept(tick.raw_ts_ms, at) and stamp.drained:
-            self.clock.observe(tick.raw_ts_ms, at)
+            self.clock.add_sample(tick.raw_ts_ms, at)
 
 
 def _is_turned_to(history: History, events: Sequence[MarketEvent]) -> bool:

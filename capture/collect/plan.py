@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 import msgspec
 
-from fluxcap.capture.market.focus import name_key
+from fluxcap.capture.market.focus import canonical_key
 from fluxcap.capture.platforms.base import Asset
 from fluxcap.schemas.errors import ConfigError, PageUnavailable
 
@@ -128,17 +128,17 @@ def is_asset(label: str, symbol: str, asked: str | None, assets: Sequence[Asset]
     known = symbol_of(label, assets)
     if known is not None:
         return symbol == known
-    key = name_key(symbol)
-    if key == name_key(label):
+    key = canonical_key(symbol)
+    if key == canonical_key(label):
         return True
-    return symbol == asked and all(key != name_key(other) for other in labels)
+    return symbol == asked and all(key != canonical_key(other) for other in labels)
 
 
 def _label_of(typed: str, shown: Sequence[Shown], assets: Iterable[Asset]) -> str:
-    keys = {name_key(asset.name): name_key(asset.symbol) for asset in assets}
-    wanted = name_key(typed)
+    keys = {canonical_key(asset.name): canonical_key(asset.symbol) for asset in assets}
+    wanted = canonical_key(typed)
     for one in shown:
-        key = name_key(one.label)
+        key = canonical_key(one.label)
         if wanted in (key, keys.get(key)):
             return one.label
     near = get_close_matches(typed.upper(), {one.label.upper(): one.label for one in shown}, n=3, cutoff=0.4)

@@ -4,114 +4,114 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from fluxcap.capture.market.candles import NEVER_MS, CandleBuilder, CandleRules
-from fluxcap.capture.market.feeds import Feeds, SymbolFeed
-from fluxcap.capture.market.updates import Outcome
+from fluxcap.capture.market.candles import NEVER_MS, CandleBuilder, CandleTimeouts
+from fluxcap.capture.market.feeds import FeedTracker, SymbolFeed
+from fluxcap.capture.market.updates import MarketUpdate
 from fluxcap.schemas.types import Candle, Tick
 
 
-class Sealing:
-    """``takes(symbol)``: whether an asset is focused now. ``outcome`` is what was decided and not yet taken."""
+class CandleAggregator:
+    """``is_focused(symbol)``: whether an asset is focused now. ``update`` is what was decided and not yet taken."""
 
     def __init__(
         self,
-        feeds: Feeds,
-        rules: CandleRules,
+        feeds: FeedTracker,
+        timeouts: CandleTimeouts,
         published_ts_ms: Callable[[str], int],
-        takes: Callable[[str], bool],
+        is_focused: Callable[[str], bool],
     ) -> None:
         self._feeds = feeds
-        self._rules = rules
+        self._timeouts = timeouts
         self._published_ts_ms = published_ts_ms
-        self._takes = takes
+        self._is_focused = is_focused
         self._builders: dict[str, CandleBuilder] = {}
         self._leaving: dict[str, int] = {}
         """Assets out of focus whose bucket under way is still to be sealed: symbol → start of that bucket."""
-        self._told_from_ms: dict[str, int] = {}
+        self._emitted_from_ms: dict[str, int] = {}
         """Since when every tick of a focused asset has gone into an outcome."""
         self._idle_until_ms = 0
         """Until then time seals nothing, as long as nothing happens but ticks in their order."""
-        self._reviews = 0
-        self.outcome = Outcome()
+        self._coverage_epoch = 0
+        self.update = MarketUpdate()
 
-    def wake(self) -> None:
+    def invalidate_idle(self) -> None:
         """Something happened that is no tick: look at every asset when time passes next."""
         self._idle_until_ms = 0
 
     def tick(self, feed: SymbolFeed, ts_ms: int, raw_ts_ms: int, price: float) -> None:
         """A new tick went onto the asset's tape."""
         symbol = feed.symbol
-        if not self.tell(symbol, ts_ms, raw_ts_ms, price):
+        if not self.emit_tick(symbol, ts_ms, raw_ts_ms, price):
             return
         builder = self._builders.get(symbol) or self._builder(feed)
         if ts_ms < builder.next_ms:
-            builder.late(ts_ms)
-            self.wake()
-        elif builder.wants_sealing(ts_ms):
+            builder.add_late_tick(ts_ms)
+            self.invalidate_idle()
+        elif builder.closes_bucket(ts_ms):
             self._seal(feed, ts_ms)
-            self.wake()
+            self.invalidate_idle()
 
-    def tell(self, symbol: str, ts_ms: int, raw_ts_ms: int, price: float) -> bool:
+    def emit_tick(self, symbol: str, ts_ms: int, raw_ts_ms: int, price: float) -> bool:
         """A live tick goes into the outcome, if its asset is focused or leaving. Whether it is."""
-        if not self._takes(symbol) and symbol not in self._leaving:
-            self._told_from_ms.pop(symbol, None)
+        if not self._is_focused(symbol) and symbol not in self._leaving:
+            self._emitted_from_ms.pop(symbol, None)
             return False
-        if symbol not in self._told_from_ms:
-            self._told_from_ms[symbol] = ts_ms
-        self.outcome.ticks.append(Tick(symbol, ts_ms, raw_ts_ms, price))
+        if symbol not in self._emitted_from_ms:
+            self._emitted_from_ms[symbol] = ts_ms
+        self.update.ticks.append(Tick(symbol, ts_ms, raw_ts_ms, price))
         return True
 
     def history(self, feed: SymbolFeed, times: Sequence[int], added: Sequence[int]) -> None:
         """A history of ticks at ``times``, ascending, went onto the asset's tape; those at ``added`` were new to it."""
         builder = self._builders.get(feed.symbol)
         if builder is not None and added:
-            builder.told(times, added)
+            builder.apply_history(times, added)
 
-    def pass_time(self, now_ms: int) -> None:
+    def advance_time(self, now_ms: int) -> None:
         """Seal what time has ended, and tell of the gaps that opened and closed."""
-        if now_ms >= self._idle_until_ms or self._reviews != self._feeds.reviews:
-            self._reviews = self._feeds.reviews
-            self._idle_until_ms = min((self._seal(feed, now_ms) for feed in self._concerned()), default=NEVER_MS)
-        self.tell_gaps()
+        if now_ms >= self._idle_until_ms or self._coverage_epoch != self._feeds.coverage_epoch:
+            self._coverage_epoch = self._feeds.coverage_epoch
+            self._idle_until_ms = min((self._seal(feed, now_ms) for feed in self._active_feeds()), default=NEVER_MS)
+        self.collect_gaps()
 
-    def tell_gaps(self) -> None:
+    def collect_gaps(self) -> None:
         """Gaps that opened and closed go into the outcome."""
-        self.outcome.gaps += self._feeds.take_news()
+        self.update.gaps += self._feeds.drain_gaps()
 
-    def leave(self, before: Iterable[str]) -> None:
+    def on_focus_change(self, before: Iterable[str]) -> None:
         """The focus changed; ``before``: what it took. The bucket under way of those it lost is finished, so that their
         last candle is not lost."""
-        self.wake()
+        self.invalidate_idle()
         for symbol in before:
             builder = self._builders.get(symbol)
-            if builder is not None and not self._takes(symbol) and (forming := builder.forming()) is not None:
+            if builder is not None and not self._is_focused(symbol) and (forming := builder.forming()) is not None:
                 self._leaving[symbol] = forming.ts_ms
-        for symbol in [symbol for symbol in self._leaving if self._takes(symbol)]:
+        for symbol in [symbol for symbol in self._leaving if self._is_focused(symbol)]:
             del self._leaving[symbol]
 
-    def take(self) -> Outcome:
+    def drain(self) -> MarketUpdate:
         """What was decided since the last call. The caller owns it now."""
-        outcome, self.outcome = self.outcome, Outcome()
-        return outcome
+        update, self.update = self.update, MarketUpdate()
+        return update
 
-    def give_back(self, outcome: Outcome) -> None:
+    def requeue(self, update: MarketUpdate) -> None:
         """The outcome could not be stored: keep its candles, to be taken again before newer ones."""
-        newer, self.outcome = self.outcome, outcome
-        outcome.append(newer)
+        newer, self.update = self.update, update
+        update.append(newer)
 
     def forming(self) -> dict[str, Candle]:
         """The candle under way of every focused asset."""
         found = {}
         for symbol, builder in self._builders.items():
-            if self._takes(symbol) and (candle := builder.forming()) is not None:
+            if self._is_focused(symbol) and (candle := builder.forming()) is not None:
                 found[symbol] = candle
         return found
 
     def covered_since(self, feed: SymbolFeed) -> int:
         """Start of the unbroken stretch up to the asset's newest tick of which every live tick went into an outcome."""
-        self._feeds.settle(feed)
+        self._feeds.update_coverage(feed)
         last_ms = feed.last_tick_ts_ms
-        return max(self._told_from_ms.get(feed.symbol, last_ms), feed.live.covered_since(last_ms))
+        return max(self._emitted_from_ms.get(feed.symbol, last_ms), feed.live.covered_since(last_ms))
 
     def counters(self) -> Iterator[tuple[str, int]]:
         """Late ticks and incomplete buckets dropped, by asset."""
@@ -119,9 +119,9 @@ class Sealing:
             yield f"late.{symbol}", builder.late_ticks
             yield f"dropped_incomplete.{symbol}", builder.dropped_incomplete
 
-    def _concerned(self) -> Iterator[SymbolFeed]:
+    def _active_feeds(self) -> Iterator[SymbolFeed]:
         for feed in self._feeds:
-            if self._takes(feed.symbol) or feed.symbol in self._leaving:
+            if self._is_focused(feed.symbol) or feed.symbol in self._leaving:
                 yield feed
 
     def _seal(self, feed: SymbolFeed, now_ms: int) -> int:
@@ -133,12 +133,12 @@ class Sealing:
         if builder.next_ms > last_ms:
             del self._leaving[symbol]
         if candles:
-            self.outcome.sealed.setdefault(symbol, []).extend(candles)
+            self.update.sealed.setdefault(symbol, []).extend(candles)
         if revisions := builder.revisions():
-            self.outcome.revised.setdefault(symbol, []).extend(revisions)
+            self.update.revised.setdefault(symbol, []).extend(revisions)
         return builder.idle_until_ms(now_ms)
 
     def _builder(self, feed: SymbolFeed) -> CandleBuilder:
         published_ms = self._published_ts_ms(feed.symbol)
-        builder = self._builders[feed.symbol] = CandleBuilder(self._feeds, feed, self._rules, published_ms)
+        builder = self._builders[feed.symbol] = CandleBuilder(self._feeds, feed, self._timeouts, published_ms)
         return builder

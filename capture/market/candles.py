@@ -23,24 +23,24 @@ from typing import TypeVar
 
 import msgspec
 
-from fluxcap.capture.market.feeds import Feeds, SymbolFeed
+from fluxcap.capture.market.feeds import FeedTracker, SymbolFeed
 from fluxcap.capture.market.tape import HORIZON_MS
 from fluxcap.schemas.types import Candle, CandleFlags
 
 REMEMBERED_MAX = 2_000
 """Sealed buckets that may still be revised."""
 NEVER_MS = 2**62
-PASSED_OVER_MAX = 500
+SKIPPED_MAX = 500
 """Buckets without a tick that are remembered after one outage, the newest of them."""
 
 
-class CandleRules(msgspec.Struct, frozen=True):
+class CandleTimeouts(msgspec.Struct, frozen=True):
     """Times of the rule, in milliseconds."""
 
     interval_ms: int
-    grace_ms: int = 2_000
+    allowed_lateness_ms: int = 2_000
     """After a bucket's end, for ticks under way; the delivery lag seen is 700-800 ms."""
-    doubt_ms: int = 10_000
+    idle_timeout_ms: int = 10_000
     """After a bucket's end, for a feed whose end is not proven."""
 
 
@@ -56,7 +56,7 @@ def bucket_start(ts_ms: int, interval_ms: int) -> int:
     return ts_ms - ts_ms % interval_ms
 
 
-class _Known(msgspec.Struct, frozen=True):
+class _CompleteBucket(msgspec.Struct, frozen=True):
     """A bucket of which all is known. ``candle`` None: nothing was traded in it."""
 
     candle: Candle | None
@@ -79,11 +79,13 @@ class CandleBuilder:
     again.
     """
 
-    def __init__(self, feeds: Feeds, feed: SymbolFeed, rules: CandleRules, published_ts_ms: int = 0) -> None:
+    def __init__(
+        self, feeds: FeedTracker, feed: SymbolFeed, timeouts: CandleTimeouts, published_ts_ms: int = 0
+    ) -> None:
         self._feeds = feeds
         self._feed = feed
-        self._rules = rules
-        self.next_ms = published_ts_ms + rules.interval_ms if published_ts_ms else 0
+        self._timeouts = timeouts
+        self.next_ms = published_ts_ms + timeouts.interval_ms if published_ts_ms else 0
         """Start of the earliest bucket not sealed yet, 0 when nothing is known."""
         self._bucket_end_ms = 0
         self._published: dict[int, Candle] = {}
@@ -92,7 +94,7 @@ class CandleBuilder:
         """Starts of the buckets sealed or passed over of which not every tick was known."""
         self._first_ms = 0
         """Start of the first bucket that this builder sealed; 0 for none."""
-        self._unproven_end_ms = 0
+        self._timed_out_end_ms = 0
         """End of the newest bucket sealed out of doubt: its feed may still prove that it was whole."""
         self._open_end_ms = 0
         """End of the oldest bucket that is not over, as far as is known."""
@@ -101,7 +103,7 @@ class CandleBuilder:
         self._dirty: set[int] = set()
         self.dropped_incomplete = 0
         self.late_ticks = 0
-        feed.tape.keep_at_least(rules.interval_ms + HORIZON_MS)
+        feed.tape.keep_at_least(timeouts.interval_ms + HORIZON_MS)
 
     def sealed(self, now_ms: int, last_ms: int = NEVER_MS) -> list[Candle]:
         """All that can be sealed at ``now_ms`` (platform time, UTC ms), oldest first; none that starts after
@@ -109,57 +111,57 @@ class CandleBuilder:
         feed = self._feed
         if now_ms < feed.hold_until_ms:
             return []
-        is_open = feed.tape.last_ts_ms < self._open_end_ms and now_ms < self._open_end_ms + self._rules.grace_ms
+        is_open = max(feed.tape.last_ts_ms, now_ms - self._timeouts.allowed_lateness_ms) < self._open_end_ms
         if is_open and self._sealed_version == feed.review_version:
             return []
         self._sealed_version = feed.review_version
         self._open_end_ms = 0
-        self._feeds.settle(feed)
-        proven_ms = self._feeds.proven_by_all(feed)
+        self._feeds.update_coverage(feed)
+        proven_ms = self._feeds.min_watermark_ms(feed)
         found: list[Candle] = []
         for start_ms in self._open_buckets():
             if start_ms > last_ms:
                 break
-            end_ms = start_ms + self._rules.interval_ms
+            end_ms = start_ms + self._timeouts.interval_ms
             if not self._is_over(start_ms, end_ms, now_ms, proven_ms):
                 self._open_end_ms = end_ms
                 break
-            self._pass_over(start_ms)
+            self._skip_empty(start_ms)
             candle = self._seal(start_ms)
             if proven_ms < end_ms and start_ms in self._incomplete:
-                self._unproven_end_ms = end_ms
+                self._timed_out_end_ms = end_ms
             if candle is not None:
                 found.append(candle)
                 _remember(self._published, start_ms, candle)
             self.next_ms = end_ms
-        self._bucket_end_ms = self._end_of_bucket_under_way()
+        self._bucket_end_ms = self._current_bucket_end_ms()
         return found
 
-    def wants_sealing(self, ts_ms: int) -> bool:
+    def closes_bucket(self, ts_ms: int) -> bool:
         """Whether a tick at ``ts_ms`` ends the bucket under way: cheap enough for every tick."""
         return ts_ms >= self._bucket_end_ms
 
     def idle_until_ms(self, now_ms: int) -> int:
         """Until then, after ``sealed(now_ms)`` and ``revisions()``, the passing of time alone changes nothing."""
-        if self._dirty or self._unproven_end_ms:
+        if self._dirty or self._timed_out_end_ms:
             return 0
         if now_ms < self._feed.hold_until_ms:
             return self._feed.hold_until_ms
         return self._open_end_ms or NEVER_MS
 
-    def late(self, ts_ms: int) -> None:
+    def add_late_tick(self, ts_ms: int) -> None:
         """A tick came for a sealed bucket. Call after it went onto the tape; ``revisions`` tells what became of it."""
         self.late_ticks += 1
-        self._dirty.add(bucket_start(ts_ms, self._rules.interval_ms))
+        self._dirty.add(bucket_start(ts_ms, self._timeouts.interval_ms))
 
-    def told(self, times: Sequence[int], added: Sequence[int]) -> None:
+    def apply_history(self, times: Sequence[int], added: Sequence[int]) -> None:
         """A history of ticks at ``times``, ascending, went onto the tape; ``added``: what had not been received of it.
 
         A tick that others overtook can be lost with its socket, though its bucket was seen throughout. The history
         proves it where it holds all that was received; where it lacks some of that, it is another sampling of the
         market, and the bucket is left as it was received.
         """
-        interval_ms = self._rules.interval_ms
+        interval_ms = self._timeouts.interval_ms
         sealed = {bucket_start(ts_ms, interval_ms) for ts_ms in added if ts_ms < self.next_ms}
         for start_ms in sealed - self._incomplete.keys():
             told = bisect_left(times, start_ms + interval_ms) - bisect_left(times, start_ms)
@@ -169,10 +171,10 @@ class CandleBuilder:
 
     def revisions(self) -> list[Revision]:
         """What late ticks, and history or proof that came after the fact, make of sealed buckets."""
-        if not self._dirty and not self._unproven_end_ms and self._review_version == self._feed.review_version:
+        if not self._dirty and not self._timed_out_end_ms and self._review_version == self._feed.review_version:
             return []
         if proven_late := self._is_proven_late():
-            self._unproven_end_ms = 0
+            self._timed_out_end_ms = 0
         review = proven_late or self._review_version != self._feed.review_version
         self._review_version = self._feed.review_version
         better = self._completed() if review else {}
@@ -184,19 +186,19 @@ class CandleBuilder:
 
     def _is_proven_late(self) -> bool:
         """Whether all that may still tell of the bucket sealed out of doubt has spoken, or its feed was whole."""
-        end_ms = self._unproven_end_ms
+        end_ms = self._timed_out_end_ms
         if not end_ms:
             return False
-        self._feeds.settle(self._feed)
-        return self._feeds.proven_by_all(self._feed) >= end_ms or self._feed.live.covers(
-            end_ms - self._rules.interval_ms, end_ms
+        self._feeds.update_coverage(self._feed)
+        return self._feeds.min_watermark_ms(self._feed) >= end_ms or self._feed.live.covers(
+            end_ms - self._timeouts.interval_ms, end_ms
         )
 
     def _completed(self) -> dict[int, Revision]:
         """Buckets of which every tick is known by now, or for which the platform told its own candle."""
         better = {}
         for start_ms in list(self._incomplete):
-            known = self._known(start_ms)
+            known = self._complete_bucket(start_ms)
             if known is not None:
                 del self._incomplete[start_ms]
                 if (revision := self._revision(start_ms, known.candle, known.flags)) is not None:
@@ -207,7 +209,7 @@ class CandleBuilder:
         """A bucket with its late ticks. Of one that this builder never sealed, ticks may lack here: left as it is."""
         if start_ms < self._first_ms:
             return None
-        known = self._known(start_ms)
+        known = self._complete_bucket(start_ms)
         if known is not None:
             return self._revision(start_ms, known.candle, known.flags)
         candle = self._fold(start_ms) if start_ms in self._published else None
@@ -216,7 +218,7 @@ class CandleBuilder:
     def forming(self) -> Candle | None:
         """The candle under way, as far as it has come."""
         last_ms = self._feed.last_tick_ts_ms
-        start_ms = bucket_start(last_ms, self._rules.interval_ms)
+        start_ms = bucket_start(last_ms, self._timeouts.interval_ms)
         if not last_ms or start_ms < self.next_ms:
             return None
         candle = self._fold(start_ms)
@@ -224,7 +226,7 @@ class CandleBuilder:
 
     def _open_buckets(self) -> Iterator[int]:
         """Starts of the buckets not sealed yet that hold a tick or a server candle, oldest first."""
-        interval_ms = self._rules.interval_ms
+        interval_ms = self._timeouts.interval_ms
         rows = deque(sorted(start for start in self._feed.rows.get(interval_ms, ()) if start >= self.next_ms))
         start_ms = self.next_ms
         while True:
@@ -241,68 +243,68 @@ class CandleBuilder:
             start_ms += interval_ms
 
     def _is_over(self, start_ms: int, end_ms: int, now_ms: int, proven_ms: int) -> bool:
-        if self._feed.last_tick_ts_ms < end_ms and now_ms < end_ms + self._rules.grace_ms:
+        if self._feed.last_tick_ts_ms < end_ms and now_ms < end_ms + self._timeouts.allowed_lateness_ms:
             return False
         if proven_ms >= end_ms or self._feed.covers(start_ms, end_ms):
             return True
-        return now_ms >= max(end_ms + self._rules.doubt_ms, self._feeds.patient_until_ms)
+        return now_ms >= max(end_ms + self._timeouts.idle_timeout_ms, self._feeds.grace_until_ms)
 
-    def _pass_over(self, until_ms: int) -> None:
+    def _skip_empty(self, until_ms: int) -> None:
         """Between the last sealed bucket and this one no tick is known: where nothing was seen, some may yet come."""
-        interval_ms = self._rules.interval_ms
+        interval_ms = self._timeouts.interval_ms
         if not self._first_ms:
             self._first_ms = self.next_ms or until_ms
         if self.next_ms:
-            for start_ms in range(max(self.next_ms, until_ms - PASSED_OVER_MAX * interval_ms), until_ms, interval_ms):
+            for start_ms in range(max(self.next_ms, until_ms - SKIPPED_MAX * interval_ms), until_ms, interval_ms):
                 if not self._feed.covers(start_ms, start_ms + interval_ms):
                     _remember(self._incomplete, start_ms, None)
 
     def _seal(self, start_ms: int) -> Candle | None:
         """The bucket's candle, or None for one that may not be published."""
-        known = self._known(start_ms)
+        known = self._complete_bucket(start_ms)
         if known is not None:
             return known.candle and msgspec.structs.replace(known.candle, flags=int(known.flags))
         _remember(self._incomplete, start_ms, None)
-        flags = self._seen(start_ms)
+        flags = self._coverage_flags(start_ms)
         candle = self._fold(start_ms) if flags == CandleFlags.BLIND else None
         if candle is None:
             self.dropped_incomplete += 1
             return None
         return msgspec.structs.replace(candle, flags=int(flags))
 
-    def _known(self, start_ms: int) -> _Known | None:
+    def _complete_bucket(self, start_ms: int) -> _CompleteBucket | None:
         """The bucket, when each of its ticks is known or the platform told its own candle; None while incomplete."""
-        end_ms = start_ms + self._rules.interval_ms
+        end_ms = start_ms + self._timeouts.interval_ms
         if start_ms >= self._feed.tape.holds_from_ms:
             if self._feed.live.covers(start_ms, end_ms):
-                return _Known(self._fold(start_ms), CandleFlags.NONE)
+                return _CompleteBucket(self._fold(start_ms), CandleFlags.NONE)
             if self._feed.covers(start_ms, end_ms):
-                return _Known(self._fold(start_ms), self._seen(start_ms) | CandleFlags.FILLED)
+                return _CompleteBucket(self._fold(start_ms), self._coverage_flags(start_ms) | CandleFlags.FILLED)
         # The first partial minute of the raw history does not reproduce the server's candle; there its row wins.
-        row = self._feed.row(self._rules.interval_ms, start_ms)
-        return None if row is None else _Known(row, self._seen(start_ms) | CandleFlags.FILLED)
+        row = self._feed.row(self._timeouts.interval_ms, start_ms)
+        return None if row is None else _CompleteBucket(row, self._coverage_flags(start_ms) | CandleFlags.FILLED)
 
-    def _seen(self, start_ms: int) -> CandleFlags:
+    def _coverage_flags(self, start_ms: int) -> CandleFlags:
         """How a bucket that was not seen live throughout was seen: BLIND with its true open, JOINED_LATE without, 0 not
         at all."""
-        if not self._feed.live.touches(start_ms, start_ms + self._rules.interval_ms):
+        if not self._feed.live.touches(start_ms, start_ms + self._timeouts.interval_ms):
             return CandleFlags.NONE
         first_ms = self._feed.tape.next_tick_ts_ms(start_ms)
         opened = first_ms is not None and first_ms < self._feed.live.covered_until(start_ms)
         return CandleFlags.BLIND if opened else CandleFlags.JOINED_LATE
 
     def _forming_flags(self, start_ms: int) -> CandleFlags:
-        self._feeds.settle(self._feed)
+        self._feeds.update_coverage(self._feed)
         seen_ms = self._feed.last_tick_ts_ms
         if self._feed.live.covers(start_ms, seen_ms):
             return CandleFlags.NONE
-        seen = self._seen(start_ms) or CandleFlags.JOINED_LATE
+        seen = self._coverage_flags(start_ms) or CandleFlags.JOINED_LATE
         return seen | CandleFlags.FILLED if self._feed.covers(start_ms, seen_ms) else seen
 
     def _fold(self, start_ms: int) -> Candle | None:
         if start_ms < self._feed.tape.holds_from_ms:
             return None
-        return self._feed.tape.fold(start_ms, start_ms + self._rules.interval_ms)
+        return self._feed.tape.fold(start_ms, start_ms + self._timeouts.interval_ms)
 
     def _revision(self, start_ms: int, candle: Candle | None, flags: CandleFlags) -> Revision | None:
         """None when it says nothing new."""
@@ -317,6 +319,6 @@ class CandleBuilder:
         _remember(self._published, start_ms, candle)
         return Revision(candle, was is not None)
 
-    def _end_of_bucket_under_way(self) -> int:
+    def _current_bucket_end_ms(self) -> int:
         last_ms = self._feed.last_tick_ts_ms
-        return bucket_start(last_ms, self._rules.interval_ms) + self._rules.interval_ms if last_ms else 0
+        return bucket_start(last_ms, self._timeouts.interval_ms) + self._timeouts.interval_ms if last_ms else 0

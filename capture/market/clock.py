@@ -36,18 +36,18 @@ RUNS_MAX = 4
 """Lines of ticks followed at a time while the offset is measured: one true, the others noise."""
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class EvidenceThreshold(msgspec.Struct, frozen=True):
     """How many ticks, over how much arrival time, before an offset is taken."""
 
     ticks: int
     span_ms: int
 
 
-FIRST_EVIDENCE = Evidence(5, 2_000)
-CHANGE_EVIDENCE = Evidence(10, 10_000)
+FIRST_EVIDENCE = EvidenceThreshold(5, 2_000)
+CHANGE_EVIDENCE = EvidenceThreshold(10, 10_000)
 
 
-class Arrival(msgspec.Struct, frozen=True, gc=False):
+class ArrivalTime(msgspec.Struct, frozen=True, gc=False):
     """When a message came in, on both local clocks, in milliseconds."""
 
     wall_ms: int
@@ -67,23 +67,23 @@ _SYNCHRONISED = ClockState.SYNCHRONISED
 """Python 3.11 takes 0.1 µs to find a member of an enum: too long to do it for every frame."""
 
 
-class _Run:
+class _OffsetEstimate:
     """Ticks that advance as the local clocks do: one line of ``raw = mono + lead``."""
 
-    __slots__ = ("_first", "_first_raw_ms", "_last", "_last_raw_ms", "away_ms", "lead_ms", "ticks")
+    __slots__ = ("_first", "_first_raw_ms", "_last", "_last_raw_ms", "mono_offset_ms", "ticks", "wall_offset_ms")
 
-    def __init__(self, raw_ts_ms: int, at: Arrival) -> None:
+    def __init__(self, raw_ts_ms: int, at: ArrivalTime) -> None:
         self._first = self._last = at
         self._first_raw_ms = self._last_raw_ms = raw_ts_ms
-        self.away_ms = raw_ts_ms - at.wall_ms
-        self.lead_ms = raw_ts_ms - at.mono_ms
+        self.wall_offset_ms = raw_ts_ms - at.wall_ms
+        self.mono_offset_ms = raw_ts_ms - at.mono_ms
         self.ticks = 1
 
     @property
     def last_mono_ms(self) -> int:
         return self._last.mono_ms
 
-    def take(self, raw_ts_ms: int, at: Arrival) -> bool:
+    def add(self, raw_ts_ms: int, at: ArrivalTime) -> bool:
         """Whether the tick belongs to this line; if so, it is part of it now."""
         for was_raw_ms, was in ((self._last_raw_ms, self._last), (self._first_raw_ms, self._first)):
             elapsed_ms = at.mono_ms - was.mono_ms
@@ -92,12 +92,12 @@ class _Run:
             if abs(at.wall_ms - was.wall_ms - elapsed_ms) > MAX_DRIFT_MS:
                 return False  # the wall clock was stepped: what it said before counts no more
         self._last_raw_ms, self._last = raw_ts_ms, at
-        self.away_ms = max(self.away_ms, raw_ts_ms - at.wall_ms)
-        self.lead_ms = max(self.lead_ms, raw_ts_ms - at.mono_ms)
+        self.wall_offset_ms = max(self.wall_offset_ms, raw_ts_ms - at.wall_ms)
+        self.mono_offset_ms = max(self.mono_offset_ms, raw_ts_ms - at.mono_ms)
         self.ticks += 1
         return True
 
-    def suffices(self, evidence: Evidence) -> bool:
+    def is_sufficient(self, evidence: EvidenceThreshold) -> bool:
         return self.ticks >= evidence.ticks and self._last.mono_ms - self._first.mono_ms >= evidence.span_ms
 
 
@@ -108,11 +108,11 @@ class PlatformClock:
         self.offset_ms: int | None = None
         self.state = ClockState.WAITING
         self.changes = 0
-        self._runs: list[_Run] = []
+        self._estimates: list[_OffsetEstimate] = []
         self._residual_ms = 0
-        self._last: Arrival | None = None
-        self._lead_ms = 0
-        self._newer_lead_ms = self._older_lead_ms = 0
+        self._last: ArrivalTime | None = None
+        self._mono_offset_ms = 0
+        self._newer_mono_offset_ms = self._older_mono_offset_ms = 0
         self._window_from_ms = 0
 
     @property
@@ -120,35 +120,37 @@ class PlatformClock:
         """Whether ticks get their time now. False too while a known offset is in question and no tick fits it."""
         return self.state is _SYNCHRONISED
 
-    def accept(self, raw_ts_ms: int, at: Arrival, heard_raw_ms: int = 0) -> bool:
+    def accept(self, raw_ts_ms: int, at: ArrivalTime, socket_watermark_raw_ms: int = 0) -> bool:
         """Whether a tick fits the offset taken; those that do keep the clock's now.
 
-        ``heard_raw_ms``: the newest stamp of the same socket, 0 for none. A tick that does not fit is an absurd stamp,
-        or the platform's clock was changed (daylight saving): pass it to ``observe``.
+        ``socket_watermark_raw_ms``: the newest stamp of the same socket, 0 for none. A tick that does not fit is an
+        absurd stamp, or the platform's clock was changed (daylight saving): pass it to ``add_sample``.
         """
         if self.offset_ms is None:
             return False
-        lead_ms = raw_ts_ms - at.mono_ms
-        ahead_ms = lead_ms - self._lead_ms
-        if ahead_ms > MAX_AHEAD_MS and ahead_ms > MAX_AHEAD_MS + self._slept_ms(at):
+        mono_offset_ms = raw_ts_ms - at.mono_ms
+        ahead_ms = mono_offset_ms - self._mono_offset_ms
+        if ahead_ms > MAX_AHEAD_MS and ahead_ms > MAX_AHEAD_MS + self._suspended_ms(at):
             return False
-        if raw_ts_ms < heard_raw_ms - MAX_BACK_MS or (not heard_raw_ms and ahead_ms < -MAX_BACKLOG_MS):
+        if raw_ts_ms < socket_watermark_raw_ms - MAX_BACK_MS or (
+            not socket_watermark_raw_ms and ahead_ms < -MAX_BACKLOG_MS
+        ):
             return False
         self._last = at
-        if self._runs:
-            self._runs.clear()
+        if self._estimates:
+            self._estimates.clear()
             self.state = ClockState.SYNCHRONISED
         if ahead_ms > 0 or at.mono_ms - self._window_from_ms > LEAD_WINDOW_MS:
-            self._follow(lead_ms, at.mono_ms)
-        elif lead_ms > self._newer_lead_ms:
-            self._newer_lead_ms = lead_ms
+            self._follow(mono_offset_ms, at.mono_ms)
+        elif mono_offset_ms > self._newer_mono_offset_ms:
+            self._newer_mono_offset_ms = mono_offset_ms
         return True
 
-    def observe(self, raw_ts_ms: int, at: Arrival) -> bool:
+    def add_sample(self, raw_ts_ms: int, at: ArrivalTime) -> bool:
         """Take a tick that ``accept`` refused, from a drained connection. True when it settled the offset."""
         run = self._run_of(raw_ts_ms, at)
-        if run.suffices(FIRST_EVIDENCE if self.offset_ms is None else CHANGE_EVIDENCE):
-            return self._judge(run, at)
+        if run.is_sufficient(FIRST_EVIDENCE if self.offset_ms is None else CHANGE_EVIDENCE):
+            return self._evaluate(run, at)
         if self.state is ClockState.WAITING:
             self.state = ClockState.MEASURING
         return False
@@ -157,7 +159,7 @@ class PlatformClock:
         """UTC of the ticks being delivered at ``mono_ms``: the platform's now less its shortest lag. 0 if unknown."""
         if self.offset_ms is None:
             return 0
-        return mono_ms + self._lead_ms - self.offset_ms
+        return mono_ms + self._mono_offset_ms - self.offset_ms
 
     @property
     def reason(self) -> str:
@@ -178,29 +180,29 @@ class PlatformClock:
             )
         return told
 
-    def _slept_ms(self, at: Arrival) -> int:
+    def _suspended_ms(self, at: ArrivalTime) -> int:
         """How much longer than the monotonic clock the wall clock ran since the last tick: a suspended computer."""
         last = self._last
         return 0 if last is None else max(0, at.wall_ms - last.wall_ms - (at.mono_ms - last.mono_ms))
 
     def _offset_by_wall_ms(self) -> int:
         last = self._last
-        return _nearest_step(self._lead_ms + last.mono_ms - last.wall_ms) if last else self.offset_ms or 0
+        return _nearest_step(self._mono_offset_ms + last.mono_ms - last.wall_ms) if last else self.offset_ms or 0
 
-    def _run_of(self, raw_ts_ms: int, at: Arrival) -> _Run:
-        for run in self._runs:
-            if run.take(raw_ts_ms, at):
+    def _run_of(self, raw_ts_ms: int, at: ArrivalTime) -> _OffsetEstimate:
+        for run in self._estimates:
+            if run.add(raw_ts_ms, at):
                 return run
-        if len(self._runs) == RUNS_MAX:
-            self._runs.remove(min(self._runs, key=lambda run: run.last_mono_ms))
-        self._runs.append(_Run(raw_ts_ms, at))
-        return self._runs[-1]
+        if len(self._estimates) == RUNS_MAX:
+            self._estimates.remove(min(self._estimates, key=lambda run: run.last_mono_ms))
+        self._estimates.append(_OffsetEstimate(raw_ts_ms, at))
+        return self._estimates[-1]
 
-    def _judge(self, run: _Run, at: Arrival) -> bool:
-        candidate_ms = _nearest_step(run.away_ms)
-        fits = abs(run.away_ms - candidate_ms) <= TOLERANCE_MS
+    def _evaluate(self, run: _OffsetEstimate, at: ArrivalTime) -> bool:
+        candidate_ms = _nearest_step(run.wall_offset_ms)
+        fits = abs(run.wall_offset_ms - candidate_ms) <= TOLERANCE_MS
         if self.offset_ms is not None:
-            jump_ms = _nearest_step(run.lead_ms - self._lead_ms)
+            jump_ms = _nearest_step(run.mono_offset_ms - self._mono_offset_ms)
             if not jump_ms or (fits and candidate_ms == self.offset_ms):
                 # Only the local clocks or the latency jumped, not the platform's: its stamps mean what they meant.
                 return self._settle(self.offset_ms, run, at)
@@ -208,27 +210,27 @@ class PlatformClock:
         if fits:
             return self._settle(candidate_ms, run, at)
         self.state = ClockState.AMBIGUOUS
-        self._residual_ms = run.away_ms - candidate_ms
+        self._residual_ms = run.wall_offset_ms - candidate_ms
         return False
 
-    def _settle(self, offset_ms: int, run: _Run, at: Arrival) -> bool:
+    def _settle(self, offset_ms: int, run: _OffsetEstimate, at: ArrivalTime) -> bool:
         self.changes += self.offset_ms is not None and self.offset_ms != offset_ms
         self.offset_ms = offset_ms
         self.state = ClockState.SYNCHRONISED
         self._last = at
-        self._lead_ms = self._newer_lead_ms = self._older_lead_ms = run.lead_ms
+        self._mono_offset_ms = self._newer_mono_offset_ms = self._older_mono_offset_ms = run.mono_offset_ms
         self._window_from_ms = at.mono_ms
-        self._runs.clear()
+        self._estimates.clear()
         return True
 
-    def _follow(self, lead_ms: int, mono_ms: int) -> None:
+    def _follow(self, mono_offset_ms: int, mono_ms: int) -> None:
         if mono_ms - self._window_from_ms > LEAD_WINDOW_MS:
-            self._older_lead_ms, self._newer_lead_ms = self._newer_lead_ms, lead_ms
+            self._older_mono_offset_ms, self._newer_mono_offset_ms = self._newer_mono_offset_ms, mono_offset_ms
             self._window_from_ms = mono_ms
         else:
-            self._newer_lead_ms = max(self._newer_lead_ms, lead_ms)
-        self._lead_ms = max(self._newer_lead_ms, self._older_lead_ms)
+            self._newer_mono_offset_ms = max(self._newer_mono_offset_ms, mono_offset_ms)
+        self._mono_offset_ms = max(self._newer_mono_offset_ms, self._older_mono_offset_ms)
 
 
-def _nearest_step(away_ms: int) -> int:
-    return round(away_ms / STEP_MS) * STEP_MS
+def _nearest_step(wall_offset_ms: int) -> int:
+    return round(wall_offset_ms / STEP_MS) * STEP_MS

@@ -1,8 +1,8 @@
 """Which stretches of time were seen. Pure.
 
-``Spans`` is a set of disjoint stretches ``[from_ms, to_ms)`` in UTC milliseconds: the times during which one asset's
-ticks were being received, or are known from the platform's history. A quiet market on a working feed is covered; a
-feed that was not there is not.
+``TimeRanges`` is a set of disjoint stretches ``[from_ms, to_ms)`` in UTC milliseconds: the times during which one
+asset's ticks were being received, or are known from the platform's history. A quiet market on a working feed is
+covered; a feed that was not there is not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 SPANS_MAX = 10_000
 
 
-class Spans:
+class TimeRanges:
     """A sorted set of disjoint half-open stretches of time; the oldest go when there are more than ``SPANS_MAX``."""
 
     __slots__ = ("_ends", "_starts")
@@ -75,7 +75,7 @@ class Spans:
             at += 1
         return found
 
-    def forget_before(self, ts_ms: int) -> None:
+    def prune_before(self, ts_ms: int) -> None:
         """Drop stretches that ended before ``ts_ms``: memory stays bounded over days."""
         cut = bisect_right(self._ends, ts_ms)
         del self._starts[:cut]
@@ -88,7 +88,7 @@ class Spans:
         return len(self._starts)
 
 
-def union_covers(first: Spans, second: Spans, from_ms: int, to_ms: int) -> bool:
+def covered_by_either(first: TimeRanges, second: TimeRanges, from_ms: int, to_ms: int) -> bool:
     """Whether ``[from_ms, to_ms)`` is covered by the two together."""
     at = from_ms
     while at < to_ms:

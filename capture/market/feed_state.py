@@ -11,30 +11,30 @@ from typing import TypeAlias
 
 import msgspec
 
-from fluxcap.capture.market.coverage import Spans, union_covers
+from fluxcap.capture.market.coverage import TimeRanges, covered_by_either
 from fluxcap.capture.market.tape import TickTape
 from fluxcap.schemas.types import Candle
 
 SocketKey: TypeAlias = Hashable
 
-JUMP_MIN_MS = 3_000
-JUMP_MAX_MS = 60_000
+GAP_THRESHOLD_MIN_MS = 3_000
+GAP_THRESHOLD_MAX_MS = 60_000
 """Bounds of the silence between two stamps of a socket that ends coverage: three times what it is used to. Recorded OTC
 assets never pause longer than 2 s; ordinary ones did for 5 s."""
-USUAL_QUIET_MS = 1_000
+USUAL_PAUSE_MS = 1_000
 GAPPY_MS = 2_000
 """A socket whose ticks pause as long as this in the ordinary way: there its other messages tell whether it lives."""
 SILENT_AFTER_MS = 5_000
 """Live OTC assets tick twice a second; a socket silent this long is said to be stalled."""
-TALK_MARGIN_MS = 1_000
+ACTIVITY_MARGIN_MS = 1_000
 """Other messages overtake ticks: they prove only what is older than the ticks' delivery lag and its jitter."""
-TALK_CONFIRMED_MS = 2_000
+ACTIVITY_CONFIRMED_MS = 2_000
 """A message counts as proof once so long has passed in which no older tick followed: it was not in a backlog."""
 CONFIRMED_AFTER_MS = 3_000
 """A tick this long after the page turned away was not merely under way then: the asset is still sent."""
 
 
-class BlindReason(enum.StrEnum):
+class GapReason(enum.StrEnum):
     """Why a feed ended; stored with the gap."""
 
     CHROME_GONE = "chrome gone"
@@ -51,7 +51,7 @@ class BlindReason(enum.StrEnum):
     DAEMON_DOWN = "fluxcap was not running"
 
 
-class GapNews(msgspec.Struct, frozen=True):
+class GapUpdate(msgspec.Struct, frozen=True):
     """An asset's feed ended (``to_ms`` 0) or began again.
 
     ``to_ms`` = ``from_ms`` takes an opened gap back: the socket was only late, and in-order delivery proves that
@@ -61,22 +61,22 @@ class GapNews(msgspec.Struct, frozen=True):
     symbol: str
     from_ms: int
     to_ms: int
-    reason: BlindReason
+    reason: GapReason
 
 
-class Doubt:
-    """The page turned away from an asset at ``turned_ms``; until ``since_ms`` it was certainly sent."""
+class PendingUnsubscribe:
+    """The page turned away from an asset at ``asset_changed_ms``; until ``since_ms`` it was certainly sent."""
 
-    __slots__ = ("since_ms", "turned_ms")
+    __slots__ = ("asset_changed_ms", "since_ms")
 
     def __init__(self, turned_ms: int, since_ms: int) -> None:
-        self.turned_ms = turned_ms
+        self.asset_changed_ms = turned_ms
         self.since_ms = since_ms
 
     def ticked(self, ts_ms: int) -> bool:
         """Take a tick of the asset. True when it proves that the asset is still sent."""
         self.since_ms = max(self.since_ms, ts_ms)
-        return ts_ms - self.turned_ms >= CONFIRMED_AFTER_MS
+        return ts_ms - self.asset_changed_ms >= CONFIRMED_AFTER_MS
 
 
 class SocketFeed:
@@ -87,96 +87,96 @@ class SocketFeed:
     """
 
     __slots__ = (
+        "_activity_interval_ms",
+        "_last_activity_ms",
+        "_pending_due_ms",
         "_steady_since_ms",
-        "_talk_due_ms",
-        "_talk_every_ms",
-        "_talked_ms",
-        "heard_until_ms",
-        "quiet_ms",
-        "shown",
+        "active_symbol",
+        "history_end_ms",
+        "max_pause_ms",
+        "pending_watermark_ms",
         "symbols",
-        "talk_ms",
-        "told",
+        "watermark_ms",
     )
 
     def __init__(self) -> None:
-        self.heard_until_ms = 0
-        self.quiet_ms = USUAL_QUIET_MS
+        self.watermark_ms = 0
+        self.max_pause_ms = USUAL_PAUSE_MS
         """The longest silence between its stamps of late."""
-        self.talk_ms = 0
+        self.pending_watermark_ms = 0
         """A message that is no tick claims that all before this time has arrived; 0 for none."""
-        self._talk_due_ms = 0
-        self._talk_every_ms = 0
-        self._talked_ms = 0
+        self._pending_due_ms = 0
+        self._activity_interval_ms = 0
+        self._last_activity_ms = 0
         self._steady_since_ms = 0
-        self.shown: str | None = None
+        self.active_symbol: str | None = None
         """The asset its page turned to last."""
         self.symbols: set[str] = set()
-        self.told: dict[str, tuple[int, int]] = {}
+        self.history_end_ms: dict[str, tuple[int, int]] = {}
         """Assets whose history came on this socket since the page turned to them: its end, and how soon the first live
         tick must follow to join it (ms)."""
 
     @property
-    def jump_ms(self) -> int:
+    def gap_threshold_ms(self) -> int:
         """A silence of so long between two stamps is not the market's."""
-        return min(max(3 * self.quiet_ms, JUMP_MIN_MS), JUMP_MAX_MS)
+        return min(max(3 * self.max_pause_ms, GAP_THRESHOLD_MIN_MS), GAP_THRESHOLD_MAX_MS)
 
     def is_silent(self, now_ms: int) -> bool:
         """Whether it has said nothing for longer than it should."""
-        allowed_ms = max(SILENT_AFTER_MS, self.jump_ms)
-        if self.quiet_ms >= GAPPY_MS:
-            allowed_ms = max(allowed_ms, 2 * self._talk_every_ms)
-        return now_ms - max(self.heard_until_ms, self.talk_ms) >= allowed_ms
+        allowed_ms = max(SILENT_AFTER_MS, self.gap_threshold_ms)
+        if self.max_pause_ms >= GAPPY_MS:
+            allowed_ms = max(allowed_ms, 2 * self._activity_interval_ms)
+        return now_ms - max(self.watermark_ms, self.pending_watermark_ms) >= allowed_ms
 
-    def talked(self, now_ms: int) -> None:
+    def on_activity(self, now_ms: int) -> None:
         """A message that is neither tick nor ping came at ``now_ms``."""
-        pause_ms = now_ms - self._talked_ms
-        if pause_ms > max(self._talk_every_ms * 3 // 2, JUMP_MIN_MS):
+        pause_ms = now_ms - self._last_activity_ms
+        if pause_ms > max(self._activity_interval_ms * 3 // 2, GAP_THRESHOLD_MIN_MS):
             self._steady_since_ms = now_ms
-        if 0 < pause_ms < JUMP_MAX_MS:
-            self._talk_every_ms = max(self._talk_every_ms, pause_ms)
-        self._talked_ms = now_ms
-        until_ms = now_ms - TALK_MARGIN_MS
-        speaks = self.quiet_ms >= GAPPY_MS and self._steady_since_ms <= self.heard_until_ms < until_ms
-        if speaks and not self.talk_ms:
-            self.talk_ms = until_ms
-            self._talk_due_ms = now_ms + TALK_CONFIRMED_MS
+        if 0 < pause_ms < GAP_THRESHOLD_MAX_MS:
+            self._activity_interval_ms = max(self._activity_interval_ms, pause_ms)
+        self._last_activity_ms = now_ms
+        until_ms = now_ms - ACTIVITY_MARGIN_MS
+        speaks = self.max_pause_ms >= GAPPY_MS and self._steady_since_ms <= self.watermark_ms < until_ms
+        if speaks and not self.pending_watermark_ms:
+            self.pending_watermark_ms = until_ms
+            self._pending_due_ms = now_ms + ACTIVITY_CONFIRMED_MS
 
-    def trust_talk(self, now_ms: int) -> None:
+    def confirm_watermark(self, now_ms: int) -> None:
         """Time passed: no older tick followed the message, so all before it has arrived."""
-        if self.talk_ms and now_ms >= self._talk_due_ms:
-            self.heard_until_ms = max(self.heard_until_ms, self.talk_ms)
-            self.talk_ms = 0
+        if self.pending_watermark_ms and now_ms >= self._pending_due_ms:
+            self.watermark_ms = max(self.watermark_ms, self.pending_watermark_ms)
+            self.pending_watermark_ms = 0
 
     def pause_before(self, ts_ms: int) -> int:
         """How long it had been silent before a tick at ``ts_ms``, which also decides on a claim of other messages."""
-        if ts_ms >= self.talk_ms:
-            self.heard_until_ms = max(self.heard_until_ms, self.talk_ms)
-        self.talk_ms = 0
-        return ts_ms - self.heard_until_ms
+        if ts_ms >= self.pending_watermark_ms:
+            self.watermark_ms = max(self.watermark_ms, self.pending_watermark_ms)
+        self.pending_watermark_ms = 0
+        return ts_ms - self.watermark_ms
 
     def forget_pauses(self) -> None:
         """About a minute has passed: what was long ago is not usual any more."""
-        self.quiet_ms = max(USUAL_QUIET_MS, self.quiet_ms * 3 // 4)
-        self._talk_every_ms = self._talk_every_ms * 3 // 4
+        self.max_pause_ms = max(USUAL_PAUSE_MS, self.max_pause_ms * 3 // 4)
+        self._activity_interval_ms = self._activity_interval_ms * 3 // 4
 
 
 class SymbolFeed:
     """All that is known of one asset: its recent ticks, history rows and coverage."""
 
     __slots__ = (
-        "blind_from_ms",
-        "blind_reason",
-        "carriers",
-        "doubts",
+        "gap_from_ms",
+        "gap_reason",
         "history",
+        "history_only_ts_ms",
         "hold_until_ms",
         "last_price",
         "live",
-        "only_told",
+        "pending_unsubscribes",
         "review_version",
         "rows",
-        "suspect",
+        "sockets",
+        "stalled",
         "symbol",
         "tape",
         "tick_count",
@@ -185,18 +185,18 @@ class SymbolFeed:
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
         self.tape = TickTape()
-        self.live = Spans()
-        self.history = Spans()
+        self.live = TimeRanges()
+        self.history = TimeRanges()
         self.rows: dict[int, dict[int, Candle]] = {}
         """Server candles by interval (ms) and start; volume 0, since the platform does not tell it."""
-        self.only_told: set[int] = set()
+        self.history_only_ts_ms: set[int] = set()
         """Times of the history's newest ticks that have not come live."""
-        self.carriers: dict[SocketKey, int] = {}
-        self.doubts: dict[SocketKey, Doubt] = {}
+        self.sockets: dict[SocketKey, int] = {}
+        self.pending_unsubscribes: dict[SocketKey, PendingUnsubscribe] = {}
         self.hold_until_ms = 0
-        self.blind_from_ms: int | None = None
-        self.blind_reason: BlindReason | None = None
-        self.suspect = False
+        self.gap_from_ms: int | None = None
+        self.gap_reason: GapReason | None = None
+        self.stalled = False
         self.review_version = 0
         """Changes when past buckets may be better known than when they were sealed."""
         self.tick_count = 0
@@ -207,8 +207,9 @@ class SymbolFeed:
         return max(self.tape.last_ts_ms, 0)
 
     def covers(self, from_ms: int, to_ms: int) -> bool:
-        """Whether every tick of the stretch is known, live or from history. Call ``Feeds.settle`` first."""
-        return union_covers(self.live, self.history, from_ms, to_ms)
+        """Whether every tick of the stretch is known, live or from history. Call ``FeedTracker.update_coverage``
+        first."""
+        return covered_by_either(self.live, self.history, from_ms, to_ms)
 
     def row(self, interval_ms: int, start_ms: int) -> Candle | None:
         """The platform's own candle of a bucket, if it told it."""

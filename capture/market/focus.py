@@ -40,20 +40,20 @@ class Focus(msgspec.Struct, frozen=True):
     mode: FocusMode = FocusMode.FOLLOW
     symbols: tuple[str, ...] = ()
 
-    def takes(self, symbol: str, active: str | None) -> bool:
+    def includes(self, symbol: str, active: str | None) -> bool:
         """Whether an asset becomes candles while the page shows ``active``."""
         if self.mode is _LOCK:
             return symbol in self.symbols
         return self.mode is _ALL or symbol == active
 
-    def wanted(self, active: str | None) -> tuple[str, ...]:
+    def requested_symbols(self, active: str | None) -> tuple[str, ...]:
         """The assets that are to have a stream even before they tick."""
         if self.mode is FocusMode.LOCK:
             return self.symbols
         return (active,) if self.mode is FocusMode.FOLLOW and active else ()
 
 
-def name_key(name: str) -> tuple[str, bool]:
+def canonical_key(name: str) -> tuple[str, bool]:
     """What two spellings of one asset have in common: letters and digits in upper case, and whether it is OTC."""
     bare = _SEPARATORS.sub("", name).upper()
     is_otc = bare.endswith("OTC") and bare != "OTC"
@@ -86,7 +86,7 @@ class AssetNames:
         return self._assets.get(symbol)
 
     @property
-    def has_table(self) -> bool:
+    def has_catalogue(self) -> bool:
         """Whether the platform told its assets: before that nothing can be refused."""
         return self._has_table
 
@@ -95,26 +95,26 @@ class AssetNames:
         learned = {key: symbol for key, symbol in self._by_key.items() if symbol not in self._assets}
         self._assets = {asset.symbol: asset for asset in assets}
         self._has_table = bool(self._assets)
-        by_name = {name_key(asset.name): asset.symbol for asset in self._assets.values()}
-        self._by_key = learned | by_name | {name_key(symbol): symbol for symbol in self._assets}
+        by_name = {canonical_key(asset.name): asset.symbol for asset in self._assets.values()}
+        self._by_key = learned | by_name | {canonical_key(symbol): symbol for symbol in self._assets}
 
-    def learn(self, symbol: str) -> bool:
+    def add_observed(self, symbol: str) -> bool:
         """An asset ticks. True when its name was not known."""
-        key = name_key(symbol)
+        key = canonical_key(symbol)
         if symbol in self._assets or self._by_key.get(key) == symbol:
             return False
         self._by_key.setdefault(key, symbol)
         return True
 
-    def knows(self, symbol: str) -> bool:
+    def contains(self, symbol: str) -> bool:
         """Whether it is in the table or was learned from what ticks."""
-        return symbol in self._assets or self._by_key.get(name_key(symbol)) == symbol
+        return symbol in self._assets or self._by_key.get(canonical_key(symbol)) == symbol
 
     def resolve(self, typed: str) -> str:
         """The symbol meant; before a table came, the name as typed. Raises UnknownAsset with the nearest symbols."""
         if typed in self._assets:
             return typed
-        found = self._by_key.get(name_key(typed))
+        found = self._by_key.get(canonical_key(typed))
         if found is not None:
             return found
         if not self._has_table:
@@ -122,7 +122,7 @@ class AssetNames:
         raise UnknownAsset(typed, self._nearest(typed))
 
     def _nearest(self, typed: str) -> tuple[str, ...]:
-        bare, is_otc = name_key(typed)
+        bare, is_otc = canonical_key(typed)
         keys = {f"{key}{'OTC' if otc else ''}": symbol for (key, otc), symbol in self._by_key.items()}
         close = difflib.get_close_matches(bare + ("OTC" if is_otc else ""), keys, n=8, cutoff=0.6)
         return tuple(dict.fromkeys(keys[key] for key in close))[:3]
@@ -132,7 +132,7 @@ _ALL = FocusMode.ALL
 """Python 3.11 takes 0.1 µs to find a member of an enum: too long to do it for every tick."""
 
 
-class FocusDesk:
+class FocusState:
     """Answers whether an asset becomes candles now."""
 
     def __init__(self, focus: Focus) -> None:
@@ -140,9 +140,9 @@ class FocusDesk:
         self.names = AssetNames()
         self.active: ActiveAsset | None = None
         """What the page shows, once a frame told it."""
-        self.seen: str | None = None
+        self.page_label_symbol: str | None = None
         """What a page was seen to show, when it had to be asked."""
-        self.only_ticking: str | None = None
+        self.sole_active: str | None = None
         """The one asset that ticks, if there is but one: after a late attach no frame tells the active asset."""
         self.unknown: tuple[str, ...] = ()
         """Locked names that fit no asset of the platform's table: accepted before it came."""
@@ -150,18 +150,18 @@ class FocusDesk:
     @property
     def active_symbol(self) -> str | None:
         """The asset the page shows, as far as it is known."""
-        return self.active.symbol if self.active is not None else self.seen or self.only_ticking
+        return self.active.symbol if self.active is not None else self.page_label_symbol or self.sole_active
 
-    def takes(self, symbol: str) -> bool:
+    def includes(self, symbol: str) -> bool:
         """Whether an asset becomes candles."""
         focus = self.focus
-        return focus.mode is _ALL or focus.takes(symbol, self.active_symbol)
+        return focus.mode is _ALL or focus.includes(symbol, self.active_symbol)
 
     def focused(self, feeds: Iterable[SymbolFeed]) -> tuple[str, ...]:
         """The assets that have, or are to have, a stream now. ``feeds``: all assets."""
         if self.focus.mode is _ALL:
-            return tuple(feed.symbol for feed in feeds if feed.carriers)
-        return self.focus.wanted(self.active_symbol)
+            return tuple(feed.symbol for feed in feeds if feed.sockets)
+        return self.focus.requested_symbols(self.active_symbol)
 
     def set(self, focus: Focus) -> Focus:
         """Take a focus, its names as people type them. Raises UnknownAsset; then nothing has changed.
@@ -174,32 +174,32 @@ class FocusDesk:
         return self.focus
 
     @property
-    def unchecked(self) -> tuple[str, ...]:
+    def unverified(self) -> tuple[str, ...]:
         """Locked names of which nothing can be said yet: the platform has not told its assets, and they do not tick."""
-        if self.focus.mode is not FocusMode.LOCK or self.names.has_table:
+        if self.focus.mode is not FocusMode.LOCK or self.names.has_catalogue:
             return ()
-        return tuple(symbol for symbol in self.focus.symbols if not self.names.knows(symbol))
+        return tuple(symbol for symbol in self.focus.symbols if not self.names.contains(symbol))
 
-    def learn_table(self, assets: tuple[Asset, ...]) -> None:
+    def set_catalogue(self, assets: tuple[Asset, ...]) -> None:
         """The platform told its assets."""
         self.names.replace(assets)
         self._resolve()
 
-    def learn(self, symbol: str) -> None:
+    def add_observed(self, symbol: str) -> None:
         """An asset was seen for the first time."""
-        if self.names.learn(symbol):
+        if self.names.add_observed(symbol):
             self._resolve()
 
-    def turn_to(self, active: ActiveAsset) -> None:
+    def set_active(self, active: ActiveAsset) -> None:
         """The page shows an asset. A period that is not told stays as it was."""
         period_ms = active.period_ms or (self.active.period_ms if self.active else 0)
         self.active = ActiveAsset(active.symbol, period_ms)
 
-    def see(self, label: str) -> None:
+    def set_page_label(self, label: str) -> None:
         """A page was asked and shows this label. A name that cannot be told yet says nothing."""
         with contextlib.suppress(UnknownAsset):
             symbol = self.names.resolve(label)
-            self.seen = symbol if self.names.knows(symbol) else None
+            self.page_label_symbol = symbol if self.names.contains(symbol) else None
 
     def _understood(self, name: str) -> str:
         try:

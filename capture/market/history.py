@@ -16,7 +16,7 @@ CURRENT_MS = 1_800_000
 """The newest tick of a page's history is not older; half an hour is less than any step of a platform's clock."""
 
 
-def is_of_the_present(history: History, raw_now_ms: int) -> bool:
+def is_current(history: History, raw_now_ms: int) -> bool:
     """Whether its newest tick is, so that the clock's offset holds for it. ``raw_now_ms``: now by the platform's clock.
 
     Without ticks nothing tells.
@@ -24,14 +24,14 @@ def is_of_the_present(history: History, raw_now_ms: int) -> bool:
     return not history.ticks or -MAX_AHEAD_MS <= raw_now_ms - history.ticks[-1][0] <= CURRENT_MS
 
 
-def ticks_of(history: History, offset_ms: int) -> Iterator[tuple[int, float]]:
+def raw_ticks(history: History, offset_ms: int) -> Iterator[tuple[int, float]]:
     """Its ticks in UTC, where they are raw."""
     if history.period_ms <= RAW_PERIOD_MS:
         for raw_ts_ms, price in history.ticks:
             yield raw_ts_ms - offset_ms, price
 
 
-def rows_of(history: History, interval_ms: int, offset_ms: int, now_ms: int) -> list[Candle]:
+def server_candles(history: History, interval_ms: int, offset_ms: int, now_ms: int) -> list[Candle]:
     """The platform's own candles in UTC, where they are of this interval; not the one under way."""
     if history.period_ms != interval_ms:
         return []

@@ -21,7 +21,7 @@ from fluxcap.capture.market.focus import AssetNames, Focus, FocusMode
 from fluxcap.schemas.errors import UnknownAsset
 
 
-class Focused(Protocol):
+class FocusTarget(Protocol):
     """What is needed of the market."""
 
     @property
@@ -41,7 +41,7 @@ class _Lease(msgspec.Struct, frozen=True):
 class FocusLeases:
     """See the module. Times are monotonic milliseconds."""
 
-    def __init__(self, market: Focused) -> None:
+    def __init__(self, market: FocusTarget) -> None:
         self._market = market
         self._base = market.focus
         self._leases: dict[str, _Lease] = {}
@@ -51,12 +51,12 @@ class FocusLeases:
         """The leased assets, each once."""
         return tuple(dict.fromkeys(lease.asset for lease in self._leases.values()))
 
-    def set_base(self, focus: Focus) -> None:
+    def set_user_focus(self, focus: Focus) -> None:
         """The user set a focus. Raises UnknownAsset; then nothing has changed."""
         symbols = tuple(self._market.names.resolve(name) for name in focus.symbols)
         self._apply(Focus(focus.mode, symbols), self._leases)
 
-    def take(self, holder: str, asset: str, until_ms: int | None = None) -> str:
+    def acquire(self, holder: str, asset: str, until_ms: int | None = None) -> str:
         """``holder`` looks at an asset from now on, in place of the one it had; returns the asset's symbol.
 
         until_ms: when the lease ends by itself unless it is taken again. Raises UnknownAsset; nothing has changed then.
@@ -77,7 +77,7 @@ class FocusLeases:
             self._apply(self._base, {name: lease for name, lease in self._leases.items() if name not in over})
 
     def _apply(self, base: Focus, leases: dict[str, _Lease]) -> None:
-        leases = {holder: lease for holder, lease in leases.items() if self._may_be(lease.asset)}
+        leases = {holder: lease for holder, lease in leases.items() if self._is_valid(lease.asset)}
         leased = tuple(lease.asset for lease in leases.values())
         if not leases or base.mode is FocusMode.ALL:
             focus = base
@@ -88,7 +88,7 @@ class FocusLeases:
             self._market.set_focus(focus)
         self._base, self._leases = base, leases
 
-    def _may_be(self, asset: str) -> bool:
+    def _is_valid(self, asset: str) -> bool:
         """False for one that was leased before the platform told its assets, and is none of them."""
         try:
             self._market.names.resolve(asset)

@@ -59,7 +59,7 @@ class TickTape:
 
     @property
     def first_ts_ms(self) -> int | None:
-        self._take_in()
+        self._flush_pending()
         return self._ts[0] if self._ts else None
 
     def add(self, ts_ms: int, price: float) -> bool:
@@ -75,7 +75,7 @@ class TickTape:
 
     def fold(self, start_ms: int, end_ms: int) -> Candle | None:
         """The candle of ``[start_ms, end_ms)`` with ``ts_ms = start_ms``; None without a tick."""
-        self._take_in()
+        self._flush_pending()
         low = bisect_left(self._ts, start_ms)
         high = len(self._ts) if self.last_ts_ms < end_ms else bisect_left(self._ts, end_ms, low)
         count = high - low
@@ -101,7 +101,7 @@ class TickTape:
         """Time of the first tick at or after ``from_ms``."""
         if from_ms > self.last_ts_ms:
             return None
-        self._take_in()
+        self._flush_pending()
         at = bisect_left(self._ts, from_ms)
         return self._ts[at] if at < len(self._ts) else None
 
@@ -111,7 +111,7 @@ class TickTape:
             self._prune_at_ms += horizon_ms - self._horizon_ms
             self._horizon_ms = horizon_ms
 
-    def _take_in(self) -> None:
+    def _flush_pending(self) -> None:
         """Put the ticks that came in order onto the columns."""
         if self._new_ts:
             self._ts.fromlist(self._new_ts)
@@ -124,7 +124,7 @@ class TickTape:
             # Refused, so what starts before the next millisecond is not whole here any more.
             self.holds_from_ms = max(self.holds_from_ms, ts_ms + 1)
             return False
-        self._take_in()
+        self._flush_pending()
         low = bisect_left(self._ts, ts_ms)
         high = bisect_right(self._ts, ts_ms, low)
         if price in self._price[low:high]:
@@ -136,7 +136,7 @@ class TickTape:
     def _prune(self, before_ms: int) -> None:
         """Drop what is older than the horizon. A quarter of it may pile up first, so that pruning costs next to
         nothing a tick."""
-        self._take_in()
+        self._flush_pending()
         before_ms = min(before_ms, self.keep_from_ms)
         cut = bisect_left(self._ts, before_ms)
         if cut:

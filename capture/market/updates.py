@@ -5,23 +5,23 @@ from __future__ import annotations
 import msgspec
 
 from fluxcap.capture.market.candles import Revision
-from fluxcap.capture.market.feeds import GapNews
+from fluxcap.capture.market.feeds import GapUpdate
 from fluxcap.capture.market.focus import FocusMode
 from fluxcap.schemas.types import Candle, FeedState, Tick
 
 
-class Outcome(msgspec.Struct):
-    """What was decided since the last ``take``; lists by time of decision."""
+class MarketUpdate(msgspec.Struct):
+    """What was decided since the last ``drain``; lists by time of decision."""
 
     sealed: dict[str, list[Candle]] = msgspec.field(default_factory=dict)
     revised: dict[str, list[Revision]] = msgspec.field(default_factory=dict)
-    gaps: list[GapNews] = msgspec.field(default_factory=list)
+    gaps: list[GapUpdate] = msgspec.field(default_factory=list)
     ticks: list[Tick] = msgspec.field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.sealed or self.revised or self.gaps or self.ticks)
 
-    def append(self, newer: Outcome) -> None:
+    def append(self, newer: MarketUpdate) -> None:
         """Add what was decided after this. Ticks are not kept twice: what could not be stored waits without them."""
         for symbol, candles in newer.sealed.items():
             self.sealed.setdefault(symbol, []).extend(candles)
@@ -31,7 +31,7 @@ class Outcome(msgspec.Struct):
         self.ticks = newer.ticks
 
 
-class AssetView(msgspec.Struct, frozen=True):
+class AssetSnapshot(msgspec.Struct, frozen=True):
     """One asset."""
 
     symbol: str
@@ -40,10 +40,10 @@ class AssetView(msgspec.Struct, frozen=True):
     last_tick_ts_ms: int
     last_price: float
     ticks: int
-    blind_reason: str
+    gap_reason: str
 
 
-class MarketView(msgspec.Struct, frozen=True):
+class MarketSnapshot(msgspec.Struct, frozen=True):
     """All of the market."""
 
     clock: str
@@ -56,7 +56,7 @@ class MarketView(msgspec.Struct, frozen=True):
     active_period_ms: int
     favourites: tuple[str, ...]
     asset_count: int
-    assets: tuple[AssetView, ...]
+    assets: tuple[AssetSnapshot, ...]
     counters: dict[str, int]
     now_ms: int
     focus_unchecked: tuple[str, ...] = ()

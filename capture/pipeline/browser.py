@@ -25,8 +25,8 @@ from fluxcap.capture.chrome.events import (
     TabGone,
 )
 from fluxcap.capture.chrome.session import CdpSession, SessionSnapshot
-from fluxcap.capture.market.clock import Arrival
-from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.clock import ArrivalTime
+from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.listeners import ChromeState, Listeners
 from fluxcap.capture.recording.recorder import Recorder
@@ -36,16 +36,16 @@ from fluxcap.schemas.errors import BrowserGone
 EXPIRE_NS = 250_000_000
 PROBE_NS = 2_000_000_000
 
-_BLIND: dict[EndReason, BlindReason] = {
-    EndReason.CLOSED: BlindReason.SOCKET_CLOSED,
-    EndReason.FROZEN: BlindReason.TAB_FROZEN,
-    EndReason.FRAME_ERROR: BlindReason.SOCKET_BROKEN,
-    EndReason.NAVIGATED: BlindReason.NAVIGATED,
-    EndReason.RELOADED: BlindReason.RELOADED,
-    EndReason.TAB_CLOSED: BlindReason.TAB_CLOSED,
-    EndReason.CRASHED: BlindReason.TAB_CRASHED,
-    EndReason.DETACHED: BlindReason.TAB_CLOSED,
-    EndReason.BROWSER_GONE: BlindReason.CHROME_GONE,
+_BLIND: dict[EndReason, GapReason] = {
+    EndReason.CLOSED: GapReason.SOCKET_CLOSED,
+    EndReason.FROZEN: GapReason.TAB_FROZEN,
+    EndReason.FRAME_ERROR: GapReason.SOCKET_BROKEN,
+    EndReason.NAVIGATED: GapReason.NAVIGATED,
+    EndReason.RELOADED: GapReason.RELOADED,
+    EndReason.TAB_CLOSED: GapReason.TAB_CLOSED,
+    EndReason.CRASHED: GapReason.TAB_CRASHED,
+    EndReason.DETACHED: GapReason.TAB_CLOSED,
+    EndReason.BROWSER_GONE: GapReason.CHROME_GONE,
 }
 
 _STATE_EVENTS = {
@@ -140,7 +140,7 @@ class BrowserSide:
                 if type(event) is FrameReceived:
                     if recorder is not None:
                         recorder.received(event)
-                    at = Arrival(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)
+                    at = ArrivalTime(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)
                     self._market.received(event.socket, event.opcode, event.payload, at, stamp.drained)
                 else:
                     self._on_event(event, stamp)
@@ -180,7 +180,7 @@ class BrowserSide:
         """Time passes for the market; with a browser only what it says tells the time."""
         if self._recorder is not None:
             self._recorder.passed(stamp)
-        self._market.pass_time(arrival(stamp))
+        self._market.advance_time(arrival(stamp))
 
     # --- within ---------------------------------------------------------------------------------------------------
 
@@ -194,14 +194,14 @@ class BrowserSide:
         elif isinstance(event, SocketClosed):
             if self._recorder is not None:
                 self._recorder.lost(event, _BLIND[event.reason], stamp)
-            self._market.socket_lost(event.socket, _BLIND[event.reason], arrival(stamp))
+            self._market.on_socket_closed(event.socket, _BLIND[event.reason], arrival(stamp))
             log.event("socket.closed", reason=event.reason.value)
         elif isinstance(event, TabAttached):
             log.event("target.attached", kind=event.kind, url=event.url)
         elif isinstance(event, TabGone):
             log.event("target.detached", reason=event.reason.value)
         elif isinstance(event, PageShows):
-            self._market.page_shows(event.label)
+            self._market.on_active_asset_label(event.label)
         elif isinstance(event, CommandTimedOut):
             self._limit.warn("chrome.command_timeout", command=event.method)
             if not event.target_id:
@@ -220,7 +220,7 @@ class BrowserSide:
         if stamp.mono_ns >= self._next_probe_ns:
             self._next_probe_ns = stamp.mono_ns + PROBE_NS
             session.probe(stamp.mono_ns)
-            if question := self._market.page_question:
+            if question := self._market.active_asset_query:
                 session.ask_pages(question, stamp.mono_ns)
         self._send(session)
 
@@ -253,6 +253,6 @@ class BrowserSide:
         self.state, self.reason = state, reason
 
 
-def arrival(stamp: Stamp) -> Arrival:
+def arrival(stamp: Stamp) -> ArrivalTime:
     """When a message had arrived, as the market counts: milliseconds."""
-    return Arrival(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)
+    return ArrivalTime(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)

@@ -21,7 +21,7 @@ from fluxcap.bridge.server.server import FeedInfo
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.events import Stamp
 from fluxcap.capture.chrome.session import SessionSnapshot
-from fluxcap.capture.market.market import Market, MarketView
+from fluxcap.capture.market.market import Market, MarketSnapshot
 from fluxcap.capture.pipeline.browser import BrowserConnection, BrowserSide, arrival
 from fluxcap.capture.pipeline.journal import TickJournal
 from fluxcap.capture.pipeline.listeners import ChromeState, Listener, Listeners
@@ -52,7 +52,7 @@ class PipelineView(msgspec.Struct, frozen=True):
     chrome_reason: str
     browser: str
     session: SessionSnapshot | None
-    market: MarketView
+    market: MarketSnapshot
     streams: tuple[StreamStatus, ...]
     queue_depth: int
     messages: int

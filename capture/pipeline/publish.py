@@ -17,7 +17,7 @@ import msgspec
 
 from fluxcap.bridge.server.server import CandlesByStream, FeedInfo
 from fluxcap.capture.market.candles import Revision
-from fluxcap.capture.market.market import Outcome
+from fluxcap.capture.market.market import MarketUpdate
 from fluxcap.capture.pipeline.listeners import Listeners, Published
 from fluxcap.capture.runtime import log
 from fluxcap.schemas.errors import SequenceError, StoreError
@@ -29,9 +29,9 @@ RETRY_NS = 1_000_000_000
 class Decisions(Protocol):
     """Where outcomes come from: the market."""
 
-    def take(self) -> Outcome: ...
+    def drain(self) -> MarketUpdate: ...
 
-    def give_back(self, outcome: Outcome) -> None: ...
+    def requeue(self, outcome: MarketUpdate) -> None: ...
 
     def forming(self) -> dict[str, Candle]: ...
 
@@ -122,7 +122,7 @@ class Publishing:
         """Commit and publish what the market has decided since."""
         if self.trouble and self._mono_ns() < self._retry_ns:
             return
-        outcome = self._market.take()
+        outcome = self._market.drain()
         if not outcome:
             return
         if self._journal is not None and outcome.ticks:
@@ -132,7 +132,7 @@ class Publishing:
         try:
             self._carry_out(outcome, done)
         except StoreError as error:
-            self._market.give_back(outcome)
+            self._market.requeue(outcome)
             self._store_failed(error)
         else:
             self._store_works()
@@ -163,8 +163,8 @@ class Publishing:
 
     # --- within ---------------------------------------------------------------------------------------------------
 
-    def _carry_out(self, outcome: Outcome, done: _Done) -> None:
-        """Take from ``outcome`` what is done, so that what is left of it can be tried again. Raises StoreError."""
+    def _carry_out(self, outcome: MarketUpdate, done: _Done) -> None:
+        """Take from ``update`` what is done, so that what is left of it can be tried again. Raises StoreError."""
         self._server.recover()  # watermarks may say too little after a failure
         self._put_in_order(outcome)
         if outcome.sealed:
@@ -183,7 +183,7 @@ class Publishing:
             outcome.gaps = []
             done.gaps += gaps
 
-    def _put_in_order(self, outcome: Outcome) -> None:
+    def _put_in_order(self, outcome: MarketUpdate) -> None:
         """A bucket completed before anything newer was published is simply the next candle, not a revision."""
         for symbol, revisions in list(outcome.revised.items()):
             newest_ms = self._server.watermark(self._key_of(symbol)).latest_ts_ms

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.journal import Remembered, losses
 from fluxcap.capture.recording.recorder import Recorder, stamp_now
 from fluxcap.schemas.types import Gap
 
-_REASONS = {reason.value: reason for reason in BlindReason}
+_REASONS = {reason.value: reason for reason in GapReason}
 
 
 def restore(
@@ -28,7 +28,7 @@ def restore(
     for stretch in stretches:
         if newest[stretch.symbol] is not stretch:
             _restore_one(market, stretch, recorder, told_before=True)
-    market.take()  # the gaps between them are in the store already, but for those of the journal itself
+    market.drain()  # the gaps between them are in the store already, but for those of the journal itself
     for symbol in dict.fromkeys([*newest, *(gap.symbol for gap in left_open)]):
         own = [stretch for stretch in stretches if stretch.symbol == symbol]
         gaps = _gaps([gap for gap in left_open if gap.symbol == symbol], own)
@@ -36,13 +36,13 @@ def restore(
         _restore_one(market, stretch, recorder, told_before=False, lost=losses(own), gaps=gaps)
 
 
-def _gaps(left_open: Sequence[Gap], stretches: Sequence[Remembered]) -> list[tuple[int, int, BlindReason]]:
+def _gaps(left_open: Sequence[Gap], stretches: Sequence[Remembered]) -> list[tuple[int, int, GapReason]]:
     """An asset's open gaps with their ends, 0 for one that goes on: the newest of them at most."""
     found = []
     for gap, next_gap in zip(left_open, [*left_open[1:], None], strict=False):
         seen = [max(stretch.from_ms, gap.from_ms) for stretch in stretches if stretch.to_ms > gap.from_ms]
         to_ms = min(seen, default=next_gap.from_ms if next_gap else 0)
-        found.append((gap.from_ms, to_ms, _REASONS.get(gap.reason, BlindReason.DAEMON_DOWN)))
+        found.append((gap.from_ms, to_ms, _REASONS.get(gap.reason, GapReason.DAEMON_DOWN)))
     return found
 
 
@@ -53,7 +53,7 @@ def _restore_one(
     *,
     told_before: bool,
     lost: Sequence[tuple[int, int]] = (),
-    gaps: Sequence[tuple[int, int, BlindReason]] = (),
+    gaps: Sequence[tuple[int, int, GapReason]] = (),
 ) -> None:
     what = stretch.symbol, [(tick.ts_ms, tick.price) for tick in stretch.ticks], stretch.from_ms, stretch.to_ms
     if recorder is not None:

@@ -28,9 +28,9 @@ from fluxcap.capture.chrome.events import (
     TabAttached,
     TabGone,
 )
-from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.focus import Focus
-from fluxcap.capture.market.market import MarketTimes
+from fluxcap.capture.market.market import MarketTimeouts
 from fluxcap.capture.platforms.base import Keep, Platform, Redaction
 from fluxcap.capture.platforms.socketio import BINARY, TEXT
 from fluxcap.capture.recording import records as recording
@@ -108,7 +108,7 @@ class Recorder:
         elif isinstance(event, TabGone) and event.target_id in self._tabs:
             self._add(recording.TabGone(*self._at(stamp), self._tabs.pop(event.target_id), event.reason.value))
 
-    def lost(self, event: SocketClosed, reason: BlindReason, stamp: Stamp) -> None:
+    def lost(self, event: SocketClosed, reason: GapReason, stamp: Stamp) -> None:
         """A socket ended, and this is what the market is told."""
         known = self._sockets.pop(event.socket, None)
         if known is not None:
@@ -136,7 +136,7 @@ class Recorder:
         *,
         told_before: bool,
         lost: Sequence[tuple[int, int]] = (),
-        gaps: Sequence[tuple[int, int, BlindReason]] = (),
+        gaps: Sequence[tuple[int, int, GapReason]] = (),
         stamp: Stamp,
     ) -> None:
         """What an earlier run had left, as the market gets it."""
@@ -248,9 +248,9 @@ def begin_recording(
     return Recorder(platform, writer), writer
 
 
-def market_times(settings: Settings) -> MarketTimes:
+def market_times(settings: Settings) -> MarketTimeouts:
     """The waits of the candle rules as they are set."""
-    return MarketTimes(settings.grace_ms, settings.doubt_ms, settings.history_wait_ms)
+    return MarketTimeouts(settings.grace_ms, settings.doubt_ms, settings.history_wait_ms)
 
 
 def stamp_now() -> Stamp:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from fluxcap.capture.market.focus import Focus
-from fluxcap.capture.market.market import MarketTimes
+from fluxcap.capture.market.market import MarketTimeouts
 
 FORMAT = 1
 """Rises when an older fluxcap could not understand a recording. New fields of the header do not make it rise."""
@@ -38,7 +38,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     source: str = "POCKETOPTION"
     interval: str = "1m"
     focus: Focus = Focus()
-    times: MarketTimes = MarketTimes()
+    times: MarketTimeouts = MarketTimeouts()
     arrivals: Arrivals = Arrivals.MEASURED
     began_ms: int = 0
     """Wall clock at the begin, UTC epoch milliseconds."""
@@ -103,7 +103,7 @@ class Opened(_Record, frozen=True, array_like=True, gc=False, tag=5):
 
 
 class Lost(_Record, frozen=True, array_like=True, gc=False, tag=6):
-    """A socket ended. ``reason``: a ``BlindReason``."""
+    """A socket ended. ``reason``: a ``GapReason``."""
 
     socket: int
     reason: str
@@ -142,7 +142,7 @@ class BrowserSeen(_Record, frozen=True, array_like=True, gc=False, tag=11):
 class Restored(_Record, frozen=True, array_like=True, gc=False, tag=12):
     """What an earlier run had received of an asset, as ``Market.restore`` takes it. ``told_before``: the gaps behind it
     are in the store already. ``lost``: stretches (UTC ms) that ``Market.restore_loss`` takes before it. ``gaps``:
-    begin, end and reason (a ``BlindReason``) of those that ``Market.restore_gap`` takes before it."""
+    begin, end and reason (a ``GapReason``) of those that ``Market.restore_gap`` takes before it."""
 
     symbol: str
     ticks: list[tuple[int, float]]

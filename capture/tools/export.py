@@ -32,7 +32,7 @@ from fluxcap.bridge.store.offline import OfflineStore
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.capture.csvfiles.format import CsvKind
 from fluxcap.capture.csvfiles.reader import CsvFile, collected_files, read_ticks
-from fluxcap.capture.market.focus import name_key
+from fluxcap.capture.market.focus import canonical_key
 from fluxcap.capture.runtime.discovery import find_daemon
 from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE
@@ -148,10 +148,10 @@ def match_symbols(typed: Sequence[str], known: Iterable[str]) -> set[str]:
     symbols = sorted(set(known))
     if not typed:
         return set(symbols)
-    by_key: dict[Any, str] = {name_key(symbol): symbol for symbol in symbols}
+    by_key: dict[Any, str] = {canonical_key(symbol): symbol for symbol in symbols}
     found = set()
     for name in typed:
-        symbol = name if name in symbols else by_key.get(name_key(name))
+        symbol = name if name in symbols else by_key.get(canonical_key(name))
         if symbol is None:
             nearest = difflib.get_close_matches(name.upper(), [s.upper() for s in symbols], n=3, cutoff=0.5)
             raise UnknownAsset(name, tuple(s for s in symbols if s.upper() in nearest))

@@ -21,9 +21,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fluxcap.capture.chrome.events import Stamp
-from fluxcap.capture.market.candles import CandleBuilder, CandleRules
-from fluxcap.capture.market.clock import Arrival
-from fluxcap.capture.market.feeds import Feeds
+from fluxcap.capture.market.candles import CandleBuilder, CandleTimeouts
+from fluxcap.capture.market.clock import ArrivalTime
+from fluxcap.capture.market.feeds import FeedTracker
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.market.tape import TickTape
@@ -64,7 +64,7 @@ def per_second(work: Callable[[], object], count: int) -> float:
 
 def whole_path(drained: bool) -> Callable[[], object]:
     """Market.received: each tick two frames, all assets focused."""
-    frames = [(payload_of(*tick), Arrival(tick[0] + 750, tick[0] - START_MS + 1_000_000)) for tick in ticks()]
+    frames = [(payload_of(*tick), ArrivalTime(tick[0] + 750, tick[0] - START_MS + 1_000_000)) for tick in ticks()]
 
     def work() -> object:
         market = Market(PocketOption(), MINUTE, Focus(FocusMode.ALL))
@@ -74,7 +74,7 @@ def whole_path(drained: bool) -> Callable[[], object]:
             received("socket", 1, ANNOUNCEMENT, arrival, False)
             received("socket", 2, payload, arrival, drained or at < 100)
             if at % 500 == 0:
-                sealed += len(market.take().sealed)
+                sealed += len(market.drain().sealed)
         assert sealed
         return market
 
@@ -126,7 +126,7 @@ def from_cdp_text(drained: bool) -> Callable[[], object]:
             receive(1, announcement, before)
             receive(1, message, stamp)
             if at % 500 == 0:
-                sealed += len(market.take().sealed)
+                sealed += len(market.drain().sealed)
         assert sealed
         return market
 
@@ -181,11 +181,11 @@ def fold_with_coverage() -> Callable[[], object]:
     told = [(ts_ms, price) for ts_ms, _, price in ticks()]
 
     def work() -> object:
-        feeds = Feeds()
-        builder = CandleBuilder(feeds, feeds.feed("A"), CandleRules(MINUTE))
+        feeds = FeedTracker()
+        builder = CandleBuilder(feeds, feeds.feed("A"), CandleTimeouts(MINUTE))
         for ts_ms, price in told:
             feeds.tick("s", "A", ts_ms, price, ts_ms)
-            if builder.wants_sealing(ts_ms):
+            if builder.closes_bucket(ts_ms):
                 builder.sealed(ts_ms)
         return builder
 

@@ -20,8 +20,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from fluxcap.capture.market.candles import CandleBuilder, CandleRules
-from fluxcap.capture.market.feeds import Feeds
+from fluxcap.capture.market.candles import CandleBuilder, CandleTimeouts
+from fluxcap.capture.market.feeds import FeedTracker
 from fluxcap.capture.market.tape import TickTape
 from fluxcap.capture.platforms.base import RawTick
 from tests.bench import rivals
@@ -73,12 +73,12 @@ def make_and_fold(told: Minutes) -> object:
 
 def follow(told: Minutes) -> object:
     """All that a candle costs once a tick's time is known: coverage by socket, gaps, tape, sealing with its flags."""
-    feeds = Feeds()
-    builder = CandleBuilder(feeds, feeds.feed("A"), CandleRules(MINUTE_MS))
+    feeds = FeedTracker()
+    builder = CandleBuilder(feeds, feeds.feed("A"), CandleTimeouts(MINUTE_MS))
     for ticks in told:
         for ts_ms, price in ticks:
             feeds.tick("socket", "A", ts_ms, price, ts_ms)
-            if builder.wants_sealing(ts_ms):
+            if builder.closes_bucket(ts_ms):
                 builder.sealed(ts_ms)
     return builder
 

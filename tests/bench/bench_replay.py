@@ -103,7 +103,7 @@ def market_only(path: Path) -> int:
     with RecordingReader(path) as reader:
         for block in reader.blocks():
             playback.play(block, lambda: None)
-            market.take()
+            market.drain()
     return sum(feed.tick_count for feed in market.feeds)
 
 

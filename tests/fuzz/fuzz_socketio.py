@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.platforms.pocketoption import PocketOptionDecoder
 from tests.fuzz.damage import damaged
 from tests.fuzz.driver import Chapter, main
@@ -81,7 +81,7 @@ class Framing(Events):
             self.market.received(socket, opcode, payload, self.at, True)
         outcome = "taken" if self.check() else "without a tick"
         if self.rng.random() < 0.01:
-            self.market.socket_lost(socket, self.rng.choice(list(BlindReason)), self.at)
+            self.market.on_socket_closed(socket, self.rng.choice(list(GapReason)), self.at)
         return outcome
 
     def end(self) -> None:

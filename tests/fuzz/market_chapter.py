@@ -10,7 +10,7 @@ import random
 from collections import defaultdict
 
 from fluxcap.bridge.server.sequencer import Sequencer
-from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.clock import ArrivalTime
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.ingest import ASSETS_MAX
 from fluxcap.capture.market.market import Market
@@ -48,8 +48,8 @@ class MarketChapter:
         self._next_tick_ms = START_MS
 
     @property
-    def at(self) -> Arrival:
-        return Arrival(self.now_ms, self.now_ms - MONO_ZERO_MS)
+    def at(self) -> ArrivalTime:
+        return ArrivalTime(self.now_ms, self.now_ms - MONO_ZERO_MS)
 
     def tell_truth(self, ts_ms: int, price: float) -> None:
         """A sound tick of the true asset, on its own socket."""
@@ -76,7 +76,7 @@ class MarketChapter:
         """Hold what was decided against what was told. Returns whether anything was."""
         clock = self.market.clock
         assert clock.offset_ms in (None, self.offset_ms), f"damage moved the platform's clock to {clock.offset_ms}"
-        outcome = self.market.take()
+        outcome = self.market.drain()
         for tick in outcome.ticks:
             known = self.witness.knows(tick.symbol, tick.raw_ts_ms, tick.price)
             assert known, f"no input told {tick}"
@@ -99,7 +99,7 @@ class MarketChapter:
         """The truth goes on alone for a while; then it must all be there, and whole."""
         for _ in range(ENDING_MS // 100):
             self.pass_ms(100)
-            self.market.pass_time(self.at)
+            self.market.advance_time(self.at)
             self.check()
         self.market.view(self.at)
         self.market.forming()

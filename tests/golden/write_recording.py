@@ -28,7 +28,7 @@ from fluxcap.capture.chrome.events import (
     Stamp,
     TabAttached,
 )
-from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.capture.recording.file import RecordingWriter
@@ -80,7 +80,7 @@ class Story:
         self.until(260)
         self.choose(GBP)
         self.until(310)
-        self.lose(EndReason.RELOADED, BlindReason.RELOADED)
+        self.lose(EndReason.RELOADED, GapReason.RELOADED)
         self.until(318)
         self.connect(history_of=GBP)
         self.until(420)
@@ -88,7 +88,7 @@ class Story:
         self.until(440)
         self.muted = False
         self.until(510)
-        self.lose(EndReason.CLOSED, BlindReason.SOCKET_CLOSED)
+        self.lose(EndReason.CLOSED, GapReason.SOCKET_CLOSED)
         self.until(640)
         self.connect(history_of=EUR)
         self.until(720)
@@ -119,7 +119,7 @@ class Story:
         self.sends("42" + _json(["changeSymbol", {"asset": symbol, "period": 60}]))
         self.event("updateHistoryNewFast", self.exchange.recent_history(symbol, 60))
 
-    def lose(self, how: EndReason, told: BlindReason) -> None:
+    def lose(self, how: EndReason, told: GapReason) -> None:
         if self.socket is not None:
             self.recorder.lost(SocketClosed(self.socket, how), told, self.stamp())
         self.socket = None

@@ -7,14 +7,14 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxcap.capture.market.coverage import Spans, union_covers
+from fluxcap.capture.market.coverage import TimeRanges, covered_by_either
 
 stretch = st.tuples(st.integers(0, 60), st.integers(0, 60))
 stretches = st.lists(stretch, max_size=20)
 
 
-def both(added: list[tuple[int, int]]) -> tuple[Spans, set[int]]:
-    spans, model = Spans(), set()
+def both(added: list[tuple[int, int]]) -> tuple[TimeRanges, set[int]]:
+    spans, model = TimeRanges(), set()
     for from_ms, to_ms in added:
         spans.add(from_ms, to_ms)
         model |= set(range(from_ms, to_ms))
@@ -70,13 +70,13 @@ def test_two_sets_cover_together_as_their_union_does(
 ) -> None:
     (one, one_model), (two, two_model) = both(first), both(second)
 
-    assert union_covers(one, two, *asked) == (set(range(*asked)) <= one_model | two_model)
+    assert covered_by_either(one, two, *asked) == (set(range(*asked)) <= one_model | two_model)
 
 
 @given(stretches, st.integers(0, 60))
 def test_forgetting_drops_nothing_newer(added: list[tuple[int, int]], before_ms: int) -> None:
     spans, model = both(added)
-    spans.forget_before(before_ms)
+    spans.prune_before(before_ms)
 
     kept = set().union(*(range(*span) for span in spans))
     assert {ms for ms in model if ms >= before_ms} <= kept <= model

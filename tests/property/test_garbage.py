@@ -8,7 +8,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.platforms.pocketoption import PocketOptionDecoder
 from fluxcap.capture.platforms.socketio import SocketIoDecoder
 from tests.support.market.simulated_market import ALL, EUR, START_MS, Stage, announcement
@@ -87,7 +87,7 @@ def test_the_platform_never_raises(story: list[tuple[bool, tuple[int, str]]]) ->
 acts = st.one_of(
     st.tuples(st.just("frame"), st.sampled_from(["s1", "s2"]), frames),
     st.tuples(st.just("sent"), st.sampled_from(["s1", "s2"]), frames),
-    st.tuples(st.just("lost"), st.sampled_from(["s1", "s2"]), st.sampled_from(list(BlindReason))),
+    st.tuples(st.just("lost"), st.sampled_from(["s1", "s2"]), st.sampled_from(list(GapReason))),
     st.tuples(st.just("ticks"), st.sampled_from(["s1", "s2"]), st.integers(1, 20)),
     st.tuples(st.just("time"), st.just(""), st.integers(0, 30_000)),
 )
@@ -108,7 +108,7 @@ def test_the_market_never_raises_and_its_time_stamps_strictly_increase(
                 stage._take()
             case "sent", (int(opcode), str(payload)):
                 stage.market.sent(socket, opcode, payload, stage.at())
-            case "lost", BlindReason() as reason:
+            case "lost", GapReason() as reason:
                 stage.lose(socket, reason)
             case "ticks", int(count):
                 first_ms = max(stage.now_ms, START_MS)

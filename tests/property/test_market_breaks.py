@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.feeds import GapReason
 from tests.support.market.simulated_market import EUR, GBP, LAG_MS, START_MS, Stage
 
 STEP_MS = 500
@@ -42,11 +42,11 @@ def play(story: list[tuple[str, int]], interval_ms: int) -> Stage:
             ts = both(ts, steps, name)
         elif act == "dark":
             if not lost:
-                stage.lose(name, BlindReason.TAB_CLOSED, ts + LAG_MS)
+                stage.lose(name, GapReason.TAB_CLOSED, ts + LAG_MS)
             lost = True
             ts = both(ts, steps, None)
         elif act in ("reload", "reload_untold"):
-            stage.lose(name, BlindReason.RELOADED, ts + LAG_MS)
+            stage.lose(name, GapReason.RELOADED, ts + LAG_MS)
             ts = both(ts, steps, None)
             socket += 1
             if act == "reload":

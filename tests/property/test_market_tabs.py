@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.feeds import GapReason
 from fluxcap.schemas.types import CandleFlags
 from tests.support.market.simulated_market import EUR, GBP, START_MS, Stage
 
@@ -84,7 +84,7 @@ def play(lives: list[tuple[int, list[Part]]], interval_ms: int) -> tuple[Stage, 
         if arrives_ms - stage.now_ms > 200:
             stage.pass_time(arrives_ms)
         if what == "lose":
-            stage.lose(socket, BlindReason.SOCKET_CLOSED, arrives_ms)
+            stage.lose(socket, GapReason.SOCKET_CLOSED, arrives_ms)
         elif what == "history":
             stage.history(from_ms, to_ms, EUR, socket, arrives_ms=arrives_ms)
         else:

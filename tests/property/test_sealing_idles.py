@@ -8,9 +8,9 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.clock import ArrivalTime
 from fluxcap.capture.market.market import Market
-from fluxcap.capture.market.updates import Outcome
+from fluxcap.capture.market.updates import MarketUpdate
 from tests.property.test_market_breaks import play, stories
 from tests.support.market import simulated_market as stage
 
@@ -18,10 +18,10 @@ from tests.support.market import simulated_market as stage
 class WideAwake(Market):
     """Looks at everything whenever time passes."""
 
-    def pass_time(self, at: Arrival) -> None:
-        self._sealing.wake()
-        self.feeds._doubting = self.feeds._suspecting = True
-        super().pass_time(at)
+    def advance_time(self, at: ArrivalTime) -> None:
+        self._aggregator.invalidate_idle()
+        self.feeds._doubting = self.feeds._any_stalled = True
+        super().advance_time(at)
 
 
 class Twins:
@@ -37,9 +37,9 @@ class Twins:
 
         return both
 
-    def take(self) -> Outcome:
-        outcome = self._usual.take()
-        assert outcome == self._awake.take()
+    def drain(self) -> MarketUpdate:
+        outcome = self._usual.drain()
+        assert outcome == self._awake.drain()
         return outcome
 
 

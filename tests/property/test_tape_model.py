@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxcap.capture.market.candles import CandleBuilder, CandleRules, bucket_start
-from fluxcap.capture.market.feeds import Feeds
+from fluxcap.capture.market.candles import CandleBuilder, CandleTimeouts, bucket_start
+from fluxcap.capture.market.feeds import FeedTracker
 from fluxcap.capture.market.tape import TickTape
 from fluxcap.schemas.types import Candle
 
@@ -70,14 +70,14 @@ def test_sealing_as_ticks_come_in_order_equals_the_reference(
     talk = [
         (ts_ms, "B", 1.0) for ts_ms in range(begin_ms, end_ms + 1_000, 400)
     ]  # another asset keeps the socket talking
-    feeds = Feeds(history_wait_ms=0)
-    builder = CandleBuilder(feeds, feeds.feed("A"), CandleRules(interval_ms))
+    feeds = FeedTracker(history_wait_ms=0)
+    builder = CandleBuilder(feeds, feeds.feed("A"), CandleTimeouts(interval_ms))
     sealed: list[Candle] = []
     for ts_ms, symbol, price in sorted(
         [*talk, *((ts, "A", price) for ts, price in in_order)], key=lambda tick: tick[0]
     ):
         feeds.tick("s", symbol, ts_ms, price, ts_ms)
-        if symbol == "A" and builder.wants_sealing(ts_ms):
+        if symbol == "A" and builder.closes_bucket(ts_ms):
             sealed += builder.sealed(ts_ms)
 
     sealed += builder.sealed(end_ms + 2_000)

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from fluxcap.capture.market.clock import Arrival
-from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.clock import ArrivalTime
+from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.platforms.socketio import BINARY, TEXT
 from fluxcap.capture.recording import records as recording
 
-_REASONS = {reason.value: reason for reason in BlindReason}
+_REASONS = {reason.value: reason for reason in GapReason}
 
 
 class Played(msgspec.Struct):
@@ -67,12 +67,12 @@ class Playback:
         # Millions of them a day: what is looked up once here is looked up once.
         market, received = self._market, self._market.received
         wall_ns, mono_ns, frames = self.wall_ns, self.mono_ns, 0
-        outcome = market.decided
+        outcome = market.pending
         sealed, revised = outcome.sealed, outcome.revised
         for record in records:
             mono_ns += record.mono_ns
             wall_ns += record.mono_ns + record.skew_ns
-            at = Arrival(wall_ns // 1_000_000, mono_ns // 1_000_000)
+            at = ArrivalTime(wall_ns // 1_000_000, mono_ns // 1_000_000)
             if type(record) is recording.Binary:
                 frames += 1
                 payload = str(binascii.b2a_base64(record.payload, newline=False), "ascii")
@@ -83,26 +83,26 @@ class Playback:
             else:
                 self._first_ns = self._first_ns or wall_ns
                 self._seldom(record, at)
-                outcome = market.decided
+                outcome = market.pending
                 sealed, revised = outcome.sealed, outcome.revised
             if sealed or revised:
                 on_decision()
-                outcome = market.decided
+                outcome = market.pending
                 sealed, revised = outcome.sealed, outcome.revised
         self.wall_ns, self.mono_ns = wall_ns, mono_ns
         self._records += len(records)
         self._frames += frames
 
-    def _seldom(self, record: recording.Record, at: Arrival) -> None:
+    def _seldom(self, record: recording.Record, at: ArrivalTime) -> None:
         market = self._market
         self._first_ns = self._first_ns or self.wall_ns
         match record:
             case recording.Passed():
-                market.pass_time(at)
+                market.advance_time(at)
             case recording.Sign():
                 self._frames += 1
                 self._withheld += 1
-                market.heard(record.socket, at, record.drained, talks=record.talks)
+                market.record_activity(record.socket, at, record.drained, talks=record.talks)
             case recording.Other():
                 self._frames += 1
                 market.received(record.socket, record.opcode, record.payload, at, record.drained)
@@ -113,19 +113,19 @@ class Playback:
                 self._sockets.add(record.socket)
                 market.socket_opened(record.socket, "")  # only the platform's are recorded
             case recording.Lost():
-                market.socket_lost(record.socket, _REASONS.get(record.reason, BlindReason.SOCKET_CLOSED), at)
+                market.on_socket_closed(record.socket, _REASONS.get(record.reason, GapReason.SOCKET_CLOSED), at)
             case recording.FocusTaken() if not self._keep_focus:
                 market.set_focus(record.focus)
             case recording.Shown():
-                market.page_shows(record.label)
+                market.on_active_asset_label(record.label)
             case recording.Restored():
                 for from_ms, to_ms in record.lost:
                     market.restore_loss(record.symbol, from_ms, to_ms)
                 for from_ms, to_ms, reason in record.gaps:
-                    known = _REASONS.get(reason, BlindReason.DAEMON_DOWN)
+                    known = _REASONS.get(reason, GapReason.DAEMON_DOWN)
                     market.restore_gap(record.symbol, from_ms, to_ms, known)
                 market.restore(record.symbol, record.ticks, record.from_ms, record.to_ms)
                 if record.told_before:
-                    market.take()
+                    market.drain()
             case _:
                 pass  # what is told for the reader's sake

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from fluxcap.bridge.server.server import FeedInfo, WireServer
-from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.clock import ArrivalTime
 from fluxcap.capture.market.focus import Focus
 from fluxcap.capture.market.market import Market
-from fluxcap.capture.market.updates import Outcome
+from fluxcap.capture.market.updates import MarketUpdate
 from fluxcap.capture.pipeline.listeners import Listeners
 from fluxcap.capture.pipeline.publish import Publishing
 from fluxcap.capture.platforms.base import Platform
@@ -81,15 +81,15 @@ class ReplayStage:
         """The stream of a symbol."""
         return StreamKey(self._source, symbol, self._interval)
 
-    def at(self) -> Arrival:
+    def at(self) -> ArrivalTime:
         """The recording's time now."""
-        return Arrival(self.playback.wall_ns // 1_000_000, self.playback.mono_ns // 1_000_000)
+        return ArrivalTime(self.playback.wall_ns // 1_000_000, self.playback.mono_ns // 1_000_000)
 
     def play_all(self, blocks: Iterable[Sequence[Record]], told: Callable[[], None] = lambda: None) -> None:
         """Play as fast as it goes. ``told`` is called now and then. Raises StoreError."""
         for block in blocks:
             self.playback.play(block, self._decided)
-            if len(self.market.decided.ticks) >= TICKS_MAX:
+            if len(self.market.pending.ticks) >= TICKS_MAX:
                 self._decisions.gather()
             if self._clock.monotonic() >= self._heartbeat_s:
                 told()
@@ -128,7 +128,7 @@ class ReplayStage:
 
     def _decided(self) -> None:
         """After a record that led to candles, at full speed."""
-        if self.market.decided.revised:
+        if self.market.pending.revised:
             self._commit()
             self._flush()
             return
@@ -159,7 +159,7 @@ class ReplayStage:
 
     def _published_ts_ms(self, symbol: str) -> int:
         """Newest candle published, or about to be: what was decided is committed later here than in the daemon."""
-        decided = [*self._decisions.sealed(symbol), *self.market.decided.sealed.get(symbol, ())]
+        decided = [*self._decisions.sealed(symbol), *self.market.pending.sealed.get(symbol, ())]
         newest_ms = decided[-1].ts_ms if decided else 0
         return max(self._server.watermark(self.key(symbol)).latest_ts_ms, self._published.get(symbol, 0), newest_ms)
 
@@ -169,24 +169,24 @@ class _Gathered:
 
     def __init__(self, market: Market) -> None:
         self._market = market
-        self._outcome = Outcome()
+        self._outcome = MarketUpdate()
         self.times = 0
 
     def gather(self) -> None:
         """Add what the market has decided since. Nobody is told of its ticks."""
-        self._outcome.append(self._market.take())
+        self._outcome.append(self._market.drain())
         self._outcome.ticks = []
         self.times += 1
 
     def sealed(self, symbol: str) -> Sequence[Candle]:
         return self._outcome.sealed.get(symbol, ())
 
-    def take(self) -> Outcome:
-        outcome, self._outcome = self._outcome, Outcome()
+    def drain(self) -> MarketUpdate:
+        outcome, self._outcome = self._outcome, MarketUpdate()
         self.times = 0
         return outcome
 
-    def give_back(self, outcome: Outcome) -> None:
+    def requeue(self, outcome: MarketUpdate) -> None:
         newer, self._outcome = self._outcome, outcome
         outcome.append(newer)
 

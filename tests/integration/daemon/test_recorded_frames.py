@@ -13,11 +13,11 @@ import msgspec
 import pytest
 
 from fluxcap.capture.market.candles import bucket_start
-from fluxcap.capture.market.clock import Arrival
+from fluxcap.capture.market.clock import ArrivalTime
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.market.tape import TickTape
-from fluxcap.capture.market.updates import Outcome
+from fluxcap.capture.market.updates import MarketUpdate
 from fluxcap.capture.platforms.base import Asset, Assets, Favourites, History, MarketEvent, RawTick
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.schemas.types import CandleFlags
@@ -51,25 +51,25 @@ class Replay:
 
     def __init__(self, focus: Focus) -> None:
         self.market = Market(PocketOption(), MINUTE, focus)
-        self.outcome = Outcome()
+        self.outcome = MarketUpdate()
         self.told: list[bytes] = []
         frames = recorded_frames()
         first_s = frames[0]["timestamp"]
         for frame, following in zip(frames, [*frames[1:], None], strict=True):
             mono_ms = round((frame["timestamp"] - first_s) * 1_000) + 1_000_000
-            self.at = Arrival(round(frame["timestamp"] * 1_000), mono_ms)
+            self.at = ArrivalTime(round(frame["timestamp"] * 1_000), mono_ms)
             drained = following is None or following["timestamp"] > frame["timestamp"]
             self.market.received(frame["request_id"], frame["opcode"], frame["payload"], self.at, drained)
         self._take()
 
     def pass_ms(self, ms: int) -> None:
         for _ in range(0, ms, 250):
-            self.at = Arrival(self.at.wall_ms + 250, self.at.mono_ms + 250)
-            self.market.pass_time(self.at)
+            self.at = ArrivalTime(self.at.wall_ms + 250, self.at.mono_ms + 250)
+            self.market.advance_time(self.at)
         self._take()
 
     def _take(self) -> None:
-        newer = self.market.take()
+        newer = self.market.drain()
         self.told.append(repr(newer).encode())
         ticks = self.outcome.ticks + newer.ticks
         self.outcome.append(newer)

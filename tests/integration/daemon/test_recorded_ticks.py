@@ -9,8 +9,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from fluxcap.capture.market.candles import CandleBuilder, CandleRules
-from fluxcap.capture.market.feeds import Feeds
+from fluxcap.capture.market.candles import CandleBuilder, CandleTimeouts
+from fluxcap.capture.market.feeds import FeedTracker
 from fluxcap.schemas.types import Candle, CandleFlags
 from tests.support.market.captures import captures
 
@@ -75,15 +75,15 @@ def by_duckdb(ticks: list[tuple[int, float]]) -> list[tuple[int, float, float, f
 
 def by_our_code(ticks: list[tuple[int, float]]) -> list[Candle]:
     """The candle code as the market drives it, the last revision of each minute winning."""
-    feeds = Feeds(history_wait_ms=0)
-    builder = CandleBuilder(feeds, feeds.feed("A"), CandleRules(MINUTE))
+    feeds = FeedTracker(history_wait_ms=0)
+    builder = CandleBuilder(feeds, feeds.feed("A"), CandleTimeouts(MINUTE))
     found: dict[int, Candle] = {}
     for ts_ms, price in ticks:
         if not feeds.tick("s", "A", ts_ms, price, ts_ms):
             continue
         if ts_ms < builder.next_ms:
-            builder.late(ts_ms)
-        elif builder.wants_sealing(ts_ms):
+            builder.add_late_tick(ts_ms)
+        elif builder.closes_bucket(ts_ms):
             found |= {candle.ts_ms: candle for candle in builder.sealed(ts_ms)}
         found |= {revision.candle.ts_ms: revision.candle for revision in builder.revisions()}
     return [found[ts_ms] for ts_ms in sorted(found)]

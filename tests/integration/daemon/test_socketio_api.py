@@ -48,7 +48,7 @@ class FakeSource:
 
     def check_asset(self, asset: str) -> str | None:
         symbol = self.names.resolve(asset)
-        return symbol if self.names.knows(symbol) else None
+        return symbol if self.names.contains(symbol) else None
 
     def release_asset(self, client: str) -> None:
         self.held.pop(client, None)

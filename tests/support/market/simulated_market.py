@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from fluxcap.capture.market.candles import Revision, bucket_start
-from fluxcap.capture.market.clock import Arrival
-from fluxcap.capture.market.feeds import BlindReason, GapNews
+from fluxcap.capture.market.clock import ArrivalTime
+from fluxcap.capture.market.feeds import GapReason, GapUpdate
 from fluxcap.capture.market.focus import Focus, FocusMode
-from fluxcap.capture.market.market import Market, MarketTimes
+from fluxcap.capture.market.market import Market, MarketTimeouts
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.schemas.types import Candle, CandleFlags
 
@@ -49,7 +49,7 @@ class Stage:
         focus: Focus = ALL,
         *,
         published_ts_ms: int = 0,
-        times: MarketTimes = MarketTimes(),  # noqa: B008
+        times: MarketTimeouts = MarketTimeouts(),  # noqa: B008
     ) -> None:
         self.interval_ms = interval_ms
         self.market = Market(PocketOption(), interval_ms, focus, lambda symbol: published_ts_ms, times)
@@ -58,16 +58,16 @@ class Stage:
         self.truth: dict[str, list[tuple[int, float]]] = defaultdict(list)
         self.sealed: dict[str, list[Candle]] = defaultdict(list)
         self.revised: dict[str, list[Revision]] = defaultdict(list)
-        self.gaps: list[GapNews] = []
+        self.gaps: list[GapUpdate] = []
         self.ticks = 0
         self.now_ms = START_MS
 
     # --- what the platform does ---
 
-    def at(self, arrives_ms: int | None = None) -> Arrival:
+    def at(self, arrives_ms: int | None = None) -> ArrivalTime:
         if arrives_ms is not None:
             self.now_ms = max(self.now_ms, arrives_ms)
-        return Arrival(self.now_ms + self.wall_error_ms, self.now_ms - MONO_ZERO_MS)
+        return ArrivalTime(self.now_ms + self.wall_error_ms, self.now_ms - MONO_ZERO_MS)
 
     def event(self, socket: str, name: str, payload: object, arrives_ms: int | None = None) -> None:
         at = self.at(arrives_ms)
@@ -121,16 +121,14 @@ class Stage:
         text = "42" + json.dumps(["changeSymbol", {"asset": symbol, "period": 60}])
         self.market.sent(socket, 1, text, self.at(arrives_ms))
 
-    def lose(
-        self, socket: str = "s1", reason: BlindReason = BlindReason.SOCKET_CLOSED, at_ms: int | None = None
-    ) -> None:
-        self.market.socket_lost(socket, reason, self.at(at_ms))
+    def lose(self, socket: str = "s1", reason: GapReason = GapReason.SOCKET_CLOSED, at_ms: int | None = None) -> None:
+        self.market.on_socket_closed(socket, reason, self.at(at_ms))
         self._take()
 
     def pass_time(self, until_ms: int) -> None:
         """Time passes without a frame, in steps as the daemon's."""
         while self.now_ms < until_ms:
-            self.market.pass_time(self.at(min(self.now_ms + 200, until_ms)))
+            self.market.advance_time(self.at(min(self.now_ms + 200, until_ms)))
             self._take()
 
     # --- what came of it ---
@@ -183,7 +181,7 @@ class Stage:
             assert candle.tick_count <= truth.tick_count
 
     def _take(self) -> None:
-        outcome = self.market.take()
+        outcome = self.market.drain()
         for symbol, candles in outcome.sealed.items():
             self.sealed[symbol] += candles
         for symbol, revisions in outcome.revised.items():

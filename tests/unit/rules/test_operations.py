@@ -11,7 +11,7 @@ from fluxcap.bridge.client.health import HealthState
 from fluxcap.bridge.jetstream.forward.status import ForwardState
 from fluxcap.capture.cli import app as cli
 from fluxcap.capture.market.clock import ClockState
-from fluxcap.capture.market.feed_state import BlindReason
+from fluxcap.capture.market.feed_state import GapReason
 from fluxcap.capture.pipeline.listeners import ChromeState
 from fluxcap.capture.runtime.log_events import EVENTS
 from fluxcap.capture.runtime.settings import Settings, variables_of
@@ -95,7 +95,7 @@ def test_every_metric_stands_there_and_no_other() -> None:
         ("Feed of a stream", [state.name.lower() for state in FeedState]),
         ("Health of a stream", [state.value for state in HealthState]),
         ("Forwarding to NATS", [state.value for state in ForwardState]),
-        ("Why a feed was blind", [reason.value for reason in BlindReason]),
+        ("Why a feed was blind", [reason.value for reason in GapReason]),
     ],
     ids=["chrome", "clock", "feed", "health", "forwarding", "gaps"],
 )

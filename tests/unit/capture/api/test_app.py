@@ -34,7 +34,7 @@ def learn_assets(daemon: Daemon) -> None:
         Asset(symbol=symbol, name=name, is_otc=True)
         for symbol, name in (("EURUSD_otc", "EUR/USD OTC"), ("GBPUSD_otc", "GBP/USD OTC"))
     )
-    daemon.pipeline.ask(lambda: daemon.market._desk.learn_table(assets))
+    daemon.pipeline.ask(lambda: daemon.market._focus.set_catalogue(assets))
 
 
 def test_health_and_status_are_served(rest: httpx.Client):

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fluxcap.capture.api.metrics import Metrics, Snapshot
 from fluxcap.capture.csvfiles.writer import CollectView
 from fluxcap.capture.market.focus import FocusMode
-from fluxcap.capture.market.market import AssetView, MarketView
+from fluxcap.capture.market.market import AssetSnapshot, MarketSnapshot
 from fluxcap.capture.pipeline.listeners import ChromeState, Published
 from fluxcap.capture.pipeline.pipeline import PipelineView
 from fluxcap.schemas.errors import NotAnswering
@@ -21,7 +21,7 @@ NOW_MS = 1_795_305_266_500
 KEY = StreamKey("SIM", "EURUSD_otc", "1m")
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
-MARKET = MarketView(
+MARKET = MarketSnapshot(
     clock="settled",
     clock_reason="",
     platform_offset_ms=7_200_000,
@@ -33,8 +33,8 @@ MARKET = MarketView(
     favourites=(),
     asset_count=2,
     assets=(
-        AssetView("EURUSD_otc", True, FeedState.LIVE, NOW_MS - 1_500, 1.1, 42, ""),
-        AssetView('odd"\\\nname', False, FeedState.LIVE, 0, 0.0, 0, ""),
+        AssetSnapshot("EURUSD_otc", True, FeedState.LIVE, NOW_MS - 1_500, 1.1, 42, ""),
+        AssetSnapshot('odd"\\\nname', False, FeedState.LIVE, 0, 0.0, 0, ""),
     ),
     counters={"late.EURUSD_otc": 2, "late.X": 1, "malformed.json": 5, "duplicate": 4, "dropped_incomplete.X": 1},
     now_ms=NOW_MS,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fluxcap.capture.market.aggregator import Sealing
-from fluxcap.capture.market.candles import CandleRules
-from fluxcap.capture.market.feeds import BlindReason, Feeds
+from fluxcap.capture.market.aggregator import CandleAggregator
+from fluxcap.capture.market.candles import CandleTimeouts
+from fluxcap.capture.market.feeds import FeedTracker, GapReason
 from fluxcap.schemas.types import Tick
 
 A, B = "EURUSD_otc", "GBPUSD_otc"
@@ -14,11 +14,13 @@ MINUTE = 60_000
 
 class Bench:
     def __init__(self, *focused: str) -> None:
-        self.feeds = Feeds(history_wait_ms=0)
+        self.feeds = FeedTracker(history_wait_ms=0)
         self.focused = set(focused)
         self.asked: list[str] = []
         self.published_ms = 0
-        self.sealing = Sealing(self.feeds, CandleRules(MINUTE), self._published, lambda symbol: symbol in self.focused)
+        self.sealing = CandleAggregator(
+            self.feeds, CandleTimeouts(MINUTE), self._published, lambda symbol: symbol in self.focused
+        )
 
     def _published(self, symbol: str) -> int:
         self.asked.append(symbol)
@@ -33,18 +35,18 @@ class Bench:
     def turn_to(self, *focused: str) -> None:
         before = tuple(self.focused)
         self.focused = set(focused)
-        self.sealing.leave(before)
+        self.sealing.on_focus_change(before)
 
 
 def starts(bench: Bench, symbol: str) -> list[int]:
-    return [(candle.ts_ms - M0) // MINUTE for candle in bench.sealing.outcome.sealed.get(symbol, [])]
+    return [(candle.ts_ms - M0) // MINUTE for candle in bench.sealing.update.sealed.get(symbol, [])]
 
 
 def test_only_focused_assets_tell_ticks_and_candles() -> None:
     bench = Bench(A)
     bench.ticks(0, 61_000)
 
-    assert {tick.symbol for tick in bench.sealing.outcome.ticks} == {A}
+    assert {tick.symbol for tick in bench.sealing.update.ticks} == {A}
     assert (starts(bench, A), starts(bench, B)) == ([0], [])
 
 
@@ -80,8 +82,8 @@ def test_an_asset_that_stops_ticking_while_leaving_is_finished_by_time() -> None
     bench = Bench(A)
     bench.ticks(0, 90_000)
     bench.turn_to(B)
-    bench.feeds.lost("s", BlindReason.TAB_CLOSED)
-    bench.sealing.pass_time(M0 + 130_000)
+    bench.feeds.on_socket_closed("s", GapReason.TAB_CLOSED)
+    bench.sealing.advance_time(M0 + 130_000)
 
     assert starts(bench, A) == [0, 1]
     assert bench.sealing._leaving == {}
@@ -91,8 +93,8 @@ def test_what_is_taken_is_not_told_again() -> None:
     bench = Bench(A)
     bench.ticks(0, 61_000)
 
-    assert bench.sealing.take()
-    assert not bench.sealing.take()
+    assert bench.sealing.drain()
+    assert not bench.sealing.drain()
 
 
 def test_counters_are_told_by_asset() -> None:
@@ -107,7 +109,7 @@ def test_a_tick_is_told_with_both_its_times_and_its_price() -> None:
     bench.feeds.tick("s", A, M0, 1.25, M0)
     bench.sealing.tick(bench.feeds.feed(A), M0, M0 + 7_200_000, 1.25)
 
-    assert bench.sealing.outcome.ticks == [Tick(A, M0, M0 + 7_200_000, 1.25)]
+    assert bench.sealing.update.ticks == [Tick(A, M0, M0 + 7_200_000, 1.25)]
 
 
 def test_the_tick_that_begins_the_next_bucket_is_not_late() -> None:
@@ -141,8 +143,8 @@ def test_only_the_focused_have_a_candle_under_way() -> None:
 def test_a_focused_asset_without_a_tick_since_its_last_candle_has_none_under_way() -> None:
     bench = Bench(A, B)
     bench.ticks(0, 60_000)
-    bench.feeds.lost("s", BlindReason.TAB_CLOSED)
-    bench.sealing.pass_time(M0 + 80_000)
+    bench.feeds.on_socket_closed("s", GapReason.TAB_CLOSED)
+    bench.sealing.advance_time(M0 + 80_000)
 
     assert (starts(bench, A), starts(bench, B)) == ([0], [0])
     assert bench.sealing.forming() == {}
@@ -178,29 +180,29 @@ def test_nothing_up_to_what_the_store_holds_is_sealed_again() -> None:
 def test_history_is_looked_at_though_time_alone_would_seal_nothing() -> None:
     bench = Bench(A)
     bench.ticks(30_000, 62_000)
-    bench.sealing.pass_time(M0 + 62_000)
+    bench.sealing.advance_time(M0 + 62_000)
     assert starts(bench, A) == []
-    bench.sealing.take()
+    bench.sealing.drain()
 
     bench.feeds.add_history("s", A, [(M0 + at_ms, 1.0) for at_ms in range(0, 31_000, 1_000)])
-    bench.sealing.pass_time(M0 + 62_001)
+    bench.sealing.advance_time(M0 + 62_001)
 
-    (revision,) = bench.sealing.outcome.revised[A]
+    (revision,) = bench.sealing.update.revised[A]
     assert (revision.candle.ts_ms, revision.published) == (M0, False)
 
 
 def test_time_may_pass_before_anything_else_happens() -> None:
     bench = Bench(A)
-    bench.sealing.pass_time(M0)
+    bench.sealing.advance_time(M0)
 
-    assert not bench.sealing.take()
+    assert not bench.sealing.drain()
 
 
 def test_a_tick_at_the_very_end_of_the_bucket_sealed_by_time_is_the_next_ones() -> None:
     bench = Bench(A)
     bench.ticks(0, 60_000)
     bench.feeds.tick("s", B, M0 + 63_000, 1.0, M0 + 63_000)
-    bench.sealing.pass_time(M0 + 63_000)
+    bench.sealing.advance_time(M0 + 63_000)
     assert starts(bench, A) == [0]
 
     bench.feeds.tick("s", A, M0 + 60_000, 1.0, M0 + 63_100)

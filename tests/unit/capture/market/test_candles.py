@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from fluxcap.capture.market.candles import NEVER_MS, REMEMBERED_MAX, CandleBuilder, CandleRules, Revision, bucket_start
-from fluxcap.capture.market.feeds import BlindReason, Feeds
+from fluxcap.capture.market.candles import (
+    NEVER_MS,
+    REMEMBERED_MAX,
+    CandleBuilder,
+    CandleTimeouts,
+    Revision,
+    bucket_start,
+)
+from fluxcap.capture.market.feeds import FeedTracker, GapReason
 from fluxcap.schemas.types import Candle, CandleFlags
 
 A, B = "EURUSD_otc", "GBPUSD_otc"
@@ -17,8 +24,8 @@ class Bench:
     """A builder with the feeds it stands on."""
 
     def __init__(self, interval_ms: int = MINUTE, published_ts_ms: int = 0) -> None:
-        self.feeds = Feeds()
-        self.builder = CandleBuilder(self.feeds, self.feeds.feed(A), CandleRules(interval_ms), published_ts_ms)
+        self.feeds = FeedTracker()
+        self.builder = CandleBuilder(self.feeds, self.feeds.feed(A), CandleTimeouts(interval_ms), published_ts_ms)
 
     def tick(self, at_ms: int, price: float = 1.0, symbol: str = A, socket: str = "s") -> None:
         self.feeds.tick(socket, symbol, M0 + at_ms, price, M0 + at_ms)
@@ -38,7 +45,7 @@ class Bench:
         """History, as the market takes it in."""
         times = [M0 + at_ms for at_ms, _ in ticks]
         added = self.feeds.add_history(socket, A, [(M0 + at_ms, price) for at_ms, price in ticks])
-        self.builder.told(times, added)
+        self.builder.apply_history(times, added)
 
 
 def row(minute: int, price: float = 7.0) -> Candle:
@@ -94,8 +101,8 @@ def test_a_tick_of_a_later_bucket_seals_at_once() -> None:
     bench = Bench()
     bench.ticks(0, 60_000)
     assert bench.sealed(60_500) == []
-    assert not bench.builder.wants_sealing(M0 + 59_999)
-    assert bench.builder.wants_sealing(M0 + 60_000)
+    assert not bench.builder.closes_bucket(M0 + 59_999)
+    assert bench.builder.closes_bucket(M0 + 60_000)
 
     bench.tick(60_600)
     assert starts(bench.sealed(60_600)) == [0]
@@ -123,7 +130,7 @@ def test_a_bucket_covered_to_its_end_needs_no_doubt_though_its_socket_is_gone() 
     bench = Bench()
     bench.ticks(0, 60_000)
     bench.ticks(60_000, 61_000, symbol=B)
-    bench.feeds.lost("s", BlindReason.TAB_CLOSED)
+    bench.feeds.on_socket_closed("s", GapReason.TAB_CLOSED)
 
     (candle,) = bench.sealed(62_000)
     assert candle.flags == CandleFlags.NONE
@@ -132,7 +139,7 @@ def test_a_bucket_covered_to_its_end_needs_no_doubt_though_its_socket_is_gone() 
 def test_while_this_process_stood_still_nothing_is_sealed_out_of_doubt() -> None:
     bench = Bench()
     bench.ticks(0, 58_000)
-    bench.feeds.patient_until_ms = M0 + 100_000
+    bench.feeds.grace_until_ms = M0 + 100_000
 
     assert bench.sealed(99_999) == []
     assert starts(bench.sealed(100_000)) == [0]
@@ -220,7 +227,7 @@ def test_a_bucket_wholly_from_history_is_filled() -> None:
 def test_a_break_within_a_bucket_makes_it_blind() -> None:
     bench = Bench()
     bench.ticks(0, 20_000)
-    bench.feeds.lost("s", BlindReason.TAB_CLOSED)
+    bench.feeds.on_socket_closed("s", GapReason.TAB_CLOSED)
     bench.ticks(30_000, 61_000, socket="t")
     bench.feeds.feed(A).hold_until_ms = 0
 
@@ -232,7 +239,7 @@ def test_a_break_within_a_bucket_makes_it_blind() -> None:
 def test_history_fills_a_break() -> None:
     bench = Bench()
     bench.ticks(0, 20_000)
-    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.feeds.on_socket_closed("s", GapReason.RELOADED)
     bench.history(-60_000, 30_000, socket="t")
     bench.ticks(30_000, 61_000, socket="t")
 
@@ -245,7 +252,7 @@ def test_a_bucket_whose_open_fell_into_the_break_is_not_published() -> None:
     bench = Bench()
     bench.ticks(0, 30_000)
     bench.ticks(30_000, 70_000, symbol=B)  # A is quiet, the socket talks into minute 1
-    bench.feeds.lost("s", BlindReason.TAB_CLOSED)
+    bench.feeds.on_socket_closed("s", GapReason.TAB_CLOSED)
     bench.ticks(90_000, 121_000, socket="t")
     bench.feeds.feed(A).hold_until_ms = 0
 
@@ -255,7 +262,7 @@ def test_a_bucket_whose_open_fell_into_the_break_is_not_published() -> None:
 def test_missing_minutes_are_filled_in_time_order_before_newer_ones() -> None:
     bench = Bench()
     bench.ticks(0, 30_000)
-    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.feeds.on_socket_closed("s", GapReason.RELOADED)
     bench.tick(200_000, socket="t")
     assert bench.sealed(200_000) == []  # waits for history
 
@@ -270,7 +277,7 @@ def test_missing_minutes_are_filled_in_time_order_before_newer_ones() -> None:
 def test_the_wait_for_history_is_bounded() -> None:
     bench = Bench()
     bench.ticks(0, 30_000)
-    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.feeds.on_socket_closed("s", GapReason.RELOADED)
     bench.ticks(200_000, 310_000, socket="t")
 
     assert bench.sealed(209_999) == []
@@ -280,7 +287,7 @@ def test_the_wait_for_history_is_bounded() -> None:
 def test_the_servers_row_wins_where_raw_history_is_partial() -> None:
     bench = Bench()
     bench.history(20_000, 90_000, socket="s")
-    bench.feeds.add_rows(A, MINUTE, [row(0)])
+    bench.feeds.add_server_candles(A, MINUTE, [row(0)])
     bench.ticks(90_000, 121_000)
 
     candles = bench.sealed(121_000)
@@ -292,14 +299,14 @@ def test_the_servers_row_wins_where_raw_history_is_partial() -> None:
 def test_ticks_win_over_the_servers_row_where_all_are_known() -> None:
     bench = Bench()
     bench.ticks(0, 61_000)
-    bench.feeds.add_rows(A, MINUTE, [row(0)])
+    bench.feeds.add_server_candles(A, MINUTE, [row(0)])
 
     assert bench.sealed(61_000)[0].open == 1.0
 
 
 def test_rows_of_another_period_are_no_candles_of_this_one() -> None:
     bench = Bench()
-    bench.feeds.add_rows(A, 300_000, [row(0)])
+    bench.feeds.add_server_candles(A, 300_000, [row(0)])
     bench.ticks(20_000, 61_000)
 
     assert bench.sealed(61_000) == []
@@ -323,7 +330,7 @@ def test_a_late_tick_becomes_a_revision() -> None:
     bench.sealed(61_000)
 
     bench.tick(30_500, price=8.0)
-    bench.builder.late(M0 + 30_500)
+    bench.builder.add_late_tick(M0 + 30_500)
 
     (revision,) = bench.builder.revisions()
     assert revision.published
@@ -337,7 +344,7 @@ def test_what_changes_nothing_is_no_revision() -> None:
     bench = Bench()
     bench.ticks(0, 61_000)
     bench.sealed(61_000)
-    bench.builder.late(M0 + 30_000)
+    bench.builder.add_late_tick(M0 + 30_000)
     bench.history(0, 60_000)
 
     assert bench.builder.revisions() == []
@@ -350,7 +357,7 @@ def test_a_late_tick_in_a_minute_that_had_none_is_a_candle_the_stream_never_had(
     bench.tick(180_000)
     bench.sealed(183_000)
     bench.tick(125_000, 3.0)
-    bench.builder.late(M0 + 125_000)
+    bench.builder.add_late_tick(M0 + 125_000)
 
     (revision,) = bench.builder.revisions()
     assert revision == Revision(Candle(M0 + 2 * MINUTE, 3.0, 3.0, 3.0, 3.0, 1.0, 1, 0), published=False)
@@ -362,7 +369,7 @@ def test_proof_that_comes_late_takes_the_blindness_back() -> None:
     assert bench.sealed(70_000)[0].flags == CandleFlags.BLIND
 
     bench.ticks(59_000, 80_000)  # the backlog
-    bench.builder.late(M0 + 59_000)
+    bench.builder.add_late_tick(M0 + 59_000)
 
     (revision,) = bench.builder.revisions()
     assert revision.candle.flags == CandleFlags.REVISED
@@ -445,7 +452,7 @@ def test_a_lost_tick_at_the_very_start_of_the_next_bucket_goes_into_its_candle()
 def test_history_that_begins_within_a_blind_minute_does_not_revise_it() -> None:
     bench = Bench()
     bench.ticks(0, 30_000)
-    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.feeds.on_socket_closed("s", GapReason.RELOADED)
     bench.ticks(200_000, 250_000, socket="t")
     bench.sealed(250_000)
 
@@ -483,7 +490,7 @@ def test_a_backlog_completes_a_bucket_though_another_tab_says_nothing() -> None:
     assert bench.sealed(70_000)[0].flags == CandleFlags.BLIND
 
     bench.ticks(59_000, 61_000)
-    bench.builder.late(M0 + 59_000)
+    bench.builder.add_late_tick(M0 + 59_000)
 
     (revision,) = bench.builder.revisions()
     assert revision.candle.flags == CandleFlags.REVISED
@@ -492,7 +499,7 @@ def test_a_backlog_completes_a_bucket_though_another_tab_says_nothing() -> None:
 def test_history_after_the_wait_revises_blind_minutes_and_brings_those_the_stream_never_had() -> None:
     bench = Bench()
     bench.ticks(0, 30_000)
-    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.feeds.on_socket_closed("s", GapReason.RELOADED)
     bench.ticks(200_000, 250_000, socket="t")
     assert starts(bench.sealed(250_000)) == [0]
 
@@ -516,7 +523,7 @@ def test_a_revision_of_a_minute_never_published_makes_it_published() -> None:
     assert [r.published for r in bench.builder.revisions()] == [False]
 
     bench.tick(5_500)
-    bench.builder.late(M0 + 5_500)
+    bench.builder.add_late_tick(M0 + 5_500)
 
     assert [r.published for r in bench.builder.revisions()] == [True]
 
@@ -527,7 +534,7 @@ def test_candles_of_an_earlier_run_are_not_revised() -> None:
     bench.sealed(121_000)
 
     bench.tick(30_000)
-    bench.builder.late(M0 + 30_000)
+    bench.builder.add_late_tick(M0 + 30_000)
     bench.history(0, 60_000)
 
     assert bench.builder.revisions() == []
@@ -540,7 +547,7 @@ def test_what_the_tape_does_not_hold_any_more_is_not_revised() -> None:
     bench.ticks(61_000, 5_000_000)
     bench.sealed(5_000_000)
     bench.tick(30_500)
-    bench.builder.late(M0 + 30_500)
+    bench.builder.add_late_tick(M0 + 30_500)
 
     assert bench.builder.revisions() == []
 
@@ -549,7 +556,7 @@ def test_what_may_still_be_revised_is_bounded() -> None:
     bench = Bench(1_000)
     for at_ms in range(0, 12_000_000, 4_000):
         bench.tick(at_ms)  # each in a jump of its own
-        bench.feeds.lost("s", BlindReason.SOCKET_CLOSED)
+        bench.feeds.on_socket_closed("s", GapReason.SOCKET_CLOSED)
         bench.feeds.feed(A).hold_until_ms = 0
         bench.sealed(at_ms + 3_900)
 
@@ -601,14 +608,14 @@ def test_nothing_is_under_way_before_the_first_tick_and_after_sealing() -> None:
 
 
 def test_a_builder_that_was_told_nothing_knows_nothing_and_waits_for_nothing() -> None:
-    feeds = Feeds()
-    builder = CandleBuilder(feeds, feeds.feed(A), CandleRules(MINUTE))
+    feeds = FeedTracker()
+    builder = CandleBuilder(feeds, feeds.feed(A), CandleTimeouts(MINUTE))
 
     assert builder.next_ms == 0
     assert builder.idle_until_ms(M0) == NEVER_MS
-    assert builder.wants_sealing(0)
+    assert builder.closes_bucket(0)
     assert builder.sealed(M0) == []
-    assert builder.wants_sealing(0)
+    assert builder.closes_bucket(0)
     assert builder.idle_until_ms(M0) == NEVER_MS
     assert builder.revisions() == []
 
@@ -632,11 +639,11 @@ def test_a_row_of_the_servers_alone_is_a_candle_also_at_the_very_next_bucket() -
     bench.ticks(0, 60_000)
     bench.ticks(60_000, 63_000, symbol=B)
     assert starts(bench.sealed(63_000)) == [0]
-    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.feeds.on_socket_closed("s", GapReason.RELOADED)
     bench.ticks(180_000, 241_000, socket="t")
     bench.feeds.feed(A).hold_until_ms = 0
 
-    bench.feeds.add_rows(A, MINUTE, [row(1), row(2)])
+    bench.feeds.add_server_candles(A, MINUTE, [row(1), row(2)])
 
     sealed = bench.sealed(241_000)
     assert starts(sealed) == [1, 2, 3]
@@ -647,14 +654,14 @@ def test_a_row_that_comes_while_a_later_bucket_is_open_is_sealed_at_once() -> No
     bench = Bench()
     bench.ticks(0, 61_000)
     assert starts(bench.sealed(61_000)) == [0]
-    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.feeds.on_socket_closed("s", GapReason.RELOADED)
     bench.feeds.feed(A).tape = type(bench.feeds.feed(A).tape)()  # the first second of bucket 1 was never seen
     bench.ticks(180_000, 200_000, socket="t")
     bench.feeds.feed(A).hold_until_ms = 0
     assert bench.sealed(200_000) == []
     assert bench.builder.idle_until_ms(M0 + 200_000) == M0 + 240_000
 
-    bench.feeds.add_rows(A, MINUTE, [row(2)])
+    bench.feeds.add_server_candles(A, MINUTE, [row(2)])
 
     assert starts(bench.sealed(200_001)) == [2]
 
@@ -662,14 +669,14 @@ def test_a_row_that_comes_while_a_later_bucket_is_open_is_sealed_at_once() -> No
 def test_a_late_tick_in_a_blind_minute_makes_it_better_and_leaves_it_blind() -> None:
     bench = Bench()
     bench.ticks(0, 30_000)
-    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.feeds.on_socket_closed("s", GapReason.RELOADED)
     bench.ticks(50_000, 62_000, socket="t")
     bench.feeds.feed(A).hold_until_ms = 0
     (published,) = bench.sealed(62_000)
     assert published.flags == CandleFlags.BLIND
 
     bench.tick(10_500, price=9.0, socket="t")
-    bench.builder.late(M0 + 10_500)
+    bench.builder.add_late_tick(M0 + 10_500)
 
     (revision,) = bench.builder.revisions()
     assert revision.published
@@ -683,7 +690,7 @@ def test_a_late_tick_in_a_minute_that_could_not_be_published_changes_nothing() -
     assert bench.sealed(72_000) == []
 
     bench.tick(30_500)
-    bench.builder.late(M0 + 30_500)
+    bench.builder.add_late_tick(M0 + 30_500)
 
     assert bench.builder.revisions() == []
 
@@ -691,7 +698,7 @@ def test_a_late_tick_in_a_minute_that_could_not_be_published_changes_nothing() -
 def test_a_late_tick_before_anything_was_sealed_changes_nothing() -> None:
     bench = Bench(published_ts_ms=M0)
     bench.tick(30_000)
-    bench.builder.late(M0 + 30_000)
+    bench.builder.add_late_tick(M0 + 30_000)
 
     assert bench.builder.idle_until_ms(M0 + 30_000) == 0
     assert bench.builder.revisions() == []
@@ -704,7 +711,7 @@ def test_a_candle_of_an_earlier_run_is_not_revised_though_all_of_it_is_known_now
     assert starts(bench.sealed(121_000)) == [1]
 
     bench.tick(30_500)
-    bench.builder.late(M0 + 30_500)
+    bench.builder.add_late_tick(M0 + 30_500)
 
     assert bench.builder.revisions() == []
 
@@ -717,7 +724,7 @@ def test_a_minute_passed_over_right_after_an_earlier_run_may_still_come_to_a_can
     assert starts(bench.sealed(181_000)) == [2]
 
     bench.tick(90_500, 3.0)
-    bench.builder.late(M0 + 90_500)
+    bench.builder.add_late_tick(M0 + 90_500)
 
     assert [(starts([r.candle]), r.published) for r in bench.builder.revisions()] == [([1], False)]
 
@@ -743,7 +750,7 @@ def test_the_tape_may_begin_exactly_where_the_bucket_does() -> None:
 
     assert [(candle.tick_count, candle.flags) for candle in bench.sealed(61_000)] == [(60, 0)]
     bench.tick(30_500)
-    bench.builder.late(M0 + 30_500)
+    bench.builder.add_late_tick(M0 + 30_500)
     assert [revision.candle.tick_count for revision in bench.builder.revisions()] == [61]
 
 
@@ -751,7 +758,7 @@ def test_incomplete_buckets_are_counted_each() -> None:
     bench = Bench()
     for minute in (0, 2, 4):
         bench.ticks(minute * MINUTE + 20_000, minute * MINUTE + 60_000)
-        bench.feeds.lost("s", BlindReason.SOCKET_CLOSED)
+        bench.feeds.on_socket_closed("s", GapReason.SOCKET_CLOSED)
         bench.feeds.feed(A).hold_until_ms = 0
         bench.sealed(minute * MINUTE + 75_000)
 
@@ -761,7 +768,7 @@ def test_incomplete_buckets_are_counted_each() -> None:
 def test_the_candle_under_way_says_that_it_was_blind() -> None:
     bench = Bench()
     bench.ticks(0, 10_000)
-    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.feeds.on_socket_closed("s", GapReason.RELOADED)
     bench.ticks(30_000, 40_000, socket="t")
 
     forming = bench.builder.forming()
@@ -773,7 +780,7 @@ def test_the_candle_under_way_says_that_it_was_blind() -> None:
 def test_the_candle_under_way_says_that_history_filled_it() -> None:
     bench = Bench()
     bench.ticks(0, 10_000)
-    bench.feeds.lost("s", BlindReason.RELOADED)
+    bench.feeds.on_socket_closed("s", GapReason.RELOADED)
     bench.history(5_000, 31_000, socket="t")
     bench.ticks(31_000, 40_000, socket="t")
 

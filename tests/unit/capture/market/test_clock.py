@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fluxcap.capture.market.clock import Arrival, ClockState, PlatformClock
+from fluxcap.capture.market.clock import ArrivalTime, ClockState, PlatformClock
 
 ZERO_MS = 1_760_000_000_000
 """UTC at monotonic 1,000,000."""
@@ -27,15 +27,15 @@ class Local:
     def utc_ms(self) -> int:
         return ZERO_MS + self.mono_ms - 1_000_000 + self.slept_ms
 
-    def at(self) -> Arrival:
-        return Arrival(self.utc_ms + self.wall_error_ms, self.mono_ms)
+    def at(self) -> ArrivalTime:
+        return ArrivalTime(self.utc_ms + self.wall_error_ms, self.mono_ms)
 
     def receive(self, raw_ts_ms: int, *, same_socket: bool = True) -> bool:
         """As the market does: True when the tick gets its time, now or because it settled the clock."""
         if self.clock.accept(raw_ts_ms, self.at(), self.heard if same_socket else 0):
             self.heard = raw_ts_ms
             return True
-        settled = self.clock.observe(raw_ts_ms, self.at())
+        settled = self.clock.add_sample(raw_ts_ms, self.at())
         if settled:
             self.heard = raw_ts_ms
         return settled
@@ -271,10 +271,10 @@ class Bare:
         return ZERO_MS + mono_ms + 7_200_000 - 750
 
     def observe(self, mono_ms: int, ahead_ms: int = 0, wall_ms: int = 0) -> bool:
-        return self.clock.observe(self.raw_ms(mono_ms) + ahead_ms, Arrival(ZERO_MS + mono_ms + wall_ms, mono_ms))
+        return self.clock.add_sample(self.raw_ms(mono_ms) + ahead_ms, ArrivalTime(ZERO_MS + mono_ms + wall_ms, mono_ms))
 
     def accept(self, mono_ms: int, ahead_ms: int = 0, slept_ms: int = 0, heard_ms: int | None = 0) -> bool:
-        at = Arrival(ZERO_MS + mono_ms + slept_ms, mono_ms)
+        at = ArrivalTime(ZERO_MS + mono_ms + slept_ms, mono_ms)
         raw_ms = self.raw_ms(mono_ms) + ahead_ms
         return self.clock.accept(raw_ms, at) if heard_ms is None else self.clock.accept(raw_ms, at, heard_ms)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fluxcap.capture.market.coverage import SPANS_MAX, Spans, union_covers
+from fluxcap.capture.market.coverage import SPANS_MAX, TimeRanges, covered_by_either
 
 
-def spans_of(*stretches: tuple[int, int]) -> Spans:
-    spans = Spans()
+def spans_of(*stretches: tuple[int, int]) -> TimeRanges:
+    spans = TimeRanges()
     for stretch in stretches:
         spans.add(*stretch)
     return spans
@@ -55,20 +55,20 @@ def test_since_when_a_time_has_been_covered() -> None:
 def test_two_sets_cover_together_what_neither_covers_alone() -> None:
     live, history = spans_of((0, 10), (20, 30)), spans_of((8, 21))
 
-    assert union_covers(live, history, 0, 30)
-    assert not union_covers(live, history, 0, 31)
+    assert covered_by_either(live, history, 0, 30)
+    assert not covered_by_either(live, history, 0, 31)
 
 
 def test_old_stretches_are_forgotten() -> None:
     spans = spans_of((0, 10), (20, 30), (40, 50))
 
-    spans.forget_before(30)
+    spans.prune_before(30)
 
     assert list(spans) == [(40, 50)]
 
 
 def test_memory_is_bounded_whatever_is_added() -> None:
-    spans = Spans()
+    spans = TimeRanges()
     for at in range(0, 4 * SPANS_MAX, 2):
         spans.add(at, at + 1)
 

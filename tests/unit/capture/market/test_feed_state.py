@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fluxcap.capture.market.feed_state import CONFIRMED_AFTER_MS, Doubt, SocketFeed, SymbolFeed
+from fluxcap.capture.market.feed_state import CONFIRMED_AFTER_MS, PendingUnsubscribe, SocketFeed, SymbolFeed
 from fluxcap.schemas.types import Candle
 
 
 def test_a_doubt_is_over_once_the_asset_ticks_long_after_the_page_turned() -> None:
-    doubt = Doubt(turned_ms=10_000, since_ms=9_500)
+    doubt = PendingUnsubscribe(turned_ms=10_000, since_ms=9_500)
 
     assert not doubt.ticked(10_300)
     assert doubt.since_ms == 10_300
@@ -18,28 +18,28 @@ def test_a_socket_is_used_to_pauses_three_times_as_long_as_its_own_within_bounds
     source = SocketFeed()
     told = []
     for quiet_ms in (1_000, 4_000, 50_000):
-        source.quiet_ms = quiet_ms
-        told.append(source.jump_ms)
+        source.max_pause_ms = quiet_ms
+        told.append(source.gap_threshold_ms)
 
     assert told == [3_000, 12_000, 60_000]
 
 
 def test_a_socket_is_silent_after_five_seconds_or_longer_if_it_is_used_to_that() -> None:
     source = SocketFeed()
-    source.heard_until_ms = 100_000
+    source.watermark_ms = 100_000
     assert (source.is_silent(104_999), source.is_silent(105_000)) == (False, True)
 
-    source.quiet_ms = 4_000
+    source.max_pause_ms = 4_000
     assert (source.is_silent(111_999), source.is_silent(112_000)) == (False, True)
 
 
 def test_old_pauses_are_forgotten_by_and_by() -> None:
     source = SocketFeed()
-    source.quiet_ms = 8_000
+    source.max_pause_ms = 8_000
     for _ in range(20):
         source.forget_pauses()
 
-    assert source.jump_ms == 3_000
+    assert source.gap_threshold_ms == 3_000
 
 
 def test_an_asset_knows_its_own_rows_by_interval_and_start() -> None:

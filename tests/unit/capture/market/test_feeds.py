@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fluxcap.capture.market.feeds import BlindReason, Feeds, GapNews
+from fluxcap.capture.market.feeds import FeedTracker, GapReason, GapUpdate
 from fluxcap.schemas.types import Candle
 
 A, B = "EURUSD_otc", "GBPUSD_otc"
@@ -12,65 +12,65 @@ T0 = 100_000
 
 
 @pytest.fixture
-def feeds() -> Feeds:
-    return Feeds()
+def feeds() -> FeedTracker:
+    return FeedTracker()
 
 
-def tick(feeds: Feeds, from_ms: int, to_ms: int, *symbols: str, socket: str = "s", every_ms: int = 500) -> None:
+def tick(feeds: FeedTracker, from_ms: int, to_ms: int, *symbols: str, socket: str = "s", every_ms: int = 500) -> None:
     for ts_ms in range(from_ms, to_ms + 1, every_ms):
         for symbol in symbols or (A,):
             feeds.tick(socket, symbol, ts_ms, 1.0 + ts_ms / 1e7, ts_ms)
         feeds.expire(ts_ms)
 
 
-def live(feeds: Feeds, symbol: str = A) -> list[tuple[int, int]]:
-    feeds.settle(feeds.feed(symbol))
+def live(feeds: FeedTracker, symbol: str = A) -> list[tuple[int, int]]:
+    feeds.update_coverage(feeds.feed(symbol))
     return list(feeds.feed(symbol).live)
 
 
-def test_coverage_reaches_from_the_first_tick_to_the_newest_of_the_socket(feeds: Feeds) -> None:
+def test_coverage_reaches_from_the_first_tick_to_the_newest_of_the_socket(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 5_000)
 
     assert live(feeds) == [(T0, T0 + 5_000)]
 
 
-def test_a_quiet_asset_on_a_talking_socket_is_covered(feeds: Feeds) -> None:
+def test_a_quiet_asset_on_a_talking_socket_is_covered(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 1_000, A, B)
     tick(feeds, T0 + 1_500, T0 + 60_000, B)
 
     assert live(feeds, A) == [(T0, T0 + 60_000)]
-    assert feeds.take_news() == []
+    assert feeds.drain_gaps() == []
 
 
-def test_a_tick_known_already_is_told_so(feeds: Feeds) -> None:
+def test_a_tick_known_already_is_told_so(feeds: FeedTracker) -> None:
     assert feeds.tick("s", A, T0, 1.0, T0)
     assert not feeds.tick("s", A, T0, 1.0, T0)
 
 
-def test_the_end_of_the_socket_opens_a_gap_and_the_next_tick_closes_it(feeds: Feeds) -> None:
+def test_the_end_of_the_socket_opens_a_gap_and_the_next_tick_closes_it(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 1_000)
-    feeds.lost("s", BlindReason.TAB_CLOSED)
+    feeds.on_socket_closed("s", GapReason.TAB_CLOSED)
     tick(feeds, T0 + 9_000, T0 + 10_000, socket="t")
 
-    assert feeds.take_news() == [
-        GapNews(A, T0 + 1_000, 0, BlindReason.TAB_CLOSED),
-        GapNews(A, T0 + 1_000, T0 + 9_000, BlindReason.TAB_CLOSED),
+    assert feeds.drain_gaps() == [
+        GapUpdate(A, T0 + 1_000, 0, GapReason.TAB_CLOSED),
+        GapUpdate(A, T0 + 1_000, T0 + 9_000, GapReason.TAB_CLOSED),
     ]
     assert live(feeds) == [(T0, T0 + 1_000), (T0 + 9_000, T0 + 10_000)]
 
 
-def test_a_second_tab_carries_on_without_a_gap(feeds: Feeds) -> None:
+def test_a_second_tab_carries_on_without_a_gap(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 2_000, socket="s")
     tick(feeds, T0 + 1_000, T0 + 5_000, socket="t")
-    feeds.lost("s", BlindReason.TAB_CLOSED)
+    feeds.on_socket_closed("s", GapReason.TAB_CLOSED)
 
-    assert feeds.take_news() == []
+    assert feeds.drain_gaps() == []
     assert live(feeds) == [(T0, T0 + 5_000)]
 
 
-def test_the_last_tick_sent_again_after_a_break_does_not_bridge_it(feeds: Feeds) -> None:
+def test_the_last_tick_sent_again_after_a_break_does_not_bridge_it(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 1_000)
-    feeds.lost("s", BlindReason.RELOADED)
+    feeds.on_socket_closed("s", GapReason.RELOADED)
 
     assert not feeds.tick("t", A, T0 + 1_000, 1.0 + (T0 + 1_000) / 1e7, T0 + 4_000)
     tick(feeds, T0 + 4_000, T0 + 5_000, socket="t")
@@ -78,236 +78,236 @@ def test_the_last_tick_sent_again_after_a_break_does_not_bridge_it(feeds: Feeds)
     assert live(feeds) == [(T0, T0 + 1_000), (T0 + 4_000, T0 + 5_000)]
 
 
-def test_a_message_of_an_unknown_socket_or_a_second_end_does_no_harm(feeds: Feeds) -> None:
-    feeds.talked("chat", T0)
-    feeds.lost("chat", BlindReason.SOCKET_CLOSED)
+def test_a_message_of_an_unknown_socket_or_a_second_end_does_no_harm(feeds: FeedTracker) -> None:
+    feeds.on_activity("chat", T0)
+    feeds.on_socket_closed("chat", GapReason.SOCKET_CLOSED)
 
-    assert feeds.take_news() == []
-    assert feeds.heard_until_ms("chat") == 0
+    assert feeds.drain_gaps() == []
+    assert feeds.watermark_ms("chat") == 0
 
 
 # --- silence ---
 
 
-def test_a_silent_socket_is_suspected_after_five_seconds(feeds: Feeds) -> None:
+def test_a_silent_socket_is_suspected_after_five_seconds(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 1_000)
     feeds.expire(T0 + 5_900)
-    assert feeds.take_news() == []
+    assert feeds.drain_gaps() == []
 
     feeds.expire(T0 + 6_000)
 
-    assert feeds.take_news() == [GapNews(A, T0 + 1_000, 0, BlindReason.SOCKET_SILENT)]
-    assert feeds.feed(A).suspect
+    assert feeds.drain_gaps() == [GapUpdate(A, T0 + 1_000, 0, GapReason.SOCKET_SILENT)]
+    assert feeds.feed(A).stalled
 
 
-def test_a_backlog_that_fills_the_silence_takes_the_gap_back(feeds: Feeds) -> None:
+def test_a_backlog_that_fills_the_silence_takes_the_gap_back(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 1_000)
     feeds.expire(T0 + 20_000)
     for ts_ms in range(T0 + 1_500, T0 + 20_001, 500):
         feeds.tick("s", A, ts_ms, 1.0 + ts_ms / 1e7, T0 + 20_000)
     feeds.expire(T0 + 20_000)
 
-    assert feeds.take_news() == [
-        GapNews(A, T0 + 1_000, 0, BlindReason.SOCKET_SILENT),
-        GapNews(A, T0 + 1_000, T0 + 1_000, BlindReason.SOCKET_SILENT),
+    assert feeds.drain_gaps() == [
+        GapUpdate(A, T0 + 1_000, 0, GapReason.SOCKET_SILENT),
+        GapUpdate(A, T0 + 1_000, T0 + 1_000, GapReason.SOCKET_SILENT),
     ]
     assert live(feeds) == [(T0, T0 + 20_000)]
 
 
-def test_a_stream_that_died_silently_and_came_back_leaves_a_gap_though_its_socket_stayed(feeds: Feeds) -> None:
+def test_a_stream_that_died_silently_and_came_back_leaves_a_gap_though_its_socket_stayed(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 10_000)
     feeds.expire(T0 + 20_000)
     tick(feeds, T0 + 30_000, T0 + 31_000)
 
-    assert feeds.take_news() == [
-        GapNews(A, T0 + 10_000, 0, BlindReason.SOCKET_SILENT),
-        GapNews(A, T0 + 10_000, T0 + 30_000, BlindReason.SOCKET_SILENT),
+    assert feeds.drain_gaps() == [
+        GapUpdate(A, T0 + 10_000, 0, GapReason.SOCKET_SILENT),
+        GapUpdate(A, T0 + 10_000, T0 + 30_000, GapReason.SOCKET_SILENT),
     ]
     assert live(feeds) == [(T0, T0 + 10_000), (T0 + 30_000, T0 + 31_000)]
 
 
-def test_a_jump_of_stamps_is_a_gap_even_if_nobody_looked_meanwhile(feeds: Feeds) -> None:
+def test_a_jump_of_stamps_is_a_gap_even_if_nobody_looked_meanwhile(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 10_000)
     feeds.tick("s", A, T0 + 15_000, 2.0, T0 + 15_000)
 
-    assert feeds.take_news() == [GapNews(A, T0 + 10_000, T0 + 15_000, BlindReason.SOCKET_SILENT)]
+    assert feeds.drain_gaps() == [GapUpdate(A, T0 + 10_000, T0 + 15_000, GapReason.SOCKET_SILENT)]
 
 
-def test_a_jump_on_one_socket_is_no_gap_while_another_carries_the_asset(feeds: Feeds) -> None:
+def test_a_jump_on_one_socket_is_no_gap_while_another_carries_the_asset(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 1_000, socket="s")
     tick(feeds, T0 + 500, T0 + 20_000, socket="t")
     feeds.tick("s", A, T0 + 20_000, 1.0 + (T0 + 20_000) / 1e7, T0 + 20_000)
 
-    assert feeds.take_news() == []
+    assert feeds.drain_gaps() == []
     assert live(feeds) == [(T0, T0 + 20_000)]
 
 
-def test_a_market_that_pauses_now_and_then_is_not_taken_for_a_dead_stream(feeds: Feeds) -> None:
+def test_a_market_that_pauses_now_and_then_is_not_taken_for_a_dead_stream(feeds: FeedTracker) -> None:
     ts_ms = T0
     for pause_ms in (500, 900, 2_000, 1_500, 5_000, 800, 4_000):  # as recorded of an ordinary asset
         ts_ms += pause_ms
         feeds.tick("s", A, ts_ms, 1.0, ts_ms)
         feeds.expire(ts_ms)
 
-    assert feeds.take_news() == []
+    assert feeds.drain_gaps() == []
 
 
-def test_pauses_long_ago_make_nobody_patient(feeds: Feeds) -> None:
+def test_pauses_long_ago_make_nobody_patient(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 2_000, every_ms=2_000)
     for _ in range(10):
-        feeds.forget_before(0)
+        feeds.prune_before(0)
     feeds.tick("s", A, T0 + 6_000, 1.0, T0 + 6_000)
 
-    assert [news.to_ms for news in feeds.take_news()] == [T0 + 6_000]
+    assert [news.to_ms for news in feeds.drain_gaps()] == [T0 + 6_000]
 
 
-def gappy(feeds: Feeds, talk_every_ms: int) -> int:
+def gappy(feeds: FeedTracker, talk_every_ms: int) -> int:
     """An ordinary asset that pauses by 2.5 s, on a socket that sends signals as well. Returns the last tick's time."""
     tick(feeds, T0, T0 + 30_000, every_ms=2_500)
     for at_ms in range(T0, T0 + 30_001, talk_every_ms):
-        feeds.talked("s", at_ms)
+        feeds.on_activity("s", at_ms)
     return T0 + 30_000
 
 
-def test_steady_signals_prove_a_gappy_market_quiet(feeds: Feeds) -> None:
+def test_steady_signals_prove_a_gappy_market_quiet(feeds: FeedTracker) -> None:
     last_ms = gappy(feeds, 3_000)
     for at_ms in range(last_ms + 3_000, last_ms + 60_001, 1_000):
         if at_ms % 3_000 == last_ms % 3_000:
-            feeds.talked("s", at_ms)
+            feeds.on_activity("s", at_ms)
         feeds.expire(at_ms)
     feeds.tick("s", A, last_ms + 61_000, 1.0, last_ms + 61_000)
 
-    assert feeds.take_news() == []
+    assert feeds.drain_gaps() == []
     assert len(live(feeds)) == 1
 
 
-def test_signals_that_paused_as_well_prove_nothing(feeds: Feeds) -> None:
+def test_signals_that_paused_as_well_prove_nothing(feeds: FeedTracker) -> None:
     last_ms = gappy(feeds, 3_000)
     for at_ms in (last_ms + 15_000, last_ms + 17_000, last_ms + 19_000):
-        feeds.talked("s", at_ms)
+        feeds.on_activity("s", at_ms)
         feeds.expire(at_ms)
     feeds.tick("s", A, last_ms + 20_000, 1.0, last_ms + 20_000)
 
     assert live(feeds) == [(T0, last_ms)]
-    assert [news.to_ms for news in feeds.take_news()][-1] == last_ms + 20_000
+    assert [news.to_ms for news in feeds.drain_gaps()][-1] == last_ms + 20_000
 
 
-def test_signals_prove_nothing_where_ticks_never_pause(feeds: Feeds) -> None:
+def test_signals_prove_nothing_where_ticks_never_pause(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 10_000)
     for at_ms in range(T0, T0 + 20_001, 1_000):
-        feeds.talked("s", at_ms)
+        feeds.on_activity("s", at_ms)
         feeds.expire(at_ms)
     feeds.tick("s", A, T0 + 21_000, 1.0, T0 + 21_000)
 
     assert live(feeds) == [(T0, T0 + 10_000)]
 
 
-def test_a_signal_in_a_backlog_does_not_overtake_the_ticks_behind_it(feeds: Feeds) -> None:
+def test_a_signal_in_a_backlog_does_not_overtake_the_ticks_behind_it(feeds: FeedTracker) -> None:
     last_ms = gappy(feeds, 3_000)
-    feeds.talked("s", last_ms + 3_000)
+    feeds.on_activity("s", last_ms + 3_000)
     feeds.tick("s", A, last_ms + 1_000, 1.0, last_ms + 3_000)
     feeds.expire(last_ms + 5_000)
 
-    assert feeds.heard_until_ms("s") == last_ms + 1_000
+    assert feeds.watermark_ms("s") == last_ms + 1_000
 
 
-def test_while_this_process_stood_still_nobody_is_suspected(feeds: Feeds) -> None:
+def test_while_this_process_stood_still_nobody_is_suspected(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 1_000)
-    feeds.patient_until_ms = T0 + 33_000
+    feeds.grace_until_ms = T0 + 33_000
     feeds.expire(T0 + 30_000)
-    assert feeds.take_news() == []
+    assert feeds.drain_gaps() == []
 
     feeds.expire(T0 + 33_000)
-    assert len(feeds.take_news()) == 1
+    assert len(feeds.drain_gaps()) == 1
 
 
-def test_a_new_socket_ends_the_gap_of_one_that_died_without_a_word(feeds: Feeds) -> None:
+def test_a_new_socket_ends_the_gap_of_one_that_died_without_a_word(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 1_000, socket="dead")
     feeds.expire(T0 + 20_000)
     tick(feeds, T0 + 20_000, T0 + 21_000, socket="new")
 
-    assert feeds.take_news()[-1] == GapNews(A, T0 + 1_000, T0 + 20_000, BlindReason.SOCKET_SILENT)
-    assert not feeds.feed(A).suspect
+    assert feeds.drain_gaps()[-1] == GapUpdate(A, T0 + 1_000, T0 + 20_000, GapReason.SOCKET_SILENT)
+    assert not feeds.feed(A).stalled
 
 
-def test_a_silent_socket_that_closes_names_the_better_reason(feeds: Feeds) -> None:
+def test_a_silent_socket_that_closes_names_the_better_reason(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 1_000)
     feeds.expire(T0 + 10_000)
-    feeds.lost("s", BlindReason.TAB_CRASHED)
+    feeds.on_socket_closed("s", GapReason.TAB_CRASHED)
 
-    assert feeds.take_news()[-1] == GapNews(A, T0 + 1_000, 0, BlindReason.TAB_CRASHED)
-    assert not feeds.feed(A).suspect
+    assert feeds.drain_gaps()[-1] == GapUpdate(A, T0 + 1_000, 0, GapReason.TAB_CRASHED)
+    assert not feeds.feed(A).stalled
 
 
 # --- the page turns ---
 
 
-def test_an_asset_turned_away_from_ends_when_it_stays_silent(feeds: Feeds) -> None:
+def test_an_asset_turned_away_from_ends_when_it_stays_silent(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 1_000, A, B)
-    feeds.turned("s", B, T0 + 1_000)
+    feeds.on_asset_change("s", B, T0 + 1_000)
     tick(feeds, T0 + 1_500, T0 + 7_000, B)
 
-    assert feeds.take_news() == [GapNews(A, T0 + 1_000, 0, BlindReason.UNSUBSCRIBED)]
+    assert feeds.drain_gaps() == [GapUpdate(A, T0 + 1_000, 0, GapReason.UNSUBSCRIBED)]
     assert live(feeds, A) == [(T0, T0 + 1_000)]
     assert live(feeds, B) == [(T0, T0 + 7_000)]
 
 
-def test_a_tick_under_way_when_the_page_turned_does_not_keep_the_asset(feeds: Feeds) -> None:
+def test_a_tick_under_way_when_the_page_turned_does_not_keep_the_asset(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 1_000, A, B)
-    feeds.turned("s", B, T0 + 1_000)
+    feeds.on_asset_change("s", B, T0 + 1_000)
     tick(feeds, T0 + 1_500, T0 + 2_000, A, B)
     tick(feeds, T0 + 2_500, T0 + 8_000, B)
 
-    assert feeds.take_news() == [GapNews(A, T0 + 2_000, 0, BlindReason.UNSUBSCRIBED)]
+    assert feeds.drain_gaps() == [GapUpdate(A, T0 + 2_000, 0, GapReason.UNSUBSCRIBED)]
 
 
-def test_an_asset_that_ticks_on_after_the_page_turned_stays_covered(feeds: Feeds) -> None:
+def test_an_asset_that_ticks_on_after_the_page_turned_stays_covered(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 1_000, A, B)
-    feeds.turned("s", B, T0 + 1_000)
+    feeds.on_asset_change("s", B, T0 + 1_000)
     tick(feeds, T0 + 1_500, T0 + 5_000, A, B)
     tick(feeds, T0 + 5_500, T0 + 30_000, B)
 
-    assert feeds.take_news() == []
+    assert feeds.drain_gaps() == []
     assert live(feeds, A) == [(T0, T0 + 30_000)]
 
 
-def test_turning_back_quickly_leaves_the_hole_open(feeds: Feeds) -> None:
+def test_turning_back_quickly_leaves_the_hole_open(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 1_000)
-    feeds.turned("s", B, T0 + 1_000)
+    feeds.on_asset_change("s", B, T0 + 1_000)
     tick(feeds, T0 + 1_500, T0 + 3_000, B)
-    feeds.turned("s", A, T0 + 3_000)
+    feeds.on_asset_change("s", A, T0 + 3_000)
     tick(feeds, T0 + 3_500, T0 + 5_000, A)
 
     assert live(feeds, A) == [(T0, T0 + 1_000), (T0 + 3_500, T0 + 5_000)]
-    assert feeds.take_news() == [
-        GapNews(A, T0 + 1_000, 0, BlindReason.UNSUBSCRIBED),
-        GapNews(A, T0 + 1_000, T0 + 3_500, BlindReason.UNSUBSCRIBED),
+    assert feeds.drain_gaps() == [
+        GapUpdate(A, T0 + 1_000, 0, GapReason.UNSUBSCRIBED),
+        GapUpdate(A, T0 + 1_000, T0 + 3_500, GapReason.UNSUBSCRIBED),
     ]
 
 
-def test_the_page_turning_on_another_socket_says_nothing_of_this_one(feeds: Feeds) -> None:
+def test_the_page_turning_on_another_socket_says_nothing_of_this_one(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0 + 1_000, A)
-    feeds.turned("other tab", B, T0 + 1_000)
+    feeds.on_asset_change("other tab", B, T0 + 1_000)
     tick(feeds, T0 + 1_500, T0 + 10_000, A)
 
-    assert feeds.take_news() == []
+    assert feeds.drain_gaps() == []
 
 
 # --- history ---
 
 
-def test_history_before_the_first_live_tick_joins_it_without_a_hole(feeds: Feeds) -> None:
+def test_history_before_the_first_live_tick_joins_it_without_a_hole(feeds: FeedTracker) -> None:
     feeds.add_history("s", A, [(T0 + at, 1.0) for at in range(0, 9_501, 500)])
     tick(feeds, T0 + 10_000, T0 + 11_000)
 
-    feeds.settle(feeds.feed(A))
+    feeds.update_coverage(feeds.feed(A))
     assert feeds.feed(A).covers(T0, T0 + 11_000)
 
 
-def test_history_after_the_first_live_tick_joins_it_too(feeds: Feeds) -> None:
+def test_history_after_the_first_live_tick_joins_it_too(feeds: FeedTracker) -> None:
     tick(feeds, T0 + 10_000, T0 + 11_000)
     feeds.add_history("s", A, [(T0, 1.0), (T0 + 10_000, 1.0 + (T0 + 10_000) / 1e7)])
-    feeds.settle(feeds.feed(A))
+    feeds.update_coverage(feeds.feed(A))
 
     assert feeds.feed(A).covers(T0, T0 + 11_000)
 
@@ -316,17 +316,17 @@ def test_history_after_the_first_live_tick_joins_it_too(feeds: Feeds) -> None:
     ("pause_ms", "stale_ms", "joined"), [(500, 1_000, True), (500, 1_500, False), (3_000, 5_000, True)]
 )
 def test_live_ticks_join_history_only_when_they_follow_as_soon_as_its_own_ticks_do(
-    feeds: Feeds, pause_ms: int, stale_ms: int, joined: bool
+    feeds: FeedTracker, pause_ms: int, stale_ms: int, joined: bool
 ) -> None:
     end_ms = T0 + 20 * pause_ms
     feeds.add_history("s", A, [(at, 1.0) for at in range(T0, end_ms + 1, pause_ms)])
     tick(feeds, end_ms + stale_ms, end_ms + stale_ms + 1_000)
-    feeds.settle(feeds.feed(A))
+    feeds.update_coverage(feeds.feed(A))
 
     assert feeds.feed(A).covers(T0, end_ms + stale_ms) is joined
 
 
-def test_the_last_tick_of_history_sent_again_does_not_keep_live_ticks_from_joining(feeds: Feeds) -> None:
+def test_the_last_tick_of_history_sent_again_does_not_keep_live_ticks_from_joining(feeds: FeedTracker) -> None:
     feeds.add_history("s", A, [(T0 + at, 1.0) for at in range(0, 9_501, 500)])
     assert not feeds.tick("s", A, T0 + 9_500, 1.0, T0 + 9_700)
     tick(feeds, T0 + 10_000, T0 + 11_000)
@@ -334,7 +334,7 @@ def test_the_last_tick_of_history_sent_again_does_not_keep_live_ticks_from_joini
     assert live(feeds) == [(T0 + 9_500, T0 + 11_000)]
 
 
-def test_the_first_live_tick_waits_for_history_and_history_ends_the_wait(feeds: Feeds) -> None:
+def test_the_first_live_tick_waits_for_history_and_history_ends_the_wait(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0)
     assert feeds.feed(A).hold_until_ms == T0 + 10_000
 
@@ -342,35 +342,35 @@ def test_the_first_live_tick_waits_for_history_and_history_ends_the_wait(feeds: 
     assert feeds.feed(A).hold_until_ms == 0
 
 
-def test_history_of_another_timeframe_ends_the_wait_too(feeds: Feeds) -> None:
+def test_history_of_another_timeframe_ends_the_wait_too(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0)
     feeds.add_history("s", A, [])
 
     assert feeds.feed(A).hold_until_ms == 0
 
 
-def test_after_history_of_another_timeframe_nothing_is_waited_for(feeds: Feeds) -> None:
+def test_after_history_of_another_timeframe_nothing_is_waited_for(feeds: FeedTracker) -> None:
     feeds.add_history("s", A, [])
     tick(feeds, T0, T0)
 
     assert feeds.feed(A).hold_until_ms == 0
 
 
-def test_history_returns_which_ticks_were_new(feeds: Feeds) -> None:
+def test_history_returns_which_ticks_were_new(feeds: FeedTracker) -> None:
     tick(feeds, T0, T0)
 
     assert feeds.add_history("s", A, [(T0, 1.0 + T0 / 1e7), (T0 + 1, 1.0)]) == [T0 + 1]
 
 
-def test_rows_that_are_not_on_the_interval_are_no_candles(feeds: Feeds) -> None:
+def test_rows_that_are_not_on_the_interval_are_no_candles(feeds: FeedTracker) -> None:
     rows = [Candle(at, 1.0, 1.0, 1.0, 1.0) for at in (60_000, 60_001, 120_000)]
-    feeds.add_rows(A, 60_000, rows)
+    feeds.add_server_candles(A, 60_000, rows)
 
     assert sorted(feeds.feed(A).rows[60_000]) == [60_000, 120_000]
 
 
-def test_of_too_many_rows_the_newest_are_kept(feeds: Feeds) -> None:
-    feeds.add_rows(A, 60_000, [Candle(at * 60_000, 1.0, 1.0, 1.0, 1.0) for at in range(5_000)])
+def test_of_too_many_rows_the_newest_are_kept(feeds: FeedTracker) -> None:
+    feeds.add_server_candles(A, 60_000, [Candle(at * 60_000, 1.0, 1.0, 1.0, 1.0) for at in range(5_000)])
 
     rows = feeds.feed(A).rows[60_000]
     assert (len(rows), min(rows)) == (1_000, 4_000 * 60_000)
@@ -379,51 +379,51 @@ def test_of_too_many_rows_the_newest_are_kept(feeds: Feeds) -> None:
 # --- an earlier run ---
 
 
-def test_what_an_earlier_run_received_is_covered_and_the_time_since_is_a_gap(feeds: Feeds) -> None:
+def test_what_an_earlier_run_received_is_covered_and_the_time_since_is_a_gap(feeds: FeedTracker) -> None:
     feeds.restore(A, [(T0, 1.0), (T0 + 500, 1.1)], T0, T0 + 500)
     tick(feeds, T0 + 9_000, T0 + 10_000)
 
     assert live(feeds) == [(T0, T0 + 500), (T0 + 9_000, T0 + 10_000)]
-    assert feeds.take_news() == [
-        GapNews(A, T0 + 500, 0, BlindReason.DAEMON_DOWN),
-        GapNews(A, T0 + 500, T0 + 9_000, BlindReason.DAEMON_DOWN),
+    assert feeds.drain_gaps() == [
+        GapUpdate(A, T0 + 500, 0, GapReason.DAEMON_DOWN),
+        GapUpdate(A, T0 + 500, T0 + 9_000, GapReason.DAEMON_DOWN),
     ]
 
 
-def test_a_gap_left_open_goes_on_until_the_asset_is_heard_again(feeds: Feeds) -> None:
-    feeds.restore_gap(A, T0 + 700, 0, BlindReason.CHROME_GONE)
+def test_a_gap_left_open_goes_on_until_the_asset_is_heard_again(feeds: FeedTracker) -> None:
+    feeds.restore_gap(A, T0 + 700, 0, GapReason.CHROME_GONE)
     feeds.restore(A, [(T0, 1.0), (T0 + 500, 1.1)], T0, T0 + 500)
-    feeds.hold_restored(T0 + 8_000)
-    assert feeds.take_news() == []
+    feeds.hold_until_history(T0 + 8_000)
+    assert feeds.drain_gaps() == []
     assert feeds.feed(A).hold_until_ms == T0 + 18_000
 
     tick(feeds, T0 + 9_000, T0 + 10_000)
-    assert feeds.take_news() == [GapNews(A, T0 + 700, T0 + 9_000, BlindReason.CHROME_GONE)]
+    assert feeds.drain_gaps() == [GapUpdate(A, T0 + 700, T0 + 9_000, GapReason.CHROME_GONE)]
 
 
-def test_a_gap_left_open_that_ended_is_told_with_its_end(feeds: Feeds) -> None:
-    feeds.restore_gap(A, T0 - 900, T0, BlindReason.CHROME_GONE)
+def test_a_gap_left_open_that_ended_is_told_with_its_end(feeds: FeedTracker) -> None:
+    feeds.restore_gap(A, T0 - 900, T0, GapReason.CHROME_GONE)
     feeds.restore(A, [(T0, 1.0)], T0, T0)
 
-    assert feeds.take_news() == [
-        GapNews(A, T0 - 900, T0, BlindReason.CHROME_GONE),
-        GapNews(A, T0, 0, BlindReason.DAEMON_DOWN),
+    assert feeds.drain_gaps() == [
+        GapUpdate(A, T0 - 900, T0, GapReason.CHROME_GONE),
+        GapUpdate(A, T0, 0, GapReason.DAEMON_DOWN),
     ]
 
 
-def test_an_asset_of_which_only_the_end_is_known_has_no_feed_before_it_is_heard(feeds: Feeds) -> None:
+def test_an_asset_of_which_only_the_end_is_known_has_no_feed_before_it_is_heard(feeds: FeedTracker) -> None:
     feeds.restore(A, [], T0, T0)
     assert len(feeds) == 0
 
     tick(feeds, T0 + 9_000, T0 + 10_000)
-    assert feeds.take_news() == [
-        GapNews(A, T0, 0, BlindReason.DAEMON_DOWN),
-        GapNews(A, T0, T0 + 9_000, BlindReason.DAEMON_DOWN),
+    assert feeds.drain_gaps() == [
+        GapUpdate(A, T0, 0, GapReason.DAEMON_DOWN),
+        GapUpdate(A, T0, T0 + 9_000, GapReason.DAEMON_DOWN),
     ]
 
 
-def test_restored_assets_wait_for_history_once_the_time_is_known(feeds: Feeds) -> None:
+def test_restored_assets_wait_for_history_once_the_time_is_known(feeds: FeedTracker) -> None:
     feeds.restore(A, [(T0, 1.0)], T0, T0 + 1)
-    feeds.hold_restored(T0 + 5_000)
+    feeds.hold_until_history(T0 + 5_000)
 
     assert feeds.feed(A).hold_until_ms == T0 + 15_000

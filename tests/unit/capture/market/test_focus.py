@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fluxcap.capture.market.focus import AssetNames, Focus, FocusDesk, FocusMode, name_key
+from fluxcap.capture.market.focus import AssetNames, Focus, FocusMode, FocusState, canonical_key
 from fluxcap.capture.platforms.base import ActiveAsset, Asset
 from fluxcap.schemas.errors import UnknownAsset
 
@@ -61,8 +61,8 @@ def test_before_the_table_is_known_names_stand_as_typed() -> None:
 def test_before_the_table_is_known_what_ticks_is_learned() -> None:
     names = AssetNames()
 
-    assert names.learn("EURUSD_otc")
-    assert not names.learn("EURUSD_otc")
+    assert names.add_observed("EURUSD_otc")
+    assert not names.add_observed("EURUSD_otc")
 
     assert names.resolve("EUR/USD otc") == "EURUSD_otc"
     assert names.resolve("gbpusd") == "gbpusd"
@@ -70,7 +70,7 @@ def test_before_the_table_is_known_what_ticks_is_learned() -> None:
 
 def test_the_table_wins_over_what_was_learned() -> None:
     names = AssetNames()
-    names.learn("EURUSD_otc")
+    names.add_observed("EURUSD_otc")
     names.replace(ASSETS)
 
     assert names.resolve("EURUSD_OTC") == "EURUSD_otc"
@@ -79,7 +79,7 @@ def test_the_table_wins_over_what_was_learned() -> None:
 
 
 def test_otc_alone_is_a_name_like_any_other() -> None:
-    assert name_key("OTC") == ("OTC", False)
+    assert canonical_key("OTC") == ("OTC", False)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,14 @@ def test_otc_alone_is_a_name_like_any_other() -> None:
     ],
 )
 def test_each_mode_takes_its_assets(focus: Focus, active: str | None, takes: set[str]) -> None:
-    assert {symbol for symbol in ("A", "B") if focus.takes(symbol, active)} == takes
+    assert {symbol for symbol in ("A", "B") if focus.includes(symbol, active)} == takes
 
 
 def test_locked_assets_are_wanted_before_they_tick() -> None:
-    assert Focus(FocusMode.LOCK, ("A", "B")).wanted(None) == ("A", "B")
-    assert Focus(FocusMode.FOLLOW).wanted("C") == ("C",)
-    assert Focus(FocusMode.FOLLOW).wanted(None) == ()
-    assert Focus(FocusMode.ALL).wanted("C") == ()
+    assert Focus(FocusMode.LOCK, ("A", "B")).requested_symbols(None) == ("A", "B")
+    assert Focus(FocusMode.FOLLOW).requested_symbols("C") == ("C",)
+    assert Focus(FocusMode.FOLLOW).requested_symbols(None) == ()
+    assert Focus(FocusMode.ALL).requested_symbols("C") == ()
 
 
 # --- what the focus means while assets, tables and pages come and go ---
@@ -110,42 +110,42 @@ TABLE = (Asset("EURUSD_otc", "EUR/USD OTC"), Asset("GBPUSD_otc", "GBP/USD OTC"))
 
 
 def test_a_locked_name_is_understood_when_the_table_comes() -> None:
-    desk = FocusDesk(Focus(FocusMode.LOCK, ("eurusd otc", "EURUSD_OTC")))
-    desk.learn_table(TABLE)
+    desk = FocusState(Focus(FocusMode.LOCK, ("eurusd otc", "EURUSD_OTC")))
+    desk.set_catalogue(TABLE)
 
     assert desk.focus.symbols == ("EURUSD_otc",)
     assert desk.unknown == ()
 
 
 def test_a_locked_name_is_understood_when_its_asset_ticks_though_no_table_came() -> None:
-    desk = FocusDesk(Focus(FocusMode.LOCK, ("EURUSD_OTC",)))
-    desk.learn("EURUSD_otc")
+    desk = FocusState(Focus(FocusMode.LOCK, ("EURUSD_OTC",)))
+    desk.add_observed("EURUSD_otc")
 
-    assert desk.takes("EURUSD_otc")
+    assert desk.includes("EURUSD_otc")
 
 
 def test_a_locked_name_that_fits_nothing_is_told_as_unknown_and_kept() -> None:
-    desk = FocusDesk(Focus(FocusMode.LOCK, ("nonsense", "gbpusd otc")))
-    desk.learn_table(TABLE)
+    desk = FocusState(Focus(FocusMode.LOCK, ("nonsense", "gbpusd otc")))
+    desk.set_catalogue(TABLE)
 
     assert desk.unknown == ("nonsense",)
     assert desk.focus.symbols == ("nonsense", "GBPUSD_otc")
 
 
 def test_before_the_table_a_name_is_taken_and_told_as_unchecked() -> None:
-    desk = FocusDesk(Focus(FocusMode.FOLLOW))
-    desk.learn("GBPUSD_otc")
+    desk = FocusState(Focus(FocusMode.FOLLOW))
+    desk.add_observed("GBPUSD_otc")
     desk.set(Focus(FocusMode.LOCK, ("nonsense", "gbpusd otc")))
-    assert desk.unchecked == ("nonsense",)
+    assert desk.unverified == ("nonsense",)
 
-    desk.learn_table(TABLE)
+    desk.set_catalogue(TABLE)
 
-    assert (desk.unchecked, desk.unknown) == ((), ("nonsense",))
+    assert (desk.unverified, desk.unknown) == ((), ("nonsense",))
 
 
 def test_a_name_taken_before_the_table_does_not_have_others_refused_after_it() -> None:
-    desk = FocusDesk(Focus(FocusMode.LOCK, ("nonsense", "eurusd otc")))
-    desk.learn_table(TABLE)
+    desk = FocusState(Focus(FocusMode.LOCK, ("nonsense", "eurusd otc")))
+    desk.set_catalogue(TABLE)
 
     desk.set(Focus(FocusMode.LOCK, ("nonsense", "eurusd otc", "EURUSD_otc", "GBPUSD_otc")))
 
@@ -156,8 +156,8 @@ def test_a_name_taken_before_the_table_does_not_have_others_refused_after_it() -
 
 
 def test_a_refused_focus_changes_nothing() -> None:
-    desk = FocusDesk(Focus(FocusMode.FOLLOW))
-    desk.learn_table(TABLE)
+    desk = FocusState(Focus(FocusMode.FOLLOW))
+    desk.set_catalogue(TABLE)
 
     with pytest.raises(UnknownAsset):
         desk.set(Focus(FocusMode.LOCK, ("EURUSD_otc", "nonsense")))
@@ -166,47 +166,47 @@ def test_a_refused_focus_changes_nothing() -> None:
 
 
 def test_follow_takes_the_asset_the_page_shows() -> None:
-    desk = FocusDesk(Focus(FocusMode.FOLLOW))
-    desk.turn_to(ActiveAsset("GBPUSD_otc", 60_000))
+    desk = FocusState(Focus(FocusMode.FOLLOW))
+    desk.set_active(ActiveAsset("GBPUSD_otc", 60_000))
 
-    assert desk.takes("GBPUSD_otc")
-    assert not desk.takes("EURUSD_otc")
+    assert desk.includes("GBPUSD_otc")
+    assert not desk.includes("EURUSD_otc")
 
 
 def test_follow_takes_the_only_asset_that_ticks_until_a_frame_tells_the_active_one() -> None:
-    desk = FocusDesk(Focus(FocusMode.FOLLOW))
-    desk.only_ticking = "EURUSD_otc"
-    assert desk.takes("EURUSD_otc")
+    desk = FocusState(Focus(FocusMode.FOLLOW))
+    desk.sole_active = "EURUSD_otc"
+    assert desk.includes("EURUSD_otc")
 
-    desk.turn_to(ActiveAsset("GBPUSD_otc"))
-    assert not desk.takes("EURUSD_otc")
+    desk.set_active(ActiveAsset("GBPUSD_otc"))
+    assert not desk.includes("EURUSD_otc")
 
 
 def test_a_period_that_is_not_told_stays_as_it_was() -> None:
-    desk = FocusDesk(Focus())
-    desk.turn_to(ActiveAsset("GBPUSD_otc", 300_000))
-    desk.turn_to(ActiveAsset("EURUSD_otc"))
+    desk = FocusState(Focus())
+    desk.set_active(ActiveAsset("GBPUSD_otc", 300_000))
+    desk.set_active(ActiveAsset("EURUSD_otc"))
 
     assert desk.active == ActiveAsset("EURUSD_otc", 300_000)
 
 
 def test_what_a_page_was_seen_to_show_counts_until_a_frame_tells():
-    desk = FocusDesk(Focus(FocusMode.FOLLOW))
-    desk.learn("EURUSD_otc")
-    desk.learn("GBPUSD_otc")
+    desk = FocusState(Focus(FocusMode.FOLLOW))
+    desk.add_observed("EURUSD_otc")
+    desk.add_observed("GBPUSD_otc")
 
-    desk.see("EUR/USD OTC")
+    desk.set_page_label("EUR/USD OTC")
     assert desk.active_symbol == "EURUSD_otc"
-    assert desk.takes("EURUSD_otc")
+    assert desk.includes("EURUSD_otc")
 
-    desk.turn_to(ActiveAsset("GBPUSD_otc"))
+    desk.set_active(ActiveAsset("GBPUSD_otc"))
     assert desk.active_symbol == "GBPUSD_otc"
 
 
 def test_a_label_that_no_known_asset_has_says_nothing():
-    desk = FocusDesk(Focus(FocusMode.FOLLOW))
-    desk.learn("EURUSD_otc")
+    desk = FocusState(Focus(FocusMode.FOLLOW))
+    desk.add_observed("EURUSD_otc")
 
-    desk.see("Apple OTC")
+    desk.set_page_label("Apple OTC")
 
     assert desk.active_symbol is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fluxcap.capture.market.history import is_of_the_present, rows_of, ticks_of
+from fluxcap.capture.market.history import is_current, raw_ticks, server_candles
 from fluxcap.capture.platforms.base import History
 from fluxcap.schemas.types import Candle
 
@@ -30,21 +30,21 @@ def history(period_ms: int = MINUTE, *, ends_ms: int = NOW_MS) -> History:
     ],
 )
 def test_history_of_another_time_than_the_present_is_not_believed(ends_ms: int, believed: bool) -> None:
-    assert is_of_the_present(history(ends_ms=ends_ms), NOW_MS + OFFSET_MS) is believed
+    assert is_current(history(ends_ms=ends_ms), NOW_MS + OFFSET_MS) is believed
 
 
 def test_history_without_ticks_tells_nothing_of_its_time() -> None:
-    assert is_of_the_present(History("A", MINUTE), 0)
+    assert is_current(History("A", MINUTE), 0)
 
 
 def test_its_ticks_come_out_in_utc() -> None:
-    assert list(ticks_of(history(), OFFSET_MS)) == [(NOW_MS - 500, 1.0), (NOW_MS, 1.1)]
+    assert list(raw_ticks(history(), OFFSET_MS)) == [(NOW_MS - 500, 1.0), (NOW_MS, 1.1)]
 
 
 def test_ticks_of_a_longer_period_are_not_known_to_be_raw() -> None:
-    assert list(ticks_of(history(5 * MINUTE), OFFSET_MS)) == []
+    assert list(raw_ticks(history(5 * MINUTE), OFFSET_MS)) == []
 
 
 def test_only_rows_of_the_same_interval_that_are_over_are_candles() -> None:
-    assert [row.ts_ms for row in rows_of(history(), MINUTE, OFFSET_MS, NOW_MS)] == [98 * MINUTE, 99 * MINUTE]
-    assert rows_of(history(), 5 * MINUTE, OFFSET_MS, NOW_MS) == []
+    assert [row.ts_ms for row in server_candles(history(), MINUTE, OFFSET_MS, NOW_MS)] == [98 * MINUTE, 99 * MINUTE]
+    assert server_candles(history(), 5 * MINUTE, OFFSET_MS, NOW_MS) == []

@@ -39,7 +39,7 @@ def locked(market: FakeMarket) -> tuple[str, ...]:
 def test_looking_at_an_asset_locks_it_and_leaving_follows_the_page_again() -> None:
     desk, market = leases()
 
-    assert desk.take("a", "EUR/USD OTC") == "EURUSD_otc"
+    assert desk.acquire("a", "EUR/USD OTC") == "EURUSD_otc"
     assert locked(market) == ("EURUSD_otc",)
     desk.release("a")
 
@@ -48,9 +48,9 @@ def test_looking_at_an_asset_locks_it_and_leaving_follows_the_page_again() -> No
 
 def test_one_that_leaves_takes_nothing_from_the_others() -> None:
     desk, market = leases()
-    desk.take("a", "EURUSD_otc")
-    desk.take("b", "GBPUSD_otc")
-    desk.take("c", "GBPUSD_otc")
+    desk.acquire("a", "EURUSD_otc")
+    desk.acquire("b", "GBPUSD_otc")
+    desk.acquire("c", "GBPUSD_otc")
 
     desk.release("b")
 
@@ -59,16 +59,16 @@ def test_one_that_leaves_takes_nothing_from_the_others() -> None:
 
 def test_another_asset_replaces_the_one_looked_at() -> None:
     desk, market = leases()
-    desk.take("a", "EURUSD_otc")
+    desk.acquire("a", "EURUSD_otc")
 
-    desk.take("a", "GBPUSD_otc")
+    desk.acquire("a", "GBPUSD_otc")
 
     assert locked(market) == ("GBPUSD_otc",)
 
 
 def test_what_the_user_locked_stays_locked() -> None:
     desk, market = leases(Focus(FocusMode.LOCK, ("EURUSD_otc",)))
-    desk.take("a", "GBPUSD_otc")
+    desk.acquire("a", "GBPUSD_otc")
 
     assert locked(market) == ("EURUSD_otc", "GBPUSD_otc")
     desk.release("a")
@@ -79,16 +79,16 @@ def test_what_the_user_locked_stays_locked() -> None:
 def test_where_all_is_taken_a_chart_changes_nothing() -> None:
     desk, market = leases(Focus(FocusMode.ALL))
 
-    desk.take("a", "GBPUSD_otc")
+    desk.acquire("a", "GBPUSD_otc")
 
     assert market.changes == 0
 
 
 def test_a_focus_set_meanwhile_is_in_force_beside_the_leases_and_after_them() -> None:
     desk, market = leases()
-    desk.take("a", "GBPUSD_otc")
+    desk.acquire("a", "GBPUSD_otc")
 
-    desk.set_base(Focus(FocusMode.LOCK, ("EURUSD otc",)))
+    desk.set_user_focus(Focus(FocusMode.LOCK, ("EURUSD otc",)))
 
     assert locked(market) == ("EURUSD_otc", "GBPUSD_otc")
     desk.release("a")
@@ -97,10 +97,10 @@ def test_a_focus_set_meanwhile_is_in_force_beside_the_leases_and_after_them() ->
 
 def test_an_unknown_asset_changes_nothing() -> None:
     desk, market = leases()
-    desk.take("a", "EURUSD_otc")
+    desk.acquire("a", "EURUSD_otc")
 
     with pytest.raises(UnknownAsset) as caught:
-        desk.take("a", "EURUSX_otc")
+        desk.acquire("a", "EURUSX_otc")
 
     assert caught.value.nearest == ("EURUSD_otc",)
     assert locked(market) == ("EURUSD_otc",)
@@ -108,13 +108,13 @@ def test_an_unknown_asset_changes_nothing() -> None:
 
 def test_a_lease_ends_when_it_is_not_taken_again() -> None:
     desk, market = leases()
-    desk.take("a", "EURUSD_otc", until_ms=1_000)
-    desk.take("b", "GBPUSD_otc", until_ms=2_000)
+    desk.acquire("a", "EURUSD_otc", until_ms=1_000)
+    desk.acquire("b", "GBPUSD_otc", until_ms=2_000)
 
     desk.expire(1_000)
 
     assert locked(market) == ("GBPUSD_otc",)
-    desk.take("b", "GBPUSD_otc", until_ms=5_000)
+    desk.acquire("b", "GBPUSD_otc", until_ms=5_000)
     desk.expire(2_000)
     assert desk.assets == ("GBPUSD_otc",)
 
@@ -130,10 +130,10 @@ def test_one_without_a_lease_may_leave() -> None:
 def test_an_asset_leased_before_the_table_and_unknown_to_it_takes_nothing_from_others() -> None:
     desk, market = leases()
     table, market.names = market.names.assets, AssetNames()
-    desk.take("early", "EURUSX_otc", until_ms=1_000)
+    desk.acquire("early", "EURUSX_otc", until_ms=1_000)
     market.names.replace(table)
 
-    desk.take("b", "EURUSD_otc")
+    desk.acquire("b", "EURUSD_otc")
 
     assert locked(market) == ("EURUSD_otc",)
     assert desk.assets == ("EURUSD_otc",)

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from fluxcap.capture.daemon.daemon import restore
-from fluxcap.capture.market.clock import Arrival
-from fluxcap.capture.market.feeds import BlindReason, GapNews
+from fluxcap.capture.market.clock import ArrivalTime
+from fluxcap.capture.market.feeds import GapReason, GapUpdate
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.ingest import ASSETS_MAX
 from fluxcap.capture.market.market import Market
@@ -77,13 +77,13 @@ def test_nothing_is_published_while_the_clock_is_unknown_and_nothing_is_lost() -
 
 def test_raw_time_is_kept() -> None:
     stage = ready()
-    stage.market.take()
+    stage.market.drain()
     ts_ms = stage.minute(1)
     row = [EUR, (ts_ms + stage.offset_ms) / 1_000, 1.5]
     stage.market.received("s1", 1, announcement("updateStream"), stage.at(ts_ms + LAG_MS), False)
     stage.market.received("s1", 2, attachment([row]), stage.at(), True)
 
-    (tick,) = stage.market.take().ticks
+    (tick,) = stage.market.drain().ticks
     assert (tick.ts_ms, tick.raw_ts_ms) == (ts_ms, ts_ms + 7_200_000)
 
 
@@ -144,14 +144,14 @@ def test_attached_exactly_at_the_start_of_a_minute_nothing_is_missing() -> None:
 def test_a_minute_with_a_break_is_blind_and_the_gap_is_told() -> None:
     stage = ready()
     stage.ticks_of(stage.minute(1), stage.minute(1) + 20_000)
-    stage.lose(reason=BlindReason.TAB_CRASHED)
+    stage.lose(reason=GapReason.TAB_CRASHED)
     stage.ticks_of(stage.minute(1) + 20_000, stage.minute(1) + 40_000, socket=None)
     stage.ticks_of(stage.minute(1) + 40_000, stage.minute(3) + 1_000, socket="s2")
 
     assert stage.flags() == {1: BLIND, 2: WHOLE}
     closed = [gap for gap in stage.gaps if gap.symbol == EUR and gap.to_ms]
     assert closed == [
-        GapNews(EUR, stage.minute(1) + 19_500, stage.minute(1) + 40_000, BlindReason.TAB_CRASHED),
+        GapUpdate(EUR, stage.minute(1) + 19_500, stage.minute(1) + 40_000, GapReason.TAB_CRASHED),
     ]
     stage.assert_truthful()
 
@@ -159,7 +159,7 @@ def test_a_minute_with_a_break_is_blind_and_the_gap_is_told() -> None:
 def test_after_a_reload_history_makes_up_for_the_break() -> None:
     stage = ready()
     stage.ticks_of(stage.minute(1), stage.minute(1) + 58_000)
-    stage.lose(reason=BlindReason.RELOADED)
+    stage.lose(reason=GapReason.RELOADED)
     back_ms = stage.minute(2) + 5_000
     stage.ticks_of(stage.minute(1) + 58_000, back_ms, socket=None)
     stage.history(back_ms - 600_000, back_ms, socket="s2", arrives_ms=back_ms)
@@ -172,7 +172,7 @@ def test_after_a_reload_history_makes_up_for_the_break() -> None:
 def test_after_a_long_break_missing_minutes_are_filled_and_the_blind_one_is_revised() -> None:
     stage = ready()
     stage.ticks_of(stage.minute(1), stage.minute(1) + 20_000)
-    stage.lose(reason=BlindReason.TAB_CLOSED)
+    stage.lose(reason=GapReason.TAB_CLOSED)
     back_ms = stage.minute(3) + 10_000
     stage.ticks_of(stage.minute(1) + 20_000, back_ms, socket=None)
     stage.history(back_ms - 600_000, back_ms, socket="s2", arrives_ms=back_ms)
@@ -190,7 +190,7 @@ def test_a_tick_overtaken_by_others_and_lost_with_its_socket_comes_with_the_hist
     stage.ticks_of(stage.minute(1), stage.minute(1) + 50_000)
     stage.happen(stage.minute(1) + 50_250)  # overtaken, and never sent: its socket is closed before
     stage.ticks_of(stage.minute(1) + 50_500, stage.minute(2) + 2_000)
-    stage.lose(reason=BlindReason.SOCKET_CLOSED)
+    stage.lose(reason=GapReason.SOCKET_CLOSED)
     assert stage.flags() == {1: CandleFlags.NONE}
 
     back_ms = stage.minute(2) + 3_000
@@ -205,7 +205,7 @@ def test_a_tick_overtaken_by_others_and_lost_with_its_socket_comes_with_the_hist
 def test_history_that_comes_after_the_wait_is_told_as_revisions() -> None:
     stage = ready()
     stage.ticks_of(stage.minute(1), stage.minute(1) + 20_000)
-    stage.lose(reason=BlindReason.RELOADED)
+    stage.lose(reason=GapReason.RELOADED)
     back_ms = stage.minute(2) + 10_000
     stage.ticks_of(stage.minute(1) + 20_000, back_ms, socket=None)
     stage.ticks_of(back_ms, stage.minute(3) + 5_000, socket="s2")
@@ -262,7 +262,7 @@ def test_a_lone_asset_with_nothing_but_pings_is_not_claimed_to_be_covered() -> N
     stage.ticks_of(stage.now_ms, stage.minute(3) + 1_000)
 
     assert stage.flags()[1] == BLIND
-    assert [gap.reason for gap in stage.gaps] == [BlindReason.SOCKET_SILENT] * 2
+    assert [gap.reason for gap in stage.gaps] == [GapReason.SOCKET_SILENT] * 2
 
 
 # --- who stood still ---
@@ -288,7 +288,7 @@ def test_a_daemon_that_was_stopped_reads_its_backlog_before_it_judges() -> None:
 def test_frames_far_apart_do_not_put_sealing_off_for_ever() -> None:
     stage = ready()
     for at_ms in range(0, 180_000, 10_000):
-        stage.market.pass_time(stage.at(stage.minute(1) + at_ms))
+        stage.market.advance_time(stage.at(stage.minute(1) + at_ms))
         stage._take()
 
     assert stage.gaps
@@ -315,7 +315,7 @@ def test_a_daylight_saving_step_makes_no_wrong_candle_and_no_gap(step_ms: int) -
 def test_a_daylight_saving_step_while_the_page_reloads_makes_no_wrong_candle(step_ms: int) -> None:
     stage = ready()
     stage.ticks_of(stage.minute(1), stage.minute(2) + 50_000)
-    stage.lose(reason=BlindReason.RELOADED)
+    stage.lose(reason=GapReason.RELOADED)
     stage.offset_ms += step_ms
     back_ms = stage.minute(3) + 5_000
     stage.ticks_of(stage.minute(2) + 50_000, back_ms, socket=None)
@@ -336,16 +336,16 @@ def test_a_socket_lost_while_the_clock_is_judged_does_not_live_on() -> None:
     stage = ready()
     stage.offset_ms += 3_600_000
     stage.ticks_of(stage.minute(1), stage.minute(1) + 5_000, (EUR,), "s1")
-    stage.lose("s1", BlindReason.RELOADED)
+    stage.lose("s1", GapReason.RELOADED)
     stage.ticks_of(stage.minute(1) + 5_000, stage.minute(1) + 20_000, (EUR,), "s2")
     assert stage.market.clock.offset_ms == 10_800_000
 
-    stage.lose("s2", BlindReason.TAB_CLOSED)
+    stage.lose("s2", GapReason.TAB_CLOSED)
 
     feed = stage.market.feeds.get(EUR)
     assert feed is not None
-    assert not feed.carriers
-    assert stage.gaps[-1].reason is BlindReason.TAB_CLOSED
+    assert not feed.sockets
+    assert stage.gaps[-1].reason is GapReason.TAB_CLOSED
 
 
 @pytest.mark.parametrize("away_s", [30, -300, 3_600, -3_600, 86_400 * 365])
@@ -454,7 +454,7 @@ def test_an_asset_that_loses_the_focus_but_ticks_on_finishes_its_minute_and_no_m
     stage.ticks_of(stage.minute(2) + 20_000, stage.minute(5), (EUR, GBP))
 
     assert stage.flags(EUR) == {1: WHOLE, 2: WHOLE}
-    assert stage.market._sealing._leaving == {}
+    assert stage.market._aggregator._leaving == {}
 
 
 def test_an_asset_back_in_focus_has_the_minutes_in_between_if_it_ticked_on() -> None:
@@ -505,8 +505,8 @@ def test_the_minute_under_way_is_rebuilt_with_its_blind_time_flagged() -> None:
 
     assert stage.flags() == {0: BLIND, 1: WHOLE}
     assert stage.gaps == [
-        GapNews(EUR, START_MS + 19_500, 0, BlindReason.DAEMON_DOWN),
-        GapNews(EUR, START_MS + 19_500, START_MS + 25_000, BlindReason.DAEMON_DOWN),
+        GapUpdate(EUR, START_MS + 19_500, 0, GapReason.DAEMON_DOWN),
+        GapUpdate(EUR, START_MS + 19_500, START_MS + 25_000, GapReason.DAEMON_DOWN),
     ]
     assert stage.sealed[EUR][0].tick_count == 40 + 70
     stage.assert_truthful()
@@ -534,7 +534,7 @@ def test_what_the_journal_lost_is_blind_and_told() -> None:
     stage.ticks_of(stage.minute(3) + 20_000, stage.minute(4) + 1_000)
 
     assert stage.flags() == {0: WHOLE, 1: BLIND, 2: WHOLE, 3: BLIND}
-    assert stage.gaps[0] == GapNews(EUR, before[-1].ts_ms, whole_ms, BlindReason.DAEMON_DOWN)
+    assert stage.gaps[0] == GapUpdate(EUR, before[-1].ts_ms, whole_ms, GapReason.DAEMON_DOWN)
     assert [gap.from_ms for gap in stage.gaps[1:]] == [end_ms, end_ms]
     stage.assert_truthful()
 
@@ -549,7 +549,7 @@ def test_what_the_journal_lost_after_it_was_published_is_no_gap() -> None:
         stage.market, [Remembered(EUR, START_MS, before), Remembered(EUR, whole_ms, after, stage.minute(1) + 20_000)]
     )
 
-    assert [(gap.from_ms, gap.to_ms) for gap in stage.market.take().gaps] == [(stage.minute(2) + 500, 0)]
+    assert [(gap.from_ms, gap.to_ms) for gap in stage.market.drain().gaps] == [(stage.minute(2) + 500, 0)]
 
 
 def test_a_journal_is_told_since_when_it_has_every_tick() -> None:
@@ -587,7 +587,7 @@ def test_a_socket_leaves_nothing_behind() -> None:
 
     assert list(stage.market._decoders) == ["s1"]
     assert list(stage.market.feeds._sockets) == ["s1"]
-    assert stage.market.feeds.feed(EUR).doubts == {}
+    assert stage.market.feeds.feed(EUR).pending_unsubscribes == {}
 
 
 def test_hours_of_ticks_stay_within_bounds() -> None:
@@ -607,10 +607,10 @@ def test_what_could_not_be_stored_is_told_again_before_what_is_newer() -> None:
     for ts_ms in range(stage.minute(1), stage.minute(2) + 1_000, 500):
         market.received("s1", 1, announcement("updateStream"), stage.at(ts_ms + LAG_MS), False)
         market.received("s1", 2, attachment([[EUR, (ts_ms + 7_200_000) / 1_000, 1.5]]), stage.at(), True)
-    failed = market.take()
-    market.give_back(failed)
+    failed = market.drain()
+    market.requeue(failed)
 
-    assert market.take().sealed == failed.sealed
+    assert market.drain().sealed == failed.sealed
 
 
 def test_no_secret_is_in_the_view() -> None:
@@ -621,7 +621,7 @@ def test_no_secret_is_in_the_view() -> None:
     stage.market.sent("s1", 1, '42["auth",{"session":"SECRET","uid":7}]', stage.at())
     stage.market.received("s1", 1, '0{"sid":"SECRET","pingInterval":25000}', stage.at(), True)
 
-    told = msgspec.json.encode(stage.market.view(stage.at())) + repr(stage.market.take()).encode()
+    told = msgspec.json.encode(stage.market.view(stage.at())) + repr(stage.market.drain()).encode()
     assert b"SECRET" not in told
 
 
@@ -651,8 +651,8 @@ def test_feed_states_tell_what_feeds_an_asset() -> None:
 
 def test_time_before_anything_happened_does_no_harm() -> None:
     market = Market(PocketOption(), MINUTE, Focus())
-    market.pass_time(Arrival(1, 1))
-    market.socket_lost("s", BlindReason.CHROME_GONE, Arrival(1, 1))
+    market.advance_time(ArrivalTime(1, 1))
+    market.on_socket_closed("s", GapReason.CHROME_GONE, ArrivalTime(1, 1))
 
-    assert not market.take()
+    assert not market.drain()
     assert market.forming() == {}

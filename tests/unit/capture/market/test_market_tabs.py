@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fluxcap.capture.market.feeds import BlindReason, GapNews
+from fluxcap.capture.market.feeds import GapReason, GapUpdate
 from fluxcap.capture.market.focus import Focus
 from fluxcap.schemas.types import CandleFlags
 from tests.support.market.simulated_market import EUR, GBP, START_MS, Stage, lock
@@ -75,12 +75,12 @@ def test_what_no_tab_saw_between_the_end_of_one_and_the_begin_of_the_other_is_to
     stage.ticks_of(START_MS, stage.minute(1) + 30_000)
     stage.ticks_of(stage.minute(1) + 30_000, stage.minute(1) + 32_000, socket=None)
     stage.ticks_of(stage.minute(1) + 32_000, stage.minute(1) + 34_000, socket="s2")
-    stage.lose("s1", BlindReason.TAB_CLOSED)
+    stage.lose("s1", GapReason.TAB_CLOSED)
     stage.ticks_of(stage.minute(1) + 34_000, stage.minute(2) + 1_000, socket="s2")
 
     assert stage.flags() == {0: WHOLE, 1: BLIND}
     assert stage.gaps == [
-        GapNews(EUR, stage.minute(1) + 29_500, stage.minute(1) + 32_000, BlindReason.TAB_CLOSED),
+        GapUpdate(EUR, stage.minute(1) + 29_500, stage.minute(1) + 32_000, GapReason.TAB_CLOSED),
     ]
 
 
@@ -89,8 +89,8 @@ def test_a_gap_leaves_out_what_another_tab_saw_of_it() -> None:
     stage.ticks_of(START_MS, stage.minute(1) + 20_000)
     for ts_ms in range(stage.minute(1) + 20_000, stage.minute(1) + 25_000, 500):
         stage.tick(ts_ms, socket="s2")  # the first one is late
-    stage.lose("s2", BlindReason.TAB_CLOSED)
-    stage.lose("s1", BlindReason.TAB_CLOSED)
+    stage.lose("s2", GapReason.TAB_CLOSED)
+    stage.lose("s1", GapReason.TAB_CLOSED)
     stage.ticks_of(stage.minute(1) + 40_000, stage.minute(2) + 1_000, socket="s3")
 
     assert told_ms(stage) == [
@@ -120,7 +120,7 @@ def test_the_end_of_one_of_two_tabs_is_no_gap() -> None:
     for ts_ms in range(stage.minute(1), stage.minute(1) + 30_000, 500):
         stage.tick(ts_ms, socket="s1")
         stage.tick(ts_ms, socket="s2", known=True)
-    stage.lose("s1", BlindReason.TAB_CLOSED)
+    stage.lose("s1", GapReason.TAB_CLOSED)
     stage.ticks_of(stage.minute(1) + 30_000, stage.minute(2) + 1_000, socket="s2")
 
     assert stage.flags() == {0: WHOLE, 1: WHOLE}
@@ -196,7 +196,7 @@ def test_older_ticks_of_a_history_are_not_waited_for() -> None:
     stage.history(START_MS - 600_000, START_MS, socket="s1")
     stage.ticks_of(START_MS, stage.minute(1))
 
-    oldest_ms = min(stage.market.feeds.feed(EUR).only_told)
+    oldest_ms = min(stage.market.feeds.feed(EUR).history_only_ts_ms)
     assert START_MS - 121_000 < oldest_ms < START_MS - 119_000
 
 
@@ -209,15 +209,15 @@ def test_a_page_that_is_left_is_asked_when_the_one_that_told_the_asset_has_gone(
     stage.ticks_of(START_MS, stage.minute(1))
     stage.turn(GBP, "s2")
     stage.ticks_of(stage.minute(1), stage.minute(1) + 30_000, (GBP,), "s2")
-    assert stage.market.page_question == ""
+    assert stage.market.active_asset_query == ""
 
-    stage.lose("s2", BlindReason.TAB_CLOSED)
+    stage.lose("s2", GapReason.TAB_CLOSED)
     stage.ticks_of(stage.minute(1) + 30_000, stage.minute(1) + 40_000)
-    assert stage.market.page_question
-    stage.market.page_shows("EUR/USD OTC")
+    assert stage.market.active_asset_query
+    stage.market.on_active_asset_label("EUR/USD OTC")
 
     assert stage.market.focused_symbols() == (EUR,)
-    assert stage.market.page_question == ""
+    assert stage.market.active_asset_query == ""
     stage.ticks_of(stage.minute(1) + 40_000, stage.minute(3) + 1_000)
     assert stage.flags()[2] == WHOLE
 
@@ -227,7 +227,7 @@ def test_a_page_that_is_asked_does_not_overrule_what_ticks() -> None:
     stage.turn(EUR)
     stage.ticks_of(START_MS, stage.minute(1), (EUR, GBP))
 
-    stage.market.page_shows("GBP/USD OTC")
+    stage.market.on_active_asset_label("GBP/USD OTC")
 
     assert stage.market.focused_symbols() == (EUR,)
 
@@ -237,7 +237,7 @@ def test_a_page_that_is_asked_does_not_overrule_by_an_asset_that_does_not_tick()
     stage.ticks_of(START_MS, stage.minute(1), (GBP,))
     stage.turn(EUR)
 
-    stage.market.page_shows("AUD/USD OTC")
+    stage.market.on_active_asset_label("AUD/USD OTC")
 
     assert stage.market.focused_symbols() == (EUR,)
 

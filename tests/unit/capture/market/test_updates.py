@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fluxcap.capture.market.feeds import BlindReason, GapNews
-from fluxcap.capture.market.updates import Outcome
+from fluxcap.capture.market.feeds import GapReason, GapUpdate
+from fluxcap.capture.market.updates import MarketUpdate
 from fluxcap.schemas.types import Candle, Tick
 
 
@@ -12,21 +12,21 @@ def candle(ts_ms: int) -> Candle:
 
 
 def test_an_empty_outcome_is_false() -> None:
-    assert not Outcome()
-    assert Outcome(gaps=[GapNews("A", 1, 0, BlindReason.RELOADED)])
+    assert not MarketUpdate()
+    assert MarketUpdate(gaps=[GapUpdate("A", 1, 0, GapReason.RELOADED)])
 
 
 def test_what_could_not_be_stored_stays_before_what_is_newer() -> None:
-    failed = Outcome(sealed={"A": [candle(1)]}, ticks=[Tick("A", 1, 1, 1.0)])
+    failed = MarketUpdate(sealed={"A": [candle(1)]}, ticks=[Tick("A", 1, 1, 1.0)])
 
-    failed.append(Outcome(sealed={"A": [candle(2)], "B": [candle(1)]}, ticks=[Tick("A", 2, 2, 1.0)]))
+    failed.append(MarketUpdate(sealed={"A": [candle(2)], "B": [candle(1)]}, ticks=[Tick("A", 2, 2, 1.0)]))
 
     assert failed.sealed == {"A": [candle(1), candle(2)], "B": [candle(1)]}
 
 
 def test_ticks_are_not_told_twice() -> None:
-    failed = Outcome(sealed={"A": [candle(1)]}, ticks=[Tick("A", 1, 1, 1.0)])
+    failed = MarketUpdate(sealed={"A": [candle(1)]}, ticks=[Tick("A", 1, 1, 1.0)])
 
-    failed.append(Outcome(ticks=[Tick("A", 2, 2, 1.0)]))
+    failed.append(MarketUpdate(ticks=[Tick("A", 2, 2, 1.0)]))
 
     assert failed.ticks == [Tick("A", 2, 2, 1.0)]

@@ -12,8 +12,8 @@ from fluxcap.bridge.server.publisher import Publisher
 from fluxcap.bridge.server.server import FeedInfo, WireServer
 from fluxcap.bridge.store.store import Store
 from fluxcap.capture.market.candles import Revision
-from fluxcap.capture.market.feeds import BlindReason, GapNews
-from fluxcap.capture.market.market import Outcome
+from fluxcap.capture.market.feeds import GapReason, GapUpdate
+from fluxcap.capture.market.market import MarketUpdate
 from fluxcap.capture.pipeline.listeners import ChromeState, Listeners, Published
 from fluxcap.capture.pipeline.publish import RETRY_NS, Publishing
 from fluxcap.schemas.errors import StoreError, StoreFull
@@ -36,7 +36,7 @@ class Market:
     """Decides what it is told to; keeps what is given back before what is new, as the real one does."""
 
     def __init__(self) -> None:
-        self.outcome = Outcome()
+        self.outcome = MarketUpdate()
         self.focused: tuple[str, ...] = ("EURUSD_otc",)
 
     def seal(self, symbol: str, *candles: Candle) -> None:
@@ -45,11 +45,11 @@ class Market:
     def revise(self, symbol: str, *revisions: Revision) -> None:
         self.outcome.revised.setdefault(symbol, []).extend(revisions)
 
-    def take(self) -> Outcome:
-        taken, self.outcome = self.outcome, Outcome()
+    def drain(self) -> MarketUpdate:
+        taken, self.outcome = self.outcome, MarketUpdate()
         return taken
 
-    def give_back(self, outcome: Outcome) -> None:
+    def requeue(self, outcome: MarketUpdate) -> None:
         self.outcome = outcome
         outcome.ticks = []
 
@@ -320,9 +320,9 @@ def test_candles_that_cannot_follow_harm_no_other_stream(bench: Bench):
 
 
 def test_gaps_are_stored_and_told(bench: Bench):
-    bench.market.outcome.gaps.append(GapNews("EURUSD_otc", FIRST_MS, 0, BlindReason.CHROME_GONE))
+    bench.market.outcome.gaps.append(GapUpdate("EURUSD_otc", FIRST_MS, 0, GapReason.CHROME_GONE))
     bench.publishing.flush()
-    bench.market.outcome.gaps.append(GapNews("EURUSD_otc", FIRST_MS, FIRST_MS + 700, BlindReason.CHROME_GONE))
+    bench.market.outcome.gaps.append(GapUpdate("EURUSD_otc", FIRST_MS, FIRST_MS + 700, GapReason.CHROME_GONE))
     bench.publishing.flush()
 
     stored = bench.store.reader().gaps("TEST", "EURUSD_otc", 0, FIRST_MS * 2)
@@ -332,7 +332,7 @@ def test_gaps_are_stored_and_told(bench: Bench):
 
 def test_gaps_that_could_not_be_stored_are_tried_again(bench: Bench):
     bench.store.failure = StoreFull("no space")
-    bench.market.outcome.gaps.append(GapNews("EURUSD_otc", FIRST_MS, 0, BlindReason.CHROME_GONE))
+    bench.market.outcome.gaps.append(GapUpdate("EURUSD_otc", FIRST_MS, 0, GapReason.CHROME_GONE))
     bench.publishing.flush()
     bench.store.failure = None
     bench.now_ns += RETRY_NS

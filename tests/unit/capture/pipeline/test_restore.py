@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 
-from fluxcap.capture.market.feeds import BlindReason, GapNews
+from fluxcap.capture.market.feeds import GapReason, GapUpdate
 from fluxcap.capture.market.tape import NEVER_MS
 from fluxcap.capture.pipeline.journal import Remembered, TickJournal, read_contents, read_journal
 from fluxcap.capture.pipeline.restore import restore
@@ -20,7 +20,7 @@ from fluxcap.schemas.types import CandleFlags, Gap, Tick
 from tests.support.market.simulated_market import EUR, GBP, START_MS, Stage, lock
 
 MINUTE = 60_000
-DOWN, GONE = BlindReason.DAEMON_DOWN, BlindReason.CHROME_GONE
+DOWN, GONE = GapReason.DAEMON_DOWN, GapReason.CHROME_GONE
 
 
 class Life:
@@ -43,7 +43,7 @@ class Life:
             open_gaps = {(gap.symbol, gap.from_ms): gap for gap in before.stage.gaps}.values()
             left_open = [Gap("X", gap.symbol, gap.from_ms, 0, gap.reason.value) for gap in open_gaps if not gap.to_ms]
             restore(self.stage.market, contents.stretches, left_open=left_open)
-        self.stage.market.take, self._take = self._taken, self.stage.market.take  # type: ignore[method-assign]
+        self.stage.market.drain, self._take = self._taken, self.stage.market.drain  # type: ignore[method-assign]
         self.stage._take()
 
     def _taken(self) -> object:
@@ -70,7 +70,7 @@ def minute(number: float) -> int:
     return START_MS + int(number * MINUTE)
 
 
-def told(life: Life, symbol: str = EUR) -> list[tuple[int, int, BlindReason]]:
+def told(life: Life, symbol: str = EUR) -> list[tuple[int, int, GapReason]]:
     """Gaps as the store has them in the end."""
     gaps = {gap.from_ms: (gap.from_ms, gap.to_ms, gap.reason) for gap in life.stage.gaps if gap.symbol == symbol}
     return sorted(gap for gap in gaps.values() if gap[1] != gap[0])
@@ -108,9 +108,9 @@ def test_a_gap_whose_end_was_not_stored_ends_where_the_journal_goes_on() -> None
 
     restore(stage.market, [Remembered(EUR, minute(3), ticks)], left_open=[Gap("X", EUR, minute(1), 0, GONE.value)])
 
-    assert stage.market.take().gaps == [
-        GapNews(EUR, minute(1), minute(3), GONE),
-        GapNews(EUR, minute(3) + 500, 0, DOWN),
+    assert stage.market.drain().gaps == [
+        GapUpdate(EUR, minute(1), minute(3), GONE),
+        GapUpdate(EUR, minute(3) + 500, 0, DOWN),
     ]
 
 
@@ -122,7 +122,7 @@ def test_of_several_gaps_left_open_the_newest_goes_on() -> None:
     stage._take()
     stage.ticks_of(minute(5), minute(5) + 3_000)
 
-    assert stage.gaps == [GapNews(EUR, minute(1), minute(3), GONE), GapNews(EUR, minute(3), minute(5), GONE)]
+    assert stage.gaps == [GapUpdate(EUR, minute(1), minute(3), GONE), GapUpdate(EUR, minute(3), minute(5), GONE)]
 
 
 def test_the_gap_of_a_kill_begins_at_the_newest_tick_of_all_stretches() -> None:
@@ -132,7 +132,7 @@ def test_the_gap_of_a_kill_begins_at_the_newest_tick_of_all_stretches() -> None:
 
     restore(stage.market, [Remembered(EUR, minute(0), long), Remembered(EUR, minute(1) + 5_000, short)])
 
-    assert stage.market.take().gaps == [GapNews(EUR, long[-1].ts_ms, 0, DOWN)]
+    assert stage.market.drain().gaps == [GapUpdate(EUR, long[-1].ts_ms, 0, DOWN)]
 
 
 def test_an_asset_that_was_quiet_for_long_before_the_kill_has_its_gap(tmp_path: Path) -> None:

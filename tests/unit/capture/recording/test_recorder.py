@@ -15,7 +15,7 @@ from fluxcap.capture.chrome.events import (
     TabAttached,
     TabGone,
 )
-from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.pipeline.journal import Remembered
 from fluxcap.capture.pipeline.restore import restore
@@ -116,7 +116,7 @@ def test_sockets_of_others_are_not_recorded_but_the_time_they_prove_is(recorder:
     recorder.happened(SocketOpened(CHAT, "tab", "wss://example.org/"), at(1))
     recorder.received(frame("hello", at(1, drained=False), socket=CHAT))
     recorder.received(frame("hello", at(2), socket=CHAT))
-    recorder.lost(SocketClosed(CHAT, EndReason.CLOSED), BlindReason.SOCKET_CLOSED, at(3))
+    recorder.lost(SocketClosed(CHAT, EndReason.CLOSED), GapReason.SOCKET_CLOSED, at(3))
 
     assert [type(record) for record in kept.records] == [r.Passed]
 
@@ -133,7 +133,7 @@ def test_time_that_a_drained_frame_has_proven_is_not_told_again(recorder: Record
 
 def test_time_passes_again_when_something_happened_in_between(recorder: Recorder, kept: Kept) -> None:
     recorder.received(frame("2", at(1)))
-    recorder.lost(SocketClosed(MARKET, EndReason.CLOSED), BlindReason.SOCKET_CLOSED, at(1))
+    recorder.lost(SocketClosed(MARKET, EndReason.CLOSED), GapReason.SOCKET_CLOSED, at(1))
     recorder.passed(at(1))
 
     assert [type(record) for record in kept.records] == [r.Opened, r.Sign, r.Lost, r.Passed]
@@ -151,7 +151,7 @@ def test_what_the_page_sends_is_kept_only_when_allowed(recorder: Recorder, kept:
 def test_tabs_and_sockets_are_numbered_and_addresses_cut_short(recorder: Recorder, kept: Kept) -> None:
     recorder.happened(TabAttached("tab", "https://pocketoption.com/cabinet?token=1#x", "You have $5"), at(1))
     recorder.happened(SocketOpened(MARKET, "tab", "wss://u:p@api.po.market:8443/socket.io/?sid=1"), at(1))
-    recorder.lost(SocketClosed(MARKET, EndReason.TAB_CLOSED), BlindReason.TAB_CLOSED, at(1))
+    recorder.lost(SocketClosed(MARKET, EndReason.TAB_CLOSED), GapReason.TAB_CLOSED, at(1))
     recorder.happened(TabGone("tab", EndReason.TAB_CLOSED), at(1))
     recorder.happened(TabGone("never seen", EndReason.TAB_CLOSED), at(1))
 
@@ -165,7 +165,7 @@ def test_tabs_and_sockets_are_numbered_and_addresses_cut_short(recorder: Recorde
 
 def test_a_socket_id_used_again_is_another_socket(recorder: Recorder, kept: Kept) -> None:
     recorder.received(frame("2", at(1)))
-    recorder.lost(SocketClosed(MARKET, EndReason.CLOSED), BlindReason.SOCKET_CLOSED, at(1))
+    recorder.lost(SocketClosed(MARKET, EndReason.CLOSED), GapReason.SOCKET_CLOSED, at(1))
     recorder.received(frame("2", at(2)))
 
     assert [record.socket for record in kept.records if isinstance(record, r.Sign)] == [1, 2]
@@ -229,11 +229,11 @@ def test_a_start_on_a_journal_with_losses_replays_to_the_same_gaps(recorder: Rec
     restore(original.market, stretches, recorder)
     Playback(replayed.market).play(kept.records, lambda: None)
 
-    gaps = original.market.take().gaps
+    gaps = original.market.drain().gaps
     assert [(gap.symbol, gap.from_ms - T0_MS, gap.to_ms and gap.to_ms - T0_MS) for gap in gaps] == [
         (eur, 500, 4_001),
         (eur, 4_500, 0),
         (gbp, 1_100, 4_002),
         (gbp, 4_600, 0),
     ]
-    assert replayed.market.take().gaps == gaps
+    assert replayed.market.drain().gaps == gaps

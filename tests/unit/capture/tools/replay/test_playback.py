@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from fluxcap.capture.market.clock import Arrival
-from fluxcap.capture.market.feeds import BlindReason
+from fluxcap.capture.market.clock import ArrivalTime
+from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.focus import Focus, FocusMode
-from fluxcap.capture.market.updates import Outcome
+from fluxcap.capture.market.updates import MarketUpdate
 from fluxcap.capture.recording import records as r
 from fluxcap.capture.tools.replay.playback import Playback
 from tests.support.market.simulated_market import attachment
@@ -20,7 +20,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
-        self.decided = Outcome()
+        self.pending = MarketUpdate()
 
     def __getattr__(self, name: str) -> Any:
         return lambda *args, **named: self.told.append((name, *args, *named.values()))
@@ -39,7 +39,7 @@ def play(market: Heard, *records: r.Record, keep_focus: bool = False) -> Playbac
 
 AT = 5_000_000, 7_000_000
 """Monotonic 5 ms, wall 12 ms."""
-ARRIVAL = Arrival(12, 5)
+ARRIVAL = ArrivalTime(12, 5)
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,14 @@ ARRIVAL = Arrival(12, 5)
         (r.Text(*AT, 3, True, "42[]"), ("received", 3, 1, "42[]", ARRIVAL, True)),
         (r.Binary(*AT, 3, False, b"[1]"), ("received", 3, 2, attachment([1]), ARRIVAL, False)),
         (r.Other(*AT, 3, False, 9, "x"), ("received", 3, 9, "x", ARRIVAL, False)),
-        (r.Sign(*AT, 3, True, False), ("heard", 3, ARRIVAL, True, False)),
+        (r.Sign(*AT, 3, True, False), ("record_activity", 3, ARRIVAL, True, False)),
         (r.Sent(*AT, 3, 1, "x"), ("sent", 3, 1, "x", ARRIVAL)),
         (r.Opened(*AT, 3, "wss://x/", 1), ("socket_opened", 3, "")),
-        (r.Lost(*AT, 3, "page reloaded"), ("socket_lost", 3, BlindReason.RELOADED, ARRIVAL)),
-        (r.Lost(*AT, 3, "of a later version"), ("socket_lost", 3, BlindReason.SOCKET_CLOSED, ARRIVAL)),
-        (r.Passed(*AT), ("pass_time", ARRIVAL)),
+        (r.Lost(*AT, 3, "page reloaded"), ("on_socket_closed", 3, GapReason.RELOADED, ARRIVAL)),
+        (r.Lost(*AT, 3, "of a later version"), ("on_socket_closed", 3, GapReason.SOCKET_CLOSED, ARRIVAL)),
+        (r.Passed(*AT), ("advance_time", ARRIVAL)),
         (r.FocusTaken(*AT, Focus(FocusMode.ALL)), ("set_focus", Focus(FocusMode.ALL))),
-        (r.Shown(*AT, "EUR/USD OTC"), ("page_shows", "EUR/USD OTC")),
+        (r.Shown(*AT, "EUR/USD OTC"), ("on_active_asset_label", "EUR/USD OTC")),
         (r.Restored(*AT, "X", [(1, 1.5)], 1, 2, False), ("restore", "X", [(1, 1.5)], 1, 2)),
     ],
 )
@@ -78,14 +78,14 @@ def test_what_is_told_for_the_readers_sake_does_nothing(market: Heard, record: r
 def test_times_add_up_on_both_clocks(market: Heard) -> None:
     playback = play(market, r.Passed(2_500_000, 10_000_000), r.Passed(1_000_000, 0), r.Passed(600_000, -2_000_000))
 
-    assert [told[1] for told in market.told] == [Arrival(12, 2), Arrival(13, 3), Arrival(12, 4)]
+    assert [told[1] for told in market.told] == [ArrivalTime(12, 2), ArrivalTime(13, 3), ArrivalTime(12, 4)]
     assert (playback.mono_ns, playback.wall_ns) == (4_100_000, 12_100_000)
 
 
 def test_gaps_told_before_are_not_told_again(market: Heard) -> None:
     play(market, r.Restored(*AT, "X", [], 1, 2, True))
 
-    assert [told[0] for told in market.told] == ["restore", "take"]
+    assert [told[0] for told in market.told] == ["restore", "drain"]
 
 
 def test_what_the_journal_had_lost_is_told_before_the_rest(market: Heard) -> None:
@@ -98,8 +98,8 @@ def test_gaps_left_open_are_told_before_the_rest(market: Heard) -> None:
     play(market, r.Restored(*AT, "X", [], 8, 8, False, [], [(2, 5, "chrome gone"), (8, 0, "of a later version")]))
 
     assert market.told == [
-        ("restore_gap", "X", 2, 5, BlindReason.CHROME_GONE),
-        ("restore_gap", "X", 8, 0, BlindReason.DAEMON_DOWN),
+        ("restore_gap", "X", 2, 5, GapReason.CHROME_GONE),
+        ("restore_gap", "X", 8, 0, GapReason.DAEMON_DOWN),
         ("restore", "X", [], 8, 8),
     ]
 
@@ -114,11 +114,11 @@ def test_recorded_changes_of_the_focus_give_way_to_a_focus_asked_for(market: Hea
 def test_what_was_decided_is_taken_before_the_next_record(market: Heard, what: str) -> None:
     taken: list[int] = []
     playback = Playback(market)  # type: ignore[arg-type]
-    getattr(market.decided, what)["X"] = []
+    getattr(market.pending, what)["X"] = []
 
     def take() -> None:
         taken.append(len(market.told))
-        market.decided = Outcome()
+        market.pending = MarketUpdate()
 
     playback.play([r.Passed(*AT), r.Passed(*AT), r.Passed(*AT)], take)
 
