@@ -28,20 +28,20 @@ from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.leases import FocusLeases
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.pipeline import Pipeline
-from fluxcap.capture.runtime.ports import port_holder
+from fluxcap.capture.runtime.ports import process_on_port
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, UnknownAsset
 
 DOCS_PAGE = Path(__file__).with_name("docs.html")
 
 
-class FocusBody(BaseModel):
+class FocusRequest(BaseModel):
     """``mode`` lock needs ``symbols``, as people type them."""
 
     mode: FocusMode
     symbols: list[str] = []
 
 
-class LeaseBody(BaseModel):
+class LeaseRequest(BaseModel):
     """The asset to look at, and for how long unless the lease is taken again."""
 
     asset: str = Field(min_length=1, max_length=64)
@@ -94,29 +94,29 @@ def control_app(
 
     @app.get("/api/focus")
     async def get_focus() -> dict[str, Any]:
-        return await asyncio.to_thread(pipeline.ask, lambda: focus_view(market))
+        return await asyncio.to_thread(pipeline.call, lambda: focus_json(market))
 
     @app.put("/api/focus")
-    async def put_focus(body: FocusBody) -> dict[str, Any]:
+    async def put_focus(body: FocusRequest) -> dict[str, Any]:
         if body.mode is FocusMode.LOCK and not body.symbols:
             raise HTTPException(422, "Name at least one asset to lock.")
 
         def change() -> dict[str, Any]:
             leases.set_user_focus(Focus(body.mode, tuple(body.symbols)))
-            return focus_view(market)
+            return focus_json(market)
 
-        return await asyncio.to_thread(pipeline.ask, change)
+        return await asyncio.to_thread(pipeline.call, change)
 
     @app.put("/api/focus/leases/{holder}")
-    async def take_lease(holder: str, body: LeaseBody) -> dict[str, Any]:
+    async def take_lease(holder: str, body: LeaseRequest) -> dict[str, Any]:
         """A chart looks at an asset: it is in focus beside what others look at, until the lease ends."""
 
         def take() -> dict[str, Any]:
             until_ms = time.monotonic_ns() // 1_000_000 + int(body.seconds * 1_000)
             symbol = leases.acquire(f"rest {holder}", body.asset, until_ms)
-            return {"asset": symbol, **focus_view(market)}
+            return {"asset": symbol, **focus_json(market)}
 
-        return await asyncio.to_thread(pipeline.ask, take)
+        return await asyncio.to_thread(pipeline.call, take)
 
     @app.delete("/api/focus/leases/{holder}")
     async def release_lease(holder: str) -> dict[str, Any]:
@@ -124,21 +124,21 @@ def control_app(
 
         def release() -> dict[str, Any]:
             leases.release(f"rest {holder}")
-            return focus_view(market)
+            return focus_json(market)
 
-        return await asyncio.to_thread(pipeline.ask, release)
+        return await asyncio.to_thread(pipeline.call, release)
 
     @app.get("/api/assets")
     async def assets() -> Any:
-        return msgspec.to_builtins(await asyncio.to_thread(pipeline.ask, lambda: market.names.assets))
+        return msgspec.to_builtins(await asyncio.to_thread(pipeline.call, lambda: market.names.assets))
 
     return app
 
 
-def focus_view(market: Market) -> dict[str, Any]:
+def focus_json(market: Market) -> dict[str, Any]:
     """The focus as JSON: what is asked for, what that means now, and what the page shows (read-only).
 
-    ``unverified``: names that may yet turn out to be ``unknown``, once the platform tells its assets.
+    ``unchecked``: names that may yet turn out to be ``unknown``, once the platform tells its assets.
     """
     active = market.active
     return {
@@ -151,11 +151,11 @@ def focus_view(market: Market) -> dict[str, Any]:
     }
 
 
-class ControlServer:
+class HttpServer:
     """Serves an ASGI application from a thread of its own. ``port`` 0 picks a free one."""
 
     def __init__(self, app: Any, host: str, port: int) -> None:
-        self._socket = _bound(host, port)
+        self._socket = _bind(host, port)
         self.host = host
         self.port: int = self._socket.getsockname()[1]
         # log_config None: its warnings go where ours go, as JSON when asked for.
@@ -182,11 +182,11 @@ class ControlServer:
 
 
 def _holder(port: int) -> str:
-    holder = port_holder(port)
+    holder = process_on_port(port)
     return f" by {holder}" if holder else ""
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

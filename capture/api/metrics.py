@@ -18,9 +18,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardStatus
-from fluxcap.capture.csvfiles.writer import CollectView
+from fluxcap.capture.csvfiles.writer import CsvStatus
 from fluxcap.capture.market.market import MarketSnapshot
-from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
 from fluxcap.capture.pipeline.pipeline import PipelineView
 from fluxcap.schemas.errors import NotAnswering
 from fluxcap.schemas.types import Candle, FeedState, Gap, StreamKey, StreamStatus
@@ -30,14 +30,14 @@ COMMIT_BUCKETS_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25
 PUBLISH_BUCKETS_S = (0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25)
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class MetricsSnapshot(msgspec.Struct, frozen=True):
     """The values behind the metrics, at one instant.
 
     ``wire``: the wire server's counters by name. ``forward``: None where nothing is forwarded.
     """
 
     pipeline: PipelineView
-    collect: CollectView
+    collect: CsvStatus
     wire: Mapping[str, int]
     now_ms: int
     forward: ForwardStatus | None = None
@@ -73,15 +73,15 @@ class Metrics:
         if process:
             ProcessCollector(registry=self.registry)
 
-    def watch(self, snapshot: Callable[[], Snapshot]) -> None:
+    def register_source(self, snapshot: Callable[[], MetricsSnapshot]) -> None:
         """Set the function that takes snapshots; it raises NotAnswering when there is none. Call once."""
-        self.registry.register(_FromSnapshot(snapshot, self._version))
+        self.registry.register(_SnapshotCollector(snapshot, self._version))
 
     def observe(self, step: str, seconds: float) -> None:
         """Count one ``commit`` or ``publish`` and its duration."""
         self._steps[step].observe(seconds)
 
-    def published(self, news: Published) -> None:
+    def published(self, news: PublishedUpdate) -> None:
         """Count each gap once, when it begins; one of the past when it becomes known. Called as a listener."""
         for gap in news.gaps:
             self._count(gap)
@@ -104,10 +104,10 @@ class Metrics:
             self._gaps.labels(gap.reason).inc()
 
 
-class _FromSnapshot(Collector):
+class _SnapshotCollector(Collector):
     """Makes metrics of a snapshot taken for each scrape."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], version: str) -> None:
+    def __init__(self, snapshot: Callable[[], MetricsSnapshot], version: str) -> None:
         self._snapshot = snapshot
         self._version = version
 
@@ -132,14 +132,14 @@ class _FromSnapshot(Collector):
 
 
 def _pipeline(view: PipelineView) -> Iterator[Metric]:
-    attached = view.chrome is not ChromeState.ABSENT
+    attached = view.chrome is not ChromeState.UNAVAILABLE
     yield _gauge("chrome_attached", "1 if connected to Chrome, else 0.", {(): attached})
     yield _gauge("tabs", "Attached tabs of the platform.", {(): len(view.session.tabs) if view.session else 0})
     yield _gauge("sockets", "Open WebSockets of the platform.", {(): len(view.session.sockets) if view.session else 0})
     yield _gauge("queue_depth", "Messages waiting in the pipeline's queue.", {(): view.queue_depth})
     yield _counter("messages", "DevTools messages handled.", {(): view.messages})
     yield _counter("commits", "Commits of sealed candles.", {(): view.commits})
-    yield _gauge("store_trouble", "1 if the store cannot be written, else 0.", {(): bool(view.store_trouble)})
+    yield _gauge("store_trouble", "1 if the store cannot be written, else 0.", {(): bool(view.store_error)})
 
 
 def _market(view: MarketSnapshot, now_ms: int) -> Iterator[Metric]:
@@ -176,7 +176,7 @@ def _streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
     yield _gauge("feed_state", "1 for the state of a stream's feed, 0 for the others.", states, "stream", "state")
 
 
-def _collecting(view: CollectView) -> Iterator[Metric]:
+def _collecting(view: CsvStatus) -> Iterator[Metric]:
     lines = {("tick",): view.ticks, ("candle",): view.candles}
     yield _counter("csv_lines", "Rows written to CSV files, by kind.", lines, "kind")
     yield _counter("csv_lines_lost", "Rows dropped because they could not be written.", {(): view.lost})

@@ -53,12 +53,12 @@ def connection_status(is_attached: bool, now_ms: int) -> dict[str, Any]:
     }
 
 
-def with_time(now_ms: int, **fields: Any) -> dict[str, Any]:
+def timestamped(now_ms: int, **fields: Any) -> dict[str, Any]:
     """Any other message."""
     return {**fields, "timestamp": iso(now_ms)}
 
 
-def asked_asset(data: Any) -> str:
+def requested_asset(data: Any) -> str:
     """The asset a client named, or "" when it named none that could be one."""
     asset = data.get("asset") if isinstance(data, dict) else None
     return asset.strip() if isinstance(asset, str) and len(asset) <= 64 else ""

@@ -13,30 +13,30 @@ from typing import TypeAlias
 
 import msgspec
 
-from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
 from fluxcap.schemas.types import Candle, StreamKey, candles_from
 
 LIMIT = 10_000
 
 
-class CandleNews(msgspec.Struct):
+class CandleEvent(msgspec.Struct):
     """A candle to show: sealed, corrected, or under way (then ``candle`` may be replaced while it waits)."""
 
     symbol: str
     candle: Candle
 
 
-class ChromeNews(msgspec.Struct, frozen=True):
+class ChromeEvent(msgspec.Struct, frozen=True):
     """Chrome came, went, or does not answer."""
 
     state: ChromeState
     reason: str
 
 
-News: TypeAlias = CandleNews | ChromeNews
+Event: TypeAlias = CandleEvent | ChromeEvent
 
 
-class CandleRelay:
+class EventRelay:
     """A listener of the pipeline. Attributes may be read from any thread.
 
     chrome: whether there is a browser, as of the newest news. dropped: news that were given up.
@@ -45,36 +45,36 @@ class CandleRelay:
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._news: deque[News] = deque()
-        self._forming: dict[str, CandleNews] = {}
+        self._events: deque[Event] = deque()
+        self._forming: dict[str, CandleEvent] = {}
         self._wake: Callable[[], None] | None = None
-        self.chrome = ChromeNews(ChromeState.ABSENT, "")
+        self.chrome = ChromeEvent(ChromeState.UNAVAILABLE, "")
         self.dropped = 0
 
     def listen(self, wake: Callable[[], None] | None) -> None:
         """Call ``wake`` (from the pipeline's thread) when there is news; None: nobody is interested, keep none."""
         with self._lock:
             self._wake = wake
-            self._news.clear()
+            self._events.clear()
             self._forming.clear()
 
-    def take(self) -> list[News]:
+    def drain(self) -> list[Event]:
         """Remove and return the waiting events, in order."""
         with self._lock:
-            news = list(self._news)
-            self._news.clear()
+            event = list(self._events)
+            self._events.clear()
             self._forming.clear()
-        return news
+        return event
 
     # --- listener -------------------------------------------------------------------------------------------------
 
-    def published(self, news: Published) -> None:
+    def published(self, event: PublishedUpdate) -> None:
         if self._wake is None:
             return
-        sealed = [(batch.key, candle) for batch in news.batches for candle in candles_from(batch.candles)]
-        sealed += [(revision.key, candle) for revision in news.revisions for candle in candles_from(revision.candles)]
+        sealed = [(batch.key, candle) for batch in event.batches for candle in candles_from(batch.candles)]
+        sealed += [(revision.key, candle) for revision in event.revisions for candle in candles_from(revision.candles)]
         for key, candle in sealed:
-            self._put(CandleNews(key.symbol, candle))
+            self._put(CandleEvent(key.symbol, candle))
 
     def forming(self, key: StreamKey, candle: Candle) -> None:
         with self._lock:
@@ -83,27 +83,27 @@ class CandleRelay:
                 waiting.candle = candle
                 return
         if self._wake is not None:
-            self._put(CandleNews(key.symbol, candle), is_forming=True)
+            self._put(CandleEvent(key.symbol, candle), is_forming=True)
 
     def chrome_changed(self, state: ChromeState, reason: str) -> None:
-        self.chrome = ChromeNews(state, reason)
+        self.chrome = ChromeEvent(state, reason)
         if self._wake is not None:
             self._put(self.chrome)
 
-    def _put(self, news: News, *, is_forming: bool = False) -> None:
+    def _put(self, event: Event, *, is_forming: bool = False) -> None:
         with self._lock:
-            wake, was_empty = self._wake, not self._news
+            wake, was_empty = self._wake, not self._events
             if wake is None:
                 return
-            self._news.append(news)
-            if isinstance(news, CandleNews):
+            self._events.append(event)
+            if isinstance(event, CandleEvent):
                 # What is under way now must not be taken for what was under way before the sealed one.
-                self._forming.pop(news.symbol, None)
+                self._forming.pop(event.symbol, None)
                 if is_forming:
-                    self._forming[news.symbol] = news
-            if len(self._news) > self._limit:
-                oldest = self._news.popleft()
-                if isinstance(oldest, CandleNews) and self._forming.get(oldest.symbol) is oldest:
+                    self._forming[event.symbol] = event
+            if len(self._events) > self._limit:
+                oldest = self._events.popleft()
+                if isinstance(oldest, CandleEvent) and self._forming.get(oldest.symbol) is oldest:
                     del self._forming[oldest.symbol]
                 self.dropped += 1
         if was_empty:

@@ -16,15 +16,15 @@ from fluxcap.bridge.server.history_import import ImportResult, import_candles
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.store.reader import StoreReader
 from fluxcap.capture.api.metrics import Metrics
-from fluxcap.capture.csvfiles.catalog import LARGEST_BYTES, allowed_file, available_files
-from fluxcap.capture.csvfiles.writer import CollectChange, Persistence
+from fluxcap.capture.csvfiles.catalog import LARGEST_BYTES, list_csv_files, resolve_csv_file
+from fluxcap.capture.csvfiles.writer import CsvSettingsChange, CsvWriter
 from fluxcap.capture.pipeline.pipeline import Pipeline
 from fluxcap.capture.runtime.settings import CollectMode
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import Candle, StreamKey
 
 
-class CollectBody(BaseModel):
+class CsvSettingsRequest(BaseModel):
     """Body of a request to change collecting; omitted fields stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
@@ -34,7 +34,7 @@ class CollectBody(BaseModel):
     candle_chunk_size: int | None = Field(None, ge=1, le=10_000_000)
 
 
-def files_router(persistence: Persistence, reader: StoreReader, metrics: Metrics) -> APIRouter:
+def csv_settings_router(persistence: CsvWriter, reader: StoreReader, metrics: Metrics) -> APIRouter:
     """The routes. ``reader``: a way into the store for these alone."""
     router = APIRouter()
 
@@ -43,8 +43,8 @@ def files_router(persistence: Persistence, reader: StoreReader, metrics: Metrics
         return msgspec.to_builtins(persistence.view())
 
     @router.put("/api/collect-mode")
-    async def put_collect(body: CollectBody) -> Any:
-        change = CollectChange(body.mode, body.tick_chunk_size, body.candle_chunk_size)
+    async def put_collect(body: CsvSettingsRequest) -> Any:
+        change = CsvSettingsChange(body.mode, body.tick_chunk_size, body.candle_chunk_size)
         return msgspec.to_builtins(await asyncio.to_thread(persistence.change, change))
 
     @router.get("/api/gaps")
@@ -65,7 +65,7 @@ MOST_CANDLES = 10_000
 TsMs = Annotated[int, Field(gt=0, le=32_503_680_000_000)]
 
 
-class HistoryBody(BaseModel):
+class HistoryImportRequest(BaseModel):
     """Candles of one asset and interval, rows ``[ts_ms, open, high, low, close, volume]``."""
 
     model_config = ConfigDict(extra="forbid")
@@ -75,12 +75,12 @@ class HistoryBody(BaseModel):
     candles: list[tuple[TsMs, float, float, float, float, float]] = Field(max_length=MOST_CANDLES)
 
 
-def history_router(pipeline: Pipeline, server: WireServer, source: str, live_interval: str) -> APIRouter:
+def history_import_router(pipeline: Pipeline, server: WireServer, source: str, live_interval: str) -> APIRouter:
     """The routes."""
     router = APIRouter()
 
     @router.put("/api/history")
-    async def put_history(body: HistoryBody) -> Any:
+    async def put_history(body: HistoryImportRequest) -> Any:
         """Take collected candles into the stream of their interval; the live one makes its own and is refused."""
         if body.interval == live_interval:
             raise ConfigError(f"Candles of {live_interval} are made live here; collected ones are not mixed in.")
@@ -90,25 +90,25 @@ def history_router(pipeline: Pipeline, server: WireServer, source: str, live_int
         def take() -> ImportResult:
             return import_candles(server, key, candles)
 
-        return msgspec.to_builtins(await asyncio.to_thread(pipeline.ask, take))
+        return msgspec.to_builtins(await asyncio.to_thread(pipeline.call, take))
 
     return router
 
 
-def csv_router(data_dir: Path) -> APIRouter:
+def csv_files_router(data_dir: Path) -> APIRouter:
     """The routes over one data folder."""
     router = APIRouter()
 
     @router.get("/api/available-csv-files")
     async def available(timeframe: str = "") -> dict[str, Any]:
         """The CSV files there are; ``timeframe``: only those of 1m, 5m, 15m, 1h, 4h or tick."""
-        files = await asyncio.to_thread(available_files, data_dir, timeframe)
+        files = await asyncio.to_thread(list_csv_files, data_dir, timeframe)
         return {"files": files, "count": len(files)}
 
     @router.get("/api/csv-data/{file:path}")
     async def csv_data(file: str) -> Response:
         """A CSV file, by its path as listed or by its name."""
-        path = await asyncio.to_thread(allowed_file, data_dir, file)
+        path = await asyncio.to_thread(resolve_csv_file, data_dir, file)
         if path is None:
             raise HTTPException(404, "There is no such CSV file; /api/available-csv-files lists them.")
         if path.stat().st_size > LARGEST_BYTES:

@@ -10,14 +10,14 @@ import typer
 
 from fluxcap.bridge.dashboard.app import dashboard_app
 from fluxcap.bridge.dashboard.daemon_backend import DashboardTarget
-from fluxcap.capture.api.app import ControlServer
+from fluxcap.capture.api.app import HttpServer
 from fluxcap.capture.runtime import log
 
 
-def serve_dashboard(target: DashboardTarget, port: int) -> int:
+def run_dashboard_server(target: DashboardTarget, port: int) -> int:
     """Exit code: 0 after SIGTERM, 130 after Ctrl-C. Raises AlreadyRunning, ConfigError."""
     log.set_up()
-    server = ControlServer(dashboard_app(target), "127.0.0.1", port)
+    server = HttpServer(dashboard_app(target), "127.0.0.1", port)
     asked: list[int] = []
     done = threading.Event()
 

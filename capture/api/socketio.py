@@ -19,16 +19,16 @@ import socketio
 from fastapi import FastAPI
 
 from fluxcap.capture.api import payloads
-from fluxcap.capture.api.relay import CandleNews, CandleRelay, ChromeNews
-from fluxcap.capture.api.routes import csv_router
+from fluxcap.capture.api.relay import CandleEvent, ChromeEvent, EventRelay
+from fluxcap.capture.api.routes import csv_files_router
 from fluxcap.capture.market.focus import canonical_key
 from fluxcap.capture.pipeline.listeners import ChromeState
 from fluxcap.capture.runtime import log
 from fluxcap.schemas.errors import FluxcapError, NotAnswering, UnknownAsset
 from fluxcap.schemas.types import Candle, FeedState, StreamKey, StreamStatus
 
-FEED_LOOK_S = 1.0
-FEED_PATIENCE_LOOKS = 5
+FEED_POLL_S = 1.0
+FEED_DOWN_POLLS = 5
 """A feed that is not live for so many looks in a row is reported to who streams it, once."""
 
 FEED_REASONS = {
@@ -39,7 +39,7 @@ FEED_REASONS = {
 }
 
 
-class Source(Protocol):
+class StreamBackend(Protocol):
     """The daemon as the API needs it. All methods except properties block and may raise FluxcapError."""
 
     @property
@@ -67,9 +67,9 @@ class _Client(msgspec.Struct):
     """One client and what it streams."""
 
     symbol: str = ""
-    held: list[CandleNews] | None = None
+    pending: list[CandleEvent] | None = None
     """News that wait until the history has been sent; None: send at once."""
-    silent_looks: int = 0
+    polls_down: int = 0
     is_checked: bool = False
     """The platform has the asset. Until it tells its assets, any is let stand."""
 
@@ -77,10 +77,10 @@ class _Client(msgspec.Struct):
         return bool(self.symbol) and (symbol == self.symbol or canonical_key(symbol) == canonical_key(self.symbol))
 
 
-class StreamingApi:
+class SocketIoApi:
     """See the module. ``app`` is to be mounted at ``/socket.io``."""
 
-    def __init__(self, source: Source, relay: CandleRelay, now_ms: Callable[[], int] | None = None) -> None:
+    def __init__(self, source: StreamBackend, relay: EventRelay, now_ms: Callable[[], int] | None = None) -> None:
         self._source = source
         self._relay = relay
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
@@ -122,9 +122,9 @@ class StreamingApi:
     async def _on_stop_stream(self, sid: str, _data: Any = None) -> None:
         client = self._clients.get(sid)
         if client is not None and client.symbol:
-            client.symbol, client.held = "", None
+            client.symbol, client.pending = "", None
             await self._release(sid)
-        await self._emit("stream_stopped", payloads.with_time(self._now_ms()), sid)
+        await self._emit("stream_stopped", payloads.timestamped(self._now_ms()), sid)
 
     async def _on_detect_asset(self, sid: str, _data: Any = None) -> None:
         error = self._chrome_error()
@@ -134,15 +134,15 @@ class StreamingApi:
             except FluxcapError as failure:
                 asset, error = None, str(failure)
             if asset:
-                await self._emit("asset_detected", payloads.with_time(self._now_ms(), asset=asset), sid)
+                await self._emit("asset_detected", payloads.timestamped(self._now_ms(), asset=asset), sid)
                 return
         error = error or "The trading page has not shown its asset yet; click on one there."
-        await self._emit("asset_detection_failed", payloads.with_time(self._now_ms(), error=error), sid)
+        await self._emit("asset_detection_failed", payloads.timestamped(self._now_ms(), error=error), sid)
 
     async def _stream(self, sid: str, data: Any, answer: str) -> None:
         """Start, or go on with another asset; what streamed before goes on when that cannot be."""
         client = self._clients.get(sid)
-        asset = payloads.asked_asset(data)
+        asset = payloads.requested_asset(data)
         error = self._chrome_error() or self._request_error(asset, data)
         if client is None or error:
             await self._error(sid, error)
@@ -155,8 +155,8 @@ class StreamingApi:
         if sid not in self._clients:  # it left meanwhile
             await self._release(sid)
             return
-        client.symbol, client.held, client.silent_looks, client.is_checked = symbol, [], 0, False
-        await self._emit(answer, payloads.with_time(self._now_ms(), asset=symbol), sid)
+        client.symbol, client.pending, client.polls_down, client.is_checked = symbol, [], 0, False
+        await self._emit(answer, payloads.timestamped(self._now_ms(), asset=symbol), sid)
         await self._send_history(sid, client)
 
     async def _send_history(self, sid: str, client: _Client) -> None:
@@ -167,9 +167,9 @@ class StreamingApi:
             await self._emit("historical_candles_loaded", history, sid)
         except FluxcapError as failure:
             await self._error(sid, f"The history cannot be read: {failure}")
-        held, client.held = client.held or [], None
-        for news in held:
-            await self._emit("candle_update", payloads.candle_update(news.symbol, news.candle), sid)
+        held, client.pending = client.pending or [], None
+        for event in held:
+            await self._emit("candle_update", payloads.candle_update(event.symbol, event.candle), sid)
 
     def _request_error(self, asset: str, data: Any) -> str:
         if not asset:
@@ -207,46 +207,46 @@ class StreamingApi:
         while True:
             await ready.wait()
             ready.clear()
-            for news in self._relay.take():
-                await self._guarded(self._tell(news))
+            for event in self._relay.drain():
+                await self._guarded(self._tell(event))
 
-    async def _tell(self, news: CandleNews | ChromeNews) -> None:
-        if isinstance(news, ChromeNews):
-            await self._tell_chrome(news)
+    async def _tell(self, event: CandleEvent | ChromeEvent) -> None:
+        if isinstance(event, ChromeEvent):
+            await self._tell_chrome(event)
             return
         message: dict[str, Any] | None = None
         for sid, client in list(self._clients.items()):
-            if not client.wants(news.symbol):
+            if not client.wants(event.symbol):
                 continue
-            if client.held is not None:
-                client.held.append(news)
+            if client.pending is not None:
+                client.pending.append(event)
                 continue
-            message = message or payloads.candle_update(news.symbol, news.candle)
+            message = message or payloads.candle_update(event.symbol, event.candle)
             await self._emit("candle_update", message, sid)
 
-    async def _tell_chrome(self, news: ChromeNews) -> None:
-        is_attached = news.state is ChromeState.ATTACHED
+    async def _tell_chrome(self, event: ChromeEvent) -> None:
+        is_attached = event.state is ChromeState.ATTACHED
         for sid, client in list(self._clients.items()):
             if is_attached:
-                await self._emit("chrome_reconnected", payloads.with_time(self._now_ms(), status="connected"), sid)
+                await self._emit("chrome_reconnected", payloads.timestamped(self._now_ms(), status="connected"), sid)
             elif client.symbol:
-                await self._error(sid, news.reason or "Chrome is not connected.")
+                await self._error(sid, event.reason or "Chrome is not connected.")
             await self._emit_status(sid)
 
     async def _watch_feeds(self) -> None:
         while True:
-            await asyncio.sleep(FEED_LOOK_S)
+            await asyncio.sleep(FEED_POLL_S)
             if self._clients:
-                await self._guarded(self._look_at_feeds())
+                await self._guarded(self._poll_feeds())
 
-    async def _look_at_feeds(self) -> None:
+    async def _poll_feeds(self) -> None:
         states = {key.symbol: status.feed_state for key, status in self._source.feeds().items()}
         for sid, client in list(self._clients.items()):
             if client.symbol and not client.is_checked:
                 await self._check_asset(sid, client)
             reason = FEED_REASONS.get(FeedState(states.get(client.symbol, 0)))
-            client.silent_looks = client.silent_looks + 1 if client.symbol and reason else 0
-            if reason and client.silent_looks == FEED_PATIENCE_LOOKS:
+            client.polls_down = client.polls_down + 1 if client.symbol and reason else 0
+            if reason and client.polls_down == FEED_DOWN_POLLS:
                 await self._error(sid, reason)
 
     async def _check_asset(self, sid: str, client: _Client) -> None:
@@ -258,7 +258,7 @@ class StreamingApi:
                 client.symbol, client.is_checked = known, True
         except UnknownAsset as error:
             if client.symbol == symbol:
-                client.symbol, client.held = "", None
+                client.symbol, client.pending = "", None
                 await self._release(sid)
                 await self._error(sid, str(error))
         except NotAnswering:
@@ -276,15 +276,15 @@ class StreamingApi:
         await self._emit("connection_status", payloads.connection_status(is_attached, self._now_ms()), sid)
 
     async def _error(self, sid: str, error: str) -> None:
-        await self._emit("stream_error", payloads.with_time(self._now_ms(), error=error), sid)
+        await self._emit("stream_error", payloads.timestamped(self._now_ms(), error=error), sid)
 
     async def _emit(self, event: str, message: dict[str, Any], sid: str) -> None:
         await self._sio.emit(event, message, to=sid)
 
 
-def add_web(app: FastAPI, source: Source, relay: CandleRelay, data_dir: Path) -> StreamingApi:
+def mount_socketio(app: FastAPI, source: StreamBackend, relay: EventRelay, data_dir: Path) -> SocketIoApi:
     """Routes of the CSV files, and Socket.IO at ``/socket.io``."""
-    api = StreamingApi(source, relay)
-    app.include_router(csv_router(data_dir))
+    api = SocketIoApi(source, relay)
+    app.include_router(csv_files_router(data_dir))
     app.mount("/socket.io", api.app)
     return api

@@ -15,7 +15,7 @@ from fluxcap.schemas.types import Candle, StreamKey, StreamStatus, candles_from,
 HISTORY_CANDLES = 500
 
 
-class DaemonSource:
+class DaemonStreamBackend:
     """Implements ``streaming.Source``. Its methods may be called from any thread; the store is read one at a time."""
 
     def __init__(
@@ -36,7 +36,7 @@ class DaemonSource:
 
     def take_asset(self, client: str, asset: str) -> str:
         """Raises UnknownAsset, NotAnswering."""
-        return self._pipeline.ask(lambda: self._leases.acquire(f"socket.io {client}", asset))
+        return self._pipeline.call(lambda: self._leases.acquire(f"socket.io {client}", asset))
 
     def check_asset(self, asset: str) -> str | None:
         """Raises UnknownAsset, NotAnswering."""
@@ -45,15 +45,15 @@ class DaemonSource:
             symbol = self._market.names.resolve(asset)
             return symbol if self._market.names.contains(symbol) else None
 
-        return self._pipeline.ask(check)
+        return self._pipeline.call(check)
 
     def release_asset(self, client: str) -> None:
         """Raises NotAnswering."""
-        self._pipeline.ask(lambda: self._leases.release(f"socket.io {client}"))
+        self._pipeline.call(lambda: self._leases.release(f"socket.io {client}"))
 
     def detected_asset(self) -> str | None:
         """Raises NotAnswering."""
-        active = self._pipeline.ask(lambda: self._market.active)
+        active = self._pipeline.call(lambda: self._market.active)
         return active.symbol if active else None
 
     def history(self, symbol: str) -> tuple[Sequence[Candle], str]:
@@ -61,7 +61,7 @@ class DaemonSource:
         with self._reading:
             page = self._reader.newest(StreamKey(self._source_id, symbol, self._interval), HISTORY_CANDLES)
         stored = list(candles_from(page.candles))
-        told = self._pipeline.ask(lambda: self._told(symbol))
+        told = self._pipeline.call(lambda: self._told(symbol))
         first_ms = stored[0].ts_ms if stored else None
         older = [candle for candle in told if first_ms is None or candle.ts_ms < first_ms]
         older = older[-(HISTORY_CANDLES - len(stored)) :] if len(stored) < HISTORY_CANDLES else []

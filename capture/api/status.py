@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from fluxcap.bridge.jetstream.forward.status import ForwardStatus
-from fluxcap.capture.csvfiles.writer import CollectView
+from fluxcap.capture.csvfiles.writer import CsvStatus
 from fluxcap.capture.pipeline.pipeline import PipelineView
 from fluxcap.schemas.types import FeedState
 
 
-class StreamView(msgspec.Struct, frozen=True):
+class StreamStatusView(msgspec.Struct, frozen=True):
     """One stream and its ages. ``age_ms``: since its last tick, None before the first."""
 
     stream: str
@@ -34,7 +34,7 @@ class Status(msgspec.Struct, frozen=True):
     data_dir: str
     source: str
     interval: str
-    collect: CollectView
+    collect: CsvStatus
     chrome: str
     chrome_endpoint: str
     chrome_reason: str
@@ -50,18 +50,18 @@ class Status(msgspec.Struct, frozen=True):
     detected_asset: str | None
     detected_period_s: int | None
     assets_known: int
-    streams: tuple[StreamView, ...]
+    streams: tuple[StreamStatusView, ...]
     assets: tuple[dict[str, object], ...]
     counters: dict[str, int]
     queue_depth: int
-    store_trouble: str
+    store_error: str = msgspec.field(name="store_trouble")
     forward: ForwardStatus | None = None
     """Of `fluxcap run --forward`."""
     focus_unchecked: tuple[str, ...] = ()
     """Locked names that were taken as typed, since the platform has not told its assets yet."""
 
 
-class Identity(msgspec.Struct, frozen=True):
+class DaemonInfo(msgspec.Struct, frozen=True):
     """Facts that do not change while the daemon runs."""
 
     version: str
@@ -75,19 +75,19 @@ class Identity(msgspec.Struct, frozen=True):
     chrome_endpoint: str
 
 
-def status_of(
-    identity: Identity,
+def build_status(
+    identity: DaemonInfo,
     view: PipelineView,
     *,
     now_ms: int,
     uptime_s: float,
-    collect: CollectView,
+    collect: CsvStatus,
     forward: ForwardStatus | None = None,
 ) -> Status:
     """Put a snapshot of the pipeline into words. ``now_ms``: wall clock."""
     market, session = view.market, view.session
     streams = tuple(
-        StreamView(
+        StreamStatusView(
             stream=str(stream.key),
             feed=FeedState(stream.feed_state).name.lower(),
             latest_sequence=stream.latest_sequence,
@@ -140,6 +140,6 @@ def status_of(
         ),
         counters=market.counters,
         queue_depth=view.queue_depth,
-        store_trouble=view.store_trouble,
+        store_error=view.store_error,
         forward=forward,
     )

@@ -27,7 +27,7 @@ class Command(msgspec.Struct, frozen=True, gc=False):
     """Monotonic nanoseconds."""
 
 
-class CommandLedger:
+class CommandTracker:
     """Numbers commands, holds what is to be sent and what is unanswered."""
 
     def __init__(self, timeout_ns: int = DEFAULT_TIMEOUT_NS) -> None:
@@ -76,7 +76,7 @@ class CommandLedger:
             del self._late[next(iter(self._late))]
         return overdue
 
-    def awaits(self, method: str, session_id: str = "") -> bool:
+    def is_pending(self, method: str, session_id: str = "") -> bool:
         """Whether such a command is unanswered, in time or late."""
         return any(
             command.method == method and command.session_id == session_id

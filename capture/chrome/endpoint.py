@@ -68,7 +68,7 @@ def probe(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, timeout_s: float =
 
     Raises ChromeUnavailable: nobody listens, something else than Chrome answers, or the answer comes too late.
     """
-    version = ask(host, port, "/json/version", _Version, timeout_s)
+    version = get_json(host, port, "/json/version", _Version, timeout_s)
     where = _address(host, port)
     if not version.websocket_url.startswith("ws://"):
         raise _something_else(where)
@@ -109,7 +109,7 @@ def _probe_profile(host: str, written: tuple[int, str], timeout_s: float) -> Bro
 
 def open_pages(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, timeout_s: float = 1.0) -> list[PageInfo]:
     """The tabs that are open, the one used last first. Raises ChromeUnavailable as ``probe`` does."""
-    targets = ask(host, port, "/json/list", list[PageInfo], timeout_s)
+    targets = get_json(host, port, "/json/list", list[PageInfo], timeout_s)
     return [target for target in targets if target.type == "page"]
 
 
@@ -128,7 +128,7 @@ def active_port(profile_dir: Path) -> tuple[int, str] | None:
     return (port, lines[1]) if 0 < port < 65536 else None
 
 
-def ask(host: str, port: int, path: str, answer_type: type[T], timeout_s: float) -> T:
+def get_json(host: str, port: int, path: str, answer_type: type[T], timeout_s: float) -> T:
     """GET a JSON value from the DevTools port within ``timeout_s``; the ChromeUnavailable it raises says why not."""
     where = _address(host, port)
     try:

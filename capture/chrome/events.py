@@ -123,14 +123,14 @@ class CommandRefused(msgspec.Struct, frozen=True, gc=False):
     message: str
 
 
-class Responded(msgspec.Struct, frozen=True, gc=False):
+class CommandRecovered(msgspec.Struct, frozen=True, gc=False):
     """The answer to a command that had timed out: what was frozen or busy is back."""
 
     method: str
     target_id: str
 
 
-class PageShows(msgspec.Struct, frozen=True, gc=False):
+class ActiveAssetLabel(msgspec.Struct, frozen=True, gc=False):
     """A page answered what it shows: the label of an asset, as people read it."""
 
     target_id: str
@@ -153,7 +153,7 @@ ChromeEvent: TypeAlias = (
     | TabGone
     | CommandTimedOut
     | CommandRefused
-    | Responded
-    | PageShows
+    | CommandRecovered
+    | ActiveAssetLabel
     | Malformed
 )

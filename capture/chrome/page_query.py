@@ -7,7 +7,7 @@ one label, and nothing else ever leaves the page this way.
 
 from __future__ import annotations
 
-from fluxcap.capture.chrome.commands import Command, CommandLedger
+from fluxcap.capture.chrome.commands import Command, CommandTracker
 from fluxcap.capture.chrome.messages import NOT_CDP, Head, decode_evaluated, decode_world
 from fluxcap.capture.chrome.target import Attachment, TargetState
 
@@ -18,21 +18,21 @@ MAX_LABEL = 64
 """Characters of a label; a longer one is none."""
 
 
-class PageQuestion:
-    """The question and who was asked. ``ask`` and ``answered`` queue commands on the ledger."""
+class ActiveAssetQuery:
+    """The question and who was asked. ``send`` and ``answered`` queue commands on the ledger."""
 
-    def __init__(self, commands: CommandLedger) -> None:
+    def __init__(self, commands: CommandTracker) -> None:
         self._commands = commands
         self._expression = ""
 
-    def ask(self, sessions: dict[str, Attachment], expression: str, mono_ns: int) -> None:
+    def send(self, sessions: dict[str, Attachment], expression: str, mono_ns: int) -> None:
         """Ask every page that listens and owes no answer. ``expression``: JavaScript whose value is a text."""
         self._expression = expression
         for session in sessions.values():
             target = session.target
             if target.info.type != "page" or target.state is not TargetState.LISTENING:
                 continue
-            if any(self._commands.awaits(method, session.id) for method in (_WORLD, _EVALUATE)):
+            if any(self._commands.is_pending(method, session.id) for method in (_WORLD, _EVALUATE)):
                 continue
             world = {"frameId": target.id, "worldName": "fluxcap"}  # of one name there is one a page
             self._commands.send(_WORLD, world, mono_ns, target_id=target.id, session_id=session.id)

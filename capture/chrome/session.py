@@ -20,16 +20,16 @@ from typing import Any
 
 import msgspec
 
-from fluxcap.capture.chrome.commands import DEFAULT_TIMEOUT_NS, CommandLedger
+from fluxcap.capture.chrome.commands import DEFAULT_TIMEOUT_NS, CommandTracker
 from fluxcap.capture.chrome.events import (
+    ActiveAssetLabel,
     ChromeEvent,
+    CommandRecovered,
     CommandTimedOut,
     EndReason,
     FrameReceived,
     FrameSent,
     Malformed,
-    PageShows,
-    Responded,
     SocketClosed,
     SocketOpened,
     Stamp,
@@ -47,7 +47,7 @@ from fluxcap.capture.chrome.messages import (
     decode_head,
     is_unread_event,
 )
-from fluxcap.capture.chrome.page_query import PageQuestion
+from fluxcap.capture.chrome.page_query import ActiveAssetQuery
 from fluxcap.capture.chrome.target import Attachment, OpenSocket, SocketSnapshot, TabSnapshot, TargetState
 from fluxcap.capture.chrome.targets import Targets
 
@@ -73,11 +73,11 @@ class CdpSession:
     """
 
     def __init__(self, is_platform_url: Callable[[str], bool], *, timeout_ns: int = DEFAULT_TIMEOUT_NS) -> None:
-        self._commands = CommandLedger(timeout_ns)
+        self._commands = CommandTracker(timeout_ns)
         self.unsent: Sequence[str] = self._commands.unsent
         self._targets = Targets(is_platform_url, self._commands)
         self._sessions = self._targets.sessions
-        self._question = PageQuestion(self._commands)
+        self._asset_query = ActiveAssetQuery(self._commands)
         self._root_handlers: dict[str, Callable[[Head, Any, int, list[ChromeEvent]], None]] = {
             "Target.targetCreated": self._on_target_info,
             "Target.targetInfoChanged": self._on_target_info,
@@ -94,7 +94,7 @@ class CdpSession:
             "Inspector.targetCrashed": lambda session, _params, _now, out: self._targets.crashed(
                 session.target.id, out
             ),
-            "Inspector.targetReloadedAfterCrash": lambda session, _params, now, _out: self._targets.revived(
+            "Inspector.targetReloadedAfterCrash": lambda session, _params, now, _out: self._targets.on_reloaded(
                 session, now
             ),
         }
@@ -161,23 +161,23 @@ class CdpSession:
 
         A frozen or busy one shows as CommandTimedOut, its return as Responded.
         """
-        if not self._commands.awaits("Browser.getVersion"):
+        if not self._commands.is_pending("Browser.getVersion"):
             self._commands.send("Browser.getVersion", {}, mono_ns)
         for session in self._sessions.values():
             listening = session.target.state is TargetState.LISTENING
-            if listening and not self._commands.awaits("Runtime.getIsolateId", session.id):
+            if listening and not self._commands.is_pending("Runtime.getIsolateId", session.id):
                 self._commands.send(
                     "Runtime.getIsolateId", {}, mono_ns, target_id=session.target.id, session_id=session.id
                 )
 
-    def ask_pages(self, expression: str, mono_ns: int) -> None:
-        """Ask the platform's pages for a label, by a JavaScript expression; answers come as ``PageShows``."""
-        self._question.ask(self._sessions, expression, mono_ns)
+    def query_active_asset(self, expression: str, mono_ns: int) -> None:
+        """Ask the platform's pages for a label, by a JavaScript expression; answers come as ``ActiveAssetLabel``."""
+        self._asset_query.send(self._sessions, expression, mono_ns)
 
     def browser_gone(self) -> list[ChromeEvent]:
         """The connection ended: everything that was open is over. The session is of no more use."""
         out: list[ChromeEvent] = []
-        self._targets.all_gone(out)
+        self._targets.close_all(out)
         return out
 
     def snapshot(self) -> SessionSnapshot:
@@ -221,7 +221,7 @@ class CdpSession:
         if command is None:
             return
         if late:
-            out.append(Responded(command.method, command.target_id))
+            out.append(CommandRecovered(command.method, command.target_id))
         error, session_id = None, ""
         try:
             if bytes(head.error):
@@ -231,8 +231,8 @@ class CdpSession:
         except NOT_CDP:
             out.append(Malformed("answer"))
         self._targets.answered(command, error, session_id, mono_ns, out)
-        if error is None and (label := self._question.answered(command, head, mono_ns)):
-            out.append(PageShows(command.target_id, label))
+        if error is None and (label := self._asset_query.answered(command, head, mono_ns)):
+            out.append(ActiveAssetLabel(command.target_id, label))
 
     def _on_event(self, head: Head, stamp: Stamp, out: list[ChromeEvent]) -> None:
         try:
@@ -255,7 +255,7 @@ class CdpSession:
             out.extend(self._on_frame(session, params, stamp, kind))
 
     def _on_target_info(self, _head: Head, params: Any, mono_ns: int, out: list[ChromeEvent]) -> None:
-        self._targets.reported(params.target_info, mono_ns, out)
+        self._targets.on_target_info(params.target_info, mono_ns, out)
 
     def _on_attached(self, head: Head, params: Any, mono_ns: int, out: list[ChromeEvent]) -> None:
         self._targets.attached(head.session_id, params, mono_ns, out)
@@ -275,7 +275,7 @@ class CdpSession:
         _close(session, params.request_id, EndReason.FROZEN if frozen else EndReason.FRAME_ERROR, out)
 
     def _open(self, session: Attachment, request_id: str, url: str, out: list[ChromeEvent]) -> OpenSocket:
-        self._targets.heard(session.target, out)
+        self._targets.on_listening(session.target, out)
         socket, evicted = session.sockets.add(request_id, url)
         out.extend(SocketClosed(old, EndReason.DETACHED) for old in evicted)
         out.append(SocketOpened(socket.id, session.target.id, socket.url))

@@ -63,7 +63,7 @@ class Target:
             return self.session.parent.target.id
         return self.info.parent_id
 
-    def become(self, state: TargetState) -> None:
+    def set_state(self, state: TargetState) -> None:
         """The one place where the state changes."""
         self._state = state
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fluxcap.capture.chrome.commands import Command, CommandLedger
+from fluxcap.capture.chrome.commands import Command, CommandTracker
 from fluxcap.capture.chrome.events import (
     ChromeEvent,
     CommandRefused,
@@ -45,7 +45,7 @@ _AUTO_ATTACH_WORKERS = {
 class Targets:
     """The platform's targets and their sessions. Methods append what happened to ``out``."""
 
-    def __init__(self, is_platform_url: Callable[[str], bool], commands: CommandLedger) -> None:
+    def __init__(self, is_platform_url: Callable[[str], bool], commands: CommandTracker) -> None:
         self._is_platform_url = is_platform_url
         self._commands = commands
         self._targets: dict[str, Target] = {}
@@ -61,16 +61,16 @@ class Targets:
         params = {"discover": True, "filter": [{"type": kind} for kind in DISCOVERED]}
         self._commands.send("Target.setDiscoverTargets", params, mono_ns)
 
-    def reported(self, info: TargetInfo, mono_ns: int, out: list[ChromeEvent]) -> None:
+    def on_target_info(self, info: TargetInfo, mono_ns: int, out: list[ChromeEvent]) -> None:
         """A target was created or has changed: attach, let go, or note its new address."""
         target = self._targets.get(info.target_id)
         if target is None:
             if info.type in DISCOVERED and self._is_ours(info.url):
-                self._meet(info, mono_ns, out)
+                self._add(info, mono_ns, out)
         elif not info.url:
             return  # between two documents: what follows says more
         elif info.type != "worker" and not self._is_ours(info.url):
-            self._let_go(target, mono_ns, out)
+            self._forget(target, mono_ns, out)
         else:
             self._rename(target, info, out)
             if target.state is TargetState.LOST:
@@ -83,7 +83,7 @@ class Targets:
         if target is not None and target.session is not None:
             self._drop(target.session, _end_of(target), out)
 
-    def _meet(self, info: TargetInfo, mono_ns: int, out: list[ChromeEvent]) -> None:
+    def _add(self, info: TargetInfo, mono_ns: int, out: list[ChromeEvent]) -> None:
         if len(self._targets) >= MAX_TARGETS:
             out.append(Malformed("targets"))
             return
@@ -108,14 +108,14 @@ class Targets:
         """
         if params.session_id in self.sessions:
             return
-        target = self._claimant(parent_id, params.target_info)
+        target = self._target_for_session(parent_id, params.target_info)
         if target is None:
             self._detach(params.session_id, parent_id, mono_ns)
             return
         self._rename(target, params.target_info, out)
         self._adopt(target, params.session_id, self.sessions.get(parent_id), mono_ns)
 
-    def _claimant(self, parent_id: str, info: TargetInfo) -> Target | None:
+    def _target_for_session(self, parent_id: str, info: TargetInfo) -> Target | None:
         """The target that awaits this session. None: a second session of one, or it has left the platform since."""
         target = self._targets.get(info.target_id)
         parent = self.sessions.get(parent_id)
@@ -136,7 +136,7 @@ class Targets:
         return not foreign or self._is_ours(info.url)
 
     def _attach(self, target: Target, mono_ns: int) -> None:
-        target.become(TargetState.ATTACHING)
+        target.set_state(TargetState.ATTACHING)
         params = {"targetId": target.id, "flatten": True}
         self._commands.send("Target.attachToTarget", params, mono_ns, target_id=target.id)
 
@@ -147,7 +147,7 @@ class Targets:
     def _enable(self, target: Target, mono_ns: int) -> None:
         if target.session is None:
             return
-        target.become(TargetState.ENABLING)
+        target.set_state(TargetState.ENABLING)
         kind, session_id = target.info.type, target.session.id
         send = self._commands.send
         send("Network.enable", _NETWORK_ENABLE, mono_ns, target_id=target.id, session_id=session_id)
@@ -156,10 +156,10 @@ class Targets:
         if kind != "service_worker":
             send("Target.setAutoAttach", _AUTO_ATTACH_WORKERS, mono_ns, target_id=target.id, session_id=session_id)
 
-    def heard(self, target: Target, out: list[ChromeEvent]) -> None:
+    def on_listening(self, target: Target, out: list[ChromeEvent]) -> None:
         """The target has answered or spoken: its frames arrive."""
         if target.session is not None and target.state is not TargetState.LISTENING:
-            target.become(TargetState.LISTENING)
+            target.set_state(TargetState.LISTENING)
             target.retries = 0
             out.append(TabAttached(target.id, without_query(target.info.url), target.info.title, target.info.type))
 
@@ -178,14 +178,14 @@ class Targets:
             if target.state is not TargetState.ATTACHING:
                 return
             if error is not None:
-                self._lose(target, mono_ns)
+                self._mark_lost(target, mono_ns)
             elif target.session is None and session_id and session_id not in self.sessions:
                 self._adopt(target, session_id, None, mono_ns)
         elif command.method == "Network.enable":
             if error is None:
-                self.heard(target, out)
+                self.on_listening(target, out)
             elif target.state in (TargetState.ENABLING, TargetState.SILENT):
-                target.become(TargetState.REFUSED)
+                target.set_state(TargetState.REFUSED)
                 target.lost_ns = mono_ns
 
     def timed_out(self, command: Command, mono_ns: int) -> None:
@@ -193,9 +193,9 @@ class Targets:
         if target is None:
             return
         if command.method == "Target.attachToTarget" and target.state is TargetState.ATTACHING:
-            self._lose(target, mono_ns)
+            self._mark_lost(target, mono_ns)
         elif command.method == "Network.enable" and target.state is TargetState.ENABLING:
-            target.become(TargetState.SILENT)
+            target.set_state(TargetState.SILENT)
 
     def retry(self, mono_ns: int) -> None:
         """Try again what was lost or refused a second ago, a few times; after that only when the target changes."""
@@ -220,7 +220,7 @@ class Targets:
         if target.info.type == "worker":
             self._targets.pop(target.id, None)
         else:
-            self._lose(target, mono_ns)
+            self._mark_lost(target, mono_ns)
 
     def crashed(self, target_id: str, out: list[ChromeEvent]) -> None:
         """The renderer is gone; the session stays and a reload revives it."""
@@ -228,14 +228,14 @@ class Targets:
         if target is None or target.session is None or target.state is TargetState.CRASHED:
             return
         was_listening = target.state is TargetState.LISTENING
-        target.become(TargetState.CRASHED)
+        target.set_state(TargetState.CRASHED)
         self._commands.forget_session(target.session.id)
         self._drop_children(target.session, EndReason.CRASHED, out)
         _close_sockets(target.session, EndReason.CRASHED, out)
         if was_listening:
             out.append(TabGone(target.id, EndReason.CRASHED))
 
-    def revived(self, attachment: Attachment, mono_ns: int) -> None:
+    def on_reloaded(self, attachment: Attachment, mono_ns: int) -> None:
         """The crashed tab was reloaded."""
         if attachment.target.state in (TargetState.CRASHED, TargetState.SILENT, TargetState.REFUSED):
             self._enable(attachment.target, mono_ns)
@@ -246,20 +246,20 @@ class Targets:
         if frame.id != target.id and (frame.parent_id or target.info.type != "page"):
             return
         if not self._is_ours(frame.url):
-            self._let_go(target, mono_ns, out)
+            self._forget(target, mono_ns, out)
             return
         same = params.type == "Navigation" and frame.url == target.info.url.partition("#")[0]
         reason = EndReason.RELOADED if same else EndReason.NAVIGATED
         _close_sockets(attachment, reason, out)
         self._close_inner_sockets(target, reason, out)
 
-    def all_gone(self, out: list[ChromeEvent]) -> None:
+    def close_all(self, out: list[ChromeEvent]) -> None:
         """The connection to the browser ended."""
         for attachment in list(self.sessions.values()):
             self._drop(attachment, EndReason.BROWSER_GONE, out)
         self._targets.clear()
 
-    def _let_go(self, target: Target, mono_ns: int, out: list[ChromeEvent]) -> None:
+    def _forget(self, target: Target, mono_ns: int, out: list[ChromeEvent]) -> None:
         """It has left the platform: detach now and forget it."""
         self._close_inner_sockets(target, EndReason.NAVIGATED, out)
         del self._targets[target.id]
@@ -287,8 +287,8 @@ class Targets:
     def _detach(self, session_id: str, parent_id: str, mono_ns: int) -> None:
         self._commands.send("Target.detachFromTarget", {"sessionId": session_id}, mono_ns, session_id=parent_id)
 
-    def _lose(self, target: Target, mono_ns: int) -> None:
-        target.become(TargetState.LOST)
+    def _mark_lost(self, target: Target, mono_ns: int) -> None:
+        target.set_state(TargetState.LOST)
         target.lost_ns = mono_ns
 
     def _drop(self, attachment: Attachment, reason: EndReason, out: list[ChromeEvent]) -> None:
@@ -302,7 +302,7 @@ class Targets:
         target.session = None
         if target.state is TargetState.LISTENING:
             out.append(TabGone(target.id, reason))
-        target.become(TargetState.LOST)
+        target.set_state(TargetState.LOST)
 
     def _drop_children(self, attachment: Attachment, reason: EndReason, out: list[ChromeEvent]) -> None:
         for child in [c for c in self.sessions.values() if c.parent is attachment]:

@@ -70,10 +70,10 @@ def forward(
             duplicate_window_ns=None if duplicate_window is None else parse_duration_ns(duplicate_window),
         )
         raise typer.Exit(_set_up(address, wanted, settings.nats_stream, change=change, as_json=as_json))
-    from fluxcap.capture.daemon.forward_standalone import Target, forward_alone
+    from fluxcap.capture.daemon.forward_standalone import ForwardTarget, forward_standalone
 
-    target = Target(address, settings.nats_stream, settings.data_dir, pub, rep, curve_of(keys))
-    view, code = forward_alone(target, once=once, log_json=settings.log_json, debug=debug)
+    target = ForwardTarget(address, settings.nats_stream, settings.data_dir, pub, rep, curve_of(keys))
+    view, code = forward_standalone(target, once=once, log_json=settings.log_json, debug=debug)
     if as_json:
         import msgspec
 
@@ -142,7 +142,7 @@ def archive(
     import msgspec
 
     from fluxcap.bridge.archive.archiver import Archiver
-    from fluxcap.capture.runtime.signals import exit_code, stop_signals
+    from fluxcap.capture.runtime.signals import catch_stop_signals, exit_code
     from fluxcap.schemas.errors import ConfigError
 
     way = via_of(via, credentials, stream)
@@ -153,7 +153,7 @@ def archive(
         typer.echo(f"fluxcap: {text}", err=True)
 
     archiver = Archiver(way, out, source=source, symbol=symbol, flush_s=flush_seconds, tell=tell)
-    with stop_signals() as asked:
+    with catch_stop_signals() as asked:
         state = archiver.run(once=once, from_start=from_start, stopping=lambda: asked)
     if as_json:
         typer.echo(msgspec.json.encode(state).decode())

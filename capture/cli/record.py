@@ -164,7 +164,7 @@ def record(
     from fluxcap.capture.cli.record import recording_line
     from fluxcap.capture.runtime import log
     from fluxcap.capture.runtime.settings import load_settings
-    from fluxcap.capture.runtime.signals import exit_code, stop_signals
+    from fluxcap.capture.runtime.signals import catch_stop_signals, exit_code
     from fluxcap.capture.tools.record import record as run
 
     settings = load_settings(
@@ -178,7 +178,7 @@ def record(
     )
     log.set_up(as_json=False, level=logging.DEBUG if debug else logging.WARNING)
     until_s = time.monotonic() + seconds if seconds else float("inf")
-    with stop_signals() as asked, recording_line(file) as told:
+    with catch_stop_signals() as asked, recording_line(file) as told:
         result = run(file, settings, force=force, stop=lambda: bool(asked) or time.monotonic() > until_s, told=told)
     if as_json:
         typer.echo(msgspec.json.encode(result).decode())

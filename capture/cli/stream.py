@@ -147,13 +147,13 @@ def dashboard(
     the streams of NATS JetStream, of all sources there.
     """
     from fluxcap.bridge.dashboard.daemon_backend import DashboardTarget
-    from fluxcap.capture.api.server import serve_dashboard
+    from fluxcap.capture.api.server import run_dashboard_server
     from fluxcap.capture.runtime.discovery import daemon_endpoints
 
     if (way := via_of(via, credentials, stream)) is not None:
-        raise typer.Exit(serve_dashboard(DashboardTarget("", "", "", via=way), port))
+        raise typer.Exit(run_dashboard_server(DashboardTarget("", "", "", via=way), port))
     target = DashboardTarget(*daemon_endpoints(connect, data_dir, control, pub, rep), curve_of(keys))
-    raise typer.Exit(serve_dashboard(target, port))
+    raise typer.Exit(run_dashboard_server(target, port))
 
 
 def watch(

@@ -18,7 +18,7 @@ from websockets.http11 import Request, Response
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
-from fluxcap.capture.chrome.endpoint import ask, open_pages
+from fluxcap.capture.chrome.endpoint import get_json, open_pages
 from fluxcap.capture.collect.cdp_filter import GateRules
 from fluxcap.schemas.errors import ChromeUnavailable
 
@@ -72,7 +72,7 @@ class TabGate:
 
     def _version(self) -> dict[str, str]:
         """As the browser says it, but that its WebSocket is here."""
-        version = ask(self._host, self._port, "/json/version", dict[str, str], _BROWSER_TIMEOUT_S)
+        version = get_json(self._host, self._port, "/json/version", dict[str, str], _BROWSER_TIMEOUT_S)
         path = version.get("webSocketDebuggerUrl", "").partition("//")[2].partition("/")[2]
         return {**version, "webSocketDebuggerUrl": f"ws://{self.endpoint}/{path}"}
 

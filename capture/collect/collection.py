@@ -20,7 +20,7 @@ from fluxcap.capture.collect.page import Favourite, TradingPage
 from fluxcap.capture.collect.page_feed import PageFeed
 from fluxcap.capture.collect.plan import TIMEFRAMES, AssetChoice, Job, Shown, Timeframe, chosen_labels, is_asset, jobs
 from fluxcap.capture.collect.store import HistoryStore
-from fluxcap.capture.pipeline.reconnect import browser_finder
+from fluxcap.capture.pipeline.reconnect import browser_locator
 from fluxcap.capture.platforms.base import ActiveAsset, Asset, History
 from fluxcap.capture.platforms.registry import platform_named
 from fluxcap.capture.runtime.settings import Settings
@@ -282,7 +282,7 @@ def collect(settings: Settings, order: Order, begin: Begin, *, anew: bool = Fals
     Raises, before anything was turned: ConfigError, ChromeUnavailable, PageUnavailable, BrowserGone.
     """
     platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
-    browser = browser_finder(settings)()
+    browser = browser_locator(settings)()
     host, port = parse_endpoint(browser.websocket_url.removeprefix("ws://").partition("/")[0])
     files = CollectedFiles(settings.data_dir, anew=anew)
     store = HistoryStore(settings.data_dir, settings.source, settings.interval)

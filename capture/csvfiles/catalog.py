@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fluxcap.capture.csvfiles.format import parse_file_name, symbol_of
+from fluxcap.capture.csvfiles.format import decode_symbol, parse_file_name
 
 ASSETS_FOLDER = Path("data_output", "assets_data")
 DATA_FOLDERS = ("data_collect", "realtime_stream")
@@ -21,14 +21,14 @@ _COLLECTED = re.compile(r"(?P<asset>.+?)_(?P<timeframe>[1-9][0-9]*[smhd])_\d{4}(
 _SAME = {"60m": "1h", "240m": "4h", "60s": "1m"}
 
 
-def available_files(data_dir: Path, timeframe: str = "") -> list[dict[str, Any]]:
+def list_csv_files(data_dir: Path, timeframe: str = "") -> list[dict[str, Any]]:
     """Files as ``{path, filename, asset, timeframe, size}``, by path; all, or those of a timeframe (``tick`` too)."""
     wanted = _normal(timeframe) if timeframe else ""
     found = [_described(path, data_dir / ASSETS_FOLDER) for path in _files(data_dir)]
     return [file for file in found if not wanted or file["timeframe"] == wanted]
 
 
-def allowed_file(data_dir: Path, name: str) -> Path | None:
+def resolve_csv_file(data_dir: Path, name: str) -> Path | None:
     """The file of that name, or None when there is none that may be read."""
     root = (data_dir / ASSETS_FOLDER).resolve()
     for path in _files(data_dir):
@@ -52,7 +52,7 @@ def _files(data_dir: Path) -> Iterator[Path]:
 
 
 def _described(path: Path, root: Path) -> dict[str, Any]:
-    asset, timeframe = _meaning(path.name)
+    asset, timeframe = _parse_name(path.name)
     try:
         size = path.stat().st_size
     except OSError:  # removed meanwhile
@@ -66,14 +66,14 @@ def _described(path: Path, root: Path) -> dict[str, Any]:
     }
 
 
-def _meaning(filename: str) -> tuple[str, str]:
+def _parse_name(filename: str) -> tuple[str, str]:
     """Asset and timeframe of a file name; "" for what it does not tell."""
     ours = parse_file_name(filename)
     if ours is not None:
         return ours.symbol, _normal(ours.interval) if ours.interval else "tick"
     collected = _COLLECTED.fullmatch(filename)
     if collected is not None:
-        return symbol_of(collected["asset"]), _normal(collected["timeframe"])
+        return decode_symbol(collected["asset"]), _normal(collected["timeframe"])
     return filename.removesuffix(".csv").partition("_ticks")[0], "tick" if "_ticks" in filename else ""
 
 

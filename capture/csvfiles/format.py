@@ -58,7 +58,7 @@ class CsvName(msgspec.Struct, frozen=True):
 
 
 def safe_name(symbol: str) -> str:
-    """A symbol as part of a file name; ``symbol_of`` turns it back.
+    """A symbol as part of a file name; ``decode_symbol`` turns it back.
 
     Beyond 120 characters it is cut and ends in a hash: still its own, but not to be turned back.
     """
@@ -68,7 +68,7 @@ def safe_name(symbol: str) -> str:
     return f"{name[: _LONGEST_NAME - 17]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
-def symbol_of(name: str) -> str:
+def decode_symbol(name: str) -> str:
     """The symbol of a ``safe_name``; a name that was cut, or that is none, stays as it is."""
     if "~" in name:
         return name
@@ -83,7 +83,7 @@ def session_stamp(now_ms: int) -> str:
     return datetime.fromtimestamp(now_ms / 1_000, UTC).strftime("%Y_%m_%d_%H_%M_%S")
 
 
-def folder_of(kind: CsvKind, interval: str) -> Path:
+def series_folder(kind: CsvKind, interval: str) -> Path:
     """The folder of a kind, below the data folder."""
     return REALTIME_FOLDER / ("1M_tick_data" if kind is CsvKind.TICK else f"{interval.upper()}_candle_data")
 
@@ -102,7 +102,7 @@ def parse_file_name(name: str) -> CsvName | None:
     is_tick = match["series"] == "ticks"
     return CsvName(
         CsvKind.TICK if is_tick else CsvKind.CANDLE,
-        symbol_of(match["asset"]),
+        decode_symbol(match["asset"]),
         "" if is_tick else match["series"],
         match["stamp"],
         int(match["part"]),

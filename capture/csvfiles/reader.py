@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from fluxcap.capture.csvfiles.format import REALTIME_FOLDER, CsvKind, CsvName, folder_of, parse_file_name
+from fluxcap.capture.csvfiles.format import REALTIME_FOLDER, CsvKind, CsvName, parse_file_name, series_folder
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -35,7 +35,7 @@ class TickPage(msgspec.Struct, frozen=True, eq=False):
     unreadable: int = 0
 
 
-class CsvCheck(msgspec.Struct, frozen=True):
+class CsvReport(msgspec.Struct, frozen=True):
     """Result of checking a file. ``faults``: damage in words; ``torn_bytes``: size of a last line that is cut off."""
 
     path: Path
@@ -46,7 +46,7 @@ class CsvCheck(msgspec.Struct, frozen=True):
 
 def collected_files(data_dir: Path, kind: CsvKind | None = None) -> list[CsvFile]:
     """The files below a data folder, by asset and age; other files there are passed over."""
-    folder = data_dir / (folder_of(CsvKind.TICK, "") if kind is CsvKind.TICK else REALTIME_FOLDER)
+    folder = data_dir / (series_folder(CsvKind.TICK, "") if kind is CsvKind.TICK else REALTIME_FOLDER)
     found = []
     for path in folder.rglob("*.csv"):
         name = parse_file_name(path.name)
@@ -69,7 +69,7 @@ def read_ticks(file: CsvFile) -> TickPage:
     return TickPage(file.name.symbol, np.array(times, np.int64), np.array(prices, np.float64), unreadable)
 
 
-def check_csv(file: CsvFile) -> CsvCheck:
+def check_csv(file: CsvFile) -> CsvReport:
     """Read a file from end to end. Raises OSError."""
     header, lines, torn = _lines(file.path)
     kind = file.name.kind
@@ -85,7 +85,7 @@ def check_csv(file: CsvFile) -> CsvCheck:
         if fault:
             faults.append(f"Line {number} {fault}.")
         latest_ms = ts_ms or latest_ms
-    return CsvCheck(file.path, len(lines), len(torn), tuple(faults))
+    return CsvReport(file.path, len(lines), len(torn), tuple(faults))
 
 
 def _lines(path: Path) -> tuple[bytes, list[bytes], bytes]:

@@ -1,11 +1,11 @@
 """Series of CSV parts on the disk: a part per so many lines, each line appended whole, nothing ever overwritten.
 
-``CsvParts.write`` appends a line with one system call, unbuffered, so that a killed process has lost at most the line
-it was writing. A part is created, never opened over an existing file: when the name is taken, the next number is used.
-A line that did not fit (a full disk takes half of one) is cut off again, so that what is there is whole lines.
+``RotatingCsv.write`` appends a line with one system call, unbuffered, so that a killed process has lost at most the
+line it was writing. A part is created, never opened over an existing file: when the name is taken, the next number is
+used. A line that did not fit (a full disk takes half of one) is cut off again, so that what is there is whole lines.
 
-Whatever the disk does comes out as OSError, with the line not written; the same call may be made again later. ``Disk``
-is where tests put theirs.
+Whatever the disk does comes out as OSError, with the line not written; the same call may be made again later.
+``FileSystem`` is where tests put theirs.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ Series: TypeAlias = tuple[str, str]
 _FLAGS = os.O_WRONLY | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-class OpenPart(Protocol):
+class OpenFile(Protocol):
     """A part open for appending."""
 
     def append(self, data: bytes) -> None:
         """All of it or nothing. Raises OSError."""
 
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         """Return whether the file still has a name; writes to a removed one would be lost."""
 
     def close(self) -> None:
         """Never raises."""
 
 
-class Disk(Protocol):
+class FileSystem(Protocol):
     """Makes and opens parts. Everything raises OSError."""
 
-    def create(self, path: Path) -> OpenPart:
+    def create(self, path: Path) -> OpenFile:
         """A new file, its folders made; FileExistsError when the name is taken."""
 
-    def reopen(self, path: Path) -> OpenPart:
+    def reopen(self, path: Path) -> OpenFile:
         """An existing one that ends with a whole line."""
 
     def remove(self, path: Path) -> None: ...
@@ -61,7 +61,7 @@ class _RealPart:
             os.ftruncate(self._fd, os.lseek(self._fd, 0, os.SEEK_CUR) - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         return os.fstat(self._fd).st_nlink > 0
 
     def close(self) -> None:
@@ -69,17 +69,17 @@ class _RealPart:
             os.close(self._fd)
 
 
-class RealDisk:
+class LocalFileSystem:
     """The machine's own."""
 
-    def create(self, path: Path) -> OpenPart:
+    def create(self, path: Path) -> OpenFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError:  # a file where the folder should be: the part's own name is not taken
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
         return _RealPart(path, _FLAGS | os.O_CREAT | os.O_EXCL)
 
-    def reopen(self, path: Path) -> OpenPart:
+    def reopen(self, path: Path) -> OpenFile:
         with path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
@@ -101,7 +101,7 @@ class _Progress:
         self.path: Path | None = None
 
 
-class CsvParts:
+class RotatingCsv:
     """All series of one kind in one session.
 
     Parameters
@@ -115,14 +115,14 @@ class CsvParts:
     """
 
     def __init__(
-        self, header: bytes, chunk_size: int, path_of: Callable[[Series, int], Path], disk: Disk | None = None
+        self, header: bytes, chunk_size: int, path_of: Callable[[Series, int], Path], disk: FileSystem | None = None
     ) -> None:
         self._header = header
         self.chunk_size = chunk_size
         self._path_of = path_of
-        self._disk = disk or RealDisk()
+        self._disk = disk or LocalFileSystem()
         self._series: dict[Series, _Progress] = {}
-        self._open: OrderedDict[Series, OpenPart] = OrderedDict()
+        self._open: OrderedDict[Series, OpenFile] = OrderedDict()
         self.files = 0
         """Parts begun."""
 
@@ -154,7 +154,7 @@ class CsvParts:
         for series in list(self._open):
             self._close(series)
 
-    def _part(self, series: Series, progress: _Progress) -> OpenPart | None:
+    def _part(self, series: Series, progress: _Progress) -> OpenFile | None:
         """The series' part, open and still there; None when one is to be begun."""
         if progress.path is None:
             return None
@@ -163,7 +163,7 @@ class CsvParts:
             if part is None:
                 part = self._disk.reopen(progress.path)
                 self._keep_open(series, part)
-            if part.is_there():
+            if part.exists():
                 self._open.move_to_end(series)
                 return part
         except OSError:
@@ -198,7 +198,7 @@ class CsvParts:
         self._close(series)
         progress.path, progress.lines = None, 0
 
-    def _keep_open(self, series: Series, part: OpenPart) -> None:
+    def _keep_open(self, series: Series, part: OpenFile) -> None:
         self._open[series] = part
         while len(self._open) > MOST_OPEN:
             self._close(next(iter(self._open)))

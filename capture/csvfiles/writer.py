@@ -7,7 +7,7 @@ appends it line by line. Nothing here can hold up or fail the capture.
   lines that still waited on the queue (none, unless the disk is slower than the market).
 - **Restart**: a session begins new files under a new stamp; a name that is taken is passed over. Nothing is truncated
   or overwritten, ever.
-- **Disk trouble** is reported once. The lines wait, up to ``WAITING_MAX`` of a kind, and are written in order when
+- **Disk trouble** is reported once. The lines wait, up to ``PENDING_MAX`` of a kind, and are written in order when
   the disk works again; what goes beyond is counted as lost. The store and the wire know nothing of it.
 - **Candles are as they were first published.** A later revision changes no line and adds none: the files ascend
   strictly, and what read a line once may rely on it. They carry no quality flags, as the original's do not. The store
@@ -29,15 +29,15 @@ from typing import Any
 
 import msgspec
 
-from fluxcap.capture.csvfiles.format import CsvKind, candle_line, file_name, folder_of, session_stamp, tick_line
-from fluxcap.capture.csvfiles.rotation import CsvParts, Disk, Series
-from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.csvfiles.format import CsvKind, candle_line, file_name, series_folder, session_stamp, tick_line
+from fluxcap.capture.csvfiles.rotation import FileSystem, RotatingCsv, Series
+from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.settings import CollectMode
 from fluxcap.schemas.types import Candle, StreamKey, candles_from
 
 QUEUE_MAX = 100_000
-WAITING_MAX = 100_000
+PENDING_MAX = 100_000
 RETRY_S = 1.0
 _KINDS = {
     CollectMode.TICK: frozenset({CsvKind.TICK}),
@@ -47,7 +47,7 @@ _KINDS = {
 }
 
 
-class CollectView(msgspec.Struct, frozen=True):
+class CsvStatus(msgspec.Struct, frozen=True):
     """The state of collecting, as ``status`` serves it. ``error``: why nothing can be written now, else ""."""
 
     mode: str
@@ -61,10 +61,10 @@ class CollectView(msgspec.Struct, frozen=True):
     waiting: int = 0
     """Lines kept until the disk works again."""
     lost: int = 0
-    trouble: str = ""
+    error: str = msgspec.field(default="", name="trouble")
 
 
-class CollectChange(msgspec.Struct, frozen=True):
+class CsvSettingsChange(msgspec.Struct, frozen=True):
     """A change of collecting; None leaves a field unchanged."""
 
     mode: CollectMode | None = None
@@ -72,10 +72,10 @@ class CollectChange(msgspec.Struct, frozen=True):
     candle_chunk_size: int | None = None
 
 
-class _Lane:
+class _CsvSeriesWriter:
     """One kind's files, and the lines that wait while they cannot be written."""
 
-    def __init__(self, kind: CsvKind, parts: CsvParts, folder: Path, clock_s: Callable[[], float]) -> None:
+    def __init__(self, kind: CsvKind, parts: RotatingCsv, folder: Path, clock_s: Callable[[], float]) -> None:
         self.kind = kind
         self.parts = parts
         self._folder = folder
@@ -85,7 +85,7 @@ class _Lane:
         self._lost_before = 0
         self.lines = 0
         self.lost = 0
-        self.trouble = ""
+        self.error = ""
 
     @property
     def waiting(self) -> int:
@@ -93,7 +93,7 @@ class _Lane:
 
     def take(self, series: Series, line: bytes) -> None:
         """Write a line, or keep it for later."""
-        if self.trouble:
+        if self.error:
             self._keep(series, line)
             return
         try:
@@ -105,7 +105,7 @@ class _Lane:
 
     def retry(self, *, at_once: bool = False) -> None:
         """Write what waits, if it is time to try."""
-        if not self.trouble or (self._clock_s() < self._retry_at_s and not at_once):
+        if not self.error or (self._clock_s() < self._retry_at_s and not at_once):
             return
         try:
             while self._waiting:
@@ -115,25 +115,25 @@ class _Lane:
         except OSError as error:
             self._failed(error)
             return
-        self.trouble = ""
+        self.error = ""
         log.event("csv.write_recovered", kind=self.kind.value, lines_lost=self.lost - self._lost_before)
 
     def _keep(self, series: Series, line: bytes) -> None:
-        if len(self._waiting) >= WAITING_MAX:
+        if len(self._waiting) >= PENDING_MAX:
             self._waiting.popleft()
             self.lost += 1
         self._waiting.append((series, line))
 
     def _failed(self, error: OSError) -> None:
         self._retry_at_s = self._clock_s() + RETRY_S
-        if not self.trouble:
+        if not self.error:
             self._lost_before = self.lost
             reason = error.strerror or str(error)
             log.warn("csv.write_failed", kind=self.kind.value, folder=str(self._folder), reason=reason)
-        self.trouble = error.strerror or str(error)
+        self.error = error.strerror or str(error)
 
 
-class Persistence:
+class CsvWriter:
     """The listener. ``start`` runs the thread, ``change`` switches it, ``stop`` writes what it has and ends.
 
     Parameters
@@ -157,22 +157,24 @@ class Persistence:
         *,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         clock_s: Callable[[], float] = time.monotonic,
-        disk: Disk | None = None,
+        disk: FileSystem | None = None,
     ) -> None:
         self._data_dir = data_dir
         self._now_ms = now_ms
         self._stamp = session_stamp(now_ms())
         self._accepting = self._mode = mode
-        self._queue: queue.Queue[Published | tuple[CollectChange, Future[None]] | None] = queue.Queue(QUEUE_MAX)
+        self._queue: queue.Queue[PublishedUpdate | tuple[CsvSettingsChange, Future[None]] | None] = queue.Queue(
+            QUEUE_MAX
+        )
         self._overrun = 0
         self._thread = threading.Thread(target=self._run, name="fluxcap-csv", daemon=True)
         self._limit = log.RateLimit()
         sizes = {CsvKind.TICK: tick_chunk_size, CsvKind.CANDLE: candle_chunk_size}
-        self._lanes = {
-            kind: _Lane(
+        self._series = {
+            kind: _CsvSeriesWriter(
                 kind,
-                CsvParts(kind.header, sizes[kind], self._path_maker(kind), disk),
-                data_dir / folder_of(kind, "1m"),
+                RotatingCsv(kind.header, sizes[kind], self._path_maker(kind), disk),
+                data_dir / series_folder(kind, "1m"),
                 clock_s,
             )
             for kind in CsvKind
@@ -192,7 +194,7 @@ class Persistence:
                 return
             self._thread.join(timeout_s)
 
-    def published(self, news: Published) -> None:
+    def published(self, news: PublishedUpdate) -> None:
         """Listener."""
         if self._accepting is CollectMode.NONE or not (news.ticks or news.batches):
             return
@@ -208,7 +210,7 @@ class Persistence:
     def chrome_changed(self, state: ChromeState, reason: str) -> None:
         """Listener: of no interest here."""
 
-    def change(self, change: CollectChange, timeout_s: float = 2.0) -> CollectView:
+    def change(self, change: CsvSettingsChange, timeout_s: float = 2.0) -> CsvStatus:
         """Take a new mode or sizes, in order with what is published; returns what holds then.
 
         It lasts until the daemon ends. A part that already has as many lines as the new size is left at the next line.
@@ -225,27 +227,27 @@ class Persistence:
             self._accepting = change.mode
         return self.view()
 
-    def view(self) -> CollectView:
+    def view(self) -> CsvStatus:
         """A snapshot, from any thread."""
-        ticks, candles = self._lanes[CsvKind.TICK], self._lanes[CsvKind.CANDLE]
-        return CollectView(
+        ticks, candles = self._series[CsvKind.TICK], self._series[CsvKind.CANDLE]
+        return CsvStatus(
             mode=self._mode.value,
             tick_chunk_size=ticks.parts.chunk_size,
             candle_chunk_size=candles.parts.chunk_size,
-            folder=str(self._data_dir / folder_of(CsvKind.TICK, "1m").parent),
+            folder=str(self._data_dir / series_folder(CsvKind.TICK, "1m").parent),
             ticks=ticks.lines,
             candles=candles.lines,
             files=ticks.parts.files + candles.parts.files,
             waiting=ticks.waiting + candles.waiting,
             lost=ticks.lost + candles.lost + self._overrun,
-            trouble=ticks.trouble or candles.trouble,
+            error=ticks.error or candles.error,
         )
 
     # --- the thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while True:
-            in_trouble = any(lane.trouble for lane in self._lanes.values())
+            in_trouble = any(lane.error for lane in self._series.values())
             try:
                 item = self._queue.get(timeout=RETRY_S / 2 if in_trouble else None)
             except queue.Empty:
@@ -259,7 +261,7 @@ class Persistence:
 
     def _guarded(self, item: Any) -> None:
         try:
-            if isinstance(item, Published):
+            if isinstance(item, PublishedUpdate):
                 self._write(item)
             else:
                 change, done = item
@@ -268,31 +270,31 @@ class Persistence:
         except Exception as error:
             self._limit.failure("csv.writer_error", error)
 
-    def _write(self, news: Published) -> None:
+    def _write(self, news: PublishedUpdate) -> None:
         kinds = _KINDS[self._mode]
         if CsvKind.TICK in kinds:
-            lane = self._lanes[CsvKind.TICK]
+            lane = self._series[CsvKind.TICK]
             for tick in news.ticks:
                 lane.take((tick.symbol, ""), tick_line(tick))
         if CsvKind.CANDLE in kinds:
-            lane = self._lanes[CsvKind.CANDLE]
+            lane = self._series[CsvKind.CANDLE]
             for batch in news.batches:
                 series = (batch.key.symbol, batch.key.interval)
                 for candle in candles_from(batch.candles):
                     lane.take(series, candle_line(candle))
 
-    def _apply(self, change: CollectChange) -> None:
+    def _apply(self, change: CsvSettingsChange) -> None:
         if change.tick_chunk_size is not None:
-            self._lanes[CsvKind.TICK].parts.chunk_size = change.tick_chunk_size
+            self._series[CsvKind.TICK].parts.chunk_size = change.tick_chunk_size
         if change.candle_chunk_size is not None:
-            self._lanes[CsvKind.CANDLE].parts.chunk_size = change.candle_chunk_size
+            self._series[CsvKind.CANDLE].parts.chunk_size = change.candle_chunk_size
         if change.mode is None or change.mode is self._mode:
             return
         self._stamp = session_stamp(self._now_ms())
         for kind in _KINDS[change.mode] - _KINDS[self._mode]:
-            self._lanes[kind].parts.begin_session(self._path_maker(kind))
+            self._series[kind].parts.begin_session(self._path_maker(kind))
         for kind in _KINDS[self._mode] - _KINDS[change.mode]:
-            self._lanes[kind].parts.close()
+            self._series[kind].parts.close()
         log.event("csv.mode_changed", before=self._mode.value, now=change.mode.value)
         self._mode = change.mode
 
@@ -301,17 +303,17 @@ class Persistence:
 
         def path(series: Series, part: int) -> Path:
             symbol, interval = series
-            return self._data_dir / folder_of(kind, interval) / file_name(kind, symbol, interval, stamp, part)
+            return self._data_dir / series_folder(kind, interval) / file_name(kind, symbol, interval, stamp, part)
 
         return path
 
     def _retry(self) -> None:
-        for lane in self._lanes.values():
+        for lane in self._series.values():
             lane.retry()
 
     def _end(self) -> None:
-        for lane in self._lanes.values():
+        for lane in self._series.values():
             lane.retry(at_once=True)
             lane.parts.close()
             if lane.waiting:
-                log.warn("csv.rows_dropped", kind=lane.kind.value, lines=lane.waiting, hint=lane.trouble)
+                log.warn("csv.rows_dropped", kind=lane.kind.value, lines=lane.waiting, hint=lane.error)

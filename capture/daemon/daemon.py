@@ -20,29 +20,29 @@ from fastapi import FastAPI
 from fluxcap.bridge.jetstream.forward.status import ForwardStatus
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.transport.curve import ServerCurve, server_keys, with_own_client
-from fluxcap.capture.api.app import ControlServer, control_app
-from fluxcap.capture.api.metrics import Metrics, Snapshot
-from fluxcap.capture.api.relay import CandleRelay
-from fluxcap.capture.api.routes import files_router, history_router
-from fluxcap.capture.api.status import Identity, Status, status_of
+from fluxcap.capture.api.app import HttpServer, control_app
+from fluxcap.capture.api.metrics import Metrics, MetricsSnapshot
+from fluxcap.capture.api.relay import EventRelay
+from fluxcap.capture.api.routes import csv_settings_router, history_import_router
+from fluxcap.capture.api.status import DaemonInfo, Status, build_status
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.endpoint import parse_endpoint
-from fluxcap.capture.csvfiles.writer import Persistence
-from fluxcap.capture.daemon.forwarding import Forwarding
+from fluxcap.capture.csvfiles.writer import CsvWriter
+from fluxcap.capture.daemon.forwarding import ForwardingListener
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.leases import FocusLeases
 from fluxcap.capture.market.market import Market
-from fluxcap.capture.pipeline.journal import TickJournal, read_contents
-from fluxcap.capture.pipeline.listeners import ChromeState, Listener, Published
+from fluxcap.capture.pipeline.journal import TickJournal, read_journal_contents
+from fluxcap.capture.pipeline.listeners import ChromeState, Listener, PublishedUpdate
 from fluxcap.capture.pipeline.pipeline import Connect, Pipeline
-from fluxcap.capture.pipeline.reconnect import ChromeWatch, browser_finder
-from fluxcap.capture.pipeline.restore import restore
-from fluxcap.capture.pipeline.tick_publisher import WireTicks
+from fluxcap.capture.pipeline.reconnect import ChromeReconnector, browser_locator
+from fluxcap.capture.pipeline.restore import restore_market
+from fluxcap.capture.pipeline.tick_publisher import TickPublisher
 from fluxcap.capture.platforms.registry import platform_named
 from fluxcap.capture.recording.file import RecordingWriter
-from fluxcap.capture.recording.recorder import begin_recording, market_times
+from fluxcap.capture.recording.recorder import market_times, open_recorder
 from fluxcap.capture.runtime import log
-from fluxcap.capture.runtime.ports import port_holder
+from fluxcap.capture.runtime.ports import process_on_port
 from fluxcap.capture.runtime.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, StoreError
@@ -73,8 +73,8 @@ class Daemon:
         self.server = _wire_server(settings, curve, self.metrics.observe)
         self._recording: RecordingWriter | None = None
         try:
-            self._forwarding = Forwarding(settings, self.server) if settings.forward else None
-            self.persistence = Persistence(
+            self._forwarding = ForwardingListener(settings, self.server) if settings.forward else None
+            self.persistence = CsvWriter(
                 settings.data_dir, settings.collect, settings.tick_chunk_size, settings.candle_chunk_size
             )
             focus = Focus(FocusMode.LOCK, settings.focus) if settings.focus else Focus(FocusMode.FOLLOW)
@@ -88,22 +88,22 @@ class Daemon:
             recorder = None
             if settings.record is not None:
                 published = self._published()
-                recorder, self._recording = begin_recording(settings.record, settings, platform, focus, published)
+                recorder, self._recording = open_recorder(settings.record, settings, platform, focus, published)
             self._scheduler = BackgroundScheduler(
                 timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True}
             )
             folder = settings.data_dir / "journal"
-            left = read_contents(folder, self._published_to_ms)
+            left = read_journal_contents(folder, self._published_to_ms)
             self.journal = TickJournal(
                 folder,
                 published_to_ms=self._published_to_ms,
                 focused=self.market.focused_symbols,
-                held=left.newest,
+                closed_files=left.newest,
             )
             gaps = self.server.store.reader().gaps(settings.source)
             left_open = [gap for gap in gaps if gap.symbol and not gap.to_ms]
-            restore(self.market, left.stretches, recorder, left_open)
-            relay = CandleRelay() if settings.web else None
+            restore_market(self.market, left.stretches, recorder, left_open)
+            relay = EventRelay() if settings.web else None
             self.pipeline = Pipeline(
                 self.market,
                 self.server,
@@ -116,19 +116,19 @@ class Daemon:
                     _WatchListener(self),
                     *([relay] if relay else []),
                     *([self._forwarding] if self._forwarding else []),
-                    *([WireTicks(self.server, self.key)] if settings.publish_ticks else []),
+                    *([TickPublisher(self.server, self.key)] if settings.publish_ticks else []),
                 ],
                 connect=connect,
                 journal=self.journal,
                 recorder=recorder,
             )
-            self.watch = ChromeWatch(self.pipeline, self._scheduler, browser_finder(settings))
+            self.watch = ChromeReconnector(self.pipeline, self._scheduler, browser_locator(settings))
             self._leases = FocusLeases(self.market)
             hosts = () if settings.web_host in ("0.0.0.0", "::") else (settings.web_host,)  # noqa: S104
             app = control_app(self.pipeline, self.market, self._leases, self.status, hosts, settings.web_origin)
-            app.include_router(files_router(self.persistence, self.server.store.reader(), self.metrics))
-            app.include_router(history_router(self.pipeline, self.server, settings.source, settings.interval))
-            self.control = ControlServer(app, settings.web_host, settings.listen_port)
+            app.include_router(csv_settings_router(self.persistence, self.server.store.reader(), self.metrics))
+            app.include_router(history_import_router(self.pipeline, self.server, settings.source, settings.interval))
+            self.control = HttpServer(app, settings.web_host, settings.listen_port)
             if relay is not None:
                 self._add_web(app, relay)
         except BaseException:
@@ -136,7 +136,7 @@ class Daemon:
             self.server.close()
             raise
         self._started_s = time.monotonic()
-        self.identity = Identity(
+        self.identity = DaemonInfo(
             version=version("fluxcap"),
             pid=os.getpid(),
             pub=self.server.pub_endpoint,
@@ -153,7 +153,7 @@ class Daemon:
         return StreamKey(self.settings.source, symbol, self.settings.interval)
 
     def start(self) -> None:
-        self.metrics.watch(self._snapshot)
+        self.metrics.register_source(self._snapshot)
         self.persistence.start()
         self.pipeline.start()
         if self._forwarding is not None:
@@ -188,7 +188,7 @@ class Daemon:
             log.event("daemon.stopped")
 
     def status(self) -> Status:
-        return status_of(
+        return build_status(
             self.identity,
             self.pipeline.view(),
             now_ms=time.time_ns() // 1_000_000,
@@ -197,10 +197,10 @@ class Daemon:
             forward=self._forward_view(),
         )
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self) -> MetricsSnapshot:
         now_ms = time.time_ns() // 1_000_000
         forward = self._forward_view()
-        return Snapshot(self.pipeline.view(), self.persistence.view(), self.server.counters, now_ms, forward)
+        return MetricsSnapshot(self.pipeline.view(), self.persistence.view(), self.server.counters, now_ms, forward)
 
     def _forward_view(self) -> ForwardStatus | None:
         return None if self._forwarding is None else self._forwarding.view()
@@ -218,15 +218,17 @@ class Daemon:
     ) -> None:
         self.stop()
 
-    def _add_web(self, app: FastAPI, relay: CandleRelay) -> None:
+    def _add_web(self, app: FastAPI, relay: EventRelay) -> None:
         from fluxcap.bridge.dashboard.app import mount_dashboard
         from fluxcap.bridge.dashboard.daemon_backend import DashboardTarget
-        from fluxcap.capture.api.socketio import add_web
-        from fluxcap.capture.api.source import DaemonSource
+        from fluxcap.capture.api.socketio import mount_socketio
+        from fluxcap.capture.api.source import DaemonStreamBackend
 
         settings = self.settings
-        source = DaemonSource(self.pipeline, self.market, self._leases, self.server, settings.source, settings.interval)
-        add_web(app, source, relay, settings.data_dir)
+        source = DaemonStreamBackend(
+            self.pipeline, self.market, self._leases, self.server, settings.source, settings.interval
+        )
+        mount_socketio(app, source, relay, settings.data_dir)
         endpoints = self.server.pub_endpoint, self.server.rep_endpoint
         mount_dashboard(app, lambda: DashboardTarget(*endpoints, self.identity.control, self._own_curve))
 
@@ -265,13 +267,13 @@ class Daemon:
 
     def _expire_leases(self) -> None:
         with contextlib.suppress(NotAnswering):
-            self.pipeline.ask(lambda: self._leases.expire(time.monotonic_ns() // 1_000_000))
+            self.pipeline.call(lambda: self._leases.expire(time.monotonic_ns() // 1_000_000))
 
     def _prune(self) -> None:
         """Forget what is older than the retention; a stream's newest candle always stays."""
         before_ms = time.time_ns() // 1_000_000 - self.settings.retention_days * DAY_MS
         try:
-            forgotten = self.pipeline.ask(lambda: self.server.prune(before_ms), PRUNE_TIMEOUT_S)
+            forgotten = self.pipeline.call(lambda: self.server.prune(before_ms), PRUNE_TIMEOUT_S)
         except (NotAnswering, StoreError) as error:
             log.warn("retention.prune_failed", reason=str(error))
         else:
@@ -279,7 +281,7 @@ class Daemon:
 
     def _checkpoint(self) -> None:
         try:
-            self.pipeline.ask(self.server.store.checkpoint)
+            self.pipeline.call(self.server.store.checkpoint)
         except (NotAnswering, StoreError) as error:
             log.warn("store.checkpoint_failed", reason=str(error))
 
@@ -294,7 +296,7 @@ def _wire_server(settings: Settings, curve: ServerCurve | None, observe: Callabl
         return WireServer(settings.store_path, settings.pub, settings.rep, curve=curve, observe=observe)
     except AlreadyRunning as error:
         ports = [endpoint.rpartition(":")[2] for endpoint in (settings.pub, settings.rep) if endpoint in str(error)]
-        holder = port_holder(int(ports[0])) if ports and ports[0].isdecimal() else ""
+        holder = process_on_port(int(ports[0])) if ports and ports[0].isdecimal() else ""
         raise AlreadyRunning(f"{error} It is used by {holder}." if holder else str(error)) from None
 
 
@@ -304,7 +306,7 @@ class _WatchListener:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
 
-    def published(self, news: Published) -> None:
+    def published(self, news: PublishedUpdate) -> None:
         pass
 
     def forming(self, key: StreamKey, candle: Candle) -> None:

@@ -8,9 +8,9 @@ import threading
 from fluxcap.capture.daemon.daemon import Daemon
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.settings import Settings
-from fluxcap.capture.runtime.signals import exit_code, stop_signals
+from fluxcap.capture.runtime.signals import catch_stop_signals, exit_code
 
-LOOK_S = 0.2
+POLL_S = 0.2
 
 
 def run_daemon(settings: Settings, *, debug: bool = False) -> int:
@@ -22,9 +22,9 @@ def run_daemon(settings: Settings, *, debug: bool = False) -> int:
     threading.excepthook = _log_thread_failure
     idle = threading.Event()
     try:
-        with stop_signals() as asked, Daemon(settings) as daemon:
+        with catch_stop_signals() as asked, Daemon(settings) as daemon:
             while not asked and daemon.pipeline.alive:
-                idle.wait(LOOK_S)  # signal handlers run within
+                idle.wait(POLL_S)  # signal handlers run within
     finally:
         threading.excepthook = threading.__excepthook__
     if daemon.pipeline.failure is not None:

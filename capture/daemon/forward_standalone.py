@@ -17,19 +17,19 @@ from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardStatus
 from fluxcap.bridge.jetstream.forward.wire_source import WireSource
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.transport.curve import ClientCurve
-from fluxcap.capture.daemon.forwarding import log_notice
+from fluxcap.capture.daemon.forwarding import log_forward_event
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE
-from fluxcap.capture.runtime.signals import exit_code, stop_signals
+from fluxcap.capture.runtime.signals import catch_stop_signals, exit_code
 from fluxcap.schemas.errors import ConfigError, NatsError, NatsUnavailable, NotAnswering
 
-LOOK_S = 0.2
+POLL_S = 0.2
 NO_SOURCE_S = 10.0
 """With ``once``, how long a daemon that does not answer is waited for."""
 
 
-class Target(msgspec.Struct, frozen=True):
+class ForwardTarget(msgspec.Struct, frozen=True):
     """Source and destination of forwarding. ``pub``, ``rep``: None for those in the data folder's run file."""
 
     address: NatsAddress
@@ -40,15 +40,17 @@ class Target(msgspec.Struct, frozen=True):
     curve: ClientCurve | None = None
 
 
-def forward_alone(target: Target, *, once: bool, log_json: bool, debug: bool = False) -> tuple[ForwardStatus, int]:
+def forward_standalone(
+    target: ForwardTarget, *, once: bool, log_json: bool, debug: bool = False
+) -> tuple[ForwardStatus, int]:
     """Until Ctrl-C or SIGTERM, or, with ``once`` or of a stopped daemon, until all is on the log.
 
     Returns how it ended, and the exit code. Raises ConfigError, StoreError; when it is to end by itself also NatsError
     (the log is away or refuses) and NotAnswering (no daemon answers).
     """
     log.set_up(as_json=log_json, level=logging.DEBUG if debug else logging.INFO)
-    with stop_signals() as asked, _source(target) as (source, ends):
-        forwarder = Forwarder(source, target.address, target.data_dir, stream=target.stream, on_event=log_notice)
+    with catch_stop_signals() as asked, _source(target) as (source, ends):
+        forwarder = Forwarder(source, target.address, target.data_dir, stream=target.stream, on_event=log_forward_event)
         try:
             with forwarder:
                 view = _wait(forwarder, asked, once=once or ends)
@@ -59,13 +61,13 @@ def forward_alone(target: Target, *, once: bool, log_json: bool, debug: bool = F
 
 def _wait(forwarder: Forwarder, asked: list[int], *, once: bool) -> ForwardStatus:
     idle = threading.Event()
-    looks = 0
+    polls = 0
     while not asked:
-        idle.wait(LOOK_S)  # signal handlers run within
+        idle.wait(POLL_S)  # signal handlers run within
         view = forwarder.view()
         if not once:
             continue
-        looks += 1
+        polls += 1
         if view.state is ForwardState.UP_TO_DATE:
             if view.blocked_streams:
                 stream, reason = next(iter(view.blocked_streams.items()))
@@ -73,15 +75,15 @@ def _wait(forwarder: Forwarder, asked: list[int], *, once: bool) -> ForwardStatu
             return view
         if view.state is ForwardState.REJECTED:
             raise NatsError(view.reason)
-        if view.state is ForwardState.UNAVAILABLE and looks * LOOK_S > NO_SOURCE_S:
+        if view.state is ForwardState.UNAVAILABLE and polls * POLL_S > NO_SOURCE_S:
             raise NatsUnavailable(view.reason)
-        if view.source_error and looks * LOOK_S > NO_SOURCE_S:
+        if view.source_error and polls * POLL_S > NO_SOURCE_S:
             raise NotAnswering(f"{view.source_error[:1].upper()}{view.source_error[1:]}.")
     return forwarder.view()
 
 
 @contextmanager
-def _source(target: Target) -> Iterator[tuple[ForwardSource, bool]]:
+def _source(target: ForwardTarget) -> Iterator[tuple[ForwardSource, bool]]:
     """Yield the source, and whether it has an end."""
     run = read_run_file(target.data_dir)
     runs = run is not None and not run.is_stale()

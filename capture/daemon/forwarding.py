@@ -10,15 +10,15 @@ from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
 from fluxcap.bridge.jetstream.forward.source import StoreSource
 from fluxcap.bridge.jetstream.forward.status import ForwardEvent, ForwardStatus
 from fluxcap.bridge.server.server import WireServer
-from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.types import Candle, StreamKey
 
-LAST_WORDS_S = 0.5
+STOP_FLUSH_S = 0.5
 """How long a stopping daemon waits for what was committed last to be on the log; the next start sends what was not."""
 
-_TOLD: dict[ForwardEvent, Callable[..., None]] = {
+_LOG_EVENTS: dict[ForwardEvent, Callable[..., None]] = {
     ForwardEvent.FORWARDING: lambda **fields: log.event("forward.connected", **fields),
     ForwardEvent.UNAVAILABLE: lambda **fields: log.warn("forward.server_unavailable", **fields),
     ForwardEvent.REJECTED: lambda **fields: log.warn("forward.server_rejected", **fields),
@@ -30,12 +30,12 @@ _TOLD: dict[ForwardEvent, Callable[..., None]] = {
 }
 
 
-def log_notice(notice: ForwardEvent, fields: Mapping[str, Any]) -> None:
+def log_forward_event(notice: ForwardEvent, fields: Mapping[str, Any]) -> None:
     """Log what a forwarder tells."""
-    _TOLD[notice](**fields)
+    _LOG_EVENTS[notice](**fields)
 
 
-class Forwarding:
+class ForwardingListener:
     """Forwards the daemon's store while it runs. A listener of the pipeline; never keeps it waiting.
 
     Raises ConfigError: no address, no such file of credentials, or NATS is not installed.
@@ -45,7 +45,7 @@ class Forwarding:
         address = parse_address(settings.forward or "", settings.nats_credentials)
         self._source = StoreSource(server.pages(), server.status)
         self._forwarder = Forwarder(
-            self._source, address, settings.data_dir, stream=settings.nats_stream, on_event=log_notice
+            self._source, address, settings.data_dir, stream=settings.nats_stream, on_event=log_forward_event
         )
 
     def start(self) -> None:
@@ -54,13 +54,13 @@ class Forwarding:
     def stop(self) -> None:
         """Idempotent."""
         self._source.notify()
-        self._forwarder.await_view(lambda view: not (view.state.is_connected and view.behind), LAST_WORDS_S)
+        self._forwarder.await_view(lambda view: not (view.state.is_connected and view.behind), STOP_FLUSH_S)
         self._forwarder.stop()
 
     def view(self) -> ForwardStatus:
         return self._forwarder.view()
 
-    def published(self, news: Published) -> None:
+    def published(self, news: PublishedUpdate) -> None:
         if news.batches or news.revisions:
             self._source.notify()
 

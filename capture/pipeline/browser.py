@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fluxcap.capture.chrome.events import (
+    ActiveAssetLabel,
     ChromeEvent,
+    CommandRecovered,
     CommandTimedOut,
     EndReason,
     FrameReceived,
     FrameSent,
-    PageShows,
-    Responded,
     SocketClosed,
     SocketOpened,
     Stamp,
@@ -28,7 +28,7 @@ from fluxcap.capture.chrome.session import CdpSession, SessionSnapshot
 from fluxcap.capture.market.clock import ArrivalTime
 from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.market import Market
-from fluxcap.capture.pipeline.listeners import ChromeState, Listeners
+from fluxcap.capture.pipeline.listeners import ChromeState, ListenerGroup
 from fluxcap.capture.recording.recorder import Recorder
 from fluxcap.capture.runtime import log
 from fluxcap.schemas.errors import BrowserGone
@@ -36,7 +36,7 @@ from fluxcap.schemas.errors import BrowserGone
 EXPIRE_NS = 250_000_000
 PROBE_NS = 2_000_000_000
 
-_BLIND: dict[EndReason, GapReason] = {
+_GAP_REASONS: dict[EndReason, GapReason] = {
     EndReason.CLOSED: GapReason.SOCKET_CLOSED,
     EndReason.FROZEN: GapReason.TAB_FROZEN,
     EndReason.FRAME_ERROR: GapReason.SOCKET_BROKEN,
@@ -49,13 +49,13 @@ _BLIND: dict[EndReason, GapReason] = {
 }
 
 _STATE_EVENTS = {
-    ChromeState.ABSENT: "chrome.lost",
+    ChromeState.UNAVAILABLE: "chrome.lost",
     ChromeState.ATTACHED: "chrome.attached",
     ChromeState.SILENT: "chrome.unresponsive",
 }
 
 
-class BrowserConnection(Protocol):
+class CdpTransport(Protocol):
     """What the pipeline needs of ``Connection``."""
 
     def send(self, text: str) -> None: ...
@@ -63,7 +63,7 @@ class BrowserConnection(Protocol):
     def close(self, timeout_s: float = ...) -> None: ...
 
 
-class BrowserSide:
+class BrowserFeed:
     """At most one browser connection at a time. Connections are told apart by their numbers.
 
     Attributes
@@ -78,7 +78,7 @@ class BrowserSide:
         self,
         market: Market,
         is_platform_url: Callable[[str], bool],
-        listeners: Listeners,
+        listeners: ListenerGroup,
         recorder: Recorder | None,
         stamp: Callable[[], Stamp],
     ) -> None:
@@ -87,14 +87,14 @@ class BrowserSide:
         self._listeners = listeners
         self._recorder = recorder
         self._stamp = stamp
-        self._connection: BrowserConnection | None = None
+        self._connection: CdpTransport | None = None
         self._number = 0
         self._session: CdpSession | None = None
         self._product = ""
         self._next_expire_ns = 0
         self._next_probe_ns = 0
         self._limit = log.RateLimit()
-        self.state = ChromeState.ABSENT
+        self.state = ChromeState.UNAVAILABLE
         self.reason = "not tried yet"
         self.messages = 0
 
@@ -112,7 +112,7 @@ class BrowserSide:
         """Tabs and sockets, for ``status``."""
         return self._session.snapshot() if self._session is not None else None
 
-    def adopt(self, connection: BrowserConnection, number: int, product: str) -> None:
+    def attach(self, connection: CdpTransport, number: int, product: str) -> None:
         """Take a connection into use. Raises BrowserGone when there is one already."""
         if self._connection is not None:
             raise BrowserGone("Another connection to Chrome was quicker.")
@@ -126,7 +126,7 @@ class BrowserSide:
         self._next_probe_ns = stamp.mono_ns + PROBE_NS
         self._session.start(stamp.mono_ns)
         self._send(self._session)
-        self._become(ChromeState.ATTACHED, "")
+        self._set_state(ChromeState.ATTACHED, "")
 
     def receive(self, number: int, data: bytes, stamp: Stamp) -> None:
         """A message of a connection; of one that is not in use any more it is ignored."""
@@ -147,7 +147,7 @@ class BrowserSide:
             if session.unsent:
                 self._send(session)
             if stamp.drained:
-                self._pass_time(stamp)
+                self._advance_time(stamp)
         except Exception as error:
             # A fault of ours. The state of this connection cannot be trusted any more: end it as if Chrome had gone,
             # so that candles say they were blind, and let the watch attach anew.
@@ -160,57 +160,57 @@ class BrowserSide:
     def idle(self, number: int, stamp: Stamp) -> None:
         """The connection has said nothing for a while: nothing waits, so time may pass."""
         if number == self._number:
-            self._pass_time(stamp)
+            self._advance_time(stamp)
 
     def ended(self, number: int, reason: str) -> None:
         """A connection is over."""
         if number == self._number and self._connection is not None:
             self._end(reason)
 
-    def absent(self, reason: str) -> None:
+    def set_unavailable(self, reason: str) -> None:
         """The probe found no browser."""
-        self._become(ChromeState.ABSENT, reason)
+        self._set_state(ChromeState.UNAVAILABLE, reason)
 
     def close(self) -> None:
         """Let go of the browser, which stays as it is."""
         if self._connection is not None:
             self._connection.close()
 
-    def let_pass(self, stamp: Stamp) -> None:
+    def advance_time(self, stamp: Stamp) -> None:
         """Time passes for the market; with a browser only what it says tells the time."""
         if self._recorder is not None:
-            self._recorder.passed(stamp)
+            self._recorder.on_time_advanced(stamp)
         self._market.advance_time(arrival(stamp))
 
     # --- within ---------------------------------------------------------------------------------------------------
 
     def _on_event(self, event: ChromeEvent, stamp: Stamp) -> None:
         if self._recorder is not None:
-            self._recorder.happened(event, stamp)
+            self._recorder.on_event(event, stamp)
         if isinstance(event, FrameSent):
             self._market.sent(event.socket, event.opcode, event.payload, arrival(event.stamp))
         elif isinstance(event, SocketOpened):
             self._market.socket_opened(event.socket, event.url)
         elif isinstance(event, SocketClosed):
             if self._recorder is not None:
-                self._recorder.lost(event, _BLIND[event.reason], stamp)
-            self._market.on_socket_closed(event.socket, _BLIND[event.reason], arrival(stamp))
+                self._recorder.on_socket_lost(event, _GAP_REASONS[event.reason], stamp)
+            self._market.on_socket_closed(event.socket, _GAP_REASONS[event.reason], arrival(stamp))
             log.event("socket.closed", reason=event.reason.value)
         elif isinstance(event, TabAttached):
             log.event("target.attached", kind=event.kind, url=event.url)
         elif isinstance(event, TabGone):
             log.event("target.detached", reason=event.reason.value)
-        elif isinstance(event, PageShows):
+        elif isinstance(event, ActiveAssetLabel):
             self._market.on_active_asset_label(event.label)
         elif isinstance(event, CommandTimedOut):
             self._limit.warn("chrome.command_timeout", command=event.method)
             if not event.target_id:
-                self._become(ChromeState.SILENT, "Chrome does not answer; it may be frozen or very busy.")
-        elif isinstance(event, Responded) and not event.target_id:
-            self._become(ChromeState.ATTACHED, "")
+                self._set_state(ChromeState.SILENT, "Chrome does not answer; it may be frozen or very busy.")
+        elif isinstance(event, CommandRecovered) and not event.target_id:
+            self._set_state(ChromeState.ATTACHED, "")
 
-    def _pass_time(self, stamp: Stamp) -> None:
-        self.let_pass(stamp)
+    def _advance_time(self, stamp: Stamp) -> None:
+        self.advance_time(stamp)
         session = self._session
         if session is None or stamp.mono_ns < self._next_expire_ns:
             return
@@ -220,8 +220,8 @@ class BrowserSide:
         if stamp.mono_ns >= self._next_probe_ns:
             self._next_probe_ns = stamp.mono_ns + PROBE_NS
             session.probe(stamp.mono_ns)
-            if question := self._market.active_asset_query:
-                session.ask_pages(question, stamp.mono_ns)
+            if query := self._market.active_asset_query:
+                session.query_active_asset(query, stamp.mono_ns)
         self._send(session)
 
     def _send(self, session: CdpSession) -> None:
@@ -240,10 +240,10 @@ class BrowserSide:
                 self._on_event(event, stamp)
             if self._recorder is not None:
                 self._recorder.browser(False, reason, stamp)
-        self._become(ChromeState.ABSENT, f"The connection to Chrome ended: {reason}.")
+        self._set_state(ChromeState.UNAVAILABLE, f"The connection to Chrome ended: {reason}.")
 
-    def _become(self, state: ChromeState, reason: str) -> None:
-        if state is ChromeState.ABSENT and self._connection is not None:
+    def _set_state(self, state: ChromeState, reason: str) -> None:
+        if state is ChromeState.UNAVAILABLE and self._connection is not None:
             return
         if state is not self.state or (reason and not self.reason):
             level = logging.INFO if state is ChromeState.ATTACHED else logging.WARNING

@@ -3,7 +3,7 @@
 Accepted ticks of focused assets are appended as they are taken in. Written without fsync: a killed process loses
 nothing the system has, a power cut loses the last seconds, which then are blind time like the rest of the outage. A
 torn tail is expected and ends the reading; it is no damage. Files are rotated, and dropped as soon as every bucket they
-could belong to is in the store, or when they are too old or too many (see ``KEEP_MS`` and ``FOLDER_MAX_BYTES``);
+could belong to is in the store, or when they are too old or too many (see ``RETENTION_MS`` and ``FOLDER_MAX_BYTES``);
 journal_reading.py tells what is gone then.
 
 Disk trouble is reported once and stops the journal, never the capture. Ticks that could not be written are a break like
@@ -19,27 +19,40 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from fluxcap.capture.pipeline.journal_file import SUFFIX, Entry, JournalCheck, check_journal, frame_of, journal_files
-from fluxcap.capture.pipeline.journal_recovery import Contents, Remembered, losses, read_contents, read_journal
+from fluxcap.capture.pipeline.journal_file import (
+    SUFFIX,
+    JournalCheck,
+    JournalEntry,
+    check_journal,
+    encode_entry,
+    journal_files,
+)
+from fluxcap.capture.pipeline.journal_recovery import (
+    JournalContents,
+    RecoveredSpan,
+    lost_ranges,
+    read_journal,
+    read_journal_contents,
+)
 from fluxcap.capture.runtime import log
 from fluxcap.schemas.types import Tick
 
 __all__ = [
     "SUFFIX",
-    "Contents",
-    "Entry",
     "JournalCheck",
-    "Remembered",
+    "JournalContents",
+    "JournalEntry",
+    "RecoveredSpan",
     "TickJournal",
     "check_journal",
     "journal_files",
-    "losses",
-    "read_contents",
+    "lost_ranges",
     "read_journal",
+    "read_journal_contents",
 ]
 
 ROTATE_MS = 300_000
-KEEP_MS = 21_600_000
+RETENTION_MS = 21_600_000
 """Ticks older than this are dropped though no candle of theirs is in the store."""
 FOLDER_MAX_BYTES = 32 * 1024 * 1024
 """So many bytes of closed files at most, some 600,000 ticks: a start reads them in two or three seconds."""
@@ -50,25 +63,25 @@ RETRY_MS = 1_000
 class TickJournal:
     """Appends to files in ``folder``.
 
-    ``keep_ms``: see ``KEEP_MS``. ``published_to_ms(symbol)``: end (UTC ms) of an asset's newest candle in the store, 0
-    for none; only older ticks may go before that. ``focused()``: assets that are received, though they may be quiet.
-    ``held``: what earlier runs left, as ``Contents.newest``; read here when it is not given.
+    ``retention_ms``: see ``RETENTION_MS``. ``published_to_ms(symbol)``: end (UTC ms) of an asset's newest candle in the
+    store, 0 for none; only older ticks may go before that. ``focused()``: assets that are received, though they may be
+    quiet. ``closed_files``: what earlier runs left, as ``JournalContents.newest``; read here when it is not given.
     """
 
     def __init__(
         self,
         folder: Path,
-        keep_ms: int = KEEP_MS,
+        retention_ms: int = RETENTION_MS,
         *,
         published_to_ms: Callable[[str], int] = lambda symbol: 0,
         focused: Callable[[], Collection[str]] = tuple,
-        held: Mapping[Path, Mapping[str, int]] | None = None,
+        closed_files: Mapping[Path, Mapping[str, int]] | None = None,
     ) -> None:
         self.folder = folder
-        self._keep_ms = keep_ms
+        self._retention_ms = retention_ms
         self._published_to_ms = published_to_ms
         self._focused = focused
-        self._closed = dict(read_contents(folder).newest if held is None else held)
+        self._closed = dict(read_journal_contents(folder).newest if closed_files is None else closed_files)
         """Files that are not written any more, and the newest tick of each asset in them, oldest first."""
         self._file: BinaryIO | None = None
         self._path = folder
@@ -84,7 +97,7 @@ class TickJournal:
         """Behind the newest tick of an asset that could not be written."""
         self._lost_from: dict[str, int] = {}
         """The oldest one of those that no entry has told of yet."""
-        self._trouble = False
+        self._has_failed = False
 
     def append(self, ticks: Sequence[Tick], since: Mapping[str, int]) -> None:
         """Write ticks taken in together. ``since``: start of the unbroken coverage of each of their assets, ms."""
@@ -92,20 +105,20 @@ class TickJournal:
             return
         now_ms = ticks[-1].ts_ms
         if self._file is None and 0 < self._retry_at_ms - now_ms <= RETRY_MS:
-            self._lose(ticks)
+            self._mark_lost(ticks)
             return
         try:
             self._roll(now_ms)
             whole = {symbol: max(from_ms, self._whole_from.get(symbol, 0)) for symbol, from_ms in since.items()}
             changed = {symbol: from_ms for symbol, from_ms in whole.items() if self._since.get(symbol) != from_ms}
             lost = {symbol: from_ms for symbol, from_ms in self._lost_from.items() if symbol in changed}
-            self._write(Entry([(t.symbol, t.ts_ms, t.raw_ts_ms, t.price) for t in ticks], changed, lost))
+            self._write(JournalEntry([(t.symbol, t.ts_ms, t.raw_ts_ms, t.price) for t in ticks], changed, lost))
         except OSError as error:
-            self._lose(ticks)
-            self._abandon_file()
+            self._mark_lost(ticks)
+            self._truncate_and_close()
             self._retry_at_ms = now_ms + RETRY_MS
-            if not self._trouble:
-                self._trouble = True
+            if not self._has_failed:
+                self._has_failed = True
                 log.warn("journal.write_failed", reason=error.strerror, folder=str(self.folder))
             return
         self._written(ticks, changed, lost)
@@ -126,20 +139,20 @@ class TickJournal:
         self._since.update(changed)
         for symbol in lost:
             del self._lost_from[symbol]
-        if self._trouble:
-            self._trouble = False
+        if self._has_failed:
+            self._has_failed = False
             log.event("journal.write_recovered")
 
-    def _lose(self, ticks: Sequence[Tick]) -> None:
+    def _mark_lost(self, ticks: Sequence[Tick]) -> None:
         for tick in ticks:
             self._lost_from[tick.symbol] = min(tick.ts_ms, self._lost_from.get(tick.symbol, tick.ts_ms))
             self._whole_from[tick.symbol] = max(tick.ts_ms + 1, self._whole_from.get(tick.symbol, 0))
 
-    def _write(self, entry: Entry) -> None:
+    def _write(self, entry: JournalEntry) -> None:
         """Raises OSError, also when only a part of it could be written: a full disk takes what fits and says so."""
         if self._file is None:
             return
-        frame = frame_of(entry)
+        frame = encode_entry(entry)
         if self._file.write(frame) != len(frame):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._whole_bytes += len(frame)
@@ -156,14 +169,14 @@ class TickJournal:
         self._file = path.open("xb", buffering=0)
         self._path, self._newest, self._whole_bytes = path, {}, 0
         self._rotate_at_ms = now_ms + ROTATE_MS
-        self._write(Entry([], self._since, {}, self._after, self._until, list(self._focused())))
+        self._write(JournalEntry([], self._since, {}, self._after, self._until, list(self._focused())))
 
     def _drop_files(self, now_ms: int) -> None:
         """Delete what nothing needs any more, and of the rest the oldest when there is too much."""
         left_bytes = FOLDER_MAX_BYTES
         for path, newest in reversed(list(self._closed.items())):
             needed = any(ts_ms >= self._published_to_ms(symbol) for symbol, ts_ms in newest.items())
-            if needed and max(newest.values()) >= now_ms - self._keep_ms:
+            if needed and max(newest.values()) >= now_ms - self._retention_ms:
                 with contextlib.suppress(FileNotFoundError):
                     left_bytes -= path.stat().st_size
                 if left_bytes >= 0:
@@ -172,7 +185,7 @@ class TickJournal:
                 path.unlink(missing_ok=True)
                 del self._closed[path]
 
-    def _abandon_file(self) -> None:
+    def _truncate_and_close(self) -> None:
         """A frame may be half out: whatever follows it in that file would not be read, so it is cut off."""
         if self._file is None:
             return

@@ -17,7 +17,7 @@ _MAX_FRAME_BYTES = 16 * 1024 * 1024
 SUFFIX = ".journal"
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class JournalEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Ticks as ``(symbol, ts_ms, raw_ts_ms, price)``, and since when (ms) an asset has been covered without a break,
     told where it is new. ``lost``: since when (ms) ticks could not be written before these.
 
@@ -43,10 +43,10 @@ class JournalCheck(msgspec.Struct, frozen=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Entry)
+_decoder = msgspec.msgpack.Decoder(JournalEntry)
 
 
-def frame_of(entry: Entry) -> bytes:
+def encode_entry(entry: JournalEntry) -> bytes:
     """An entry as it is written."""
     return encode_frame(_encoder.encode(entry))
 
@@ -56,7 +56,7 @@ def journal_files(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"ticks-*{SUFFIX}"), key=_age)
 
 
-def bytes_of(path: Path) -> bytes:
+def read_bytes_or_empty(path: Path) -> bytes:
     """What is in a file; nothing when it cannot be read."""
     try:
         return path.read_bytes()
@@ -64,7 +64,7 @@ def bytes_of(path: Path) -> bytes:
         return b""
 
 
-def entries_of(data: bytes) -> Iterator[tuple[Entry, int]]:
+def decode_entries(data: bytes) -> Iterator[tuple[JournalEntry, int]]:
     """A file's whole entries, each with the number of bytes up to its end. Never raises for what the file holds."""
     view, size, at = memoryview(data), len(data), 0
     while at + HEAD_BYTES <= size:
@@ -83,8 +83,8 @@ def check_journal(folder: Path) -> list[JournalCheck]:
     """Read every file as a restart would."""
     checks = []
     for path in journal_files(folder):
-        data = bytes_of(path)
-        found = list(entries_of(data))
+        data = read_bytes_or_empty(path)
+        found = list(decode_entries(data))
         whole_bytes = found[-1][1] if found else 0
         ticks = sum(len(entry.ticks) for entry, _ in found)
         checks.append(JournalCheck(path, len(found), ticks, len(data) - whole_bytes))

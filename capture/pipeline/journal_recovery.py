@@ -13,13 +13,13 @@ from pathlib import Path
 
 import msgspec
 
-from fluxcap.capture.pipeline.journal_file import Entry, bytes_of, entries_of, journal_files
+from fluxcap.capture.pipeline.journal_file import JournalEntry, decode_entries, journal_files, read_bytes_or_empty
 from fluxcap.schemas.types import Tick
 
 _TIME = attrgetter("ts_ms")
 
 
-class Remembered(msgspec.Struct, frozen=True):
+class RecoveredSpan(msgspec.Struct, frozen=True):
     """One asset's unbroken stretch: its ticks, ascending, covered from ``from_ms`` to the last of them.
 
     Without ticks: all that is known is that the asset had been received until ``from_ms``.
@@ -36,14 +36,14 @@ class Remembered(msgspec.Struct, frozen=True):
         return max(self.ticks[-1].ts_ms, self.from_ms) if self.ticks else self.from_ms
 
 
-class Contents(msgspec.Struct, frozen=True):
+class JournalContents(msgspec.Struct, frozen=True):
     """All that a folder holds. ``newest``: of each file, oldest first, the newest tick (UTC ms) of each asset."""
 
-    stretches: list[Remembered]
+    stretches: list[RecoveredSpan]
     newest: dict[Path, dict[str, int]]
 
 
-def read_contents(folder: Path, published_to_ms: Callable[[str], int] = lambda symbol: 0) -> Contents:
+def read_journal_contents(folder: Path, published_to_ms: Callable[[str], int] = lambda symbol: 0) -> JournalContents:
     """Read every file. ``published_to_ms``: end (UTC ms) of an asset's newest candle in the store, 0 for none; ticks
     before it are no loss, and of an asset without candles a file that is not there is none either.
 
@@ -52,15 +52,15 @@ def read_contents(folder: Path, published_to_ms: Callable[[str], int] = lambda s
     reading = _Reading(published_to_ms)
     for path in journal_files(folder):
         reading.take_in(path)
-    return Contents(reading.stretches(), reading.newest)
+    return JournalContents(reading.stretches(), reading.newest)
 
 
-def read_journal(folder: Path) -> list[Remembered]:
+def read_journal(folder: Path) -> list[RecoveredSpan]:
     """The unbroken stretches of every asset, an asset's oldest first."""
-    return read_contents(folder).stretches
+    return read_journal_contents(folder).stretches
 
 
-def losses(stretches: Sequence[Remembered]) -> list[tuple[int, int]]:
+def lost_ranges(stretches: Sequence[RecoveredSpan]) -> list[tuple[int, int]]:
     """Where ticks of one asset could not be written, ``(from_ms, to_ms)``: from the last one before that was."""
     found = []
     for before, stretch in zip((None, *stretches), stretches, strict=False):
@@ -71,7 +71,7 @@ def losses(stretches: Sequence[Remembered]) -> list[tuple[int, int]]:
 
 
 class _Reading:
-    """The files, one after another. ``newest``: see ``Contents``."""
+    """The files, one after another. ``newest``: see ``JournalContents``."""
 
     def __init__(self, published_to_ms: Callable[[str], int]) -> None:
         self._published_to_ms = published_to_ms
@@ -90,10 +90,10 @@ class _Reading:
         self.newest: dict[Path, dict[str, int]] = {}
 
     def take_in(self, path: Path) -> None:
-        data = bytes_of(path)
+        data = read_bytes_or_empty(path)
         newest: dict[str, int] = {}
         whole_bytes = 0
-        for entry, end_bytes in entries_of(data):
+        for entry, end_bytes in decode_entries(data):
             if not whole_bytes:
                 self._head(entry)
             elif entry.since or entry.lost:
@@ -112,7 +112,7 @@ class _Reading:
         self.newest[path] = newest
         self._before, self._before_torn = path.name, whole_bytes < len(data)
 
-    def stretches(self) -> list[Remembered]:
+    def stretches(self) -> list[RecoveredSpan]:
         for symbol, until_ms in self._quiet.items():
             if self._until.get(symbol, 0) < until_ms:
                 self._ticks.setdefault((symbol, until_ms), [])
@@ -120,18 +120,18 @@ class _Reading:
                 if begin in self._lost and begin not in self._ticks:
                     self._lost[symbol, until_ms] = self._lost[begin]
         return [
-            Remembered(symbol, from_ms, tuple(sorted(ticks, key=_TIME)), self._lost.get((symbol, from_ms), 0))
+            RecoveredSpan(symbol, from_ms, tuple(sorted(ticks, key=_TIME)), self._lost.get((symbol, from_ms), 0))
             for (symbol, from_ms), ticks in sorted(self._ticks.items())
         ]
 
-    def _head(self, head: Entry) -> None:
+    def _head(self, head: JournalEntry) -> None:
         self._quiet = {symbol: head.until[symbol] for symbol in head.focused if symbol in head.until}
         if not head.after:
             self._begins, self._until = {}, {}
         elif head.after != self._before or self._before_torn:
             self._hole(head)
 
-    def _hole(self, head: Entry) -> None:
+    def _hole(self, head: JournalEntry) -> None:
         """Files before this one are not there, or one was not read to its end."""
         torn = head.after == self._before
         begins = self._begins if torn else {}
@@ -148,7 +148,7 @@ class _Reading:
             if lost_ms < begin_ms and (torn or published_ms):
                 self._lost[symbol, begin_ms] = lost_ms
 
-    def _told(self, entry: Entry) -> None:
+    def _told(self, entry: JournalEntry) -> None:
         for symbol, since_ms in entry.since.items():
             self._begins[symbol] = max(since_ms, self._floors.get(symbol, 0))
         for symbol, from_ms in entry.lost.items():

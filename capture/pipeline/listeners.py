@@ -19,12 +19,12 @@ from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, Stre
 class ChromeState(enum.StrEnum):
     """Whether there is a browser, as ``status`` says it."""
 
-    ABSENT = "not reachable"
+    UNAVAILABLE = "not reachable"
     ATTACHED = "attached"
     SILENT = "attached, not answering"
 
 
-class Published(msgspec.Struct, frozen=True):
+class PublishedUpdate(msgspec.Struct, frozen=True):
     """What listeners are told after it was committed and published."""
 
     batches: tuple[CandleBatch, ...]
@@ -36,30 +36,30 @@ class Published(msgspec.Struct, frozen=True):
 class Listener(Protocol):
     """Told on the pipeline's thread, in order: hand over to a queue of your own and return."""
 
-    def published(self, news: Published) -> None: ...
+    def published(self, news: PublishedUpdate) -> None: ...
 
     def forming(self, key: StreamKey, candle: Candle) -> None: ...
 
     def chrome_changed(self, state: ChromeState, reason: str) -> None: ...
 
 
-class Listeners:
+class ListenerGroup:
     """Tells all of them, whatever one of them does."""
 
     def __init__(self, listeners: Sequence[Listener] = ()) -> None:
         self._listeners = [(listener, log.RateLimit()) for listener in listeners]
         self.failures = 0
 
-    def published(self, news: Published) -> None:
-        self._tell(lambda listener: listener.published(news))
+    def published(self, news: PublishedUpdate) -> None:
+        self._notify(lambda listener: listener.published(news))
 
     def forming(self, key: StreamKey, candle: Candle) -> None:
-        self._tell(lambda listener: listener.forming(key, candle))
+        self._notify(lambda listener: listener.forming(key, candle))
 
     def chrome_changed(self, state: ChromeState, reason: str) -> None:
-        self._tell(lambda listener: listener.chrome_changed(state, reason))
+        self._notify(lambda listener: listener.chrome_changed(state, reason))
 
-    def _tell(self, call: Callable[[Listener], None]) -> None:
+    def _notify(self, call: Callable[[Listener], None]) -> None:
         for listener, limit in self._listeners:
             try:
                 call(listener)

@@ -22,10 +22,10 @@ from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.events import Stamp
 from fluxcap.capture.chrome.session import SessionSnapshot
 from fluxcap.capture.market.market import Market, MarketSnapshot
-from fluxcap.capture.pipeline.browser import BrowserConnection, BrowserSide, arrival
+from fluxcap.capture.pipeline.browser import BrowserFeed, CdpTransport, arrival
 from fluxcap.capture.pipeline.journal import TickJournal
-from fluxcap.capture.pipeline.listeners import ChromeState, Listener, Listeners
-from fluxcap.capture.pipeline.publish import Outlet, Publishing
+from fluxcap.capture.pipeline.listeners import ChromeState, Listener, ListenerGroup
+from fluxcap.capture.pipeline.publish import PublishStage, WireOutput
 from fluxcap.capture.recording.recorder import Recorder
 from fluxcap.capture.runtime import log
 from fluxcap.schemas.errors import NotAnswering
@@ -34,14 +34,12 @@ from fluxcap.schemas.types import FeedState, StreamKey, StreamStatus
 QUEUE_MAX = 200_000
 HEARTBEAT_NS = 1_000_000_000
 FORMING_NS = 200_000_000
-LEAVE_NS = 1_000_000_000
+DRAIN_NS = 1_000_000_000
 """How long ``stop`` lets queued messages be handled; what then still waits is as if it had not arrived."""
-ASK_TIMEOUT_S = 5.0
+CALL_TIMEOUT_S = 5.0
 _T = TypeVar("_T")
 
-Connect = Callable[
-    [str, Callable[[bytes, Stamp], None], Callable[[str], None], Callable[[Stamp], None]], BrowserConnection
-]
+Connect = Callable[[str, Callable[[bytes, Stamp], None], Callable[[str], None], Callable[[Stamp], None]], CdpTransport]
 """Opens a browser connection: address, on_message, on_end, on_idle; as ``Connection``."""
 
 
@@ -57,7 +55,7 @@ class PipelineView(msgspec.Struct, frozen=True):
     queue_depth: int
     messages: int
     commits: int
-    store_trouble: str
+    store_error: str
 
 
 class _FromBrowser(msgspec.Struct, gc=False):
@@ -76,18 +74,18 @@ class _BrowserEnded(msgspec.Struct):
     reason: str
 
 
-class _Call(msgspec.Struct):
+class _Task(msgspec.Struct):
     work: Callable[[], Any]
     answer: Future[Any]
 
 
 class Pipeline:
-    """See the module. ``start`` runs the thread; ``ask`` runs a piece of work on it and returns its result."""
+    """See the module. ``start`` runs the thread; ``call`` runs a piece of work on it and returns its result."""
 
     def __init__(
         self,
         market: Market,
-        server: Outlet,
+        server: WireOutput,
         key_of: Callable[[str], StreamKey],
         is_platform_url: Callable[[str], bool],
         *,
@@ -101,17 +99,17 @@ class Pipeline:
         self._market = market
         self._server = server
         self._key_of = key_of
-        told = Listeners(listeners)
-        self._publishing = Publishing(market, server, key_of, told, mono_ns, journal)
+        told = ListenerGroup(listeners)
+        self._publishing = PublishStage(market, server, key_of, told, mono_ns, journal)
         self._recorder = recorder
-        self._browser = BrowserSide(market, is_platform_url, told, recorder, self._stamp)
+        self._browser = BrowserFeed(market, is_platform_url, told, recorder, self._stamp)
         self._connect = connect
         self._wall_ns = wall_ns
         self._mono_ns = mono_ns
         self._queue: queue.Queue[Any] = queue.Queue(QUEUE_MAX)
         self._thread = threading.Thread(target=self._run, name="fluxcap-pipeline", daemon=True)
         self._stopping = False
-        self._leave_by_ns = 0
+        self._drain_by_ns = 0
         self._ended = False
         self._connection_numbers = itertools.count(1)
         self._next_heartbeat_ns = 0
@@ -127,7 +125,7 @@ class Pipeline:
         """Let what is queued be handled, for a second at most, then end. Seals nothing early."""
         if not self._thread.is_alive():
             return
-        self._leave_by_ns = self._mono_ns() + LEAVE_NS
+        self._drain_by_ns = self._mono_ns() + DRAIN_NS
         self._post(None)
         self._thread.join(timeout_s)
 
@@ -150,12 +148,12 @@ class Pipeline:
         """Whether there is a browser."""
         return self._browser.state
 
-    def ask(self, work: Callable[[], _T], timeout_s: float = ASK_TIMEOUT_S) -> _T:
+    def call(self, work: Callable[[], _T], timeout_s: float = CALL_TIMEOUT_S) -> _T:
         """Run ``work`` on the pipeline's thread; its result, or its error.
 
         Raises NotAnswering when it is late, and then ``work`` will not begin any more, or when the pipeline has ended.
         """
-        call = _Call(work, Future())
+        call = _Task(work, Future())
         if self._ended:
             raise NotAnswering("fluxcap is stopping.")
         try:
@@ -184,20 +182,20 @@ class Pipeline:
             websocket_url, on_message, on_end, lambda stamp: self._post(_BrowserIdle(number, stamp))
         )
         try:
-            self.ask(lambda: self._browser.adopt(connection, number, browser))
+            self.call(lambda: self._browser.attach(connection, number, browser))
         except BaseException:
             adopted.set()
             connection.close()
             raise
         adopted.set()
 
-    def chrome_absent(self, reason: str) -> None:
+    def on_chrome_unavailable(self, reason: str) -> None:
         """The probe found no browser; ``reason`` is its sentence."""
-        self._post(_Call(lambda: self._browser.absent(reason), Future()))
+        self._post(_Task(lambda: self._browser.set_unavailable(reason), Future()))
 
     def view(self) -> PipelineView:
         """A snapshot, taken on the pipeline's thread."""
-        return self.ask(self._view)
+        return self.call(self._view)
 
     def _post(self, message: Any) -> None:
         """Queue a message; waits while the queue is full, so that the browser buffers and nothing is lost."""
@@ -212,14 +210,14 @@ class Pipeline:
 
     def _run(self) -> None:
         try:
-            while not (self._stopping or (self._leave_by_ns and self._mono_ns() > self._leave_by_ns)):
+            while not (self._stopping or (self._drain_by_ns and self._mono_ns() > self._drain_by_ns)):
                 try:
                     message = self._queue.get(timeout=0.1)
                 except queue.Empty:
-                    self._quiet()
+                    self._on_queue_empty()
                 else:
                     self._handle(message)
-                self._regularly()
+                self._run_timers()
         except BaseException as error:
             self._failure = error
             log.LOGGER.critical("pipeline.crashed", exc_info=error)
@@ -233,19 +231,19 @@ class Pipeline:
             self._browser.idle(message.connection, message.stamp)
         elif type(message) is _BrowserEnded:
             self._browser.ended(message.connection, message.reason)
-        elif type(message) is _Call:
+        elif type(message) is _Task:
             self._call(message)
         else:
             self._stopping = True
         self._publishing.flush()
 
-    def _quiet(self) -> None:
+    def _on_queue_empty(self) -> None:
         """Nothing is queued. With a browser attached its reader tells the time; without one, this does."""
         if not self._browser.attached:
-            self._browser.let_pass(self._stamp())
+            self._browser.advance_time(self._stamp())
             self._publishing.flush()
 
-    def _regularly(self) -> None:
+    def _run_timers(self) -> None:
         now_ns = self._mono_ns()
         if now_ns >= self._next_forming_ns:
             self._next_forming_ns = now_ns + FORMING_NS
@@ -260,7 +258,7 @@ class Pipeline:
         offset_ms = self._market.clock.offset_ms or 0
         feed = self._market.feeds.get(key.symbol)
         last_ms = feed.last_tick_ts_ms if feed else 0
-        if self._browser.state is ChromeState.ABSENT:
+        if self._browser.state is ChromeState.UNAVAILABLE:
             return FeedInfo(FeedState.NO_BROWSER, last_ms, offset_ms)
         state = self._market.feed_state(key.symbol, self._market.clock.now_ms(self._mono_ns() // 1_000_000))
         if state is FeedState.LIVE and self._browser.state is ChromeState.SILENT:
@@ -269,7 +267,7 @@ class Pipeline:
 
     # --- the rest -------------------------------------------------------------------------------------------------
 
-    def _call(self, call: _Call) -> None:
+    def _call(self, call: _Task) -> None:
         if not call.answer.set_running_or_notify_cancel():
             return
         focus = self._market.focus
@@ -291,7 +289,7 @@ class Pipeline:
             queue_depth=self._queue.qsize(),
             messages=self._browser.messages,
             commits=self._publishing.commits,
-            store_trouble=self._publishing.trouble,
+            store_error=self._publishing.store_error,
         )
 
     def _stamp(self) -> Stamp:
@@ -305,5 +303,5 @@ class Pipeline:
                 message = self._queue.get_nowait()
             except queue.Empty:
                 return
-            if isinstance(message, _Call):
+            if isinstance(message, _Task):
                 message.answer.cancel()

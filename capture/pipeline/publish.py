@@ -18,7 +18,7 @@ import msgspec
 from fluxcap.bridge.server.server import CandlesByStream, FeedInfo
 from fluxcap.capture.market.candles import Revision
 from fluxcap.capture.market.market import MarketUpdate
-from fluxcap.capture.pipeline.listeners import Listeners, Published
+from fluxcap.capture.pipeline.listeners import ListenerGroup, PublishedUpdate
 from fluxcap.capture.runtime import log
 from fluxcap.schemas.errors import SequenceError, StoreError
 from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, StreamStatus, Tick, Watermark
@@ -26,12 +26,12 @@ from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, Stre
 RETRY_NS = 1_000_000_000
 
 
-class Decisions(Protocol):
+class UpdateSource(Protocol):
     """Where outcomes come from: the market."""
 
     def drain(self) -> MarketUpdate: ...
 
-    def requeue(self, outcome: MarketUpdate) -> None: ...
+    def requeue(self, update: MarketUpdate) -> None: ...
 
     def forming(self) -> dict[str, Candle]: ...
 
@@ -40,7 +40,7 @@ class Decisions(Protocol):
     def covered_since(self, symbol: str) -> int: ...
 
 
-class Outlet(Protocol):
+class WireOutput(Protocol):
     """What is needed of the wire server; see there."""
 
     def watermark(self, key: StreamKey) -> Watermark: ...
@@ -70,7 +70,7 @@ class Journal(Protocol):
     def append(self, ticks: Sequence[Tick], since: Mapping[str, int]) -> None: ...
 
 
-class _Done(msgspec.Struct):
+class _Applied(msgspec.Struct):
     """What has been done of one outcome."""
 
     batches: list[CandleBatch] = msgspec.field(default_factory=list)
@@ -78,13 +78,13 @@ class _Done(msgspec.Struct):
     gaps: list[Gap] = msgspec.field(default_factory=list)
     ticks: list[Tick] = msgspec.field(default_factory=list)
 
-    def published(self) -> Published | None:
+    def published(self) -> PublishedUpdate | None:
         if not (self.batches or self.revisions or self.gaps or self.ticks):
             return None
-        return Published(tuple(self.batches), tuple(self.revisions), tuple(self.gaps), tuple(self.ticks))
+        return PublishedUpdate(tuple(self.batches), tuple(self.revisions), tuple(self.gaps), tuple(self.ticks))
 
 
-class Publishing:
+class PublishStage:
     """See the module.
 
     Attributes
@@ -99,10 +99,10 @@ class Publishing:
 
     def __init__(
         self,
-        market: Decisions,
-        server: Outlet,
+        market: UpdateSource,
+        server: WireOutput,
         key_of: Callable[[str], StreamKey],
-        listeners: Listeners,
+        listeners: ListenerGroup,
         mono_ns: Callable[[], int],
         journal: Journal | None = None,
     ) -> None:
@@ -115,24 +115,24 @@ class Publishing:
         self._retry_ns = 0
         self._announced: set[StreamKey] = set()
         self.commits = 0
-        self.refused = 0
-        self.trouble = ""
+        self.dropped = 0
+        self.store_error = ""
 
     def flush(self) -> None:
         """Commit and publish what the market has decided since."""
-        if self.trouble and self._mono_ns() < self._retry_ns:
+        if self.store_error and self._mono_ns() < self._retry_ns:
             return
-        outcome = self._market.drain()
-        if not outcome:
+        update = self._market.drain()
+        if not update:
             return
-        if self._journal is not None and outcome.ticks:
-            symbols = {tick.symbol for tick in outcome.ticks}
-            self._journal.append(outcome.ticks, {symbol: self._market.covered_since(symbol) for symbol in symbols})
-        done = _Done(ticks=outcome.ticks)
+        if self._journal is not None and update.ticks:
+            symbols = {tick.symbol for tick in update.ticks}
+            self._journal.append(update.ticks, {symbol: self._market.covered_since(symbol) for symbol in symbols})
+        done = _Applied(ticks=update.ticks)
         try:
-            self._carry_out(outcome, done)
+            self._apply(update, done)
         except StoreError as error:
-            self._market.requeue(outcome)
+            self._market.requeue(update)
             self._store_failed(error)
         else:
             self._store_works()
@@ -163,37 +163,37 @@ class Publishing:
 
     # --- within ---------------------------------------------------------------------------------------------------
 
-    def _carry_out(self, outcome: MarketUpdate, done: _Done) -> None:
+    def _apply(self, update: MarketUpdate, done: _Applied) -> None:
         """Take from ``update`` what is done, so that what is left of it can be tried again. Raises StoreError."""
         self._server.recover()  # watermarks may say too little after a failure
-        self._put_in_order(outcome)
-        if outcome.sealed:
-            self._publish(outcome.sealed, done)
+        self._promote_early_revisions(update)
+        if update.sealed:
+            self._publish(update.sealed, done)
             self.commits += 1
-        while outcome.revised:
-            symbol, revisions = next(iter(outcome.revised.items()))
+        while update.revised:
+            symbol, revisions = next(iter(update.revised.items()))
             self._revise(self._key_of(symbol), revisions, done)
-            del outcome.revised[symbol]
-        if outcome.gaps:
+            del update.revised[symbol]
+        if update.gaps:
             gaps = [
                 Gap(self._key_of(news.symbol).source_id, news.symbol, news.from_ms, news.to_ms, news.reason.value)
-                for news in outcome.gaps
+                for news in update.gaps
             ]
             self._server.record_gaps(gaps)
-            outcome.gaps = []
+            update.gaps = []
             done.gaps += gaps
 
-    def _put_in_order(self, outcome: MarketUpdate) -> None:
+    def _promote_early_revisions(self, update: MarketUpdate) -> None:
         """A bucket completed before anything newer was published is simply the next candle, not a revision."""
-        for symbol, revisions in list(outcome.revised.items()):
+        for symbol, revisions in list(update.revised.items()):
             newest_ms = self._server.watermark(self._key_of(symbol)).latest_ts_ms
             early = [r.candle for r in revisions if not r.published and r.candle.ts_ms > newest_ms]
             if early:
-                known = [*early, *outcome.sealed.get(symbol, ())]
-                outcome.sealed[symbol] = sorted(known, key=lambda candle: candle.ts_ms)
-                outcome.revised[symbol] = [r for r in revisions if r.published or r.candle.ts_ms <= newest_ms]
+                known = [*early, *update.sealed.get(symbol, ())]
+                update.sealed[symbol] = sorted(known, key=lambda candle: candle.ts_ms)
+                update.revised[symbol] = [r for r in revisions if r.published or r.candle.ts_ms <= newest_ms]
 
-    def _publish(self, sealed: dict[str, list[Candle]], done: _Done) -> None:
+    def _publish(self, sealed: dict[str, list[Candle]], done: _Applied) -> None:
         """All streams in one transaction; one by one when one of them cannot follow, so that it harms no other."""
         try:
             done.batches += self._server.publish({self._key_of(symbol): sealed[symbol] for symbol in sealed})
@@ -203,33 +203,33 @@ class Publishing:
                 self._publish_one({self._key_of(symbol): sealed[symbol]}, done)
                 del sealed[symbol]
 
-    def _publish_one(self, sealed: Mapping[StreamKey, list[Candle]], done: _Done) -> None:
+    def _publish_one(self, sealed: Mapping[StreamKey, list[Candle]], done: _Applied) -> None:
         try:
             done.batches += self._server.publish(sealed)
         except SequenceError as error:
-            self._refuse(sealed, error)
+            self._drop(sealed, error)
 
-    def _revise(self, key: StreamKey, revisions: list[Revision], done: _Done) -> None:
+    def _revise(self, key: StreamKey, revisions: list[Revision], done: _Applied) -> None:
         better = [revision.candle for revision in revisions]
         try:
             done.revisions += self._server.revise({key: better})
         except SequenceError as error:
-            self._refuse({key: better}, error)
+            self._drop({key: better}, error)
 
-    def _refuse(self, candles: Mapping[StreamKey, list[Candle]], error: SequenceError) -> None:
+    def _drop(self, candles: Mapping[StreamKey, list[Candle]], error: SequenceError) -> None:
         for key, dropped in candles.items():
-            self.refused += len(dropped)
+            self.dropped += len(dropped)
             log.event(
                 "store.candles_rejected", level=logging.ERROR, stream=str(key), candles=len(dropped), reason=str(error)
             )
 
     def _store_failed(self, error: StoreError) -> None:
         self._retry_ns = self._mono_ns() + RETRY_NS
-        if not self.trouble:
+        if not self.store_error:
             log.warn("store.write_failed", reason=str(error))
-        self.trouble = str(error)
+        self.store_error = str(error)
 
     def _store_works(self) -> None:
-        if self.trouble:
-            self.trouble = ""
+        if self.store_error:
+            self.store_error = ""
             log.event("store.write_recovered")

@@ -22,11 +22,11 @@ from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import BrowserGone, ChromeUnavailable, NotAnswering
 
 POLL_S = 5
-EAGER_S = (0.5, 1.0, 2.0, 3.0)
+RETRY_S = (0.5, 1.0, 2.0, 3.0)
 """After a loss the browser is looked for sooner than the poll: a restart takes a second or two."""
 
 
-class ChromeWatch:
+class ChromeReconnector:
     """Keeps the pipeline attached. ``find`` looks once, for a second or two; raises ChromeUnavailable."""
 
     def __init__(self, pipeline: Pipeline, scheduler: BackgroundScheduler, find: Callable[[], BrowserInfo]) -> None:
@@ -48,11 +48,11 @@ class ChromeWatch:
             return
         try:
             if self._pipeline.alive and not self._pipeline.attached:
-                self._look()
+                self._try_attach()
         finally:
             self._looking.release()
 
-    def _look(self) -> None:
+    def _try_attach(self) -> None:
         try:
             info = self._find()
             self._pipeline.attach(info.websocket_url, info.product)
@@ -61,20 +61,20 @@ class ChromeWatch:
             if str(error) != self._last_reason:
                 self._last_reason = str(error)
                 log.warn("chrome.unavailable", reason=str(error))
-            self._pipeline.chrome_absent(str(error))
+            self._pipeline.on_chrome_unavailable(str(error))
         except NotAnswering as error:
             if self._pipeline.alive:
                 log.warn("chrome.attach_deferred", reason=str(error))
 
     def chrome_changed(self, state: ChromeState, reason: str) -> None:
         """Listener: after a loss, look again soon."""
-        if state is ChromeState.ABSENT and self._scheduler.running:
+        if state is ChromeState.UNAVAILABLE and self._scheduler.running:
             now = datetime.now(UTC)
-            for delay_s in EAGER_S:
+            for delay_s in RETRY_S:
                 self._scheduler.add_job(self.poll, "date", run_date=now + timedelta(seconds=delay_s))
 
 
-def browser_finder(settings: Settings) -> Callable[[], BrowserInfo]:
+def browser_locator(settings: Settings) -> Callable[[], BrowserInfo]:
     """How to look for the browser. Raises ConfigError.
 
     A profile that was named leads: its browser may come back on another port. With neither profile nor address named,

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.market import Market
-from fluxcap.capture.pipeline.journal import Remembered, losses
+from fluxcap.capture.pipeline.journal import RecoveredSpan, lost_ranges
 from fluxcap.capture.recording.recorder import Recorder, stamp_now
 from fluxcap.schemas.types import Gap
 
 _REASONS = {reason.value: reason for reason in GapReason}
 
 
-def restore(
+def restore_market(
     market: Market,
-    stretches: Sequence[Remembered],
+    stretches: Sequence[RecoveredSpan],
     recorder: Recorder | None = None,
     left_open: Sequence[Gap] = (),
 ) -> None:
@@ -27,16 +27,16 @@ def restore(
     newest = {stretch.symbol: stretch for stretch in sorted(stretches, key=lambda stretch: stretch.to_ms)}
     for stretch in stretches:
         if newest[stretch.symbol] is not stretch:
-            _restore_one(market, stretch, recorder, told_before=True)
+            _restore_one(market, stretch, recorder, already_published=True)
     market.drain()  # the gaps between them are in the store already, but for those of the journal itself
     for symbol in dict.fromkeys([*newest, *(gap.symbol for gap in left_open)]):
         own = [stretch for stretch in stretches if stretch.symbol == symbol]
         gaps = _gaps([gap for gap in left_open if gap.symbol == symbol], own)
-        stretch = newest.get(symbol) or Remembered(symbol, gaps[-1][0], ())
-        _restore_one(market, stretch, recorder, told_before=False, lost=losses(own), gaps=gaps)
+        stretch = newest.get(symbol) or RecoveredSpan(symbol, gaps[-1][0], ())
+        _restore_one(market, stretch, recorder, already_published=False, lost=lost_ranges(own), gaps=gaps)
 
 
-def _gaps(left_open: Sequence[Gap], stretches: Sequence[Remembered]) -> list[tuple[int, int, GapReason]]:
+def _gaps(left_open: Sequence[Gap], stretches: Sequence[RecoveredSpan]) -> list[tuple[int, int, GapReason]]:
     """An asset's open gaps with their ends, 0 for one that goes on: the newest of them at most."""
     found = []
     for gap, next_gap in zip(left_open, [*left_open[1:], None], strict=False):
@@ -48,16 +48,16 @@ def _gaps(left_open: Sequence[Gap], stretches: Sequence[Remembered]) -> list[tup
 
 def _restore_one(
     market: Market,
-    stretch: Remembered,
+    stretch: RecoveredSpan,
     recorder: Recorder | None,
     *,
-    told_before: bool,
+    already_published: bool,
     lost: Sequence[tuple[int, int]] = (),
     gaps: Sequence[tuple[int, int, GapReason]] = (),
 ) -> None:
     what = stretch.symbol, [(tick.ts_ms, tick.price) for tick in stretch.ticks], stretch.from_ms, stretch.to_ms
     if recorder is not None:
-        recorder.restored(*what, told_before=told_before, lost=lost, gaps=gaps, stamp=stamp_now())
+        recorder.restored(*what, told_before=already_published, lost=lost, gaps=gaps, stamp=stamp_now())
     for from_ms, to_ms in lost:
         market.restore_loss(stretch.symbol, from_ms, to_ms)
     for from_ms, to_ms, reason in gaps:

@@ -11,25 +11,25 @@ from typing import Protocol
 
 import numpy as np
 
-from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
 from fluxcap.schemas.types import Candle, StreamKey, Tick, TickBatch
 
 
-class TickOutlet(Protocol):
+class TickOutput(Protocol):
     """What is needed of the wire server; see there."""
 
     def ticks(self, ticks: TickBatch) -> None: ...
 
 
-class WireTicks:
+class TickPublisher:
     """Sends the ticks that went into published state. On the pipeline's thread."""
 
-    def __init__(self, server: TickOutlet, key_of: Callable[[str], StreamKey]) -> None:
+    def __init__(self, server: TickOutput, key_of: Callable[[str], StreamKey]) -> None:
         self._server = server
         self._key_of = key_of
         self._next: dict[str, int] = {}
 
-    def published(self, news: Published) -> None:
+    def published(self, news: PublishedUpdate) -> None:
         by_symbol: dict[str, list[Tick]] = {}
         for tick in news.ticks:
             by_symbol.setdefault(tick.symbol, []).append(tick)

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from fluxcap.capture.recording.framing import HEAD_BYTES, encode_frame, frame_bytes, frame_payload
-from fluxcap.capture.recording.records import FORMAT, End, Header, Record
+from fluxcap.capture.recording.records import FORMAT, EndOfRecording, Header, Record
 from fluxcap.schemas.errors import ConfigError, FluxcapError
 
 MAGIC = b"fluxcap recording\n"
@@ -28,7 +28,7 @@ BLOCK_BYTES_MAX = 64 * 1024 * 1024
 LEVEL = 6
 _GZIP = 31
 _CHUNK = 64 * 1024
-_ROOM = 1024 * 1024
+_MAX_INFLATE = 1024 * 1024
 """So much is decompressed at a time, however little it was compressed from."""
 
 
@@ -71,7 +71,7 @@ class RecordingWriter:
         """Say that this is the end, and close the file. Idempotent."""
         if self._file.closed:
             return
-        self._pending.append(End(0, 0, self.records))
+        self._pending.append(EndOfRecording(0, 0, self.records))
         try:
             self.flush()
             self._put(self._gzip.flush(zlib.Z_FINISH))
@@ -121,7 +121,7 @@ class RecordingReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.read_bytes = 0
-        self.trouble = ""
+        self.error = ""
         try:
             self._file = path.open("rb")
             self.size_bytes = os.fstat(self._file.fileno()).st_size
@@ -145,10 +145,10 @@ class RecordingReader:
             except (msgspec.DecodeError, UnicodeError, RecursionError):
                 self._damaged()
                 return
-            ended = bool(records) and type(records[-1]) is End
+            ended = bool(records) and type(records[-1]) is EndOfRecording
             yield records
-        if not (ended or self.trouble):
-            self.trouble = f"{self.path} is cut off, as after a kill; it was read up to there."
+        if not (ended or self.error):
+            self.error = f"{self.path} is cut off, as after a kill; it was read up to there."
 
     def __iter__(self) -> Iterator[Record]:
         for block in self.blocks():
@@ -221,7 +221,7 @@ class RecordingReader:
             while chunk and not gzip.eof:
                 before = gzip.copy()
                 try:
-                    piece = gzip.decompress(chunk, _ROOM)
+                    piece = gzip.decompress(chunk, _MAX_INFLATE)
                 except zlib.error:
                     yield from self._up_to_the_damage(before, chunk)
                     self._damaged()
@@ -240,8 +240,8 @@ class RecordingReader:
             self.read_bytes += 1
 
     def _damaged(self) -> None:
-        if not self.trouble:
-            self.trouble = f"{self.path} is damaged near byte {self.read_bytes:,}; it was read up to there."
+        if not self.error:
+            self.error = f"{self.path} is damaged near byte {self.read_bytes:,}; it was read up to there."
 
 
 class _Version(msgspec.Struct):

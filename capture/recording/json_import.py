@@ -40,7 +40,7 @@ class _Captured(msgspec.Struct):
     messages: list[_Message]
 
 
-def are_captured_frames(path: Path) -> bool:
+def is_json_frame_file(path: Path) -> bool:
     """Whether the file is JSON rather than a recording."""
     try:
         with path.open("rb") as file:
@@ -49,13 +49,13 @@ def are_captured_frames(path: Path) -> bool:
         return False
 
 
-class CapturedFrames:
+class JsonFrameFile:
     """The frames as a recording. Raises ConfigError for a file that holds none.
 
     ``error`` is always "": a JSON file is read whole or not at all.
     """
 
-    trouble = ""
+    error = ""
 
     def __init__(self, path: Path, platform: Platform) -> None:
         self._platform = platform
@@ -81,7 +81,7 @@ class CapturedFrames:
             stamp = Stamp(wall_ns, wall_ns - arrivals_ms[0] * _MS + MONO_ZERO_NS, next_ms is None or next_ms > at_ms)
             socket = SocketId("", message.request_id)
             if message.frame_type == "sent":
-                recorder.happened(FrameSent(socket, "", message.opcode, message.payload, stamp), stamp)
+                recorder.on_event(FrameSent(socket, "", message.opcode, message.payload, stamp), stamp)
             else:
                 recorder.received(FrameReceived(socket, "", message.opcode, message.payload, stamp))
         yield collected.records
@@ -95,7 +95,7 @@ class CapturedFrames:
             stamp - message.timestamp * 1_000 for stamp, message in zip(stamps, self._messages, strict=True) if stamp
         ]
         if not leads:
-            return _never_back(round(message.timestamp * 1_000) for message in self._messages)
+            return _monotonic(round(message.timestamp * 1_000) for message in self._messages)
         lead_ms = max(leads)
         newest_ms = round(max(stamps) - lead_ms)
         with_the_next = list(
@@ -105,7 +105,7 @@ class CapturedFrames:
                 initial=newest_ms,
             )
         )
-        return _never_back(reversed(with_the_next[1:]))
+        return _monotonic(reversed(with_the_next[1:]))
 
     def _newest_stamps(self) -> Iterator[int]:
         """Newest tick stamp (platform clock, ms) in each frame, 0 for none."""
@@ -132,7 +132,7 @@ def _newest_ms(event: object) -> int:
     return 0
 
 
-def _never_back(times_ms: Iterable[int]) -> list[int]:
+def _monotonic(times_ms: Iterable[int]) -> list[int]:
     return list(accumulate(times_ms, max))
 
 

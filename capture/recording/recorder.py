@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from fluxcap.capture.chrome.events import (
+    ActiveAssetLabel,
     ChromeEvent,
     FrameReceived,
     FrameSent,
-    PageShows,
     SocketClosed,
     SocketId,
     SocketOpened,
@@ -41,13 +41,13 @@ from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import FluxcapError
 
 
-class Writer(Protocol):
+class RecordWriter(Protocol):
     """Where records go."""
 
     def add(self, record: recording.Record) -> None: ...
 
 
-class Recorded(msgspec.Struct):
+class RecorderStats(msgspec.Struct):
     """How much so far. ``withheld``: frames of which nothing but a sign was kept."""
 
     frames: int = 0
@@ -58,7 +58,7 @@ class Recorded(msgspec.Struct):
 class Recorder:
     """See the module. ``counts`` says how much so far, ``error`` why it has ended ("" while it goes on)."""
 
-    def __init__(self, platform: Platform, writer: Writer) -> None:
+    def __init__(self, platform: Platform, writer: RecordWriter) -> None:
         self._platform = platform
         self._writer = writer
         self._sockets: dict[SocketId, tuple[int, Redaction] | None] = {}
@@ -68,8 +68,8 @@ class Recorder:
         self._mono_ns = self._skew_ns = 0
         self._implied: Stamp | None = None
         """A drained frame was recorded with this stamp: a replay lets time pass up to it already."""
-        self.counts = Recorded()
-        self.trouble = ""
+        self.counts = RecorderStats()
+        self.error = ""
 
     # --- what the pipeline tells ----------------------------------------------------------------------------------
 
@@ -79,7 +79,7 @@ class Recorder:
         known = self._known(event.socket, stamp)
         if known is None:
             if stamp.drained:
-                self.passed(stamp)
+                self.on_time_advanced(stamp)
             return
         number, redaction = known
         self.counts.frames += 1
@@ -89,11 +89,11 @@ class Recorder:
             self._add(_frame(*at, number, stamp.drained, event.opcode, kept.payload))
         else:
             self.counts.withheld += 1
-            self._add(recording.Sign(*at, number, stamp.drained, kept.keep is Keep.TALK))
+            self._add(recording.RedactedFrame(*at, number, stamp.drained, kept.keep is Keep.TALK))
         if stamp.drained:
             self._implied = stamp
 
-    def happened(self, event: ChromeEvent, stamp: Stamp) -> None:
+    def on_event(self, event: ChromeEvent, stamp: Stamp) -> None:
         """Anything else that the browser told."""
         if isinstance(event, FrameSent):
             self._sent(event)
@@ -102,30 +102,30 @@ class Recorder:
         elif isinstance(event, TabAttached):
             self._tabs_seen += 1
             self._tabs[event.target_id] = self._tabs_seen
-            self._add(recording.TabAttached(*self._at(stamp), self._tabs_seen, event.kind, bare_url(event.url)))
-        elif isinstance(event, PageShows):
-            self._add(recording.Shown(*self._at(stamp), event.label))
+            self._add(recording.TabAttached(*self._at(stamp), self._tabs_seen, event.kind, strip_url(event.url)))
+        elif isinstance(event, ActiveAssetLabel):
+            self._add(recording.ActiveAssetLabel(*self._at(stamp), event.label))
         elif isinstance(event, TabGone) and event.target_id in self._tabs:
             self._add(recording.TabGone(*self._at(stamp), self._tabs.pop(event.target_id), event.reason.value))
 
-    def lost(self, event: SocketClosed, reason: GapReason, stamp: Stamp) -> None:
+    def on_socket_lost(self, event: SocketClosed, reason: GapReason, stamp: Stamp) -> None:
         """A socket ended, and this is what the market is told."""
         known = self._sockets.pop(event.socket, None)
         if known is not None:
-            self._add(recording.Lost(*self._at(stamp), known[0], reason.value))
+            self._add(recording.SocketLost(*self._at(stamp), known[0], reason.value))
 
-    def passed(self, stamp: Stamp) -> None:
+    def on_time_advanced(self, stamp: Stamp) -> None:
         """Time may pass up to here."""
         if self._implied != stamp:
-            self._add(recording.Passed(*self._at(stamp)))
+            self._add(recording.TimeAdvanced(*self._at(stamp)))
 
     def browser(self, attached: bool, told: str, stamp: Stamp) -> None:
         """The browser was attached to, or lost."""
-        self._add(recording.BrowserSeen(*self._at(stamp), attached, told))
+        self._add(recording.BrowserState(*self._at(stamp), attached, told))
 
     def focus(self, focus: Focus, stamp: Stamp) -> None:
         """The focus was changed."""
-        self._add(recording.FocusTaken(*self._at(stamp), focus))
+        self._add(recording.FocusChanged(*self._at(stamp), focus))
 
     def restored(
         self,
@@ -156,7 +156,7 @@ class Recorder:
         kept = known[1].sent(event.opcode, event.payload)
         if kept.keep is Keep.CONTENT:
             self.counts.frames += 1
-            self._add(recording.Sent(*self._at(event.stamp), known[0], event.opcode, kept.payload))
+            self._add(recording.SentFrame(*self._at(event.stamp), known[0], event.opcode, kept.payload))
 
     def _known(self, socket: SocketId, stamp: Stamp) -> tuple[int, Redaction] | None:
         if socket not in self._sockets:
@@ -172,7 +172,7 @@ class Recorder:
         self.counts.sockets += 1
         number = self.counts.sockets
         self._sockets[socket] = number, self._platform.redaction()
-        self._add(recording.Opened(*self._at(stamp), number, bare_url(url), self._tabs.get(target_id, 0)))
+        self._add(recording.SocketOpened(*self._at(stamp), number, strip_url(url), self._tabs.get(target_id, 0)))
 
     def _at(self, stamp: Stamp) -> tuple[int, int]:
         """The stamp as the record's two clocks, counted from the record before."""
@@ -183,21 +183,21 @@ class Recorder:
 
     def _add(self, record: recording.Record) -> None:
         self._implied = None
-        if self.trouble:
+        if self.error:
             return
         try:
             self._writer.add(record)
         except FluxcapError as error:
-            self.trouble = str(error)
-            log.warn("recording.stopped_by_error", reason=self.trouble)
+            self.error = str(error)
+            log.warn("recording.stopped_by_error", reason=self.error)
 
 
 def _frame(
     mono_ns: int, skew_ns: int, socket: int, drained: bool, opcode: int, payload: str
-) -> recording.Text | recording.Binary | recording.Other:
+) -> recording.TextFrame | recording.BinaryFrame | recording.RawFrame:
     """The frame in its smallest form that gives back every character."""
     if opcode == TEXT:
-        return recording.Text(mono_ns, skew_ns, socket, drained, payload)
+        return recording.TextFrame(mono_ns, skew_ns, socket, drained, payload)
     if opcode == BINARY:
         try:
             data = binascii.a2b_base64(payload)
@@ -205,11 +205,11 @@ def _frame(
             pass
         else:
             if binascii.b2a_base64(data, newline=False).decode() == payload:
-                return recording.Binary(mono_ns, skew_ns, socket, drained, data)
-    return recording.Other(mono_ns, skew_ns, socket, drained, opcode, payload)
+                return recording.BinaryFrame(mono_ns, skew_ns, socket, drained, data)
+    return recording.RawFrame(mono_ns, skew_ns, socket, drained, opcode, payload)
 
 
-def bare_url(url: str) -> str:
+def strip_url(url: str) -> str:
     """Scheme, host and path; without user, query and fragment. "" for what is no address."""
     try:
         parts = urlsplit(url)
@@ -221,7 +221,7 @@ def bare_url(url: str) -> str:
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
 
 
-def begin_recording(
+def open_recorder(
     path: Path,
     settings: Settings,
     platform: Platform,

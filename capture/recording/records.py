@@ -53,7 +53,7 @@ class _Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Wall clock, counted from the record before, less ``mono_ns``: nearly 0 unless the wall clock was stepped."""
 
 
-class Text(_Record, frozen=True, array_like=True, gc=False, tag=0):
+class TextFrame(_Record, frozen=True, array_like=True, gc=False, tag=0):
     """A text frame the page received. ``socket``: its number in this recording."""
 
     socket: int
@@ -61,7 +61,7 @@ class Text(_Record, frozen=True, array_like=True, gc=False, tag=0):
     payload: str
 
 
-class Binary(_Record, frozen=True, array_like=True, gc=False, tag=1):
+class BinaryFrame(_Record, frozen=True, array_like=True, gc=False, tag=1):
     """A binary frame the page received."""
 
     socket: int
@@ -69,7 +69,7 @@ class Binary(_Record, frozen=True, array_like=True, gc=False, tag=1):
     payload: bytes
 
 
-class Other(_Record, frozen=True, array_like=True, gc=False, tag=2):
+class RawFrame(_Record, frozen=True, array_like=True, gc=False, tag=2):
     """A frame the page received that is neither, or binary with a base64 of its own."""
 
     socket: int
@@ -78,7 +78,7 @@ class Other(_Record, frozen=True, array_like=True, gc=False, tag=2):
     payload: str
 
 
-class Sign(_Record, frozen=True, array_like=True, gc=False, tag=3):
+class RedactedFrame(_Record, frozen=True, array_like=True, gc=False, tag=3):
     """A frame came of which nothing may be kept. ``talks``: it was neither ping nor greeting."""
 
     socket: int
@@ -86,7 +86,7 @@ class Sign(_Record, frozen=True, array_like=True, gc=False, tag=3):
     talks: bool
 
 
-class Sent(_Record, frozen=True, array_like=True, gc=False, tag=4):
+class SentFrame(_Record, frozen=True, array_like=True, gc=False, tag=4):
     """A frame the page sent."""
 
     socket: int
@@ -94,7 +94,7 @@ class Sent(_Record, frozen=True, array_like=True, gc=False, tag=4):
     payload: str
 
 
-class Opened(_Record, frozen=True, array_like=True, gc=False, tag=5):
+class SocketOpened(_Record, frozen=True, array_like=True, gc=False, tag=5):
     """A socket of the platform. ``url`` "": it was open before the attach. ``tab``: number of its tab, 0: not told."""
 
     socket: int
@@ -102,18 +102,18 @@ class Opened(_Record, frozen=True, array_like=True, gc=False, tag=5):
     tab: int
 
 
-class Lost(_Record, frozen=True, array_like=True, gc=False, tag=6):
+class SocketLost(_Record, frozen=True, array_like=True, gc=False, tag=6):
     """A socket ended. ``reason``: a ``GapReason``."""
 
     socket: int
     reason: str
 
 
-class Passed(_Record, frozen=True, array_like=True, gc=False, tag=7):
+class TimeAdvanced(_Record, frozen=True, array_like=True, gc=False, tag=7):
     """All that had arrived before was taken in: time may pass."""
 
 
-class FocusTaken(_Record, frozen=True, array_like=True, gc=False, tag=8):
+class FocusChanged(_Record, frozen=True, array_like=True, gc=False, tag=8):
     """The focus was changed."""
 
     focus: Focus
@@ -132,7 +132,7 @@ class TabGone(_Record, frozen=True, array_like=True, gc=False, tag=10):
     reason: str
 
 
-class BrowserSeen(_Record, frozen=True, array_like=True, gc=False, tag=11):
+class BrowserState(_Record, frozen=True, array_like=True, gc=False, tag=11):
     """The browser was attached to, or lost. ``told``: what it is, or why it is gone."""
 
     attached: bool
@@ -153,32 +153,32 @@ class Restored(_Record, frozen=True, array_like=True, gc=False, tag=12):
     gaps: list[tuple[int, int, str]] = []
 
 
-class End(_Record, frozen=True, array_like=True, gc=False, tag=13):
+class EndOfRecording(_Record, frozen=True, array_like=True, gc=False, tag=13):
     """The recording was ended on purpose. ``records``: how many came before."""
 
     records: int
 
 
-class Shown(_Record, frozen=True, array_like=True, gc=False, tag=14):
+class ActiveAssetLabel(_Record, frozen=True, array_like=True, gc=False, tag=14):
     """A page was asked what it shows, since no frame had told; ``label`` as people read it."""
 
     label: str
 
 
 Record: TypeAlias = (
-    Text
-    | Binary
-    | Other
-    | Sign
-    | Sent
-    | Opened
-    | Lost
-    | Passed
-    | FocusTaken
+    TextFrame
+    | BinaryFrame
+    | RawFrame
+    | RedactedFrame
+    | SentFrame
+    | SocketOpened
+    | SocketLost
+    | TimeAdvanced
+    | FocusChanged
     | TabAttached
     | TabGone
-    | BrowserSeen
+    | BrowserState
     | Restored
-    | End
-    | Shown
+    | EndOfRecording
+    | ActiveAssetLabel
 )

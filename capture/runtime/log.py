@@ -23,7 +23,7 @@ from fluxcap.capture.runtime.log_events import EVENTS
 from fluxcap.capture.runtime.log_redaction import redact, redact_fields
 
 LOGGER = logging.getLogger("fluxcap")
-MOST_A_MINUTE = 60
+MAX_PER_MINUTE = 60
 LIBRARY_EVENT = "library.log"
 
 
@@ -79,8 +79,8 @@ class RateLimit:
         return {"left_out": left_out} if left_out else {}
 
 
-class _Flood(logging.Filter):
-    """Lets no more than ``MOST_A_MINUTE`` records of an event through, except errors."""
+class _RateCap(logging.Filter):
+    """Lets no more than ``MAX_PER_MINUTE`` records of an event through, except errors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,12 +93,12 @@ class _Flood(logging.Filter):
         name = f"{record.name} {record.msg}"
         left_out = 0
         if record.created - self._begun_s.get(name, 0.0) >= 60.0:
-            left_out = max(0, self._counts.get(name, 0) - MOST_A_MINUTE)
+            left_out = max(0, self._counts.get(name, 0) - MAX_PER_MINUTE)
             self._begun_s[name], self._counts[name] = record.created, 0
         self._counts[name] += 1
         if left_out:
             record.fields = {**getattr(record, "fields", {}), "left_out": left_out}
-        return self._counts[name] <= MOST_A_MINUTE
+        return self._counts[name] <= MAX_PER_MINUTE
 
 
 class _Redaction(logging.Filter):
@@ -167,7 +167,7 @@ def set_up(*, as_json: bool = False, level: int = logging.INFO, stream: TextIO |
     """Send fluxcap's events and the warnings of libraries to ``stream`` (default: stderr). Call once at start."""
     handler = _Handler(stream or sys.stderr)
     handler.setFormatter(_JsonFormatter() if as_json else _HumanFormatter())
-    handler.addFilter(_Flood())
+    handler.addFilter(_RateCap())
     handler.addFilter(_Redaction())
     root = logging.getLogger()
     for earlier in [one for one in root.handlers if isinstance(one, _Handler)]:

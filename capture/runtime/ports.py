@@ -7,7 +7,7 @@ from pathlib import Path
 _LISTENING = "0A"
 
 
-def port_holder(port: int, proc: Path = Path("/proc")) -> str:
+def process_on_port(port: int, proc: Path = Path("/proc")) -> str:
     """Return the listener on ``port`` such as ``"process 4711 (fluxcap run)"``, or ``""`` when unknown."""
     sockets = {f"socket:[{inode}]" for name in ("tcp", "tcp6") for inode in _listeners(proc / "net" / name, port)}
     if not sockets:

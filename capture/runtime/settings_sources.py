@@ -15,7 +15,7 @@ from fluxcap.capture.runtime.settings import CONFIG_FILE, Settings, config_file,
 from fluxcap.schemas.errors import ConfigError
 
 
-class Origin(enum.StrEnum):
+class SettingSource(enum.StrEnum):
     """The origin of a setting; later ones override earlier ones."""
 
     DEFAULT = "default"
@@ -24,16 +24,16 @@ class Origin(enum.StrEnum):
     OPTION = "option"
 
 
-class Effective(msgspec.Struct, frozen=True):
+class EffectiveSetting(msgspec.Struct, frozen=True):
     """One setting. ``where``: the file, the variable or the option; "" for a default."""
 
     name: str
     value: Any
-    origin: Origin
+    origin: SettingSource
     where: str = ""
 
 
-def effective_settings(config: Path | None, options: Mapping[str, Any]) -> list[Effective]:
+def effective_settings(config: Path | None, options: Mapping[str, Any]) -> list[EffectiveSetting]:
     """Every setting, as ``load_settings`` with the same arguments takes them. Raises ConfigError."""
     settings = load_settings(config, **options)
     path = config_file(config)
@@ -42,13 +42,13 @@ def effective_settings(config: Path | None, options: Mapping[str, Any]) -> list[
     for name, value in settings.model_dump(mode="json").items():
         variable = next((variable for variable in variables_of(name) if variable in os.environ), None)
         if options.get(name) is not None:
-            found.append(Effective(name, value, Origin.OPTION, option_of(name)))
+            found.append(EffectiveSetting(name, value, SettingSource.OPTION, option_of(name)))
         elif variable is not None:
-            found.append(Effective(name, value, Origin.ENVIRONMENT, variable))
+            found.append(EffectiveSetting(name, value, SettingSource.ENVIRONMENT, variable))
         elif name in in_file:
-            found.append(Effective(name, value, Origin.FILE, str(path)))
+            found.append(EffectiveSetting(name, value, SettingSource.FILE, str(path)))
         else:
-            found.append(Effective(name, value, Origin.DEFAULT))
+            found.append(EffectiveSetting(name, value, SettingSource.DEFAULT))
     return found
 
 

@@ -9,7 +9,7 @@ from types import FrameType
 
 
 @contextmanager
-def stop_signals() -> Iterator[list[int]]:
+def catch_stop_signals() -> Iterator[list[int]]:
     """SIGTERM and SIGINT are only noted while held; gives the list they are noted in."""
     asked: list[int] = []
 

@@ -17,11 +17,11 @@ from fluxcap.bridge.server.server import CandlesByStream, FeedInfo
 from fluxcap.capture.chrome.endpoint import BrowserInfo
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
-from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
 from fluxcap.capture.pipeline.pipeline import Pipeline
-from fluxcap.capture.pipeline.reconnect import ChromeWatch, browser_finder
+from fluxcap.capture.pipeline.reconnect import ChromeReconnector, browser_locator
 from fluxcap.capture.platforms.registry import platform_named
-from fluxcap.capture.recording.recorder import begin_recording, market_times
+from fluxcap.capture.recording.recorder import market_times, open_recorder
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import FluxcapError, NotAnswering
 from fluxcap.schemas.types import (
@@ -88,8 +88,8 @@ def record(
     """
     platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
     focus = Focus(FocusMode.LOCK, settings.focus) if settings.focus else Focus(FocusMode.ALL)
-    find = browser_finder(settings)
-    recorder, writer = begin_recording(path, settings, platform, focus, force=force)
+    find = browser_locator(settings)
+    recorder, writer = open_recorder(path, settings, platform, focus, force=force)
     market = Market(platform, interval_ms(settings.interval), focus, times=market_times(settings))
     loss = _Loss()
     pipeline = Pipeline(
@@ -110,13 +110,13 @@ def record(
 
     def ended() -> bool:
         with contextlib.suppress(NotAnswering):  # busy; told a moment later
-            told(pipeline.ask(so_far))
-        return stop() or not pipeline.alive or bool(recorder.trouble)
+            told(pipeline.call(so_far))
+        return stop() or not pipeline.alive or bool(recorder.error)
 
     with writer:
         _run_until(ended, pipeline, loss, find)
-        if recorder.trouble:
-            raise FluxcapError(recorder.trouble)
+        if recorder.error:
+            raise FluxcapError(recorder.error)
         if pipeline.failure is not None:
             raise FluxcapError(f"The recording stopped because of an internal error: {pipeline.failure!r}.")
         writer.close()
@@ -125,7 +125,7 @@ def record(
 
 def _run_until(ended: Callable[[], bool], pipeline: Pipeline, loss: _Loss, find: Callable[[], BrowserInfo]) -> None:
     scheduler = BackgroundScheduler(timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True})
-    loss.watch = ChromeWatch(pipeline, scheduler, find)
+    loss.watch = ChromeReconnector(pipeline, scheduler, find)
     pipeline.start()
     scheduler.start()
     loss.watch.start()
@@ -140,9 +140,9 @@ def _run_until(ended: Callable[[], bool], pipeline: Pipeline, loss: _Loss, find:
 class _Loss:
     """Tells the watch of a lost browser."""
 
-    watch: ChromeWatch | None = None
+    watch: ChromeReconnector | None = None
 
-    def published(self, news: Published) -> None: ...
+    def published(self, news: PublishedUpdate) -> None: ...
 
     def forming(self, key: StreamKey, candle: Candle) -> None: ...
 

@@ -27,8 +27,8 @@ from fluxcap.capture.market.feeds import FeedTracker
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.market.tape import TickTape
-from fluxcap.capture.pipeline.browser import BrowserSide
-from fluxcap.capture.pipeline.listeners import Listeners
+from fluxcap.capture.pipeline.browser import BrowserFeed
+from fluxcap.capture.pipeline.listeners import ListenerGroup
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from tests.support.browser import cdp
 
@@ -93,11 +93,11 @@ class _Commands:
     def close(self, timeout_s: float = 0.0) -> None: ...
 
 
-def attached_side(market: Market) -> BrowserSide:
+def attached_side(market: Market) -> BrowserFeed:
     """The browser's side of the pipeline, with one tab in session ``S-T``."""
     stamp = Stamp((START_MS + 749) * 1_000_000, 999_999 * 1_000_000, False)
-    side, connection = BrowserSide(market, cdp.is_platform_url, Listeners(), None, lambda: stamp), _Commands()
-    side.adopt(connection, 1, "Chrome")
+    side, connection = BrowserFeed(market, cdp.is_platform_url, ListenerGroup(), None, lambda: stamp), _Commands()
+    side.attach(connection, 1, "Chrome")
     side.receive(1, cdp.created("T").encode(), stamp)
     while connection.waiting:
         command = connection.waiting.pop(0)

@@ -56,7 +56,7 @@ def records(hours: float) -> Iterator[recording.Record]:
     """The recording: one socket, a frame that announces and one that carries each tick, all drained."""
     chance = np.random.default_rng(0)
     last_ns = 0
-    yield recording.Opened(0, 0, 1, "wss://api.po.market/socket.io/", 0)
+    yield recording.SocketOpened(0, 0, 1, "wss://api.po.market/socket.io/", 0)
     end_ms = START_MS + round(hours * HOUR_MS)
     for begin_ms in range(START_MS, end_ms, HOUR_MS):
         when, asset, price = ticks(begin_ms, min(begin_ms + HOUR_MS, end_ms), begin_ms)
@@ -69,8 +69,8 @@ def records(hours: float) -> Iterator[recording.Record]:
                 b"%.3f" % ((ts_ms + OFFSET_MS) / 1_000),
                 repr(told).encode(),
             )
-            yield recording.Text(at_ns - last_ns, skew_ns, 1, True, ANNOUNCED)
-            yield recording.Binary(30_000, 0, 1, True, payload)
+            yield recording.TextFrame(at_ns - last_ns, skew_ns, 1, True, ANNOUNCED)
+            yield recording.BinaryFrame(30_000, 0, 1, True, payload)
             last_ns = at_ns + 30_000
 
 

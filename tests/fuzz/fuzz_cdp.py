@@ -22,8 +22,8 @@ from fluxcap.capture.chrome.commands import MAX_LATE
 from fluxcap.capture.chrome.events import Stamp
 from fluxcap.capture.chrome.target import MAX_SOCKETS
 from fluxcap.capture.chrome.targets import MAX_TARGETS
-from fluxcap.capture.pipeline.browser import BrowserSide
-from fluxcap.capture.pipeline.listeners import Listeners
+from fluxcap.capture.pipeline.browser import BrowserFeed
+from fluxcap.capture.pipeline.listeners import ListenerGroup
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.capture.simulator.server.framing import number
 from tests.fuzz.damage import damaged
@@ -63,9 +63,9 @@ class Messages(MarketChapter):
         self._attached: set[str] = set()
         self._ours: set[str] = set()
         self._waiting: list[dict[str, Any]] = []
-        self._browser = BrowserSide(self.market, cdp.is_platform_url, Listeners(), None, lambda: self._stamp)
+        self._browser = BrowserFeed(self.market, cdp.is_platform_url, ListenerGroup(), None, lambda: self._stamp)
         self._browser._limit = _Loud()  # type: ignore[assignment]
-        self._browser.adopt(self, 1, "a browser")
+        self._browser.attach(self, 1, "a browser")
         self._say(cdp.created(TRUE_TAB))
         for tab in TABS:
             self._say(cdp.created(tab))

@@ -20,7 +20,7 @@ import numpy as np
 from fluxcap.bridge.dashboard.csv_candles import read_csv
 from fluxcap.bridge.devserver.generator import read_candles
 from fluxcap.bridge.store.universe import UNIVERSE_COLUMNS, read_universe
-from fluxcap.capture.csvfiles.catalog import ASSETS_FOLDER, allowed_file, available_files
+from fluxcap.capture.csvfiles.catalog import ASSETS_FOLDER, list_csv_files, resolve_csv_file
 from fluxcap.capture.csvfiles.format import (
     CsvKind,
     candle_line,
@@ -135,11 +135,11 @@ class Readers:
         if meaning is not None:
             assert "/" not in safe_name(meaning.symbol)
             assert meaning.part >= 0
-        allowed = allowed_file(self._data_dir, name)
+        allowed = resolve_csv_file(self._data_dir, name)
         assert allowed is None or allowed.resolve() == self._path.resolve(), f"{name!r} led to {allowed}"
 
     def end(self) -> None:
-        assert [file["filename"] for file in available_files(self._data_dir)] == [NAMES[0]]
+        assert [file["filename"] for file in list_csv_files(self._data_dir)] == [NAMES[0]]
         assert [file.path for file in collected_files(self._data_dir)] == [self._path]
         self._folder.cleanup()
 

@@ -71,7 +71,7 @@ class Story:
     def play(self) -> None:
         recorder = self.recorder
         recorder.browser(True, "Chrome/156", self.stamp())
-        recorder.happened(
+        recorder.on_event(
             TabAttached("tab", "https://pocketoption.com/en/cabinet?x=1", "EUR/USD $48613.27"), self.stamp()
         )
         self.connect(history_of=EUR)
@@ -101,7 +101,7 @@ class Story:
         """A new socket greets, tells of the trader, and then of the market."""
         self.sockets += 1
         self.socket = SocketId("session", f"1.{self.sockets}")
-        self.recorder.happened(SocketOpened(self.socket, "tab", "wss://api.po.market/socket.io/?EIO=4"), self.stamp())
+        self.recorder.on_event(SocketOpened(self.socket, "tab", "wss://api.po.market/socket.io/?EIO=4"), self.stamp())
         sid = f"{CONFIG.secrets.sid_prefix}E{self.sockets}"
         self.text(f'0{{"sid":"{sid}","pingInterval":25000,"pingTimeout":20000}}')
         auth = {"session": CONFIG.secrets.session, "uid": CONFIG.secrets.uid}
@@ -121,7 +121,7 @@ class Story:
 
     def lose(self, how: EndReason, told: GapReason) -> None:
         if self.socket is not None:
-            self.recorder.lost(SocketClosed(self.socket, how), told, self.stamp())
+            self.recorder.on_socket_lost(SocketClosed(self.socket, how), told, self.stamp())
         self.socket = None
 
     def release(self) -> None:
@@ -150,7 +150,7 @@ class Story:
                 self.text("2")
             if quiet_ms >= 200:
                 quiet_ms = 0
-                self.recorder.passed(self.stamp())
+                self.recorder.on_time_advanced(self.stamp())
 
     # --- frames ---------------------------------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ class Story:
 
     def sends(self, payload: str) -> None:
         assert self.socket is not None
-        self.recorder.happened(FrameSent(self.socket, "tab", 1, payload, self.stamp()), self.stamp())
+        self.recorder.on_event(FrameSent(self.socket, "tab", 1, payload, self.stamp()), self.stamp())
 
 
 def write(path: Path) -> None:

@@ -23,18 +23,18 @@ LOST = st.lists(st.tuples(NUMBER, NUMBER), max_size=3)
 
 RECORDS = st.lists(
     st.one_of(
-        st.builds(r.Text, *AT, NUMBER, st.booleans(), TEXT),
-        st.builds(r.Binary, *AT, NUMBER, st.booleans(), st.binary(max_size=60)),
-        st.builds(r.Other, *AT, NUMBER, st.booleans(), NUMBER, TEXT),
-        st.builds(r.Sign, *AT, NUMBER, st.booleans(), st.booleans()),
-        st.builds(r.Sent, *AT, NUMBER, NUMBER, TEXT),
-        st.builds(r.Opened, *AT, NUMBER, TEXT, NUMBER),
-        st.builds(r.Lost, *AT, NUMBER, TEXT),
-        st.builds(r.Passed, *AT),
-        st.builds(r.FocusTaken, *AT, FOCUS),
+        st.builds(r.TextFrame, *AT, NUMBER, st.booleans(), TEXT),
+        st.builds(r.BinaryFrame, *AT, NUMBER, st.booleans(), st.binary(max_size=60)),
+        st.builds(r.RawFrame, *AT, NUMBER, st.booleans(), NUMBER, TEXT),
+        st.builds(r.RedactedFrame, *AT, NUMBER, st.booleans(), st.booleans()),
+        st.builds(r.SentFrame, *AT, NUMBER, NUMBER, TEXT),
+        st.builds(r.SocketOpened, *AT, NUMBER, TEXT, NUMBER),
+        st.builds(r.SocketLost, *AT, NUMBER, TEXT),
+        st.builds(r.TimeAdvanced, *AT),
+        st.builds(r.FocusChanged, *AT, FOCUS),
         st.builds(r.TabAttached, *AT, NUMBER, TEXT, TEXT),
         st.builds(r.TabGone, *AT, NUMBER, TEXT),
-        st.builds(r.BrowserSeen, *AT, st.booleans(), TEXT),
+        st.builds(r.BrowserState, *AT, st.booleans(), TEXT),
         st.builds(r.Restored, *AT, TEXT, TICKS, NUMBER, NUMBER, st.booleans(), LOST),
     ),
     max_size=40,
@@ -52,14 +52,14 @@ def test_any_records_round_trip_and_any_part_of_the_file_gives_a_prefix(
             for record in records:
                 writer.add(record)
         with RecordingReader(path) as reader:
-            assert list(reader) == [*records, r.End(0, 0, len(records))]
-            assert not reader.trouble
+            assert list(reader) == [*records, r.EndOfRecording(0, 0, len(records))]
+            assert not reader.error
 
         whole = path.read_bytes()
         path.write_bytes(whole[: data.draw(st.integers(0, len(whole)), label="bytes left")])
         try:
             with RecordingReader(path) as reader:
-                assert list(reader) == [*records, r.End(0, 0, len(records))][: _count(path)]
+                assert list(reader) == [*records, r.EndOfRecording(0, 0, len(records))][: _count(path)]
         except ConfigError:
             pass
 

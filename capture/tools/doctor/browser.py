@@ -13,7 +13,7 @@ from fluxcap.capture.collect.page import find_chromedriver
 from fluxcap.capture.collect.page_feed import PageFeed
 from fluxcap.capture.market.clock import STEP_MS, TOLERANCE_MS
 from fluxcap.capture.platforms.base import Platform
-from fluxcap.capture.runtime.ports import port_holder
+from fluxcap.capture.runtime.ports import process_on_port
 from fluxcap.capture.tools.doctor.finding import Finding, from_error, ok, problem, warning
 from fluxcap.schemas.errors import BrowserGone, ChromeUnavailable, ConfigError
 
@@ -38,7 +38,7 @@ def look_at_installed() -> list[Finding]:
 def look_at_silent_port(endpoint: str, error: ChromeUnavailable, chromes: Sequence[ChromeProcessInfo]) -> Finding:
     """Find out why no browser answers. ``chromes``: those that run."""
     _, port = parse_endpoint(endpoint)
-    holder = port_holder(port)
+    holder = process_on_port(port)
     if holder:
         return from_error("devtools port", ChromeUnavailable(f"{str(error).rstrip('.')} (held by {holder})."))
     for chrome in chromes:
@@ -62,7 +62,7 @@ def look_at_silent_port(endpoint: str, error: ChromeUnavailable, chromes: Sequen
 def look_at_flags(chromes: Sequence[ChromeProcessInfo], holder: str, profile: Path | None) -> Finding:
     """Check the flags the browser on the port was started with.
 
-    ``holder``: who listens there, as ``port_holder`` says it; ``profile``: that of ``fluxcap chrome``.
+    ``holder``: who listens there, as ``process_on_port`` says it; ``profile``: that of ``fluxcap chrome``.
     """
     chrome = next((one for one in chromes if f"{holder} ".startswith(f"process {one.pid} ")), None)
     if chrome is None:

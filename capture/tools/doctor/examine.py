@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from fluxcap.capture.chrome.endpoint import parse_endpoint
 from fluxcap.capture.chrome.launch import default_profile
-from fluxcap.capture.pipeline.reconnect import browser_finder
+from fluxcap.capture.pipeline.reconnect import browser_locator
 from fluxcap.capture.platforms.base import Platform
 from fluxcap.capture.platforms.registry import platform_named
-from fluxcap.capture.runtime.ports import port_holder
+from fluxcap.capture.runtime.ports import process_on_port
 from fluxcap.capture.runtime.run_file import RunFile
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.capture.tools.doctor import browser, data, machine
@@ -43,7 +43,7 @@ def _browser(settings: Settings, *, seen_by_daemon: bool) -> Iterator[Finding]:
     platform: Platform | None = None
     try:
         platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
-        find = browser_finder(settings)
+        find = browser_locator(settings)
     except ConfigError as error:
         yield from_error("settings", error)
         return
@@ -56,7 +56,7 @@ def _browser(settings: Settings, *, seen_by_daemon: bool) -> Iterator[Finding]:
     where = info.websocket_url.removeprefix("ws://").partition("/")[0]
     if not seen_by_daemon:
         yield Finding("devtools port", Verdict.OK, f"{info.product} answers on {where}.")
-    yield browser.look_at_flags(chromes, port_holder(parse_endpoint(where)[1]), default_profile())
+    yield browser.look_at_flags(chromes, process_on_port(parse_endpoint(where)[1]), default_profile())
     if not seen_by_daemon:
         yield from browser.look_at_page(info, platform)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from fluxcap.capture.runtime.ports import port_holder
+from fluxcap.capture.runtime.ports import process_on_port
 from fluxcap.capture.tools.doctor.finding import Finding, ok, problem, warning
 
 OLDEST_PYTHON = (3, 11)
@@ -102,7 +102,7 @@ def look_at_port(subject: str, host: str, port: int, option: str, held_by_daemon
         return problem(
             subject, f"Port {port} on {host} cannot be used: {os.strerror(reason)}.", f"Choose another with {option}."
         )
-    holder = port_holder(port) or "another program"
+    holder = process_on_port(port) or "another program"
     return problem(subject, f"Port {port} on {host} is held by {holder}.", f"Stop it, or choose another with {option}.")
 
 

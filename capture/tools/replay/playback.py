@@ -73,11 +73,11 @@ class Playback:
             mono_ns += record.mono_ns
             wall_ns += record.mono_ns + record.skew_ns
             at = ArrivalTime(wall_ns // 1_000_000, mono_ns // 1_000_000)
-            if type(record) is recording.Binary:
+            if type(record) is recording.BinaryFrame:
                 frames += 1
                 payload = str(binascii.b2a_base64(record.payload, newline=False), "ascii")
                 received(record.socket, BINARY, payload, at, record.drained)
-            elif type(record) is recording.Text:
+            elif type(record) is recording.TextFrame:
                 frames += 1
                 received(record.socket, TEXT, record.payload, at, record.drained)
             else:
@@ -97,26 +97,26 @@ class Playback:
         market = self._market
         self._first_ns = self._first_ns or self.wall_ns
         match record:
-            case recording.Passed():
+            case recording.TimeAdvanced():
                 market.advance_time(at)
-            case recording.Sign():
+            case recording.RedactedFrame():
                 self._frames += 1
                 self._withheld += 1
                 market.record_activity(record.socket, at, record.drained, talks=record.talks)
-            case recording.Other():
+            case recording.RawFrame():
                 self._frames += 1
                 market.received(record.socket, record.opcode, record.payload, at, record.drained)
-            case recording.Sent():
+            case recording.SentFrame():
                 self._frames += 1
                 market.sent(record.socket, record.opcode, record.payload, at)
-            case recording.Opened():
+            case recording.SocketOpened():
                 self._sockets.add(record.socket)
                 market.socket_opened(record.socket, "")  # only the platform's are recorded
-            case recording.Lost():
+            case recording.SocketLost():
                 market.on_socket_closed(record.socket, _REASONS.get(record.reason, GapReason.SOCKET_CLOSED), at)
-            case recording.FocusTaken() if not self._keep_focus:
+            case recording.FocusChanged() if not self._keep_focus:
                 market.set_focus(record.focus)
-            case recording.Shown():
+            case recording.ActiveAssetLabel():
                 market.on_active_asset_label(record.label)
             case recording.Restored():
                 for from_ms, to_ms in record.lost:

@@ -18,7 +18,7 @@ from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
 from fluxcap.capture.market.focus import Focus
 from fluxcap.capture.platforms.base import Platform
 from fluxcap.capture.recording.file import RecordingReader
-from fluxcap.capture.recording.json_import import CapturedFrames, are_captured_frames
+from fluxcap.capture.recording.json_import import JsonFrameFile, is_json_frame_file
 from fluxcap.capture.recording.records import Arrivals, Header, Record
 from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE
@@ -74,7 +74,7 @@ class Source(Protocol):
     """A recording, or what is read as one."""
 
     header: Header
-    trouble: str
+    error: str
     read_bytes: int
     size_bytes: int
 
@@ -112,8 +112,8 @@ def replay(
 
 
 def _open(path: Path, platform_of: PlatformOf) -> Source:
-    if are_captured_frames(path):
-        return CapturedFrames(path, platform_of(""))
+    if is_json_frame_file(path):
+        return JsonFrameFile(path, platform_of(""))
     return RecordingReader(path)
 
 
@@ -150,7 +150,7 @@ def _replay_into(
             elapsed_s=time.monotonic() - begun_s,
             data_dir=str(folder) if order.data_dir else "",
             digest=found.digest,
-            trouble=source.trouble,
+            trouble=source.error,
         )
 
 

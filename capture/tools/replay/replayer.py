@@ -16,8 +16,8 @@ from fluxcap.capture.market.clock import ArrivalTime
 from fluxcap.capture.market.focus import Focus
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.market.updates import MarketUpdate
-from fluxcap.capture.pipeline.listeners import Listeners
-from fluxcap.capture.pipeline.publish import Publishing
+from fluxcap.capture.pipeline.listeners import ListenerGroup
+from fluxcap.capture.pipeline.publish import PublishStage
 from fluxcap.capture.platforms.base import Platform
 from fluxcap.capture.recording.records import Header, Record
 from fluxcap.capture.tools.replay.playback import Playback
@@ -72,8 +72,8 @@ class ReplayStage:
         )
         self.playback = Playback(self.market, keep_focus=focus is not None)
         self._decisions = _Gathered(self.market)
-        self._publishing = Publishing(
-            self._decisions, server, self.key, Listeners(), lambda: int(self._clock.monotonic() * 1e9)
+        self._publishing = PublishStage(
+            self._decisions, server, self.key, ListenerGroup(), lambda: int(self._clock.monotonic() * 1e9)
         )
         self._heartbeat_s = self._forming_s = 0.0
 
@@ -144,8 +144,8 @@ class ReplayStage:
     def _commit(self) -> None:
         """Commit what was gathered."""
         self._publishing.flush()
-        if self._publishing.trouble:
-            raise StoreError(self._publishing.trouble)
+        if self._publishing.store_error:
+            raise StoreError(self._publishing.store_error)
 
     def _heartbeat(self) -> None:
         self._heartbeat_s = self._clock.monotonic() + HEARTBEAT_S

@@ -19,12 +19,12 @@ import pytest
 
 from fluxcap.capture.chrome.endpoint import active_port, probe
 from fluxcap.capture.chrome.events import (
+    CommandRecovered,
     CommandRefused,
     CommandTimedOut,
     EndReason,
     FrameReceived,
     Malformed,
-    Responded,
     SocketClosed,
     SocketOpened,
     TabAttached,
@@ -404,7 +404,7 @@ def test_busy_page_is_noticed_by_the_probe_and_loses_nothing(browser: Chromium, 
     tab.evaluate("setTimeout(() => { const end = Date.now() + 3000; while (Date.now() < end); }); 1")
 
     capture.until(lambda e: e == CommandTimedOut("Runtime.getIsolateId", tab.id), probing=True)
-    capture.until(lambda e: e == Responded("Runtime.getIsolateId", tab.id))
+    capture.until(lambda e: e == CommandRecovered("Runtime.getIsolateId", tab.id))
     for _ in range(5):
         capture.until(frame("page"))
     capture.close()
@@ -497,7 +497,7 @@ def test_stopped_browser_is_noticed_by_the_probe_and_everything_arrives_after_it
 
     timed("browser stopped", stop, lambda: capture.until(lambda e: e == CommandTimedOut("Browser.getVersion", "")))
     os.killpg(own_browser.process.pid, signal.SIGCONT)
-    capture.until(lambda e: e == Responded("Browser.getVersion", ""))
+    capture.until(lambda e: e == CommandRecovered("Browser.getVersion", ""))
     for _ in range(20):
         capture.until(frame("page"))
     capture.close()

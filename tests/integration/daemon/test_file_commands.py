@@ -40,7 +40,7 @@ def daemon(folder: Path) -> Iterator[Daemon]:
         control_port=0,
     )
     with Daemon(settings) as running:
-        running.pipeline.ask(lambda: fill(running))
+        running.pipeline.call(lambda: fill(running))
         yield running
 
 

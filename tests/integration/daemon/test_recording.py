@@ -21,7 +21,7 @@ from fluxcap.bridge.store.store import Store
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.capture.recording.file import RecordingReader
-from fluxcap.capture.recording.records import FocusTaken, Lost, Opened, Sign, TabAttached
+from fluxcap.capture.recording.records import FocusChanged, RedactedFrame, SocketLost, SocketOpened, TabAttached
 from fluxcap.capture.simulator import Fault, Secrets, SimulatedSite, SiteConfig
 from fluxcap.capture.tools.replay.replay import Replay, Summary, replay
 from fluxcap.schemas.types import StreamKey
@@ -105,7 +105,7 @@ def test_the_recorded_run_has_what_is_to_be_replayed(run: Run) -> None:
     with RecordingReader(run.by_daemon) as reader:
         kinds = {type(record) for record in reader}
 
-    assert {TabAttached, Opened, Sign, FocusTaken, Lost} <= kinds
+    assert {TabAttached, SocketOpened, RedactedFrame, FocusChanged, SocketLost} <= kinds
     assert run.digest().gaps
 
 
@@ -144,11 +144,11 @@ def test_ctrl_c_ends_a_recorder_cleanly_and_it_says_what_it_has(run: Run) -> Non
     assert run.recorder_exit == 130
     with RecordingReader(run.beside) as reader:
         records = list(reader)
-        assert reader.trouble == ""
+        assert reader.error == ""
     assert run.recorder_out["frames"] > 100
     assert run.recorder_out["ticks"] > 50
     assert run.recorder_out["size_bytes"] == run.beside.stat().st_size
-    assert run.recorder_out["sockets"] == sum(isinstance(record, Opened) for record in records)
+    assert run.recorder_out["sockets"] == sum(isinstance(record, SocketOpened) for record in records)
 
 
 def test_no_secret_of_the_traders_is_in_a_recording(run: Run) -> None:

@@ -17,11 +17,11 @@ import socketio
 from fastapi import FastAPI
 
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
-from fluxcap.capture.api.app import ControlServer
-from fluxcap.capture.api.relay import CandleRelay
-from fluxcap.capture.api.socketio import add_web
+from fluxcap.capture.api.app import HttpServer
+from fluxcap.capture.api.relay import EventRelay
+from fluxcap.capture.api.socketio import mount_socketio
 from fluxcap.capture.market.focus import AssetNames
-from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
 from fluxcap.capture.platforms.base import Asset
 from fluxcap.schemas.types import Candle, CandleBatch, FeedState, StreamKey, StreamStatus
 from tests.support.wire.node_workspace import NODE_SOURCES, node_packages
@@ -68,19 +68,19 @@ class Rig:
     """The web server on a free port, with a fake daemon behind it."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.source, self.relay = FakeSource(), CandleRelay()
+        self.source, self.relay = FakeSource(), EventRelay()
         self.relay.chrome_changed(ChromeState.ATTACHED, "")
         app = FastAPI()
         app.add_middleware(OriginGuard, names=LOCAL_NAMES)
-        self.api = add_web(app, self.source, self.relay, data_dir)
-        self._server = ControlServer(app, "127.0.0.1", 0)
+        self.api = mount_socketio(app, self.source, self.relay, data_dir)
+        self._server = HttpServer(app, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._server.port}"
         self._server.start()
 
     def seal(self, key: StreamKey, minute: int, close: float = 1.5) -> None:
         batch = CandleBatch(key, minute, candle_rows(minute, 1))
         batch.candles["close"] = close
-        self.relay.published(Published((batch,), (), (), ()))
+        self.relay.published(PublishedUpdate((batch,), (), (), ()))
 
     def close(self) -> None:
         self._server.stop()
@@ -277,7 +277,7 @@ def test_an_asset_is_changed_and_the_stream_stopped(rig: Rig) -> None:
 async def _chrome(rig: Rig) -> None:
     idle, streaming = await Client().connect(rig.url), await Client().connect(rig.url)
     await streaming.stream("EURUSD_otc")
-    rig.relay.chrome_changed(ChromeState.ABSENT, "Chrome was closed.")
+    rig.relay.chrome_changed(ChromeState.UNAVAILABLE, "Chrome was closed.")
     assert (await streaming.wait("stream_error"))["error"] == "Chrome was closed."
     assert (await idle.wait("connection_status", 2))["chrome"] == "disconnected"
     await idle.send("start_stream", {"asset": "EURUSD_otc"})

@@ -11,11 +11,11 @@ import resource
 import sys
 from pathlib import Path
 
-from fluxcap.capture.csvfiles.rotation import CsvParts
+from fluxcap.capture.csvfiles.rotation import RotatingCsv
 
 
 def main(folder: Path) -> None:
-    parts = CsvParts(b"header\n", 1_000_000, lambda series, part: folder / f"part{part}.csv")
+    parts = RotatingCsv(b"header\n", 1_000_000, lambda series, part: folder / f"part{part}.csv")
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_001, resource.RLIM_INFINITY))
     written, failure = 0, ""
     while not failure:

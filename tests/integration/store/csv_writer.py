@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from fluxcap.capture.csvfiles.writer import Persistence
-from fluxcap.capture.pipeline.listeners import Published
+from fluxcap.capture.csvfiles.writer import CsvWriter
+from fluxcap.capture.pipeline.listeners import PublishedUpdate
 from fluxcap.capture.runtime.settings import CollectMode
 from fluxcap.schemas.types import Tick
 
@@ -21,10 +21,10 @@ def tick(number: int) -> Tick:
 
 
 def main(folder: Path) -> None:
-    writer = Persistence(folder, CollectMode.TICK, 150)
+    writer = CsvWriter(folder, CollectMode.TICK, 150)
     writer.start()
     for number in itertools.count():
-        writer.published(Published((), (), (), (tick(number),)))
+        writer.published(PublishedUpdate((), (), (), (tick(number),)))
         if number % 100 == 99:
             while writer.view().ticks < number - 50:
                 time.sleep(0.000_5)

@@ -17,8 +17,8 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from fluxcap.bridge.server.server import FeedInfo, WireServer
-from fluxcap.capture.api.app import ControlServer
-from fluxcap.capture.api.routes import csv_router
+from fluxcap.capture.api.app import HttpServer
+from fluxcap.capture.api.routes import csv_files_router
 from fluxcap.schemas.types import Candle, FeedState, StreamKey
 from tests.support.daemon.live_rig import Process, await_that
 
@@ -47,7 +47,7 @@ class FakeDaemon:
         self.is_ticking = True
         self._ticks = 0
         self._lock = threading.Lock()
-        self._control: ControlServer | None = ControlServer(self._app(), "127.0.0.1", 0)
+        self._control: HttpServer | None = HttpServer(self._app(), "127.0.0.1", 0)
         self.port = self._control.port
         self._control.start()
         self._stop = threading.Event()
@@ -78,7 +78,7 @@ class FakeDaemon:
             self._control = None
 
     def start_control(self) -> None:
-        self._control = ControlServer(self._app(), "127.0.0.1", self.port)
+        self._control = HttpServer(self._app(), "127.0.0.1", self.port)
         self._control.start()
 
     def close(self) -> None:
@@ -149,7 +149,7 @@ class FakeDaemon:
 
     def _app(self) -> FastAPI:
         app = FastAPI()
-        app.include_router(csv_router(self.data_dir))
+        app.include_router(csv_files_router(self.data_dir))
 
         @app.get("/api/status")
         def status() -> dict[str, Any]:

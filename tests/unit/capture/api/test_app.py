@@ -34,7 +34,7 @@ def learn_assets(daemon: Daemon) -> None:
         Asset(symbol=symbol, name=name, is_otc=True)
         for symbol, name in (("EURUSD_otc", "EUR/USD OTC"), ("GBPUSD_otc", "GBP/USD OTC"))
     )
-    daemon.pipeline.ask(lambda: daemon.market._focus.set_catalogue(assets))
+    daemon.pipeline.call(lambda: daemon.market._focus.set_catalogue(assets))
 
 
 def test_health_and_status_are_served(rest: httpx.Client):
@@ -108,7 +108,7 @@ def test_a_pipeline_that_cannot_answer_is_said_to_be_unavailable(
     def busy(*_: Any) -> None:
         raise NotAnswering("fluxcap is too busy to answer.")
 
-    monkeypatch.setattr(daemon.pipeline, "ask", busy)
+    monkeypatch.setattr(daemon.pipeline, "call", busy)
 
     answer = rest.get("/api/focus")
 

@@ -8,11 +8,11 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fluxcap.capture.api.metrics import Metrics, Snapshot
-from fluxcap.capture.csvfiles.writer import CollectView
+from fluxcap.capture.api.metrics import Metrics, MetricsSnapshot
+from fluxcap.capture.csvfiles.writer import CsvStatus
 from fluxcap.capture.market.focus import FocusMode
 from fluxcap.capture.market.market import AssetSnapshot, MarketSnapshot
-from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
 from fluxcap.capture.pipeline.pipeline import PipelineView
 from fluxcap.schemas.errors import NotAnswering
 from fluxcap.schemas.types import FeedState, Gap, StreamKey, StreamStatus
@@ -49,15 +49,15 @@ PIPELINE = PipelineView(
     queue_depth=9,
     messages=1_000,
     commits=17,
-    store_trouble="",
+    store_error="",
 )
-COLLECT = CollectView("both", 1_000, 100, "f", ticks=42, candles=17, files=2, waiting=6, lost=1)
+COLLECT = CsvStatus("both", 1_000, 100, "f", ticks=42, candles=17, files=2, waiting=6, lost=1)
 
 
-def metrics(snapshot: Snapshot | None = None) -> Metrics:
+def metrics(snapshot: MetricsSnapshot | None = None) -> Metrics:
     made = Metrics("1.2.3", process=False)
-    given = snapshot or Snapshot(PIPELINE, COLLECT, {"sent_candles": 17, "answers": 4}, NOW_MS)
-    made.watch(lambda: given)
+    given = snapshot or MetricsSnapshot(PIPELINE, COLLECT, {"sent_candles": 17, "answers": 4}, NOW_MS)
+    made.register_source(lambda: given)
     return made
 
 
@@ -135,7 +135,7 @@ def test_an_unknown_offset_is_not_told_as_zero() -> None:
     market = msgspec.structs.replace(MARKET, platform_offset_ms=None)
     pipeline = msgspec.structs.replace(PIPELINE, market=market)
 
-    names = {name for name, _ in scrape(metrics(Snapshot(pipeline, COLLECT, {}, NOW_MS)))}
+    names = {name for name, _ in scrape(metrics(MetricsSnapshot(pipeline, COLLECT, {}, NOW_MS)))}
 
     assert "fluxcap_platform_offset_seconds" not in names
 
@@ -154,8 +154,8 @@ def test_latencies_are_histograms_in_seconds() -> None:
     assert value(samples, "fluxcap_publish_seconds_bucket", le="0.0001") == 1
 
 
-def gaps(*found: Gap) -> Published:
-    return Published((), (), found, ())
+def gaps(*found: Gap) -> PublishedUpdate:
+    return PublishedUpdate((), (), found, ())
 
 
 def test_a_gap_counts_once_when_it_begins() -> None:
@@ -183,10 +183,10 @@ def test_a_gap_of_the_past_counts_when_it_becomes_known_and_one_of_no_length_nev
 def test_a_pipeline_that_does_not_answer_is_told_and_is_no_error() -> None:
     made = Metrics("1.2.3", process=False)
 
-    def silent() -> Snapshot:
+    def silent() -> MetricsSnapshot:
         raise NotAnswering("too busy")
 
-    made.watch(silent)
+    made.register_source(silent)
 
     samples = scrape(made)
     assert value(samples, "fluxcap_pipeline_up") == 0

@@ -53,7 +53,7 @@ def test_connection_status_tells_of_chrome() -> None:
 
 @pytest.mark.parametrize("data", [None, "EURUSD_otc", 3, [], {}, {"asset": 7}, {"asset": None}, {"asset": "x" * 65}])
 def test_what_names_no_asset_is_none(data: Any) -> None:
-    assert payloads.asked_asset(data) == ""
+    assert payloads.requested_asset(data) == ""
 
 
 @pytest.mark.parametrize("timeframe", [None, "", "1m", "1M", "M1", "m1", 60, "60"])

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from fluxcap.capture.api.relay import CandleNews, CandleRelay, News
-from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.api.relay import CandleEvent, Event, EventRelay
+from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
 from fluxcap.schemas.types import CandleBatch
 from tests.support.wire.samples import EURUSD, GBPUSD, candle, candle_rows
 
 
-def listening(limit: int = 100) -> tuple[CandleRelay, list[int]]:
-    relay, wakes = CandleRelay(limit), []
+def listening(limit: int = 100) -> tuple[EventRelay, list[int]]:
+    relay, wakes = EventRelay(limit), []
     relay.listen(lambda: wakes.append(1))
     return relay, wakes
 
 
-def sealed(first: int, count: int) -> Published:
-    return Published((CandleBatch(EURUSD, first, candle_rows(first, count)),), (), (), ())
+def sealed(first: int, count: int) -> PublishedUpdate:
+    return PublishedUpdate((CandleBatch(EURUSD, first, candle_rows(first, count)),), (), (), ())
 
 
-def minutes(news: list[News]) -> list[int]:
-    return [one.candle.ts_ms // 60_000 for one in news if isinstance(one, CandleNews)]
+def minutes(news: list[Event]) -> list[int]:
+    return [one.candle.ts_ms // 60_000 for one in news if isinstance(one, CandleEvent)]
 
 
 def test_nothing_is_kept_while_nobody_listens() -> None:
-    relay = CandleRelay()
+    relay = EventRelay()
 
     relay.forming(EURUSD, candle(1))
     relay.published(sealed(1, 3))
 
-    assert relay.take() == []
+    assert relay.drain() == []
 
 
 def test_the_newest_candle_under_way_replaces_the_one_that_waits() -> None:
@@ -38,8 +38,8 @@ def test_the_newest_candle_under_way_replaces_the_one_that_waits() -> None:
         relay.forming(EURUSD, candle(5, close))
     relay.forming(GBPUSD, candle(5))
 
-    news = relay.take()
-    assert [(one.symbol, one.candle.close) for one in news if isinstance(one, CandleNews)] == [
+    news = relay.drain()
+    assert [(one.symbol, one.candle.close) for one in news if isinstance(one, CandleEvent)] == [
         (EURUSD.symbol, 1.3),
         (GBPUSD.symbol, 1.5),
     ]
@@ -53,7 +53,7 @@ def test_a_sealed_candle_comes_before_what_was_under_way_after_it() -> None:
     relay.published(sealed(1, 1))
     relay.forming(EURUSD, candle(2))
 
-    assert minutes(relay.take()) == [1, 1, 2]
+    assert minutes(relay.drain()) == [1, 1, 2]
 
 
 def test_the_queue_is_bounded_and_says_what_it_gave_up() -> None:
@@ -61,7 +61,7 @@ def test_the_queue_is_bounded_and_says_what_it_gave_up() -> None:
 
     relay.published(sealed(1, 25))
 
-    assert minutes(relay.take()) == list(range(16, 26))
+    assert minutes(relay.drain()) == list(range(16, 26))
     assert relay.dropped == 15
 
 
@@ -72,11 +72,11 @@ def test_a_forming_candle_that_was_given_up_is_not_waited_for() -> None:
 
     relay.forming(GBPUSD, candle(2))
 
-    assert [one.symbol for one in relay.take() if isinstance(one, CandleNews)][-1] == GBPUSD.symbol
+    assert [one.symbol for one in relay.drain() if isinstance(one, CandleEvent)][-1] == GBPUSD.symbol
 
 
 def test_chrome_is_known_even_while_nobody_listens() -> None:
-    relay = CandleRelay()
+    relay = EventRelay()
 
     relay.chrome_changed(ChromeState.ATTACHED, "")
 
@@ -86,7 +86,7 @@ def test_chrome_is_known_even_while_nobody_listens() -> None:
 def test_it_wakes_again_after_the_news_were_taken() -> None:
     relay, wakes = listening()
     relay.published(sealed(1, 1))
-    relay.take()
+    relay.drain()
 
     relay.published(sealed(2, 1))
 

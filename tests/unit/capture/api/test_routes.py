@@ -13,9 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fluxcap.bridge.store.store import Store
 from fluxcap.capture.api.metrics import Metrics
-from fluxcap.capture.api.routes import files_router
+from fluxcap.capture.api.routes import csv_settings_router
 from fluxcap.capture.collect.store import HistoryStore
-from fluxcap.capture.csvfiles.writer import Persistence
+from fluxcap.capture.csvfiles.writer import CsvWriter
 from fluxcap.capture.daemon.daemon import Daemon
 from fluxcap.capture.runtime.settings import CollectMode, Settings
 from fluxcap.schemas.errors import FluxcapError
@@ -32,12 +32,12 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[FastAPI]:
-    writer = Persistence(tmp_path, CollectMode.NONE)
+    writer = CsvWriter(tmp_path, CollectMode.NONE)
     writer.start()
     with Store.open(tmp_path / "s.duckdb") as store:
         store.commit(gaps=GAPS)
         made = FastAPI()
-        made.include_router(files_router(writer, store.reader(), Metrics("1", process=False)))
+        made.include_router(csv_settings_router(writer, store.reader(), Metrics("1", process=False)))
         yield made
     writer.stop()
 

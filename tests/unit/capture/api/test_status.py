@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from fluxcap.capture.api.status import Identity, Status, status_of
+from fluxcap.capture.api.status import DaemonInfo, Status, build_status
 from fluxcap.capture.chrome.events import SocketId
 from fluxcap.capture.chrome.session import SessionSnapshot
 from fluxcap.capture.chrome.target import SocketSnapshot
@@ -20,13 +20,13 @@ from fluxcap.schemas.types import FeedState, StreamKey, StreamStatus
 
 NOW_MS = 1_756_866_774_000
 KEY = StreamKey("TEST", "EURUSD_otc", "1m")
-IDENTITY = Identity("1.0", 7, "pub", "rep", "control", "data", "TEST", "1m", "127.0.0.1:9222")
+IDENTITY = DaemonInfo("1.0", 7, "pub", "rep", "control", "data", "TEST", "1m", "127.0.0.1:9222")
 
 
 def seen(stream: StreamStatus | None = None, **changes: Any) -> Status:
     market = Market(PocketOption(), 60_000, Focus(FocusMode.LOCK, ("EURUSD_otc",)))
     view = PipelineView(
-        chrome=ChromeState.ABSENT,
+        chrome=ChromeState.UNAVAILABLE,
         chrome_reason="Nothing answers.",
         browser="",
         session=None,
@@ -35,11 +35,11 @@ def seen(stream: StreamStatus | None = None, **changes: Any) -> Status:
         queue_depth=3,
         messages=0,
         commits=0,
-        store_trouble="",
+        store_error="",
     )
     collect = {"mode": "none"}
     view = msgspec.structs.replace(view, **changes)
-    return status_of(IDENTITY, view, now_ms=NOW_MS, uptime_s=1.234, collect=collect)  # type: ignore[arg-type]
+    return build_status(IDENTITY, view, now_ms=NOW_MS, uptime_s=1.234, collect=collect)  # type: ignore[arg-type]
 
 
 def test_before_anything_happened_nothing_is_invented():

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from fluxcap.capture.chrome.events import PageShows
+from fluxcap.capture.chrome.events import ActiveAssetLabel
 from tests.support.browser.cdp import Dialogue
 
 LABEL = "document.title"
@@ -18,7 +18,7 @@ def chrome() -> Dialogue:
 
 
 def asked(chrome: Dialogue) -> list[dict[str, object]]:
-    chrome.session.ask_pages(LABEL, 0)
+    chrome.session.query_active_asset(LABEL, 0)
     return [json.loads(line) for line in chrome.session.outgoing()]
 
 
@@ -52,7 +52,7 @@ def test_the_answer_is_told_without_space_around_it(chrome: Dialogue):
         answer(evaluate, {"result": {"type": "string", "value": " EUR/USD "}}), chrome.stamp()
     )
 
-    assert events == [PageShows("T", "EUR/USD")]
+    assert events == [ActiveAssetLabel("T", "EUR/USD")]
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from fluxcap.capture.chrome.events import (
+    CommandRecovered,
     CommandRefused,
     CommandTimedOut,
     EndReason,
     FrameReceived,
     FrameSent,
     Malformed,
-    Responded,
     SocketClosed,
     SocketId,
     SocketOpened,
@@ -255,7 +255,7 @@ def test_frozen_browser_is_noticed_by_the_probe_and_its_return_too(chrome: Dialo
 
     assert chrome.wait(4.9) == []
     assert chrome.wait(0.2) == [CommandTimedOut("Browser.getVersion", "")]
-    assert chrome.answer(chrome.unanswered[0]) == [Responded("Browser.getVersion", "")]
+    assert chrome.answer(chrome.unanswered[0]) == [CommandRecovered("Browser.getVersion", "")]
 
 
 def test_probe_in_time_says_nothing(chrome: Dialogue) -> None:
@@ -284,7 +284,7 @@ def test_busy_tab_is_noticed_by_the_probe_under_its_own_name(chrome: Dialogue) -
     chrome.probe()
 
     assert chrome.wait(5) == [CommandTimedOut("Runtime.getIsolateId", "T")]
-    assert chrome.answer(chrome.unanswered[0]) == [Responded("Runtime.getIsolateId", "T")]
+    assert chrome.answer(chrome.unanswered[0]) == [CommandRecovered("Runtime.getIsolateId", "T")]
 
 
 def test_a_time_out_is_reported_once(chrome: Dialogue) -> None:

@@ -74,7 +74,7 @@ def test_frame_is_held_by_the_target_the_browser_names() -> None:
 
 def test_snapshot_shows_the_state_and_no_query() -> None:
     target = Target(TargetInfo("T", "page", "https://platform.test/x?sid=SECRET", "title"))
-    target.become(TargetState.SILENT)
+    target.set_state(TargetState.SILENT)
 
     assert target.snapshot() == TabSnapshot("T", "page", "https://platform.test/x", "title", "silent")
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from fluxcap.capture.chrome.events import (
+    CommandRecovered,
     CommandRefused,
     CommandTimedOut,
     EndReason,
     Malformed,
-    Responded,
     SocketClosed,
     SocketId,
     TabAttached,
@@ -375,7 +375,7 @@ def test_discarded_tab_that_answers_late_is_back(chrome: Dialogue) -> None:
 
     events = chrome.answer(enable)
 
-    assert events == [Responded("Network.enable", "T"), TabAttached("T", PAGE_URL, "t", "page")]
+    assert events == [CommandRecovered("Network.enable", "T"), TabAttached("T", PAGE_URL, "t", "page")]
 
 
 def test_attach_that_times_out_is_tried_again(chrome: Dialogue) -> None:

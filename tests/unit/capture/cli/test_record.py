@@ -93,7 +93,7 @@ def test_recording_without_chrome_waits_for_it_and_leaves_a_sound_file(
     assert (told["frames"], told["sockets"], told["chrome"]) == (0, 0, "not reachable")
     with RecordingReader(file) as reader:
         assert list(reader)
-        assert reader.trouble == ""
+        assert reader.error == ""
 
 
 def test_force_overwrites(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from fluxcap.bridge.dashboard.csv_candles import read_csv
 from fluxcap.capture.collect.files import COLLECT_FOLDER, UNFINISHED, CollectedFiles
 from fluxcap.capture.collect.plan import Job, parse_timeframes
-from fluxcap.capture.csvfiles.catalog import available_files
+from fluxcap.capture.csvfiles.catalog import list_csv_files
 from fluxcap.schemas.errors import ConfigError, StoreError
 from fluxcap.schemas.types import Candle
 
@@ -33,7 +33,7 @@ def test_a_file_has_the_originals_folder_name_columns_and_times(tmp_path: Path):
 def test_charts_find_and_read_it(tmp_path: Path):
     path = CollectedFiles(tmp_path).save(HOUR, "#AAPL_otc", CANDLES, NOW_MS)
 
-    assert [(f["asset"], f["timeframe"]) for f in available_files(tmp_path, "1h")] == [("#AAPL_otc", "1h")]
+    assert [(f["asset"], f["timeframe"]) for f in list_csv_files(tmp_path, "1h")] == [("#AAPL_otc", "1h")]
     assert read_csv(path.read_text())["close"].tolist() == [1.2, 1.25]
 
 

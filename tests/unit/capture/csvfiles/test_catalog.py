@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxcap.capture.csvfiles.catalog import allowed_file, available_files
+from fluxcap.capture.csvfiles.catalog import list_csv_files, resolve_csv_file
 
 COLLECTED = "data_collect/5M_candles/EURUSD_otc_5m_2025_09_03_00_33_10.csv"
 HOURS = "data_collect/1H_candles/EURUSD_otc_60m_2025_09_03_00_33_10.csv"
@@ -26,7 +26,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_all_files_are_listed_with_what_their_names_tell(data: Path) -> None:
-    found = {file["path"]: (file["asset"], file["timeframe"], file["size"]) for file in available_files(data)}
+    found = {file["path"]: (file["asset"], file["timeframe"], file["size"]) for file in list_csv_files(data)}
 
     assert found == {
         COLLECTED: ("EURUSD_otc", "5m", 15),
@@ -40,16 +40,16 @@ def test_all_files_are_listed_with_what_their_names_tell(data: Path) -> None:
     ("timeframe", "paths"), [("1h", [HOURS]), ("60m", [HOURS]), ("1H", [HOURS]), ("1m", [LIVE]), ("4h", [])]
 )
 def test_files_of_one_timeframe_are_listed(data: Path, timeframe: str, paths: list[str]) -> None:
-    assert [file["path"] for file in available_files(data, timeframe)] == paths
+    assert [file["path"] for file in list_csv_files(data, timeframe)] == paths
 
 
 def test_no_data_folder_is_no_files(tmp_path: Path) -> None:
-    assert available_files(tmp_path / "nothing") == []
+    assert list_csv_files(tmp_path / "nothing") == []
 
 
 @pytest.mark.parametrize("name", [COLLECTED, Path(COLLECTED).name])
 def test_a_file_is_found_by_path_and_by_name(data: Path, name: str) -> None:
-    found = allowed_file(data, name)
+    found = resolve_csv_file(data, name)
 
     assert found is not None
     assert found.name == Path(COLLECTED).name
@@ -74,11 +74,11 @@ def test_a_file_is_found_by_path_and_by_name(data: Path, name: str) -> None:
     ],
 )
 def test_no_name_leads_out_of_the_data_folders(data: Path, name: str) -> None:
-    assert allowed_file(data, name) is None
+    assert resolve_csv_file(data, name) is None
 
 
 def test_an_absolute_path_is_refused_even_of_an_allowed_file(data: Path) -> None:
-    assert allowed_file(data, str(data / "data_output" / "assets_data" / COLLECTED)) is None
+    assert resolve_csv_file(data, str(data / "data_output" / "assets_data" / COLLECTED)) is None
 
 
 def test_links_are_not_followed(data: Path) -> None:
@@ -86,6 +86,6 @@ def test_links_are_not_followed(data: Path) -> None:
     (folder / "link.csv").symlink_to(data / "fluxcap.csv")
     (folder / "linked").symlink_to(data, target_is_directory=True)
 
-    assert allowed_file(data, "link.csv") is None
-    assert allowed_file(data, "data_collect/linked/fluxcap.csv") is None
-    assert len(available_files(data)) == 4
+    assert resolve_csv_file(data, "link.csv") is None
+    assert resolve_csv_file(data, "data_collect/linked/fluxcap.csv") is None
+    assert len(list_csv_files(data)) == 4

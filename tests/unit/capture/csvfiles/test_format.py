@@ -12,13 +12,13 @@ from fluxcap.capture.csvfiles.format import (
     CsvKind,
     CsvName,
     candle_line,
+    decode_symbol,
     file_name,
-    folder_of,
     parse_file_name,
     price_text,
     safe_name,
+    series_folder,
     session_stamp,
-    symbol_of,
     tick_line,
 )
 from fluxcap.schemas.types import Candle, Tick
@@ -85,7 +85,7 @@ def test_no_digit_of_a_price_is_lost_and_none_has_an_exponent(price: float) -> N
 )
 def test_symbols_become_names_of_files(symbol: str, name: str) -> None:
     assert safe_name(symbol) == name
-    assert symbol_of(name) == symbol
+    assert decode_symbol(name) == symbol
 
 
 @given(SYMBOLS)
@@ -94,7 +94,7 @@ def test_any_symbol_becomes_a_portable_name_of_its_own(symbol: str) -> None:
 
     assert re.fullmatch(r"[A-Za-z0-9_%~-]{1,120}", name)
     if "~" not in name:
-        assert symbol_of(name) == symbol
+        assert decode_symbol(name) == symbol
 
 
 @given(st.text(min_size=100, max_size=300), st.text(min_size=100, max_size=300))
@@ -105,9 +105,9 @@ def test_long_symbols_do_not_share_a_name(first: str, second: str) -> None:
 def test_folders_and_names_are_the_originals() -> None:
     root = "data_output/assets_data/realtime_stream"
 
-    assert folder_of(CsvKind.TICK, "").as_posix() == f"{root}/1M_tick_data"
-    assert folder_of(CsvKind.CANDLE, "1m").as_posix() == f"{root}/1M_candle_data"
-    assert folder_of(CsvKind.CANDLE, "5s").as_posix() == f"{root}/5S_candle_data"
+    assert series_folder(CsvKind.TICK, "").as_posix() == f"{root}/1M_tick_data"
+    assert series_folder(CsvKind.CANDLE, "1m").as_posix() == f"{root}/1M_candle_data"
+    assert series_folder(CsvKind.CANDLE, "5s").as_posix() == f"{root}/5S_candle_data"
     assert file_name(CsvKind.TICK, "EURUSD_otc", "", STAMP, 1) == f"EURUSD_otc_ticks_{STAMP}_part001.csv"
     assert file_name(CsvKind.CANDLE, "EURUSD_otc", "1m", STAMP, 12) == f"EURUSD_otc_1m_{STAMP}_part012.csv"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxcap.capture.csvfiles.format import CsvKind, file_name, folder_of
+from fluxcap.capture.csvfiles.format import CsvKind, file_name, series_folder
 from fluxcap.capture.csvfiles.reader import CsvFile, check_csv, collected_files, read_ticks
 
 STAMP = "2026_11_21_23_54_26"
@@ -18,7 +18,7 @@ CANDLES = "timestamp,open,close,high,low\n2026-11-21 23:54:00Z,1.1,1.2,1.4,1.0\n
 
 def put(folder: Path, text: str, kind: CsvKind = CsvKind.TICK, symbol: str = "EURUSD_otc", part: int = 1) -> CsvFile:
     interval = "" if kind is CsvKind.TICK else "1m"
-    path = folder / folder_of(kind, interval) / file_name(kind, symbol, interval, STAMP, part)
+    path = folder / series_folder(kind, interval) / file_name(kind, symbol, interval, STAMP, part)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return next(file for file in collected_files(folder) if file.path == path)
@@ -69,7 +69,7 @@ def test_files_come_by_asset_and_age(tmp_path: Path) -> None:
     put(tmp_path, TICKS, symbol="A", part=1000)
     put(tmp_path, TICKS, symbol="A", part=999)
     put(tmp_path, CANDLES, CsvKind.CANDLE, symbol="A")
-    (tmp_path / folder_of(CsvKind.TICK, "") / "notes.csv").write_text("not ours")
+    (tmp_path / series_folder(CsvKind.TICK, "") / "notes.csv").write_text("not ours")
 
     found = [(file.name.symbol, file.name.part) for file in collected_files(tmp_path, CsvKind.TICK)]
 

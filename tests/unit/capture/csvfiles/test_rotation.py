@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxcap.capture.csvfiles.rotation import MOST_OPEN, CsvParts, Disk, OpenPart, RealDisk, Series
+from fluxcap.capture.csvfiles.rotation import MOST_OPEN, FileSystem, LocalFileSystem, OpenFile, RotatingCsv, Series
 
 HEADER = b"timestamp,asset,price\n"
 EURUSD: Series = ("EURUSD_otc", "")
@@ -21,12 +21,12 @@ class FullDisk:
 
     def __init__(self, bytes_left: int) -> None:
         self.bytes_left = bytes_left
-        self._real = RealDisk()
+        self._real = LocalFileSystem()
 
-    def create(self, path: Path) -> OpenPart:
+    def create(self, path: Path) -> OpenFile:
         return _LimitedPart(self, self._real.create(path))
 
-    def reopen(self, path: Path) -> OpenPart:
+    def reopen(self, path: Path) -> OpenFile:
         return _LimitedPart(self, self._real.reopen(path))
 
     def remove(self, path: Path) -> None:
@@ -34,10 +34,10 @@ class FullDisk:
 
 
 class _LimitedPart:
-    def __init__(self, disk: FullDisk, part: OpenPart) -> None:
+    def __init__(self, disk: FullDisk, part: OpenFile) -> None:
         self._disk = disk
         self._part = part
-        self.is_there = part.is_there
+        self.exists = part.exists
         self.close = part.close
 
     def append(self, data: bytes) -> None:
@@ -51,8 +51,8 @@ def named(folder: Path) -> Callable[[Series, int], Path]:
     return lambda series, part: folder / "deep" / f"{series[0]}_part{part:03d}.csv"
 
 
-def parts(folder: Path, chunk_size: int = 3, disk: Disk | None = None) -> CsvParts:
-    return CsvParts(HEADER, chunk_size, named(folder), disk)
+def parts(folder: Path, chunk_size: int = 3, disk: FileSystem | None = None) -> RotatingCsv:
+    return RotatingCsv(HEADER, chunk_size, named(folder), disk)
 
 
 def line(number: int) -> bytes:
@@ -200,7 +200,7 @@ def test_a_new_session_begins_new_files(tmp_path: Path) -> None:
 
 
 def test_a_line_that_does_not_fit_is_cut_off_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    part = RealDisk().create(tmp_path / "a.csv")
+    part = LocalFileSystem().create(tmp_path / "a.csv")
     part.append(b"whole\n")
     write = os.write
 

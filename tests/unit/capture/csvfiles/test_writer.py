@@ -17,9 +17,9 @@ import pytest
 from fluxcap.capture.csvfiles import writer as persistence
 from fluxcap.capture.csvfiles.format import CsvKind
 from fluxcap.capture.csvfiles.reader import collected_files
-from fluxcap.capture.csvfiles.rotation import OpenPart, RealDisk
-from fluxcap.capture.csvfiles.writer import CollectChange, Persistence
-from fluxcap.capture.pipeline.listeners import Published
+from fluxcap.capture.csvfiles.rotation import LocalFileSystem, OpenFile
+from fluxcap.capture.csvfiles.writer import CsvSettingsChange, CsvWriter
+from fluxcap.capture.pipeline.listeners import PublishedUpdate
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.settings import CollectMode
 from fluxcap.schemas.types import Candle, CandleBatch, StreamKey, Tick, candle_array
@@ -37,13 +37,13 @@ class SwitchedDisk:
         self.released = threading.Event()
         self.released.set()
         self.attempts = 0
-        self._real = RealDisk()
+        self._real = LocalFileSystem()
 
-    def create(self, path: Path) -> OpenPart:
+    def create(self, path: Path) -> OpenFile:
         self.check()
         return _SwitchedPart(self, self._real.create(path))
 
-    def reopen(self, path: Path) -> OpenPart:
+    def reopen(self, path: Path) -> OpenFile:
         self.check()
         return _SwitchedPart(self, self._real.reopen(path))
 
@@ -58,10 +58,10 @@ class SwitchedDisk:
 
 
 class _SwitchedPart:
-    def __init__(self, disk: SwitchedDisk, part: OpenPart) -> None:
+    def __init__(self, disk: SwitchedDisk, part: OpenFile) -> None:
         self._disk = disk
         self._part = part
-        self.is_there = part.is_there
+        self.exists = part.exists
         self.close = part.close
 
     def append(self, data: bytes) -> None:
@@ -88,13 +88,13 @@ def tick(number: int, symbol: str = "EURUSD_otc") -> Tick:
     return Tick(symbol, T0 + number * 500, T0 + number * 500 + 7_200_000, 1.0 + number / 100_000)
 
 
-def ticks(*numbers: int, symbol: str = "EURUSD_otc") -> Published:
-    return Published((), (), (), tuple(tick(number, symbol) for number in numbers))
+def ticks(*numbers: int, symbol: str = "EURUSD_otc") -> PublishedUpdate:
+    return PublishedUpdate((), (), (), tuple(tick(number, symbol) for number in numbers))
 
 
-def candles(*minutes: int, key: StreamKey = KEY) -> Published:
+def candles(*minutes: int, key: StreamKey = KEY) -> PublishedUpdate:
     values = [Candle(T0 + minute * 60_000, 1.1, 1.4, 1.0, (1_200 + minute) / 1_000, 9.0, 9) for minute in minutes]
-    return Published((CandleBatch(key, 1, candle_array(values)),), (), (), ())
+    return PublishedUpdate((CandleBatch(key, 1, candle_array(values)),), (), (), ())
 
 
 def await_that(holds: Callable[[], object], what: str) -> None:
@@ -117,8 +117,8 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*.csv"))
 
 
-def running(folder: Path, mode: CollectMode, *sizes: int, disk: SwitchedDisk | None = None) -> Persistence:
-    writer = Persistence(folder, mode, *sizes, now_ms=lambda: T0, disk=disk)
+def running(folder: Path, mode: CollectMode, *sizes: int, disk: SwitchedDisk | None = None) -> CsvWriter:
+    writer = CsvWriter(folder, mode, *sizes, now_ms=lambda: T0, disk=disk)
     writer.start()
     return writer
 
@@ -174,13 +174,13 @@ def test_each_asset_and_interval_has_files_of_its_own(tmp_path: Path) -> None:
 def test_a_switch_of_mode_holds_exactly_from_where_it_was_made(tmp_path: Path) -> None:
     writer = running(tmp_path, CollectMode.NONE)
     writer.published(ticks(1))
-    assert writer.change(CollectChange(CollectMode.TICK)).mode == "tick"
+    assert writer.change(CsvSettingsChange(CollectMode.TICK)).mode == "tick"
     writer.published(ticks(2))
     writer.published(candles(1))
-    writer.change(CollectChange(CollectMode.BOTH))
+    writer.change(CsvSettingsChange(CollectMode.BOTH))
     writer.published(ticks(3))
     writer.published(candles(2))
-    writer.change(CollectChange(CollectMode.NONE))
+    writer.change(CsvSettingsChange(CollectMode.NONE))
     writer.published(ticks(4))
     writer.stop()
 
@@ -191,7 +191,7 @@ def test_a_switch_of_mode_holds_exactly_from_where_it_was_made(tmp_path: Path) -
 def test_a_kind_that_goes_on_over_a_switch_keeps_its_file(tmp_path: Path) -> None:
     writer = running(tmp_path, CollectMode.TICK)
     writer.published(ticks(1))
-    writer.change(CollectChange(CollectMode.BOTH))
+    writer.change(CsvSettingsChange(CollectMode.BOTH))
     writer.published(ticks(2))
     writer.stop()
 
@@ -202,8 +202,8 @@ def test_switching_off_and_on_within_a_second_overwrites_nothing(tmp_path: Path)
     writer = running(tmp_path, CollectMode.TICK)
     for number in range(3):
         writer.published(ticks(number))
-        writer.change(CollectChange(CollectMode.NONE))
-        writer.change(CollectChange(CollectMode.TICK))
+        writer.change(CsvSettingsChange(CollectMode.NONE))
+        writer.change(CsvSettingsChange(CollectMode.TICK))
     writer.stop()
 
     assert prices(tmp_path) == [tick(n).price for n in range(3)]
@@ -222,7 +222,7 @@ def test_a_restart_within_a_second_overwrites_nothing(tmp_path: Path) -> None:
 def test_sizes_can_be_changed_and_the_rest_stays(tmp_path: Path) -> None:
     writer = running(tmp_path, CollectMode.TICK)
 
-    view = writer.change(CollectChange(tick_chunk_size=2))
+    view = writer.change(CsvSettingsChange(tick_chunk_size=2))
     writer.published(ticks(1, 2, 3))
     writer.stop()
 
@@ -240,7 +240,7 @@ def test_revisions_change_no_line(tmp_path: Path) -> None:
     first = candles(1)
     better = CandleRevision(KEY, 1, np.array([1], np.uint64), candles(7).batches[0].candles)
     writer.published(first)
-    writer.published(Published((), (better,), (), ()))
+    writer.published(PublishedUpdate((), (better,), (), ()))
     writer.stop()
 
     assert len(lines(tmp_path, CsvKind.CANDLE)) == 1
@@ -262,11 +262,11 @@ def test_disk_trouble_is_told_once_and_nothing_is_lost_when_it_is_over(
     await_that(lambda: writer.view().waiting == 48 and disk.attempts > 10, "lines that wait while it is tried again")
     view = writer.view()
     disk.broken = None
-    await_that(lambda: not writer.view().trouble, "recovery")
+    await_that(lambda: not writer.view().error, "recovery")
     writer.published(ticks(50))
     writer.stop()
 
-    assert view.trouble == os.strerror(trouble)
+    assert view.error == os.strerror(trouble)
     assert prices(tmp_path) == [tick(n).price for n in range(1, 51)]
     assert len(logged("csv.write_failed")) == 1
     assert [event["lines_lost"] for event in logged("csv.write_recovered")] == [0]
@@ -275,7 +275,7 @@ def test_disk_trouble_is_told_once_and_nothing_is_lost_when_it_is_over(
 def test_lines_that_wait_are_bounded_and_the_oldest_are_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Callable[[str], list[dict[str, object]]]
 ) -> None:
-    monkeypatch.setattr(persistence, "WAITING_MAX", 10)
+    monkeypatch.setattr(persistence, "PENDING_MAX", 10)
     disk = SwitchedDisk()
     disk.broken = full()
     writer = running(tmp_path, CollectMode.TICK, disk=disk)
@@ -303,7 +303,7 @@ def test_candles_are_written_while_ticks_cannot_be(tmp_path: Path) -> None:
     writer.stop()
 
     assert (view.ticks, view.waiting) == (0, 1)
-    assert view.trouble
+    assert view.error
 
 
 def test_a_hanging_disk_holds_up_neither_the_capture_nor_the_end(

@@ -9,7 +9,7 @@ import pytest
 
 from fluxcap.bridge.jetstream.forward.status import ForwardEvent, ForwardState, ForwardStatus
 from fluxcap.capture.cli import control as status
-from fluxcap.capture.daemon.forwarding import log_notice
+from fluxcap.capture.daemon.forwarding import log_forward_event
 from fluxcap.capture.runtime.log_events import EVENTS
 
 FIELDS = {"reason": "why", "stream": "DESK.EURUSD.1m", "store": "s", "candles": 3, "log": "nats://a:1"}
@@ -17,7 +17,7 @@ FIELDS = {"reason": "why", "stream": "DESK.EURUSD.1m", "store": "s", "candles": 
 
 @pytest.mark.parametrize("notice", ForwardEvent)
 def test_every_notice_is_an_event_that_is_listed(notice: ForwardEvent, logged: list[str]):
-    log_notice(notice, FIELDS)
+    log_forward_event(notice, FIELDS)
 
     assert len(logged) == 1
     assert logged[0] in EVENTS

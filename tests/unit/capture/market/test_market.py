@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from fluxcap.capture.daemon.daemon import restore
+from fluxcap.capture.daemon.daemon import restore_market
 from fluxcap.capture.market.clock import ArrivalTime
 from fluxcap.capture.market.feeds import GapReason, GapUpdate
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.ingest import ASSETS_MAX
 from fluxcap.capture.market.market import Market
-from fluxcap.capture.pipeline.journal import Remembered
+from fluxcap.capture.pipeline.journal import RecoveredSpan
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.schemas.errors import UnknownAsset
 from fluxcap.schemas.types import Candle, CandleFlags, FeedState, Tick
@@ -530,7 +530,9 @@ def test_what_the_journal_lost_is_blind_and_told() -> None:
     before = tuple(Tick(EUR, ts_ms, ts_ms, price) for ts_ms, price in ticks if ts_ms < lost_ms)
     after = tuple(Tick(EUR, ts_ms, ts_ms, price) for ts_ms, price in ticks if ts_ms >= whole_ms)
 
-    restore(stage.market, [Remembered(EUR, START_MS - 5_000, before), Remembered(EUR, whole_ms, after, lost_ms)])
+    restore_market(
+        stage.market, [RecoveredSpan(EUR, START_MS - 5_000, before), RecoveredSpan(EUR, whole_ms, after, lost_ms)]
+    )
     stage.ticks_of(stage.minute(3) + 20_000, stage.minute(4) + 1_000)
 
     assert stage.flags() == {0: WHOLE, 1: BLIND, 2: WHOLE, 3: BLIND}
@@ -545,8 +547,9 @@ def test_what_the_journal_lost_after_it_was_published_is_no_gap() -> None:
     before = (Tick(EUR, START_MS, START_MS, 1.1),)
     after = (Tick(EUR, stage.minute(2) + 500, stage.minute(2) + 500, 1.2),)
 
-    restore(
-        stage.market, [Remembered(EUR, START_MS, before), Remembered(EUR, whole_ms, after, stage.minute(1) + 20_000)]
+    restore_market(
+        stage.market,
+        [RecoveredSpan(EUR, START_MS, before), RecoveredSpan(EUR, whole_ms, after, stage.minute(1) + 20_000)],
     )
 
     assert [(gap.from_ms, gap.to_ms) for gap in stage.market.drain().gaps] == [(stage.minute(2) + 500, 0)]

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from fluxcap.capture.pipeline.journal import (
-    KEEP_MS,
+    RETENTION_MS,
     ROTATE_MS,
-    Entry,
-    Remembered,
+    JournalEntry,
+    RecoveredSpan,
     TickJournal,
     check_journal,
     journal_files,
-    losses,
-    read_contents,
+    lost_ranges,
     read_journal,
+    read_journal_contents,
 )
 from fluxcap.schemas.types import Tick
 
@@ -45,7 +45,7 @@ def test_what_was_appended_is_read_back_with_its_coverage(tmp_path: Path) -> Non
 
     write(tmp_path, ticks, {"EURUSD_otc": T0})
 
-    assert read_journal(tmp_path) == [Remembered("EURUSD_otc", T0, tuple(ticks))]
+    assert read_journal(tmp_path) == [RecoveredSpan("EURUSD_otc", T0, tuple(ticks))]
 
 
 def test_a_torn_tail_loses_only_its_own_frame(tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ def test_a_break_in_coverage_parts_the_stretches(tmp_path: Path) -> None:
     journal.close()
 
     assert read_journal(tmp_path) == [
-        Remembered("EURUSD_otc", T0, (tick(0), tick(1))),
-        Remembered("EURUSD_otc", tick(20).ts_ms, (tick(20),)),
+        RecoveredSpan("EURUSD_otc", T0, (tick(0), tick(1))),
+        RecoveredSpan("EURUSD_otc", tick(20).ts_ms, (tick(20),)),
     ]
 
 
@@ -105,9 +105,9 @@ def test_ticks_that_could_not_be_written_part_the_stretches_and_are_told(
     journal.close()
 
     assert read_journal(tmp_path) == [
-        Remembered("EURUSD_otc", T0, (tick(0),)),
-        Remembered("EURUSD_otc", tick(2).ts_ms + 1, (tick(3), tick(4)), lost_from_ms=tick(1).ts_ms),
-        Remembered("GBPUSD_otc", T0, (tick(0, "GBPUSD_otc"), tick(3, "GBPUSD_otc"))),
+        RecoveredSpan("EURUSD_otc", T0, (tick(0),)),
+        RecoveredSpan("EURUSD_otc", tick(2).ts_ms + 1, (tick(3), tick(4)), lost_from_ms=tick(1).ts_ms),
+        RecoveredSpan("GBPUSD_otc", T0, (tick(0, "GBPUSD_otc"), tick(3, "GBPUSD_otc"))),
     ]
 
 
@@ -117,7 +117,7 @@ def test_a_file_that_was_given_up_is_not_written_on(tmp_path: Path, monkeypatch:
     journal.append([tick(5)], since)
     write = TickJournal._write
 
-    def half(self: TickJournal, entry: Entry) -> None:
+    def half(self: TickJournal, entry: JournalEntry) -> None:
         assert self._file is not None
         self._file.write(b"\x30\x00")
         raise OSError(errno.EFBIG, "File too large")
@@ -130,8 +130,8 @@ def test_a_file_that_was_given_up_is_not_written_on(tmp_path: Path, monkeypatch:
     journal.close()
 
     assert read_journal(tmp_path) == [
-        Remembered("EURUSD_otc", T0, (tick(5),)),
-        Remembered("GBPUSD_otc", T0, (tick(8, "GBPUSD_otc"),)),
+        RecoveredSpan("EURUSD_otc", T0, (tick(5),)),
+        RecoveredSpan("GBPUSD_otc", T0, (tick(8, "GBPUSD_otc"),)),
     ]
     assert [check.torn_bytes for check in check_journal(tmp_path)] == [0, 0]
 
@@ -155,7 +155,7 @@ def test_coverage_goes_on_over_the_end_of_a_file(tmp_path: Path) -> None:
     write(tmp_path, list(ticks), {EUR: T0})
 
     assert len(journal_files(tmp_path)) == 2
-    assert read_journal(tmp_path) == [Remembered(EUR, T0, ticks)]
+    assert read_journal(tmp_path) == [RecoveredSpan(EUR, T0, ticks)]
 
 
 def test_behind_a_missing_file_coverage_begins_after_the_newest_tick_it_could_hold(tmp_path: Path) -> None:
@@ -164,8 +164,8 @@ def test_behind_a_missing_file_coverage_begins_after_the_newest_tick_it_could_ho
     journal_files(tmp_path)[1].unlink()
 
     assert read_journal(tmp_path) == [
-        Remembered(EUR, T0, (later(0), later(500))),
-        Remembered(EUR, T0 + ROTATE_MS + 2, (later(2 * ROTATE_MS + 2),)),
+        RecoveredSpan(EUR, T0, (later(0), later(500))),
+        RecoveredSpan(EUR, T0 + ROTATE_MS + 2, (later(2 * ROTATE_MS + 2),)),
     ]
 
 
@@ -175,7 +175,7 @@ def test_what_is_gone_with_a_file_is_lost_as_far_as_it_is_not_in_the_store(tmp_p
         path.unlink()
 
     def lost(published_to_ms: int) -> list[tuple[int, int]]:
-        return losses(read_contents(tmp_path, lambda symbol: published_to_ms).stretches)
+        return lost_ranges(read_journal_contents(tmp_path, lambda symbol: published_to_ms).stretches)
 
     begin_ms = T0 + ROTATE_MS + 2
     assert lost(T0 + 60_000) == [(T0 + 60_000, begin_ms)]
@@ -194,9 +194,9 @@ def test_a_torn_file_ends_the_coverage_of_those_of_its_run_that_it_had_more_tick
         file.truncate(first.stat().st_size - 3)
 
     assert read_journal(tmp_path) == [
-        Remembered(EUR, T0, (later(0),)),
-        Remembered(EUR, T0 + 501, (later(ROTATE_MS),), lost_from_ms=T0),
-        Remembered(GBP, T0, (later(0, GBP), later(ROTATE_MS, GBP))),
+        RecoveredSpan(EUR, T0, (later(0),)),
+        RecoveredSpan(EUR, T0 + 501, (later(ROTATE_MS),), lost_from_ms=T0),
+        RecoveredSpan(GBP, T0, (later(0, GBP), later(ROTATE_MS, GBP))),
     ]
 
 
@@ -213,8 +213,8 @@ def test_a_short_write_is_a_loss(tmp_path: Path) -> None:
     journal.close()
 
     assert read_journal(tmp_path) == [
-        Remembered(EUR, T0, (tick(0),)),
-        Remembered(EUR, tick(2).ts_ms + 1, (tick(3),), lost_from_ms=tick(1).ts_ms),
+        RecoveredSpan(EUR, T0, (tick(0),)),
+        RecoveredSpan(EUR, tick(2).ts_ms + 1, (tick(3),), lost_from_ms=tick(1).ts_ms),
     ]
     assert [check.torn_bytes for check in check_journal(tmp_path)] == [0, 0]
 
@@ -233,9 +233,9 @@ def test_on_a_full_disk_a_file_is_tried_once_a_second_and_not_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = TickJournal(tmp_path)
-    tried: list[Entry] = []
+    tried: list[JournalEntry] = []
 
-    def full(_: TickJournal, entry: Entry) -> None:
+    def full(_: TickJournal, entry: JournalEntry) -> None:
         tried.append(entry)
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -295,9 +295,9 @@ def test_unpublished_ticks_go_when_they_are_too_old(tmp_path: Path) -> None:
     write(tmp_path, [later(0)], {EUR: T0})
     (first,) = journal_files(tmp_path)
 
-    write(tmp_path, [later(KEEP_MS)], {EUR: T0})
+    write(tmp_path, [later(RETENTION_MS)], {EUR: T0})
     assert first.exists()
-    write(tmp_path, [later(KEEP_MS + 1)], {EUR: T0})
+    write(tmp_path, [later(RETENTION_MS + 1)], {EUR: T0})
     assert not first.exists()
 
 
@@ -323,8 +323,8 @@ def test_a_quiet_asset_in_focus_is_remembered_without_ticks(tmp_path: Path) -> N
     journal.close()
 
     assert read_journal(tmp_path) == [
-        Remembered(EUR, T0 + 1, (later(2 * ROTATE_MS),)),
-        Remembered(GBP, T0 + 7, ()),
+        RecoveredSpan(EUR, T0 + 1, (later(2 * ROTATE_MS),)),
+        RecoveredSpan(GBP, T0 + 7, ()),
     ]
 
 
@@ -350,14 +350,14 @@ def test_an_unwritable_folder_is_no_reason_to_stop(tmp_path: Path) -> None:
 
 
 def test_what_an_asset_lost_goes_from_its_last_tick_before_to_where_it_is_whole_again() -> None:
-    before = Remembered("EURUSD_otc", tick(0).ts_ms, (tick(0), tick(2)))
-    after = Remembered("EURUSD_otc", tick(6).ts_ms, (tick(6),), lost_from_ms=tick(3).ts_ms)
-    late = Remembered("EURUSD_otc", tick(9).ts_ms, (tick(9),), lost_from_ms=tick(5).ts_ms)
-    simply_parted = Remembered("EURUSD_otc", tick(20).ts_ms, (tick(20),))
+    before = RecoveredSpan("EURUSD_otc", tick(0).ts_ms, (tick(0), tick(2)))
+    after = RecoveredSpan("EURUSD_otc", tick(6).ts_ms, (tick(6),), lost_from_ms=tick(3).ts_ms)
+    late = RecoveredSpan("EURUSD_otc", tick(9).ts_ms, (tick(9),), lost_from_ms=tick(5).ts_ms)
+    simply_parted = RecoveredSpan("EURUSD_otc", tick(20).ts_ms, (tick(20),))
 
-    assert losses([before, after, late, simply_parted]) == [
+    assert lost_ranges([before, after, late, simply_parted]) == [
         (tick(2).ts_ms, tick(6).ts_ms),
         (tick(5).ts_ms, tick(9).ts_ms),
     ]
-    assert losses([after]) == [(tick(3).ts_ms, tick(6).ts_ms)]
-    assert losses([]) == []
+    assert lost_ranges([after]) == [(tick(3).ts_ms, tick(6).ts_ms)]
+    assert lost_ranges([]) == []

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fluxcap.capture.pipeline.listeners import ChromeState, Listeners, Published
+from fluxcap.capture.pipeline.listeners import ChromeState, ListenerGroup, PublishedUpdate
 from fluxcap.schemas.types import Candle, StreamKey
 
 KEY = StreamKey("TEST", "EURUSD_otc", "1m")
-NEWS = Published((), (), (), ())
+NEWS = PublishedUpdate((), (), (), ())
 
 
 class Ear:
@@ -21,7 +21,7 @@ class Ear:
             raise RuntimeError("no")
         self.heard.append(what)
 
-    def published(self, news: Published) -> None:
+    def published(self, news: PublishedUpdate) -> None:
         self._hear(news)
 
     def forming(self, key: StreamKey, candle: Candle) -> None:
@@ -33,7 +33,7 @@ class Ear:
 
 def test_everyone_is_told_everything_in_order():
     ears = [Ear(), Ear()]
-    listeners = Listeners(ears)
+    listeners = ListenerGroup(ears)
 
     listeners.chrome_changed(ChromeState.ATTACHED, "")
     listeners.forming(KEY, Candle(60_000, 1, 1, 1, 1))
@@ -44,7 +44,7 @@ def test_everyone_is_told_everything_in_order():
 
 def test_one_that_fails_is_reported_once_a_minute_and_keeps_nothing_from_the_others(logged: list[str]):
     good = Ear()
-    listeners = Listeners([Ear(fails=True), good])
+    listeners = ListenerGroup([Ear(fails=True), good])
 
     for _ in range(3):
         listeners.published(NEWS)

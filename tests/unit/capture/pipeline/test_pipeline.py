@@ -18,7 +18,7 @@ from fluxcap.capture.chrome.events import Stamp
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline import pipeline as pipeline_module
-from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
 from fluxcap.capture.pipeline.pipeline import Pipeline
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.schemas.errors import BrowserGone, NotAnswering, UnknownAsset
@@ -73,9 +73,9 @@ class FakeBrowser:
 class Ear:
     def __init__(self) -> None:
         self.states: queue.SimpleQueue[tuple[ChromeState, str]] = queue.SimpleQueue()
-        self.news: list[Published] = []
+        self.news: list[PublishedUpdate] = []
 
-    def published(self, news: Published) -> None:
+    def published(self, news: PublishedUpdate) -> None:
         self.news.append(news)
 
     def forming(self, key: StreamKey, candle: Candle) -> None: ...
@@ -109,7 +109,7 @@ class Bench:
 
     def settle(self) -> None:
         """Everything posted so far has been handled."""
-        self.pipeline.ask(lambda: None, WAIT_S)
+        self.pipeline.call(lambda: None, WAIT_S)
 
     def next_state(self) -> tuple[ChromeState, str]:
         return self.ear.states.get(timeout=WAIT_S)
@@ -131,7 +131,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 def test_work_runs_on_the_pipelines_thread_and_its_result_comes_back(bench: Bench):
-    assert bench.pipeline.ask(lambda: threading.current_thread().name) == "fluxcap-pipeline"
+    assert bench.pipeline.call(lambda: threading.current_thread().name) == "fluxcap-pipeline"
 
 
 def test_the_error_of_work_comes_back_and_ends_nothing(bench: Bench):
@@ -139,18 +139,18 @@ def test_the_error_of_work_comes_back_and_ends_nothing(bench: Bench):
         raise UnknownAsset("X")
 
     with pytest.raises(UnknownAsset):
-        bench.pipeline.ask(fail)
+        bench.pipeline.call(fail)
 
-    assert bench.pipeline.ask(lambda: 7) == 7
+    assert bench.pipeline.call(lambda: 7) == 7
 
 
 def test_work_that_comes_too_late_is_not_done_any_more(bench: Bench):
     release, done = threading.Event(), []
-    blocker = threading.Thread(target=lambda: bench.pipeline.ask(lambda: release.wait(WAIT_S), WAIT_S))
+    blocker = threading.Thread(target=lambda: bench.pipeline.call(lambda: release.wait(WAIT_S), WAIT_S))
     blocker.start()
 
     with pytest.raises(NotAnswering, match="too busy"):
-        bench.pipeline.ask(lambda: done.append(1), 0.05)
+        bench.pipeline.call(lambda: done.append(1), 0.05)
     release.set()
     blocker.join()
     bench.settle()
@@ -170,11 +170,11 @@ def test_who_waits_while_it_ends_is_told(bench: Bench):
 
     def ask() -> None:
         try:
-            bench.pipeline.ask(lambda: None, WAIT_S)
+            bench.pipeline.call(lambda: None, WAIT_S)
         except NotAnswering as error:
             errors.append(str(error))
 
-    bench.pipeline._post(pipeline_module._Call(lambda: release.wait(WAIT_S), pipeline_module.Future()))
+    bench.pipeline._post(pipeline_module._Task(lambda: release.wait(WAIT_S), pipeline_module.Future()))
     bench.pipeline._post(None)
     waiting = threading.Thread(target=ask)
     waiting.start()
@@ -204,14 +204,14 @@ def test_the_end_of_the_connection_is_told_with_its_reason(bench: Bench):
 
     browser.on_end("closed by the browser")
 
-    assert bench.next_state() == (ChromeState.ABSENT, "The connection to Chrome ended: closed by the browser.")
+    assert bench.next_state() == (ChromeState.UNAVAILABLE, "The connection to Chrome ended: closed by the browser.")
     assert not bench.pipeline.attached
 
 
 def test_an_end_during_the_attach_is_not_lost(bench: Bench):
     """The reader may notice the end before the pipeline has adopted the connection."""
     release = threading.Event()
-    blocker = threading.Thread(target=lambda: bench.pipeline.ask(lambda: release.wait(WAIT_S), WAIT_S))
+    blocker = threading.Thread(target=lambda: bench.pipeline.call(lambda: release.wait(WAIT_S), WAIT_S))
     blocker.start()
     attaching = threading.Thread(target=bench.attach)
     attaching.start()
@@ -228,9 +228,9 @@ def test_an_end_during_the_attach_is_not_lost(bench: Bench):
 
 
 def test_a_connection_that_is_adopted_too_late_is_closed(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Pipeline.ask, "__defaults__", (0.05,))
+    monkeypatch.setattr(Pipeline.call, "__defaults__", (0.05,))
     release = threading.Event()
-    blocker = threading.Thread(target=lambda: bench.pipeline.ask(lambda: release.wait(WAIT_S), WAIT_S))
+    blocker = threading.Thread(target=lambda: bench.pipeline.call(lambda: release.wait(WAIT_S), WAIT_S))
     blocker.start()
 
     with pytest.raises(NotAnswering):
@@ -273,16 +273,16 @@ def test_what_an_earlier_connection_still_says_is_ignored(bench: Bench):
 def test_a_probe_that_found_nothing_says_nothing_against_a_connection(bench: Bench):
     bench.attach()
 
-    bench.pipeline.chrome_absent("Nothing answers.")
+    bench.pipeline.on_chrome_unavailable("Nothing answers.")
 
     assert bench.pipeline.view().chrome is ChromeState.ATTACHED
 
 
 def test_a_probe_that_found_nothing_shows_in_the_status(bench: Bench):
-    bench.pipeline.chrome_absent("Nothing answers.")
+    bench.pipeline.on_chrome_unavailable("Nothing answers.")
 
     view = bench.pipeline.view()
-    assert (view.chrome, view.chrome_reason) == (ChromeState.ABSENT, "Nothing answers.")
+    assert (view.chrome, view.chrome_reason) == (ChromeState.UNAVAILABLE, "Nothing answers.")
 
 
 def test_a_message_that_cannot_be_handled_ends_the_connection_and_not_the_pipeline(
@@ -295,7 +295,7 @@ def test_a_message_that_cannot_be_handled_ends_the_connection_and_not_the_pipeli
     browser.say({"method": "Target.targetCreated", "params": {}})
 
     state, reason = bench.next_state()
-    assert (state, "fluxcap could not" in reason) == (ChromeState.ABSENT, True)
+    assert (state, "fluxcap could not" in reason) == (ChromeState.UNAVAILABLE, True)
     assert browser.closed.wait(WAIT_S)
     assert bench.pipeline.alive
     assert "chrome.message_error" in logged
@@ -315,7 +315,7 @@ def test_no_browser_shows_in_the_heartbeat(bench: Bench):
 def test_stopping_lets_what_is_queued_be_handled(bench: Bench):
     handled: list[int] = []
     for number in range(100):
-        bench.pipeline._post(pipeline_module._Call(lambda n=number: handled.append(n), pipeline_module.Future()))
+        bench.pipeline._post(pipeline_module._Task(lambda n=number: handled.append(n), pipeline_module.Future()))
 
     bench.pipeline.stop()
 
@@ -323,12 +323,12 @@ def test_stopping_lets_what_is_queued_be_handled(bench: Bench):
 
 
 def test_stopping_does_not_wait_for_a_backlog_without_end(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pipeline_module, "LEAVE_NS", 0)
+    monkeypatch.setattr(pipeline_module, "DRAIN_NS", 0)
     handled = itertools.count()
 
     def again() -> None:
         next(handled)
-        bench.pipeline._post(pipeline_module._Call(again, pipeline_module.Future()))
+        bench.pipeline._post(pipeline_module._Task(again, pipeline_module.Future()))
 
     for _ in range(3):
         again()
@@ -343,7 +343,7 @@ def test_stopping_closes_the_connection_and_a_full_queue_keeps_nobody(tmp_path: 
     bench.pipeline.start()
     browser = bench.attach()
     release = threading.Event()
-    bench.pipeline._post(pipeline_module._Call(lambda: release.wait(WAIT_S), pipeline_module.Future()))
+    bench.pipeline._post(pipeline_module._Task(lambda: release.wait(WAIT_S), pipeline_module.Future()))
     talking = threading.Thread(target=lambda: [browser.say(b"{}") for _ in range(20)])
     talking.start()
     while not bench.pipeline._queue.full():

@@ -14,8 +14,8 @@ from fluxcap.bridge.store.store import Store
 from fluxcap.capture.market.candles import Revision
 from fluxcap.capture.market.feeds import GapReason, GapUpdate
 from fluxcap.capture.market.market import MarketUpdate
-from fluxcap.capture.pipeline.listeners import ChromeState, Listeners, Published
-from fluxcap.capture.pipeline.publish import RETRY_NS, Publishing
+from fluxcap.capture.pipeline.listeners import ChromeState, ListenerGroup, PublishedUpdate
+from fluxcap.capture.pipeline.publish import RETRY_NS, PublishStage
 from fluxcap.schemas.errors import StoreError, StoreFull
 from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, StreamKey, Tick, candles_from
 from tests.support.market.failing_store import lost_store
@@ -87,11 +87,11 @@ class Ear:
 
     def __init__(self, journal: list[str]) -> None:
         self.journal = journal
-        self.news: list[Published] = []
+        self.news: list[PublishedUpdate] = []
         self.formed: list[StreamKey] = []
         self.deaf = False
 
-    def published(self, news: Published) -> None:
+    def published(self, news: PublishedUpdate) -> None:
         if self.deaf:
             raise OSError("no room in the listener")
         self.journal.append("tell")
@@ -115,7 +115,7 @@ class Bench:
         JournalPublisher.journal = self.journal
         self.server = WireServer(self.store, "tcp://127.0.0.1:0", "tcp://127.0.0.1:0", publisher=JournalPublisher)
         self.ears = [Ear(self.journal), Ear([])]
-        self.publishing = Publishing(self.market, self.server, key_of, Listeners(self.ears), lambda: self.now_ns)
+        self.publishing = PublishStage(self.market, self.server, key_of, ListenerGroup(self.ears), lambda: self.now_ns)
 
     def close(self) -> None:
         self.server.close()
@@ -164,7 +164,7 @@ def test_what_the_store_does_not_take_is_not_published_and_is_tried_again_in_ord
     bench.market.seal("EURUSD_otc", candle(0))
     bench.publishing.flush()
     assert bench.journal == []
-    assert bench.publishing.trouble == str(failure)
+    assert bench.publishing.store_error == str(failure)
 
     bench.market.seal("EURUSD_otc", candle(1))
     bench.store.failure = None
@@ -175,7 +175,7 @@ def test_what_the_store_does_not_take_is_not_published_and_is_tried_again_in_ord
     bench.publishing.flush()
 
     assert bench.stored("EURUSD_otc") == [candle(0), candle(1)] == bench.told()
-    assert bench.publishing.trouble == ""
+    assert bench.publishing.store_error == ""
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -188,7 +188,7 @@ def test_a_commit_that_fails_with_the_store_is_told_once_whether_it_was_durable_
     bench.market.seal("GBPUSD_otc", candle(2))
     with lost_store(monkeypatch, durable=durable):
         bench.publishing.flush()
-    lost = bench.publishing.trouble
+    lost = bench.publishing.store_error
 
     bench.market.seal("EURUSD_otc", candle(3))
     bench.now_ns += RETRY_NS
@@ -196,7 +196,7 @@ def test_a_commit_that_fails_with_the_store_is_told_once_whether_it_was_durable_
     bench.market.seal("EURUSD_otc", candle(4))
     bench.publishing.flush()
 
-    assert (lost != "", bench.publishing.trouble, bench.publishing.refused) == (True, "", 0)
+    assert (lost != "", bench.publishing.store_error, bench.publishing.dropped) == (True, "", 0)
     assert bench.stored("EURUSD_otc") == [candle(0), candle(2), candle(3), candle(4)]
     for symbol in ("EURUSD_otc", "GBPUSD_otc"):
         assert bench.told(symbol) == bench.stored(symbol)
@@ -215,7 +215,7 @@ def test_what_is_completed_while_a_commit_is_in_doubt_becomes_a_revision(bench: 
     bench.now_ns += RETRY_NS
     bench.publishing.flush()
 
-    assert bench.publishing.refused == 0
+    assert bench.publishing.dropped == 0
     assert [c for news in bench.ears[0].news for r in news.revisions for c in candles_from(r.candles)] == [candle(1)]
     assert bench.told() == [candle(0), candle(2)]
 
@@ -233,7 +233,7 @@ def test_a_revision_that_fails_with_the_store_holds_up_no_later_one(bench: Bench
     bench.publishing.flush()
 
     served = bench.server.pages().page(key_of("EURUSD_otc"), 0, None, 10).candles
-    assert bench.publishing.refused == 0
+    assert bench.publishing.dropped == 0
     assert [c.close for c in bench.stored("EURUSD_otc")] == [1.6, 1.7] == served["close"].tolist()
     assert bench.server.watermark(key_of("EURUSD_otc")).latest_revision == 2
 
@@ -315,8 +315,8 @@ def test_candles_that_cannot_follow_harm_no_other_stream(bench: Bench):
 
     assert bench.stored("EURUSD_otc") == [candle(5)]
     assert bench.stored("GBPUSD_otc") == [candle(4)]
-    assert bench.publishing.refused == 1
-    assert bench.publishing.trouble == ""
+    assert bench.publishing.dropped == 1
+    assert bench.publishing.store_error == ""
 
 
 def test_gaps_are_stored_and_told(bench: Bench):

@@ -11,7 +11,7 @@ import pytest
 
 from fluxcap.capture.chrome.endpoint import BrowserInfo
 from fluxcap.capture.pipeline.listeners import ChromeState
-from fluxcap.capture.pipeline.reconnect import EAGER_S, POLL_S, ChromeWatch
+from fluxcap.capture.pipeline.reconnect import POLL_S, RETRY_S, ChromeReconnector
 from fluxcap.schemas.errors import BrowserGone, ChromeUnavailable, NotAnswering
 
 INFO = BrowserInfo("ws://127.0.0.1:9222/devtools/browser/x", "Chrome/156", "1.3", "agent")
@@ -33,7 +33,7 @@ class FakePipeline:
             raise self.failure
         self.attached = True
 
-    def chrome_absent(self, reason: str) -> None:
+    def on_chrome_unavailable(self, reason: str) -> None:
         self.absent.append(reason)
 
 
@@ -52,7 +52,7 @@ class Bench:
         self.answer: BrowserInfo | Exception = INFO
         self.asked = 0
         self.on_probe: Callable[[], None] = lambda: None
-        self.watch = ChromeWatch(self.pipeline, self.scheduler, self._find)  # type: ignore[arg-type]
+        self.watch = ChromeReconnector(self.pipeline, self.scheduler, self._find)  # type: ignore[arg-type]
 
     def _find(self) -> BrowserInfo:
         self.asked += 1
@@ -152,10 +152,10 @@ def test_it_looks_at_once_and_then_every_five_seconds(bench: Bench):
 
 
 def test_after_a_loss_it_looks_sooner_than_the_poll(bench: Bench):
-    bench.watch.chrome_changed(ChromeState.ABSENT, "gone")
+    bench.watch.chrome_changed(ChromeState.UNAVAILABLE, "gone")
 
-    assert [trigger for trigger, _ in bench.scheduler.jobs] == ["date"] * len(EAGER_S)
-    assert max(EAGER_S) < POLL_S
+    assert [trigger for trigger, _ in bench.scheduler.jobs] == ["date"] * len(RETRY_S)
+    assert max(RETRY_S) < POLL_S
 
 
 @pytest.mark.parametrize("state", [ChromeState.ATTACHED, ChromeState.SILENT])
@@ -168,6 +168,6 @@ def test_what_is_no_loss_changes_nothing(bench: Bench, state: ChromeState):
 def test_a_loss_while_stopping_changes_nothing(bench: Bench):
     bench.scheduler.running = False
 
-    bench.watch.chrome_changed(ChromeState.ABSENT, "gone")
+    bench.watch.chrome_changed(ChromeState.UNAVAILABLE, "gone")
 
     assert bench.scheduler.jobs == []

@@ -10,8 +10,8 @@ import pytest
 
 from fluxcap.capture.market.feeds import GapReason, GapUpdate
 from fluxcap.capture.market.tape import NEVER_MS
-from fluxcap.capture.pipeline.journal import Remembered, TickJournal, read_contents, read_journal
-from fluxcap.capture.pipeline.restore import restore
+from fluxcap.capture.pipeline.journal import RecoveredSpan, TickJournal, read_journal, read_journal_contents
+from fluxcap.capture.pipeline.restore import restore_market
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.capture.recording.recorder import Recorder
 from fluxcap.capture.recording.records import Record
@@ -34,15 +34,18 @@ class Life:
         self.begun.append(self)
         self.stage = Stage(focus=lock(*symbols), published_ts_ms=max(self.published_to_ms - MINUTE, 0))
         self.stage.now_ms = begin_ms
-        contents = read_contents(folder, lambda symbol: self.published_to_ms)
+        contents = read_journal_contents(folder, lambda symbol: self.published_to_ms)
         self.journal = TickJournal(
-            folder, published_to_ms=lambda symbol: self.published_to_ms, focused=lambda: symbols, held=contents.newest
+            folder,
+            published_to_ms=lambda symbol: self.published_to_ms,
+            focused=lambda: symbols,
+            closed_files=contents.newest,
         )
         if before:
             self.stage.truth = before.stage.truth
             open_gaps = {(gap.symbol, gap.from_ms): gap for gap in before.stage.gaps}.values()
             left_open = [Gap("X", gap.symbol, gap.from_ms, 0, gap.reason.value) for gap in open_gaps if not gap.to_ms]
-            restore(self.stage.market, contents.stretches, left_open=left_open)
+            restore_market(self.stage.market, contents.stretches, left_open=left_open)
         self.stage.market.drain, self._take = self._taken, self.stage.market.drain  # type: ignore[method-assign]
         self.stage._take()
 
@@ -106,7 +109,9 @@ def test_a_gap_whose_end_was_not_stored_ends_where_the_journal_goes_on() -> None
     ticks = tuple(Tick(EUR, minute(3) + at, 0, 1.1) for at in (0, 500))
     stage = Stage()
 
-    restore(stage.market, [Remembered(EUR, minute(3), ticks)], left_open=[Gap("X", EUR, minute(1), 0, GONE.value)])
+    restore_market(
+        stage.market, [RecoveredSpan(EUR, minute(3), ticks)], left_open=[Gap("X", EUR, minute(1), 0, GONE.value)]
+    )
 
     assert stage.market.drain().gaps == [
         GapUpdate(EUR, minute(1), minute(3), GONE),
@@ -118,7 +123,7 @@ def test_of_several_gaps_left_open_the_newest_goes_on() -> None:
     stage = Stage()
     left_open = [Gap("X", EUR, minute(at), 0, GONE.value) for at in (1, 3)]
 
-    restore(stage.market, [], left_open=left_open)
+    restore_market(stage.market, [], left_open=left_open)
     stage._take()
     stage.ticks_of(minute(5), minute(5) + 3_000)
 
@@ -130,7 +135,7 @@ def test_the_gap_of_a_kill_begins_at_the_newest_tick_of_all_stretches() -> None:
     short = (Tick(EUR, minute(1) + 5_000, 0, 1.1),)
     stage = Stage()
 
-    restore(stage.market, [Remembered(EUR, minute(0), long), Remembered(EUR, minute(1) + 5_000, short)])
+    restore_market(stage.market, [RecoveredSpan(EUR, minute(0), long), RecoveredSpan(EUR, minute(1) + 5_000, short)])
 
     assert stage.market.drain().gaps == [GapUpdate(EUR, long[-1].ts_ms, 0, DOWN)]
 
@@ -151,13 +156,15 @@ def test_an_asset_that_was_quiet_for_long_before_the_kill_has_its_gap(tmp_path: 
 def test_minutes_that_are_gone_with_a_file_are_no_time_without_trade(tmp_path: Path, published_number: int) -> None:
     first = Life(tmp_path)
     first.stage.ticks_of(minute(0), minute(32) + 37_000)
-    stretches = read_contents(tmp_path, lambda symbol: minute(published_number) if published_number else 0).stretches
+    stretches = read_journal_contents(
+        tmp_path, lambda symbol: minute(published_number) if published_number else 0
+    ).stretches
     held_ms = stretches[0].from_ms
     assert held_ms > minute(21)
 
     stage = Stage(published_ts_ms=minute(published_number - 1) if published_number else 0)
     stage.truth, stage.now_ms = first.killed().stage.truth, minute(33)
-    restore(stage.market, stretches)
+    restore_market(stage.market, stretches)
     stage._take()
     stage.ticks_of(minute(33), minute(35), socket="s2")
 
@@ -181,7 +188,7 @@ def test_a_start_with_gaps_left_open_replays_to_the_same_gaps() -> None:
     ticks = (Tick(EUR, minute(3), 0, 1.1),)
     left_open = [Gap("X", EUR, minute(1), 0, GONE.value), Gap("X", GBP, minute(2), 0, "of a later version")]
 
-    restore(original.market, [Remembered(EUR, minute(3), ticks)], Recorder(PocketOption(), kept), left_open)
+    restore_market(original.market, [RecoveredSpan(EUR, minute(3), ticks)], Recorder(PocketOption(), kept), left_open)
     Playback(replayed.market).play(kept.records, lambda: None)
     for stage in (original, replayed):
         stage._take()
@@ -204,7 +211,7 @@ def test_the_bucket_under_way_outlives_long_times(interval_ms: int, down_ms: int
     stage.ticks_of(begin_ms, killed_ms, socket=None, every_ms=5_000)
     ticks = tuple(Tick(EUR, ts_ms, 0, price) for ts_ms, price in stage.truth[EUR])
 
-    restore(stage.market, [Remembered(EUR, begin_ms, ticks)])
+    restore_market(stage.market, [RecoveredSpan(EUR, begin_ms, ticks)])
     stage._take()
     stage.now_ms = killed_ms + down_ms
     stage.ticks_of(stage.now_ms, stage.now_ms + interval_ms // 6 + 20_000)
@@ -217,7 +224,7 @@ def test_the_bucket_under_way_outlives_long_times(interval_ms: int, down_ms: int
 def test_the_tape_lets_go_of_what_was_restored() -> None:
     stage = Stage(focus=lock(EUR))
     ticks = (Tick(EUR, minute(0), 0, 1.1),)
-    restore(stage.market, [Remembered(EUR, minute(0), ticks)])
+    restore_market(stage.market, [RecoveredSpan(EUR, minute(0), ticks)])
     tape = stage.market.feeds.feed(EUR).tape
 
     stage.now_ms = minute(600)

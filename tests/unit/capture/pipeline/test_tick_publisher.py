@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fluxcap.capture.pipeline.listeners import ChromeState, Published
-from fluxcap.capture.pipeline.tick_publisher import WireTicks
+from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
+from fluxcap.capture.pipeline.tick_publisher import TickPublisher
 from fluxcap.schemas.types import Candle, StreamKey, Tick, TickBatch
 
 
@@ -21,8 +21,10 @@ def key_of(symbol: str) -> StreamKey:
     return StreamKey("TEST", symbol, "1m")
 
 
-def news(*ticks: tuple[str, int, float]) -> Published:
-    return Published((), (), (), tuple(Tick(symbol, ts_ms, ts_ms + 7_200_000, price) for symbol, ts_ms, price in ticks))
+def news(*ticks: tuple[str, int, float]) -> PublishedUpdate:
+    return PublishedUpdate(
+        (), (), (), tuple(Tick(symbol, ts_ms, ts_ms + 7_200_000, price) for symbol, ts_ms, price in ticks)
+    )
 
 
 def plainly(batches: Sequence[TickBatch]) -> list[tuple[str, int, list[int], list[float]]]:
@@ -32,14 +34,14 @@ def plainly(batches: Sequence[TickBatch]) -> list[tuple[str, int, list[int], lis
 def test_one_batch_an_asset_in_the_order_of_its_ticks_and_in_true_utc():
     outlet = Outlet()
 
-    WireTicks(outlet, key_of).published(news(("A", 1, 1.5), ("B", 2, 9.0), ("A", 3, 1.25)))
+    TickPublisher(outlet, key_of).published(news(("A", 1, 1.5), ("B", 2, 9.0), ("A", 3, 1.25)))
 
     assert plainly(outlet.sent) == [("A", 1, [1, 3], [1.5, 1.25]), ("B", 1, [2], [9.0])]
 
 
 def test_sequences_go_on_densely_each_stream_for_itself():
     outlet = Outlet()
-    ticks = WireTicks(outlet, key_of)
+    ticks = TickPublisher(outlet, key_of)
 
     ticks.published(news(("A", 1, 1.0), ("A", 2, 1.0)))
     ticks.published(news(("B", 3, 1.0)))
@@ -50,7 +52,7 @@ def test_sequences_go_on_densely_each_stream_for_itself():
 
 def test_without_ticks_nothing_is_sent():
     outlet = Outlet()
-    ticks = WireTicks(outlet, key_of)
+    ticks = TickPublisher(outlet, key_of)
 
     ticks.published(news())
     ticks.forming(key_of("A"), Candle(0, 1, 1, 1, 1))

@@ -17,20 +17,20 @@ from fluxcap.schemas.errors import ConfigError, FluxcapError
 
 SECOND_NS = 1_000_000_000
 RECORDS: list[r.Record] = [
-    r.Opened(5 * SECOND_NS, 7, 1, "wss://api.po.market/socket.io/", 2),
-    r.Text(1, -3, 1, False, '451-["updateStream",{"_placeholder":true,"num":0}]'),
-    r.Binary(SECOND_NS, 0, 1, True, b'[["EURUSD_otc",1760000000.5,1.1]]'),
-    r.Other(2, 2, 1, True, 2, "=="),
-    r.Sign(3, 0, 1, True, False),
-    r.Sent(0, 0, 1, 1, '42["changeSymbol",{}]'),
-    r.Passed(200_000_000, 0),
-    r.FocusTaken(0, 0, Focus(FocusMode.LOCK, ("EURUSD_otc",))),
-    r.Shown(5_000_000, 0, "EUR/USD OTC"),
+    r.SocketOpened(5 * SECOND_NS, 7, 1, "wss://api.po.market/socket.io/", 2),
+    r.TextFrame(1, -3, 1, False, '451-["updateStream",{"_placeholder":true,"num":0}]'),
+    r.BinaryFrame(SECOND_NS, 0, 1, True, b'[["EURUSD_otc",1760000000.5,1.1]]'),
+    r.RawFrame(2, 2, 1, True, 2, "=="),
+    r.RedactedFrame(3, 0, 1, True, False),
+    r.SentFrame(0, 0, 1, 1, '42["changeSymbol",{}]'),
+    r.TimeAdvanced(200_000_000, 0),
+    r.FocusChanged(0, 0, Focus(FocusMode.LOCK, ("EURUSD_otc",))),
+    r.ActiveAssetLabel(5_000_000, 0, "EUR/USD OTC"),
     r.TabAttached(0, 0, 2, "page", "https://pocketoption.com/"),
     r.TabGone(0, 0, 2, "tab_closed"),
-    r.BrowserSeen(0, 0, False, "closed by the browser"),
+    r.BrowserState(0, 0, False, "closed by the browser"),
     r.Restored(0, 0, "EURUSD_otc", [(1_760_000_000_000, 1.1)], 1, 2, True),
-    r.Lost(-5, 2**40, 1, "socket closed"),
+    r.SocketLost(-5, 2**40, 1, "socket closed"),
 ]
 
 
@@ -43,7 +43,7 @@ def written(path: Path, records: list[r.Record] = RECORDS, header: r.Header | No
 
 def read(path: Path) -> tuple[list[r.Record], str]:
     with RecordingReader(path) as reader:
-        return list(reader), reader.trouble
+        return list(reader), reader.error
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_what_was_added_is_read_again_and_ends_properly(file: Path) -> None:
-    assert read(written(file)) == ([*RECORDS, r.End(0, 0, len(RECORDS))], "")
+    assert read(written(file)) == ([*RECORDS, r.EndOfRecording(0, 0, len(RECORDS))], "")
 
 
 def test_the_header_is_read_as_it_was_written(file: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_recording_is_gzip_that_says_what_it_is(file: Path) -> None:
 
 
 def test_many_records_are_read_in_blocks_of_some_thousand(file: Path) -> None:
-    written(file, [r.Passed(1, 0)] * 10_000)
+    written(file, [r.TimeAdvanced(1, 0)] * 10_000)
 
     with RecordingReader(file) as reader:
         sizes = [len(block) for block in reader.blocks()]
@@ -81,14 +81,14 @@ def test_many_records_are_read_in_blocks_of_some_thousand(file: Path) -> None:
 def test_what_is_older_than_a_second_is_on_the_disk_before_the_end(file: Path) -> None:
     writer = RecordingWriter(file, r.Header())
     for _ in range(3):
-        writer.add(r.Passed(SECOND_NS, 0))
+        writer.add(r.TimeAdvanced(SECOND_NS, 0))
     on_the_disk = file.with_name("copy")
     on_the_disk.write_bytes(file.read_bytes())
     writer.close()
 
     records, trouble = read(on_the_disk)
 
-    assert records == [r.Passed(SECOND_NS, 0)] * 3
+    assert records == [r.TimeAdvanced(SECOND_NS, 0)] * 3
     assert trouble == f"{on_the_disk} is cut off, as after a kill; it was read up to there."
 
 
@@ -104,8 +104,8 @@ def test_a_recording_cut_off_at_any_byte_gives_what_came_before(file: Path) -> N
         except ConfigError:
             assert not counts, "once the header is there, every longer part can be read"
             continue
-        assert records == [*RECORDS, r.End(0, 0, len(RECORDS))][: len(records)]
-        assert trouble or records[-1:] == [r.End(0, 0, len(RECORDS))]
+        assert records == [*RECORDS, r.EndOfRecording(0, 0, len(RECORDS))][: len(records)]
+        assert trouble or records[-1:] == [r.EndOfRecording(0, 0, len(RECORDS))]
         counts.append(len(records))
 
     assert counts == sorted(counts)
@@ -181,7 +181,7 @@ def test_an_existing_file_is_overwritten_only_when_told_to(file: Path) -> None:
 
     with RecordingWriter(file, r.Header(), force=True):
         pass
-    assert read(file) == ([r.End(0, 0, 0)], "")
+    assert read(file) == ([r.EndOfRecording(0, 0, 0)], "")
 
 
 def test_a_file_that_cannot_be_made_is_told(tmp_path: Path) -> None:

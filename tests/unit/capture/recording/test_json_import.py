@@ -13,7 +13,7 @@ from fluxcap.bridge.store.store import Store
 from fluxcap.capture.platforms.base import History
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.capture.recording import records as r
-from fluxcap.capture.recording.json_import import CapturedFrames, are_captured_frames
+from fluxcap.capture.recording.json_import import JsonFrameFile, is_json_frame_file
 from fluxcap.capture.tools.replay.replay import Replay, Summary, replay
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import Candle, StreamKey, candles_from
@@ -48,7 +48,7 @@ def write(path: Path, messages: list[dict[str, Any]]) -> Path:
 
 
 def import_(path: Path) -> list[r.Record]:
-    return [record for block in CapturedFrames(path, PocketOption()).blocks() for record in block]
+    return [record for block in JsonFrameFile(path, PocketOption()).blocks() for record in block]
 
 
 def arrivals_ms(records: list[r.Record]) -> list[int]:
@@ -56,7 +56,7 @@ def arrivals_ms(records: list[r.Record]) -> list[int]:
     wall_ns, found = 0, []
     for record in records:
         wall_ns += record.mono_ns + record.skew_ns
-        if not isinstance(record, r.Opened):
+        if not isinstance(record, r.SocketOpened):
             found.append(wall_ns // 1_000_000)
     return found
 
@@ -68,7 +68,10 @@ def test_a_backlog_arrives_as_its_ticks_were_stamped(tmp_path: Path) -> None:
 
     collected_ms = round(COLLECTED_S * 1_000)
     assert arrivals_ms(records) == [collected_ms + late for late in (-19_000, -19_000, -9_000, -9_000, 0, 0)]
-    assert [record.drained for record in records if isinstance(record, r.Text | r.Binary)] == [False, True] * 3
+    assert [record.drained for record in records if isinstance(record, r.TextFrame | r.BinaryFrame)] == [
+        False,
+        True,
+    ] * 3
 
 
 def test_arrivals_never_go_back_and_what_is_no_tick_arrives_with_the_next(tmp_path: Path) -> None:
@@ -115,9 +118,9 @@ def test_other_json_is_refused_in_a_sentence(tmp_path: Path, content: str) -> No
     path = tmp_path / "a.json"
     path.write_text(content)
 
-    assert are_captured_frames(path)
+    assert is_json_frame_file(path)
     with pytest.raises(ConfigError, match="holds no captured frames"):
-        CapturedFrames(path, PocketOption())
+        JsonFrameFile(path, PocketOption())
 
 
 def test_no_frames_at_all_are_an_empty_recording(tmp_path: Path) -> None:
@@ -127,8 +130,8 @@ def test_no_frames_at_all_are_an_empty_recording(tmp_path: Path) -> None:
 def test_what_is_no_json_is_none_of_these(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"\x1f\x8b")
 
-    assert not are_captured_frames(tmp_path / "a")
-    assert not are_captured_frames(tmp_path / "nothing")
+    assert not is_json_frame_file(tmp_path / "a")
+    assert not is_json_frame_file(tmp_path / "nothing")
 
 
 # --- recorded frames of the platform ----------------------------------------------------------------------------------

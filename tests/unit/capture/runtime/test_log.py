@@ -109,24 +109,24 @@ def test_a_flood_of_one_event_is_cut_and_counted(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("logging.time.time_ns", lambda: int(now_s * 1e9), raising=False)
     monkeypatch.setattr("logging.time.time", lambda: now_s)
 
-    for _ in range(log.MOST_A_MINUTE + 40):
+    for _ in range(log.MAX_PER_MINUTE + 40):
         log.event("socket.closed")
     log.event("target.detached")
     now_s += 61
     log.event("socket.closed")
 
     found = entries(stream)
-    assert len(found) == log.MOST_A_MINUTE + 2
+    assert len(found) == log.MAX_PER_MINUTE + 2
     assert found[-1]["left_out"] == 40
 
 
 def test_an_error_is_never_left_out() -> None:
     stream = to_json()
 
-    for _ in range(log.MOST_A_MINUTE + 5):
+    for _ in range(log.MAX_PER_MINUTE + 5):
         log.event("store.candles_rejected", level=logging.ERROR)
 
-    assert len(entries(stream)) == log.MOST_A_MINUTE + 5
+    assert len(entries(stream)) == log.MAX_PER_MINUTE + 5
 
 
 def test_a_rate_limit_lets_one_a_minute_through_and_says_what_it_left_out() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxcap.capture.runtime.ports import port_holder
+from fluxcap.capture.runtime.ports import process_on_port
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, which only Linux has")
 
@@ -19,7 +19,7 @@ def test_the_process_that_listens_is_named():
         listener.bind(("127.0.0.1", 0))
         listener.listen()
 
-        holder = port_holder(listener.getsockname()[1])
+        holder = process_on_port(listener.getsockname()[1])
 
     assert holder.startswith(f"process {os.getpid()} (")
 
@@ -32,15 +32,15 @@ def test_ipv6_counts_too():
             pytest.skip("no IPv6 on this machine")
         listener.listen()
 
-        assert port_holder(listener.getsockname()[1]).startswith(f"process {os.getpid()} ")
+        assert process_on_port(listener.getsockname()[1]).startswith(f"process {os.getpid()} ")
 
 
 def test_a_socket_that_does_not_listen_holds_nothing():
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
 
-        assert port_holder(bound.getsockname()[1]) == ""
+        assert process_on_port(bound.getsockname()[1]) == ""
 
 
 def test_where_it_cannot_be_told_nothing_is_said(tmp_path: Path):
-    assert port_holder(80, proc=tmp_path) == ""
+    assert process_on_port(80, proc=tmp_path) == ""

@@ -13,7 +13,7 @@ import pytest
 
 from fluxcap.capture.cli.app import run_cli
 from fluxcap.capture.runtime.settings import Settings, load_settings, variables_of
-from fluxcap.capture.runtime.settings_sources import Origin, effective_settings, option_of, unknown_variables
+from fluxcap.capture.runtime.settings_sources import SettingSource, effective_settings, option_of, unknown_variables
 from fluxcap.schemas.errors import ConfigError
 from tests.support.paths import ROOT
 
@@ -123,10 +123,10 @@ def test_where_each_setting_comes_from_is_told(monkeypatch: pytest.MonkeyPatch):
 
     told = {name: (str(one.value), one.origin, one.where) for name, one in found.items() if one.origin != "default"}
     assert told == {
-        "interval": ("5m", Origin.FILE, "fluxcap.toml"),
-        "source": ("SHARED", Origin.ENVIRONMENT, "FLUX_SOURCE_ID"),
-        "pub": ("tcp://127.0.0.1:1", Origin.ENVIRONMENT, "FLUXCAP_PUB"),
-        "web_port": ("5", Origin.OPTION, "--web-port"),
+        "interval": ("5m", SettingSource.FILE, "fluxcap.toml"),
+        "source": ("SHARED", SettingSource.ENVIRONMENT, "FLUX_SOURCE_ID"),
+        "pub": ("tcp://127.0.0.1:1", SettingSource.ENVIRONMENT, "FLUXCAP_PUB"),
+        "web_port": ("5", SettingSource.OPTION, "--web-port"),
     }
     assert list(found) == list(Settings.model_fields)
 
@@ -185,7 +185,7 @@ def test_config_init_writes_a_file_that_changes_nothing(capsys: pytest.CaptureFi
     assert run_cli(["config", "init"]) == 0
 
     assert capsys.readouterr().out == "Wrote fluxcap.toml; every setting in it is commented out.\n"
-    assert {one.origin for one in effective_settings(None, {})} == {Origin.DEFAULT}
+    assert {one.origin for one in effective_settings(None, {})} == {SettingSource.DEFAULT}
 
 
 def test_every_line_of_the_new_file_is_right_when_its_sign_is_taken_away():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fluxcap.bridge.export.export import ExportKind, TimeRange
 from fluxcap.bridge.server.server import WireServer
-from fluxcap.capture.csvfiles.format import CsvKind, file_name, folder_of, tick_line
+from fluxcap.capture.csvfiles.format import CsvKind, file_name, series_folder, tick_line
 from fluxcap.capture.runtime.run_file import RunFile, write_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.capture.tools.export import Wanted, Where, export, match_symbols, parse_time
@@ -174,7 +174,7 @@ def test_an_ending_that_says_nothing_is_refused(where: Where) -> None:
 
 
 def put_ticks(folder: Path, symbol: str, part: int, *ts_ms: int) -> None:
-    path = folder / folder_of(CsvKind.TICK, "") / file_name(CsvKind.TICK, symbol, "", "2026_11_21_23_54_26", part)
+    path = folder / series_folder(CsvKind.TICK, "") / file_name(CsvKind.TICK, symbol, "", "2026_11_21_23_54_26", part)
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [tick_line(Tick(symbol, ts, 0, ts / 1_000_000_000)) for ts in ts_ms]
     path.write_bytes(CsvKind.TICK.header + b"".join(lines))

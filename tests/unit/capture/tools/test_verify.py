@@ -8,7 +8,7 @@ import pytest
 
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import Verdict, verify_exit_code
-from fluxcap.capture.csvfiles.format import CsvKind, file_name, folder_of
+from fluxcap.capture.csvfiles.format import CsvKind, file_name, series_folder
 from fluxcap.capture.pipeline.journal import TickJournal, journal_files
 from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.capture.tools.verify import verify_folder
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 def csv(folder: Path) -> Path:
     name = file_name(CsvKind.TICK, "EURUSD_otc", "", "2026_11_21_23_54_26", 1)
-    return folder / folder_of(CsvKind.TICK, "") / name
+    return folder / series_folder(CsvKind.TICK, "") / name
 
 
 def test_a_sound_folder_has_no_finding(folder: Path) -> None:

@@ -45,17 +45,17 @@ ARRIVAL = ArrivalTime(12, 5)
 @pytest.mark.parametrize(
     ("record", "told"),
     [
-        (r.Text(*AT, 3, True, "42[]"), ("received", 3, 1, "42[]", ARRIVAL, True)),
-        (r.Binary(*AT, 3, False, b"[1]"), ("received", 3, 2, attachment([1]), ARRIVAL, False)),
-        (r.Other(*AT, 3, False, 9, "x"), ("received", 3, 9, "x", ARRIVAL, False)),
-        (r.Sign(*AT, 3, True, False), ("record_activity", 3, ARRIVAL, True, False)),
-        (r.Sent(*AT, 3, 1, "x"), ("sent", 3, 1, "x", ARRIVAL)),
-        (r.Opened(*AT, 3, "wss://x/", 1), ("socket_opened", 3, "")),
-        (r.Lost(*AT, 3, "page reloaded"), ("on_socket_closed", 3, GapReason.RELOADED, ARRIVAL)),
-        (r.Lost(*AT, 3, "of a later version"), ("on_socket_closed", 3, GapReason.SOCKET_CLOSED, ARRIVAL)),
-        (r.Passed(*AT), ("advance_time", ARRIVAL)),
-        (r.FocusTaken(*AT, Focus(FocusMode.ALL)), ("set_focus", Focus(FocusMode.ALL))),
-        (r.Shown(*AT, "EUR/USD OTC"), ("on_active_asset_label", "EUR/USD OTC")),
+        (r.TextFrame(*AT, 3, True, "42[]"), ("received", 3, 1, "42[]", ARRIVAL, True)),
+        (r.BinaryFrame(*AT, 3, False, b"[1]"), ("received", 3, 2, attachment([1]), ARRIVAL, False)),
+        (r.RawFrame(*AT, 3, False, 9, "x"), ("received", 3, 9, "x", ARRIVAL, False)),
+        (r.RedactedFrame(*AT, 3, True, False), ("record_activity", 3, ARRIVAL, True, False)),
+        (r.SentFrame(*AT, 3, 1, "x"), ("sent", 3, 1, "x", ARRIVAL)),
+        (r.SocketOpened(*AT, 3, "wss://x/", 1), ("socket_opened", 3, "")),
+        (r.SocketLost(*AT, 3, "page reloaded"), ("on_socket_closed", 3, GapReason.RELOADED, ARRIVAL)),
+        (r.SocketLost(*AT, 3, "of a later version"), ("on_socket_closed", 3, GapReason.SOCKET_CLOSED, ARRIVAL)),
+        (r.TimeAdvanced(*AT), ("advance_time", ARRIVAL)),
+        (r.FocusChanged(*AT, Focus(FocusMode.ALL)), ("set_focus", Focus(FocusMode.ALL))),
+        (r.ActiveAssetLabel(*AT, "EUR/USD OTC"), ("on_active_asset_label", "EUR/USD OTC")),
         (r.Restored(*AT, "X", [(1, 1.5)], 1, 2, False), ("restore", "X", [(1, 1.5)], 1, 2)),
     ],
 )
@@ -67,7 +67,7 @@ def test_a_record_is_given_as_the_original_was(market: Heard, record: r.Record, 
 
 @pytest.mark.parametrize(
     "record",
-    [r.TabAttached(*AT, 1, "page", ""), r.TabGone(*AT, 1, ""), r.BrowserSeen(*AT, True, ""), r.End(*AT, 0)],
+    [r.TabAttached(*AT, 1, "page", ""), r.TabGone(*AT, 1, ""), r.BrowserState(*AT, True, ""), r.EndOfRecording(*AT, 0)],
 )
 def test_what_is_told_for_the_readers_sake_does_nothing(market: Heard, record: r.Record) -> None:
     play(market, record)
@@ -76,7 +76,9 @@ def test_what_is_told_for_the_readers_sake_does_nothing(market: Heard, record: r
 
 
 def test_times_add_up_on_both_clocks(market: Heard) -> None:
-    playback = play(market, r.Passed(2_500_000, 10_000_000), r.Passed(1_000_000, 0), r.Passed(600_000, -2_000_000))
+    playback = play(
+        market, r.TimeAdvanced(2_500_000, 10_000_000), r.TimeAdvanced(1_000_000, 0), r.TimeAdvanced(600_000, -2_000_000)
+    )
 
     assert [told[1] for told in market.told] == [ArrivalTime(12, 2), ArrivalTime(13, 3), ArrivalTime(12, 4)]
     assert (playback.mono_ns, playback.wall_ns) == (4_100_000, 12_100_000)
@@ -105,7 +107,7 @@ def test_gaps_left_open_are_told_before_the_rest(market: Heard) -> None:
 
 
 def test_recorded_changes_of_the_focus_give_way_to_a_focus_asked_for(market: Heard) -> None:
-    play(market, r.FocusTaken(*AT, Focus(FocusMode.ALL)), keep_focus=True)
+    play(market, r.FocusChanged(*AT, Focus(FocusMode.ALL)), keep_focus=True)
 
     assert market.told == []
 
@@ -120,7 +122,7 @@ def test_what_was_decided_is_taken_before_the_next_record(market: Heard, what: s
         taken.append(len(market.told))
         market.pending = MarketUpdate()
 
-    playback.play([r.Passed(*AT), r.Passed(*AT), r.Passed(*AT)], take)
+    playback.play([r.TimeAdvanced(*AT), r.TimeAdvanced(*AT), r.TimeAdvanced(*AT)], take)
 
     assert taken == [1]
 
@@ -128,12 +130,12 @@ def test_what_was_decided_is_taken_before_the_next_record(market: Heard, what: s
 def test_it_counts_what_it_plays(market: Heard) -> None:
     playback = play(
         market,
-        r.Opened(*AT, 1, "", 0),
-        r.Text(0, 0, 1, True, "x"),
-        r.Binary(0, 0, 1, True, b""),
-        r.Sign(0, 0, 1, True, True),
-        r.Sent(0, 0, 1, 1, "x"),
-        r.Passed(3_000_000, 0),
+        r.SocketOpened(*AT, 1, "", 0),
+        r.TextFrame(0, 0, 1, True, "x"),
+        r.BinaryFrame(0, 0, 1, True, b""),
+        r.RedactedFrame(0, 0, 1, True, True),
+        r.SentFrame(0, 0, 1, 1, "x"),
+        r.TimeAdvanced(3_000_000, 0),
     )
 
     played = playback.played

@@ -48,7 +48,7 @@ def stage(server: WireServer, clock: Clock, header: Header | None = None) -> Rep
 @pytest.mark.parametrize("speed", [1.0, 4.0])
 def test_records_come_at_the_recorded_pace_times_the_speed(server: WireServer, speed: float) -> None:
     clock = Clock()
-    records = [r.Passed(77 * SECOND_NS, 0), r.Passed(SECOND_NS, 0), r.Passed(2 * SECOND_NS, 0)]
+    records = [r.TimeAdvanced(77 * SECOND_NS, 0), r.TimeAdvanced(SECOND_NS, 0), r.TimeAdvanced(2 * SECOND_NS, 0)]
 
     stage(server, clock).play_paced([records], speed)
 
@@ -59,7 +59,7 @@ def test_records_come_at_the_recorded_pace_times_the_speed(server: WireServer, s
 def test_full_speed_never_sleeps(server: WireServer) -> None:
     clock = Clock()
 
-    stage(server, clock).play_all([[r.Passed(SECOND_NS, 0)] * 50])
+    stage(server, clock).play_all([[r.TimeAdvanced(SECOND_NS, 0)] * 50])
 
     assert clock.naps == []
 
@@ -68,7 +68,7 @@ def test_heartbeats_go_on_while_a_quiet_stretch_lasts(server: WireServer) -> Non
     clock, told = Clock(), []
 
     stage(server, clock).play_paced(
-        [[r.Passed(SECOND_NS, 0), r.Passed(10 * SECOND_NS, 0)]], 1.0, lambda: told.append(1)
+        [[r.TimeAdvanced(SECOND_NS, 0), r.TimeAdvanced(10 * SECOND_NS, 0)]], 1.0, lambda: told.append(1)
     )
 
     assert len(told) == pytest.approx(10 / HEARTBEAT_S, abs=2)
