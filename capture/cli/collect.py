@@ -10,7 +10,7 @@ import typer
 from fluxcap.capture.cli.options import ConfigOption, Debug, Json
 
 if TYPE_CHECKING:
-    from fluxcap.capture.collect.collection import Summary
+    from fluxcap.capture.collect.collection import CollectSummary
 
 
 def collect(
@@ -41,13 +41,13 @@ def collect(
     where it stopped when started again on the same day.
     """
     from fluxcap.capture.cli.options import progress_bar
-    from fluxcap.capture.collect.collection import Order
-    from fluxcap.capture.collect.collection import as_json as encoded
+    from fluxcap.capture.collect.collection import CollectOptions
     from fluxcap.capture.collect.collection import collect as run
+    from fluxcap.capture.collect.collection import encode_summary as encoded
     from fluxcap.capture.collect.plan import parse_assets, parse_timeframes
     from fluxcap.capture.runtime.settings import load_settings
 
-    order = Order(parse_assets(assets), parse_timeframes(timeframes), timeout, attempts)
+    order = CollectOptions(parse_assets(assets), parse_timeframes(timeframes), timeout, attempts)
     settings = load_settings(
         config, chrome=chrome, platform=platform, platform_url=platform_url, source=source, data_dir=data_dir
     )
@@ -60,7 +60,7 @@ def collect(
     raise typer.Exit(1 if summary.failed else 0)
 
 
-def _show(summary: Summary) -> None:
+def _show(summary: CollectSummary) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -81,6 +81,6 @@ def _show(summary: Summary) -> None:
             table.add_row(failed.asset, failed.timeframe, failed.reason)
         console.print(table)
         console.print("Run the same command again to collect only these.")
-    for trouble in (summary.page_trouble, summary.store_trouble and f"Not in the store: {summary.store_trouble}"):
+    for trouble in (summary.page_error, summary.store_error and f"Not in the store: {summary.store_error}"):
         if trouble:
             typer.echo(f"fluxcap: {trouble}", err=True)

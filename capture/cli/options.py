@@ -97,7 +97,7 @@ def progress_bar(text: str) -> Iterator[Callable[[int], Callable[[int], None]]]:
         yield begin
 
 
-def so_far(begin: Callable[[int], Callable[[int], None]]) -> Callable[[int, int], None]:
+def as_total_progress(begin: Callable[[int], Callable[[int], None]]) -> Callable[[int, int], None]:
     """The same told as "so many so far, so many in all"."""
     advance: Callable[[int], None] | None = None
     before = 0

@@ -13,9 +13,9 @@ from fluxcap.capture.cli.options import ConfigOption, Debug, Json
 
 if TYPE_CHECKING:
     from fluxcap.capture.market.focus import Focus
-    from fluxcap.capture.tools.replay.replay import Summary
+    from fluxcap.capture.tools.replay.replay import ReplaySummary
 if TYPE_CHECKING:
-    from fluxcap.capture.tools.record import SoFar
+    from fluxcap.capture.tools.record import RecordingProgress
 
 
 def replay(
@@ -48,16 +48,16 @@ def replay(
     import msgspec
 
     from fluxcap.bridge.export.export import ExportKind
-    from fluxcap.capture.cli.options import progress_bar, so_far
+    from fluxcap.capture.cli.options import as_total_progress, progress_bar
     from fluxcap.capture.platforms.registry import platform_named
     from fluxcap.capture.runtime.settings import load_settings
-    from fluxcap.capture.tools.export import Wanted, Where
+    from fluxcap.capture.tools.export import ExportLocation, ExportRequest
     from fluxcap.capture.tools.export import export as write
-    from fluxcap.capture.tools.replay.replay import Replay
+    from fluxcap.capture.tools.replay.replay import ReplayOptions
     from fluxcap.capture.tools.replay.replay import replay as play
 
     settings = load_settings(config, platform_url=platform_url, pub=pub, rep=rep)
-    order = Replay(
+    order = ReplayOptions(
         path=file,
         data_dir=data_dir,
         force=force,
@@ -71,18 +71,18 @@ def replay(
 
     def finish(folder: Path) -> None:
         if out is not None:
-            write(Wanted(ExportKind.CANDLES, out), Where(folder))
+            write(ExportRequest(ExportKind.CANDLES, out), ExportLocation(folder))
 
     with progress_bar(f"Replaying {file.name}") as begin:
         summary = play(
             order,
             lambda name: platform_named(name or settings.platform, settings.platform_url, settings.platforms),
             finish,
-            so_far(begin),
+            as_total_progress(begin),
         )
     typer.echo(msgspec.json.encode(summary).decode() if as_json else _told(summary, out))
-    if summary.trouble and not as_json:
-        typer.echo(f"fluxcap: {summary.trouble}", err=True)
+    if summary.error and not as_json:
+        typer.echo(f"fluxcap: {summary.error}", err=True)
 
 
 def _speed(text: str) -> float | None:
@@ -109,7 +109,7 @@ def _focus(text: str | None) -> Focus | None:
     return Focus(FocusMode.LOCK, tuple(part.strip() for part in text.split(",") if part.strip()))
 
 
-def _told(summary: Summary, out: Path | None) -> str:
+def _told(summary: ReplaySummary, out: Path | None) -> str:
     played = summary.played
     lasted_s = max(0, played.last_ms - played.first_ms) / 1_000
     lines = [
@@ -179,7 +179,9 @@ def record(
     log.set_up(as_json=False, level=logging.DEBUG if debug else logging.WARNING)
     until_s = time.monotonic() + seconds if seconds else float("inf")
     with catch_stop_signals() as asked, recording_line(file) as told:
-        result = run(file, settings, force=force, stop=lambda: bool(asked) or time.monotonic() > until_s, told=told)
+        result = run(
+            file, settings, force=force, stop=lambda: bool(asked) or time.monotonic() > until_s, on_progress=told
+        )
     if as_json:
         typer.echo(msgspec.json.encode(result).decode())
     else:
@@ -191,7 +193,7 @@ def record(
 
 
 @contextmanager
-def recording_line(file: Path) -> Iterator[Callable[[SoFar], None]]:
+def recording_line(file: Path) -> Iterator[Callable[[RecordingProgress], None]]:
     """Gives what is to be told of each step."""
     from rich.console import Console
     from rich.status import Status
@@ -204,7 +206,7 @@ def recording_line(file: Path) -> Iterator[Callable[[SoFar], None]]:
         yield lambda so_far: status.update(line(file, so_far))
 
 
-def line(file: Path, so_far: SoFar) -> str:
+def line(file: Path, so_far: RecordingProgress) -> str:
     """One line: state of Chrome, counts, size."""
     if so_far.chrome != "attached":
         return f"Waiting for Chrome ({so_far.chrome}); Ctrl-C to stop"

@@ -107,11 +107,11 @@ def doctor(
     """
     import msgspec
 
-    from fluxcap.capture.tools.doctor.examine import examine
+    from fluxcap.capture.tools.doctor.examine import run_checks
     from fluxcap.capture.tools.doctor.finding import exit_code
 
     options = {"chrome": chrome, "platform": platform, "platform_url": platform_url or None, "data_dir": data_dir}
-    findings = examine(config, **options)
+    findings = run_checks(config, **options)
     if as_json:
         typer.echo(msgspec.json.encode(findings).decode())
         raise typer.Exit(exit_code(findings))
@@ -124,8 +124,8 @@ def doctor(
     for finding in findings:
         colour = _COLOURS[finding.verdict.value]
         table.add_row(f"[{colour}]{finding.verdict.value}[/]", finding.subject, finding.text)
-        if finding.mend:
-            table.add_row("", "", f"[bold]→ {finding.mend}[/]")
+        if finding.fix:
+            table.add_row("", "", f"[bold]→ {finding.fix}[/]")
     Console().print(table)
     raise typer.Exit(exit_code(findings))
 

@@ -45,7 +45,7 @@ def export(
     from fluxcap.bridge.export.export import ExportKind, TimeRange
     from fluxcap.capture.cli.options import progress_bar
     from fluxcap.capture.runtime.settings import load_settings
-    from fluxcap.capture.tools.export import Wanted, Where, parse_time
+    from fluxcap.capture.tools.export import ExportLocation, ExportRequest, parse_time
     from fluxcap.capture.tools.export import export as write
     from fluxcap.schemas.errors import ConfigError
 
@@ -55,8 +55,8 @@ def export(
     if span.to_ms is not None and span.to_ms <= span.from_ms:
         raise ConfigError("--to must be later than --from.")
     symbols = tuple(part.strip() for part in symbol.split(",") if part.strip()) if symbol else ()
-    wanted = Wanted(ExportKind(what), out, source, symbols, interval, span)
-    where = Where(data_dir or load_settings().data_dir, rep, control, curve_of(keys))
+    wanted = ExportRequest(ExportKind(what), out, source, symbols, interval, span)
+    where = ExportLocation(data_dir or load_settings().data_dir, rep, control, curve_of(keys))
     with progress_bar(f"Exporting {what}") as begin:
         summary = write(wanted, where, begin)
     if as_json:
@@ -88,10 +88,10 @@ def gaps(
     """
     from fluxcap.bridge.export.export import TimeRange, effective_gaps
     from fluxcap.capture.runtime.settings import load_settings
-    from fluxcap.capture.tools.export import Where, match_symbols, open_archive, parse_time
+    from fluxcap.capture.tools.export import ExportLocation, match_symbols, open_archive, parse_time
 
     span = TimeRange(parse_time(from_) if from_ else 0, parse_time(to) if to else None)
-    with open_archive(Where(data_dir or load_settings().data_dir, None, control)) as (archive, _):
+    with open_archive(ExportLocation(data_dir or load_settings().data_dir, None, control)) as (archive, _):
         found = [gap for gap in effective_gaps(archive.gaps()) if span.touches(gap)]
     typed = tuple(part.strip() for part in symbol.split(",") if part.strip()) if symbol else ()
     if typed and found:
@@ -175,9 +175,9 @@ def verify(
 
 def _set_aside(data_dir: Path | None, as_json: bool) -> None:
     from fluxcap.capture.runtime.settings import load_settings
-    from fluxcap.capture.tools.verify import set_aside_damaged
+    from fluxcap.capture.tools.verify import quarantine_damaged
 
-    target = set_aside_damaged(data_dir or load_settings().data_dir)
+    target = quarantine_damaged(data_dir or load_settings().data_dir)
     if as_json:
         typer.echo(json.dumps({"set_aside": str(target) if target else None}))
     elif target is None:

@@ -48,7 +48,7 @@ def backfill(
     """
     from fluxcap.bridge.client.fetch import backfill as fetch
     from fluxcap.bridge.export.candle_file import export_candles
-    from fluxcap.capture.cli.options import progress_bar, so_far
+    from fluxcap.capture.cli.options import as_total_progress, progress_bar
     from fluxcap.schemas.errors import ConfigError, WireError
     from fluxcap.schemas.types import StreamKey, interval_ms
 
@@ -60,7 +60,7 @@ def backfill(
     curve = None if way else curve_of(keys)
     with progress_bar(f"Fetching {key}") as begin:
         try:
-            progress = so_far(begin)
+            progress = as_total_progress(begin)
             candles = fetch(
                 key, rep, from_sequence_exclusive=from_ - 1, limit=limit, on_progress=progress, curve=curve, via=way
             )

@@ -19,7 +19,7 @@ RAW_TICKS_PERIOD_MS = 60_000
 """Up to this period a history's ticks are known to be all there were (recorded at 60 s)."""
 
 
-def candles_of(history: History, offset_ms: int, now_ms: int) -> tuple[Candle, ...]:
+def history_to_candles(history: History, offset_ms: int, now_ms: int) -> tuple[Candle, ...]:
     """Whole candles of ``history.period_ms`` by start, UTC, all FILLED.
 
     ``offset_ms``: the platform's clock less UTC; ``now_ms``: UTC. Where the offset is no multiple of the period, starts

@@ -24,13 +24,13 @@ _NEVER = frozenset(
         "Target.exposeDevToolsProtocol",
     )
 )
-_PRETENDED = frozenset(("Target.activateTarget", "Page.bringToFront", "Target.setDiscoverTargets"))
+_FAKED = frozenset(("Target.activateTarget", "Page.bringToFront", "Target.setDiscoverTargets"))
 """Answered as done, and not done: they would disturb the trader or tell of other tabs."""
 _PAGES_ONLY = [{"type": "page"}]
 _REFUSED = -32000
 
 
-class GateRules:
+class SingleTabFilter:
     """The rules of one DevTools connection. ``is_shown(url)``: whether a tab of this address may be seen."""
 
     def __init__(self, is_shown: Callable[[str], bool]) -> None:
@@ -53,7 +53,7 @@ class GateRules:
             if session_id != self._tab_session or not session_id:
                 return "", _answer(number, session_id)  # else frames of other sites would be attached
             command["params"] = {**params, "filter": _PAGES_ONLY}
-        elif method in _PRETENDED:
+        elif method in _FAKED:
             return "", _answer(number, session_id)
         elif method in ("Target.attachToTarget", "Target.getTargetInfo"):
             if params.get("targetId", self._tab_id) != self._tab_id:

@@ -19,14 +19,14 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
 from fluxcap.capture.chrome.endpoint import get_json, open_pages
-from fluxcap.capture.collect.cdp_filter import GateRules
+from fluxcap.capture.collect.cdp_filter import SingleTabFilter
 from fluxcap.schemas.errors import ChromeUnavailable
 
 _BROWSER_TIMEOUT_S = 5.0
 _LOCAL_NAMES = ("127.0.0.1", "localhost")
 
 
-class TabGate:
+class SingleTabProxy:
     """Open from construction until ``close()``. ``endpoint``: the ``HOST:PORT`` for a driver's debuggerAddress.
 
     ``is_shown(url)``: the addresses of which the driver may see one tab.
@@ -88,7 +88,7 @@ class TabGate:
         """One driver connection: carry messages both ways until either side ends."""
         assert driver.request is not None  # noqa: S101 - after the handshake
         url = f"ws://{self._host}:{self._port}{driver.request.path}"
-        rules = GateRules(self._is_shown)
+        rules = SingleTabFilter(self._is_shown)
         with (
             contextlib.suppress(WebSocketException, OSError),
             connect(url, max_size=None, compression=None, ping_interval=None, proxy=None) as browser,
@@ -109,7 +109,7 @@ class TabGate:
                 backwards.join()
 
 
-def _carry_back(browser: ClientConnection, driver: ServerConnection, rules: GateRules) -> None:
+def _carry_back(browser: ClientConnection, driver: ServerConnection, rules: SingleTabFilter) -> None:
     with contextlib.suppress(WebSocketException, OSError):
         for message in browser:
             driver.send(rules.to_driver(str(message)))

@@ -14,11 +14,20 @@ import msgspec
 
 from fluxcap.bridge.server.history_import import ImportResult
 from fluxcap.capture.chrome.endpoint import parse_endpoint
-from fluxcap.capture.collect.candles import candles_of
+from fluxcap.capture.collect.candles import history_to_candles
 from fluxcap.capture.collect.files import CollectedFiles
 from fluxcap.capture.collect.page import Favourite, TradingPage
-from fluxcap.capture.collect.page_feed import PageFeed
-from fluxcap.capture.collect.plan import TIMEFRAMES, AssetChoice, Job, Shown, Timeframe, chosen_labels, is_asset, jobs
+from fluxcap.capture.collect.page_feed import HistoryFeed
+from fluxcap.capture.collect.plan import (
+    TIMEFRAMES,
+    AssetSelection,
+    FavouriteEntry,
+    Job,
+    Timeframe,
+    is_asset,
+    jobs,
+    select_labels,
+)
 from fluxcap.capture.collect.store import HistoryStore
 from fluxcap.capture.pipeline.reconnect import browser_locator
 from fluxcap.capture.platforms.base import ActiveAsset, Asset, History
@@ -28,7 +37,7 @@ from fluxcap.schemas.errors import BrowserGone, FluxcapError, PageUnavailable, S
 from fluxcap.schemas.types import Candle
 
 CLOCK_TIMEOUT_S = 20.0
-Begin = Callable[[int], Callable[[int], None]]
+ProgressFactory = Callable[[int], Callable[[int], None]]
 
 
 class Page(Protocol):
@@ -44,12 +53,12 @@ class Page(Protocol):
 
 
 class Feed(Protocol):
-    """``PageFeed``, as far as it is needed."""
+    """``HistoryFeed``, as far as it is needed."""
 
-    asked: ActiveAsset | None
+    requested_asset: ActiveAsset | None
     assets: tuple[Asset, ...]
 
-    def turn(self) -> None: ...
+    def reset(self) -> None: ...
 
     def await_history(self, fits: Callable[[History, str | None], bool], timeout_s: float) -> History | None: ...
 
@@ -64,7 +73,7 @@ class Store(Protocol):
     def put(self, symbol: str, interval: str, candles: Sequence[Candle]) -> ImportResult | None: ...
 
 
-class Saved(msgspec.Struct, frozen=True):
+class SavedFile(msgspec.Struct, frozen=True):
     """One file. ``published`` and ``revised``: candles new or changed in the store."""
 
     asset: str
@@ -75,7 +84,7 @@ class Saved(msgspec.Struct, frozen=True):
     revised: int = 0
 
 
-class Failed(msgspec.Struct, frozen=True):
+class FailedFile(msgspec.Struct, frozen=True):
     """A history that is missing, and why. ``asset``: the label on the page."""
 
     asset: str
@@ -83,22 +92,22 @@ class Failed(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Summary(msgspec.Struct):
+class CollectSummary(msgspec.Struct):
     """Result of a collection. ``skipped``: histories already saved by an interrupted run of today."""
 
     folder: str
-    saved: list[Saved] = []
-    failed: list[Failed] = []
+    saved: list[SavedFile] = []
+    failed: list[FailedFile] = []
     skipped: int = 0
     platform_offset_ms: int = 0
-    store_trouble: str = ""
-    page_trouble: str = ""
+    store_error: str = msgspec.field(default="", name="store_trouble")
+    page_error: str = msgspec.field(default="", name="page_trouble")
 
 
-class Order(msgspec.Struct, frozen=True):
+class CollectOptions(msgspec.Struct, frozen=True):
     """Assets and timeframes to collect. ``attempts`` for each history, ``timeout_s`` for each attempt."""
 
-    assets: AssetChoice
+    assets: AssetSelection
     timeframes: tuple[Timeframe, ...]
     timeout_s: float = 10.0
     attempts: int = 3
@@ -109,7 +118,7 @@ class Collection:
 
     def __init__(
         self,
-        order: Order,
+        order: CollectOptions,
         page: Page,
         feed: Feed,
         files: CollectedFiles,
@@ -128,14 +137,14 @@ class Collection:
         self._period_ms = 0
         self._found_label: str | None = None
         self._found_period_ms = 0
-        self.summary = Summary(str(files.folder))
+        self.summary = CollectSummary(str(files.folder))
 
-    def run(self, begin: Begin = lambda total: lambda done: None) -> Summary:
+    def run(self, begin: ProgressFactory = lambda total: lambda done: None) -> CollectSummary:
         """Collect. Raises, before anything was turned: ConfigError, PageUnavailable, BrowserGone."""
         self.summary.platform_offset_ms = self._feed.await_offset_ms(CLOCK_TIMEOUT_S)
-        shown = [Shown(one.label, one.payout) for one in self._page.favourites()]
+        shown = [FavouriteEntry(one.label, one.payout) for one in self._page.favourites()]
         self._labels = tuple(one.label for one in shown)
-        planned = jobs(chosen_labels(self._order.assets, shown, self._assets()), self._order.timeframes)
+        planned = jobs(select_labels(self._order.assets, shown, self._assets()), self._order.timeframes)
         wanted = [job for job in planned if not self._files.is_saved(job)]
         self.summary.skipped = len(planned) - len(wanted)
         if wanted:
@@ -158,7 +167,7 @@ class Collection:
             try:
                 self._collect_one(job)
             except (PageUnavailable, BrowserGone) as error:
-                self.summary.page_trouble = str(error)
+                self.summary.page_error = str(error)
                 self.summary.failed.append(_failed(job, "the page was lost"))
                 self.summary.failed += [_failed(left, "not tried after that") for left in wanted[number + 1 :]]
                 return
@@ -170,7 +179,7 @@ class Collection:
         history = self._history(job)
         if history is None:
             return
-        candles = candles_of(history, self.summary.platform_offset_ms, self._feed.now_ms())
+        candles = history_to_candles(history, self.summary.platform_offset_ms, self._feed.now_ms())
         if not candles:
             self.summary.failed.append(_failed(job, "the history received has no complete candle of that length"))
             return
@@ -178,19 +187,19 @@ class Collection:
         stored = self._put(history.symbol, job.timeframe.interval, candles)
         interval = job.timeframe.interval
         self.summary.saved.append(
-            Saved(history.symbol, interval, str(path), len(candles), stored.published, stored.revised)
+            SavedFile(history.symbol, interval, str(path), len(candles), stored.published, stored.revised)
         )
 
     def _put(self, symbol: str, interval: str, candles: Sequence[Candle]) -> ImportResult:
         try:
             return self._store.put(symbol, interval, candles) or ImportResult()
         except FluxcapError as error:  # the file is there all the same
-            self.summary.store_trouble = str(error)
+            self.summary.store_error = str(error)
             return ImportResult()
 
     def _history(self, job: Job) -> History | None:
         """The history, in as many attempts as there are; None when it is noted as failed. Raises as ``_attempt``."""
-        trouble: PageUnavailable | None = None
+        failure: PageUnavailable | None = None
         for attempt in range(self._order.attempts):
             try:
                 history = self._attempt(job, turn_away=attempt > 0)
@@ -198,13 +207,13 @@ class Collection:
                 self.summary.failed.append(_failed(job, "is not among the page's favourites any more"))
                 return None
             except PageUnavailable as error:  # it may be loading anew
-                trouble, self._shows = error, None
+                failure, self._shows = error, None
                 continue
             if history is not None:
                 return history
-            trouble = None
-        if trouble is not None:
-            raise trouble
+            failure = None
+        if failure is not None:
+            raise failure
         times = f"{self._order.attempts} times" if self._order.attempts > 1 else "once"
         self.summary.failed.append(
             _failed(job, f"no history of it came within {self._order.timeout_s:g} s; tried {times}")
@@ -221,23 +230,23 @@ class Collection:
             other = next(one for one in TIMEFRAMES if one != job.timeframe)
             self._page.choose_timeframe(other.menu)
         menu, period_ms = job.timeframe.menu, job.timeframe.period_ms
-        return self._turn(lambda page: page.choose_timeframe(menu), job.label, period_ms)
+        return self._select(lambda page: page.choose_timeframe(menu), job.label, period_ms)
 
     def _turn_to_asset(self, job: Job) -> History | None:
-        history = self._turn(lambda page: page.choose_asset(job.label), job.label)
+        history = self._select(lambda page: page.choose_asset(job.label), job.label)
         if not self._found_period_ms:
-            asked = self._feed.asked
+            asked = self._feed.requested_asset
             self._found_period_ms = history.period_ms if history else asked.period_ms if asked else 0
         return history
 
-    def _turn(self, click: Callable[[Page], None], label: str, period_ms: int | None = None) -> History | None:
+    def _select(self, click: Callable[[Page], None], label: str, period_ms: int | None = None) -> History | None:
         """Click, and await a history of the asset, at the period if one is named."""
 
         def fits(history: History, asked: str | None) -> bool:
             in_time = period_ms in (None, history.period_ms)
             return in_time and is_asset(label, history.symbol, asked, self._assets(), self._labels)
 
-        self._feed.turn()
+        self._feed.reset()
         click(self._page)
         history = self._feed.await_history(fits, self._order.timeout_s)
         if history is not None:
@@ -252,14 +261,14 @@ class Collection:
             told = f"it showed {self._found_label!r}, which is not among its favourites."
         except (PageUnavailable, BrowserGone) as error:
             told = str(error)
-        if told and not self.summary.page_trouble:
-            self.summary.page_trouble = f"The page was left turned: {told}"
+        if told and not self.summary.page_error:
+            self.summary.page_error = f"The page was left turned: {told}"
 
     def _restore_asset(self) -> str:
         if self._found_label is None:
             return "which asset it showed could not be read."
         if self._shows != self._found_label:
-            self._turn(lambda page: page.choose_asset(self._found_label or ""), self._found_label)
+            self._select(lambda page: page.choose_asset(self._found_label or ""), self._found_label)
         return ""
 
     def _restore_timeframe(self) -> str:
@@ -268,15 +277,15 @@ class Collection:
         found = next((one for one in TIMEFRAMES if one.period_ms == self._found_period_ms), None)
         if found is None:
             return f"it was at {self._found_period_ms // 1_000} s, which its menu of timeframes does not have."
-        self._turn(lambda page: page.choose_timeframe(found.menu), self._found_label or "", found.period_ms)
+        self._select(lambda page: page.choose_timeframe(found.menu), self._found_label or "", found.period_ms)
         return ""
 
 
-def _failed(job: Job, reason: str) -> Failed:
-    return Failed(job.label, job.timeframe.interval, reason)
+def _failed(job: Job, reason: str) -> FailedFile:
+    return FailedFile(job.label, job.timeframe.interval, reason)
 
 
-def collect(settings: Settings, order: Order, begin: Begin, *, anew: bool = False) -> Summary:
+def collect(settings: Settings, order: CollectOptions, begin: ProgressFactory, *, anew: bool = False) -> CollectSummary:
     """Run a collection.
 
     Raises, before anything was turned: ConfigError, ChromeUnavailable, PageUnavailable, BrowserGone.
@@ -288,12 +297,12 @@ def collect(settings: Settings, order: Order, begin: Begin, *, anew: bool = Fals
     store = HistoryStore(settings.data_dir, settings.source, settings.interval)
     with ExitStack() as closing:
         page = closing.enter_context(TradingPage.attach(host, port, platform.is_page, screenshot=files.screenshot))
-        feed = PageFeed(browser.websocket_url, platform)
+        feed = HistoryFeed(browser.websocket_url, platform)
         closing.callback(feed.close)
         collection = Collection(order, page, feed, files, store, store.assets())
         return collection.run(begin)
 
 
-def as_json(summary: Summary) -> bytes:
+def encode_summary(summary: CollectSummary) -> bytes:
     """The summary as one JSON value."""
     return msgspec.json.encode(summary)

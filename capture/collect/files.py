@@ -24,7 +24,7 @@ COLLECT_FOLDER = Path("data_output", "assets_data", "data_collect")
 UNFINISHED = "unfinished.json"
 
 
-class _Note(msgspec.Struct):
+class _ResumeState(msgspec.Struct):
     day: str = ""
     saved: dict[str, str] = {}
 
@@ -42,8 +42,8 @@ class CollectedFiles:
         except OSError as error:
             raise ConfigError(f"The folder {self.folder} cannot be made: {error.strerror}.") from None
         today = _day(time.time() if now_s is None else now_s)
-        before = _Note() if anew else _read(self.folder / UNFINISHED)
-        self._note = before if before.day == today else _Note(today, {})
+        before = _ResumeState() if anew else _read(self.folder / UNFINISHED)
+        self._note = before if before.day == today else _ResumeState(today, {})
 
     @property
     def screenshot(self) -> Path:
@@ -80,11 +80,11 @@ def _write(path: Path, content: bytes) -> None:
     whole.replace(path)
 
 
-def _read(path: Path) -> _Note:
+def _read(path: Path) -> _ResumeState:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Note)
+        return msgspec.json.decode(path.read_bytes(), type=_ResumeState)
     except (OSError, msgspec.DecodeError):
-        return _Note()
+        return _ResumeState()
 
 
 def _key(job: Job) -> str:

@@ -23,7 +23,7 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from urllib3.exceptions import HTTPError
 
 from fluxcap.capture.chrome.endpoint import open_pages
-from fluxcap.capture.collect.cdp_proxy import TabGate
+from fluxcap.capture.collect.cdp_proxy import SingleTabProxy
 from fluxcap.schemas.errors import (
     ChromeUnavailable,
     CommandFailed,
@@ -94,7 +94,7 @@ class Favourite(msgspec.Struct, frozen=True):
 class TradingPage:
     """One tab of the platform. As a context manager it detaches at the end."""
 
-    def __init__(self, driver: Chrome, gate: TabGate, screenshot: Path | None = None) -> None:
+    def __init__(self, driver: Chrome, gate: SingleTabProxy, screenshot: Path | None = None) -> None:
         self._driver = driver
         self._gate = gate
         self._screenshot = screenshot
@@ -122,7 +122,7 @@ class TradingPage:
         options = ChromeOptions()
         options.page_load_strategy = "none"
         options.unhandled_prompt_behavior = "ignore"  # a dialog is the trader's to answer
-        gate = TabGate(host, port, is_trading_page)
+        gate = SingleTabProxy(host, port, is_trading_page)
         options.debugger_address = gate.endpoint
         try:
             driver = Chrome(options=options, service=ChromeService(str(path), popen_kw=_OWN_SESSION))

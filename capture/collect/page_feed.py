@@ -55,20 +55,20 @@ _Item: TypeAlias = tuple[bytes, Stamp] | Stamp | str
 T = TypeVar("T")
 
 
-class Told(msgspec.Struct, frozen=True):
+class ReceivedHistory(msgspec.Struct, frozen=True):
     """A history of an asset that the page turned to, and when it had arrived."""
 
     history: History
     mono_ns: int
 
 
-class PageFeed:
+class HistoryFeed:
     """Attached from construction until ``close``. Raises BrowserGone. ``connect``: opens the browser connection.
 
     Attributes
     ----------
     asked
-        What the page asked for since ``turn``, or showed.
+        What the page asked for since ``reset``, or showed.
     assets
         The platform's asset table, once it was told.
     frames
@@ -80,12 +80,12 @@ class PageFeed:
         self._session = CdpSession(platform.is_page)
         self._queue: queue.Queue[_Item] = queue.Queue()
         self._decoders: dict[SocketId, SocketDecoder | None] = {}
-        self._told: list[Told] = []
-        self._turned_ns = 0
+        self._received: list[ReceivedHistory] = []
+        self._reset_ns = 0
         self._ahead_ms: float | None = None
         self.frames = 0
         self.clock = PlatformClock()
-        self.asked: ActiveAsset | None = None
+        self.requested_asset: ActiveAsset | None = None
         self.assets: tuple[Asset, ...] = ()
         self._connection = connect(
             websocket_url, lambda data, stamp: self._queue.put((data, stamp)), self._queue.put, self._queue.put
@@ -93,14 +93,14 @@ class PageFeed:
         self._session.start(time.monotonic_ns())
         self._send()
 
-    def turn(self) -> None:
+    def reset(self) -> None:
         """The page is about to be turned: what it was told before this does not count any more."""
-        self._turned_ns = time.monotonic_ns()
-        self._told.clear()
-        self.asked = None
+        self._reset_ns = time.monotonic_ns()
+        self._received.clear()
+        self.requested_asset = None
 
     def await_history(self, fits: Callable[[History, str | None], bool], timeout_s: float) -> History | None:
-        """The first history since ``turn`` that ``fits(history, symbol asked for)``; None if none comes in time.
+        """The first history since ``reset`` that ``fits(history, symbol asked for)``; None if none comes in time.
 
         Raises BrowserGone.
         """
@@ -108,9 +108,9 @@ class PageFeed:
 
         def found() -> History | None:
             nonlocal seen
-            fresh, seen = self._told[seen:], len(self._told)
-            asked = self.asked.symbol if self.asked else None
-            return next((told.history for told in fresh if fits(told.history, asked)), None)
+            fresh, seen = self._received[seen:], len(self._received)
+            requested_asset = self.requested_asset.symbol if self.requested_asset else None
+            return next((told.history for told in fresh if fits(told.history, requested_asset)), None)
 
         return self._until(found, timeout_s)
 
@@ -185,16 +185,16 @@ class PageFeed:
                 self._take_in(decode(event.opcode, event.payload), event.stamp)
 
     def _take_in(self, events: Sequence[MarketEvent], stamp: Stamp) -> None:
-        current = stamp.mono_ns >= self._turned_ns
+        current = stamp.mono_ns >= self._reset_ns
         for event in events:
             if isinstance(event, RawTick):
                 self._tick(event, stamp)
             elif isinstance(event, Assets):
                 self.assets = event.assets
             elif isinstance(event, ActiveAsset) and current:
-                self.asked = event
+                self.requested_asset = event
             elif isinstance(event, History) and current and _is_turned_to(event, events):
-                self._told.append(Told(event, stamp.mono_ns))
+                self._received.append(ReceivedHistory(event, stamp.mono_ns))
 
     def _tick(self, tick: RawTick, stamp: Stamp) -> None:
         at = ArrivalTime(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)

@@ -41,14 +41,14 @@ TIMEFRAMES = (
 DEFAULT_TIMEFRAMES = "1h,15m,5m,1m"
 
 
-class AssetChoice(msgspec.Struct, frozen=True):
+class AssetSelection(msgspec.Struct, frozen=True):
     """Favourites by name in this order, or (``names`` empty) all that pay at least ``min_payout`` percent."""
 
     names: tuple[str, ...] = ()
     min_payout: int = 0
 
 
-class Shown(msgspec.Struct, frozen=True):
+class FavouriteEntry(msgspec.Struct, frozen=True):
     """An entry of the favourites bar. ``payout`` in percent, None where the page shows no number."""
 
     label: str
@@ -77,23 +77,25 @@ def parse_timeframes(text: str) -> tuple[Timeframe, ...]:
     return tuple(found)
 
 
-def parse_assets(text: str) -> AssetChoice:
+def parse_assets(text: str) -> AssetSelection:
     """``favourites``, ``payout>=92`` or names with commas. Raises ConfigError."""
     typed = text.strip().lower()
     if typed in (FAVOURITES, "favorites"):
-        return AssetChoice()
+        return AssetSelection()
     if typed.startswith("payout"):
         match = _PAYOUT.fullmatch(typed)
         if match is None or int(match[2]) > 100:
             raise ConfigError(f"{text!r} is no choice by payout; write it like 'payout>=92', in quotes for the shell.")
-        return AssetChoice(min_payout=int(match[2]) + (match[1] == ">"))
+        return AssetSelection(min_payout=int(match[2]) + (match[1] == ">"))
     names = tuple(dict.fromkeys(_parts(text)))
     if not names:
         raise ConfigError("Name at least one asset, or favourites, or 'payout>=92'.")
-    return AssetChoice(names)
+    return AssetSelection(names)
 
 
-def chosen_labels(choice: AssetChoice, shown: Sequence[Shown], assets: Iterable[Asset] = ()) -> tuple[str, ...]:
+def select_labels(
+    choice: AssetSelection, shown: Sequence[FavouriteEntry], assets: Iterable[Asset] = ()
+) -> tuple[str, ...]:
     """The labels of the favourites bar to collect. ``assets``: the platform's table, as far as it is known.
 
     Raises ConfigError for a name that no favourite has, PageUnavailable when the bar has nothing of what is asked for.
@@ -134,7 +136,7 @@ def is_asset(label: str, symbol: str, asked: str | None, assets: Sequence[Asset]
     return symbol == asked and all(key != canonical_key(other) for other in labels)
 
 
-def _label_of(typed: str, shown: Sequence[Shown], assets: Iterable[Asset]) -> str:
+def _label_of(typed: str, shown: Sequence[FavouriteEntry], assets: Iterable[Asset]) -> str:
     keys = {canonical_key(asset.name): canonical_key(asset.symbol) for asset in assets}
     wanted = canonical_key(typed)
     for one in shown:

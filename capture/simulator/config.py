@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from fluxcap.capture.simulator.assets import catalogue
+from fluxcap.capture.simulator.assets import load_assets
 from fluxcap.schemas.errors import ConfigError
 
 DEFAULT_ASSETS = (
@@ -91,7 +91,7 @@ class SiteConfig:
     """updateAssets is sent again this long after connecting, seconds."""
 
     def __post_init__(self) -> None:
-        unknown = [symbol for symbol in (*self.assets, *self.decimals) if symbol not in catalogue()]
+        unknown = [symbol for symbol in (*self.assets, *self.decimals) if symbol not in load_assets()]
         if unknown:
             raise ConfigError(
                 f"The simulated site has no asset {', '.join(unknown)}; see capture/simulator/assets.csv."

@@ -26,10 +26,10 @@ from urllib.parse import SplitResult
 
 from fluxcap.capture.simulator.config import SiteConfig
 from fluxcap.capture.simulator.market.exchange import Exchange
-from fluxcap.capture.simulator.server.connection import Connection, Routes
-from fluxcap.capture.simulator.server.faults import Fault, FaultDesk, FaultOrder
-from fluxcap.capture.simulator.server.outlet import Outlet, Valve
-from fluxcap.capture.simulator.server.routes import Web
+from fluxcap.capture.simulator.server.connection import Routes, SiteConnection
+from fluxcap.capture.simulator.server.faults import Fault, FaultController, FaultRequest
+from fluxcap.capture.simulator.server.outlet import FlowControl, FrameWriter
+from fluxcap.capture.simulator.server.routes import SiteRoutes
 from fluxcap.capture.simulator.server.sessions import (
     CabinetSession,
     ChatSession,
@@ -63,9 +63,9 @@ class _RunningSite:
             exchange.restart(start_ms)
         self.exchange = exchange
         self.hub = SessionRegistry(config, exchange, self.truth, _now_ms)
-        self.desk = FaultDesk(self.hub)
-        self.web = Web(self.hub, self.desk)
-        self._connections: set[Connection] = set()
+        self.faults = FaultController(self.hub)
+        self.web = SiteRoutes(self.hub, self.faults)
+        self._connections: set[SiteConnection] = set()
         self._write_past(start_ms)
 
     def _write_past(self, start_ms: int) -> None:
@@ -89,7 +89,7 @@ class _RunningSite:
         """Serve until ``stopping`` is set."""
         routes = Routes(http=self.web.answer, valve=self._valve, session=self._session)
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Connection(routes, self._connections), sock=listener)
+        server = await loop.create_server(lambda: SiteConnection(routes, self._connections), sock=listener)
         feeding = asyncio.create_task(self._feed())
         try:
             waiting = asyncio.create_task(stopping.wait())
@@ -99,7 +99,7 @@ class _RunningSite:
                 feeding.result()
         finally:
             feeding.cancel()
-            self.desk.end_all()
+            self.faults.end_all()
             server.close()
             for connection in list(self._connections):
                 connection.abort()
@@ -123,13 +123,13 @@ class _RunningSite:
         self.truth.event("site_stopped", now_ms)
         self.truth.close()
 
-    def _valve(self, url: SplitResult) -> Valve | None:
+    def _valve(self, url: SplitResult) -> FlowControl | None:
         kind = _session_kind(url)
         if kind is None or (kind is MarketSession and self.hub.refusing):
             return None
         return self.hub.market_valve if kind is MarketSession else self.hub.other_valve
 
-    def _session(self, url: SplitResult, outlet: Outlet, close: Callable[[int], None]) -> EngineSession:
+    def _session(self, url: SplitResult, outlet: FrameWriter, close: Callable[[int], None]) -> EngineSession:
         kind = _session_kind(url) or MarketSession
         return kind(self.hub, outlet, close)
 
@@ -188,16 +188,16 @@ class SimulatedSite:
         self._thread = self._running = None
 
     def inject(self, fault: Fault, **settings: Any) -> None:
-        """Begin a fault, see FaultOrder for its settings; returns when it is in force. Raises ConfigError."""
-        order = FaultOrder(fault, **settings)
-        self._on_loop(lambda running: running.desk.begin(order))
+        """Begin a fault, see FaultRequest for its settings; returns when it is in force. Raises ConfigError."""
+        order = FaultRequest(fault, **settings)
+        self._on_loop(lambda running: running.faults.begin(order))
 
     def end(self, fault: Fault | None = None) -> None:
         """End a fault, or all of them; returns when all is well again."""
         if fault is None:
-            self._on_loop(lambda running: running.desk.end_all())
+            self._on_loop(lambda running: running.faults.end_all())
         else:
-            self._on_loop(lambda running: running.desk.end(fault))
+            self._on_loop(lambda running: running.faults.end(fault))
 
     def state(self) -> dict[str, Any]:
         """As ``GET /control/state``."""

@@ -87,7 +87,7 @@ def _run(
     chrome = stack.enter_context(start_chrome(port=0, profile=folder / "chrome", headless=headless))
     console.print(f"  [green]✓[/] {chrome.info.product} {'headless' if headless else 'in a window'}")
     daemon, run = stack.enter_context(_daemon(folder, chrome.port, site, interval))
-    _await(lambda: _attached(run), daemon, folder / "daemon.log")
+    _wait_for(lambda: _attached(run), daemon, folder / "daemon.log")
     console.print(f"  [green]✓[/] daemon attached on port {chrome.port}, publishing on {run.pub}")
     _open_page(chrome.port, site)
     console.print("  [green]✓[/] trading page open; its own history fills the candles of the last minutes")
@@ -109,7 +109,7 @@ def _run(
     results = [_compare(folder, key, read_truth(truth_path)) for key in keys]
     console.print()
     console.print(_result_table(results))
-    return _verdict(results, console)
+    return _report(results, console)
 
 
 def _watch(
@@ -181,7 +181,7 @@ def _site(folder: Path, truth_path: Path) -> Iterator[str]:
     arguments = ["simulate", "--port", "0", "--assets", ",".join(SITE_ASSETS), "--truth", str(truth_path)]
     process = _spawn(arguments, log_path)
     try:
-        yield _await(lambda: _site_url(log_path), process, log_path)
+        yield _wait_for(lambda: _site_url(log_path), process, log_path)
     finally:
         _end(process)
 
@@ -204,7 +204,7 @@ def _daemon(
     ]
     process = _spawn(arguments, log_path)
     try:
-        yield process, _await(lambda: read_run_file(data_dir), process, log_path)
+        yield process, _wait_for(lambda: read_run_file(data_dir), process, log_path)
     finally:
         _end(process)
 
@@ -230,7 +230,7 @@ def _spawn(arguments: list[str], log_path: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _await(found: Callable[[], _T | None], process: subprocess.Popen[bytes], log_path: Path) -> _T:
+def _wait_for(found: Callable[[], _T | None], process: subprocess.Popen[bytes], log_path: Path) -> _T:
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline_s:
         if (value := found()) is not None:
@@ -368,7 +368,7 @@ def _result_table(results: list[StreamResult]) -> Table:
     return table
 
 
-def _verdict(results: list[StreamResult], console: Console) -> int:
+def _report(results: list[StreamResult], console: Console) -> int:
     for result in results:
         for line in result.differences[:10]:
             console.print(f"  [red]{result.symbol}[/] {line}", highlight=False)

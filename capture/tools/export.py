@@ -41,11 +41,11 @@ from fluxcap.schemas.errors import ConfigError, StoreError, StoreLocked, Unknown
 from fluxcap.schemas.types import Gap
 
 _TICK_COLUMNS = {"symbol": Column.TEXT, "timestamp": Column.TIME, "price": Column.PRICE}
-Reporter = Callable[[int], Progress]
+ProgressFactory = Callable[[int], Progress]
 """Begins a progress display over so many rows; returns what is told of each step."""
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class ExportRequest(msgspec.Struct, frozen=True):
     """The data to export. ``symbols`` as people type them; empty and None: all."""
 
     what: ExportKind
@@ -56,7 +56,7 @@ class Wanted(msgspec.Struct, frozen=True):
     span: TimeRange = TimeRange()
 
 
-class Where(msgspec.Struct, frozen=True):
+class ExportLocation(msgspec.Struct, frozen=True):
     """The source. ``rep`` or ``control`` given: the daemon there instead of the store. ``curve``: keys for it."""
 
     data_dir: Path
@@ -65,7 +65,7 @@ class Where(msgspec.Struct, frozen=True):
     curve: ClientCurve | None = None
 
 
-class Summary(msgspec.Struct, frozen=True):
+class ExportSummary(msgspec.Struct, frozen=True):
     """The written file. ``through``: ``store``, ``daemon`` or ``tick files``."""
 
     what: str
@@ -77,7 +77,9 @@ class Summary(msgspec.Struct, frozen=True):
     unreadable_lines: int = 0
 
 
-def export(wanted: Wanted, where: Where, reporter: Reporter = lambda rows: lambda done: None) -> Summary:
+def export(
+    wanted: ExportRequest, where: ExportLocation, reporter: ProgressFactory = lambda rows: lambda done: None
+) -> ExportSummary:
     """Write the file. Raises ConfigError, UnknownAsset, StoreError, WireError, WireTimeout, NotAnswering."""
     if wanted.interval and wanted.what in (ExportKind.TICKS, ExportKind.GAPS):
         raise ConfigError(f"{wanted.what.value.capitalize()} have no interval; omit --interval.")
@@ -101,7 +103,7 @@ def export(wanted: Wanted, where: Where, reporter: Reporter = lambda rows: lambd
 
 
 @contextmanager
-def open_archive(where: Where) -> Iterator[tuple[ExportSource, str]]:
+def open_archive(where: ExportLocation) -> Iterator[tuple[ExportSource, str]]:
     """The store, or the daemon that holds it; with which of them it is. Raises StoreError, ConfigError."""
     if where.rep or where.control:
         yield _server(where, where.rep), "daemon"
@@ -123,7 +125,7 @@ def open_archive(where: Where) -> Iterator[tuple[ExportSource, str]]:
         yield store, "store"
 
 
-def _server(where: Where, rep: str | None) -> RemoteStore:
+def _server(where: ExportLocation, rep: str | None) -> RemoteStore:
     def gaps() -> list[Gap]:
         with find_daemon(where.data_dir, where.control) as daemon:
             return msgspec.convert(daemon.gaps(), list[Gap])
@@ -159,7 +161,7 @@ def match_symbols(typed: Sequence[str], known: Iterable[str]) -> set[str]:
     return found
 
 
-def _streams_wanted(streams: Sequence[StreamSize], wanted: Wanted) -> list[StreamSize]:
+def _streams_wanted(streams: Sequence[StreamSize], wanted: ExportRequest) -> list[StreamSize]:
     symbols = match_symbols(wanted.symbols, (held.key.symbol for held in streams))
     found = [
         held
@@ -174,7 +176,7 @@ def _streams_wanted(streams: Sequence[StreamSize], wanted: Wanted) -> list[Strea
     return found
 
 
-def _gaps_wanted(gaps: Sequence[Gap], wanted: Wanted) -> list[Gap]:
+def _gaps_wanted(gaps: Sequence[Gap], wanted: ExportRequest) -> list[Gap]:
     symbols = match_symbols(wanted.symbols, (gap.symbol for gap in gaps)) | {""}
     return [
         gap
@@ -183,7 +185,7 @@ def _gaps_wanted(gaps: Sequence[Gap], wanted: Wanted) -> list[Gap]:
     ]
 
 
-def _export_ticks(wanted: Wanted, data_dir: Path, reporter: Reporter) -> Summary:
+def _export_ticks(wanted: ExportRequest, data_dir: Path, reporter: ProgressFactory) -> ExportSummary:
     files = collected_files(data_dir, CsvKind.TICK)
     if not files:
         raise ConfigError(
@@ -213,6 +215,8 @@ def _add_ticks(table: TableWriter, file: CsvFile, span: TimeRange) -> int:
     return page.unreadable
 
 
-def _summary(wanted: Wanted, rows: int, through: str, streams: Sequence[str], unreadable: int = 0) -> Summary:
+def _summary(
+    wanted: ExportRequest, rows: int, through: str, streams: Sequence[str], unreadable: int = 0
+) -> ExportSummary:
     size = wanted.target.stat().st_size
-    return Summary(wanted.what.value, str(wanted.target), rows, size, through, tuple(streams), unreadable)
+    return ExportSummary(wanted.what.value, str(wanted.target), rows, size, through, tuple(streams), unreadable)

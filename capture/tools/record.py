@@ -35,10 +35,10 @@ from fluxcap.schemas.types import (
     interval_ms,
 )
 
-LOOK_S = 0.25
+POLL_S = 0.25
 
 
-class SoFar(msgspec.Struct, frozen=True):
+class RecordingProgress(msgspec.Struct, frozen=True):
     """Progress of a recording. ``withheld``: frames recorded without their content."""
 
     chrome: str
@@ -50,7 +50,7 @@ class SoFar(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
-class Nowhere:
+class NullOutput:
     """An outlet that keeps and sends nothing."""
 
     def watermark(self, key: StreamKey) -> Watermark:
@@ -80,9 +80,14 @@ class Nowhere:
 
 
 def record(
-    path: Path, settings: Settings, *, force: bool, stop: Callable[[], bool], told: Callable[[SoFar], None]
-) -> SoFar:
-    """Record until ``stop`` says so. ``told`` is called a few times a second.
+    path: Path,
+    settings: Settings,
+    *,
+    force: bool,
+    stop: Callable[[], bool],
+    on_progress: Callable[[RecordingProgress], None],
+) -> RecordingProgress:
+    """Record until ``stop`` says so. ``on_progress`` is called a few times a second.
 
     Raises ConfigError, FluxcapError when the disk takes no more.
     """
@@ -94,7 +99,7 @@ def record(
     loss = _Loss()
     pipeline = Pipeline(
         market,
-        Nowhere(),
+        NullOutput(),
         lambda symbol: StreamKey(settings.source, symbol, settings.interval),
         platform.is_page,
         listeners=[loss],
@@ -102,15 +107,17 @@ def record(
     )
     begun_s = time.monotonic()
 
-    def so_far() -> SoFar:
+    def so_far() -> RecordingProgress:
         counts = recorder.counts
         ticks = sum(feed.tick_count for feed in market.feeds)
         chrome, seconds = pipeline.chrome.value, time.monotonic() - begun_s
-        return SoFar(chrome, seconds, counts.sockets, counts.frames, counts.withheld, ticks, writer.size_bytes)
+        return RecordingProgress(
+            chrome, seconds, counts.sockets, counts.frames, counts.withheld, ticks, writer.size_bytes
+        )
 
     def ended() -> bool:
         with contextlib.suppress(NotAnswering):  # busy; told a moment later
-            told(pipeline.call(so_far))
+            on_progress(pipeline.call(so_far))
         return stop() or not pipeline.alive or bool(recorder.error)
 
     with writer:
@@ -131,7 +138,7 @@ def _run_until(ended: Callable[[], bool], pipeline: Pipeline, loss: _Loss, find:
     loss.watch.start()
     try:
         while not ended():
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
     finally:
         scheduler.shutdown(wait=False)
         pipeline.stop()

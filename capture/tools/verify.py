@@ -18,11 +18,11 @@ from fluxcap.capture.pipeline.journal import SUFFIX, check_journal
 from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.errors import ConfigError, StoreError
 
-MOST_FAULTS = 3
+MAX_FAULTS = 3
 """So many faults of one file are told singly."""
 
 
-class Report(msgspec.Struct, frozen=True):
+class VerifyReport(msgspec.Struct, frozen=True):
     """Findings, and the number of things checked: ``{"stores": 1, "journal files": 2, "CSV files": 30}``."""
 
     findings: tuple[Finding, ...]
@@ -31,7 +31,7 @@ class Report(msgspec.Struct, frozen=True):
 
 def verify_folder(
     data_dir: Path, begin: Callable[[int], Callable[[int], None]] = lambda total: lambda done: None
-) -> Report:
+) -> VerifyReport:
     """Check all of it. ``begin(total)``: progress. Raises ConfigError when there is nothing to check."""
     store = data_dir / STORE_FILE
     folders = sorted({path.parent for path in data_dir.rglob(f"*{SUFFIX}")})
@@ -51,10 +51,10 @@ def verify_folder(
         findings += _csv_findings(file)
         advance(1)
     checked = {"stores": int(store.is_file()), "journal files": len(journal), "CSV files": len(files)}
-    return Report(tuple(findings), checked)
+    return VerifyReport(tuple(findings), checked)
 
 
-def set_aside_damaged(data_dir: Path) -> Path | None:
+def quarantine_damaged(data_dir: Path) -> Path | None:
     """Rename a damaged store, so that the next start begins a new one. Nothing is deleted. None when it is sound.
 
     Raises ConfigError when there is no store, StoreError when a daemon has it, or it cannot be told or renamed.
@@ -75,9 +75,9 @@ def _csv_findings(file: CsvFile) -> list[Finding]:
         check = check_csv(file)
     except OSError as error:
         return [Finding(Verdict.CANNOT_TELL, str(file.path), f"It cannot be read: {error.strerror}.")]
-    findings = [Finding(Verdict.DAMAGE, str(file.path), fault) for fault in check.faults[:MOST_FAULTS]]
-    if len(check.faults) > MOST_FAULTS:
-        more = f"and {len(check.faults) - MOST_FAULTS} more lines."
+    findings = [Finding(Verdict.DAMAGE, str(file.path), fault) for fault in check.faults[:MAX_FAULTS]]
+    if len(check.faults) > MAX_FAULTS:
+        more = f"and {len(check.faults) - MAX_FAULTS} more lines."
         findings.append(Finding(Verdict.DAMAGE, str(file.path), more))
     if check.torn_bytes:
         findings.append(_note(file.path, f"ends with {check.torn_bytes} bytes of a line that was cut off."))

@@ -27,7 +27,7 @@ from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.capture.recording import records as recording
 from fluxcap.capture.recording.file import RecordingReader, RecordingWriter
 from fluxcap.capture.tools.replay.playback import Playback
-from fluxcap.capture.tools.replay.replay import Replay, replay
+from fluxcap.capture.tools.replay.replay import ReplayOptions, replay
 
 ASSETS = 16
 RATE_HZ = 2.1
@@ -134,7 +134,7 @@ def rows(hours: float = 24.0) -> list[dict[str, Any]]:
             ("read, market", timed(lambda: market_only(path)), None),
             (
                 "read, market, store: replay",
-                timed(lambda: replay(Replay(path=path), lambda name: PocketOption())),
+                timed(lambda: replay(ReplayOptions(path=path), lambda name: PocketOption())),
                 BUDGET_S * hours / 24,
             ),
         ]

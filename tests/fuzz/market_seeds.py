@@ -7,13 +7,13 @@ import random
 from functools import cache
 from typing import Any
 
-from fluxcap.capture.simulator.assets import asset_table, catalogue
+from fluxcap.capture.simulator.assets import asset_table, load_assets
 from fluxcap.capture.simulator.config import Secrets
 from fluxcap.capture.simulator.market.history import earlier_history, recent_history
-from fluxcap.capture.simulator.market.prices import Market
+from fluxcap.capture.simulator.market.prices import SimulatedMarket
 from fluxcap.capture.simulator.server.account import Account, signals_stats, signals_update
 from fluxcap.capture.simulator.server.framing import event_header, joined_packet, number, open_packet, text_event
-from fluxcap.capture.simulator.server.garbage import GARBAGE
+from fluxcap.capture.simulator.server.garbage import INVALID_FRAMES
 
 SYMBOLS = ("EURUSD_otc", "GBPUSD_otc", "#AAPL_otc", "ADA-USD_otc", "LBPUSD_otc", "100GBP")
 
@@ -51,7 +51,7 @@ class Seeds:
 def _events(now_ms: int, offset_ms: int) -> list[tuple[str, str]]:
     raw_s = (now_ms + offset_ms) // 1_000
     account = Account("EURUSD_otc", list(SYMBOLS), Secrets())
-    market = Market(catalogue()["EURUSD_otc"], seed=1, rate_hz=2.1)
+    market = SimulatedMarket(load_assets()["EURUSD_otc"], seed=1, rate_hz=2.1)
     told: list[tuple[str, Any]] = [
         *account.personal_events(),
         ("updateAssets", asset_table(raw_s)[:6]),
@@ -73,7 +73,11 @@ def packets(now_ms: int) -> list[tuple[int, bytes]]:
     """Other frames of the platform, sound and not: (opcode, payload)."""
     framed = [event_header(name) for name in ("updateStream", "updateAssets", "successupdateBalance")]
     framed += [text_event("updateStream", [["EURUSD_otc", 1, 2]]), text_event("x")]
-    framed += [GARBAGE[kind]("EURUSD_otc", now_ms) for kind in GARBAGE if kind not in ("huge_frame", "deep_nesting")]
+    framed += [
+        INVALID_FRAMES[kind]("EURUSD_otc", now_ms)
+        for kind in INVALID_FRAMES
+        if kind not in ("huge_frame", "deep_nesting")
+    ]
     plain = [open_packet("sid", ping_interval_s=25, ping_timeout_s=20), joined_packet("sid"), "2", "3", "41", "6"]
     return [frame for data in framed for frame in unframed(data)] + [(1, packet.encode()) for packet in plain]
 

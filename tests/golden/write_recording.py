@@ -38,7 +38,7 @@ from fluxcap.capture.simulator.assets import asset_table
 from fluxcap.capture.simulator.config import SiteConfig
 from fluxcap.capture.simulator.market.exchange import Exchange
 from fluxcap.capture.simulator.server.account import Account
-from fluxcap.capture.tools.replay.replay import Replay, replay
+from fluxcap.capture.tools.replay.replay import ReplayOptions, replay
 from fluxcap.schemas.types import candles_from
 
 FOLDER = Path(__file__).parent
@@ -222,7 +222,7 @@ def main() -> None:
     """Write both."""
     write(RECORDING)
     with tempfile.TemporaryDirectory() as name:
-        replay(Replay(path=RECORDING, data_dir=Path(name)), lambda _: PocketOption())
+        replay(ReplayOptions(path=RECORDING, data_dir=Path(name)), lambda _: PocketOption())
         EXPECTED.write_text(_rows(found_in(Path(name))))
 
 

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fluxcap.capture.simulator.assets import Asset, catalogue
+from fluxcap.capture.simulator.assets import SimulatedAsset, load_assets
 from fluxcap.capture.simulator.config import SiteConfig
 from fluxcap.capture.simulator.market.history import earlier_history, recent_history
-from fluxcap.capture.simulator.market.prices import Market
+from fluxcap.capture.simulator.market.prices import SimulatedMarket
 
 _AHEAD_MS = 200
 _BLOCK_TICKS = 4_000
@@ -34,7 +34,7 @@ class MarketTick(NamedTuple):
 
 
 @dataclass(slots=True)
-class Troubles:
+class DeliveryFaults:
     """The current faults of delivery; all off by default."""
 
     jitter_ms: float = 0.0
@@ -52,7 +52,7 @@ class Exchange:
         """``start_ms``: the first instant (true UTC) whose ticks are delivered; what was before is history."""
         self._config = config
         self.markets = {symbol: self._market(symbol) for symbol in config.assets}
-        self.troubles = Troubles()
+        self.delivery = DeliveryFaults()
         self._offsets: list[tuple[int, int]] = [(0, config.offset_s * 1000)]
         self._random = random.Random(config.seed)  # noqa: S311 - a simulation, not a secret
         self._block_ms = self._block_length_ms()
@@ -63,16 +63,16 @@ class Exchange:
         self.released_ms = dict.fromkeys(self.markets, start_ms - 1)
         """Per symbol, true time of the newest tick handed out: the end of its history."""
         self._made_until_ms = start_ms
-        self._queue: deque[tuple[int, Market, int]] = deque()
+        self._queue: deque[tuple[int, SimulatedMarket, int]] = deque()
         self._late: list[tuple[float, MarketTick]] = []
         self._head_due_ms: float | None = None
         self._last_due_ms = 0.0
 
-    def _market(self, symbol: str) -> Market:
-        asset: Asset = catalogue()[symbol]
+    def _market(self, symbol: str) -> SimulatedMarket:
+        asset: SimulatedAsset = load_assets()[symbol]
         if symbol in self._config.decimals:
             asset = asset.with_decimals(self._config.decimals[symbol])
-        return Market(asset, seed=self._config.seed, rate_hz=self._config.rate_hz)
+        return SimulatedMarket(asset, seed=self._config.seed, rate_hz=self._config.rate_hz)
 
     def _block_length_ms(self) -> int:
         ticks_a_ms = len(self._config.assets) * self._config.rate_hz / 1000
@@ -102,8 +102,8 @@ class Exchange:
             tick = self._pop()
             if tick is None:
                 continue
-            if self.troubles.late_share and self._random.random() < self.troubles.late_share:
-                heapq.heappush(self._late, (due_ms + self.troubles.late_ms, tick))
+            if self.delivery.late_share and self._random.random() < self.delivery.late_share:
+                heapq.heappush(self._late, (due_ms + self.delivery.late_ms, tick))
                 continue
             self.released_ms[tick.symbol] = tick.ts_ms
             ready.append(tick)
@@ -131,7 +131,7 @@ class Exchange:
             self._queue.extend(self._block(self._made_until_ms, until_ms, heed_quiet=False))
             self._made_until_ms = until_ms
 
-    def _block(self, from_ms: int, to_ms: int, *, heed_quiet: bool = True) -> list[tuple[int, Market, int]]:
+    def _block(self, from_ms: int, to_ms: int, *, heed_quiet: bool = True) -> list[tuple[int, SimulatedMarket, int]]:
         markets = list(self.markets.values())
         runs = [market.ticks(from_ms, to_ms, heed_quiet=heed_quiet) for market in markets]
         ts = np.concatenate([run[0] for run in runs])
@@ -144,7 +144,7 @@ class Exchange:
     def _next_in_order_ms(self) -> float | None:
         if self._head_due_ms is None and self._queue:
             low, high = self._config.lag_ms
-            lag_ms = low + (high - low + self.troubles.jitter_ms) * self._random.random()
+            lag_ms = low + (high - low + self.delivery.jitter_ms) * self._random.random()
             self._head_due_ms = max(self._last_due_ms, self._queue[0][0] + lag_ms)
         return self._head_due_ms
 
@@ -156,7 +156,7 @@ class Exchange:
             return None
         return self._stamped(ts_ms, market, points)
 
-    def _stamped(self, ts_ms: int, market: Market, points: int) -> MarketTick:
+    def _stamped(self, ts_ms: int, market: SimulatedMarket, points: int) -> MarketTick:
         return MarketTick(market.asset.symbol, ts_ms, ts_ms + self.offset_ms(ts_ms), market.price(points))
 
     # --- history ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from fluxcap.capture.simulator.market.prices import Market
+from fluxcap.capture.simulator.market.prices import SimulatedMarket
 
 CandleRow: TypeAlias = tuple[int, float, float, float, float]
 """Start (platform seconds), open, close, high, low."""
@@ -25,7 +25,7 @@ _SAMPLES_A_CANDLE = 24
 
 
 def raw_ticks(
-    market: Market, *, until_ms: int, depth_ms: int, max_ticks: int, offset_ms: int
+    market: SimulatedMarket, *, until_ms: int, depth_ms: int, max_ticks: int, offset_ms: int
 ) -> list[list[int | float]]:
     """The ticks of the last ``depth_ms`` up to and with ``until_ms`` (true UTC), as ``[seconds, price]``, ascending."""
     ts, points = market.ticks(until_ms - depth_ms, until_ms + 1)
@@ -38,7 +38,9 @@ def seconds(ms: int) -> int | float:
     return ms // 1000 if ms % 1000 == 0 else ms / 1000
 
 
-def candle_rows(market: Market, *, period_s: int, last_start_s: int, count: int, offset_ms: int) -> list[CandleRow]:
+def candle_rows(
+    market: SimulatedMarket, *, period_s: int, last_start_s: int, count: int, offset_ms: int
+) -> list[CandleRow]:
     """``count`` buckets up to that which starts at ``last_start_s`` (platform time), ascending, without empty ones."""
     period_ms = period_s * 1000
     end_ms = last_start_s * 1000 + period_ms - offset_ms
@@ -50,7 +52,7 @@ def candle_rows(market: Market, *, period_s: int, last_start_s: int, count: int,
     return rows
 
 
-def _exact_rows(market: Market, begin_ms: int, end_ms: int, period_ms: int, offset_ms: int) -> list[CandleRow]:
+def _exact_rows(market: SimulatedMarket, begin_ms: int, end_ms: int, period_ms: int, offset_ms: int) -> list[CandleRow]:
     ts, points = market.ticks(begin_ms, end_ms)
     if not len(ts):
         return []
@@ -69,7 +71,9 @@ def _exact_rows(market: Market, begin_ms: int, end_ms: int, period_ms: int, offs
     return [(start, price(opened), price(closed), price(high), price(low)) for start, opened, closed, high, low in rows]
 
 
-def _sampled_rows(market: Market, begin_ms: int, end_ms: int, period_ms: int, offset_ms: int) -> list[CandleRow]:
+def _sampled_rows(
+    market: SimulatedMarket, begin_ms: int, end_ms: int, period_ms: int, offset_ms: int
+) -> list[CandleRow]:
     starts = np.arange(begin_ms, end_ms, period_ms, dtype=np.int64)
     grid = starts[:, None] + np.linspace(0, period_ms - 1, _SAMPLES_A_CANDLE)
     points = market.points_at(grid.ravel()).reshape(grid.shape)
@@ -100,7 +104,7 @@ def row_count(salt: int) -> int:
 
 
 def recent_history(
-    market: Market, *, period_s: int, until_ms: int, depth_ms: int, max_ticks: int, offset_ms: int
+    market: SimulatedMarket, *, period_s: int, until_ms: int, depth_ms: int, max_ticks: int, offset_ms: int
 ) -> dict[str, object]:
     """The payload of updateHistoryNewFast: raw ticks ascending, candle rows descending."""
     history = raw_ticks(market, until_ms=until_ms, depth_ms=depth_ms, max_ticks=max_ticks, offset_ms=offset_ms)
@@ -117,7 +121,7 @@ def recent_history(
 
 
 def earlier_history(
-    market: Market, *, period_s: int, last_start_s: int, index: int, offset_ms: int
+    market: SimulatedMarket, *, period_s: int, last_start_s: int, index: int, offset_ms: int
 ) -> dict[str, object]:
     """The payload of loadHistoryPeriodFast: 150 rows ascending, the last one starting at ``last_start_s``."""
     rows = candle_rows(

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fluxcap.capture.simulator.assets import Asset
+from fluxcap.capture.simulator.assets import SimulatedAsset
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 Uint64s: TypeAlias = npt.NDArray[np.uint64]
@@ -45,10 +45,10 @@ _JITTER = 0.06
 _UNIT = 2.0**-53
 
 
-class Market:
+class SimulatedMarket:
     """The ticks of one asset."""
 
-    def __init__(self, asset: Asset, *, seed: int, rate_hz: float) -> None:
+    def __init__(self, asset: SimulatedAsset, *, seed: int, rate_hz: float) -> None:
         self.asset = asset
         self.slot_ms = 1000.0 * _TICKS_A_SLOT / rate_hz
         self._scale: int = 10**asset.decimals

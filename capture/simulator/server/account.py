@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from fluxcap.capture.simulator.assets import catalogue
+from fluxcap.capture.simulator.assets import load_assets
 from fluxcap.capture.simulator.config import Secrets
 
 
@@ -83,14 +83,14 @@ def signals_load(now_s: int) -> dict[str, Any]:
     minutes = (1, 2, 3, 5, 10, 15, 30, 45, 60, 120, 180, 240)
     rows = [
         [asset.symbol, [[minute, (asset.id + minute) % 5] for minute in minutes], asset.points / 10**asset.decimals]
-        for asset in catalogue().values()
+        for asset in load_assets().values()
     ]
     return {"signals": rows, "times": {str(minute): now_s - now_s % (minute * 60) for minute in minutes}}
 
 
 def signals_update(now_s: int, draw: random.Random) -> dict[str, Any]:
     """Payload of signals/update: some assets, other prices than the ticks'."""
-    some = draw.sample(list(catalogue().values()), 12)
+    some = draw.sample(list(load_assets().values()), 12)
     rows = [[asset.symbol, [[1, draw.randint(0, 4)]], asset.points / 10**asset.decimals] for asset in some]
     return {"signals": rows, "times": {"1": now_s - now_s % 60}}
 

@@ -16,7 +16,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from fluxcap.capture.simulator.server.outlet import Outlet, Valve
+from fluxcap.capture.simulator.server.outlet import FlowControl, FrameWriter
 from fluxcap.capture.simulator.server.sessions import EngineSession
 
 _MAX_REQUEST_BYTES = 64 * 1024
@@ -37,14 +37,14 @@ class Routes:
     """The server's callbacks: a response for HTTP, a session for a WebSocket path (None refuses with 503)."""
 
     http: Callable[[str, SplitResult, bytes], HttpResponse]
-    valve: Callable[[SplitResult], Valve | None]
-    session: Callable[[SplitResult, Outlet, Callable[[int], None]], EngineSession]
+    valve: Callable[[SplitResult], FlowControl | None]
+    session: Callable[[SplitResult, FrameWriter, Callable[[int], None]], EngineSession]
 
 
-class Connection(asyncio.Protocol):
+class SiteConnection(asyncio.Protocol):
     """One TCP connection: an HTTP request, or a WebSocket for its life."""
 
-    def __init__(self, routes: Routes, open_connections: set[Connection]) -> None:
+    def __init__(self, routes: Routes, open_connections: set[SiteConnection]) -> None:
         self._routes = routes
         self._open_connections = open_connections
         self._received = b""
@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
         self._websocket.send_response(response)
         self._write_out()
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            self._session = self._routes.session(url, Outlet(self._transport, valve), self._close)
+            self._session = self._routes.session(url, FrameWriter(self._transport, valve), self._close)
             self._session.opened()
 
     def _frame(self, frame: Frame) -> None:

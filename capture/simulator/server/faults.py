@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from fluxcap.capture.simulator.server.garbage import GARBAGE, garbage_frames
-from fluxcap.capture.simulator.server.outlet import Flow
+from fluxcap.capture.simulator.server.garbage import INVALID_FRAMES, invalid_frames
+from fluxcap.capture.simulator.server.outlet import FlowState
 from fluxcap.capture.simulator.server.sessions import SessionRegistry
 from fluxcap.schemas.errors import ConfigError
 
@@ -49,7 +49,7 @@ class Fault(enum.StrEnum):
 _MOMENTARY = {Fault.CLOSE_SOCKETS, Fault.GARBAGE}
 
 
-class FaultOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FaultRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A fault and its parameters. ``seconds`` None: until it is ended."""
 
     fault: Fault
@@ -65,23 +65,23 @@ class FaultOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     share: float = 0.2
 
 
-def parse_order(body: bytes) -> FaultOrder:
+def parse_order(body: bytes) -> FaultRequest:
     """A fault order from JSON such as ``{"fault": "silence", "seconds": 5}``. Raises ConfigError."""
     try:
-        return msgspec.json.decode(body, type=FaultOrder)
+        return msgspec.json.decode(body, type=FaultRequest)
     except msgspec.DecodeError as error:
         raise ConfigError(f"That is not a fault: {error}. Faults are {', '.join(Fault)}.") from error
 
 
-class FaultDesk:
+class FaultController:
     """Begins and ends faults on a running site. Lives on the site's loop; answers when the fault is in force."""
 
     def __init__(self, hub: SessionRegistry) -> None:
         self._hub = hub
-        self.active: dict[Fault, FaultOrder] = {}
+        self.active: dict[Fault, FaultRequest] = {}
         self._old_offset_s = hub.config.offset_s
 
-    def begin(self, order: FaultOrder) -> dict[str, Any]:
+    def begin(self, order: FaultRequest) -> dict[str, Any]:
         """Put a fault in force. Raises ConfigError for an order that makes no sense."""
         self._check(order)
         if order.fault in self.active:
@@ -109,36 +109,38 @@ class FaultDesk:
         for fault in list(self.active):
             self.end(fault)
 
-    def _end_if_still(self, order: FaultOrder) -> None:
+    def _end_if_still(self, order: FaultRequest) -> None:
         if self.active.get(order.fault) is order:
             self.end(order.fault)
 
-    def _check(self, order: FaultOrder) -> None:
+    def _check(self, order: FaultRequest) -> None:
         unknown = [symbol for symbol in order.symbols if symbol not in self._hub.exchange.markets]
         if unknown:
             raise ConfigError(f"The site has no asset {', '.join(unknown)}.")
-        nonsense = [kind for kind in order.kinds if kind not in GARBAGE]
+        nonsense = [kind for kind in order.kinds if kind not in INVALID_FRAMES]
         if nonsense:
-            raise ConfigError(f"There is no garbage called {', '.join(nonsense)}; there is {', '.join(GARBAGE)}.")
+            raise ConfigError(
+                f"There is no garbage called {', '.join(nonsense)}; there is {', '.join(INVALID_FRAMES)}."
+            )
         if order.seconds is not None and order.seconds < 0:
             raise ConfigError("A fault's duration must not be negative.")
 
-    def _apply(self, order: FaultOrder) -> None:
-        hub, troubles, now_ms = self._hub, self._hub.exchange.troubles, self._hub.clock_ms()
+    def _apply(self, order: FaultRequest) -> None:
+        hub, delivery, now_ms = self._hub, self._hub.exchange.delivery, self._hub.clock_ms()
         match order.fault:
             case Fault.CLOSE_SOCKETS:
                 self._close_sockets(order.abrupt)
             case Fault.SILENCE:
-                hub.market_valve.flow = Flow.SILENT if order.pings else Flow.SILENT_WITH_PINGS
+                hub.market_valve.flow = FlowState.SILENT if order.pings else FlowState.SILENT_WITH_PINGS
             case Fault.QUIET_MARKET:
                 for symbol in order.symbols or hub.exchange.markets:
                     hub.exchange.markets[symbol].pause(now_ms)
             case Fault.BACKLOG:
-                hub.market_valve.flow = Flow.HELD
+                hub.market_valve.flow = FlowState.HELD
             case Fault.JITTER:
-                troubles.jitter_ms = order.extra_ms
+                delivery.jitter_ms = order.extra_ms
             case Fault.LATE_TICKS:
-                troubles.late_share, troubles.late_ms = order.share, order.extra_ms
+                delivery.late_share, delivery.late_ms = order.share, order.extra_ms
             case Fault.CLOCK_STEP:
                 self._old_offset_s = hub.exchange.offset_ms(now_ms) // 1000
                 hub.exchange.step_clock(now_ms, order.offset_s)
@@ -149,8 +151,8 @@ class FaultDesk:
             case Fault.REFUSE:
                 hub.refusing = True
 
-    def _undo(self, order: FaultOrder) -> None:
-        hub, troubles, now_ms = self._hub, self._hub.exchange.troubles, self._hub.clock_ms()
+    def _undo(self, order: FaultRequest) -> None:
+        hub, delivery, now_ms = self._hub, self._hub.exchange.delivery, self._hub.clock_ms()
         match order.fault:
             case Fault.SILENCE | Fault.BACKLOG:
                 hub.open_valve()
@@ -158,9 +160,9 @@ class FaultDesk:
                 for symbol in order.symbols or hub.exchange.markets:
                     hub.exchange.markets[symbol].resume(now_ms)
             case Fault.JITTER:
-                troubles.jitter_ms = 0.0
+                delivery.jitter_ms = 0.0
             case Fault.LATE_TICKS:
-                troubles.late_share = 0.0
+                delivery.late_share = 0.0
             case Fault.CLOCK_STEP:
                 hub.exchange.step_clock(now_ms, self._old_offset_s)
             case Fault.DUPLICATES:
@@ -177,16 +179,16 @@ class FaultDesk:
             else:
                 session.close(1001)
 
-    def _throw_garbage(self, order: FaultOrder) -> None:
+    def _throw_garbage(self, order: FaultRequest) -> None:
         now_ms = self._hub.clock_ms()
         platform_ms = now_ms + self._hub.exchange.offset_ms(now_ms)
         for session in self._hub.market_sessions.values():
             if session.streaming:
-                session.outlet.send(garbage_frames(session.symbol, order.kinds, platform_ms))
+                session.outlet.send(invalid_frames(session.symbol, order.kinds, platform_ms))
         if order.seconds is not None:
             _after(_GARBAGE_EVERY_S, lambda: self._throw_again(order))
 
-    def _throw_again(self, order: FaultOrder) -> None:
+    def _throw_again(self, order: FaultRequest) -> None:
         if self.active.get(order.fault) is order:
             self._throw_garbage(order)
 

@@ -47,19 +47,19 @@ _KINDS: dict[str, Callable[[str, int], bytes]] = {
     "huge_frame": lambda _symbol, _now_ms: text_frame('42["huge","' + "x" * HUGE_BYTES + '"]'),
 }
 
-GARBAGE: Mapping[str, Callable[[str, int], bytes]] = MappingProxyType(_KINDS)
+INVALID_FRAMES: Mapping[str, Callable[[str, int], bytes]] = MappingProxyType(_KINDS)
 """Name of the garbage to its maker."""
 
 
 _ORDER = {"orphan_binary": -1, "orphan_placeholder": 1, "too_many_attachments": 2}
 
 
-def garbage_frames(symbol: str, kinds: tuple[str, ...], now_ms: int) -> bytes:
+def invalid_frames(symbol: str, kinds: tuple[str, ...], now_ms: int) -> bytes:
     """One of each kind asked for; none asked for means all but the huge frame. ``now_ms`` is platform time.
 
     An orphan binary frame comes first and headers without their attachment come last: next to each other they would
     make a sound event.
     """
-    wanted = kinds or tuple(kind for kind in GARBAGE if kind != "huge_frame")
+    wanted = kinds or tuple(kind for kind in INVALID_FRAMES if kind != "huge_frame")
     ordered = sorted(wanted, key=lambda kind: _ORDER.get(kind, 0))
-    return b"".join(GARBAGE[kind](symbol, now_ms) for kind in ordered)
+    return b"".join(INVALID_FRAMES[kind](symbol, now_ms) for kind in ordered)

@@ -10,7 +10,7 @@ MAX_WAITING_BYTES = 256 * 1024 * 1024
 """A reader this far behind is cut off, so that a stopped browser cannot fill the memory."""
 
 
-class Flow(enum.Enum):
+class FlowState(enum.Enum):
     """A mode of delivery of frames to market sockets."""
 
     OPEN = "open"
@@ -23,27 +23,27 @@ class Flow(enum.Enum):
 
 
 @dataclass(slots=True)
-class Valve:
+class FlowControl:
     """One for all sockets of a kind."""
 
-    flow: Flow = Flow.OPEN
+    flow: FlowState = FlowState.OPEN
 
 
 @dataclass(slots=True)
-class Outlet:
+class FrameWriter:
     """Frames to one socket. ``queue`` collects, ``flush`` sends what was collected in one write."""
 
     transport: asyncio.Transport
-    valve: Valve
+    valve: FlowControl
     _batch: list[bytes] = field(default_factory=list)
     _held: list[bytes] = field(default_factory=list)
 
     def queue(self, frames: bytes) -> bool:
         """Take frames for the next flush; False if they are lost."""
         flow = self.valve.flow
-        if flow is Flow.OPEN:
+        if flow is FlowState.OPEN:
             self._batch.append(frames)
-        elif flow is Flow.HELD:
+        elif flow is FlowState.HELD:
             self._held.append(frames)
         else:
             return False
@@ -65,7 +65,7 @@ class Outlet:
 
     def send_ping(self, frame: bytes) -> None:
         """As ``send``, but the pings go through a silence that lets them."""
-        if self.valve.flow is Flow.SILENT_WITH_PINGS:
+        if self.valve.flow is FlowState.SILENT_WITH_PINGS:
             self.transport.write(frame)
         else:
             self.send(frame)

@@ -20,9 +20,9 @@ from urllib.parse import SplitResult, parse_qs
 
 import msgspec
 
-from fluxcap.capture.simulator.assets import catalogue, payout_percent
+from fluxcap.capture.simulator.assets import load_assets, payout_percent
 from fluxcap.capture.simulator.server.connection import HttpResponse
-from fluxcap.capture.simulator.server.faults import Fault, FaultDesk, parse_order
+from fluxcap.capture.simulator.server.faults import Fault, FaultController, parse_order
 from fluxcap.capture.simulator.server.sessions import SessionRegistry
 from fluxcap.schemas.errors import ConfigError
 
@@ -31,12 +31,12 @@ _TYPES = {".html": _HTML, ".js": "text/javascript; charset=utf-8", ".css": "text
 _FILES = {"page.js", "chart.js", "market.js", "worker.js", "sharedworker.js", "serviceworker.js", "style.css"}
 
 
-class Web:
+class SiteRoutes:
     """Answers HTTP requests of one site. Lives on the site's loop."""
 
-    def __init__(self, hub: SessionRegistry, desk: FaultDesk) -> None:
+    def __init__(self, hub: SessionRegistry, faults: FaultController) -> None:
         self._hub = hub
-        self._desk = desk
+        self._faults = faults
 
     def answer(self, method: str, url: SplitResult, body: bytes) -> HttpResponse:
         """One request; never raises."""
@@ -69,7 +69,7 @@ class Web:
                 for session in hub.market_sessions.values()
             ],
             "account": {"symbol": hub.account.symbol, "period_s": hub.account.period_s},
-            "faults": [msgspec.to_builtins(order) for order in self._desk.active.values()],
+            "faults": [msgspec.to_builtins(order) for order in self._faults.active.values()],
         }
 
     def _control(self, method: str, url: SplitResult, body: bytes) -> HttpResponse:
@@ -79,7 +79,7 @@ class Web:
             return _error(HTTPStatus.NOT_FOUND, "POST or DELETE /control/faults, GET /control/state.")
         try:
             if method == "POST":
-                self._desk.begin(parse_order(body))
+                self._faults.begin(parse_order(body))
             else:
                 self._end(parse_qs(url.query).get("fault"))
         except ConfigError as error:
@@ -88,12 +88,12 @@ class Web:
 
     def _end(self, names: list[str] | None) -> None:
         if names is None:
-            self._desk.end_all()
+            self._faults.end_all()
             return
         for name in names:
             if name not in set(Fault):
                 raise ConfigError(f"There is no fault {name!r}; there is {', '.join(Fault)}.")
-            self._desk.end(Fault(name))
+            self._faults.end(Fault(name))
 
     def _page(self, name: str) -> bytes:
         config = self._hub.config
@@ -104,7 +104,7 @@ class Web:
                 "payout": payout_percent(asset),
                 "decimals": self._hub.exchange.markets[asset.symbol].asset.decimals,
             }
-            for asset in (catalogue()[symbol] for symbol in config.assets)
+            for asset in (load_assets()[symbol] for symbol in config.assets)
         ]
         secrets = config.secrets
         site = {

@@ -19,7 +19,7 @@ from fluxcap.capture.simulator.market.history import PERIODS_S
 from fluxcap.capture.simulator.server import account, framing
 from fluxcap.capture.simulator.server.account import Account
 from fluxcap.capture.simulator.server.framing import TickFramer
-from fluxcap.capture.simulator.server.outlet import Flow, Outlet, Valve
+from fluxcap.capture.simulator.server.outlet import FlowControl, FlowState, FrameWriter
 from fluxcap.capture.simulator.truth import TruthLog, TruthTick
 
 _PING_FRAME = framing.text_frame(framing.PING)
@@ -32,7 +32,7 @@ class EngineSession:
     kind: ClassVar[str] = "engine"
     max_payload: ClassVar[int | None] = 1_000_000
 
-    def __init__(self, hub: SessionRegistry, outlet: Outlet, close: Callable[[int], None]) -> None:
+    def __init__(self, hub: SessionRegistry, outlet: FrameWriter, close: Callable[[int], None]) -> None:
         """``close(code)`` ends the WebSocket with a close frame."""
         self.hub = hub
         self.outlet = outlet
@@ -118,7 +118,7 @@ class MarketSession(EngineSession):
 
     kind = "market"
 
-    def __init__(self, hub: SessionRegistry, outlet: Outlet, close: Callable[[int], None]) -> None:
+    def __init__(self, hub: SessionRegistry, outlet: FrameWriter, close: Callable[[int], None]) -> None:
         super().__init__(hub, outlet, close)
         hub.market_sessions[self.number] = self
         self.streaming = False
@@ -282,8 +282,8 @@ class SessionRegistry:
         self.truth = truth
         self.clock_ms = clock_ms
         self.account = Account(config.assets[0], list(config.assets), config.secrets)
-        self.market_valve = Valve()
-        self.other_valve = Valve()
+        self.market_valve = FlowControl()
+        self.other_valve = FlowControl()
         self.refusing = False
         """New market sockets are turned away."""
         self.duplicate_share = 0.0
@@ -325,6 +325,6 @@ class SessionRegistry:
 
     def open_valve(self) -> None:
         """End a hold or a silence."""
-        self.market_valve.flow = Flow.OPEN
+        self.market_valve.flow = FlowState.OPEN
         for session in self.market_sessions.values():
             session.outlet.release()

@@ -10,18 +10,18 @@ import msgspec
 from fluxcap.capture.chrome.endpoint import BrowserInfo, open_pages, parse_endpoint
 from fluxcap.capture.chrome.launch import find_chrome
 from fluxcap.capture.collect.page import find_chromedriver
-from fluxcap.capture.collect.page_feed import PageFeed
+from fluxcap.capture.collect.page_feed import HistoryFeed
 from fluxcap.capture.market.clock import STEP_MS, TOLERANCE_MS
 from fluxcap.capture.platforms.base import Platform
 from fluxcap.capture.runtime.ports import process_on_port
-from fluxcap.capture.tools.doctor.finding import Finding, from_error, ok, problem, warning
+from fluxcap.capture.tools.doctor.finding import Finding, error_finding, from_error, ok, warning
 from fluxcap.schemas.errors import BrowserGone, ChromeUnavailable, ConfigError
 
 LISTEN_S = 1.2
 START = "Start it with `fluxcap chrome`, which gives it a profile of its own and the port."
 
 
-def look_at_installed() -> list[Finding]:
+def check_installed() -> list[Finding]:
     """The browser that ``fluxcap chrome`` would start, and the chromedriver that ``fluxcap collect`` needs."""
     findings = []
     try:
@@ -35,7 +35,7 @@ def look_at_installed() -> list[Finding]:
     return findings
 
 
-def look_at_silent_port(endpoint: str, error: ChromeUnavailable, chromes: Sequence[ChromeProcessInfo]) -> Finding:
+def check_port(endpoint: str, error: ChromeUnavailable, chromes: Sequence[ChromeProcessInfo]) -> Finding:
     """Find out why no browser answers. ``chromes``: those that run."""
     _, port = parse_endpoint(endpoint)
     holder = process_on_port(port)
@@ -43,7 +43,7 @@ def look_at_silent_port(endpoint: str, error: ChromeUnavailable, chromes: Sequen
         return from_error("devtools port", ChromeUnavailable(f"{str(error).rstrip('.')} (held by {holder})."))
     for chrome in chromes:
         if chrome.value("remote-debugging-port") == str(port) and chrome.branded and not chrome.value("user-data-dir"):
-            return problem(
+            return error_finding(
                 "devtools port",
                 f"Chrome (process {chrome.pid}) was started with the port but on its default profile, where Chrome 136 "
                 "and later ignore it.",
@@ -59,7 +59,7 @@ def look_at_silent_port(endpoint: str, error: ChromeUnavailable, chromes: Sequen
     return warning("devtools port", f"Nothing answers on {endpoint}: Chrome is not running.", START)
 
 
-def look_at_flags(chromes: Sequence[ChromeProcessInfo], holder: str, profile: Path | None) -> Finding:
+def check_flags(chromes: Sequence[ChromeProcessInfo], holder: str, profile: Path | None) -> Finding:
     """Check the flags the browser on the port was started with.
 
     ``holder``: who listens there, as ``process_on_port`` says it; ``profile``: that of ``fluxcap chrome``.
@@ -69,7 +69,7 @@ def look_at_flags(chromes: Sequence[ChromeProcessInfo], holder: str, profile: Pa
         return ok("chrome flags", "How Chrome was started is not visible from here; it answers, which is enough.")
     address = chrome.value("remote-debugging-address")
     if address and address not in ("127.0.0.1", "localhost", "::1"):
-        return problem(
+        return error_finding(
             "chrome flags",
             f"Chrome (process {chrome.pid}) opens its DevTools port to other machines ({address}): anyone who can "
             "reach it can control that browser.",
@@ -88,7 +88,7 @@ def look_at_flags(chromes: Sequence[ChromeProcessInfo], holder: str, profile: Pa
     return ok("chrome flags", f"Chrome (process {chrome.pid}) has the profile {folder}{same}.")
 
 
-def look_at_page(browser: BrowserInfo, platform: Platform) -> list[Finding]:
+def check_page(browser: BrowserInfo, platform: Platform) -> list[Finding]:
     """The platform's tab, and over an attach of about a second what its sockets say."""
     host, port = parse_endpoint(browser.websocket_url.removeprefix("ws://").partition("/")[0])
     try:
@@ -106,7 +106,7 @@ def look_at_page(browser: BrowserInfo, platform: Platform) -> list[Finding]:
 
 
 def _listen(browser: BrowserInfo, platform: Platform) -> list[Finding]:
-    feed = PageFeed(browser.websocket_url, platform)
+    feed = HistoryFeed(browser.websocket_url, platform)
     try:
         ahead_ms = feed.await_tick_ahead_ms(LISTEN_S)
         frames = feed.frames
@@ -117,14 +117,14 @@ def _listen(browser: BrowserInfo, platform: Platform) -> list[Finding]:
         said = f"said {frames} things, but no tick," if frames else "said nothing"
         return [warning("platform socket", f"The platform {said} within {LISTEN_S:g} s.", mend)]
     socket = ok("platform socket", "Ticks arrive.")
-    return [socket, look_at_platform_clock(ahead_ms)]
+    return [socket, check_platform_clock(ahead_ms)]
 
 
-def look_at_platform_clock(ahead_ms: float) -> Finding:
+def check_platform_clock(ahead_ms: float) -> Finding:
     """``ahead_ms``: how far a tick's stamp was ahead of this machine's clock when it arrived."""
     step_ms = round(ahead_ms / STEP_MS) * STEP_MS
     if abs(ahead_ms - step_ms) > TOLERANCE_MS:
-        return problem(
+        return error_finding(
             "platform clock",
             f"Ticks are stamped {ahead_ms / 1_000:+.0f} s from this machine's clock, which fits no quarter of an hour.",
             "Set this machine's clock; nothing is published until they agree.",

@@ -10,20 +10,20 @@ from fluxcap.bridge.store.verify import summarize
 from fluxcap.capture.runtime.run_file import RunFile, read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE, Settings, config_file, load_settings
 from fluxcap.capture.runtime.settings_sources import unknown_variables
-from fluxcap.capture.tools.doctor.finding import Finding, from_error, ok, problem, warning
+from fluxcap.capture.tools.doctor.finding import Finding, error_finding, from_error, ok, warning
 from fluxcap.schemas.errors import ConfigError, FluxcapError, StoreError
 
 ANSWER_S = 1.0
 
 
-def look_at_settings(config: Path | None, **options: Any) -> tuple[Finding, Settings]:
+def check_settings(config: Path | None, **options: Any) -> tuple[Finding, Settings]:
     """The settings in effect; the defaults where they cannot be read."""
     try:
         path = config_file(config)
         settings = load_settings(path, **options)
     except ConfigError as error:
         mend = "Correct it; `fluxcap config init` writes a file in which every setting is explained."
-        return problem("settings", str(error), mend), Settings.model_construct()
+        return error_finding("settings", str(error), mend), Settings.model_construct()
     misspelt = unknown_variables()
     if misspelt:
         return warning(
@@ -44,7 +44,7 @@ def running_daemon(data_dir: Path) -> tuple[RunFile | None, dict[str, Any] | Non
         return run, None
 
 
-def look_at_daemon(data_dir: Path, run: RunFile | None, status: dict[str, Any] | None) -> list[Finding]:
+def check_daemon(data_dir: Path, run: RunFile | None, status: dict[str, Any] | None) -> list[Finding]:
     """The daemon itself and, while one runs, what it sees."""
     if run is None:
         left = read_run_file(data_dir)
@@ -54,7 +54,7 @@ def look_at_daemon(data_dir: Path, run: RunFile | None, status: dict[str, Any] |
         return [ok("daemon", f"None runs on {data_dir}.{ended}")]
     if status is None:
         mend = "See its log; stop it and start it again with `fluxcap run`."
-        return [problem("daemon", f"Process {run.pid} does not answer at {run.control}.", mend)]
+        return [error_finding("daemon", f"Process {run.pid} does not answer at {run.control}.", mend)]
     return [
         ok("daemon", f"fluxcap {status['version']} runs, process {status['pid']}, control at {status['control']}."),
         *_seen_by_daemon(status),
@@ -83,12 +83,14 @@ def _seen_by_daemon(status: dict[str, Any]) -> list[Finding]:
     return findings
 
 
-def look_at_store(data_dir: Path, status: dict[str, Any] | None) -> Finding:
+def check_store(data_dir: Path, status: dict[str, Any] | None) -> Finding:
     """Light: whether it is a whole store with dense streams."""
     path = data_dir / STORE_FILE
     if status is not None:
         if status["store_trouble"]:
-            return problem("store", status["store_trouble"], "Nothing is published until it can be written again.")
+            return error_finding(
+                "store", status["store_trouble"], "Nothing is published until it can be written again."
+            )
         return ok("store", f"{path} is in use by the running fluxcap, {len(status['streams'])} streams.")
     if not path.is_file():
         return ok("store", f"{path} does not exist yet; `fluxcap run` creates it.")

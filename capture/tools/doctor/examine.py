@@ -22,19 +22,19 @@ from fluxcap.capture.tools.doctor.finding import Finding, Verdict, from_error
 from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
 
 
-def examine(config: Path | None = None, **options: Any) -> list[Finding]:
+def run_checks(config: Path | None = None, **options: Any) -> list[Finding]:
     """Look at everything. ``options``: settings given on the command line. Raises nothing."""
     wall_ns, mono_ns = time.time_ns(), time.monotonic_ns()
-    told, settings = data.look_at_settings(config, **options)
-    findings = [machine.look_at_python(), machine.look_at_packages(), told]
+    told, settings = data.check_settings(config, **options)
+    findings = [machine.check_python(), machine.check_packages(), told]
     run, status = data.running_daemon(settings.data_dir)
-    findings += data.look_at_daemon(settings.data_dir, run, status)
-    findings += browser.look_at_installed()
+    findings += data.check_daemon(settings.data_dir, run, status)
+    findings += browser.check_installed()
     findings += _browser(settings, seen_by_daemon=status is not None)
     findings += _ports(settings, run)
-    findings += [machine.look_at_disk(settings.data_dir), data.look_at_store(settings.data_dir, status)]
+    findings += [machine.check_disk(settings.data_dir), data.check_store(settings.data_dir, status)]
     wall_ms, mono_ms = (time.time_ns() - wall_ns) / 1e6, (time.monotonic_ns() - mono_ns) / 1e6
-    return [*findings, machine.look_at_clocks(wall_ms, mono_ms)]
+    return [*findings, machine.check_clocks(wall_ms, mono_ms)]
 
 
 def _browser(settings: Settings, *, seen_by_daemon: bool) -> Iterator[Finding]:
@@ -51,14 +51,14 @@ def _browser(settings: Settings, *, seen_by_daemon: bool) -> Iterator[Finding]:
         info = find()
     except ChromeUnavailable as error:
         if not seen_by_daemon:
-            yield browser.look_at_silent_port(settings.chrome, error, chromes)
+            yield browser.check_port(settings.chrome, error, chromes)
         return
     where = info.websocket_url.removeprefix("ws://").partition("/")[0]
     if not seen_by_daemon:
         yield Finding("devtools port", Verdict.OK, f"{info.product} answers on {where}.")
-    yield browser.look_at_flags(chromes, process_on_port(parse_endpoint(where)[1]), default_profile())
+    yield browser.check_flags(chromes, process_on_port(parse_endpoint(where)[1]), default_profile())
     if not seen_by_daemon:
-        yield from browser.look_at_page(info, platform)
+        yield from browser.check_page(info, platform)
 
 
 def _ports(settings: Settings, run: RunFile | None) -> Iterator[Finding]:
@@ -72,7 +72,7 @@ def _ports(settings: Settings, run: RunFile | None) -> Iterator[Finding]:
     for subject, (address, option) in addresses.items():
         host, port = urlsplit(address).hostname, _port(address)
         if host is not None and host != "*" and port is not None:
-            yield machine.look_at_port(subject, host, port, option, port in held)
+            yield machine.check_own_port(subject, host, port, option, port in held)
 
 
 def _in_address(host: str) -> str:

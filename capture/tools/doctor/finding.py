@@ -19,31 +19,31 @@ class Verdict(enum.StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One line. ``mend``: what to do, "" when all is well."""
+    """One line. ``fix``: what to do, "" when all is well."""
 
     subject: str
     verdict: Verdict
     text: str
-    mend: str = ""
+    fix: str = msgspec.field(default="", name="mend")
 
 
 def ok(subject: str, text: str) -> Finding:
     return Finding(subject, Verdict.OK, text)
 
 
-def warning(subject: str, text: str, mend: str) -> Finding:
-    return Finding(subject, Verdict.WARNING, text, mend)
+def warning(subject: str, text: str, fix: str) -> Finding:
+    return Finding(subject, Verdict.WARNING, text, fix)
 
 
-def problem(subject: str, text: str, mend: str) -> Finding:
-    return Finding(subject, Verdict.PROBLEM, text, mend)
+def error_finding(subject: str, text: str, fix: str) -> Finding:
+    return Finding(subject, Verdict.PROBLEM, text, fix)
 
 
 def from_error(subject: str, error: Exception, *, is_problem: bool = True) -> Finding:
     """Our errors say in one message what happened; and what to do next."""
     happened, sign, todo = str(error).partition("; ")
-    mend = todo[:1].upper() + todo[1:] if sign else ""
-    return Finding(subject, Verdict.PROBLEM if is_problem else Verdict.WARNING, happened.rstrip(".") + ".", mend)
+    fix = todo[:1].upper() + todo[1:] if sign else ""
+    return Finding(subject, Verdict.PROBLEM if is_problem else Verdict.WARNING, happened.rstrip(".") + ".", fix)
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

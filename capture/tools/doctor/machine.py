@@ -14,26 +14,26 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from fluxcap.capture.runtime.ports import process_on_port
-from fluxcap.capture.tools.doctor.finding import Finding, ok, problem, warning
+from fluxcap.capture.tools.doctor.finding import Finding, error_finding, ok, warning
 
 OLDEST_PYTHON = (3, 11)
-LITTLE_BYTES, FEW_BYTES = 2_000_000_000, 200_000_000
+LOW_DISK_BYTES, FEW_BYTES = 2_000_000_000, 200_000_000
 """A day of one asset is about 1 MB in the store; recordings and CSV files of all assets are what fills a disk."""
 STEP_MS = 50.0
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)\s*(?:>=(?P<least>[0-9.]+))?")
 
 
-def look_at_python() -> Finding:
+def check_python() -> Finding:
     running = ".".join(map(str, sys.version_info[:3]))
     text = (
         f"fluxcap {_version('fluxcap') or 'not installed'}, Python {running}, {platform.system()} {platform.machine()}"
     )
     if sys.version_info < OLDEST_PYTHON:
-        return problem("versions", f"{text}.", "Install Python 3.11 or newer and fluxcap into it.")
+        return error_finding("versions", f"{text}.", "Install Python 3.11 or newer and fluxcap into it.")
     return ok("versions", f"{text}.")
 
 
-def look_at_packages(
+def check_packages(
     needed: Iterable[str] | None = None, installed: Callable[[str], str | None] | None = None
 ) -> Finding:
     """``needed``: requirements as package metadata writes them; ``installed(name)`` its version, None for none."""
@@ -41,7 +41,7 @@ def look_at_packages(
         try:
             needed = requires("fluxcap") or ()
         except PackageNotFoundError:
-            return problem("packages", "fluxcap is not installed as a package.", "Install it: pip install -e .")
+            return error_finding("packages", "fluxcap is not installed as a package.", "Install it: pip install -e .")
     look_up = installed or _version
     wrong, count = [], 0
     for text in needed:
@@ -55,29 +55,29 @@ def look_at_packages(
         elif match["least"] and _numbers(found) < _numbers(match["least"]):
             wrong.append(f"{match['name']} {found} is older than {match['least']}")
     if wrong:
-        return problem("packages", f"{'; '.join(wrong)}.", "Reinstall fluxcap: pip install -e .")
+        return error_finding("packages", f"{'; '.join(wrong)}.", "Reinstall fluxcap: pip install -e .")
     return ok("packages", f"All {count} packages are there and new enough.")
 
 
-def look_at_disk(folder: Path) -> Finding:
+def check_disk(folder: Path) -> Finding:
     """The file system of a folder, which need not be there yet."""
     place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not place.is_dir():
-        return problem("disk", f"{place} is no folder.", "Choose another data folder with --data-dir.")
+        return error_finding("disk", f"{place} is no folder.", "Choose another data folder with --data-dir.")
     if not os.access(place, os.W_OK | os.X_OK):
-        return problem(
+        return error_finding(
             "disk", f"{place} cannot be written.", f"Become its owner, or choose another with --data-dir: {place}"
         )
     free = shutil.disk_usage(place).free
     text = f"{free / 1e9:.1f} GB free for {folder}."
     if free < FEW_BYTES:
-        return problem("disk", text, "Free some space: a full disk stops publishing.")
-    if free < LITTLE_BYTES:
+        return error_finding("disk", text, "Free some space: a full disk stops publishing.")
+    if free < LOW_DISK_BYTES:
         return warning("disk", text, "Free some space, or choose another data folder with --data-dir.")
     return ok("disk", text)
 
 
-def look_at_clocks(wall_ms: float, mono_ms: float) -> Finding:
+def check_clocks(wall_ms: float, mono_ms: float) -> Finding:
     """``wall_ms``, ``mono_ms``: how far either clock went while the doctor looked."""
     apart_ms = wall_ms - mono_ms
     if abs(apart_ms) > STEP_MS:
@@ -89,7 +89,7 @@ def look_at_clocks(wall_ms: float, mono_ms: float) -> Finding:
     return ok("local clocks", f"Wall and monotonic clock agree to {abs(apart_ms):.1f} ms over {mono_ms / 1_000:.1f} s.")
 
 
-def look_at_port(subject: str, host: str, port: int, option: str, held_by_daemon: bool) -> Finding:
+def check_own_port(subject: str, host: str, port: int, option: str, held_by_daemon: bool) -> Finding:
     """Check whether a port is free, and who uses it if not."""
     if port == 0:
         return ok(subject, "Any free port is taken.")
@@ -99,11 +99,13 @@ def look_at_port(subject: str, host: str, port: int, option: str, held_by_daemon
     if reason is None:
         return ok(subject, f"Port {port} on {host} is free.")
     if reason != errno.EADDRINUSE:
-        return problem(
+        return error_finding(
             subject, f"Port {port} on {host} cannot be used: {os.strerror(reason)}.", f"Choose another with {option}."
         )
     holder = process_on_port(port) or "another program"
-    return problem(subject, f"Port {port} on {host} is held by {holder}.", f"Stop it, or choose another with {option}.")
+    return error_finding(
+        subject, f"Port {port} on {host} is held by {holder}.", f"Stop it, or choose another with {option}."
+    )
 
 
 def _why_not(host: str, port: int) -> int | None:

@@ -20,7 +20,7 @@ from fluxcap.capture.recording import records as recording
 _REASONS = {reason.value: reason for reason in GapReason}
 
 
-class Played(msgspec.Struct):
+class PlaybackStats(msgspec.Struct):
     """Progress of a replay. ``withheld``: frames recorded without their content."""
 
     records: int = 0
@@ -51,9 +51,9 @@ class Playback:
         self._first_ns = 0
 
     @property
-    def played(self) -> Played:
+    def played(self) -> PlaybackStats:
         """The progress so far."""
-        return Played(
+        return PlaybackStats(
             records=self._records,
             frames=self._frames,
             withheld=self._withheld,
@@ -62,13 +62,13 @@ class Playback:
             last_ms=self.wall_ns // 1_000_000,
         )
 
-    def play(self, records: Sequence[recording.Record], on_decision: Callable[[], None]) -> None:
-        """Give records to the market. ``on_decision`` is called after one that led to candles, and takes them."""
+    def play(self, records: Sequence[recording.Record], on_update: Callable[[], None]) -> None:
+        """Give records to the market. ``on_update`` is called after one that led to candles, and takes them."""
         # Millions of them a day: what is looked up once here is looked up once.
         market, received = self._market, self._market.received
         wall_ns, mono_ns, frames = self.wall_ns, self.mono_ns, 0
-        outcome = market.pending
-        sealed, revised = outcome.sealed, outcome.revised
+        update = market.pending
+        sealed, revised = update.sealed, update.revised
         for record in records:
             mono_ns += record.mono_ns
             wall_ns += record.mono_ns + record.skew_ns
@@ -82,18 +82,18 @@ class Playback:
                 received(record.socket, TEXT, record.payload, at, record.drained)
             else:
                 self._first_ns = self._first_ns or wall_ns
-                self._seldom(record, at)
-                outcome = market.pending
-                sealed, revised = outcome.sealed, outcome.revised
+                self._apply_control_record(record, at)
+                update = market.pending
+                sealed, revised = update.sealed, update.revised
             if sealed or revised:
-                on_decision()
-                outcome = market.pending
-                sealed, revised = outcome.sealed, outcome.revised
+                on_update()
+                update = market.pending
+                sealed, revised = update.sealed, update.revised
         self.wall_ns, self.mono_ns = wall_ns, mono_ns
         self._records += len(records)
         self._frames += frames
 
-    def _seldom(self, record: recording.Record, at: ArrivalTime) -> None:
+    def _apply_control_record(self, record: recording.Record, at: ArrivalTime) -> None:
         market = self._market
         self._first_ns = self._first_ns or self.wall_ns
         match record:

@@ -22,8 +22,8 @@ from fluxcap.capture.recording.json_import import JsonFrameFile, is_json_frame_f
 from fluxcap.capture.recording.records import Arrivals, Header, Record
 from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE
-from fluxcap.capture.tools.replay.playback import Played
-from fluxcap.capture.tools.replay.replayer import ReplayStage
+from fluxcap.capture.tools.replay.playback import PlaybackStats
+from fluxcap.capture.tools.replay.replayer import Replayer
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError
 from fluxcap.schemas.types import interval_ms
 
@@ -31,7 +31,7 @@ PlatformOf = Callable[[str], Platform]
 """Makes the platform of a name; "" for the usual one. Raises ConfigError."""
 
 
-class Replay(msgspec.Struct, frozen=True, kw_only=True):
+class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of a replay. None: as recorded."""
 
     path: Path
@@ -47,7 +47,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     rep: str = DEFAULT_REP
 
 
-class Summary(msgspec.Struct, frozen=True):
+class ReplaySummary(msgspec.Struct, frozen=True):
     """Result of a replay. ``digest``: equal for equal candles, sequences, flags, revisions and gaps.
 
     ``clock``: what is known of the platform's clock. ``counters``: what could not be understood or came late, by kind.
@@ -56,7 +56,7 @@ class Summary(msgspec.Struct, frozen=True):
     recording: str
     platform: str
     arrivals: Arrivals
-    played: Played
+    played: PlaybackStats
     ticks: int
     candles: int
     revisions: int
@@ -67,10 +67,10 @@ class Summary(msgspec.Struct, frozen=True):
     elapsed_s: float
     data_dir: str
     digest: str
-    trouble: str = ""
+    error: str = msgspec.field(default="", name="trouble")
 
 
-class Source(Protocol):
+class RecordSource(Protocol):
     """A recording, or what is read as one."""
 
     header: Header
@@ -84,11 +84,11 @@ class Source(Protocol):
 
 
 def replay(
-    order: Replay,
+    order: ReplayOptions,
     platform_of: PlatformOf,
     finish: Callable[[Path], None] = lambda data_dir: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Summary:
+) -> ReplaySummary:
     """Play a recording into a new store.
 
     ``finish`` gets the data folder when all is stored and closed, before a folder that is not to stay goes.
@@ -111,31 +111,31 @@ def replay(
         source.close()
 
 
-def _open(path: Path, platform_of: PlatformOf) -> Source:
+def _open(path: Path, platform_of: PlatformOf) -> RecordSource:
     if is_json_frame_file(path):
         return JsonFrameFile(path, platform_of(""))
     return RecordingReader(path)
 
 
 def _replay_into(
-    folder: Path, order: Replay, source: Source, platform: Platform, progress: Callable[[int, int], None]
-) -> Summary:
+    folder: Path, order: ReplayOptions, source: RecordSource, platform: Platform, progress: Callable[[int, int], None]
+) -> ReplaySummary:
     begun_s = time.monotonic()
     # Where nobody is to listen no port is taken; the commit path is the same.
     pub, rep = (order.pub, order.rep) if order.publish else ("inproc://replay-pub", "inproc://replay-rep")
     with WireServer(folder / STORE_FILE, pub, rep) as server:
-        stage = ReplayStage(source.header, platform, server, interval=order.interval, focus=order.focus)
+        stage = Replayer(source.header, platform, server, interval=order.interval, focus=order.focus)
 
-        def told() -> None:
+        def on_progress() -> None:
             progress(source.read_bytes, source.size_bytes)
 
         if order.speed is None:
-            stage.play_all(source.blocks(), told)
+            stage.play_all(source.blocks(), on_progress)
         else:
-            stage.play_paced(source.blocks(), order.speed, told)
+            stage.play_paced(source.blocks(), order.speed, on_progress)
         found = store_digest(server.store.reader())
         view = stage.market.view(stage.at())
-        return Summary(
+        return ReplaySummary(
             recording=str(order.path),
             platform=platform.name,
             arrivals=source.header.arrivals,
@@ -150,12 +150,12 @@ def _replay_into(
             elapsed_s=time.monotonic() - begun_s,
             data_dir=str(folder) if order.data_dir else "",
             digest=found.digest,
-            trouble=source.error,
+            error=source.error,
         )
 
 
 @contextmanager
-def _folder(order: Replay) -> Iterator[Path]:
+def _folder(order: ReplayOptions) -> Iterator[Path]:
     """An empty place for the store."""
     if order.data_dir is None:
         with tempfile.TemporaryDirectory(prefix="fluxcap-replay-") as name:

@@ -24,13 +24,13 @@ from fluxcap.capture.tools.replay.playback import Playback
 from fluxcap.schemas.errors import StoreError
 from fluxcap.schemas.types import Candle, StreamKey, interval_ms
 
-GATHER_MAX = 400
+BATCH_MAX = 400
 """At full speed so many times candles are sealed before all of them are committed."""
 TICKS_MAX = 50_000
 """Ticks that nobody is told of are not kept longer than this."""
 HEARTBEAT_S = 1.0
 FORMING_S = 0.2
-NAP_S = 0.05
+POLL_S = 0.05
 """How long it sleeps at a time while the next record is not due: Ctrl-C and heartbeats do not wait longer."""
 
 
@@ -42,7 +42,7 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None: ...
 
 
-class ReplayStage:
+class Replayer:
     """Plays records. ``interval``, ``focus``: in place of the recorded ones.
 
     Attributes
@@ -71,7 +71,7 @@ class ReplayStage:
             platform, interval_ms(self._interval), focus or header.focus, self._published_ts_ms, header.times
         )
         self.playback = Playback(self.market, keep_focus=focus is not None)
-        self._decisions = _Gathered(self.market)
+        self._decisions = _BatchedUpdates(self.market)
         self._publishing = PublishStage(
             self._decisions, server, self.key, ListenerGroup(), lambda: int(self._clock.monotonic() * 1e9)
         )
@@ -85,20 +85,20 @@ class ReplayStage:
         """The recording's time now."""
         return ArrivalTime(self.playback.wall_ns // 1_000_000, self.playback.mono_ns // 1_000_000)
 
-    def play_all(self, blocks: Iterable[Sequence[Record]], told: Callable[[], None] = lambda: None) -> None:
-        """Play as fast as it goes. ``told`` is called now and then. Raises StoreError."""
+    def play_all(self, blocks: Iterable[Sequence[Record]], on_progress: Callable[[], None] = lambda: None) -> None:
+        """Play as fast as it goes. ``on_progress`` is called now and then. Raises StoreError."""
         for block in blocks:
             self.playback.play(block, self._decided)
             if len(self.market.pending.ticks) >= TICKS_MAX:
-                self._decisions.gather()
+                self._decisions.collect()
             if self._clock.monotonic() >= self._heartbeat_s:
-                told()
+                on_progress()
                 self._heartbeat()
         self._flush()
         self._heartbeat()
 
     def play_paced(
-        self, blocks: Iterable[Sequence[Record]], speed: float, told: Callable[[], None] = lambda: None
+        self, blocks: Iterable[Sequence[Record]], speed: float, on_progress: Callable[[], None] = lambda: None
     ) -> None:
         """Play at ``speed`` times the recorded pace. Raises StoreError."""
         begun_s, first_ns = self._clock.monotonic(), 0
@@ -106,25 +106,25 @@ class ReplayStage:
             for record in block:
                 first_ns = first_ns or record.mono_ns
                 due_ns = self.playback.mono_ns + record.mono_ns - first_ns
-                self._wait_until(begun_s + due_ns / 1e9 / speed, told)
+                self._wait_until(begun_s + due_ns / 1e9 / speed, on_progress)
                 self.playback.play((record,), self._flush)
                 self._flush()
         self._heartbeat()
 
     # --- within ---------------------------------------------------------------------------------------------------
 
-    def _wait_until(self, due_s: float, told: Callable[[], None]) -> None:
+    def _wait_until(self, due_s: float, on_progress: Callable[[], None]) -> None:
         while True:
             now_s = self._clock.monotonic()
             if now_s >= self._heartbeat_s:
-                told()
+                on_progress()
                 self._heartbeat()
             if now_s >= self._forming_s:
                 self._forming_s = now_s + FORMING_S
                 self._publishing.forming(int(now_s * 1e9))
             if now_s >= due_s:
                 return
-            self._clock.sleep(min(NAP_S, due_s - now_s))
+            self._clock.sleep(min(POLL_S, due_s - now_s))
 
     def _decided(self) -> None:
         """After a record that led to candles, at full speed."""
@@ -132,13 +132,13 @@ class ReplayStage:
             self._commit()
             self._flush()
             return
-        self._decisions.gather()
-        if self._decisions.times >= GATHER_MAX:
+        self._decisions.collect()
+        if self._decisions.times >= BATCH_MAX:
             self._commit()
 
     def _flush(self) -> None:
         """Commit all that was decided."""
-        self._decisions.gather()
+        self._decisions.collect()
         self._commit()
 
     def _commit(self) -> None:
@@ -164,31 +164,31 @@ class ReplayStage:
         return max(self._server.watermark(self.key(symbol)).latest_ts_ms, self._published.get(symbol, 0), newest_ms)
 
 
-class _Gathered:
+class _BatchedUpdates:
     """Market updates of several times, committed together. ``times``: their number."""
 
     def __init__(self, market: Market) -> None:
         self._market = market
-        self._outcome = MarketUpdate()
+        self._update = MarketUpdate()
         self.times = 0
 
-    def gather(self) -> None:
+    def collect(self) -> None:
         """Add what the market has decided since. Nobody is told of its ticks."""
-        self._outcome.append(self._market.drain())
-        self._outcome.ticks = []
+        self._update.append(self._market.drain())
+        self._update.ticks = []
         self.times += 1
 
     def sealed(self, symbol: str) -> Sequence[Candle]:
-        return self._outcome.sealed.get(symbol, ())
+        return self._update.sealed.get(symbol, ())
 
     def drain(self) -> MarketUpdate:
-        outcome, self._outcome = self._outcome, MarketUpdate()
+        update, self._update = self._update, MarketUpdate()
         self.times = 0
-        return outcome
+        return update
 
-    def requeue(self, outcome: MarketUpdate) -> None:
-        newer, self._outcome = self._outcome, outcome
-        outcome.append(newer)
+    def requeue(self, update: MarketUpdate) -> None:
+        newer, self._update = self._update, update
+        update.append(newer)
 
     def forming(self) -> dict[str, Candle]:
         return self._market.forming()

@@ -15,7 +15,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from fluxcap.capture.chrome.events import FrameReceived, FrameSent
-from fluxcap.capture.collect.cdp_proxy import TabGate
+from fluxcap.capture.collect.cdp_proxy import SingleTabProxy
 from fluxcap.capture.collect.page import Favourite, TradingPage
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig
 from fluxcap.schemas.errors import ConfigError, PageUnavailable, UnknownAsset
@@ -183,21 +183,21 @@ def test_page_that_is_not_open_is_said_before_a_driver_is_started(browser: Chrom
 
 
 @pytest.fixture
-def gate(browser: Chromium, is_trading_page: Callable[[str], bool]) -> Iterator[TabGate]:
-    gate = TabGate("127.0.0.1", browser.port, is_trading_page)
+def gate(browser: Chromium, is_trading_page: Callable[[str], bool]) -> Iterator[SingleTabProxy]:
+    gate = SingleTabProxy("127.0.0.1", browser.port, is_trading_page)
     yield gate
     gate.close()
 
 
-def get(gate: TabGate, path: str, **headers: str) -> httpx.Response:
+def get(gate: SingleTabProxy, path: str, **headers: str) -> httpx.Response:
     return httpx.get(f"http://{gate.endpoint}{path}", headers=headers, trust_env=False, timeout=WAIT_S)
 
 
-def test_gate_lists_the_platforms_tab_only(gate: TabGate, tab: Remote) -> None:
+def test_gate_lists_the_platforms_tab_only(gate: SingleTabProxy, tab: Remote) -> None:
     assert [page["id"] for page in get(gate, "/json/list").json()] == [tab.id]
 
 
-def test_gate_is_no_way_into_the_browser_for_web_pages(gate: TabGate) -> None:
+def test_gate_is_no_way_into_the_browser_for_web_pages(gate: SingleTabProxy) -> None:
     url = get(gate, "/json/version").json()["webSocketDebuggerUrl"]
 
     assert get(gate, "/json/version", Origin="https://evil.test").status_code == 403
@@ -207,14 +207,14 @@ def test_gate_is_no_way_into_the_browser_for_web_pages(gate: TabGate) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/json/new?x", "/json/close/1", "/devtools/page/1", "/json/protocol"])
-def test_gate_has_no_other_doors(gate: TabGate, path: str) -> None:
+def test_gate_has_no_other_doors(gate: SingleTabProxy, path: str) -> None:
     assert get(gate, path).status_code == 404
 
 
 def test_gate_of_an_absent_browser_says_so(is_trading_page: Callable[[str], bool]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    gate = TabGate("127.0.0.1", port, is_trading_page)
+    gate = SingleTabProxy("127.0.0.1", port, is_trading_page)
     answer = get(gate, "/json/version")
     gate.close()
 

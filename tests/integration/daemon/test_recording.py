@@ -23,7 +23,7 @@ from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.capture.recording.file import RecordingReader
 from fluxcap.capture.recording.records import FocusChanged, RedactedFrame, SocketLost, SocketOpened, TabAttached
 from fluxcap.capture.simulator import Fault, Secrets, SimulatedSite, SiteConfig
-from fluxcap.capture.tools.replay.replay import Replay, Summary, replay
+from fluxcap.capture.tools.replay.replay import ReplayOptions, ReplaySummary, replay
 from fluxcap.schemas.types import StreamKey
 from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process, await_that, stored
@@ -48,8 +48,8 @@ class Run:
         with Store.open(self.daemon_dir / "fluxcap.duckdb") as store:
             return store_digest(store.reader())
 
-    def replayed(self, path: Path, **how: Any) -> Summary:
-        return replay(Replay(path=path, **how), lambda name: PocketOption())
+    def replayed(self, path: Path, **how: Any) -> ReplaySummary:
+        return replay(ReplayOptions(path=path, **how), lambda name: PocketOption())
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_a_replay_gives_the_daemons_candles_sequences_flags_revisions_and_gaps(r
     summary = run.replayed(run.by_daemon, data_dir=tmp_path)
 
     live = run.digest()
-    assert summary.trouble == ""
+    assert summary.error == ""
     for stream in live.streams:
         key = StreamKey(SOURCE, stream.key.symbol, "1s")
         assert stored(tmp_path, key) == stored(run.daemon_dir, key)

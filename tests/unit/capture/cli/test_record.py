@@ -11,7 +11,7 @@ import pytest
 from fluxcap.capture.cli.app import run_cli
 from fluxcap.capture.cli.record import line
 from fluxcap.capture.recording.file import RecordingReader, RecordingWriter
-from fluxcap.capture.tools.record import SoFar
+from fluxcap.capture.tools.record import RecordingProgress
 from tests.golden.write_recording import EXPECTED, RECORDING
 
 NO_CHROME = ("--chrome", "127.0.0.1:1", "--seconds", "0.3")
@@ -123,10 +123,10 @@ def test_a_full_disk_ends_the_recording_with_exit_code_1(
 
 
 def test_the_line_shown_while_recording_says_how_it_goes_or_what_it_waits_for() -> None:
-    going = SoFar("attached", 61.2, 3, 12_345, 20, 6_000, 45_600)
+    going = RecordingProgress("attached", 61.2, 3, 12_345, 20, 6_000, 45_600)
 
     assert line(Path("a.rec"), going) == (
         "Recording to a.rec: 61 s, 3 sockets, 12,345 frames, 6,000 ticks, 46 kB; Ctrl-C to stop"
     )
-    waiting = SoFar("not reachable", 1, 0, 0, 0, 0, 0)
+    waiting = RecordingProgress("not reachable", 1, 0, 0, 0, 0, 0)
     assert line(Path("a.rec"), waiting) == "Waiting for Chrome (not reachable); Ctrl-C to stop"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fluxcap.capture.collect.candles import candles_of
+from fluxcap.capture.collect.candles import history_to_candles
 from fluxcap.capture.platforms.base import History
 from fluxcap.schemas.types import Candle, CandleFlags
 
@@ -30,7 +30,7 @@ def test_h1_m15_and_m5_never_end_with_one_minute_rows():
             tuple(row(T0 + n * period) for n in range(21)),
         )
 
-        found = candles_of(history, 0, LATER)
+        found = history_to_candles(history, 0, LATER)
 
         assert [candle.ts_ms for candle in found] == [T0 + n * period for n in range(21)]
 
@@ -38,13 +38,13 @@ def test_h1_m15_and_m5_never_end_with_one_minute_rows():
 def test_the_platforms_offset_is_removed():
     history = History("EURUSD_otc", HOUR, (), (row(T0 + OFFSET), row(T0 + OFFSET + HOUR)))
 
-    assert [candle.ts_ms for candle in candles_of(history, OFFSET, LATER)] == [T0, T0 + HOUR]
+    assert [candle.ts_ms for candle in history_to_candles(history, OFFSET, LATER)] == [T0, T0 + HOUR]
 
 
 def test_an_offset_that_is_no_multiple_of_the_period_moves_its_buckets():
     history = History("EURUSD_otc", HOUR, (), (row(T0), row(T0 + HOUR)))
 
-    starts = [candle.ts_ms for candle in candles_of(history, 19_800_000, LATER)]  # 5 h 30 min
+    starts = [candle.ts_ms for candle in history_to_candles(history, 19_800_000, LATER)]  # 5 h 30 min
 
     assert starts == [T0 - 19_800_000, T0 - 19_800_000 + HOUR]
     assert starts[0] % HOUR == HOUR // 2
@@ -53,22 +53,22 @@ def test_an_offset_that_is_no_multiple_of_the_period_moves_its_buckets():
 def test_a_candle_under_way_is_left_out():
     history = History("EURUSD_otc", HOUR, (), (row(T0), row(T0 + HOUR)))
 
-    assert len(candles_of(history, 0, T0 + 2 * HOUR)) == 2
-    assert len(candles_of(history, 0, T0 + 2 * HOUR - 1)) == 1
-    assert len(candles_of(history, OFFSET, T0 + 2 * HOUR - 1 - OFFSET)) == 1
+    assert len(history_to_candles(history, 0, T0 + 2 * HOUR)) == 2
+    assert len(history_to_candles(history, 0, T0 + 2 * HOUR - 1)) == 1
+    assert len(history_to_candles(history, OFFSET, T0 + 2 * HOUR - 1 - OFFSET)) == 1
 
 
 def test_rows_off_the_grid_of_the_others_are_left_out():
     history = History("EURUSD_otc", HOUR, (), (*(row(T0 + n * HOUR) for n in range(5)), row(T0 + 4 * HOUR + MINUTE)))
 
-    assert [candle.ts_ms for candle in candles_of(history, 0, LATER)] == [T0 + n * HOUR for n in range(5)]
+    assert [candle.ts_ms for candle in history_to_candles(history, 0, LATER)] == [T0 + n * HOUR for n in range(5)]
 
 
 def test_recent_minutes_are_made_of_the_ticks_and_the_platforms_own_rows_win():
     known = ticks(T0 + MINUTE + 20_000, T0 + 5 * MINUTE + 30_000)
     rows = (row(T0), row(T0 + MINUTE), row(T0 + 2 * MINUTE))
 
-    found = {candle.ts_ms: candle for candle in candles_of(History("A", MINUTE, known, rows), 0, LATER)}
+    found = {candle.ts_ms: candle for candle in history_to_candles(History("A", MINUTE, known, rows), 0, LATER)}
 
     assert sorted(found) == [T0 + n * MINUTE for n in range(5)]
     assert (found[T0 + 2 * MINUTE].open, found[T0 + 2 * MINUTE].tick_count) == (1.5, 0)
@@ -81,14 +81,14 @@ def test_recent_minutes_are_made_of_the_ticks_and_the_platforms_own_rows_win():
 def test_a_minute_that_the_ticks_cover_only_in_part_is_not_made():
     known = ticks(T0 + 1, T0 + 2 * MINUTE - 1_000)
 
-    assert candles_of(History("A", MINUTE, known), 0, LATER) == ()
+    assert history_to_candles(History("A", MINUTE, known), 0, LATER) == ()
 
 
 def test_every_collected_candle_says_that_it_comes_from_history():
     history = History("A", MINUTE, ticks(T0, T0 + 3 * MINUTE), (row(T0 - MINUTE),))
 
-    assert {candle.flags for candle in candles_of(history, 0, LATER)} == {int(CandleFlags.FILLED)}
+    assert {candle.flags for candle in history_to_candles(history, 0, LATER)} == {int(CandleFlags.FILLED)}
 
 
 def test_a_history_without_a_period_has_no_candles():
-    assert candles_of(History("A", 0, ticks(T0, T0 + MINUTE), (row(T0),)), 0, LATER) == ()
+    assert history_to_candles(History("A", 0, ticks(T0, T0 + MINUTE), (row(T0),)), 0, LATER) == ()

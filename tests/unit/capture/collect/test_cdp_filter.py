@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from fluxcap.capture.collect.cdp_filter import GateRules
+from fluxcap.capture.collect.cdp_filter import SingleTabFilter
 from tests.support.browser.cdp import PAGE_URL, is_platform_url
 
 BANK_URL = "https://bank.test/"
 
 
 @pytest.fixture
-def rules() -> GateRules:
-    return GateRules(is_platform_url)
+def rules() -> SingleTabFilter:
+    return SingleTabFilter(is_platform_url)
 
 
 def info(target_id: str, url: str, kind: str = "tab", *, active: bool = False) -> dict[str, Any]:
     return {"targetId": target_id, "type": kind, "url": url, "embedderData": {"tabActive": active}}
 
 
-def ask(rules: GateRules, method: str, session_id: str = "", number: int = 1, **params: Any) -> tuple[Any, Any]:
+def ask(rules: SingleTabFilter, method: str, session_id: str = "", number: int = 1, **params: Any) -> tuple[Any, Any]:
     """``(what reaches the browser, what is answered at once)``, None where nothing is."""
     command: dict[str, Any] = {"id": number, "method": method, "params": params}
     if session_id:
@@ -31,40 +31,40 @@ def ask(rules: GateRules, method: str, session_id: str = "", number: int = 1, **
     return json.loads(onward) if onward else None, json.loads(answer) if answer else None
 
 
-def shown(rules: GateRules, *infos: dict[str, Any]) -> list[str]:
+def shown(rules: SingleTabFilter, *infos: dict[str, Any]) -> list[str]:
     ask(rules, "Target.getTargets")
     answer = json.loads(rules.to_driver(json.dumps({"id": 1, "result": {"targetInfos": infos}}, separators=(",", ":"))))
     return [one["targetId"] for one in answer["result"]["targetInfos"]]
 
 
-def attach(rules: GateRules) -> None:
+def attach(rules: SingleTabFilter) -> None:
     """The driver attaches to the tab T in session S."""
     shown(rules, info("T", PAGE_URL))
     ask(rules, "Target.attachToTarget", targetId="T")
     rules.to_driver('{"id":1,"result":{"sessionId":"S"}}')
 
 
-def test_only_a_tab_of_the_platform_is_shown(rules: GateRules) -> None:
+def test_only_a_tab_of_the_platform_is_shown(rules: SingleTabFilter) -> None:
     assert shown(rules, info("B", BANK_URL, active=True), info("U", PAGE_URL, "browser_ui"), info("T", PAGE_URL)) == [
         "T"
     ]
 
 
-def test_of_several_the_active_one_is_shown(rules: GateRules) -> None:
+def test_of_several_the_active_one_is_shown(rules: SingleTabFilter) -> None:
     assert shown(rules, info("T", PAGE_URL), info("A", PAGE_URL, active=True)) == ["A"]
 
 
-def test_the_tab_shown_stays_the_same_wherever_it_goes(rules: GateRules) -> None:
+def test_the_tab_shown_stays_the_same_wherever_it_goes(rules: SingleTabFilter) -> None:
     shown(rules, info("T", PAGE_URL))
 
     assert shown(rules, info("A", PAGE_URL, active=True), info("T", BANK_URL)) == ["T"]
 
 
-def test_nothing_is_shown_when_nothing_may_be(rules: GateRules) -> None:
+def test_nothing_is_shown_when_nothing_may_be(rules: SingleTabFilter) -> None:
     assert shown(rules, info("B", BANK_URL)) == []
 
 
-def test_the_tab_shown_can_be_attached(rules: GateRules) -> None:
+def test_the_tab_shown_can_be_attached(rules: SingleTabFilter) -> None:
     shown(rules, info("T", PAGE_URL))
 
     onward, answer = ask(rules, "Target.attachToTarget", targetId="T", flatten=True)
@@ -73,7 +73,7 @@ def test_the_tab_shown_can_be_attached(rules: GateRules) -> None:
     assert answer is None
 
 
-def test_no_other_tab_can_be_attached_though_its_id_be_guessed(rules: GateRules) -> None:
+def test_no_other_tab_can_be_attached_though_its_id_be_guessed(rules: SingleTabFilter) -> None:
     shown(rules, info("T", PAGE_URL), info("B", BANK_URL))
 
     onward, answer = ask(rules, "Target.attachToTarget", number=9, targetId="B", flatten=True)
@@ -82,7 +82,7 @@ def test_no_other_tab_can_be_attached_though_its_id_be_guessed(rules: GateRules)
     assert (answer["id"], answer["error"]["message"]) == (9, "No target with given id found")
 
 
-def test_nothing_can_be_attached_before_a_tab_was_shown(rules: GateRules) -> None:
+def test_nothing_can_be_attached_before_a_tab_was_shown(rules: SingleTabFilter) -> None:
     assert ask(rules, "Target.attachToTarget", targetId="T")[0] is None
 
 
@@ -90,7 +90,7 @@ def test_nothing_can_be_attached_before_a_tab_was_shown(rules: GateRules) -> Non
     "method", ["Target.closeTarget", "Page.close", "Browser.close", "Browser.crash", "Target.createTarget"]
 )
 @pytest.mark.parametrize("session_id", ["", "S"])
-def test_nothing_can_be_closed_or_opened(rules: GateRules, method: str, session_id: str) -> None:
+def test_nothing_can_be_closed_or_opened(rules: SingleTabFilter, method: str, session_id: str) -> None:
     attach(rules)
 
     onward, answer = ask(rules, method, session_id, targetId="T")
@@ -101,13 +101,13 @@ def test_nothing_can_be_closed_or_opened(rules: GateRules, method: str, session_
 
 
 @pytest.mark.parametrize("method", ["Target.activateTarget", "Page.bringToFront", "Target.setDiscoverTargets"])
-def test_what_would_disturb_is_said_to_be_done_and_is_not(rules: GateRules, method: str) -> None:
+def test_what_would_disturb_is_said_to_be_done_and_is_not(rules: SingleTabFilter, method: str) -> None:
     attach(rules)
 
     assert ask(rules, method, "S", 3) == (None, {"id": 3, "result": {}, "sessionId": "S"})
 
 
-def test_the_tab_brings_along_its_page_only(rules: GateRules) -> None:
+def test_the_tab_brings_along_its_page_only(rules: SingleTabFilter) -> None:
     attach(rules)
 
     onward, _ = ask(rules, "Target.setAutoAttach", "S", autoAttach=True, flatten=True)
@@ -116,7 +116,7 @@ def test_the_tab_brings_along_its_page_only(rules: GateRules) -> None:
 
 
 @pytest.mark.parametrize("session_id", ["", "PAGE"])
-def test_the_page_brings_along_no_frames_of_other_sites(rules: GateRules, session_id: str) -> None:
+def test_the_page_brings_along_no_frames_of_other_sites(rules: SingleTabFilter, session_id: str) -> None:
     attach(rules)
 
     onward, answer = ask(rules, "Target.setAutoAttach", session_id, autoAttach=True)
@@ -125,7 +125,7 @@ def test_the_page_brings_along_no_frames_of_other_sites(rules: GateRules, sessio
     assert answer["result"] == {}
 
 
-def test_everything_else_passes_unchanged(rules: GateRules) -> None:
+def test_everything_else_passes_unchanged(rules: SingleTabFilter) -> None:
     attach(rules)
     command = {"id": 5, "method": "Runtime.evaluate", "params": {"expression": "1"}, "sessionId": "PAGE"}
     event = '{"method":"Runtime.executionContextCreated","params":{}}'
@@ -136,5 +136,5 @@ def test_everything_else_passes_unchanged(rules: GateRules) -> None:
 
 
 @pytest.mark.parametrize("message", ["", "{", "[]", "{}", '{"id":"x","method":"A.b"}', '{"id":1}'])
-def test_what_is_no_command_goes_nowhere(rules: GateRules, message: str) -> None:
+def test_what_is_no_command_goes_nowhere(rules: SingleTabFilter, message: str) -> None:
     assert rules.to_browser(message) == ("", "")

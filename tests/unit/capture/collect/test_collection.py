@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fluxcap.bridge.server.history_import import ImportResult
-from fluxcap.capture.collect.collection import Collection, Order
+from fluxcap.capture.collect.collection import Collection, CollectOptions
 from fluxcap.capture.collect.files import UNFINISHED, CollectedFiles
 from fluxcap.capture.collect.page import Favourite
-from fluxcap.capture.collect.plan import TIMEFRAMES, AssetChoice, parse_timeframes
+from fluxcap.capture.collect.plan import TIMEFRAMES, AssetSelection, parse_timeframes
 from fluxcap.capture.platforms.base import ActiveAsset, Asset, History
 from fluxcap.schemas.errors import BrowserGone, FluxcapError, PageUnavailable, StoreLocked, UnknownAsset
 from fluxcap.schemas.types import Candle
@@ -28,7 +28,7 @@ class Stage:
     def __init__(self, label: str = "Gold", menu: str = "M5") -> None:
         self.label, self.menu = label, menu
         self.clicks: list[str] = []
-        self.asked: ActiveAsset | None = None
+        self.requested_asset: ActiveAsset | None = None
         self.assets: tuple[Asset, ...] = ()
         self.silent: Callable[[str, str], bool] = lambda label, menu: False
         self.fail: dict[str, list[Exception]] = {}
@@ -57,19 +57,19 @@ class Stage:
         self.label, self.menu = label, menu
         if self.only_changes and not changed:
             return
-        self.asked = ActiveAsset(SYMBOLS[label], PERIODS[menu])
+        self.requested_asset = ActiveAsset(SYMBOLS[label], PERIODS[menu])
         if not self.silent(label, menu):
             rows = tuple(Candle(T0 + OFFSET + n * PERIODS[menu], 1.0, 2.0, 0.5, 1.5) for n in range(5))
             self._histories.append(History(SYMBOLS[label], PERIODS[menu], (), rows))
 
     # --- the feed
 
-    def turn(self) -> None:
+    def reset(self) -> None:
         self._histories.clear()
-        self.asked = None
+        self.requested_asset = None
 
     def await_history(self, fits: Callable[[History, str | None], bool], timeout_s: float) -> History | None:
-        asked = self.asked.symbol if self.asked else None
+        asked = self.requested_asset.symbol if self.requested_asset else None
         return next((history for history in self._histories if fits(history, asked)), None)
 
     def await_offset_ms(self, timeout_s: float) -> int:
@@ -96,8 +96,8 @@ class Shelf:
 def collection(
     folder: Path, stage: Stage, assets: str = "", timeframes: str = "1h,5m", shelf: Shelf | None = None
 ) -> Collection:
-    choice = AssetChoice(tuple(assets.split(",")) if assets else ())
-    order = Order(choice, parse_timeframes(timeframes), timeout_s=1, attempts=3)
+    choice = AssetSelection(tuple(assets.split(",")) if assets else ())
+    order = CollectOptions(choice, parse_timeframes(timeframes), timeout_s=1, attempts=3)
     return Collection(order, stage, stage, CollectedFiles(folder), shelf or Shelf())
 
 
@@ -109,7 +109,7 @@ def test_every_asset_and_timeframe_is_saved_and_put_into_the_store_in_utc(tmp_pa
     pairs = [(symbol, interval) for symbol in SYMBOLS.values() for interval in ("1h", "5m")]
     assert [(saved.asset, saved.timeframe) for saved in summary.saved] == pairs
     assert shelf.taken == [(*pair, T0) for pair in pairs]
-    assert (summary.failed, summary.page_trouble, summary.store_trouble) == ([], "", "")
+    assert (summary.failed, summary.page_error, summary.store_error) == ([], "", "")
     assert all(Path(saved.path).is_file() for saved in summary.saved)
     assert not list(tmp_path.rglob(UNFINISHED))
 
@@ -204,7 +204,7 @@ def test_a_lost_page_ends_the_run_and_says_what_was_looked_for(tmp_path: Path, e
 
     summary = collection(tmp_path, stage).run()
 
-    assert summary.page_trouble == str(error)
+    assert summary.page_error == str(error)
     assert len(summary.failed) == 6
     assert [failed.reason for failed in summary.failed] == ["the page was lost", *["not tried after that"] * 5]
     assert stage.label == "Gold"
@@ -214,7 +214,7 @@ def test_a_store_that_takes_nothing_costs_no_file(tmp_path: Path):
     summary = collection(tmp_path, Stage(), shelf=Shelf(StoreLocked("Process 7 holds it."))).run()
 
     assert (len(summary.saved), summary.failed) == (6, [])
-    assert summary.store_trouble == "Process 7 holds it."
+    assert summary.store_error == "Process 7 holds it."
 
 
 def test_ctrl_c_puts_the_page_back_and_keeps_what_was_saved(tmp_path: Path):
@@ -242,7 +242,7 @@ def test_a_page_that_showed_what_cannot_be_chosen_is_told(tmp_path: Path):
 
     summary = collection(tmp_path, stage).run()
 
-    assert summary.page_trouble == "The page was left turned: it showed 'Silver', which is not among its favourites."
+    assert summary.page_error == "The page was left turned: it showed 'Silver', which is not among its favourites."
     assert summary.failed == []
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fluxcap.capture.chrome.events import Stamp
-from fluxcap.capture.collect.page_feed import PageFeed
+from fluxcap.capture.collect.page_feed import HistoryFeed
 from fluxcap.capture.market.clock import ClockState
 from fluxcap.capture.platforms.base import History
 from fluxcap.capture.platforms.pocketoption import PocketOption
@@ -96,8 +96,8 @@ def browser() -> Browser:
 
 
 @pytest.fixture
-def feed(browser: Browser) -> PageFeed:
-    feed = PageFeed("ws://x", PocketOption(), connect=browser.connect)
+def feed(browser: Browser) -> HistoryFeed:
+    feed = HistoryFeed("ws://x", PocketOption(), connect=browser.connect)
     feed.await_tick_ahead_ms(0.001)  # lets the attach happen
     browser.say(socket_created(SESSION, "1.1", SOCKET))
     return feed
@@ -107,15 +107,15 @@ def of(symbol: str, period_ms: int) -> Callable[[History, str | None], bool]:
     return lambda history, asked: (history.symbol, history.period_ms) == (symbol, period_ms)
 
 
-def take_in(feed: PageFeed, found: Callable[[], object]) -> None:
+def take_in(feed: HistoryFeed, found: Callable[[], object]) -> None:
     """Until there is something."""
     deadline_s = time.monotonic() + 10
     while not found() and time.monotonic() < deadline_s:
         feed.await_history(lambda history, asked: False, SHORT_S)
 
 
-def test_the_history_of_that_asset_and_that_period_is_awaited(feed: PageFeed, browser: Browser):
-    feed.turn()
+def test_the_history_of_that_asset_and_that_period_is_awaited(feed: HistoryFeed, browser: Browser):
+    feed.reset()
     browser.later(1)
     browser.history("GBPUSD_otc", 3_600)
     browser.history("EURUSD_otc", 60)
@@ -127,35 +127,35 @@ def test_the_history_of_that_asset_and_that_period_is_awaited(feed: PageFeed, br
     assert (found.symbol, found.period_ms) == ("EURUSD_otc", 3_600_000)
 
 
-def test_what_came_before_the_turn_does_not_count(feed: PageFeed, browser: Browser):
+def test_what_came_before_the_turn_does_not_count(feed: HistoryFeed, browser: Browser):
     browser.later(-1_000)
     browser.history("EURUSD_otc", 3_600)
-    feed.turn()
+    feed.reset()
 
     assert feed.await_history(of("EURUSD_otc", 3_600_000), SHORT_S) is None
-    assert feed.asked is None
+    assert feed.requested_asset is None
 
 
-def test_older_pages_of_a_chart_are_not_the_history_of_a_turn(feed: PageFeed, browser: Browser):
-    feed.turn()
+def test_older_pages_of_a_chart_are_not_the_history_of_a_turn(feed: HistoryFeed, browser: Browser):
+    feed.reset()
     browser.later(1)
     browser.older("EURUSD_otc", 3_600)
 
     assert feed.await_history(of("EURUSD_otc", 3_600_000), SHORT_S) is None
 
 
-def test_what_the_page_asks_for_is_known(feed: PageFeed, browser: Browser):
-    feed.turn()
+def test_what_the_page_asks_for_is_known(feed: HistoryFeed, browser: Browser):
+    feed.reset()
     browser.later(1)
     browser.say(frame(SESSION, "1.1", '42["changeSymbol",{"asset":"AXP_otc","period":300}]', sent=True))
 
-    take_in(feed, lambda: feed.asked)
+    take_in(feed, lambda: feed.requested_asset)
 
-    assert feed.asked is not None
-    assert (feed.asked.symbol, feed.asked.period_ms) == ("AXP_otc", 300_000)
+    assert feed.requested_asset is not None
+    assert (feed.requested_asset.symbol, feed.requested_asset.period_ms) == ("AXP_otc", 300_000)
 
 
-def test_the_asset_table_is_kept(feed: PageFeed, browser: Browser):
+def test_the_asset_table_is_kept(feed: HistoryFeed, browser: Browser):
     browser.event("updateAssets", [ROW])
 
     take_in(feed, lambda: feed.assets)
@@ -163,19 +163,19 @@ def test_the_asset_table_is_kept(feed: PageFeed, browser: Browser):
     assert [asset.symbol for asset in feed.assets] == ["AXP_otc"]
 
 
-def test_the_platforms_clock_is_measured(feed: PageFeed, browser: Browser):
+def test_the_platforms_clock_is_measured(feed: HistoryFeed, browser: Browser):
     browser.ticks()
 
     assert feed.await_offset_ms(5) == OFFSET
     assert feed.await_tick_ahead_ms(1) == pytest.approx(OFFSET - 700)
 
 
-def test_without_a_word_of_the_platform_the_page_is_asked_for(feed: PageFeed):
+def test_without_a_word_of_the_platform_the_page_is_asked_for(feed: HistoryFeed):
     with pytest.raises(PageUnavailable, match=r"received nothing from the platform.*is it loaded and logged in"):
         feed.await_offset_ms(SHORT_S)
 
 
-def test_without_ticks_an_asset_that_moves_is_asked_for(feed: PageFeed, browser: Browser):
+def test_without_ticks_an_asset_that_moves_is_asked_for(feed: HistoryFeed, browser: Browser):
     browser.ticks(2)
     take_in(feed, lambda: feed.frames)
 
@@ -183,7 +183,7 @@ def test_without_ticks_an_asset_that_moves_is_asked_for(feed: PageFeed, browser:
         feed.await_offset_ms(SHORT_S)
 
 
-def test_a_clock_that_fits_no_quarter_of_an_hour_is_told(feed: PageFeed, browser: Browser):
+def test_a_clock_that_fits_no_quarter_of_an_hour_is_told(feed: HistoryFeed, browser: Browser):
     browser.ticks(ahead_ms=OFFSET + 200_000)
     take_in(feed, lambda: feed.clock.state is ClockState.AMBIGUOUS)
 
@@ -191,7 +191,7 @@ def test_a_clock_that_fits_no_quarter_of_an_hour_is_told(feed: PageFeed, browser
         feed.await_offset_ms(SHORT_S)
 
 
-def test_sockets_of_others_and_those_that_closed_are_not_read(feed: PageFeed, browser: Browser):
+def test_sockets_of_others_and_those_that_closed_are_not_read(feed: HistoryFeed, browser: Browser):
     browser.say(socket_created(SESSION, "2.1", "wss://chat.test/socket.io/"))
     browser.event("updateStream", [["EURUSD_otc", 1.0, 1.5]], socket="2.1")
     browser.say(socket_closed(SESSION, "1.1"))
@@ -204,14 +204,14 @@ def test_sockets_of_others_and_those_that_closed_are_not_read(feed: PageFeed, br
     assert feed.frames == 2
 
 
-def test_the_end_of_the_browser_is_told(feed: PageFeed, browser: Browser):
+def test_the_end_of_the_browser_is_told(feed: HistoryFeed, browser: Browser):
     browser.end("closed by the browser")
 
     with pytest.raises(BrowserGone, match="The connection to Chrome ended: closed by the browser"):
         feed.await_history(lambda history, asked: True, 5)
 
 
-def test_closing_lets_go(feed: PageFeed, browser: Browser):
+def test_closing_lets_go(feed: HistoryFeed, browser: Browser):
     feed.close()
 
     assert browser.closed

@@ -8,18 +8,23 @@ from fluxcap.capture.collect.page import TIMEFRAMES as MENU
 from fluxcap.capture.collect.plan import (
     DEFAULT_TIMEFRAMES,
     TIMEFRAMES,
-    AssetChoice,
-    Shown,
-    chosen_labels,
+    AssetSelection,
+    FavouriteEntry,
     is_asset,
     jobs,
     parse_assets,
     parse_timeframes,
+    select_labels,
 )
 from fluxcap.capture.platforms.base import Asset
 from fluxcap.schemas.errors import ConfigError, PageUnavailable
 
-BAR = (Shown("EUR/USD OTC", 92), Shown("EUR/USD", 85), Shown("American Express OTC", 90), Shown("Gold", None))
+BAR = (
+    FavouriteEntry("EUR/USD OTC", 92),
+    FavouriteEntry("EUR/USD", 85),
+    FavouriteEntry("American Express OTC", 90),
+    FavouriteEntry("Gold", None),
+)
 TABLE = (Asset("EURUSD_otc", "EUR/USD OTC"), Asset("AXP_otc", "American Express OTC"))
 LABELS = tuple(one.label for one in BAR)
 
@@ -53,14 +58,14 @@ def test_no_timeframe_is_refused():
 @pytest.mark.parametrize(
     ("text", "choice"),
     [
-        ("favourites", AssetChoice()),
-        ("Favorites", AssetChoice()),
-        ("payout>=92", AssetChoice(min_payout=92)),
-        ("payout > 91 %", AssetChoice(min_payout=92)),
-        ("EURUSD_otc, gold,EURUSD_otc", AssetChoice(("EURUSD_otc", "gold"))),
+        ("favourites", AssetSelection()),
+        ("Favorites", AssetSelection()),
+        ("payout>=92", AssetSelection(min_payout=92)),
+        ("payout > 91 %", AssetSelection(min_payout=92)),
+        ("EURUSD_otc, gold,EURUSD_otc", AssetSelection(("EURUSD_otc", "gold"))),
     ],
 )
-def test_assets_are_chosen_by_name_by_payout_or_all_together(text: str, choice: AssetChoice):
+def test_assets_are_chosen_by_name_by_payout_or_all_together(text: str, choice: AssetSelection):
     assert parse_assets(text) == choice
 
 
@@ -71,36 +76,36 @@ def test_what_is_no_choice_is_refused(text: str):
 
 
 def test_favourites_are_all_of_the_bar_in_its_order():
-    assert chosen_labels(AssetChoice(), BAR) == LABELS
+    assert select_labels(AssetSelection(), BAR) == LABELS
 
 
 def test_payout_takes_those_that_pay_as_much_and_no_unknown_ones():
-    assert chosen_labels(AssetChoice(min_payout=90), BAR) == ("EUR/USD OTC", "American Express OTC")
+    assert select_labels(AssetSelection(min_payout=90), BAR) == ("EUR/USD OTC", "American Express OTC")
 
 
 def test_when_nothing_pays_as_much_the_best_is_told():
     with pytest.raises(PageUnavailable, match="No favourite pays 95 % or more at present; the best pays 92 %"):
-        chosen_labels(AssetChoice(min_payout=95), BAR)
+        select_labels(AssetSelection(min_payout=95), BAR)
 
 
 def test_an_empty_bar_says_what_to_do():
     with pytest.raises(PageUnavailable, match="mark the assets to collect as favourites"):
-        chosen_labels(AssetChoice(), ())
+        select_labels(AssetSelection(), ())
 
 
 def test_names_are_matched_as_people_type_them_in_the_order_typed():
-    typed = AssetChoice(("gold", "EURUSD_OTC", "eur/usd otc", "eurusd"))
+    typed = AssetSelection(("gold", "EURUSD_OTC", "eur/usd otc", "eurusd"))
 
-    assert chosen_labels(typed, BAR) == ("Gold", "EUR/USD OTC", "EUR/USD")
+    assert select_labels(typed, BAR) == ("Gold", "EUR/USD OTC", "EUR/USD")
 
 
 def test_a_symbol_spelt_unlike_its_name_is_found_by_the_table():
-    assert chosen_labels(AssetChoice(("AXP_otc",)), BAR, TABLE) == ("American Express OTC",)
+    assert select_labels(AssetSelection(("AXP_otc",)), BAR, TABLE) == ("American Express OTC",)
 
 
 def test_a_name_that_no_favourite_has_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match=r"No favourite of the page is called 'EUR/USX'.*Did you mean EUR/USD"):
-        chosen_labels(AssetChoice(("EUR/USX",)), BAR)
+        select_labels(AssetSelection(("EUR/USX",)), BAR)
 
 
 def test_jobs_go_asset_by_asset():

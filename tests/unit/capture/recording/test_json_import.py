@@ -14,7 +14,7 @@ from fluxcap.capture.platforms.base import History
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.capture.recording import records as r
 from fluxcap.capture.recording.json_import import JsonFrameFile, is_json_frame_file
-from fluxcap.capture.tools.replay.replay import Replay, Summary, replay
+from fluxcap.capture.tools.replay.replay import ReplayOptions, ReplaySummary, replay
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import Candle, StreamKey, candles_from
 from tests.support.market.simulated_market import announcement, attachment
@@ -99,7 +99,7 @@ def test_a_pure_backlog_becomes_candles_and_says_that_arrivals_are_reconstructed
     ticks = [t for second in range(200) for t in tick(COLLECTED_S - 200 + second, 1 + second / 1_000)]
     path = write(tmp_path / "a.json", ticks)
 
-    summary = replay(Replay(path=path), lambda name: PocketOption())
+    summary = replay(ReplayOptions(path=path), lambda name: PocketOption())
 
     assert summary.arrivals is r.Arrivals.RECONSTRUCTED
     assert summary.ticks == 200
@@ -144,8 +144,8 @@ def recorded() -> list[dict[str, Any]]:
     return list(json.loads(FRAMES.read_text())["messages"])
 
 
-def replayed(tmp_path: Path, interval: str) -> tuple[Summary, list[Candle]]:
-    summary = replay(Replay(path=FRAMES, data_dir=tmp_path, interval=interval), lambda name: PocketOption())
+def replayed(tmp_path: Path, interval: str) -> tuple[ReplaySummary, list[Candle]]:
+    summary = replay(ReplayOptions(path=FRAMES, data_dir=tmp_path, interval=interval), lambda name: PocketOption())
     key = StreamKey(KEY.source_id, KEY.symbol, interval)
     with Store.open(tmp_path / "fluxcap.duckdb") as store:
         return summary, list(candles_from(store.reader().page(key).candles))

@@ -6,14 +6,14 @@ import csv
 
 import pytest
 
-from fluxcap.capture.simulator.assets import asset_table, catalogue, payout_percent
+from fluxcap.capture.simulator.assets import asset_table, load_assets, payout_percent
 from tests.support.paths import ROOT
 
 UNIVERSE = ROOT / "data" / "universe.csv"
 
 
 def test_every_asset_of_the_platform_is_there() -> None:
-    assets = catalogue()
+    assets = load_assets()
 
     assert len(assets) == 183
     irregular = {"ADA-USD_otc", "#AAPL_otc", "AMZN_otc", "100GBP", "UKBrent", "LNKUSD", "LINK_otc", "DASH_USD"}
@@ -34,7 +34,7 @@ def test_every_asset_of_the_platform_is_there() -> None:
     ],
 )
 def test_decimals_are_those_of_the_platform(symbol: str, decimals: int) -> None:
-    assert catalogue()[symbol].decimals == decimals
+    assert load_assets()[symbol].decimals == decimals
 
 
 def test_asset_table_has_19_columns_and_twins_that_point_at_each_other() -> None:
@@ -51,11 +51,11 @@ def test_asset_table_has_19_columns_and_twins_that_point_at_each_other() -> None
 
 
 def test_payouts_are_percentages() -> None:
-    assert all(0 < payout_percent(asset) <= 92 for asset in catalogue().values())
+    assert all(0 < payout_percent(asset) <= 92 for asset in load_assets().values())
 
 
 def test_requoting_keeps_the_price() -> None:
-    asset = catalogue()["EURUSD_otc"].with_decimals(3)
+    asset = load_assets()["EURUSD_otc"].with_decimals(3)
 
     assert (asset.decimals, asset.points) == (3, 1164)
 
@@ -66,7 +66,7 @@ def test_universe_file_lists_the_same_assets() -> None:
 
     assert list(rows[0]) == ["filters", "badge", "symbol", "name", "market", "venue"]
     assert [(row["symbol"], row["name"], row["market"]) for row in rows] == [
-        (asset.symbol, asset.name, asset.kind) for asset in catalogue().values()
+        (asset.symbol, asset.name, asset.kind) for asset in load_assets().values()
     ]
     assert all(row["badge"] == ("OTC" if row["symbol"].endswith("_otc") else "") for row in rows)
     assert {row["venue"] for row in rows} == {"POCKETOPTION"}

@@ -95,7 +95,7 @@ def test_nothing_stored_is_a_difference(tmp_path: Path):
 def test_the_exit_code_is_0_only_without_a_difference(differences: tuple[str, ...], code: int):
     result = StreamResult(KEY.symbol, 12, 12, 3, 3, 3, differences)
 
-    assert demo._verdict([result], Console(quiet=True)) == code
+    assert demo._report([result], Console(quiet=True)) == code
 
 
 def test_a_part_that_ends_at_its_start_is_told_with_its_last_words(tmp_path: Path):
@@ -105,7 +105,7 @@ def test_a_part_that_ends_at_its_start_is_told_with_its_last_words(tmp_path: Pat
     process.wait()
 
     with pytest.raises(FluxcapError, match="did not start: it would not"):
-        demo._await(lambda: None, process, log)
+        demo._wait_for(lambda: None, process, log)
 
 
 @pytest.mark.parametrize("width", [80, demo.WIDE])

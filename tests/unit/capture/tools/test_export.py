@@ -18,7 +18,7 @@ from fluxcap.bridge.server.server import WireServer
 from fluxcap.capture.csvfiles.format import CsvKind, file_name, series_folder, tick_line
 from fluxcap.capture.runtime.run_file import RunFile, write_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE
-from fluxcap.capture.tools.export import Wanted, Where, export, match_symbols, parse_time
+from fluxcap.capture.tools.export import ExportLocation, ExportRequest, export, match_symbols, parse_time
 from fluxcap.schemas.errors import ConfigError, StoreLocked, UnknownAsset
 from fluxcap.schemas.types import Candle, Gap, StreamKey, Tick
 from tests.support.wire.samples import ANY_PORT, EURUSD, GBPUSD, MINUTE, candle, candles
@@ -27,7 +27,7 @@ FIVE_SECONDS = StreamKey("OTHER", "#AAPL_otc", "5s")
 
 
 @pytest.fixture
-def where(tmp_path: Path) -> Where:
+def where(tmp_path: Path) -> ExportLocation:
     """A data folder of a stopped daemon: three streams, a revision, three gaps of which one was taken back."""
     with WireServer(tmp_path / STORE_FILE, ANY_PORT, ANY_PORT) as server:
         server.publish({EURUSD: candles(1, 10), GBPUSD: candles(1, 3)})
@@ -40,10 +40,10 @@ def where(tmp_path: Path) -> Where:
                 Gap("SIM", "", 8 * MINUTE, 0, "chrome gone"),
             ]
         )
-    return Where(tmp_path)
+    return ExportLocation(tmp_path)
 
 
-def out(where: Where, name: str = "out.csv") -> Path:
+def out(where: ExportLocation, name: str = "out.csv") -> Path:
     return where.data_dir / name
 
 
@@ -52,14 +52,14 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def run(where: Where, what: ExportKind, **how: Any) -> list[dict[str, str]]:
-    summary = export(Wanted(what, out(where), **how), where)
+def run(where: ExportLocation, what: ExportKind, **how: Any) -> list[dict[str, str]]:
+    summary = export(ExportRequest(what, out(where), **how), where)
     found = rows(out(where))
     assert summary.rows == len(found)
     return found
 
 
-def test_candles_are_written_with_stream_sequence_and_quality(where: Where) -> None:
+def test_candles_are_written_with_stream_sequence_and_quality(where: ExportLocation) -> None:
     found = run(where, ExportKind.CANDLES)
 
     assert len(found) == 14
@@ -72,7 +72,7 @@ def test_candles_are_written_with_stream_sequence_and_quality(where: Where) -> N
     assert found[-1]["low"] == "0.000008"
 
 
-def test_a_span_takes_what_begins_in_it_and_not_its_end(where: Where) -> None:
+def test_a_span_takes_what_begins_in_it_and_not_its_end(where: ExportLocation) -> None:
     found = run(where, ExportKind.CANDLES, symbols=("EURUSD_otc",), span=TimeRange(3 * MINUTE, 6 * MINUTE))
 
     assert [row["sequence"] for row in found] == ["3", "4", "5"]
@@ -88,17 +88,17 @@ def test_a_span_takes_what_begins_in_it_and_not_its_end(where: Where) -> None:
         ({"source": "SIM", "symbols": ("GBPUSDOTC",)}, 3),
     ],
 )
-def test_streams_can_be_chosen(where: Where, how: dict[str, Any], count: int) -> None:
+def test_streams_can_be_chosen(where: ExportLocation, how: dict[str, Any], count: int) -> None:
     assert len(run(where, ExportKind.CANDLES, **how)) == count
 
 
-def test_revisions_say_which_sequence_they_replaced(where: Where) -> None:
+def test_revisions_say_which_sequence_they_replaced(where: ExportLocation) -> None:
     (row,) = run(where, ExportKind.REVISIONS)
 
     assert (row["revision"], row["sequence"], row["close"]) == ("1", "2", "1.9")
 
 
-def test_gaps_tell_from_when_to_when_and_why_and_leave_out_what_was_taken_back(where: Where) -> None:
+def test_gaps_tell_from_when_to_when_and_why_and_leave_out_what_was_taken_back(where: ExportLocation) -> None:
     found = run(where, ExportKind.GAPS)
 
     assert [(row["symbol"], row["from"], row["to"], row["reason"]) for row in found] == [
@@ -107,39 +107,39 @@ def test_gaps_tell_from_when_to_when_and_why_and_leave_out_what_was_taken_back(w
     ]
 
 
-def test_a_gap_of_the_whole_source_is_one_of_every_symbol(where: Where) -> None:
+def test_a_gap_of_the_whole_source_is_one_of_every_symbol(where: ExportLocation) -> None:
     assert [row["reason"] for row in run(where, ExportKind.GAPS, symbols=("GBPUSD_otc",))] == ["chrome gone"]
 
 
-def test_parquet_is_what_other_programs_read(where: Where) -> None:
-    export(Wanted(ExportKind.CANDLES, out(where, "c.parquet")), where)
+def test_parquet_is_what_other_programs_read(where: ExportLocation) -> None:
+    export(ExportRequest(ExportKind.CANDLES, out(where, "c.parquet")), where)
 
     with duckdb.connect(":memory:") as connection:
         found = connection.execute(f"SELECT count(*), min(low) FROM '{out(where, 'c.parquet')}'").fetchone()
     assert found == (14, 8e-6)
 
 
-def test_a_daemon_that_holds_the_store_is_asked(where: Where) -> None:
+def test_a_daemon_that_holds_the_store_is_asked(where: ExportLocation) -> None:
     with WireServer(where.data_dir / STORE_FILE, ANY_PORT, ANY_PORT) as server:
         write_run_file(where.data_dir, RunFile(1, "http://127.0.0.1:1", "", server.rep_endpoint))
-        summary = export(Wanted(ExportKind.CANDLES, out(where)), where)
+        summary = export(ExportRequest(ExportKind.CANDLES, out(where)), where)
 
     assert (summary.through, summary.rows) == ("daemon", 14)
 
 
-def test_a_store_that_somebody_else_holds_is_said(where: Where) -> None:
+def test_a_store_that_somebody_else_holds_is_said(where: ExportLocation) -> None:
     with WireServer(where.data_dir / STORE_FILE, ANY_PORT, ANY_PORT), pytest.raises(StoreLocked, match="held by"):
-        export(Wanted(ExportKind.CANDLES, out(where)), where)
+        export(ExportRequest(ExportKind.CANDLES, out(where)), where)
 
 
-def test_progress_is_told_to_the_end(where: Where) -> None:
+def test_progress_is_told_to_the_end(where: ExportLocation) -> None:
     told: list[int] = []
 
     def begin(total: int) -> Any:
         told.append(-total)
         return told.append
 
-    export(Wanted(ExportKind.CANDLES, out(where)), where, begin)
+    export(ExportRequest(ExportKind.CANDLES, out(where)), where, begin)
 
     assert sum(told) == 0
 
@@ -155,22 +155,22 @@ def test_progress_is_told_to_the_end(where: Where) -> None:
     ],
 )
 def test_what_cannot_be_is_said_and_writes_nothing(
-    where: Where, what: ExportKind, how: dict[str, Any], error: type[Exception], says: str
+    where: ExportLocation, what: ExportKind, how: dict[str, Any], error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
-        export(Wanted(what, out(where), **how), where)
+        export(ExportRequest(what, out(where), **how), where)
 
     assert not out(where).exists()
 
 
 def test_an_empty_folder_is_a_wrong_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--data-dir"):
-        export(Wanted(ExportKind.CANDLES, tmp_path / "c.csv"), Where(tmp_path))
+        export(ExportRequest(ExportKind.CANDLES, tmp_path / "c.csv"), ExportLocation(tmp_path))
 
 
-def test_an_ending_that_says_nothing_is_refused(where: Where) -> None:
+def test_an_ending_that_says_nothing_is_refused(where: ExportLocation) -> None:
     with pytest.raises(ConfigError, match=r"\.csv or \.parquet"):
-        export(Wanted(ExportKind.GAPS, out(where, "gaps.txt")), where)
+        export(ExportRequest(ExportKind.GAPS, out(where, "gaps.txt")), where)
 
 
 def put_ticks(folder: Path, symbol: str, part: int, *ts_ms: int) -> None:
@@ -185,7 +185,9 @@ def test_ticks_come_from_the_collected_files_by_asset_and_time(tmp_path: Path) -
     put_ticks(tmp_path, "#AAPL_otc", 1, 2_000, 1_500)
     put_ticks(tmp_path, "#AAPL_otc", 2, 1_700)
 
-    summary = export(Wanted(ExportKind.TICKS, tmp_path / "t.csv", span=TimeRange(0, 3_000)), Where(tmp_path))
+    summary = export(
+        ExportRequest(ExportKind.TICKS, tmp_path / "t.csv", span=TimeRange(0, 3_000)), ExportLocation(tmp_path)
+    )
 
     found = [(row["symbol"], row["timestamp"][-7:], row["price"]) for row in rows(tmp_path / "t.csv")]
     assert found == [
@@ -233,10 +235,10 @@ def test_the_symbol_as_written_wins_over_one_that_reads_alike() -> None:
     assert match_symbols([], ["A", "B"]) == {"A", "B"}
 
 
-def test_a_summary_is_one_json_value(where: Where) -> None:
+def test_a_summary_is_one_json_value(where: ExportLocation) -> None:
     import msgspec
 
-    summary = export(Wanted(ExportKind.CANDLES, out(where)), where)
+    summary = export(ExportRequest(ExportKind.CANDLES, out(where)), where)
 
     assert json.loads(msgspec.json.encode(summary))["streams"] == [
         "SIM.EURUSD_otc.1m",

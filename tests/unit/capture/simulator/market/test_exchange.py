@@ -75,7 +75,7 @@ def test_after_a_quiet_the_ticks_are_those_of_the_history() -> None:
 
 def test_jitter_adds_to_the_lag_and_keeps_the_order() -> None:
     market = exchange()
-    market.troubles.jitter_ms = 2_000
+    market.delivery.jitter_ms = 2_000
 
     out = run(market, 0, 30)
 
@@ -86,7 +86,7 @@ def test_jitter_adds_to_the_lag_and_keeps_the_order() -> None:
 
 def test_late_ticks_are_overtaken_but_not_lost() -> None:
     market = exchange()
-    market.troubles.late_share, market.troubles.late_ms = 0.2, 1_500
+    market.delivery.late_share, market.delivery.late_ms = 0.2, 1_500
 
     ticks = [tick for _, tick in run(market, 0, 60)]
 

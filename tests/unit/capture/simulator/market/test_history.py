@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from fluxcap.capture.simulator.assets import catalogue
+from fluxcap.capture.simulator.assets import load_assets
 from fluxcap.capture.simulator.market.history import earlier_history, newest_start_s, recent_history, seconds
-from fluxcap.capture.simulator.market.prices import Market
+from fluxcap.capture.simulator.market.prices import SimulatedMarket
 
 OFFSET_MS = 7_200_000
 
 
-def market(rate_hz: float = 2.1) -> Market:
-    return Market(catalogue()["EURGBP_otc"], seed=3, rate_hz=rate_hz)
+def market(rate_hz: float = 2.1) -> SimulatedMarket:
+    return SimulatedMarket(load_assets()["EURGBP_otc"], seed=3, rate_hz=rate_hz)
 
 
 UNTIL_MS = int(market().ticks(1_795_303_500_000, 1_795_303_560_000)[0][-1])

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fluxcap.capture.simulator.assets import catalogue
-from fluxcap.capture.simulator.market.prices import Market
+from fluxcap.capture.simulator.assets import load_assets
+from fluxcap.capture.simulator.market.prices import SimulatedMarket
 
 START_MS = 1_795_303_500_000
 HOUR_MS = 3_600_000
 
 
-def market(symbol: str = "EURUSD_otc", *, seed: int = 1, rate_hz: float = 2.1) -> Market:
-    return Market(catalogue()[symbol], seed=seed, rate_hz=rate_hz)
+def market(symbol: str = "EURUSD_otc", *, seed: int = 1, rate_hz: float = 2.1) -> SimulatedMarket:
+    return SimulatedMarket(load_assets()[symbol], seed=seed, rate_hz=rate_hz)
 
 
 @pytest.mark.parametrize("piece_ms", [1, 137, 7_777, 60_000])
@@ -73,7 +73,7 @@ def test_rate_is_settable_and_no_two_ticks_share_a_millisecond_at_the_highest() 
 
 @pytest.mark.parametrize("symbol", ["EURUSD_otc", "USDJPY_otc", "USDIDR_otc", "LBPUSD_otc", "BCHJPY", "#INTC"])
 def test_prices_have_the_decimals_of_the_asset_and_stay_positive(symbol: str) -> None:
-    asset = catalogue()[symbol]
+    asset = load_assets()[symbol]
     _, points = market(symbol).ticks(START_MS, START_MS + 6 * HOUR_MS)
 
     prices = [market(symbol).price(int(level)) for level in np.unique(points)]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from fluxcap.capture.simulator.server.faults import Fault, FaultOrder, parse_order
+from fluxcap.capture.simulator.server.faults import Fault, FaultRequest, parse_order
 from fluxcap.schemas.errors import ConfigError
 
 
 def test_an_order_is_json() -> None:
     order = parse_order(b'{"fault": "quiet_market", "symbols": ["EURUSD_otc"], "seconds": 2.5}')
 
-    assert order == FaultOrder(Fault.QUIET_MARKET, seconds=2.5, symbols=("EURUSD_otc",))
+    assert order == FaultRequest(Fault.QUIET_MARKET, seconds=2.5, symbols=("EURUSD_otc",))
 
 
 @pytest.mark.parametrize("fault", list(Fault))

@@ -12,7 +12,7 @@ from websockets.frames import Frame
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from fluxcap.capture.simulator.server.garbage import GARBAGE, garbage_frames
+from fluxcap.capture.simulator.server.garbage import INVALID_FRAMES, invalid_frames
 
 NOW_MS = 1_756_866_774_962
 
@@ -59,9 +59,9 @@ def test_the_strict_reading_finds_a_real_tick() -> None:
     assert strict_ticks([header, b'[["EURUSD_otc",1756866774.962,1.1]]']) != []
 
 
-@pytest.mark.parametrize("kind", sorted(GARBAGE))
+@pytest.mark.parametrize("kind", sorted(INVALID_FRAMES))
 def test_no_kind_of_garbage_is_a_tick(kind: str) -> None:
-    frames = frames_in(garbage_frames("EURUSD_otc", (kind,), NOW_MS))
+    frames = frames_in(invalid_frames("EURUSD_otc", (kind,), NOW_MS))
 
     assert frames
     assert strict_ticks(frames) == []
@@ -69,7 +69,7 @@ def test_no_kind_of_garbage_is_a_tick(kind: str) -> None:
 
 def test_all_kinds_together_are_no_tick_either_and_leave_the_stream_readable() -> None:
     header = '451-["updateStream",{"_placeholder":true,"num":0}]'
-    frames = frames_in(garbage_frames("EURUSD_otc", (), NOW_MS))
+    frames = frames_in(invalid_frames("EURUSD_otc", (), NOW_MS))
 
     assert strict_ticks(frames) == []
     assert len(strict_ticks([*frames, header, b'[["EURUSD_otc",1756866774.962,1.1]]'])) == 1

@@ -51,20 +51,18 @@ def free_endpoint() -> str:
 
 
 def test_a_chrome_that_does_not_run_is_a_warning_with_the_command_that_starts_it():
-    found = browser.look_at_silent_port(free_endpoint(), SILENT, [])
+    found = browser.check_port(free_endpoint(), SILENT, [])
 
     assert found.verdict is Verdict.WARNING
-    assert "fluxcap chrome" in found.mend
+    assert "fluxcap chrome" in found.fix
 
 
 def test_the_port_on_the_default_profile_is_recognised():
     endpoint = free_endpoint()
     port = endpoint.partition(":")[2]
 
-    found = browser.look_at_silent_port(endpoint, SILENT, [chrome(f"--remote-debugging-port={port}")])
-    chromium = browser.look_at_silent_port(
-        endpoint, SILENT, [chrome(f"--remote-debugging-port={port}", name="chromium")]
-    )
+    found = browser.check_port(endpoint, SILENT, [chrome(f"--remote-debugging-port={port}")])
+    chromium = browser.check_port(endpoint, SILENT, [chrome(f"--remote-debugging-port={port}", name="chromium")])
 
     assert found.verdict is Verdict.PROBLEM
     assert "default profile, where Chrome 136 and later ignore it" in found.text
@@ -72,7 +70,7 @@ def test_the_port_on_the_default_profile_is_recognised():
 
 
 def test_a_chrome_without_the_port_is_named():
-    found = browser.look_at_silent_port(free_endpoint(), SILENT, [chrome()])
+    found = browser.check_port(free_endpoint(), SILENT, [chrome()])
 
     assert found.verdict is Verdict.WARNING
     assert "process 7" in found.text
@@ -81,11 +79,11 @@ def test_a_chrome_without_the_port_is_named():
 def test_a_port_that_something_else_holds_is_a_problem_that_names_it():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         error = ChromeUnavailable("Something other than Chrome answers on X; start Chrome on another port.")
-        found = browser.look_at_silent_port(f"127.0.0.1:{listener.getsockname()[1]}", error, [])
+        found = browser.check_port(f"127.0.0.1:{listener.getsockname()[1]}", error, [])
 
     assert found.verdict is Verdict.PROBLEM
     assert found.text == "Something other than Chrome answers on X."
-    assert "held by process" in found.mend
+    assert "held by process" in found.fix
 
 
 @pytest.mark.parametrize(
@@ -99,16 +97,14 @@ def test_a_port_that_something_else_holds_is_a_problem_that_names_it():
     ],
 )
 def test_flags_that_open_the_browser_to_others_are_told(flags: list[str], verdict: Verdict, word: str):
-    found = browser.look_at_flags(
-        [ChromeProcessInfo(71, "chrome", ()), chrome(*flags)], "process 7 (chrome)", Path("/q")
-    )
+    found = browser.check_flags([ChromeProcessInfo(71, "chrome", ()), chrome(*flags)], "process 7 (chrome)", Path("/q"))
 
     assert found.verdict is verdict
     assert word in found.text
 
 
 def test_a_browser_that_cannot_be_seen_is_no_fault():
-    assert browser.look_at_flags([chrome()], "", None).verdict is Verdict.OK
+    assert browser.check_flags([chrome()], "", None).verdict is Verdict.OK
 
 
 @pytest.mark.parametrize(
@@ -121,7 +117,7 @@ def test_a_browser_that_cannot_be_seen_is_no_fault():
     ],
 )
 def test_stamps_that_fit_no_quarter_of_an_hour_mean_a_wrong_clock(ahead_ms: float, verdict: Verdict, word: str):
-    found = browser.look_at_platform_clock(ahead_ms)
+    found = browser.check_platform_clock(ahead_ms)
 
     assert found.verdict is verdict
     assert word in found.text
@@ -132,7 +128,7 @@ def test_a_chrome_or_a_driver_that_is_not_installed_is_a_warning_and_a_wrong_pat
 ):
     monkeypatch.setenv("FLUXCAP_CHROME_BINARY", str(tmp_path / "absent"))
     monkeypatch.setenv("FLUXCAP_CHROMEDRIVER", str(tmp_path / "absent"))
-    wrong = browser.look_at_installed()
+    wrong = browser.check_installed()
 
     def missing() -> Path:
         raise ChromeUnavailable("No Chrome found; install it.")
@@ -141,4 +137,4 @@ def test_a_chrome_or_a_driver_that_is_not_installed_is_a_warning_and_a_wrong_pat
     monkeypatch.setattr(browser, "find_chromedriver", missing)
 
     assert [found.verdict for found in wrong] == [Verdict.PROBLEM] * 2
-    assert [(f.verdict, f.mend) for f in browser.look_at_installed()] == [(Verdict.WARNING, "Install it.")] * 2
+    assert [(f.verdict, f.fix) for f in browser.check_installed()] == [(Verdict.WARNING, "Install it.")] * 2

@@ -12,7 +12,7 @@ from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.store.verify import summarize
 from fluxcap.capture.runtime.run_file import RunFile, write_run_file
 from fluxcap.capture.tools.doctor import data
-from fluxcap.capture.tools.doctor.finding import Finding, Verdict, exit_code, from_error, ok, problem, warning
+from fluxcap.capture.tools.doctor.finding import Finding, Verdict, error_finding, exit_code, from_error, ok, warning
 from fluxcap.schemas.errors import ConfigError, StoreDamaged
 from fluxcap.schemas.types import Candle, StreamKey
 
@@ -50,19 +50,19 @@ def verdicts(findings: list[Finding]) -> dict[str, Verdict]:
 
 def test_only_a_problem_makes_the_exit_code_1():
     assert exit_code([ok("a", "b"), warning("a", "b", "c")]) == 0
-    assert exit_code([ok("a", "b"), problem("a", "b", "c")]) == 1
+    assert exit_code([ok("a", "b"), error_finding("a", "b", "c")]) == 1
 
 
 def test_an_error_becomes_what_happened_and_what_to_do():
     found = from_error("x", ConfigError("It is broken; mend it with glue."))
 
-    assert (found.text, found.mend) == ("It is broken.", "Mend it with glue.")
+    assert (found.text, found.fix) == ("It is broken.", "Mend it with glue.")
 
 
 def test_settings_that_cannot_be_read_are_a_problem_and_the_defaults_go_on():
     Path("fluxcap.toml").write_text("intervall = '1m'")
 
-    found, settings = data.look_at_settings(None)
+    found, settings = data.check_settings(None)
 
     assert found.verdict is Verdict.PROBLEM
     assert "Unknown setting 'intervall'" in found.text
@@ -72,24 +72,24 @@ def test_settings_that_cannot_be_read_are_a_problem_and_the_defaults_go_on():
 def test_misspelt_variables_are_a_warning(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FLUXCAP_INTERVALL", "1m")
 
-    found, _ = data.look_at_settings(None)
+    found, _ = data.check_settings(None)
 
     assert (found.verdict, "FLUXCAP_INTERVALL" in found.text) == (Verdict.WARNING, True)
 
 
 def test_without_a_daemon_all_is_well_and_one_that_was_killed_is_told(tmp_path: Path):
-    assert verdicts(data.look_at_daemon(tmp_path, *data.running_daemon(tmp_path))) == {"daemon": Verdict.OK}
+    assert verdicts(data.check_daemon(tmp_path, *data.running_daemon(tmp_path))) == {"daemon": Verdict.OK}
 
     write_run_file(tmp_path, RunFile(4_194_304, "http://127.0.0.1:1", FREE, FREE))
 
-    found = data.look_at_daemon(tmp_path, *data.running_daemon(tmp_path))
+    found = data.check_daemon(tmp_path, *data.running_daemon(tmp_path))
     assert "process 4194304) ended without leave" in found[0].text
 
 
 def test_a_daemon_that_does_not_answer_is_a_problem(tmp_path: Path):
     write_run_file(tmp_path, RunFile(os.getpid(), "http://127.0.0.1:1", FREE, FREE))
 
-    found = data.look_at_daemon(tmp_path, *data.running_daemon(tmp_path))
+    found = data.check_daemon(tmp_path, *data.running_daemon(tmp_path))
 
     assert verdicts(found) == {"daemon": Verdict.PROBLEM}
 
@@ -108,24 +108,24 @@ def test_a_daemon_that_does_not_answer_is_a_problem(tmp_path: Path):
 def test_what_the_daemon_sees_is_told(changes: dict[str, Any], subject: str, verdict: Verdict, tmp_path: Path):
     run = RunFile(7, "http://127.0.0.1:1", FREE, FREE)
 
-    assert verdicts(data.look_at_daemon(tmp_path, run, status(**changes)))[subject] is verdict
+    assert verdicts(data.check_daemon(tmp_path, run, status(**changes)))[subject] is verdict
 
 
 def test_a_store_that_takes_nothing_is_a_problem(tmp_path: Path):
-    assert data.look_at_store(tmp_path, status()).verdict is Verdict.OK
-    assert data.look_at_store(tmp_path, status(store_trouble="No space.")).verdict is Verdict.PROBLEM
+    assert data.check_store(tmp_path, status()).verdict is Verdict.OK
+    assert data.check_store(tmp_path, status(store_trouble="No space.")).verdict is Verdict.PROBLEM
 
 
 def test_a_store_is_counted_and_one_that_is_none_is_a_problem(tmp_path: Path):
-    assert "does not exist yet" in data.look_at_store(tmp_path, None).text
+    assert "does not exist yet" in data.check_store(tmp_path, None).text
     with WireServer(tmp_path / "fluxcap.duckdb", FREE, FREE) as server:
         key = StreamKey("S", "A", "1m")
         server.publish({key: [Candle(n * 60_000, 1.0, 1.0, 1.0, 1.0) for n in range(1, 6)]})
-        held = data.look_at_store(tmp_path, None)
+        held = data.check_store(tmp_path, None)
 
     assert held.verdict is Verdict.PROBLEM
-    assert "1 streams, 5 candles" in data.look_at_store(tmp_path, None).text
+    assert "1 streams, 5 candles" in data.check_store(tmp_path, None).text
     (tmp_path / "fluxcap.duckdb").write_bytes(b"nonsense" * 4_096)
-    assert data.look_at_store(tmp_path, None).verdict is Verdict.PROBLEM
+    assert data.check_store(tmp_path, None).verdict is Verdict.PROBLEM
     with pytest.raises(StoreDamaged):
         summarize(tmp_path / "fluxcap.duckdb")

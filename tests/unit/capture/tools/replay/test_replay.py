@@ -17,13 +17,13 @@ from fluxcap.capture.recording.records import Arrivals
 from fluxcap.capture.runtime.run_file import RunFile, write_run_file
 from fluxcap.capture.simulator import Secrets
 from fluxcap.capture.tools.replay import replay as replaying
-from fluxcap.capture.tools.replay.replay import Replay, Summary
+from fluxcap.capture.tools.replay.replay import ReplayOptions, ReplaySummary
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError
 from tests.golden.write_recording import EUR, EXPECTED, RECORDING, found_in, write
 
 
-def replay(**how: Any) -> Summary:
-    return replaying.replay(Replay(**({"path": RECORDING} | how)), lambda name: PocketOption())
+def replay(**how: Any) -> ReplaySummary:
+    return replaying.replay(ReplayOptions(**({"path": RECORDING} | how)), lambda name: PocketOption())
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_the_golden_recording_gives_the_golden_candles_to_the_bit(tmp_path: Path
 
     assert found_in(tmp_path) == expected
     assert summary.digest == expected["digest"]
-    assert summary.trouble == ""
+    assert summary.error == ""
 
 
 def test_the_golden_recording_holds_every_kind_of_candle(expected: dict[str, Any]) -> None:
@@ -98,7 +98,7 @@ def test_without_a_data_folder_nothing_is_left_but_it_is_there_to_finish(tmp_pat
         assert (folder / "fluxcap.duckdb").is_file()
         seen.append(folder)
 
-    replaying.replay(Replay(path=RECORDING), lambda name: PocketOption(), finish)
+    replaying.replay(ReplayOptions(path=RECORDING), lambda name: PocketOption(), finish)
 
     assert not seen[0].exists()
 
@@ -127,7 +127,7 @@ def test_a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes(tmp_path: Pa
 
     summary = replay(path=part, data_dir=tmp_path / "data")
 
-    assert summary.trouble == f"{part} is cut off, as after a kill; it was read up to there."
+    assert summary.error == f"{part} is cut off, as after a kill; it was read up to there."
     whole = expected["streams"]["GOLDEN.EURUSD_otc.1m"]["candles"]
     some = found_in(tmp_path / "data")["streams"]["GOLDEN.EURUSD_otc.1m"]["candles"]
     assert 0 < len(some) < len(whole)
@@ -146,7 +146,9 @@ def test_progress_is_told_in_bytes(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
 
     replaying.replay(
-        Replay(path=RECORDING), lambda name: PocketOption(), progress=lambda done, total: told.append((done, total))
+        ReplayOptions(path=RECORDING),
+        lambda name: PocketOption(),
+        progress=lambda done, total: told.append((done, total)),
     )
 
     assert told
@@ -160,6 +162,6 @@ def test_the_platform_that_the_header_names_is_used() -> None:
         names.append(name)
         return PocketOption()
 
-    replaying.replay(Replay(path=RECORDING), platform_of)
+    replaying.replay(ReplayOptions(path=RECORDING), platform_of)
 
     assert names == ["pocketoption"]

@@ -12,7 +12,7 @@ from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.capture.recording import records as r
 from fluxcap.capture.recording.file import RecordingReader
 from fluxcap.capture.recording.records import Header
-from fluxcap.capture.tools.replay.replayer import HEARTBEAT_S, NAP_S, ReplayStage
+from fluxcap.capture.tools.replay.replayer import HEARTBEAT_S, POLL_S, Replayer
 from fluxcap.schemas.errors import StoreError
 from fluxcap.schemas.types import StreamKey
 from tests.golden.write_recording import EUR, RECORDING
@@ -41,8 +41,8 @@ def server(tmp_path: Path) -> Iterator[WireServer]:
         yield made
 
 
-def stage(server: WireServer, clock: Clock, header: Header | None = None) -> ReplayStage:
-    return ReplayStage(header or Header(source="S"), PocketOption(), server, clock=clock)
+def stage(server: WireServer, clock: Clock, header: Header | None = None) -> Replayer:
+    return Replayer(header or Header(source="S"), PocketOption(), server, clock=clock)
 
 
 @pytest.mark.parametrize("speed", [1.0, 4.0])
@@ -53,7 +53,7 @@ def test_records_come_at_the_recorded_pace_times_the_speed(server: WireServer, s
     stage(server, clock).play_paced([records], speed)
 
     assert clock.now_s - 100 == pytest.approx(3 / speed)
-    assert max(clock.naps) <= NAP_S
+    assert max(clock.naps) <= POLL_S
 
 
 def test_full_speed_never_sleeps(server: WireServer) -> None:
