@@ -29,23 +29,23 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from typer.main import get_command
 
-from bridge.client import CaughtUp, LiveClient
-from bridge.client.actions import Cursor
-from bridge.client.cache import CACHE_FILE, Append, CandleCache, cursor_name
-from bridge.client.events import Candles, HealthChanged, Revision, StoreReplaced
-from bridge.client.events import Gap as Passed
-from bridge.client.fetch import backfill
-from bridge.client.health import Health, HealthState
-from bridge.client.tail_lines import json_lines
-from bridge.curve import client_keys, server_keys
-from bridge.dashboard.csv_candles import read_csv
-from bridge.digest import store_digest
-from bridge.history_streams import Absorbed
-from bridge.jetstream.address import log_address
-from bridge.jetstream.forward_cursor import ForwardCursor
-from bridge.jetstream.forward_view import ForwardState, ForwardView
-from bridge.jetstream.stream_setup import SetupResult
-from bridge.jetstream.subjects import (
+from fluxcap import CaughtUp, LiveClient
+from fluxcap.bridge.archive.archiver import ArchiveState
+from fluxcap.bridge.archive.checkpoint import ArchiveCursor
+from fluxcap.bridge.archive.partition_file import PartitionFiles
+from fluxcap.bridge.archive.rows import Gathered
+from fluxcap.bridge.client.cache import CACHE_FILE, Append, CandleCache, cursor_name
+from fluxcap.bridge.client.events import Candles, HealthChanged, Revision, StoreReplaced
+from fluxcap.bridge.client.events import Gap as Passed
+from fluxcap.bridge.client.fetch import backfill
+from fluxcap.bridge.client.health import Health, HealthState
+from fluxcap.bridge.client.receiver.actions import Cursor
+from fluxcap.bridge.dashboard.csv_candles import read_csv
+from fluxcap.bridge.jetstream.address import log_address
+from fluxcap.bridge.jetstream.admin import SetupResult
+from fluxcap.bridge.jetstream.forward.checkpoint import ForwardCursor
+from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardView
+from fluxcap.bridge.jetstream.subjects import (
     ALL_SUBJECTS,
     STREAM_NAME,
     Position,
@@ -55,57 +55,63 @@ from bridge.jetstream.subjects import (
     status_subject,
     subject,
 )
-from bridge.parquet_archive.archiver import ArchiveState
-from bridge.parquet_archive.cursor import ArchiveCursor
-from bridge.parquet_archive.gathering import Gathered
-from bridge.parquet_archive.partition_file import PartitionFiles
-from bridge.server import WireServer
-from bridge.store import Store
-from bridge.verify import verify
-from capture.captured_frames import CapturedFrames
-from capture.chrome.launch import find_chrome
-from capture.chrome.page import find_chromedriver
-from capture.cli import app, run_cli
-from capture.collect.files import CollectedFiles
-from capture.collect.plan import TIMEFRAMES, Job
-from capture.collect.run import Summary as CollectSummary
-from capture.collected import check_csv, collected_files, read_ticks
-from capture.control import control_app, focus_view
-from capture.control_files import files_router
-from capture.control_history import history_router
-from capture.csv_lines import CsvKind
-from capture.csv_parts import RealDisk
-from capture.daemon import Daemon
-from capture.daemon_files import RUN_FILE, RunFile, read_run_file, write_run_file
-from capture.doctor.finding import Finding as DoctorFinding
-from capture.feed import BlindReason
-from capture.focus import Focus, FocusMode
-from capture.journal import Entry, TickJournal, check_journal, journal_files, losses, read_contents
-from capture.journal_file import entries_of, frame_of
-from capture.listeners import ChromeState, Published
-from capture.market import AssetView, Market, MarketView
-from capture.metrics import Metrics, Snapshot
-from capture.persistence import CollectView, Persistence
-from capture.pipeline import PipelineView
-from capture.platforms.base import Asset
-from capture.platforms.pocketoption import PocketOption
-from capture.platforms.registry import platform_named
-from capture.recorder import Recorder
-from capture.recording import Arrivals, End, Header, Record
-from capture.recording_file import RecordingReader, RecordingWriter
-from capture.recording_run import SoFar
-from capture.replaying import Replay, replay
-from capture.replaying import Summary as ReplaySummary
-from capture.restart import restore
-from capture.settings import CONFIG_FILE, STORE_FILE, CollectMode, Settings, config_file, load_settings, variables_of
-from capture.settings_origin import Origin, unknown_variables
-from capture.simulator.truth import TruthLog, TruthTick, read_truth
-from capture.status import Identity, Status, status_of
-from capture.web import payloads
-from capture.web.csv_files import available_files
-from capture.web.csv_routes import csv_router
-from schemas.errors import SequenceError, StoreDamaged
-from schemas.types import (
+from fluxcap.bridge.server.history_import import Absorbed
+from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.store.digest import store_digest
+from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.store.verify import verify
+from fluxcap.bridge.terminal.tail_view import json_lines
+from fluxcap.bridge.transport.curve import client_keys, server_keys
+from fluxcap.capture.api import payloads
+from fluxcap.capture.api.app import control_app, focus_view
+from fluxcap.capture.api.metrics import Metrics, Snapshot
+from fluxcap.capture.api.routes import csv_router, files_router, history_router
+from fluxcap.capture.api.status import Identity, Status, status_of
+from fluxcap.capture.chrome.launch import find_chrome
+from fluxcap.capture.cli.app import app, run_cli
+from fluxcap.capture.collect.collection import Summary as CollectSummary
+from fluxcap.capture.collect.files import CollectedFiles
+from fluxcap.capture.collect.page import find_chromedriver
+from fluxcap.capture.collect.plan import TIMEFRAMES, Job
+from fluxcap.capture.csvfiles.catalog import available_files
+from fluxcap.capture.csvfiles.format import CsvKind
+from fluxcap.capture.csvfiles.reader import check_csv, collected_files, read_ticks
+from fluxcap.capture.csvfiles.rotation import RealDisk
+from fluxcap.capture.csvfiles.writer import CollectView, Persistence
+from fluxcap.capture.daemon.daemon import Daemon
+from fluxcap.capture.market.feed_state import BlindReason
+from fluxcap.capture.market.focus import Focus, FocusMode
+from fluxcap.capture.market.market import AssetView, Market, MarketView
+from fluxcap.capture.pipeline.journal import Entry, TickJournal, check_journal, journal_files, losses, read_contents
+from fluxcap.capture.pipeline.journal_file import entries_of, frame_of
+from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.pipeline.pipeline import PipelineView
+from fluxcap.capture.pipeline.restore import restore
+from fluxcap.capture.platforms.base import Asset
+from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.capture.platforms.registry import platform_named
+from fluxcap.capture.recording.file import RecordingReader, RecordingWriter
+from fluxcap.capture.recording.json_import import CapturedFrames
+from fluxcap.capture.recording.recorder import Recorder
+from fluxcap.capture.recording.records import Arrivals, End, Header, Record
+from fluxcap.capture.runtime.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
+from fluxcap.capture.runtime.settings import (
+    CONFIG_FILE,
+    STORE_FILE,
+    CollectMode,
+    Settings,
+    config_file,
+    load_settings,
+    variables_of,
+)
+from fluxcap.capture.runtime.settings_sources import Origin, unknown_variables
+from fluxcap.capture.simulator.truth import TruthLog, TruthTick, read_truth
+from fluxcap.capture.tools.doctor.finding import Finding as DoctorFinding
+from fluxcap.capture.tools.record import SoFar
+from fluxcap.capture.tools.replay.replay import Replay, replay
+from fluxcap.capture.tools.replay.replay import Summary as ReplaySummary
+from fluxcap.schemas.errors import SequenceError, StoreDamaged
+from fluxcap.schemas.types import (
     CANDLE_DTYPE,
     Candle,
     CandleArray,
