@@ -30,10 +30,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.main import get_command
 
 from fluxcap import CaughtUp, LiveClient
-from fluxcap.bridge.archive.archiver import ArchiveState
-from fluxcap.bridge.archive.checkpoint import ArchiveCursor
-from fluxcap.bridge.archive.partition_file import PartitionFiles
-from fluxcap.bridge.archive.rows import Gathered
+from fluxcap.bridge.archive.archiver import ArchiveProgress
+from fluxcap.bridge.archive.checkpoint import ArchiveCheckpoint
+from fluxcap.bridge.archive.partition_file import PartitionWriter
+from fluxcap.bridge.archive.rows import RowBuffer
 from fluxcap.bridge.client.cache import CACHE_FILE, Append, CandleCache, cursor_name
 from fluxcap.bridge.client.events import Candles, HealthChanged, Revision, StoreReplaced
 from fluxcap.bridge.client.events import Gap as Passed
@@ -41,10 +41,10 @@ from fluxcap.bridge.client.fetch import backfill
 from fluxcap.bridge.client.health import Health, HealthState
 from fluxcap.bridge.client.receiver.actions import Cursor
 from fluxcap.bridge.dashboard.csv_candles import read_csv
-from fluxcap.bridge.jetstream.address import log_address
+from fluxcap.bridge.jetstream.address import parse_address
 from fluxcap.bridge.jetstream.admin import SetupResult
-from fluxcap.bridge.jetstream.forward.checkpoint import ForwardCursor
-from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardView
+from fluxcap.bridge.jetstream.forward.checkpoint import CheckpointFile
+from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardStatus
 from fluxcap.bridge.jetstream.subjects import (
     ALL_SUBJECTS,
     STREAM_NAME,
@@ -55,45 +55,53 @@ from fluxcap.bridge.jetstream.subjects import (
     status_subject,
     subject,
 )
-from fluxcap.bridge.server.history_import import Absorbed
+from fluxcap.bridge.server.history_import import ImportResult
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.store.digest import store_digest
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import verify
-from fluxcap.bridge.terminal.tail_view import json_lines
+from fluxcap.bridge.terminal.tail_view import to_json_lines
 from fluxcap.bridge.transport.curve import client_keys, server_keys
 from fluxcap.capture.api import payloads
-from fluxcap.capture.api.app import control_app, focus_view
-from fluxcap.capture.api.metrics import Metrics, Snapshot
-from fluxcap.capture.api.routes import csv_router, files_router, history_router
-from fluxcap.capture.api.status import Identity, Status, status_of
+from fluxcap.capture.api.app import control_app, focus_json
+from fluxcap.capture.api.metrics import Metrics, MetricsSnapshot
+from fluxcap.capture.api.routes import csv_files_router, csv_settings_router, history_import_router
+from fluxcap.capture.api.status import DaemonInfo, Status, build_status
 from fluxcap.capture.chrome.launch import find_chrome
 from fluxcap.capture.cli.app import app, run_cli
-from fluxcap.capture.collect.collection import Summary as CollectSummary
+from fluxcap.capture.collect.collection import CollectSummary
 from fluxcap.capture.collect.files import CollectedFiles
 from fluxcap.capture.collect.page import find_chromedriver
 from fluxcap.capture.collect.plan import TIMEFRAMES, Job
-from fluxcap.capture.csvfiles.catalog import available_files
+from fluxcap.capture.csvfiles.catalog import list_csv_files
 from fluxcap.capture.csvfiles.format import CsvKind
 from fluxcap.capture.csvfiles.reader import check_csv, collected_files, read_ticks
-from fluxcap.capture.csvfiles.rotation import RealDisk
-from fluxcap.capture.csvfiles.writer import CollectView, Persistence
+from fluxcap.capture.csvfiles.rotation import LocalFileSystem
+from fluxcap.capture.csvfiles.writer import CsvStatus, CsvWriter
 from fluxcap.capture.daemon.daemon import Daemon
-from fluxcap.capture.market.feed_state import BlindReason
+from fluxcap.capture.market.feed_state import GapReason
 from fluxcap.capture.market.focus import Focus, FocusMode
-from fluxcap.capture.market.market import AssetView, Market, MarketView
-from fluxcap.capture.pipeline.journal import Entry, TickJournal, check_journal, journal_files, losses, read_contents
-from fluxcap.capture.pipeline.journal_file import entries_of, frame_of
-from fluxcap.capture.pipeline.listeners import ChromeState, Published
+from fluxcap.capture.market.market import Market
+from fluxcap.capture.market.updates import AssetSnapshot, MarketSnapshot
+from fluxcap.capture.pipeline.journal import TickJournal
+from fluxcap.capture.pipeline.journal_file import (
+    JournalEntry,
+    check_journal,
+    decode_entries,
+    encode_entry,
+    journal_files,
+)
+from fluxcap.capture.pipeline.journal_recovery import lost_ranges, read_journal_contents
+from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
 from fluxcap.capture.pipeline.pipeline import PipelineView
-from fluxcap.capture.pipeline.restore import restore
+from fluxcap.capture.pipeline.restore import restore_market
 from fluxcap.capture.platforms.base import Asset
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.capture.platforms.registry import platform_named
 from fluxcap.capture.recording.file import RecordingReader, RecordingWriter
-from fluxcap.capture.recording.json_import import CapturedFrames
+from fluxcap.capture.recording.json_import import JsonFrameFile
 from fluxcap.capture.recording.recorder import Recorder
-from fluxcap.capture.recording.records import Arrivals, End, Header, Record
+from fluxcap.capture.recording.records import Arrivals, EndOfRecording, Header, Record
 from fluxcap.capture.runtime.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
 from fluxcap.capture.runtime.settings import (
     CONFIG_FILE,
@@ -104,12 +112,11 @@ from fluxcap.capture.runtime.settings import (
     load_settings,
     variables_of,
 )
-from fluxcap.capture.runtime.settings_sources import Origin, unknown_variables
+from fluxcap.capture.runtime.settings_sources import SettingSource, unknown_variables
 from fluxcap.capture.simulator.truth import TruthLog, TruthTick, read_truth
 from fluxcap.capture.tools.doctor.finding import Finding as DoctorFinding
-from fluxcap.capture.tools.record import SoFar
-from fluxcap.capture.tools.replay.replay import Replay, replay
-from fluxcap.capture.tools.replay.replay import Summary as ReplaySummary
+from fluxcap.capture.tools.record import RecordingProgress
+from fluxcap.capture.tools.replay.replay import ReplayOptions, ReplaySummary, replay
 from fluxcap.schemas.errors import SequenceError, StoreDamaged
 from fluxcap.schemas.types import (
     CANDLE_DTYPE,
@@ -240,7 +247,7 @@ def test_a_store_goes_on_with_the_next_sequence_and_revision_and_no_other(tmp_pa
     with Store.open(folder / STORE_FILE) as store:
         mark = store.watermarks()[EURUSD]
         assert (mark.latest_sequence, mark.latest_revision) == (latest + 1, revision + 1)
-        assert rows(store.reader().last(EURUSD, 1).candles) == rows(better)
+        assert rows(store.reader().newest(EURUSD, 1).candles) == rows(better)
 
 
 def as_sequences(numbers: Iterable[int]) -> Any:
@@ -308,7 +315,7 @@ def test_a_client_cache_takes_what_comes_next(tmp_path: Path) -> None:
     moved = Cursor(before["store_id"], at, before["latest_ts_ms"] + MINUTE, before["latest_revision"])
 
     cache = CandleCache(folder)
-    cache.merge([Append(EURUSD, at, candle_array([a_candle(moved.latest_ts_ms)]))], {EURUSD: moved})
+    cache.commit([Append(EURUSD, at, candle_array([a_candle(moved.latest_ts_ms)]))], {EURUSD: moved})
     cache.close()
 
     again = CandleCache(folder)
@@ -370,7 +377,7 @@ def _plain(value: Any) -> Any:
 def recording_content(path: Path) -> dict[str, Any]:
     with RecordingReader(path) as reader:
         records = list(reader)
-        return {"header": as_json(reader.header), "records": plain(records), "trouble": reader.trouble}
+        return {"header": as_json(reader.header), "records": plain(records), "trouble": reader.error}
 
 
 def test_a_recording_gives_back_its_header_and_a_record_of_every_kind(tmp_path: Path) -> None:
@@ -385,7 +392,7 @@ def test_what_was_read_of_a_recording_is_written_with_the_same_bytes(tmp_path: P
 
     with RecordingReader(old) as reader, RecordingWriter(tmp_path / "new", reader.header) as writer:
         for record in reader:
-            if not isinstance(record, End):
+            if not isinstance(record, EndOfRecording):
                 writer.add(record)
 
     assert gzip.decompress((tmp_path / "new").read_bytes()) == gzip.decompress(old.read_bytes())
@@ -394,7 +401,7 @@ def test_what_was_read_of_a_recording_is_written_with_the_same_bytes(tmp_path: P
 def test_a_recording_of_every_kind_of_record_is_replayed(tmp_path: Path) -> None:
     path = opened("recording", tmp_path) / RECORDING
 
-    replay(Replay(path=path, data_dir=tmp_path / "replayed"), lambda _: PocketOption())
+    replay(ReplayOptions(path=path, data_dir=tmp_path / "replayed"), lambda _: PocketOption())
 
     found = store_content(tmp_path / "replayed" / STORE_FILE)
     del found["store_id"]
@@ -406,15 +413,18 @@ def test_a_recording_of_every_kind_of_record_is_replayed(tmp_path: Path) -> None
 
 def journal_content(folder: Path) -> dict[str, Any]:
     """What a start makes of the journal; and every entry of every file as it is encoded."""
-    contents = read_contents(folder)
+    contents = read_journal_contents(folder)
     symbols = dict.fromkeys(stretch.symbol for stretch in contents.stretches)
     return {
         "stretches": as_json(contents.stretches),
         "newest": {path.name: newest for path, newest in contents.newest.items()},
-        "losses": as_json({s: losses([one for one in contents.stretches if one.symbol == s]) for s in symbols}),
+        "losses": as_json(
+            {s: lost_ranges([one for one in contents.stretches if one.symbol == s]) for s in symbols}
+        ),
         "files": [[check.path.name, check.frames, check.ticks, check.torn_bytes] for check in check_journal(folder)],
         "entries": {
-            path.name: [as_json(entry) for entry, _ in entries_of(path.read_bytes())] for path in journal_files(folder)
+            path.name: [as_json(entry) for entry, _ in decode_entries(path.read_bytes())]
+            for path in journal_files(folder)
         },
     }
 
@@ -426,7 +436,7 @@ def test_a_journal_gives_back_stretches_and_losses_up_to_a_torn_tail(tmp_path: P
 def test_what_was_read_of_a_journal_is_written_with_the_same_bytes(tmp_path: Path) -> None:
     for path in journal_files(opened("journal", tmp_path)):
         data = path.read_bytes()
-        whole = b"".join(frame_of(entry) for entry, _ in entries_of(data))
+        whole = b"".join(encode_entry(entry) for entry, _ in decode_entries(data))
         assert whole
         assert data.startswith(whole)
 
@@ -446,8 +456,8 @@ def restored_content(folder: Path) -> list[Any]:
     focus = Focus(FocusMode.LOCK, ("EURUSD_otc", "GBPUSD_otc"))
     market, kept = Market(PocketOption(), MINUTE, focus), Collected()
     left_open = [Gap("POCKETOPTION", "EURUSD_otc", T0_MS - 30_000, 0, "chrome gone")]
-    restore(market, read_contents(folder).stretches, Recorder(PocketOption(), kept), left_open)
-    gaps = as_json(market.take().gaps)
+    restore_market(market, read_journal_contents(folder).stretches, Recorder(PocketOption(), kept), left_open)
+    gaps = as_json(market.drain().gaps)
     return [*(record[:1] + record[3:] for record in plain(kept.records)), gaps]
 
 
@@ -468,7 +478,7 @@ def test_a_new_run_goes_on_beside_the_old_journal(tmp_path: Path) -> None:
 
     assert {path: path.read_bytes() for path in before} == before
     assert len(journal_files(folder)) == len(before) + 1
-    assert read_contents(folder).stretches[-1:] != []
+    assert read_journal_contents(folder).stretches[-1:] != []
 
 
 # --- run file, cursors, keys, truth ---------------------------------------------------------------------------------
@@ -491,7 +501,7 @@ LOG = ("FLUX", "2026-11-22T00:00:00Z")
 
 def test_a_forward_cursor_is_read_and_written_with_the_same_bytes(tmp_path: Path) -> None:
     folder = opened("forward_cursor", tmp_path)
-    cursor = ForwardCursor(folder, *LOG)
+    cursor = CheckpointFile(folder, *LOG)
     before = cursor.path.read_bytes()
 
     known = cursor.load()
@@ -503,10 +513,10 @@ def test_a_forward_cursor_is_read_and_written_with_the_same_bytes(tmp_path: Path
 
 def archive_content(folder: Path) -> dict[str, Any]:
     """Checkpoint and files of an archive."""
-    cursor = ArchiveCursor(folder)
+    cursor = ArchiveCheckpoint(folder)
     found: dict[str, Any] = {
         "place": as_json(cursor.place),
-        "standings": {f"{key} {store}": as_json(one) for (key, store), one in sorted(cursor.standings.items())},
+        "standings": {f"{key} {store}": as_json(one) for (key, store), one in sorted(cursor.positions.items())},
         "missing": as_json(cursor.missing()),
         "files": {},
     }
@@ -531,14 +541,14 @@ def test_an_archive_takes_another_candle_into_the_old_file(tmp_path: Path) -> No
     folder = opened("archive", tmp_path)
     name, before = next(file for file in expected("archive")["files"].items() if file[0].endswith("candles-1m.parquet"))
     ts_ms, number = T0_MS + 3 * MINUTE, 8  # in the midst: the log had forgotten it
-    new = Gathered()
+    new = RowBuffer()
     new.add(
         CandleBatch(EURUSD, number, candle_array([a_candle(ts_ms)])),
         Position("store-a", number, ts_ms, 0, 1),
         None,
     )
 
-    with PartitionFiles(folder) as files:
+    with PartitionWriter(folder) as files:
         files.write(new.partitions(), new.stores)
 
     after = archive_content(folder)["files"][name]["rows"]
@@ -549,7 +559,7 @@ def test_an_archive_takes_another_candle_into_the_old_file(tmp_path: Path) -> No
 
 def test_a_new_archive_checkpoint_has_the_tables_of_an_old_one(tmp_path: Path) -> None:
     old = opened("archive", tmp_path)
-    ArchiveCursor(tmp_path / "new").close()
+    ArchiveCheckpoint(tmp_path / "new").close()
     (new_file,) = (tmp_path / "new").rglob("*.duckdb")
 
     assert tables_of(new_file) == tables_of(old / new_file.relative_to(tmp_path / "new"))
@@ -573,7 +583,7 @@ def test_credentials_for_the_log_are_read(tmp_path: Path) -> None:
     found = {
         path.name: {
             name: Path(value).name if isinstance(value, Path) else value
-            for name, value in msgspec.structs.asdict(log_address("nats://127.0.0.1", path).credentials).items()
+            for name, value in msgspec.structs.asdict(parse_address("nats://127.0.0.1", path).credentials).items()
         }
         for path in sorted(folder.iterdir())
         if path.suffix == ".toml"
@@ -598,7 +608,7 @@ def test_a_truth_file_is_read_without_its_torn_line_and_continued(tmp_path: Path
 
 
 def test_captured_frames_of_other_programs_are_imported(tmp_path: Path) -> None:
-    frames = CapturedFrames(opened("captured_frames", tmp_path) / "frames.json", PocketOption())
+    frames = JsonFrameFile(opened("captured_frames", tmp_path) / "frames.json", PocketOption())
 
     found = [plain(block) for block in frames.blocks()]
 
@@ -622,7 +632,7 @@ def csv_content(folder: Path) -> dict[str, Any]:
             "ticks": _ticks(file) if file.name.kind is CsvKind.TICK else None,
             "candles_on_the_page": rows(read_csv(text, file.name.interval or "1m")),
         }
-    return {"files": found, "offered": available_files(folder)}
+    return {"files": found, "offered": list_csv_files(folder)}
 
 
 def _ticks(file: Any) -> list[list[float]]:
@@ -641,11 +651,11 @@ def test_a_part_that_is_not_full_is_gone_on_with(tmp_path: Path) -> None:
         whole = path.read_bytes()
         if before["torn_bytes"]:
             with pytest.raises(OSError, match="within a line"):
-                RealDisk().reopen(path)
+                LocalFileSystem().reopen(path)
             continue
         last_line = whole.splitlines(keepends=True)[-1]
 
-        part = RealDisk().reopen(path)
+        part = LocalFileSystem().reopen(path)
         part.append(last_line)
         part.close()
 
@@ -657,10 +667,10 @@ def test_a_new_run_under_the_same_stamp_writes_beside_the_old_parts_the_same_lin
     before = {file.path: file.path.read_bytes() for file in collected_files(folder)}
     first = next(path for path in before if path.name.startswith("EURUSD_otc_ticks_") and "part001" in path.name)
     ticks = [Tick("EURUSD_otc", int(ts_ms), int(ts_ms), price) for ts_ms, price in expected_ticks(folder, first)]
-    files = Persistence(folder, CollectMode.BOTH, 3, 2, now_ms=lambda: T0_MS)
+    files = CsvWriter(folder, CollectMode.BOTH, 3, 2, now_ms=lambda: T0_MS)
     files.start()
 
-    files.published(Published((), (), (), tuple(ticks)))
+    files.published(PublishedUpdate((), (), (), tuple(ticks)))
     files.stop(timeout_s=30)
 
     assert {path: path.read_bytes() for path in before} == before
@@ -688,7 +698,7 @@ def test_an_interrupted_collection_goes_on_on_the_same_day_and_not_on_the_next(t
     for label, interval, saved in wanted["jobs"]:
         assert same_day.is_saved(job(label, interval)) is saved
         assert not next_day.is_saved(job(label, interval))
-    assert available_files(folder) == wanted["offered"]
+    assert list_csv_files(folder) == wanted["offered"]
 
 
 # --- settings -------------------------------------------------------------------------------------------------------
@@ -877,7 +887,7 @@ def test_what_has_gone_is_named(now: Any, lost: list[str]) -> None:
 
 def a_view() -> PipelineView:
     """A daemon at work, with one of everything that a view can hold but a session."""
-    market = MarketView(
+    market = MarketSnapshot(
         clock="settled",
         clock_reason="",
         platform_offset_ms=7_200_000,
@@ -888,7 +898,7 @@ def a_view() -> PipelineView:
         active_period_ms=0,
         favourites=(),
         asset_count=1,
-        assets=(AssetView("EURUSD_otc", True, FeedState.LIVE, NOW_MS - 1_500, 1.1, 42, ""),),
+        assets=(AssetSnapshot("EURUSD_otc", True, FeedState.LIVE, NOW_MS - 1_500, 1.1, 42, ""),),
         counters={"late.X": 1, "malformed.json": 5, "duplicate": 4, "dropped_incomplete.X": 1},
         now_ms=NOW_MS,
     )
@@ -902,25 +912,25 @@ def a_view() -> PipelineView:
         queue_depth=9,
         messages=1_000,
         commits=17,
-        store_trouble="",
+        store_error="",
     )
 
 
 def _rest(folder: Path) -> dict[str, Any]:
     """Answers of the control endpoint."""
     market = Market(PocketOption(), MINUTE, Focus(FocusMode.LOCK, ("EURUSD_otc",)))
-    listed = available_files(opened("csv", folder))
-    identity = Identity("1.2.3", 1, "pub", "rep", "control", "data", "POCKETOPTION", "1m", "chrome")
-    collect = CollectView("both", 1_000, 100, "f")
-    status = status_of(identity, a_view(), now_ms=NOW_MS, uptime_s=1.0, collect=collect, forward=ForwardView())
+    listed = list_csv_files(opened("csv", folder))
+    identity = DaemonInfo("1.2.3", 1, "pub", "rep", "control", "data", "POCKETOPTION", "1m", "chrome")
+    collect = CsvStatus("both", 1_000, 100, "f")
+    status = build_status(identity, a_view(), now_ms=NOW_MS, uptime_s=1.0, collect=collect, forward=ForwardStatus())
     return {
         "GET /api/status": shape(Status),
         "GET /api/status of a daemon at work": shape_of_value(as_json(status)),
-        "GET /api/focus": shape_of_value(focus_view(market)),
+        "GET /api/focus": shape_of_value(focus_json(market)),
         "GET /api/assets": [shape(Asset)],
         "GET /api/gaps": [shape(Gap)],
-        "GET /api/collect-mode": shape(CollectView),
-        "PUT /api/history": shape(Absorbed),
+        "GET /api/collect-mode": shape(CsvStatus),
+        "PUT /api/history": shape(ImportResult),
         "GET /api/available-csv-files": {"files": shape_of_value(listed), "count": "int"},
     }
 
@@ -931,9 +941,9 @@ def _routes(folder: Path) -> dict[str, Any]:
     market = Market(PocketOption(), MINUTE, Focus(FocusMode.FOLLOW))
     made: FastAPI = control_app(nobody, market, nobody, lambda: nobody)
     for router in (
-        files_router(nobody, nobody, nobody),
-        history_router(nobody, nobody, "POCKETOPTION", "1m"),
-        csv_router(folder),
+        csv_settings_router(nobody, nobody, nobody),
+        history_import_router(nobody, nobody, "POCKETOPTION", "1m"),
+        csv_files_router(folder),
     ):
         made.include_router(router)
     told = made.openapi()
@@ -969,9 +979,9 @@ def _command_json(folder: Path) -> dict[str, Any]:
     told = {name: shape_of_value(_printed(arguments)) for name, arguments in asked.items()}
     return told | {
         "doctor": [shape(DoctorFinding)],
-        "record": shape(SoFar),
-        "archive": shape(ArchiveState),
-        "forward": shape(ForwardView),
+        "record": shape(RecordingProgress),
+        "archive": shape(ArchiveProgress),
+        "forward": shape(ForwardStatus),
         "forward --setup": shape(SetupResult),
         "collect": shape(CollectSummary),
         "replay in full": shape(ReplaySummary),
@@ -996,7 +1006,7 @@ def _tailed() -> Iterator[str]:
         StoreReplaced(EURUSD, "store", "why"),
         CaughtUp(EURUSD, 1),
     ):
-        yield from json_lines(event)
+        yield from to_json_lines(event)
 
 
 def _exported(folder: Path) -> dict[str, Any]:
@@ -1029,13 +1039,13 @@ def _commands(_: Path) -> dict[str, Any]:
 def _metrics(_: Path) -> dict[str, Any]:
     """Metrics with their types and labels."""
     pipeline = a_view()
-    collect = CollectView("both", 1_000, 100, "f", ticks=42, candles=17, files=2, waiting=6, lost=1)
-    forward = ForwardView(ForwardState.CURRENT, counters={"candles": 1})
+    collect = CsvStatus("both", 1_000, 100, "f", ticks=42, candles=17, files=2, waiting=6, lost=1)
+    forward = ForwardStatus(ForwardState.UP_TO_DATE, counters={"candles": 1})
     made = Metrics("1.2.3", process=False)
-    made.watch(lambda: Snapshot(pipeline, collect, {"sent_candles": 17}, NOW_MS, forward))
+    made.register_source(lambda: MetricsSnapshot(pipeline, collect, {"sent_candles": 17}, NOW_MS, forward))
     made.observe("commit", 0.1)
     made.observe("publish", 0.1)
-    made.published(Published((), (), (Gap("POCKETOPTION", "EURUSD_otc", 1, 0, "chrome gone"),), ()))
+    made.published(PublishedUpdate((), (), (Gap("POCKETOPTION", "EURUSD_otc", 1, 0, "chrome gone"),), ()))
     families = text_string_to_metric_families(generate_latest(made.registry).decode())
     return {
         sample.name: {"type": family.type, "labels": sorted(sample.labels)}
@@ -1050,7 +1060,7 @@ def _arrays(_: Path) -> dict[str, Any]:
     records = {f"record {shape(one)['0']}": shape(one) for one in get_args(Record)}
     names = CANDLE_DTYPE.names or ()
     kinds = [f"{name} {CANDLE_DTYPE[name].str}" for name in names]
-    return records | {"journal entry": shape(Entry), "candle": {str(at): kind for at, kind in enumerate(kinds)}}
+    return records | {"journal entry": shape(JournalEntry), "candle": {str(at): kind for at, kind in enumerate(kinds)}}
 
 
 def _kept(_: Path) -> dict[str, Any]:
@@ -1070,7 +1080,7 @@ def _kept(_: Path) -> dict[str, Any]:
 def _values(_: Path) -> dict[str, Any]:
     """Words and numbers that are kept, sent or asked for."""
     return {
-        "gap reasons": sorted(BlindReason),
+        "gap reasons": sorted(GapReason),
         "flags": {str(flag.name): flag.value for flag in CandleFlags},
         "feed states": {state.name: state.value for state in FeedState},
         "focus modes": sorted(FocusMode),
@@ -1078,7 +1088,7 @@ def _values(_: Path) -> dict[str, Any]:
         "chrome states": sorted(ChromeState),
         "health states": sorted(state.value for state in HealthState),
         "arrivals": sorted(Arrivals),
-        "origins of settings": sorted(Origin),
+        "origins of settings": sorted(SettingSource),
         "timeframes": {one.interval: f"{one.menu} {one.suffix} {one.folder}" for one in TIMEFRAMES},
     }
 
