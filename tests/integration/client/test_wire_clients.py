@@ -1,4 +1,4 @@
-"""Clients that have only the schema, in Python and JavaScript, against real sockets; they are those of the README."""
+"""Clients that the documents show, against real sockets: those with only the schema, and those of our Python API."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from fluxcap.schemas.generate import SCHEMA_FOLDER
 from fluxcap.schemas.types import BackfillCandlesRequest, BackfillCandlesResponse, CandleBatch, StreamKey
 from tests.golden.write_golden import GOLDEN_FOLDER
 from tests.support.daemon.live_rig import await_that
+from tests.support.documents import CLIENTS, block
 from tests.support.wire.node_workspace import NODE_SOURCES, node_workspace
 from tests.support.wire.wire_samples import SAMPLES, sample_candles
 
@@ -175,6 +176,33 @@ def test_a_client_of_the_readme_merges_what_the_real_server_did_not_send(
     assert lines[:LIVE] == truth[:LIVE]
     assert counters["dropped_candles"] > 10
     assert counters["requests"] > 3
+
+
+def test_the_examples_of_our_python_client_run_as_they_stand(tmp_path: Path):
+    live = block(CLIENTS, "python", "with LiveClient").replace("timeout=5", "timeout=1")
+    fetch = block(CLIENTS, "python", "export_candles")
+
+    with dev_server(tmp_path / "data") as (engine, environment):
+        await_that(lambda: engine.truth(KEY)[1].size == STORED, PATIENCE_SECONDS, "its history")
+        path = {"PYTHONPATH": str(SCHEMA_FOLDER.parent)}
+        heard, fetched = (
+            subprocess.run(
+                [sys.executable, "-c", code],
+                cwd=tmp_path,
+                env=environment | path,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_SECONDS,
+            )
+            for code in (live, fetch)
+        )
+
+    assert (heard.returncode, heard.stderr) == (0, "")
+    assert heard.stdout.count("Live") + heard.stdout.count("Idle") > 0
+    assert any(line.startswith("1 [") for line in heard.stdout.splitlines())
+    assert (fetched.returncode, fetched.stderr) == (0, "")
+    assert fetched.stdout.splitlines() == [f"['{KEY.symbol}']", str(STORED)]
+    assert (tmp_path / "eurusd.parquet").stat().st_size > 0
 
 
 def test_javascript_reads_every_golden_message(node: Path):

@@ -257,6 +257,16 @@ def test_the_readme_is_short():
     assert len(README.read_text(encoding="utf-8").splitlines()) <= MOST_LINES, "Move it to the document of its readers."
 
 
+def test_the_readme_has_ten_rows_of_trouble_in_the_words_that_a_client_shows():
+    trouble = rows(section(README, "When something is wrong"))
+    shown = [text for row in trouble for text in re.findall(r'"([^"]+)"', row[0])]
+
+    assert len(trouble) == 10
+    assert len(shown) == 4
+    health = (ROOT / "bridge" / "client" / "health.py").read_text()
+    assert [text for text in shown if text not in health] == []
+
+
 def test_the_readme_leads_to_every_document():
     linked = {(README.parent / target).resolve() for target in links_of(README)}
 

@@ -103,6 +103,12 @@ def test_every_state_stands_there_and_no_other(after: str, states: list[str]) ->
     assert sorted(names(rows(part("States"), after))) == sorted(states)
 
 
+def test_a_forwarding_state_stands_there_as_it_is_shown() -> None:
+    shown = {quoted(row[0])[0]: row[1] for row in rows(part("States"), "Forwarding to NATS")}
+
+    assert shown == {s.value: s.label if s.label != s.value else "the same" for s in ForwardState}
+
+
 def test_every_flag_of_a_candle_stands_there_and_no_other() -> None:
     line = part("States").partition("Flags of a candle: ")[2]
 
