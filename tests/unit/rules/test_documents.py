@@ -56,7 +56,7 @@ FOLDERS = ("fluxcap", "capture", "bridge", "schemas", "tests", "data", ".github"
 """Where paths in backticks begin, and where folders are looked for."""
 COMMAND = re.compile(r"fluxcap (?!was not running)")
 """Not the reason of a gap that begins so."""
-MIRRORED = ("tests/unit", "tests/integration", "tests/soak", "tests/support")
+MIRRORED = ("tests/unit", "tests/integration", "tests/soak", "tests/support", "tests/golden")
 """Their own folders follow from what the map says of them."""
 
 

@@ -418,9 +418,7 @@ def journal_content(folder: Path) -> dict[str, Any]:
     return {
         "stretches": as_json(contents.stretches),
         "newest": {path.name: newest for path, newest in contents.newest.items()},
-        "losses": as_json(
-            {s: lost_ranges([one for one in contents.stretches if one.symbol == s]) for s in symbols}
-        ),
+        "losses": as_json({s: lost_ranges([one for one in contents.stretches if one.symbol == s]) for s in symbols}),
         "files": [[check.path.name, check.frames, check.ticks, check.torn_bytes] for check in check_journal(folder)],
         "entries": {
             path.name: [as_json(entry) for entry, _ in decode_entries(path.read_bytes())]
