@@ -167,8 +167,8 @@ def test_errors_are_one_sentence_with_the_next_step(
     said = [not_set_up, no_credentials, bad_credentials, absent, no_address, in_the_address, absent_backfill]
     assert [code for code, _ in said] == [1, 1, 1, 1, 2, 2, 1]
     assert "fluxcap forward --setup" in not_set_up[1]
-    assert "does not let us in" in no_credentials[1]
-    assert "does not let us in" in bad_credentials[1]
+    assert "rejected the credentials" in no_credentials[1]
+    assert "rejected the credentials" in bad_credentials[1]
     assert "is it running?" in absent[1]
     assert "is it running" in absent_backfill[1]
     for _, text in said:

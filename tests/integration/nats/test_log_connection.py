@@ -58,7 +58,7 @@ def test_password_and_token(
     assert enter(server.url, file)
 
     file.write_text(wrong)
-    with pytest.raises(NatsRejected, match="does not let us in"):
+    with pytest.raises(NatsRejected, match="rejected the credentials"):
         enter(server.url, file)
     with pytest.raises(NatsRejected):
         enter(server.url)
