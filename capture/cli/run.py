@@ -73,12 +73,21 @@ def run(
     ] = None,
     control_port: Annotated[int | None, typer.Option(help="Control port while the web is off. [default: 3001]")] = None,
     log_json: Annotated[bool | None, typer.Option("--log-json", help="Log as JSON lines.")] = None,
-    grace_ms: Annotated[
-        int | None, typer.Option(help="How long to wait for a minute's late ticks before it is sealed. [default: 2000]")
-    ] = None,
-    doubt_ms: Annotated[
+    allowed_lateness_ms: Annotated[
         int | None,
-        typer.Option(help="How long to wait for a silent feed before a minute counts as a gap. [default: 10000]"),
+        typer.Option(
+            "--allowed-lateness-ms",
+            "--grace-ms",
+            help="How long to wait for a minute's late ticks before it is sealed. [default: 2000]",
+        ),
+    ] = None,
+    idle_timeout_ms: Annotated[
+        int | None,
+        typer.Option(
+            "--idle-timeout-ms",
+            "--doubt-ms",
+            help="How long to wait for a silent feed before a minute counts as a gap. [default: 10000]",
+        ),
     ] = None,
     history_wait_ms: Annotated[
         int | None, typer.Option(help="How long to wait for the page's history after a break. [default: 10000]")
@@ -121,8 +130,8 @@ def run(
         web_origin=web_origin,
         control_port=control_port,
         log_json=log_json,
-        grace_ms=grace_ms,
-        doubt_ms=doubt_ms,
+        allowed_lateness_ms=allowed_lateness_ms,
+        idle_timeout_ms=idle_timeout_ms,
         history_wait_ms=history_wait_ms,
     )
     raise typer.Exit(run_daemon(settings, debug=debug))

@@ -250,7 +250,7 @@ def open_recorder(
 
 def market_times(settings: Settings) -> MarketTimeouts:
     """The waits of the candle rules as they are set."""
-    return MarketTimeouts(settings.grace_ms, settings.doubt_ms, settings.history_wait_ms)
+    return MarketTimeouts(settings.allowed_lateness_ms, settings.idle_timeout_ms, settings.history_wait_ms)
 
 
 def stamp_now() -> Stamp:

@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
@@ -26,6 +26,9 @@ STORE_FILE = "fluxcap.duckdb"
 DEFAULT_WEB_PORT = 3001
 _SHOWN = 200
 """Characters of a wrong value that are told."""
+
+OLD_NAMES = {"grace_ms": "allowed_lateness_ms", "doubt_ms": "idle_timeout_ms"}
+"""Names settings had once; they go on working in files, in the environment and as options."""
 
 
 class CollectMode(StrEnum):
@@ -76,9 +79,16 @@ class Settings(BaseSettings):
     web_origin: tuple[str, ...] = ()
     control_port: int = Field(DEFAULT_WEB_PORT, ge=0, le=65_535)
     log_json: bool = False
-    grace_ms: int = Field(2_000, ge=0, le=60_000)
-    doubt_ms: int = Field(10_000, ge=0, le=600_000)
+    allowed_lateness_ms: int = Field(2_000, ge=0, le=60_000)
+    idle_timeout_ms: int = Field(10_000, ge=0, le=600_000)
     history_wait_ms: int = Field(10_000, ge=0, le=600_000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_names(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Move values of old names, which only a file can have, to the new ones; a value of the new name wins."""
+        old = {OLD_NAMES[name]: value for name, value in values.items() if name in OLD_NAMES}
+        return old | {name: value for name, value in values.items() if name not in OLD_NAMES}
 
     @field_validator("interval")
     @classmethod
@@ -144,10 +154,16 @@ class _PlainListEnv(PydanticBaseSettingsSource):
 
 @cache
 def variables_of(field_name: str) -> tuple[str, ...]:
-    """The environment variables that set a field, the one that goes first first."""
+    """Return the environment variables that set a field, in order of precedence."""
     alias = Settings.model_fields[field_name].validation_alias
     names = [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else []
-    return (*dict.fromkeys([*(name for name in names if name.isupper()), f"FLUXCAP_{field_name.upper()}"]),)
+    own = [f"FLUXCAP_{name.upper()}" for name in names_of(field_name)]
+    return (*dict.fromkeys([*(name for name in names if name.isupper()), *own]),)
+
+
+def names_of(field_name: str) -> tuple[str, ...]:
+    """Return the names of a setting in a file: the present one, then its old ones."""
+    return (field_name, *(old for old, new in OLD_NAMES.items() if new == field_name))
 
 
 def config_file(chosen: Path | None = None) -> Path | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from fluxcap.capture.runtime.settings import CONFIG_FILE, Settings, config_file, load_settings, variables_of
+from fluxcap.capture.runtime.settings import CONFIG_FILE, Settings, config_file, load_settings, names_of, variables_of
 from fluxcap.schemas.errors import ConfigError
 
 
@@ -45,7 +45,7 @@ def effective_settings(config: Path | None, options: Mapping[str, Any]) -> list[
             found.append(EffectiveSetting(name, value, SettingSource.OPTION, option_of(name)))
         elif variable is not None:
             found.append(EffectiveSetting(name, value, SettingSource.ENVIRONMENT, variable))
-        elif name in in_file:
+        elif any(known in in_file for known in names_of(name)):
             found.append(EffectiveSetting(name, value, SettingSource.FILE, str(path)))
         else:
             found.append(EffectiveSetting(name, value, SettingSource.DEFAULT))

@@ -142,7 +142,14 @@ def _judge(error: ConfigError, data: tuple[bytes, dict[str, str]]) -> None:
 def _judge_settings(settings: Settings) -> None:
     assert interval_ms(settings.interval) > 0
     StreamKey(settings.source, "x", settings.interval).topic().decode("ascii")
-    for name in ("tick_chunk_size", "candle_chunk_size", "retention_days", "web_port", "grace_ms", "doubt_ms"):
+    for name in (
+        "tick_chunk_size",
+        "candle_chunk_size",
+        "retention_days",
+        "web_port",
+        "allowed_lateness_ms",
+        "idle_timeout_ms",
+    ):
         value = getattr(settings, name)
         assert type(value) is int
         assert 0 <= value <= 10_000_000

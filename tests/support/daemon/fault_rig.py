@@ -46,7 +46,7 @@ FOCUS = (WITH_HISTORY, WITHOUT_HISTORY)
 INTERVAL_MS = 1_000
 LAG_MS = 800
 POLL_S = 0.01
-SHORT_WAITS = "history_wait_ms = 1500\ndoubt_ms = 4000\ngrace_ms = 1000\n"
+SHORT_WAITS = "history_wait_ms = 1500\nidle_timeout_ms = 4000\nallowed_lateness_ms = 1000\n"
 EDGE_MS = LAG_MS + 1_500
 """So long before a fault its gap may begin: ticks under way, and the pause before the last one."""
 

@@ -228,7 +228,7 @@ def refusal(act: Callable[[Sequencer], object]) -> str:
         ),
         (
             lambda s: s.revise(EURUSD, [6], [candle(5)]),
-            "SIM.EURUSD_otc.1m: sequence 6 was never given, 5 is newest.",
+            "SIM.EURUSD_otc.1m: sequence 6 was never assigned; 5 is latest.",
         ),
         (
             lambda s: s.revise(EURUSD, [0], [candle(6)]),

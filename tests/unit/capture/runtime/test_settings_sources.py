@@ -44,8 +44,8 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "web_origin": (["http://a"], ["http://b"], ["http://c"]),
     "control_port": (1, 2, 3),
     "log_json": (True, False, True),
-    "grace_ms": (1, 2, 3),
-    "doubt_ms": (1, 2, 3),
+    "allowed_lateness_ms": (1, 2, 3),
+    "idle_timeout_ms": (1, 2, 3),
     "history_wait_ms": (1, 2, 3),
 }
 """What file, environment and option say."""
@@ -100,6 +100,55 @@ def test_every_setting_goes_by_the_option_then_the_variable_then_the_file(
     for settings, place in zip(started, range(3), strict=True):
         dumped = settings.model_dump(mode="json")
         assert {name: dumped[name] for name in VALUES} == {name: said[place] for name, said in VALUES.items()}
+
+
+OLD_NAMES = [("grace_ms", "allowed_lateness_ms"), ("doubt_ms", "idle_timeout_ms")]
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_NAMES)
+def test_an_old_name_goes_on_working_in_the_file_the_environment_and_as_an_option(
+    monkeypatch: pytest.MonkeyPatch, started: list[Settings], old: str, new: str
+):
+    Path("fluxcap.toml").write_text(f"{old} = 1\n")
+
+    assert run_cli(["run"]) == 0
+    monkeypatch.setenv(f"FLUXCAP_{old.upper()}", "2")
+    assert run_cli(["run"]) == 0
+    assert run_cli(["run", option_of(old), "3"]) == 0
+
+    assert [getattr(settings, new) for settings in started] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_NAMES)
+def test_the_new_name_wins_over_the_old_one_in_the_same_place(monkeypatch: pytest.MonkeyPatch, old: str, new: str):
+    Path("fluxcap.toml").write_text(f"{old} = 1\n{new} = 2\n")
+
+    from_file = getattr(load_settings(), new)
+    monkeypatch.setenv(f"FLUXCAP_{old.upper()}", "3")
+    monkeypatch.setenv(f"FLUXCAP_{new.upper()}", "4")
+
+    assert (from_file, getattr(load_settings(), new)) == (2, 4)
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_NAMES)
+def test_a_setting_by_its_old_name_is_shown_with_where_it_stands(monkeypatch: pytest.MonkeyPatch, old: str, new: str):
+    Path("fluxcap.toml").write_text(f"{old} = 1\n")
+
+    from_file = next(one for one in effective_settings(None, {}) if one.name == new)
+    monkeypatch.setenv(f"FLUXCAP_{old.upper()}", "2")
+    from_variable = next(one for one in effective_settings(None, {}) if one.name == new)
+
+    assert (from_file.value, from_file.where) == (1, "fluxcap.toml")
+    assert (from_variable.value, from_variable.where) == (2, f"FLUXCAP_{old.upper()}")
+    assert unknown_variables() == []
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_NAMES)
+def test_a_wrong_value_by_an_old_name_is_refused(old: str, new: str):
+    Path("fluxcap.toml").write_text(f"{old} = -1\n")
+
+    with pytest.raises(ConfigError, match=f"Setting '{new}' cannot be -1"):
+        load_settings()
 
 
 def test_platforms_are_tables_of_the_file_and_json_in_the_environment(monkeypatch: pytest.MonkeyPatch):
@@ -207,7 +256,7 @@ def test_config_init_leaves_a_file_that_is_there_as_it_was(capsys: pytest.Captur
     assert run_cli(["config", "init", "mine.toml"]) == 2
 
     assert Path("mine.toml").read_text() == "mine"
-    assert "mine.toml is there already" in capsys.readouterr().err
+    assert "mine.toml exists" in capsys.readouterr().err
 
 
 def test_config_init_where_nothing_can_be_written_says_so(capsys: pytest.CaptureFixture[str]):

@@ -64,7 +64,7 @@ def test_a_damaged_file_is_damage_and_its_faults_are_not_all_told(folder: Path) 
 
     assert verify_exit_code(report.findings) == 1
     assert len(report.findings) == 4
-    assert report.findings[-1].text == "and 7 lines more."
+    assert report.findings[-1].text == "and 7 more lines."
 
 
 def test_a_store_that_is_held_cannot_be_told(folder: Path) -> None:

@@ -83,7 +83,7 @@ def test_without_a_daemon_all_is_well_and_one_that_was_killed_is_told(tmp_path: 
     write_run_file(tmp_path, RunFile(4_194_304, "http://127.0.0.1:1", FREE, FREE))
 
     found = data.check_daemon(tmp_path, *data.running_daemon(tmp_path))
-    assert "process 4194304) ended without leave" in found[0].text
+    assert "process 4194304) ended unexpectedly" in found[0].text
 
 
 def test_a_daemon_that_does_not_answer_is_a_problem(tmp_path: Path):
