@@ -63,8 +63,10 @@ class StreamInfo(msgspec.Struct, frozen=True):
 
 
 class JetStreamApi:
-    """One stream, over one connection. Every method raises NatsUnavailable (no answer), or NatsError (no such
-    stream)."""
+    """Requests to one JetStream stream over one connection.
+
+    Every method raises NatsUnavailable (no answer) or NatsError (no such stream).
+    """
 
     def __init__(self, client: Client, stream: str = STREAM_NAME, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
         self.client = client

@@ -40,7 +40,7 @@ class CommandTracker:
 
     @property
     def pending(self) -> int:
-        """How many commands wait for an answer within their time."""
+        """The number of commands that wait for an answer within their timeout."""
         return len(self._pending)
 
     def send(
@@ -54,7 +54,7 @@ class CommandTracker:
         return command
 
     def outgoing(self) -> list[str]:
-        """What is to be sent now; each command is handed out once."""
+        """Return the commands to send now; each is returned once."""
         out = self.unsent.copy()
         self.unsent.clear()
         return out
@@ -77,7 +77,7 @@ class CommandTracker:
         return overdue
 
     def is_pending(self, method: str, session_id: str = "") -> bool:
-        """Whether such a command is unanswered, in time or late."""
+        """Return whether such a command is unanswered, in time or late."""
         return any(
             command.method == method and command.session_id == session_id
             for ledger in (self._pending, self._late)

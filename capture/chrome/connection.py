@@ -80,7 +80,7 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        """Whether the reader still runs."""
+        """Return whether the reader still runs."""
         return self._reader.is_alive()
 
     def send(self, text: str) -> None:
@@ -132,7 +132,7 @@ class Connection:
 
 
 def _readable_now(sock: socket.socket) -> Callable[[], bool]:
-    """Whether bytes wait on the socket, without waiting for them. websocket-client reads no byte ahead."""
+    """Return a function that checks for bytes on the socket without waiting. websocket-client does not read ahead."""
     if hasattr(select, "poll"):  # select() fails on descriptors above 1023; Windows has no poll()
         poller = select.poll()
         poller.register(sock, select.POLLIN)

@@ -28,7 +28,7 @@ _HOST_PORT = re.compile(r"(?:(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):)?(?P<por
 
 
 class BrowserInfo(msgspec.Struct, frozen=True):
-    """What a browser says of itself on ``/json/version``."""
+    """A browser's description of itself on ``/json/version``."""
 
     websocket_url: str
     """Browser-level DevTools WebSocket, reachable from here."""
@@ -180,8 +180,10 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
 
 
 def _size(answer: bytearray) -> int:
-    """How many bytes the answer will have, as its header announces (Chrome keeps the connection open): 0 while that has
-    not come, ``_UNTOLD`` where it does not say. Raises HTTPException for what is no header."""
+    """Return the length of the answer in bytes, as its header announces: Chrome keeps the connection open.
+
+    0 while the header is incomplete, ``_UNTOLD`` where it has no length. Raises HTTPException for an invalid header.
+    """
     end = answer.find(b"\r\n\r\n", 0, _MAX_HEAD_BYTES)
     if end < 0:
         if len(answer) >= _MAX_HEAD_BYTES:

@@ -1,4 +1,4 @@
-"""What the browser tells the rest of fluxcap: sockets that open and end, their frames, tabs that come and go.
+"""Events of the browser: sockets that open and close, their frames, tabs that come and go.
 
 Values only. ``capture/chrome/session.py`` makes them from CDP messages; the pipeline reads them. No header, cookie or
 query string is ever part of an event: addresses are cut before ``?``.
@@ -13,7 +13,7 @@ import msgspec
 
 
 class Stamp(msgspec.Struct, frozen=True, gc=False):
-    """When a message had arrived on this machine.
+    """The arrival time of a message on this machine.
 
     ``wall_ns`` UNIX epoch nanoseconds, ``mono_ns`` monotonic nanoseconds. ``drained``: nothing more was readable right
     after it, so that this message is no part of a backlog and time may pass up to it.
@@ -32,7 +32,7 @@ class SocketId(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class EndReason(enum.StrEnum):
-    """Why a socket or a tab is over."""
+    """The reason why a socket or a tab ended."""
 
     CLOSED = "closed"
     """Closed by page or server."""
@@ -85,8 +85,10 @@ class SocketClosed(msgspec.Struct, frozen=True, gc=False):
 
 
 class TabAttached(msgspec.Struct, frozen=True, gc=False):
-    """From here on the frames of this tab, frame or worker arrive. ``kind`` is CDP's target type (``page``, ``iframe``,
-    ``worker``, ``shared_worker``, ``service_worker``)."""
+    """A tab, frame or worker was attached; its frames arrive from here on.
+
+    ``kind`` is CDP's target type (``page``, ``iframe``, ``worker``, ``shared_worker``, ``service_worker``).
+    """
 
     target_id: str
     url: str
@@ -101,8 +103,10 @@ class TabChanged(msgspec.Struct, frozen=True, gc=False):
 
 
 class TabGone(msgspec.Struct, frozen=True, gc=False):
-    """No frame of this target arrives any more. Its sockets were reported closed before. After CRASHED the same
-    target may be attached again by a reload."""
+    """A target is gone; no frame of it arrives any more. Its sockets were reported closed before.
+
+    After CRASHED a reload may attach the same target again.
+    """
 
     target_id: str
     reason: EndReason
@@ -138,7 +142,7 @@ class ActiveAssetLabel(msgspec.Struct, frozen=True, gc=False):
 
 
 class Malformed(msgspec.Struct, frozen=True, gc=False):
-    """A message that is not what CDP says. ``kind`` is a stable word for counters: ``json``, ``frame``, ``params``…"""
+    """A message that violates CDP. ``kind`` is a stable word for counters, such as ``json``, ``frame``, ``params``."""
 
     kind: str
 

@@ -91,7 +91,7 @@ def find_chrome() -> Path:
 
 
 def _usual_places(platform: str) -> list[Path]:
-    """Where browsers are installed outside PATH. ``platform`` as ``sys.platform``."""
+    """Return the paths of browsers outside PATH. ``platform`` as ``sys.platform``."""
     if platform == "darwin":
         roots = (Path("/Applications"), Path.home() / "Applications")
         return [root / f"{name}.app/Contents/MacOS/{name}" for root in roots for name in _IN_APPLICATIONS]

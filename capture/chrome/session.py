@@ -56,7 +56,7 @@ PARKED = "Back-Forward Cache"
 
 
 class SessionSnapshot(msgspec.Struct, frozen=True):
-    """What the session sees, for ``status``."""
+    """The state of the session, for ``status``."""
 
     tabs: tuple[TabSnapshot, ...]
     sockets: tuple[SocketSnapshot, ...]
@@ -64,7 +64,7 @@ class SessionSnapshot(msgspec.Struct, frozen=True):
 
 
 class CdpSession:
-    """What one browser connection has shown.
+    """The CDP session of one browser connection.
 
     ``is_platform_url(url)``: whether a page, frame or worker of this address is the platform's; anything else is never
     attached. ``timeout_ns``: after which an unanswered command is reported.

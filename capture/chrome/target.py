@@ -21,7 +21,7 @@ from fluxcap.capture.chrome.messages import TargetInfo
 
 
 class TargetState(enum.Enum):
-    """How far attaching has come."""
+    """The stage of attaching to a target."""
 
     LOST = "lost"
     """The platform's, but not attached; tried again."""

@@ -1,4 +1,4 @@
-"""Which pages, frames and workers are the platform's, and how far attaching to each has come. Pure.
+"""The platform's pages, frames and workers, with the stage of attaching to each. Pure.
 
 Only targets whose address is the platform's are ever attached: pages, frames of other processes, shared and service
 workers one by one from what discovery reports, dedicated workers with the page or frame that owns them. Of any other

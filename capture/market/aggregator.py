@@ -79,8 +79,10 @@ class CandleAggregator:
         self.update.gaps += self._feeds.drain_gaps()
 
     def on_focus_change(self, before: Iterable[str]) -> None:
-        """The focus changed; ``before``: what it took. The bucket under way of those it lost is finished, so that their
-        last candle is not lost."""
+        """Follow a change of the focus; ``before``: the symbols it had.
+
+        The current bucket of those it lost is still finished, so that their last candle is not lost.
+        """
         self.invalidate_idle()
         for symbol in before:
             builder = self._builders.get(symbol)
@@ -90,7 +92,7 @@ class CandleAggregator:
             del self._leaving[symbol]
 
     def drain(self) -> MarketUpdate:
-        """What was decided since the last call. The caller owns it now."""
+        """Remove and return what was decided since the last call. The caller owns it."""
         update, self.update = self.update, MarketUpdate()
         return update
 

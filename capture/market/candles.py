@@ -106,8 +106,10 @@ class CandleBuilder:
         feed.tape.keep_at_least(timeouts.interval_ms + HORIZON_MS)
 
     def sealed(self, now_ms: int, last_ms: int = NEVER_MS) -> list[Candle]:
-        """All that can be sealed at ``now_ms`` (platform time, UTC ms), oldest first; none that starts after
-        ``last_ms``."""
+        """Return all candles that can be sealed at ``now_ms`` (platform time, UTC ms), oldest first.
+
+        None of them starts after ``last_ms``.
+        """
         feed = self._feed
         if now_ms < feed.hold_until_ms:
             return []
@@ -138,7 +140,7 @@ class CandleBuilder:
         return found
 
     def closes_bucket(self, ts_ms: int) -> bool:
-        """Whether a tick at ``ts_ms`` ends the bucket under way: cheap enough for every tick."""
+        """Return whether a tick at ``ts_ms`` ends the bucket under way: cheap enough for every tick."""
         return ts_ms >= self._bucket_end_ms
 
     def idle_until_ms(self, now_ms: int) -> int:
@@ -170,7 +172,7 @@ class CandleBuilder:
                 self._dirty.add(start_ms)
 
     def revisions(self) -> list[Revision]:
-        """What late ticks, and history or proof that came after the fact, make of sealed buckets."""
+        """Return the revisions of sealed buckets, by late ticks, history and late proof."""
         if not self._dirty and not self._timed_out_end_ms and self._review_version == self._feed.review_version:
             return []
         if proven_late := self._is_proven_late():
@@ -185,7 +187,7 @@ class CandleBuilder:
         return [better[start_ms] for start_ms in sorted(better)]
 
     def _is_proven_late(self) -> bool:
-        """Whether all that may still tell of the bucket sealed out of doubt has spoken, or its feed was whole."""
+        """Return whether the bucket sealed at its idle timeout is proven now: by every feed, or by a complete feed."""
         end_ms = self._timed_out_end_ms
         if not end_ms:
             return False
@@ -285,8 +287,10 @@ class CandleBuilder:
         return None if row is None else _CompleteBucket(row, self._coverage_flags(start_ms) | CandleFlags.FILLED)
 
     def _coverage_flags(self, start_ms: int) -> CandleFlags:
-        """How a bucket that was not seen live throughout was seen: BLIND with its true open, JOINED_LATE without, 0 not
-        at all."""
+        """Return the flag of a bucket that was not seen live throughout.
+
+        BLIND if its true open was seen, JOINED_LATE if not, 0 if nothing of it was seen.
+        """
         if not self._feed.live.touches(start_ms, start_ms + self._timeouts.interval_ms):
             return CandleFlags.NONE
         first_ms = self._feed.tape.next_tick_ts_ms(start_ms)

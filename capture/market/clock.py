@@ -37,7 +37,7 @@ RUNS_MAX = 4
 
 
 class EvidenceThreshold(msgspec.Struct, frozen=True):
-    """How many ticks, over how much arrival time, before an offset is taken."""
+    """The evidence needed for an offset: a number of ticks over a span of arrival time."""
 
     ticks: int
     span_ms: int
@@ -48,14 +48,14 @@ CHANGE_EVIDENCE = EvidenceThreshold(10, 10_000)
 
 
 class ArrivalTime(msgspec.Struct, frozen=True, gc=False):
-    """When a message came in, on both local clocks, in milliseconds."""
+    """The arrival time of a message on both local clocks, in milliseconds."""
 
     wall_ms: int
     mono_ms: int
 
 
 class ClockState(enum.StrEnum):
-    """Whether the platform's offset is known."""
+    """The state of measuring the platform's offset."""
 
     WAITING = "waiting for ticks"
     MEASURING = "measuring the platform's clock"
@@ -84,7 +84,7 @@ class _OffsetEstimate:
         return self._last.mono_ms
 
     def add(self, raw_ts_ms: int, at: ArrivalTime) -> bool:
-        """Whether the tick belongs to this line; if so, it is part of it now."""
+        """Return whether the tick belongs to this line; if so, it is part of it now."""
         for was_raw_ms, was in ((self._last_raw_ms, self._last), (self._first_raw_ms, self._first)):
             elapsed_ms = at.mono_ms - was.mono_ms
             if abs(raw_ts_ms - was_raw_ms - elapsed_ms) > MAX_DRIFT_MS:
@@ -117,11 +117,11 @@ class PlatformClock:
 
     @property
     def synchronised(self) -> bool:
-        """Whether ticks get their time now. False too while a known offset is in question and no tick fits it."""
+        """Return whether ticks get their time now. False also while a known offset is in question."""
         return self.state is _SYNCHRONISED
 
     def accept(self, raw_ts_ms: int, at: ArrivalTime, socket_watermark_raw_ms: int = 0) -> bool:
-        """Whether a tick fits the offset taken; those that do keep the clock's now.
+        """Return whether a tick fits the offset taken; those that do keep the clock's now.
 
         ``socket_watermark_raw_ms``: the newest stamp of the same socket, 0 for none. A tick that does not fit is an
         absurd stamp, or the platform's clock was changed (daylight saving): pass it to ``add_sample``.
@@ -181,7 +181,7 @@ class PlatformClock:
         return told
 
     def _suspended_ms(self, at: ArrivalTime) -> int:
-        """How much longer than the monotonic clock the wall clock ran since the last tick: a suspended computer."""
+        """Return the ms the wall clock ran longer than the monotonic one since the last tick: a suspended computer."""
         last = self._last
         return 0 if last is None else max(0, at.wall_ms - last.wall_ms - (at.mono_ms - last.mono_ms))
 

@@ -1,4 +1,4 @@
-"""Which stretches of time were seen. Pure.
+"""Sets of covered time ranges. Pure.
 
 ``TimeRanges`` is a set of disjoint stretches ``[from_ms, to_ms)`` in UTC milliseconds: the times during which one
 asset's ticks were being received, or are known from the platform's history. A quiet market on a working feed is
@@ -55,16 +55,16 @@ class TimeRanges:
         return self._ends[at] if at >= 0 and self._ends[at] > ts_ms else ts_ms
 
     def covers(self, from_ms: int, to_ms: int) -> bool:
-        """Whether all of ``[from_ms, to_ms)`` is in the set."""
+        """Return whether all of ``[from_ms, to_ms)`` is in the set."""
         return self.covered_until(from_ms) >= to_ms
 
     def touches(self, from_ms: int, to_ms: int) -> bool:
-        """Whether any part of ``[from_ms, to_ms)`` is in the set."""
+        """Return whether any part of ``[from_ms, to_ms)`` is in the set."""
         at = bisect_right(self._starts, to_ms - 1) - 1
         return from_ms < to_ms and at >= 0 and self._ends[at] > from_ms
 
     def uncovered(self, from_ms: int, to_ms: int) -> list[tuple[int, int]]:
-        """What of ``[from_ms, to_ms)`` is not in the set, as stretches, ascending."""
+        """Return the ranges of ``[from_ms, to_ms)`` that are not in the set, ascending."""
         found = []
         at = bisect_right(self._ends, from_ms)
         while from_ms < to_ms:
@@ -89,7 +89,7 @@ class TimeRanges:
 
 
 def covered_by_either(first: TimeRanges, second: TimeRanges, from_ms: int, to_ms: int) -> bool:
-    """Whether ``[from_ms, to_ms)`` is covered by the two together."""
+    """Return whether ``[from_ms, to_ms)`` is covered by the two together."""
     at = from_ms
     while at < to_ms:
         reached = max(first.covered_until(at), second.covered_until(at))

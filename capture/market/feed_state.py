@@ -1,4 +1,4 @@
-"""What is known of one socket and of one asset: the records that ``capture/market/feeds.py`` keeps. Pure.
+"""The state of one socket and of one asset, as kept by ``capture/market/feeds.py``. Pure.
 
 Times are UTC milliseconds (the platform's clock with its offset removed).
 """
@@ -35,7 +35,7 @@ CONFIRMED_AFTER_MS = 3_000
 
 
 class GapReason(enum.StrEnum):
-    """Why a feed ended; stored with the gap."""
+    """The reason why a feed ended; stored with the gap."""
 
     CHROME_GONE = "chrome gone"
     TAB_CLOSED = "tab closed"
@@ -122,7 +122,7 @@ class SocketFeed:
         return min(max(3 * self.max_pause_ms, GAP_THRESHOLD_MIN_MS), GAP_THRESHOLD_MAX_MS)
 
     def is_silent(self, now_ms: int) -> bool:
-        """Whether it has said nothing for longer than it should."""
+        """Return whether it has said nothing for longer than it should."""
         allowed_ms = max(SILENT_AFTER_MS, self.gap_threshold_ms)
         if self.max_pause_ms >= GAPPY_MS:
             allowed_ms = max(allowed_ms, 2 * self._activity_interval_ms)
@@ -149,7 +149,7 @@ class SocketFeed:
             self.pending_watermark_ms = 0
 
     def pause_before(self, ts_ms: int) -> int:
-        """How long it had been silent before a tick at ``ts_ms``, which also decides on a claim of other messages."""
+        """Return the ms of silence before a tick at ``ts_ms``; this also settles a claim by other messages."""
         if ts_ms >= self.pending_watermark_ms:
             self.watermark_ms = max(self.watermark_ms, self.pending_watermark_ms)
         self.pending_watermark_ms = 0
@@ -207,8 +207,10 @@ class SymbolFeed:
         return max(self.tape.last_ts_ms, 0)
 
     def covers(self, from_ms: int, to_ms: int) -> bool:
-        """Whether every tick of the stretch is known, live or from history. Call ``FeedTracker.update_coverage``
-        first."""
+        """Return whether every tick of ``[from_ms, to_ms)`` is known, live or from history.
+
+        Call ``FeedTracker.update_coverage`` first.
+        """
         return covered_by_either(self.live, self.history, from_ms, to_ms)
 
     def row(self, interval_ms: int, start_ms: int) -> Candle | None:

@@ -1,4 +1,4 @@
-"""Which socket brings which asset, since when, and what is therefore known. Pure.
+"""Tracks which socket brings which asset since when, and what is covered by that. Pure.
 
 In: ticks, other messages, history and ends of sockets, all with their time in UTC milliseconds (the platform's clock
 with its offset removed). Out: per asset a ``SymbolFeed`` with its tape of ticks and the stretches of time covered.
@@ -193,9 +193,11 @@ class FeedTracker:
         del self._sockets[socket]
 
     def restore(self, symbol: str, ticks: Iterable[tuple[int, float]], from_ms: int, to_ms: int) -> None:
-        """Ticks an earlier run of this process received, covered over ``[from_ms, to_ms)``; since then it was down,
-        unless a gap that was left open says that nothing was received anyway. Neither ticks nor coverage: only when the
-        asset was received last is known."""
+        """Restore ticks an earlier run received, which cover ``[from_ms, to_ms)``.
+
+        Since then fluxcap was not running, unless an open gap says that nothing was received before already. Without
+        ticks and coverage only the time of the asset's last tick is known.
+        """
         received = list(ticks)
         left_open = self._restored_gaps.pop(symbol, None)
         if left_open is None:
@@ -217,8 +219,10 @@ class FeedTracker:
         self._gap_updates.append(GapUpdate(symbol, from_ms, to_ms, GapReason.DAEMON_DOWN))
 
     def restore_gap(self, symbol: str, from_ms: int, to_ms: int, reason: GapReason) -> None:
-        """A gap that an earlier run told without an end: it ended at ``to_ms``, or (0) goes on until the asset is heard
-        again. Before ``restore``."""
+        """Restore a gap that an earlier run reported without an end. Call before ``restore``.
+
+        It ended at ``to_ms``, or (0) lasts until a tick of the asset arrives.
+        """
         if to_ms:
             self._gap_updates.append(GapUpdate(symbol, from_ms, to_ms, reason))
         else:
@@ -268,7 +272,7 @@ class FeedTracker:
         return proven
 
     def min_watermark_ms(self, feed: SymbolFeed) -> int:
-        """How far every live socket of an asset has spoken, 0 without one: up to there nothing is under way."""
+        """Return the lowest watermark of an asset's live sockets, 0 without one: no tick before it is still to come."""
         return min((self._until(socket, feed) for socket in feed.sockets), default=0)
 
     def drain_gaps(self) -> list[GapUpdate]:
@@ -288,7 +292,7 @@ class FeedTracker:
     # --- within ---------------------------------------------------------------------------------------------------
 
     def _after_silence(self, socket: SocketKey, source: SocketFeed, ts_ms: int) -> None:
-        """A tick after other messages, or after a pause: does it still continue what its socket said before?"""
+        """Decide whether a tick after other messages, or after a pause, continues its socket's coverage."""
         quiet_ms = source.pause_before(ts_ms)
         if quiet_ms < source.gap_threshold_ms:
             source.max_pause_ms = max(source.max_pause_ms, quiet_ms)
@@ -392,8 +396,11 @@ class FeedTracker:
         self.coverage_epoch += 1
 
     def _close_gap(self, feed: SymbolFeed, since_ms: int) -> None:
-        """Close the asset's gap. ``since_ms`` at or before its begin takes it back; so does what another socket, only
-        late, has told of its begin."""
+        """Close the asset's gap.
+
+        The gap is taken back when ``since_ms`` is at or before its begin, or when another socket's late ticks cover
+        its begin.
+        """
         feed.stalled = False
         if feed.gap_from_ms is not None and feed.gap_reason is not None:
             self.update_coverage(feed)

@@ -1,4 +1,4 @@
-"""Which assets become candles, and how people's names for them are understood. Pure.
+"""Chooses the assets that become candles, and resolves the names people type. Pure.
 
 Modes: ``lock`` (the named assets), ``follow`` (the asset the trader's page shows), ``all`` (whatever ticks).
 
@@ -41,7 +41,7 @@ class Focus(msgspec.Struct, frozen=True):
     symbols: tuple[str, ...] = ()
 
     def includes(self, symbol: str, active: str | None) -> bool:
-        """Whether an asset becomes candles while the page shows ``active``."""
+        """Return whether an asset becomes candles while the page shows ``active``."""
         if self.mode is _LOCK:
             return symbol in self.symbols
         return self.mode is _ALL or symbol == active
@@ -54,7 +54,7 @@ class Focus(msgspec.Struct, frozen=True):
 
 
 def canonical_key(name: str) -> tuple[str, bool]:
-    """What two spellings of one asset have in common: letters and digits in upper case, and whether it is OTC."""
+    """Return the key two spellings of one asset share: letters and digits in upper case, and whether it is OTC."""
     bare = _SEPARATORS.sub("", name).upper()
     is_otc = bare.endswith("OTC") and bare != "OTC"
     return (bare[:-3] if is_otc else bare, is_otc)
@@ -87,7 +87,7 @@ class AssetNames:
 
     @property
     def has_catalogue(self) -> bool:
-        """Whether the platform told its assets: before that nothing can be refused."""
+        """Return whether the platform told its assets: before that nothing can be refused."""
         return self._has_table
 
     def replace(self, assets: Iterable[Asset]) -> None:
@@ -107,7 +107,7 @@ class AssetNames:
         return True
 
     def contains(self, symbol: str) -> bool:
-        """Whether it is in the table or was learned from what ticks."""
+        """Return whether it is in the table or was learned from what ticks."""
         return symbol in self._assets or self._by_key.get(canonical_key(symbol)) == symbol
 
     def resolve(self, typed: str) -> str:
@@ -139,7 +139,7 @@ class FocusState:
         self.focus = focus
         self.names = AssetNames()
         self.active: ActiveAsset | None = None
-        """What the page shows, once a frame told it."""
+        """The asset the page shows, once a frame named it."""
         self.page_label_symbol: str | None = None
         """What a page was seen to show, when it had to be asked."""
         self.sole_active: str | None = None
@@ -153,7 +153,7 @@ class FocusState:
         return self.active.symbol if self.active is not None else self.page_label_symbol or self.sole_active
 
     def includes(self, symbol: str) -> bool:
-        """Whether an asset becomes candles."""
+        """Return whether an asset becomes candles."""
         focus = self.focus
         return focus.mode is _ALL or focus.includes(symbol, self.active_symbol)
 

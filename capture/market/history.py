@@ -1,4 +1,4 @@
-"""What of the page's history may be believed, and how it reads in UTC. Pure."""
+"""Checks the page's history and converts it to UTC. Pure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ CURRENT_MS = 1_800_000
 
 
 def is_current(history: History, raw_now_ms: int) -> bool:
-    """Whether its newest tick is, so that the clock's offset holds for it. ``raw_now_ms``: now by the platform's clock.
+    """Return whether the history's newest tick is recent, so that the clock's offset applies to it.
 
-    Without ticks nothing tells.
+    ``raw_now_ms``: now by the platform's clock. True without ticks: nothing contradicts.
     """
     return not history.ticks or -MAX_AHEAD_MS <= raw_now_ms - history.ticks[-1][0] <= CURRENT_MS
 

@@ -49,7 +49,7 @@ class TickIngest:
         self._synchronised_before = False
 
     def ingest(self, socket: SocketKey, events: Sequence[MarketEvent], at: ArrivalTime, drained: bool) -> None:
-        """What one frame told. ``drained``: nothing more was waiting behind it."""
+        """Take in the events of one frame. ``drained``: no further frame was waiting."""
         for event in events:
             if type(event) is not RawTick:
                 self._event(socket, event, at)
@@ -67,8 +67,11 @@ class TickIngest:
         self._feeds.on_socket_closed(socket, reason)
 
     def is_clock_pending(self, mono_ms: int) -> bool:
-        """Whether the clock is judged now, so that candles had better wait. A socket that cannot be judged within
-        ``CLOCK_PENDING_MAX_MS`` holds them up no longer; if it is gone, what it left was absurd or too little."""
+        """Return whether the clock is being checked now, so that candles should wait.
+
+        A socket whose clock is not decided within ``CLOCK_PENDING_MAX_MS`` delays them no longer. If it is gone, its
+        ticks were absurd or too few.
+        """
         if not self.pending:
             return False
         since = self.pending.oldest_ms
@@ -135,8 +138,10 @@ class TickIngest:
         self._aggregator.collect_gaps()
 
     def _reject_pending(self, pending: Sequence[PendingEvent]) -> None:
-        """The socket's ticks fit the clock after all: those of it that did not were absurd. Another socket's may still
-        be of a clock that has changed; the slower one of two tells it later."""
+        """Reject the pending ticks of a socket whose other ticks fit the clock: they were absurd.
+
+        Ticks of another socket may still belong to a clock that has changed; a slower socket shows that later.
+        """
         if pending:
             self._aggregator.invalidate_idle()
         for socket, event, at in pending:
@@ -233,12 +238,12 @@ class PendingEvents:
         return len(self.queue)
 
     def has(self, socket: SocketKey) -> bool:
-        """Whether anything of a socket waits."""
+        """Return whether anything of a socket waits."""
         return self._of_socket[socket] > 0
 
     @property
     def oldest_ms(self) -> dict[SocketKey, int]:
-        """When the oldest of each socket came (monotonic, ms). To look at only."""
+        """Return the arrival of each socket's oldest event (monotonic, ms). Read-only."""
         return self._since
 
     def add(self, socket: SocketKey, event: MarketEvent | GapReason, at: ArrivalTime) -> None:

@@ -22,7 +22,7 @@ from fluxcap.schemas.errors import UnknownAsset
 
 
 class FocusTarget(Protocol):
-    """What is needed of the market."""
+    """The part of the market used here."""
 
     @property
     def focus(self) -> Focus: ...

@@ -89,7 +89,7 @@ class Market:
 
     @property
     def active(self) -> ActiveAsset | None:
-        """What the page shows, once a frame told it."""
+        """The asset the page shows, once a frame named it."""
         return self._focus.active
 
     # --- what happens ---------------------------------------------------------------------------------------------
@@ -115,8 +115,10 @@ class Market:
             self.advance_time(at)
 
     def record_activity(self, socket: SocketKey, at: ArrivalTime, drained: bool, *, talks: bool) -> None:
-        """A frame came that holds no market event: all that a recording keeps of it. ``talks``: it was neither ping nor
-        greeting, so it speaks for the feed behind the socket as far as any such message does."""
+        """Record that a frame without market events arrived; a recording keeps no more of it.
+
+        ``talks``: it was neither a ping nor a greeting, so it shows that the feed behind the socket is alive.
+        """
         decoder = self._decoders[socket] if socket in self._decoders else self._new_decoder(socket)
         if talks and drained and decoder is not None and self.clock.synchronised:
             self.feeds.on_activity(socket, self.clock.now_ms(at.mono_ms))
@@ -170,8 +172,10 @@ class Market:
         self._aggregator.collect_gaps()
 
     def restore_loss(self, symbol: str, from_ms: int, to_ms: int) -> None:
-        """Ticks between two restored stretches that the earlier run had received and could not keep: a gap, but for
-        what it had published by then."""
+        """Restore a gap of ticks that the earlier run received between two restored ranges and could not keep.
+
+        Candles it had published by then are not part of the gap.
+        """
         published_ms = self._published_ts_ms(symbol)
         from_ms = max(from_ms, published_ms + self._interval_ms if published_ms else 0)
         if from_ms < to_ms:
@@ -185,13 +189,15 @@ class Market:
 
     @property
     def active_asset_query(self) -> str:
-        """What to ask the page, when assets tick and none of them is known to be the one that it shows; else ""."""
+        """The query for the page, when ticks arrive and its shown asset is unknown; else ""."""
         unknown = not self._ticks(self._focus.active_symbol) and any(feed.sockets for feed in self.feeds)
         return self._platform.shown_asset_js if unknown else ""
 
     def on_active_asset_label(self, label: str) -> None:
-        """The page was asked and shows the asset of this label. What frames told counts for more, unless that was of a
-        page that is gone: its asset does not tick, and this one does."""
+        """Set the shown asset from the label the page answered to the page query.
+
+        An asset named by frames has priority, unless it is from a page that is gone: it has no ticks, and this one has.
+        """
         before = self.focused_symbols()
         self._focus.set_page_label(label)
         if not self._ticks(self._focus.active_symbol) and self._ticks(self._focus.page_label_symbol):
@@ -209,11 +215,11 @@ class Market:
 
     @property
     def pending(self) -> MarketUpdate:
-        """What was decided since the last ``drain``, to look at only."""
+        """The decisions since the last ``drain``. Read-only."""
         return self._aggregator.update
 
     def drain(self) -> MarketUpdate:
-        """What was decided since the last call. The caller owns it now."""
+        """Remove and return what was decided since the last call. The caller owns it."""
         return self._aggregator.drain()
 
     def requeue(self, update: MarketUpdate) -> None:
@@ -225,13 +231,15 @@ class Market:
         return self._aggregator.forming()
 
     def covered_since(self, symbol: str) -> int:
-        """Start (UTC ms) of the unbroken stretch up to an asset's newest tick of which every live tick went into an
-        outcome: what a journal must know to rebuild the bucket under way. 0 for an asset never seen."""
+        """Return the start (UTC ms) of the unbroken range up to an asset's newest tick, 0 for an asset never seen.
+
+        Every live tick of the range is in a market update: a journal needs this to rebuild the current bucket.
+        """
         feed = self.feeds.get(symbol)
         return self._aggregator.covered_since(feed) if feed is not None else 0
 
     def feed_state(self, symbol: str, now_ms: int) -> FeedState:
-        """What feeds an asset, as far as the market knows; whether there is a browser the caller knows."""
+        """Return the state of an asset's feed as the market knows it; the caller knows whether there is a browser."""
         if not self.clock.synchronised:
             return FeedState.UNSYNCHRONISED if self._decoders else FeedState.NO_SOCKET
         feed = self.feeds.get(symbol)

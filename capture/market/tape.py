@@ -134,8 +134,10 @@ class TickTape:
         return True
 
     def _prune(self, before_ms: int) -> None:
-        """Drop what is older than the horizon. A quarter of it may pile up first, so that pruning costs next to
-        nothing a tick."""
+        """Drop ticks older than the horizon.
+
+        A quarter of the horizon may accumulate first, so that pruning costs next to nothing per tick.
+        """
         self._flush_pending()
         before_ms = min(before_ms, self.keep_from_ms)
         cut = bisect_left(self._ts, before_ms)

@@ -1,4 +1,4 @@
-"""What the market decided, on its way to the store and the wire. Pure."""
+"""Decisions of the market, on their way to the store and the wire. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fluxcap.schemas.types import Candle, FeedState, Tick
 
 
 class MarketUpdate(msgspec.Struct):
-    """What was decided since the last ``drain``; lists by time of decision."""
+    """The decisions since the last ``drain``, in order of time."""
 
     sealed: dict[str, list[Candle]] = msgspec.field(default_factory=dict)
     revised: dict[str, list[Revision]] = msgspec.field(default_factory=dict)

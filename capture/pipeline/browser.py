@@ -56,7 +56,7 @@ _STATE_EVENTS = {
 
 
 class CdpTransport(Protocol):
-    """What the pipeline needs of ``Connection``."""
+    """The part of ``Connection`` the pipeline uses."""
 
     def send(self, text: str) -> None: ...
 
@@ -100,12 +100,12 @@ class BrowserFeed:
 
     @property
     def attached(self) -> bool:
-        """Whether a connection is in use; may be asked from any thread."""
+        """Return whether a connection is in use; may be asked from any thread."""
         return self._connection is not None
 
     @property
     def product(self) -> str:
-        """What the browser calls itself; "" without one."""
+        """The browser's name for itself; "" without one."""
         return self._product if self._connection is not None else ""
 
     def snapshot(self) -> SessionSnapshot | None:
@@ -254,5 +254,5 @@ class BrowserFeed:
 
 
 def arrival(stamp: Stamp) -> ArrivalTime:
-    """When a message had arrived, as the market counts: milliseconds."""
+    """Convert an arrival time to the market's milliseconds."""
     return ArrivalTime(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)

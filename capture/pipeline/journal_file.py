@@ -18,11 +18,13 @@ SUFFIX = ".journal"
 
 
 class JournalEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Ticks as ``(symbol, ts_ms, raw_ts_ms, price)``, and since when (ms) an asset has been covered without a break,
-    told where it is new. ``lost``: since when (ms) ticks could not be written before these.
+    """One entry of the journal: ticks as ``(symbol, ts_ms, raw_ts_ms, price)``.
 
-    A file's head has no ticks. ``after``: name of the file before it, "" for a run's first. ``until``: the newest tick
-    (ms) of each asset so far; ``focused``: those that had the focus.
+    It also has the time (ms) since when an asset is covered without a break, where that changed. ``lost``: since when
+    (ms) ticks before these could not be written.
+
+    A file's first entry has no ticks. ``after``: name of the file before it, "" for a run's first. ``until``: the
+    newest tick (ms) of each asset so far; ``focused``: the assets in the focus.
     """
 
     ticks: list[tuple[str, int, int, float]]
@@ -34,7 +36,7 @@ class JournalEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class JournalCheck(msgspec.Struct, frozen=True):
-    """What ``verify`` finds in one file. ``torn_bytes``: after the last whole frame, as a kill leaves them."""
+    """Result of checking one file. ``torn_bytes``: bytes after the last whole frame, as after a kill."""
 
     path: Path
     frames: int
@@ -57,7 +59,7 @@ def journal_files(folder: Path) -> list[Path]:
 
 
 def read_bytes_or_empty(path: Path) -> bytes:
-    """What is in a file; nothing when it cannot be read."""
+    """Return the content of a file; empty when it cannot be read."""
     try:
         return path.read_bytes()
     except OSError:

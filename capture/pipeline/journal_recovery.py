@@ -1,4 +1,4 @@
-"""What the tick journal still holds: each asset's unbroken stretches, and where ticks of it are gone.
+"""Reads the tick journal: each asset's unbroken ranges, and where ticks are lost.
 
 Files go when what they hold is in the store, or when there are too many; a tail may be torn. So a file's head is
 believed only as far as the files before it are there: behind a hole a stretch begins after the newest tick that had
@@ -44,10 +44,10 @@ class JournalContents(msgspec.Struct, frozen=True):
 
 
 def read_journal_contents(folder: Path, published_to_ms: Callable[[str], int] = lambda symbol: 0) -> JournalContents:
-    """Read every file. ``published_to_ms``: end (UTC ms) of an asset's newest candle in the store, 0 for none; ticks
-    before it are no loss, and of an asset without candles a file that is not there is none either.
+    """Read all journal files. Never raises for damage in them.
 
-    Never raises for what the files hold.
+    ``published_to_ms``: end (UTC ms) of an asset's newest candle in the store, 0 for none. Missing ticks before it are
+    no loss; for an asset without candles a missing file is no loss either.
     """
     reading = _Reading(published_to_ms)
     for path in journal_files(folder):
@@ -61,7 +61,7 @@ def read_journal(folder: Path) -> list[RecoveredSpan]:
 
 
 def lost_ranges(stretches: Sequence[RecoveredSpan]) -> list[tuple[int, int]]:
-    """Where ticks of one asset could not be written, ``(from_ms, to_ms)``: from the last one before that was."""
+    """Return where ticks of one asset could not be written, ``(from_ms, to_ms)``, from the last written one."""
     found = []
     for before, stretch in zip((None, *stretches), stretches, strict=False):
         if stretch.lost_from_ms:

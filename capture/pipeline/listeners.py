@@ -1,4 +1,4 @@
-"""What the rest of fluxcap hears of the pipeline: files, Socket.IO, metrics and the watch over Chrome listen here.
+"""Listeners of the pipeline: CSV files, Socket.IO, metrics and the watch over Chrome.
 
 Listeners are told on the pipeline's thread, after the fact. One that raises is reported and told again next time: no
 listener may cost a candle.
@@ -17,7 +17,7 @@ from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, Stre
 
 
 class ChromeState(enum.StrEnum):
-    """Whether there is a browser, as ``status`` says it."""
+    """The state of the connection to Chrome, as ``status`` serves it."""
 
     UNAVAILABLE = "not reachable"
     ATTACHED = "attached"
@@ -25,7 +25,7 @@ class ChromeState(enum.StrEnum):
 
 
 class PublishedUpdate(msgspec.Struct, frozen=True):
-    """What listeners are told after it was committed and published."""
+    """Data given to listeners after it was committed and published."""
 
     batches: tuple[CandleBatch, ...]
     revisions: tuple[CandleRevision, ...]

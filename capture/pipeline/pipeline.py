@@ -131,7 +131,7 @@ class Pipeline:
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the thread, when it was not ``stop``."""
+        """The error that ended the thread, None otherwise."""
         return self._failure
 
     @property
@@ -140,12 +140,12 @@ class Pipeline:
 
     @property
     def attached(self) -> bool:
-        """Whether a browser connection is in use."""
+        """Return whether a browser connection is in use."""
         return self._browser.attached
 
     @property
     def chrome(self) -> ChromeState:
-        """Whether there is a browser."""
+        """The state of the connection to Chrome."""
         return self._browser.state
 
     def call(self, work: Callable[[], _T], timeout_s: float = CALL_TIMEOUT_S) -> _T:

@@ -27,7 +27,7 @@ RETRY_NS = 1_000_000_000
 
 
 class UpdateSource(Protocol):
-    """Where outcomes come from: the market."""
+    """The source of market updates: the market."""
 
     def drain(self) -> MarketUpdate: ...
 
@@ -41,7 +41,7 @@ class UpdateSource(Protocol):
 
 
 class WireOutput(Protocol):
-    """What is needed of the wire server; see there."""
+    """The part of the wire server used here; see there."""
 
     def watermark(self, key: StreamKey) -> Watermark: ...
 
@@ -65,13 +65,13 @@ class WireOutput(Protocol):
 
 
 class Journal(Protocol):
-    """Where ticks are kept until their candle is in the store."""
+    """Keeps ticks until their candle is in the store."""
 
     def append(self, ticks: Sequence[Tick], since: Mapping[str, int]) -> None: ...
 
 
 class _Applied(msgspec.Struct):
-    """What has been done of one outcome."""
+    """The progress of publishing one market update."""
 
     batches: list[CandleBatch] = msgspec.field(default_factory=list)
     revisions: list[CandleRevision] = msgspec.field(default_factory=list)

@@ -75,7 +75,7 @@ class ChromeReconnector:
 
 
 def browser_locator(settings: Settings) -> Callable[[], BrowserInfo]:
-    """How to look for the browser. Raises ConfigError.
+    """Return the function that looks for the browser. Raises ConfigError.
 
     A profile that was named leads: its browser may come back on another port. With neither profile nor address named,
     the one that ``fluxcap chrome`` uses is looked at when nothing answers on the usual port.

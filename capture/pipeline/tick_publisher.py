@@ -16,7 +16,7 @@ from fluxcap.schemas.types import Candle, StreamKey, Tick, TickBatch
 
 
 class TickOutput(Protocol):
-    """What is needed of the wire server; see there."""
+    """The part of the wire server used here; see there."""
 
     def ticks(self, ticks: TickBatch) -> None: ...
 

@@ -200,7 +200,7 @@ class RecordingReader:
             yield payload
 
     def _fill(self, buffer: bytearray, size: int) -> bool:
-        """Whether ``size`` bytes could be had."""
+        """Return whether ``size`` bytes could be had."""
         while len(buffer) < size:
             piece = next(self._pieces, None)
             if piece is None:
@@ -231,7 +231,7 @@ class RecordingReader:
                 chunk = gzip.unconsumed_tail
 
     def _up_to_the_damage(self, gzip: zlib._Decompress, chunk: bytes) -> Iterator[bytes]:
-        """What zlib kept to itself when it met the damage."""
+        """Yield the data before the damage that zlib has not returned yet."""
         for at in range(len(chunk)):
             try:
                 yield gzip.decompress(chunk[at : at + 1])

@@ -41,7 +41,7 @@ class _Captured(msgspec.Struct):
 
 
 def is_json_frame_file(path: Path) -> bool:
-    """Whether the file is JSON rather than a recording."""
+    """Return whether the file is JSON rather than a recording."""
     try:
         with path.open("rb") as file:
             return file.read(64).lstrip()[:1] == b"{"

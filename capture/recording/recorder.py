@@ -42,13 +42,13 @@ from fluxcap.schemas.errors import FluxcapError
 
 
 class RecordWriter(Protocol):
-    """Where records go."""
+    """A destination of records."""
 
     def add(self, record: recording.Record) -> None: ...
 
 
 class RecorderStats(msgspec.Struct):
-    """How much so far. ``withheld``: frames of which nothing but a sign was kept."""
+    """Progress of a recording. ``withheld``: frames recorded without their content."""
 
     frames: int = 0
     withheld: int = 0
@@ -139,7 +139,7 @@ class Recorder:
         gaps: Sequence[tuple[int, int, GapReason]] = (),
         stamp: Stamp,
     ) -> None:
-        """What an earlier run had left, as the market gets it."""
+        """Record the state an earlier run left, as the market restores it."""
         told = [(gap_from_ms, gap_to_ms, reason.value) for gap_from_ms, gap_to_ms, reason in gaps]
         mono_ns, skew_ns = self._at(stamp)
         record = recording.Restored(

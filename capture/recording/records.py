@@ -1,4 +1,4 @@
-"""What a recording holds: the market's inputs in order, with both clocks. Values only; recording_file.py has the file.
+"""Records of a recording: the market's inputs in order, with both clocks. Values only; file.py reads and writes them.
 
 A recording keeps everything that decides a candle: which sockets there were, the market frames they carried, when the
 others spoke, when messages were all taken in (``drained``) and when time passed without one, the focus, and what an
@@ -21,7 +21,7 @@ FORMAT = 1
 
 
 class Arrivals(enum.StrEnum):
-    """Where the arrival times come from."""
+    """The origin of a recording's arrival times."""
 
     MEASURED = "measured"
     RECONSTRUCTED = "reconstructed"
@@ -29,7 +29,7 @@ class Arrivals(enum.StrEnum):
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """How the recording was made, and with what a replay gives the same."""
+    """The origin of a recording, and the settings with which a replay gives the same candles."""
 
     format: int = FORMAT
     fluxcap: str = ""
@@ -140,9 +140,12 @@ class BrowserState(_Record, frozen=True, array_like=True, gc=False, tag=11):
 
 
 class Restored(_Record, frozen=True, array_like=True, gc=False, tag=12):
-    """What an earlier run had received of an asset, as ``Market.restore`` takes it. ``told_before``: the gaps behind it
-    are in the store already. ``lost``: stretches (UTC ms) that ``Market.restore_loss`` takes before it. ``gaps``:
-    begin, end and reason (a ``GapReason``) of those that ``Market.restore_gap`` takes before it."""
+    """Ticks of an asset received by an earlier run, as ``Market.restore`` takes them.
+
+    ``told_before``: the gaps behind them are in the store already. ``lost``: ranges (UTC ms) for
+    ``Market.restore_loss``. ``gaps``: begin, end and reason (a ``GapReason``) for ``Market.restore_gap``. Both are
+    applied before the ticks.
+    """
 
     symbol: str
     ticks: list[tuple[int, float]]
