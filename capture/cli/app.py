@@ -13,39 +13,44 @@ from typing import Any
 import typer
 
 from fluxcap.capture.cli import collect, control, develop, nats, record, run, setup, store, stream
+from fluxcap.capture.cli.help import GroupedCommands, GroupedOptions
 from fluxcap.schemas.errors import ConfigError, FluxcapError, UnknownAsset
+
+CAPTURE, READ, HISTORY, OPERATE, DEVELOP = ("Capture", "Read", "History", "Operate", "Develop")
+"""Headings of the commands in ``fluxcap --help``, in the order of need."""
 
 app = typer.Typer(
     name="fluxcap",
+    cls=GroupedCommands,
     help="Exact candles from the trading page in your own Chrome, stored and republished over ZeroMQ.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run.run)
-app.command("chrome")(run.chrome)
-app.command("status")(control.status)
-app.add_typer(control.focus_app, name="focus")
-app.command("collect")(collect.collect)
-app.command("collect-mode")(control.collect_mode)
-app.add_typer(setup.config_app, name="config")
-app.command("tail")(stream.tail)
-app.command("backfill")(stream.backfill)
-app.command("export")(store.export)
-app.command("forward")(nats.forward)
-app.command("archive")(nats.archive)
-app.command("gaps")(store.gaps)
-app.command("record")(record.record)
-app.command("replay")(record.replay)
-app.command("verify")(store.verify)
-app.command("doctor")(setup.doctor)
-app.command("keys")(setup.keys)
-app.command("watch")(stream.watch)
-app.command("devserver")(develop.devserver)
-app.command("dashboard")(stream.dashboard)
-app.command("simulate")(develop.simulate)
-app.command("demo")(develop.demo)
+app.command("run", cls=GroupedOptions, rich_help_panel=CAPTURE)(run.run)
+app.command("chrome", rich_help_panel=CAPTURE)(run.chrome)
+app.command("status", rich_help_panel=CAPTURE)(control.status)
+app.add_typer(control.focus_app, name="focus", rich_help_panel=CAPTURE)
+app.command("collect-mode", rich_help_panel=CAPTURE)(control.collect_mode)
+app.command("record", rich_help_panel=CAPTURE)(record.record)
+app.command("tail", rich_help_panel=READ)(stream.tail)
+app.command("watch", rich_help_panel=READ)(stream.watch)
+app.command("dashboard", rich_help_panel=READ)(stream.dashboard)
+app.command("backfill", rich_help_panel=HISTORY)(stream.backfill)
+app.command("collect", rich_help_panel=HISTORY)(collect.collect)
+app.command("export", rich_help_panel=HISTORY)(store.export)
+app.command("gaps", rich_help_panel=HISTORY)(store.gaps)
+app.command("replay", rich_help_panel=HISTORY)(record.replay)
+app.command("doctor", rich_help_panel=OPERATE)(setup.doctor)
+app.add_typer(setup.config_app, name="config", rich_help_panel=OPERATE)
+app.command("verify", rich_help_panel=OPERATE)(store.verify)
+app.command("keys", rich_help_panel=OPERATE)(setup.keys)
+app.command("forward", rich_help_panel=OPERATE)(nats.forward)
+app.command("archive", rich_help_panel=OPERATE)(nats.archive)
+app.command("demo", rich_help_panel=DEVELOP)(develop.demo)
+app.command("simulate", rich_help_panel=DEVELOP)(develop.simulate)
+app.command("devserver", rich_help_panel=DEVELOP)(develop.devserver)
 
 
 @app.callback(invoke_without_command=True)

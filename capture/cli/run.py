@@ -9,76 +9,139 @@ import typer
 
 from fluxcap.capture.cli.options import ConfigOption, Debug
 
+CHROME, CANDLES, FILES, WEB = ("Chrome and platform", "Candles", "Store and files", "Web")
+WIRE, NATS, LATENESS = ("Wire", "NATS JetStream", "Late ticks and breaks")
+"""Headings of the options in ``fluxcap run --help``, in the order of need."""
+
 
 def run(
     chrome: Annotated[
-        str | None, typer.Option(help="Where Chrome's DevTools listen, HOST:PORT. [default: 127.0.0.1:9222]")
+        str | None,
+        typer.Option(
+            help="Where Chrome's DevTools listen, HOST:PORT. [default: 127.0.0.1:9222]", rich_help_panel=CHROME
+        ),
     ] = None,
     chrome_profile: Annotated[
         Path | None,
-        typer.Option(help="Chrome's profile folder: used to find Chrome when it restarts on another port."),
+        typer.Option(
+            help="Chrome's profile folder: used to find Chrome when it restarts on another port.",
+            rich_help_panel=CHROME,
+        ),
     ] = None,
-    platform: Annotated[str | None, typer.Option(help="Trading platform. [default: pocketoption]")] = None,
+    platform: Annotated[
+        str | None, typer.Option(help="Trading platform. [default: pocketoption]", rich_help_panel=CHROME)
+    ] = None,
     platform_url: Annotated[
-        list[str] | None, typer.Option(help="A further page or socket host of the platform; * allowed; repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="A further page or socket host of the platform; * allowed; repeatable.", rich_help_panel=CHROME
+        ),
     ] = None,
     focus: Annotated[
-        str | None, typer.Option(help="Assets to lock, comma-separated. Without it: the asset the page shows.")
+        str | None,
+        typer.Option(
+            help="Assets to lock, comma-separated. Without it: the asset the page shows.", rich_help_panel=CANDLES
+        ),
     ] = None,
-    interval: Annotated[str | None, typer.Option(help="Candle length: 5s, 1m, 1h… [default: 1m]")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of this source on the wire. [default: POCKETOPTION]")] = None,
+    interval: Annotated[
+        str | None, typer.Option(help="Candle length: 5s, 1m, 1h… [default: 1m]", rich_help_panel=CANDLES)
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(help="Name of this source on the wire. [default: POCKETOPTION]", rich_help_panel=CANDLES),
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where store and files live. [default: data]", rich_help_panel=FILES)
+    ] = None,
+    retention_days: Annotated[
+        int | None,
+        typer.Option(help="Delete candles older than this many days; 0 keeps all. [default: 0]", rich_help_panel=FILES),
+    ] = None,
     collect: Annotated[
         str | None,
-        typer.Option("--collect", "--collect-stream", help="CSV files: tick, candle, both or none. [default: none]"),
+        typer.Option(
+            "--collect",
+            "--collect-stream",
+            help="CSV files: tick, candle, both or none. [default: none]",
+            rich_help_panel=FILES,
+        ),
     ] = None,
-    tick_chunk_size: Annotated[int | None, typer.Option(help="Ticks a CSV file. [default: 1000]")] = None,
-    candle_chunk_size: Annotated[int | None, typer.Option(help="Candles a CSV file. [default: 100]")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where store and files live. [default: data]")] = None,
+    tick_chunk_size: Annotated[
+        int | None, typer.Option(help="Ticks a CSV file. [default: 1000]", rich_help_panel=FILES)
+    ] = None,
+    candle_chunk_size: Annotated[
+        int | None, typer.Option(help="Candles a CSV file. [default: 100]", rich_help_panel=FILES)
+    ] = None,
     record: Annotated[
-        Path | None, typer.Option(help="Record market frames to this new file, for `fluxcap replay`.")
+        Path | None,
+        typer.Option(help="Record market frames to this new file, for `fluxcap replay`.", rich_help_panel=FILES),
     ] = None,
-    pub: Annotated[str | None, typer.Option(help="PUB endpoint. [default: tcp://127.0.0.1:5556]")] = None,
-    rep: Annotated[str | None, typer.Option(help="Request endpoint. [default: tcp://127.0.0.1:5557]")] = None,
+    web: Annotated[
+        bool | None, typer.Option("--web/--no-web", help="Serve dashboard and Socket.IO.", rich_help_panel=WEB)
+    ] = None,
+    web_host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of the web server; beyond 127.0.0.1, anyone who reaches it can use it.", rich_help_panel=WEB
+        ),
+    ] = None,
+    web_port: Annotated[
+        int | None, typer.Option(help="Port of the web server. [default: 3001]", rich_help_panel=WEB)
+    ] = None,
+    web_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another origin whose pages may use the web server, http://localhost:5000; repeatable.",
+            rich_help_panel=WEB,
+        ),
+    ] = None,
+    control_port: Annotated[
+        int | None, typer.Option(help="Control port while the web is off. [default: 3001]", rich_help_panel=WEB)
+    ] = None,
+    pub: Annotated[
+        str | None, typer.Option(help="PUB endpoint. [default: tcp://127.0.0.1:5556]", rich_help_panel=WIRE)
+    ] = None,
+    rep: Annotated[
+        str | None, typer.Option(help="Request endpoint. [default: tcp://127.0.0.1:5557]", rich_help_panel=WIRE)
+    ] = None,
     curve: Annotated[
         Path | None,
         typer.Option(
             help="Keys for both, needed beyond this machine: a folder made by `fluxcap keys`, whose public files name "
-            "the allowed clients, or the server's secret file, which allows every client that knows its public key."
+            "the allowed clients, or the server's secret file, which allows every client that knows its public key.",
+            rich_help_panel=WIRE,
+        ),
+    ] = None,
+    publish_ticks: Annotated[
+        bool | None,
+        typer.Option(
+            "--publish-ticks/--no-publish-ticks", help="Also publish every tick. [default: no]", rich_help_panel=WIRE
         ),
     ] = None,
     forward: Annotated[
         str | None,
-        typer.Option(help="Also publish to NATS JetStream: nats://HOST:PORT; several of one cluster with commas."),
+        typer.Option(
+            help="Also publish to NATS JetStream: nats://HOST:PORT; several of one cluster with commas.",
+            rich_help_panel=NATS,
+        ),
     ] = None,
     nats_credentials: Annotated[
         Path | None,
-        typer.Option(help="Credentials file for NATS: .creds, an NKey seed, or TOML with user and password …"),
+        typer.Option(
+            help="Credentials file for NATS: .creds, an NKey seed, or TOML with user and password …",
+            rich_help_panel=NATS,
+        ),
     ] = None,
-    nats_stream: Annotated[str | None, typer.Option(help="Name of the JetStream stream. [default: FLUX]")] = None,
-    publish_ticks: Annotated[
-        bool | None, typer.Option("--publish-ticks/--no-publish-ticks", help="Also publish every tick. [default: no]")
+    nats_stream: Annotated[
+        str | None, typer.Option(help="Name of the JetStream stream. [default: FLUX]", rich_help_panel=NATS)
     ] = None,
-    retention_days: Annotated[
-        int | None, typer.Option(help="Delete candles older than this many days; 0 keeps all. [default: 0]")
-    ] = None,
-    web: Annotated[bool | None, typer.Option("--web/--no-web", help="Serve dashboard and Socket.IO.")] = None,
-    web_host: Annotated[
-        str | None,
-        typer.Option(help="Address of the web server; beyond 127.0.0.1, anyone who reaches it can use it."),
-    ] = None,
-    web_port: Annotated[int | None, typer.Option(help="Port of the web server. [default: 3001]")] = None,
-    web_origin: Annotated[
-        list[str] | None,
-        typer.Option(help="Another origin whose pages may use the web server, http://localhost:5000; repeatable."),
-    ] = None,
-    control_port: Annotated[int | None, typer.Option(help="Control port while the web is off. [default: 3001]")] = None,
-    log_json: Annotated[bool | None, typer.Option("--log-json", help="Log as JSON lines.")] = None,
     allowed_lateness_ms: Annotated[
         int | None,
         typer.Option(
             "--allowed-lateness-ms",
             "--grace-ms",
             help="How long to wait for a minute's late ticks before it is sealed. [default: 2000]",
+            rich_help_panel=LATENESS,
         ),
     ] = None,
     idle_timeout_ms: Annotated[
@@ -87,12 +150,17 @@ def run(
             "--idle-timeout-ms",
             "--doubt-ms",
             help="How long to wait for a silent feed before a minute counts as a gap. [default: 10000]",
+            rich_help_panel=LATENESS,
         ),
     ] = None,
     history_wait_ms: Annotated[
-        int | None, typer.Option(help="How long to wait for the page's history after a break. [default: 10000]")
+        int | None,
+        typer.Option(
+            help="How long to wait for the page's history after a break. [default: 10000]", rich_help_panel=LATENESS
+        ),
     ] = None,
     config: ConfigOption = None,
+    log_json: Annotated[bool | None, typer.Option("--log-json", help="Log as JSON lines.")] = None,
     debug: Debug = False,
 ) -> None:
     """Attach to Chrome, form candles, keep and publish them, until Ctrl-C.

@@ -34,6 +34,45 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
     assert all(f"  {name} " in told for name in ("run", "chrome", "status", "focus", "tail", "simulate", "demo"))
 
 
+def headings(text: str) -> dict[str, list[str]]:
+    """What stands in a help below each heading: the first word of each entry."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line[:1].strip() and line.endswith(":"):
+            found[line.removesuffix(":")] = []
+        elif found and line.startswith("  ") and line[2:3].strip():
+            found[next(reversed(found))].append(line.split()[0].strip(","))
+    return found
+
+
+def test_help_groups_the_commands_in_the_order_of_need(capsys: pytest.CaptureFixture[str]):
+    run_cli(["--help"])
+
+    told = headings(capsys.readouterr().out)
+    assert list(told) == ["Options", "Capture", "Read", "History", "Operate", "Develop"]
+    assert told["Capture"][0] == "run"
+    assert told["Read"] == ["tail", "watch", "dashboard"]
+    assert told["Develop"] == ["demo", "simulate", "devserver"]
+
+
+def test_help_of_run_groups_its_options_in_the_order_of_need(capsys: pytest.CaptureFixture[str]):
+    run_cli(["run", "--help"])
+
+    told = headings(capsys.readouterr().out)
+    assert list(told) == [
+        "Chrome and platform",
+        "Candles",
+        "Store and files",
+        "Web",
+        "Wire",
+        "NATS JetStream",
+        "Late ticks and breaks",
+        "Other options",
+    ]
+    assert told["Candles"] == ["--focus", "--interval", "--source"]
+    assert told["Other options"] == ["--config", "--log-json", "--debug", "-h"]
+
+
 def test_version_is_told(capsys: pytest.CaptureFixture[str]):
     assert run_cli(["--version"]) == 0
     assert capsys.readouterr().out.startswith("fluxcap ")
