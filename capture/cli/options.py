@@ -65,8 +65,10 @@ def via_of(servers: str | None, credentials: Path | None, stream: str | None) ->
     if servers is None:
         return None
     from fluxcap.bridge.client.options import Via
+    from fluxcap.bridge.jetstream.connection import require_nats
     from fluxcap.capture.runtime.settings import load_settings
 
+    require_nats()  # before anything is served or shown
     settings = load_settings(nats_credentials=credentials, nats_stream=stream)
     return Via(servers, settings.nats_credentials, settings.nats_stream)
 

@@ -17,6 +17,11 @@ NOWHERE = ("--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0")
 COMMANDS = (
     ("forward", "nats://127.0.0.1:1", "--setup"),
     ("forward", "nats://127.0.0.1:1", "--pub", "tcp://127.0.0.1:1", "--rep", "tcp://127.0.0.1:1"),
+    ("archive", "--via", "nats://127.0.0.1:1", "--out", "out", "--once"),
+    ("tail", "SIM", "EURUSD", "--via", "nats://127.0.0.1:1"),
+    ("backfill", "SIM", "EURUSD", "--via", "nats://127.0.0.1:1", "--out", "out.csv"),
+    ("watch", "--via", "nats://127.0.0.1:1"),
+    ("dashboard", "--via", "nats://127.0.0.1:1", "--port", "0"),
     ("run", "--forward", "nats://127.0.0.1:1", "--no-web", "--control-port", "0", *NOWHERE),
 )
 CODE = """
@@ -43,10 +48,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess
         "fluxcap.capture.daemon.forwarding",
         "fluxcap.capture.daemon.forward_standalone",
     ]
-    folder = ["--data-dir", str(tmp_path_factory.mktemp("data"))]
-    commands = [[*command, *folder] for command in COMMANDS]
-    arguments = [json.dumps(modules), json.dumps(commands)]
-    return subprocess.run([sys.executable, "-c", CODE, *arguments], cwd=ROOT, capture_output=True, text=True)
+    arguments = [json.dumps(modules), json.dumps(COMMANDS)]
+    folder = tmp_path_factory.mktemp("data")
+    return subprocess.run([sys.executable, "-c", CODE, *arguments], cwd=folder, capture_output=True, text=True)
 
 
 def test_everything_is_imported_without_it(run: subprocess.CompletedProcess[str]):
