@@ -15,13 +15,13 @@ platform needs in ``fluxcap.platforms``.
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
+from os import path as _path
 from typing import TYPE_CHECKING, Any
 
-_HERE = Path(__file__).parent
-if not (_HERE / "schemas").is_dir():
+_HERE = _path.dirname(__file__)
+if not _path.isdir(_path.join(_HERE, "schemas")):
     # A checkout: the folders lie beside this one; an installed package holds them.
-    __path__.append(str(_HERE.parent))
+    __path__.append(_path.dirname(_HERE))
 
 if TYPE_CHECKING:
     from fluxcap.bridge.client.events import (

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
@@ -25,6 +24,8 @@ from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fluxcap.bridge.store.connection import StoreCursor
 
 _log = logging.getLogger(__name__)
@@ -124,16 +125,19 @@ class CandleCache:
     Raises StoreLocked (saying who holds the file), StoreDamaged, StoreFull or StoreError.
     """
 
-    def __init__(self, data_dir: Path, *, reserve_bytes: int = 2 * 1024 * 1024) -> None:
-        try:
-            data_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"The folder {data_dir} cannot be made: {error}.") from error
-        self.path = data_dir / CACHE_FILE
-        # Loaded here: a client without a copy on disk has no use for DuckDB.
+    def __init__(self, data_dir: str | Path, *, reserve_bytes: int = 2 * 1024 * 1024) -> None:
+        # Loaded here: a client without a copy on disk has no use for DuckDB, nor for paths.
+        from pathlib import Path
+
         from fluxcap.bridge.store.connection import StoreConnection
         from fluxcap.bridge.store.disk_space import DiskSpaceGuard
 
+        folder = Path(data_dir)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"The folder {folder} cannot be made: {error}.") from error
+        self.path = folder / CACHE_FILE
         self._connection = StoreConnection(self.path)
         try:
             self._writer = self._connection.cursor()

@@ -5,15 +5,14 @@ A callback, an iterator and an async iterator stand over the same core and give 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +37,9 @@ from fluxcap.bridge.transport.base import Transport
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.schemas.errors import ConfigError, FluxcapError
 from fluxcap.schemas.types import CandleArray, StreamKey
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +106,7 @@ class LiveClient:
     ) -> None:
         self._via = to_via(via)
         self._endpoints = self._addresses(pub, rep if self._via is None else None)
-        self._data_dir = None if data_dir is None else Path(data_dir)
+        self._data_dir = data_dir
         self._first_streams = tuple(require_stream(key) for key in streams)
         self._start_from = require_start(start_from)
         self._forming = forming
@@ -250,6 +252,8 @@ class LiveClient:
 
     async def stream(self) -> AsyncIterator[Event]:
         """Events as they come, for asyncio. Ends when the client is closed. Raises as ``events``."""
+        import asyncio  # a fifth of what importing the client would cost, for those who do not use it
+
         self._require_started()
         loop, ready = asyncio.get_running_loop(), asyncio.Event()
 

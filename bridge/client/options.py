@@ -5,8 +5,7 @@ One choice in one place; everything above the transport is the same either way.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -17,6 +16,9 @@ from fluxcap.bridge.transport.zeromq import ZmqTransport
 from fluxcap.schemas.codec import encode
 from fluxcap.schemas.errors import CodecError, ConfigError
 from fluxcap.schemas.types import StreamKey, StreamStatusRequest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Via(msgspec.Struct, frozen=True):

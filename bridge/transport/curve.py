@@ -12,13 +12,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import zmq
-import zmq.auth.thread
 
 from fluxcap.schemas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PUBLIC_ENDING = ".key"
 SECRET_ENDING = ".key_secret"  # noqa: S105 - a file name
@@ -113,8 +115,10 @@ def load_keys(path: Path) -> CurveKeys:
 
     Raises ConfigError when the file is missing, holds no key, or is a secret that others may read.
     """
+    from zmq.auth import load_certificate
+
     try:
-        public, secret = zmq.auth.load_certificate(path)
+        public, secret = load_certificate(path)
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} contains no CURVE key: {error}. Make keys with `fluxcap keys`.") from error
@@ -207,7 +211,9 @@ def gatekeeper(context: zmq.Context[zmq.Socket[bytes]], curve: ServerCurve | Non
     if curve is None or curve.allowed is None:
         yield
         return
-    authenticator = zmq.auth.thread.ThreadAuthenticator(context)
+    from zmq.auth.thread import ThreadAuthenticator  # brings asyncio; a client needs neither
+
+    authenticator = ThreadAuthenticator(context)
     authenticator.start()
     try:
         authenticator.configure_curve_callback(domain="fluxcap", credentials_provider=_AllowList(curve.allowed))

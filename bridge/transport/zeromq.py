@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import time
 from collections.abc import Iterable
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from fluxcap.bridge.transport.base import (
     Connected,
@@ -74,7 +74,9 @@ class _MonitoredSocket:
         """Reads the monitor: (whether a connection was lost, why the last handshake failed)."""
         lost, refusal = False, ""
         while self.monitor.poll(0):
-            event = int(parse_monitor_message(self.monitor.recv_multipart())["event"])
+            # The first frame begins with the event, 16 bits (zmq_socket_monitor(3)); zmq.utils.monitor reads it, too,
+            # but loads all of asyncio.
+            event = int.from_bytes(self.monitor.recv_multipart()[0][:2], sys.byteorder)
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.greeted = True
             elif event in _REFUSALS:

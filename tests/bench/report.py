@@ -36,6 +36,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {
     "bench_delivery": {"quick": True},
     "bench_folding": {"rounds": 5},
     "bench_growth": {"most": 100},
+    "bench_import": {"rounds": 5},
     "bench_latency": {"rounds": 2, "seconds": 3.0, "ladders": 1},
     "bench_replay": {"hours": 1.0},
     "bench_web": {"seconds": 5.0},

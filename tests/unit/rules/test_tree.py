@@ -289,7 +289,7 @@ def test_the_client_needs_nothing_of_the_capturing_side():
     loaded = modules_after("import fluxcap\nfluxcap.LiveClient")
     heavy = {
         *("duckdb", "selenium", "nicegui", "fastapi", "uvicorn", "socketio", "websocket", "typer", "apscheduler"),
-        *("httpx", "pydantic", "rich"),
+        *("httpx", "pydantic", "rich", "asyncio", "nats"),
     }
 
     assert "fluxcap.bridge.client.live" in loaded
