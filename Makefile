@@ -12,10 +12,11 @@ MODULE ?=
 COUNT ?= 1000000
 SECONDS ?= 90
 WORKERS ?= 4
+CHECK_WORKERS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help demo test lint bench page soak fuzz mutation screenshots schema setup system clean
+.PHONY: help demo check test lint bench page soak fuzz mutation screenshots schema setup system clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
@@ -25,6 +26,9 @@ demo: setup system ## Run simulated site, real Chrome, daemon and client, and co
 
 test: setup system ## Run all tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+check: lint ## Check style and types, and run the quick tests: unit and property, with fewer examples
+	@QUICK_TESTS=1 $(BIN)/python -m pytest -q -n $(CHECK_WORKERS) --dist loadfile -m 'not slow and not browser' tests/unit tests/property $(PYTEST_ARGS)
 
 lint: setup ## Check style and types
 	@$(BIN)/ruff check .

@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-settings.register_profile("fluxcap", deadline=None)
+from tests.support.examples import examples
+
+settings.register_profile("fluxcap", deadline=None, max_examples=examples(100))
 settings.load_profile("fluxcap")

@@ -22,6 +22,7 @@ from fluxcap.schemas.types import (
     StreamStatus,
     StreamStatusRequest,
 )
+from tests.support.examples import examples
 from tests.support.wire.samples import EURUSD, MINUTE, candle_rows
 
 
@@ -52,7 +53,7 @@ REQUESTS = [
 ]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(
     request=st.sampled_from(REQUESTS),
     harm=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=6),

@@ -23,6 +23,7 @@ from fluxcap.capture.chrome.session import CdpSession
 from fluxcap.capture.chrome.target import MAX_SOCKETS
 from fluxcap.capture.chrome.targets import MAX_TARGETS
 from tests.support.browser.cdp import PAGE_URL, SECOND_NS, is_platform_url
+from tests.support.examples import examples
 
 IDS = st.sampled_from(["A", "B", "C", "S-A", "S-B", "S-C", ""])
 URLS = st.sampled_from(
@@ -103,7 +104,7 @@ def run(steps: list[tuple[str | bytes, int]]) -> tuple[CdpSession, Watcher, list
     return session, watcher, commands
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(STEPS)
 def test_garbage_never_raises_and_sockets_open_before_they_speak_and_close_once(
     steps: list[tuple[str | bytes, int]],
@@ -115,7 +116,7 @@ def test_garbage_never_raises_and_sockets_open_before_they_speak_and_close_once(
     assert watcher.open == set()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(STEPS)
 def test_network_is_enabled_only_in_sessions_of_the_platform(steps: list[tuple[str | bytes, int]]) -> None:
     ours = set()
@@ -133,7 +134,7 @@ def test_network_is_enabled_only_in_sessions_of_the_platform(steps: list[tuple[s
     assert {c["params"]["targetId"] for c in commands if c["method"] == "Target.attachToTarget"} <= ours
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(STEPS)
 def test_state_stays_bounded(steps: list[tuple[str | bytes, int]]) -> None:
     session, _, _ = run(steps * 3)

@@ -14,6 +14,7 @@ from fluxcap.schemas.codec import decode, encode
 from fluxcap.schemas.errors import CodecError
 from fluxcap.schemas.generated import market_data, market_data_v1
 from fluxcap.schemas.types import CANDLE_DTYPE, Message, StreamKey
+from tests.support.examples import examples
 from tests.support.wire import generated_wire
 from tests.support.wire.flatbuffer_verifier import Verifier
 from tests.support.wire.wire_samples import differences
@@ -81,7 +82,7 @@ messages = st.one_of(small_messages, bulk_messages)
 
 
 @given(messages, texts)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 def test_every_message_comes_back_bit_by_bit(message: Message, correlation_id: str):
     envelope = decode(encode(message, correlation_id))
 
@@ -90,7 +91,7 @@ def test_every_message_comes_back_bit_by_bit(message: Message, correlation_id: s
 
 
 @given(messages, texts)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_the_generated_reader_reads_what_the_codec_writes(message: Message, correlation_id: str):
     envelope = generated_wire.read(market_data, encode(message, correlation_id))
 
@@ -100,7 +101,7 @@ def test_the_generated_reader_reads_what_the_codec_writes(message: Message, corr
 
 
 @given(messages, texts)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_the_codec_reads_what_the_generated_builder_writes(message: Message, correlation_id: str):
     envelope = decode(generated_wire.build(market_data, message, correlation_id))
 
@@ -110,13 +111,13 @@ def test_the_codec_reads_what_the_generated_builder_writes(message: Message, cor
 
 
 @given(messages)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_a_verifier_accepts_what_the_codec_writes(message: Message):
     VERIFIER.verify(encode(message, "q"))
 
 
 @given(st.builds(types.CandleBatch, keys, u64, candles))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_the_codec_reads_candles_of_a_version_1_builder(batch: types.CandleBatch):
     expected = batch.candles.copy()
     expected["tick_count"] = expected["flags"] = 0
@@ -129,7 +130,7 @@ def test_the_codec_reads_candles_of_a_version_1_builder(batch: types.CandleBatch
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_arbitrary_bytes_give_an_envelope_or_a_codec_error(data: bytes):
     try:
         envelope = decode(data)

@@ -11,8 +11,9 @@ from fluxcap.capture.runtime.settings import Settings, variables_of
 from tests.fuzz import fuzz_cdp, fuzz_csv, fuzz_requests, fuzz_settings, fuzz_socketio, fuzz_ticks
 from tests.fuzz.damage import damaged
 from tests.fuzz.driver import Begin, fuzz
+from tests.support.examples import examples
 
-COUNT = 10_000
+COUNT = examples(10_000)
 SEED = 20_250_903
 FUZZERS: dict[str, tuple[Begin, set[str]]] = {
     "browser's messages": (fuzz_cdp.begin, {"taken", "without a tick"}),

@@ -32,6 +32,7 @@ from fluxcap.schemas.types import (
     StreamKey,
     StreamStatus,
 )
+from tests.support.examples import examples
 
 KEY = StreamKey("SIM", "EURUSD", "1s")
 PAGE = 7
@@ -241,7 +242,7 @@ def plays(*names: str) -> st.SearchStrategy[list[tuple[str, int]]]:
     return st.lists(st.tuples(st.sampled_from(names), st.integers(0, 60)), max_size=120)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(plays(*HONEST, *FAULTS), st.integers(0, 2**16))
 def test_any_interleaving_of_faults_ends_with_the_servers_sequence_in_order_once_each(
     play: list[tuple[str, int]], seed: int
@@ -256,7 +257,7 @@ def test_any_interleaving_of_faults_ends_with_the_servers_sequence_in_order_once
     assert world.lost == []
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(plays(*HONEST, *FAULTS, "store replaced", "forge"), st.integers(0, 2**16))
 def test_a_store_created_anew_replaces_all_that_was_delivered(play: list[tuple[str, int]], seed: int) -> None:
     world = World(seed)
@@ -270,7 +271,7 @@ def test_a_store_created_anew_replaces_all_that_was_delivered(play: list[tuple[s
     assert world.table == dict(enumerate(world.server.rows, start=1))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(plays(*HONEST, *FAULTS, "forget old"), st.integers(0, 2**16))
 def test_what_the_server_forgot_is_announced_and_the_rest_delivered(play: list[tuple[str, int]], seed: int) -> None:
     world = World(seed)
@@ -288,7 +289,7 @@ def test_what_the_server_forgot_is_announced_and_the_rest_delivered(play: list[t
     assert all(sequence < world.server.oldest for sequence in missed | lost)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.integers(0, 2**16), st.integers(1, 40))
 def test_a_server_that_answers_nothing_is_asked_at_the_pace_of_the_backoff(seed: int, seconds: int) -> None:
     world = World(seed)

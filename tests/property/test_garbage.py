@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.platforms.pocketoption import PocketOptionDecoder
 from fluxcap.capture.platforms.socketio import SocketIoDecoder
+from tests.support.examples import examples
 from tests.support.market.simulated_market import ALL, EUR, START_MS, Stage, announcement
 
 EVENTS = [
@@ -93,7 +94,7 @@ acts = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(acts, max_size=30), st.sampled_from([1_000, 60_000]), st.booleans())
 def test_the_market_never_raises_and_its_time_stamps_strictly_increase(
     story: list[tuple[str, str, object]], interval_ms: int, settled: bool

@@ -6,12 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluxcap.schemas.types import CandleFlags
+from tests.support.examples import examples
 from tests.support.market.simulated_market import START_MS, Stage
 
 MINUTES = 3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, MINUTES * 60 - 1), st.integers(1, 150), st.integers(0, 30)), min_size=1, max_size=5

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluxcap.capture.market.feeds import GapReason
+from tests.support.examples import examples
 from tests.support.market.simulated_market import EUR, GBP, LAG_MS, START_MS, Stage
 
 STEP_MS = 500
@@ -82,7 +83,7 @@ def play(story: list[tuple[str, int]], interval_ms: int) -> Stage:
     return stage
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(stories(), st.sampled_from([1_000, 5_000, 15_000, 60_000]))
 def test_breaks_at_any_place_lead_to_exact_candles_or_flagged_ones(
     story: list[tuple[str, int]], interval_ms: int

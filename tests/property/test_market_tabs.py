@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fluxcap.capture.market.feeds import GapReason
 from fluxcap.schemas.types import CandleFlags
+from tests.support.examples import examples
 from tests.support.market.simulated_market import EUR, GBP, START_MS, Stage
 
 STEP_MS = 500
@@ -97,7 +98,7 @@ def play(lives: list[tuple[int, list[Part]]], interval_ms: int) -> tuple[Stage, 
     return stage, came
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.lists(LIVES, min_size=2, max_size=2), st.sampled_from([5_000, 15_000]))
 def test_no_candle_is_wrong_and_every_lack_is_told(lives: list[tuple[int, list[Part]]], interval_ms: int) -> None:
     stage, came = play(lives, interval_ms)

@@ -12,6 +12,7 @@ from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.recording import records as r
 from fluxcap.capture.recording.file import RecordingReader, RecordingWriter
 from fluxcap.schemas.errors import ConfigError
+from tests.support.examples import examples
 
 I64 = st.integers(-(2**63), 2**63 - 1)
 NUMBER = st.integers(0, 2**40)
@@ -42,7 +43,7 @@ RECORDS = st.lists(
 
 
 @given(records=RECORDS, data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_records_round_trip_and_any_part_of_the_file_gives_a_prefix(
     records: list[r.Record], data: st.DataObject
 ) -> None:

@@ -12,6 +12,7 @@ from fluxcap.capture.market.clock import ArrivalTime
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.market.updates import MarketUpdate
 from tests.property.test_market_breaks import play, stories
+from tests.support.examples import examples
 from tests.support.market import simulated_market as stage
 
 
@@ -43,7 +44,7 @@ class Twins:
         return outcome
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(stories(), st.sampled_from([1_000, 5_000, 60_000]))
 def test_idling_decides_nothing_otherwise(story: list[tuple[str, int]], interval_ms: int) -> None:
     with patch.object(stage, "Market", Twins):

@@ -18,6 +18,7 @@ from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import verify
 from fluxcap.schemas.errors import SequenceError
 from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, StreamKey, candles_from
+from tests.support.examples import examples
 from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle, candle_rows
 
 KEYS = st.sampled_from([EURUSD, GBPUSD])
@@ -118,5 +119,5 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
 TestStoreAgainstModel = StoreAgainstModel.TestCase
 TestStoreAgainstModel.settings = settings(
-    max_examples=8, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(8), stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
