@@ -56,6 +56,53 @@ def _is_sane(
     return ts_ms > 0 and -inf < low <= open_ <= high < inf and low <= close <= high and 0 <= volume < inf
 
 
+def fold_ticks(ts_ms: npt.NDArray[np.int64], price: npt.NDArray[np.float64], interval_ms: int) -> CandleArray:
+    """Fold ticks into the candles of their buckets of UTC time; shape ``(n,)``, ascending.
+
+    ts_ms, price: shape ``(k,)``, in any order; of ticks of one time the first given comes first. A bucket without a
+    tick has no candle. Volume counts ticks.
+    """
+    if not len(ts_ms):
+        return np.empty(0, CANDLE_DTYPE)
+    if (ts_ms[1:] < ts_ms[:-1]).any():
+        order = np.argsort(ts_ms, kind="stable")
+        ts_ms, price = ts_ms[order], price[order]
+    starts, firsts, lasts = _buckets(ts_ms, interval_ms)
+    folded = np.zeros(len(firsts), CANDLE_DTYPE)
+    folded["ts_ms"], folded["open"], folded["close"] = starts, price[firsts], price[lasts]
+    folded["high"], folded["low"] = np.maximum.reduceat(price, firsts), np.minimum.reduceat(price, firsts)
+    folded["volume"] = folded["tick_count"] = lasts - firsts + 1
+    return folded
+
+
+def fold_candles(candles: CandleArray, interval_ms: int) -> CandleArray:
+    """Fold candles into those of a longer interval: first open, highest high, lowest low, last close, sums of volume.
+
+    candles: shape ``(k,)``, ``ts_ms`` ascending. A bucket exists where at least one candle begins in it; the flags of
+    its candles are joined.
+    """
+    if not len(candles):
+        return candles
+    starts, firsts, lasts = _buckets(candles["ts_ms"], interval_ms)
+    folded = np.empty(len(firsts), CANDLE_DTYPE)
+    folded["ts_ms"], folded["open"], folded["close"] = starts, candles["open"][firsts], candles["close"][lasts]
+    folded["high"] = np.maximum.reduceat(candles["high"], firsts)
+    folded["low"] = np.minimum.reduceat(candles["low"], firsts)
+    folded["volume"] = np.add.reduceat(candles["volume"], firsts)
+    folded["tick_count"] = np.add.reduceat(candles["tick_count"], firsts)
+    folded["flags"] = np.bitwise_or.reduceat(candles["flags"], firsts)
+    return folded
+
+
+def _buckets(
+    ts_ms: npt.NDArray[np.int64], interval_ms: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Start of each bucket that has a row, and the places of its first and last row. ``ts_ms``: ascending."""
+    buckets = ts_ms // interval_ms * interval_ms
+    firsts = np.flatnonzero(np.r_[True, buckets[1:] != buckets[:-1]])
+    return buckets[firsts], firsts, np.r_[firsts[1:], len(ts_ms)] - 1
+
+
 class CandlePage(msgspec.Struct, frozen=True, eq=False):
     """Candles with dense sequences from ``start_sequence``; ``has_more``: later ones exist within what was asked."""
 

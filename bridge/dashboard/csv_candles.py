@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from fluxcap.schemas.candles import fold_candles, fold_ticks
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, interval_ms
 
@@ -78,17 +79,7 @@ def _from_ticks(rows: Iterator[list[str]], time_column: int, price_column: int, 
         prices.append(_number(_cell(row, price_column, line), line))
         if len(times) > MOST_ROWS:
             raise ConfigError(f"The file has more than {MOST_ROWS:,} ticks.")
-    if not times:
-        return np.empty(0, CANDLE_DTYPE)
-    order = np.argsort(np.array(times), kind="stable")
-    buckets, price = np.array(times)[order] // step_ms * step_ms, np.array(prices)[order]
-    firsts = np.flatnonzero(np.r_[True, buckets[1:] != buckets[:-1]])
-    lasts = np.r_[firsts[1:], len(buckets)] - 1
-    candles = np.zeros(len(firsts), CANDLE_DTYPE)
-    candles["ts_ms"], candles["open"], candles["close"] = buckets[firsts], price[firsts], price[lasts]
-    candles["high"], candles["low"] = np.maximum.reduceat(price, firsts), np.minimum.reduceat(price, firsts)
-    candles["volume"] = candles["tick_count"] = lasts - firsts + 1
-    return candles
+    return fold_ticks(np.array(times, np.int64), np.array(prices, np.float64), step_ms)
 
 
 def _cell(row: list[str], column: int, line: int) -> str:
@@ -131,32 +122,17 @@ TIMEFRAMES = ("1m", "5m", "15m", "1h", "4h")
 
 
 def resample(candles: CandleArray, from_timeframe: str, to_timeframe: str) -> CandleArray:
-    """Fold candles into buckets of UTC time: first open, highest high, lowest low, last close, sum of volumes.
+    """Fold candles into those of a longer timeframe, as ``fold_candles``.
 
-    candles: shape ``(n,)``, ``ts_ms`` strictly ascending, at ``from_timeframe`` or longer apart. A bucket exists where
-    at least one candle begins in it; flags of its candles are joined. The same timeframe is folded too: some files of
-    hours end with rows of minutes.
+    candles: shape ``(n,)``, ``ts_ms`` strictly ascending, at ``from_timeframe`` or longer apart. The same timeframe is
+    folded too: some files of hours end with rows of minutes.
 
     Raises ConfigError when ``to_timeframe`` is shorter than, or no multiple of, ``from_timeframe``.
     """
     step_ms, from_ms = interval_ms(to_timeframe), interval_ms(from_timeframe)
     if step_ms < from_ms or step_ms % from_ms:
         raise ConfigError(f"{from_timeframe} candles cannot become {to_timeframe} candles.")
-    if not len(candles):
-        return candles
-    buckets = candles["ts_ms"] // step_ms * step_ms
-    firsts = np.flatnonzero(np.r_[True, buckets[1:] != buckets[:-1]])
-    lasts = np.r_[firsts[1:], len(candles)] - 1
-    folded = np.empty(len(firsts), CANDLE_DTYPE)
-    folded["ts_ms"] = buckets[firsts]
-    folded["open"] = candles["open"][firsts]
-    folded["close"] = candles["close"][lasts]
-    folded["high"] = np.maximum.reduceat(candles["high"], firsts)
-    folded["low"] = np.minimum.reduceat(candles["low"], firsts)
-    folded["volume"] = np.add.reduceat(candles["volume"], firsts)
-    folded["tick_count"] = np.add.reduceat(candles["tick_count"], firsts)
-    folded["flags"] = np.bitwise_or.reduceat(candles["flags"], firsts)
-    return folded
+    return fold_candles(candles, step_ms)
 
 
 def reachable_timeframes(timeframe: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from collections import deque
 
 import msgspec
 
+from fluxcap.bridge.client.latest import LatestCandle
 from fluxcap.bridge.dashboard.rows import Row, row_of, rows_of
 from fluxcap.schemas.types import Candle, CandleArray
 
@@ -37,9 +38,7 @@ class StreamBuffer:
         self._changed: deque[int] = deque(maxlen=kept)
         self._version = 0
         self._reset_version = 0
-        self._forming: Candle | None = None
-        self.latest_sequence = 0
-        self.candles_seen = 0
+        self._latest = LatestCandle()
         self.revisions_seen = 0
 
     def __len__(self) -> int:
@@ -57,15 +56,21 @@ class StreamBuffer:
     @property
     def forming(self) -> Candle | None:
         """The candle under way."""
-        return self._forming
+        return self._latest.forming
+
+    @property
+    def latest_sequence(self) -> int:
+        """Of the newest candle; 0 without one."""
+        return self._latest.sequence
+
+    @property
+    def candles_seen(self) -> int:
+        return self._latest.count
 
     def add(self, start_sequence: int, candles: CandleArray) -> None:
         """The next candles of the stream."""
-        self.latest_sequence = start_sequence + len(candles) - 1
-        self.candles_seen += len(candles)
+        self._latest.add(start_sequence, candles)
         self._put(rows_of(candles))
-        if self._forming is not None and self._forming.ts_ms <= self.last_ms:
-            self._forming = None
 
     def revise(self, candles: CandleArray) -> None:
         """Better candles, of minutes that are here or lie between such; older ones are of no interest any more."""
@@ -74,16 +79,14 @@ class StreamBuffer:
 
     def set_forming(self, candle: Candle) -> None:
         """The candle under way has changed."""
-        if candle.ts_ms > self.last_ms and candle != self._forming:
-            self._forming = candle
+        if self._latest.set_forming(candle):
             self._version += 1
             self._changed.append(0)
 
     def reset(self) -> None:
         """The stream starts over."""
         self._rows.clear()
-        self._forming = None
-        self.latest_sequence = 0
+        self._latest.reset()
         self._version += 1
         self._changed.append(0)
         self._reset_version = self._version
@@ -93,7 +96,7 @@ class StreamBuffer:
         missed = self._version - version
         if missed <= 0 and version:
             return None
-        forming = row_of(self._forming) if self._forming is not None else None
+        forming = row_of(self.forming) if self.forming is not None else None
         if version == 0 or version < self._reset_version or missed > len(self._changed):
             return Changes(self._version, True, list(self._rows.values()), forming)
         changed = dict.fromkeys(list(self._changed)[-missed:])

@@ -20,12 +20,10 @@ from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.client.options import ViaLike
 from fluxcap.bridge.client.receiver.actions import StartFrom
 from fluxcap.bridge.terminal.selectors import StreamSelector
-from fluxcap.bridge.terminal.tail_view import TailScreen, flag_names, to_json_lines
+from fluxcap.bridge.terminal.tail_view import TailScreen, to_json_lines
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.schemas.errors import ConfigError, FluxcapError
 from fluxcap.schemas.types import StreamKey, StreamStatus
-
-__all__ = ["flag_names", "tail", "to_json_lines"]
 
 CONTEXT_CANDLES = 10
 """Without a data folder and a first sequence, so many candles come before the live ones."""

@@ -9,17 +9,11 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from fluxcap.bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced
+from fluxcap.bridge.client.events import Candles, CaughtUp, Event, Gap, HealthChanged, Revision, StoreReplaced
 from fluxcap.bridge.client.health import Health, HealthState
-from fluxcap.schemas.types import Candle, CandleFlags, StreamKey, candles_from
-
-_COLOURS = {
-    HealthState.DISCONNECTED: "red",
-    HealthState.CONNECTING: "yellow",
-    HealthState.SUBSCRIBED: "cyan",
-    HealthState.RECEIVING: "green",
-    HealthState.STALLED: "yellow",
-}
+from fluxcap.bridge.client.latest import LatestCandles
+from fluxcap.bridge.terminal.styles import HEALTH_STYLES, flag_names, flag_words, health_dot, price_style
+from fluxcap.schemas.types import Candle, StreamKey, candles_from
 
 
 def to_json_lines(event: Event) -> list[str]:
@@ -50,11 +44,6 @@ def to_json_lines(event: Event) -> list[str]:
     return [msgspec.json.encode(row).decode() for row in rows]
 
 
-def flag_names(flags: int) -> list[str]:
-    """``5`` → ``["JOINED_LATE", "FILLED"]``."""
-    return [flag.name for flag in CandleFlags if flag & flags and flag.name is not None]
-
-
 def _fields(candle: Candle) -> dict[str, Any]:
     return {**msgspec.structs.asdict(candle), "flags": flag_names(candle.flags)}
 
@@ -79,20 +68,20 @@ class TailScreen:
         self._health = health
         self._many = many
         self._keys: dict[StreamKey, None] = {}
-        self._forming: dict[StreamKey, Candle] = {}
+        self._latest = LatestCandles()
 
     def follow(self, key: StreamKey) -> None:
         """One more stream."""
         self._keys[key] = None
 
     def lines(self, event: Event, *, with_health: bool) -> list[Text]:
+        self._latest.on_event(event)
         lines = self._lines(event, with_health=with_health)
         return [Text(f"{event.key}  ", style="bold").append_text(line) for line in lines] if self._many else lines
 
     def _lines(self, event: Event, *, with_health: bool) -> list[Text]:
         match event:
             case Candles(_, start, candles, is_backfill):
-                self._forming.pop(event.key, None)
                 return [
                     _candle_line(n, c, "fetched" if is_backfill else "")
                     for n, c in enumerate(candles_from(candles), start)
@@ -101,8 +90,6 @@ class TailScreen:
                 return [
                     _candle_line(int(n), c, "revised") for n, c in zip(sequences, candles_from(candles), strict=True)
                 ]
-            case Forming(_, candle):
-                self._forming[event.key] = candle
             case Gap(_, first, last, reason):
                 return [Text(f"gap: {first} to {last} are missing: {reason}", style="red")]
             case StoreReplaced(_, _, reason):
@@ -118,7 +105,7 @@ class TailScreen:
             return self._many_line()
         [key] = list(self._keys)
         line = health_text(self._health(key)).append(f"  {key}", style="bold")
-        candle = self._forming.get(key)
+        candle = self._latest[key].forming
         if candle is not None:
             line.append(f"  {_clock(candle.ts_ms)[11:]} forming: {candle.close}, {candle.volume:g} ticks", style="dim")
         return line
@@ -130,20 +117,19 @@ class TailScreen:
         for state in HealthState:
             count = sum(health.state is state for health in healths)
             if count:
-                line.append("  ● ", style=_COLOURS[state]).append(f"{count} {state.value}")
+                line.append("  ● ", style=HEALTH_STYLES[state]).append(f"{count} {state.value}")
         reasons = [health.reason for health in healths if health.state is HealthState.DISCONNECTED and health.reason]
         return line.append(f"  ({reasons[0]})", style="dim") if reasons else line
 
 
 def health_text(health: Health) -> Text:
-    text = Text("● ", style=_COLOURS[health.state]).append(health.label)
+    text = health_dot(health).append(health.label)
     return text.append(f" ({health.reason})", style="dim") if health.reason else text
 
 
 def _candle_line(sequence: int, candle: Candle, origin: str) -> Text:
-    style = "green" if candle.close > candle.open else "red" if candle.close < candle.open else ""
-    line = Text(f"{_clock(candle.ts_ms)}  #{sequence:<8} ").append(_prices(candle), style=style)
-    notes = [name.lower().replace("_", " ") for name in flag_names(candle.flags)] + ([origin] if origin else [])
+    line = Text(f"{_clock(candle.ts_ms)}  #{sequence:<8} ").append(_prices(candle), style=price_style(candle))
+    notes = [*flag_words(candle.flags), *([origin] if origin else [])]
     return line.append(f"  {', '.join(notes)}", style="dim") if notes else line
 
 

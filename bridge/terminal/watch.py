@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from fluxcap.bridge.client.events import Candles, Forming
 from fluxcap.bridge.client.fetch import list_streams
 from fluxcap.bridge.client.health import Health, HealthState
+from fluxcap.bridge.client.latest import LatestCandles
 from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.client.options import Via
 from fluxcap.bridge.client.stats import RateWindow, StreamStats
@@ -21,7 +21,7 @@ from fluxcap.bridge.terminal.keyboard import keys
 from fluxcap.bridge.terminal.watch_view import StreamRow, render
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.schemas.errors import FluxcapError
-from fluxcap.schemas.types import Candle, StreamKey, StreamStatus, candles_from
+from fluxcap.schemas.types import StreamKey, StreamStatus
 
 POLL_S = 0.5
 JETSTREAM_POLL_S = 2.0
@@ -42,11 +42,12 @@ class WatchModel:
         self._curve = curve
         self.via = via
         self._api = DaemonClient(control, timeout_s=2.0)
-        self._client = LiveClient(pub, rep, start_from=-CONTEXT_CANDLES, on_event=self._on_event, curve=curve, via=via)
+        self._latest = LatestCandles()
+        self._client = LiveClient(
+            pub, rep, start_from=-CONTEXT_CANDLES, on_event=self._latest.on_event, curve=curve, via=via
+        )
         self._trends: dict[StreamKey, RateWindow] = {}
         self._facts: dict[StreamKey, StreamStats] = {}
-        self._last: dict[StreamKey, tuple[int, Candle]] = {}
-        self._forming: dict[StreamKey, Candle] = {}
         self._ticks: dict[str, int] = {}
         self.status: Mapping[str, Any] | None = None
         self.error = ""
@@ -105,11 +106,11 @@ class WatchModel:
         """The streams, those that tick first."""
         found = []
         for key, facts in list(self._facts.items()):
-            sequence, last = self._last.get(key, (0, None))
+            latest = self._latest[key]
             health = self._health(key)
             source = f"{key.source_id} " if self.via is not None else ""
             name = f"{source}{key.symbol} {key.interval}"
-            found.append(StreamRow(name, health, sequence, facts, last, self._forming.get(key)))
+            found.append(StreamRow(name, health, latest.sequence, facts, latest.candle, latest.forming))
         return sorted(found, key=lambda line: (line.health.state is not HealthState.RECEIVING, line.name))
 
     @property
@@ -124,16 +125,6 @@ class WatchModel:
             return self._client.health(key)
         except FluxcapError:
             return Health(HealthState.CONNECTING)
-
-    def _on_event(self, event: object) -> None:
-        if isinstance(event, Candles):
-            *_, last = candles_from(event.candles[-1:])
-            self._last[event.key] = (event.end_sequence, last)
-            forming = self._forming.get(event.key)
-            if forming is not None and forming.ts_ms <= last.ts_ms:
-                del self._forming[event.key]
-        elif isinstance(event, Forming):
-            self._forming[event.key] = event.candle
 
 
 def watch(

@@ -12,17 +12,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from fluxcap.bridge.client.health import Health, HealthState
+from fluxcap.bridge.client.health import Health
 from fluxcap.bridge.client.stats import StreamStats, offset_text
-from fluxcap.schemas.types import Candle, CandleFlags
+from fluxcap.bridge.terminal.styles import flag_words, health_dot, price_style
+from fluxcap.schemas.types import Candle
 
-STYLES: dict[HealthState, str] = {
-    HealthState.DISCONNECTED: "red",
-    HealthState.CONNECTING: "yellow",
-    HealthState.SUBSCRIBED: "cyan",
-    HealthState.RECEIVING: "green",
-    HealthState.STALLED: "yellow",
-}
 NARROW = 90
 """Columns below which the less important ones are left out."""
 
@@ -120,20 +114,18 @@ def _cells(line: StreamRow) -> dict[str, Text | str]:
     for name in ("open", "high", "low", "close"):
         cells[name] = "-" if candle is None else f"{getattr(candle, name):.10g}"
     if candle is not None:
-        style = "green" if candle.close > candle.open else "red" if candle.close < candle.open else ""
-        cells["close"] = Text(f"{candle.close:.10g}", style=style)
+        cells["close"] = Text(f"{candle.close:.10g}", style=price_style(candle))
     return cells
 
 
 def _quality(candle: Candle | None) -> str:
     if candle is None:
         return "-"
-    names = [flag.name.lower() for flag in CandleFlags if flag & candle.flags and flag.name]
-    return ", ".join(names).replace("_", " ") or "complete"
+    return ", ".join(flag_words(candle.flags)) or "complete"
 
 
 def _health(health: Health, *, with_reason: bool) -> Text:
-    text = Text("● ", style=STYLES[health.state]).append(health.label, style="bold")
+    text = health_dot(health).append(health.label, style="bold")
     if with_reason and health.reason:
         text.append(f" {health.reason}", style="dim not bold")
     return text

@@ -11,12 +11,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
+import numpy as np
 
 from fluxcap.capture.platforms.base import History
-from fluxcap.schemas.types import Candle, CandleFlags
-
-RAW_TICKS_PERIOD_MS = 60_000
-"""Up to this period a history's ticks are known to be all there were (recorded at 60 s)."""
+from fluxcap.schemas.candles import fold_ticks
+from fluxcap.schemas.types import Candle, CandleFlags, candles_from
 
 
 def history_to_candles(history: History, offset_ms: int, now_ms: int) -> tuple[Candle, ...]:
@@ -28,7 +27,7 @@ def history_to_candles(history: History, offset_ms: int, now_ms: int) -> tuple[C
     period_ms = history.period_ms
     if period_ms <= 0:
         return ()
-    found = {candle.ts_ms: candle for candle in _from_ticks(history)} if period_ms <= RAW_TICKS_PERIOD_MS else {}
+    found = {candle.ts_ms: candle for candle in _from_ticks(history)} if history.has_raw_ticks else {}
     found |= {row.ts_ms: row for row in _of_the_period(history)}
     until_ms = now_ms + offset_ms - period_ms
     return tuple(
@@ -52,9 +51,7 @@ def _from_ticks(history: History) -> Iterator[Candle]:
     if not ticks:
         return
     first_ms, last_ms = ticks[0][0], ticks[-1][0]
-    prices: dict[int, list[float]] = {}
-    for ts_ms, price in ticks:
-        prices.setdefault(ts_ms - ts_ms % period_ms, []).append(price)
-    for start_ms, p in prices.items():
-        if first_ms <= start_ms and start_ms + period_ms <= last_ms:
-            yield Candle(start_ms, p[0], max(p), min(p), p[-1], float(len(p)), len(p))
+    times, prices = zip(*ticks, strict=True)
+    for candle in candles_from(fold_ticks(np.array(times, np.int64), np.array(prices, np.float64), period_ms)):
+        if first_ms <= candle.ts_ms and candle.ts_ms + period_ms <= last_ms:
+            yield candle

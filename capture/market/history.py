@@ -10,8 +10,6 @@ from fluxcap.capture.market.clock import MAX_AHEAD_MS
 from fluxcap.capture.platforms.base import History
 from fluxcap.schemas.types import Candle
 
-RAW_PERIOD_MS = 60_000
-"""Up to this period the ticks of a history are known to be raw (recorded at 60 s)."""
 CURRENT_MS = 1_800_000
 """The newest tick of a page's history is not older; half an hour is less than any step of a platform's clock."""
 
@@ -26,7 +24,7 @@ def is_current(history: History, raw_now_ms: int) -> bool:
 
 def raw_ticks(history: History, offset_ms: int) -> Iterator[tuple[int, float]]:
     """Its ticks in UTC, where they are raw."""
-    if history.period_ms <= RAW_PERIOD_MS:
+    if history.has_raw_ticks:
         for raw_ts_ms, price in history.ticks:
             yield raw_ts_ms - offset_ms, price
 

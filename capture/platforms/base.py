@@ -27,6 +27,10 @@ class RawTick(msgspec.Struct, frozen=True, gc=False):
     price: float
 
 
+RAW_TICKS_PERIOD_MS = 60_000
+"""Up to this period a history's ticks are known to be raw (recorded at 60 s)."""
+
+
 class History(msgspec.Struct, frozen=True):
     """An asset's past, as the platform sent it to the page.
 
@@ -38,6 +42,11 @@ class History(msgspec.Struct, frozen=True):
     period_ms: int
     ticks: tuple[tuple[int, float], ...] = ()
     candles: tuple[Candle, ...] = ()
+
+    @property
+    def has_raw_ticks(self) -> bool:
+        """Whether its ticks are all there were, so that candles may be made of them."""
+        return self.period_ms <= RAW_TICKS_PERIOD_MS
 
 
 class Asset(msgspec.Struct, frozen=True):

@@ -28,10 +28,12 @@ from rich.table import Table
 from rich.text import Text
 
 from fluxcap.bridge.client.cache import CandleCache
-from fluxcap.bridge.client.events import Candles, Revision
-from fluxcap.bridge.client.health import Health, HealthState
+from fluxcap.bridge.client.events import Candles
+from fluxcap.bridge.client.health import Health
+from fluxcap.bridge.client.latest import LatestCandles
 from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.terminal.styles import HEALTH_STYLES
 from fluxcap.capture.chrome.launch import start_chrome
 from fluxcap.capture.runtime.discovery import find_daemon
 from fluxcap.capture.runtime.run_file import RunFile, read_run_file
@@ -47,13 +49,6 @@ CATCH_UP_S = 10.0
 WIDE = 110
 """Columns of a terminal from which on all four prices have room."""
 _T = TypeVar("_T")
-_COLOURS = {
-    HealthState.DISCONNECTED: "red",
-    HealthState.CONNECTING: "yellow",
-    HealthState.SUBSCRIBED: "cyan",
-    HealthState.RECEIVING: "green",
-    HealthState.STALLED: "yellow",
-}
 
 
 class StreamResult(msgspec.Struct, frozen=True):
@@ -121,13 +116,12 @@ def _watch(
     daemon: subprocess.Popen[bytes],
 ) -> str:
     """Show the streams until the time is over; "" then, else why it ended early."""
-    latest: dict[StreamKey, tuple[int, Candle]] = {}
-    counts = dict.fromkeys(keys, 0)
+    latest = LatestCandles()
     end_s = time.monotonic() + seconds
 
     def screen() -> Group:
         left_s = max(0.0, end_s - time.monotonic())
-        table = _stream_table(client, keys, latest, counts, is_wide=console.width >= WIDE)
+        table = _stream_table(client, keys, latest, is_wide=console.width >= WIDE)
         return Group(table, Text(f"  {left_s:.0f} s to go", style="dim"))
 
     with Live(console=console, refresh_per_second=4, get_renderable=screen, transient=False):
@@ -137,12 +131,7 @@ def _watch(
             if daemon.poll() is not None:
                 return f"The daemon exited unexpectedly with exit code {daemon.returncode}."
             for event in client.events(timeout=0.2):
-                if isinstance(event, Candles):
-                    *_, last = candles_from(event.candles)
-                    latest[event.key] = (event.end_sequence, last)
-                    counts[event.key] += len(event.candles)
-                elif isinstance(event, Revision):
-                    continue
+                latest.on_event(event)
                 if stop.is_set() or time.monotonic() >= end_s:
                     break
     return ""
@@ -151,8 +140,7 @@ def _watch(
 def _stream_table(
     client: LiveClient,
     keys: list[StreamKey],
-    latest: dict[StreamKey, tuple[int, Candle]],
-    counts: dict[StreamKey, int],
+    latest: LatestCandles,
     *,
     is_wide: bool = True,
 ) -> Table:
@@ -163,12 +151,11 @@ def _stream_table(
     for key in keys:
         health: Health = client.health(key)
         cells = ["-"] * (len(prices_shown) + 2)
-        if key in latest:
-            sequence, candle = latest[key]
+        if (candle := latest[key].candle) is not None:
             prices = [getattr(candle, name) for name in prices_shown]
-            cells = [str(sequence), *(f"{price:.10g}" for price in prices), str(candle.tick_count)]
-        dot = Text(f"● {health.label}", style=_COLOURS[health.state])
-        table.add_row(key.symbol, dot, *cells, str(counts[key]))
+            cells = [str(latest[key].sequence), *(f"{price:.10g}" for price in prices), str(candle.tick_count)]
+        dot = Text(f"● {health.label}", style=HEALTH_STYLES[health.state])
+        table.add_row(key.symbol, dot, *cells, str(latest[key].count))
     return table
 
 

@@ -12,7 +12,9 @@ import pytest
 from fluxcap.bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced
 from fluxcap.bridge.client.health import Health, HealthState
 from fluxcap.bridge.server.server import WireServer
-from fluxcap.bridge.terminal.tail import flag_names, tail, to_json_lines
+from fluxcap.bridge.terminal.styles import flag_names
+from fluxcap.bridge.terminal.tail import tail
+from fluxcap.bridge.terminal.tail_view import to_json_lines
 from fluxcap.schemas.types import Candle, FeedState, StreamKey, candle_array
 
 KEY = StreamKey("SIM", "EURUSD_otc", "1m")

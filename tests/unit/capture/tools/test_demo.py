@@ -12,7 +12,9 @@ import pytest
 from rich.console import Console
 
 from fluxcap.bridge.client.cache import Append, CandleCache
+from fluxcap.bridge.client.events import Candles
 from fluxcap.bridge.client.health import Health, HealthState
+from fluxcap.bridge.client.latest import LatestCandles
 from fluxcap.bridge.store.store import Store
 from fluxcap.capture.simulator.truth import Truth, TruthTick
 from fluxcap.capture.tools import demo
@@ -115,10 +117,12 @@ def test_no_figure_is_cut_off_on_an_ordinary_terminal(width: int) -> None:
             return Health(HealthState.RECEIVING, age_ns=300_000_000)
 
     key = StreamKey("DEMO", "EURUSD_otc", "5s")
-    latest = {key: (1_234, Candle(0, 1.16123, 1.16234, 1.16012, 1.16111, 11.0, 11))}
+    latest = LatestCandles()
+    candles = candle_array([Candle(0, 1.16123, 1.16234, 1.16012, 1.16111, 11.0, 11)])
+    latest.on_event(Candles(key, 1_234, candles, False))
     console = Console(width=width, record=True, file=io.StringIO())
 
-    console.print(demo._stream_table(Receiving(), [key], latest, {key: 1_234}, is_wide=width >= demo.WIDE))
+    console.print(demo._stream_table(Receiving(), [key], latest, is_wide=width >= demo.WIDE))
 
     text = console.export_text()
     assert "…" not in text

@@ -1,0 +1,37 @@
+"""Ticks into candles, and candles into longer ones, against the plain rule."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fluxcap.schemas.candles import fold_candles, fold_ticks
+from fluxcap.schemas.types import Candle, CandleArray, candles_from
+
+MINUTE = 60_000
+TICKS = st.lists(st.tuples(st.integers(0, 20 * MINUTE), st.integers(1, 9).map(float)), max_size=60)
+
+
+def folded(ticks: list[tuple[int, float]], interval_ms: int = MINUTE) -> CandleArray:
+    times, prices = [ts_ms for ts_ms, _ in ticks], [price for _, price in ticks]
+    return fold_ticks(np.array(times, np.int64), np.array(prices, np.float64), interval_ms)
+
+
+@given(TICKS)
+def test_a_bucket_has_first_highest_lowest_last_and_the_number_of_its_ticks(ticks: list[tuple[int, float]]) -> None:
+    buckets: dict[int, list[float]] = {}
+    for ts_ms, price in sorted(ticks, key=lambda tick: tick[0]):
+        buckets.setdefault(ts_ms // MINUTE * MINUTE, []).append(price)
+    expected = [Candle(t, p[0], max(p), min(p), p[-1], float(len(p)), len(p)) for t, p in buckets.items()]
+
+    assert list(candles_from(folded(ticks))) == expected
+
+
+@given(TICKS)
+def test_folded_in_two_steps_they_are_the_same_candles(ticks: list[tuple[int, float]]) -> None:
+    assert fold_candles(folded(ticks), 5 * MINUTE).tobytes() == folded(ticks, 5 * MINUTE).tobytes()
+
+
+def test_a_tick_at_the_end_of_a_bucket_belongs_to_the_next() -> None:
+    assert folded([(MINUTE - 1, 1.0), (MINUTE, 2.0)])["close"].tolist() == [1.0, 2.0]
