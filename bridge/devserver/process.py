@@ -12,6 +12,7 @@ import msgspec
 
 from fluxcap.bridge.devserver.engine import DevEngine
 from fluxcap.bridge.devserver.settings import DevSettings
+from fluxcap.bridge.http.listen import listening_socket
 from fluxcap.schemas.errors import AlreadyRunning
 
 READY_PREFIX = "fluxcap devserver ready"
@@ -83,15 +84,10 @@ def run_panel(settings: DevSettings, on_ready: Callable[[Addresses], None] | Non
 
 
 def _listen(port: int) -> socket.socket:
-    listener = socket.socket()
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen(64)
+        return listening_socket("127.0.0.1", port)
     except OSError as error:
-        listener.close()
         raise AlreadyRunning(f"Port {port} for the control API is in use; choose another one ({error}).") from error
-    return listener
 
 
 def _print_addresses(addresses: Addresses) -> None:

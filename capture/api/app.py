@@ -22,6 +22,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 
+from fluxcap.bridge.http.listen import listening_socket
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
 from fluxcap.capture.api.status import Status
 from fluxcap.capture.market.focus import Focus, FocusMode
@@ -187,18 +188,12 @@ def _holder(port: int) -> str:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
-        listener.listen(128)
+        return listening_socket(host, port)
     except OSError as error:
-        listener.close()
         if error.errno != errno.EADDRINUSE:
             raise ConfigError(f"Port {port} on {host} cannot be used: {error.strerror}.") from None
         raise AlreadyRunning(
             f"Port {port} on {host} is taken{_holder(port)}; stop that program, or choose another with --web-port "
             "(--control-port while the web is off)."
         ) from None
-    return listener

@@ -9,12 +9,17 @@ from types import FrameType
 
 
 @contextmanager
-def catch_stop_signals() -> Iterator[list[int]]:
-    """SIGTERM and SIGINT are only noted while held; gives the list they are noted in."""
+def catch_stop_signals(*, second_interrupts: bool = False) -> Iterator[list[int]]:
+    """SIGTERM and SIGINT are only noted while held; gives the list they are noted in.
+
+    ``second_interrupts``: whoever asks twice gets KeyboardInterrupt at once.
+    """
     asked: list[int] = []
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         asked.append(number)
+        if second_interrupts and len(asked) > 1:
+            raise KeyboardInterrupt
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

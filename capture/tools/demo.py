@@ -12,12 +12,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TypeVar
 
 import httpx
@@ -37,6 +35,7 @@ from fluxcap.bridge.terminal.styles import HEALTH_STYLES
 from fluxcap.capture.chrome.launch import start_chrome
 from fluxcap.capture.runtime.discovery import find_daemon
 from fluxcap.capture.runtime.run_file import RunFile, read_run_file
+from fluxcap.capture.runtime.signals import catch_stop_signals
 from fluxcap.capture.simulator.truth import Truth, read_truth
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import Candle, CandleArray, StreamKey, candles_from, interval_ms
@@ -67,13 +66,15 @@ def run_demo(seconds: int, interval: str, headless: bool | None) -> int:
     """Run it; returns the exit code."""
     console = Console()
     interval_ms(interval)
-    stop = threading.Event()
-    with _signals_to(stop), tempfile.TemporaryDirectory(prefix="fluxcap-demo-") as folder, ExitStack() as stack:
-        return _run(Path(folder), seconds, interval, _headless(headless), console, stop, stack)
+    with ExitStack() as stack:
+        # In order, so that no process stays behind.
+        asked = stack.enter_context(catch_stop_signals(second_interrupts=True))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fluxcap-demo-")))
+        return _run(folder, seconds, interval, _headless(headless), console, asked, stack)
 
 
 def _run(
-    folder: Path, seconds: int, interval: str, headless: bool, console: Console, stop: threading.Event, stack: ExitStack
+    folder: Path, seconds: int, interval: str, headless: bool, console: Console, asked: Sequence[int], stack: ExitStack
 ) -> int:
     console.print(f"[bold]fluxcap demo[/]: {seconds} s of {interval} candles of {' and '.join(FOCUS)}.\n")
     truth_path = folder / "truth.jsonl"
@@ -89,7 +90,7 @@ def _run(
     keys = [StreamKey(SOURCE, symbol, interval) for symbol in FOCUS]
     client = stack.enter_context(LiveClient(run.pub, run.rep, folder / "client", streams=keys))
     console.print("  [green]✓[/] client subscribed, keeping its own copy\n")
-    ended_early = _watch(client, keys, seconds, console, stop, daemon)
+    ended_early = _watch(client, keys, seconds, console, asked, daemon)
     if ended_early:
         console.print(f"\n[red]{ended_early}[/]" if ended_early != "interrupted" else "\nInterrupted.")
         if ended_early == "interrupted":
@@ -112,7 +113,7 @@ def _watch(
     keys: list[StreamKey],
     seconds: int,
     console: Console,
-    stop: threading.Event,
+    asked: Sequence[int],
     daemon: subprocess.Popen[bytes],
 ) -> str:
     """Show the streams until the time is over; "" then, else why it ended early."""
@@ -126,13 +127,13 @@ def _watch(
 
     with Live(console=console, refresh_per_second=4, get_renderable=screen, transient=False):
         while time.monotonic() < end_s:
-            if stop.is_set():
+            if asked:
                 return "interrupted"
             if daemon.poll() is not None:
                 return f"The daemon exited unexpectedly with exit code {daemon.returncode}."
             for event in client.events(timeout=0.2):
                 latest.on_event(event)
-                if stop.is_set() or time.monotonic() >= end_s:
+                if asked or time.monotonic() >= end_s:
                     break
     return ""
 
@@ -236,23 +237,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-@contextmanager
-def _signals_to(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the demo in order, so that no process stays behind."""
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _headless(asked: bool | None) -> bool:

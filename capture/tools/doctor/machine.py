@@ -7,12 +7,12 @@ import os
 import platform
 import re
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from fluxcap.bridge.http.listen import listening_socket
 from fluxcap.capture.runtime.ports import process_on_port
 from fluxcap.capture.tools.doctor.finding import Finding, error_finding, ok, warning
 
@@ -109,14 +109,10 @@ def check_own_port(subject: str, host: str, port: int, option: str, held_by_daem
 
 
 def _why_not(host: str, port: int) -> int | None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        if os.name == "posix":  # elsewhere it would take a port that is in use
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            return error.errno or errno.EADDRNOTAVAIL
+    try:
+        listening_socket(host, port).close()
+    except OSError as error:
+        return error.errno or errno.EADDRNOTAVAIL
     return None
 
 
