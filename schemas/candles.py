@@ -12,6 +12,10 @@ import numpy.typing as npt
 from fluxcap.schemas.errors import SequenceError
 from fluxcap.schemas.types import CANDLE_DTYPE, Candle, CandleArray, StreamKey, candle_array
 
+PAGE_LIMIT = 10_000
+"""Candles or revisions in one answer at most, and when a request says 0: about 0.8 MB."""
+MAX_SEQUENCE = 1 << 62
+"""Beyond any sequence; keeps start and next within the wire's numbers whatever a request says."""
 _FEW = 16
 """Up to so many candles one by one is quicker than NumPy: 1 µs against 24 µs for a single one."""
 
@@ -126,6 +130,11 @@ class RevisionPage(msgspec.Struct, frozen=True, eq=False):
     @property
     def next_revision(self) -> int:
         return self.start_revision + len(self.candles)
+
+
+def page_limit(limit: int) -> int:
+    """How many candles a request with this ``limit`` gets at most."""
+    return min(limit, PAGE_LIMIT) if limit else PAGE_LIMIT
 
 
 class StreamSize(msgspec.Struct, frozen=True):

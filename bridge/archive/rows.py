@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from fluxcap.bridge.archive.partition import DAY_MS, Partition
 from fluxcap.bridge.jetstream.subjects import Position
+from fluxcap.schemas.candles import MAX_SEQUENCE
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, CandleRevision, StreamKey
 
 ROW_DTYPE = np.dtype([("store", "<u2"), ("sequence", "<u8"), ("revision", "<u8"), ("candle", CANDLE_DTYPE)])
 """``store``: place in ``RowBuffer.stores``. ``sequence`` 0: a minute that only a revision brought."""
 
 
-_MAX_SEQUENCE = 1 << 62
 _YEAR_9999_MS = 253_370_764_800_000
 
 
@@ -56,7 +56,7 @@ def is_sound(message: object) -> TypeGuard[CandleBatch | CandleRevision]:
     return (
         len(times) > 0
         and min(numbers) > 0
-        and max(numbers) < _MAX_SEQUENCE
+        and max(numbers) < MAX_SEQUENCE
         and 0 <= times.min() <= times.max() < _YEAR_9999_MS
     )
 

@@ -20,6 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxcap.bridge.client.receiver.actions import Cursor
+from fluxcap.bridge.store.schema import (
+    CANDLE_COLUMNS,
+    CANDLE_DEFINITION,
+    candle_columns,
+    candles_from_columns,
+    concatenate,
+)
 from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
 
@@ -35,13 +42,11 @@ CHECKPOINT_ROWS = 200_000
 """Rows, or commits in hundreds of rows' worth, after which the write-ahead log is folded into the file."""
 _COMMIT_WEIGHT = 100
 
-_COLUMNS = ", ".join(CANDLE_DTYPE.names or ())
-_CANDLE = """ts_ms BIGINT NOT NULL, open DOUBLE NOT NULL, high DOUBLE NOT NULL, low DOUBLE NOT NULL,
-    close DOUBLE NOT NULL, volume DOUBLE NOT NULL, tick_count UINTEGER NOT NULL, flags USMALLINT NOT NULL"""
 _TABLES = (
-    f"CREATE TABLE IF NOT EXISTS candles (stream VARCHAR NOT NULL, sequence UBIGINT NOT NULL, {_CANDLE}, "
+    f"CREATE TABLE IF NOT EXISTS candles (stream VARCHAR NOT NULL, sequence UBIGINT NOT NULL, {CANDLE_DEFINITION}, "
     "PRIMARY KEY (stream, sequence))",
-    f"CREATE TABLE IF NOT EXISTS extra_candles (stream VARCHAR NOT NULL, {_CANDLE}, PRIMARY KEY (stream, ts_ms))",
+    f"CREATE TABLE IF NOT EXISTS extra_candles (stream VARCHAR NOT NULL, {CANDLE_DEFINITION}, "
+    "PRIMARY KEY (stream, ts_ms))",
     "CREATE TABLE IF NOT EXISTS cursors (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL)",
     # The connection asks this table whether DuckDB still serves the file.
     "CREATE TABLE IF NOT EXISTS meta (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL)",
@@ -190,9 +195,7 @@ class CandleCache:
 
     def _reopen_if_lost(self) -> None:
         """DuckDB gives a file up when a checkpoint cannot be written; the next query then opens it again."""
-        try:
-            self._writer.rows("SELECT 1 FROM meta LIMIT 1")
-        except StoreError:
+        if not self._writer.is_served():
             with contextlib.suppress(StoreError):
                 self._connection.reopen()
 
@@ -200,19 +203,19 @@ class CandleCache:
         self, key: StreamKey, *, from_sequence_exclusive: int = 0, limit: int | None = None
     ) -> tuple[npt.NDArray[np.uint64], CandleArray]:
         columns = self._reader.columns(
-            f"SELECT sequence, {_COLUMNS} FROM candles WHERE stream = ? AND sequence > ? ORDER BY sequence "  # noqa: S608
+            f"SELECT sequence, {CANDLE_COLUMNS} FROM candles WHERE stream = ? AND sequence > ? ORDER BY sequence "  # noqa: S608
             + ("" if limit is None else f"LIMIT {int(limit)}"),
             [str(key), from_sequence_exclusive],
         )
-        return np.asarray(columns["sequence"], np.uint64), _rows_of(columns)
+        return np.asarray(columns["sequence"], np.uint64), candles_from_columns(columns)
 
     def extra_candles(self, key: StreamKey) -> CandleArray:
         """Minutes that only revisions brought, in time order."""
         columns = self._reader.columns(
-            f"SELECT {_COLUMNS} FROM extra_candles WHERE stream = ? ORDER BY ts_ms",  # noqa: S608
+            f"SELECT {CANDLE_COLUMNS} FROM extra_candles WHERE stream = ? ORDER BY ts_ms",  # noqa: S608
             [str(key)],
         )
-        return _rows_of(columns)
+        return candles_from_columns(columns)
 
     def close(self) -> None:
         """Close the file; what was merged is in it already. Idempotent."""
@@ -257,14 +260,14 @@ def _grouped(changes: Sequence[Change]) -> list[list[Change]]:
 def _append(writer: StoreCursor, changes: Sequence[Append]) -> None:
     sizes = [len(change.candles) for change in changes]
     numbers = [np.arange(c.start_sequence, c.start_sequence + len(c.candles), dtype=np.uint64) for c in changes]
-    columns = _columns_of([change.candles for change in changes])
+    columns = candle_columns(concatenate([change.candles for change in changes]))
     columns["sequence"] = np.concatenate(numbers)
     if len(changes) == 1:
         stream = _quoted(str(changes[0].key))
     else:
         stream = "stream"
         columns["stream"] = np.repeat(np.array([str(change.key) for change in changes], dtype=object), sizes)
-    writer.load(f"INSERT INTO candles SELECT {stream}, sequence, {_COLUMNS} FROM incoming", columns)  # noqa: S608
+    writer.load(f"INSERT INTO candles SELECT {stream}, sequence, {CANDLE_COLUMNS} FROM incoming", columns)  # noqa: S608
 
 
 def _revise(writer: StoreCursor, changes: Sequence[Revise]) -> None:
@@ -278,13 +281,13 @@ def _revise(writer: StoreCursor, changes: Sequence[Revise]) -> None:
                 continue
             newest = {int(name): place for name, place in zip(names[places], places, strict=True)}
             kept = np.array(sorted(newest.values()))
-            columns = _columns_of([change.candles[kept]])
+            columns = candle_columns(change.candles[kept])
             columns["sequence"] = change.sequences[kept]
             if rows is with_sequence:
                 sql = f"UPDATE candles SET {_SET} FROM incoming WHERE stream = {stream} "  # noqa: S608
                 writer.load(sql + "AND candles.sequence = incoming.sequence", columns)
             else:
-                sql = f"INSERT OR REPLACE INTO extra_candles SELECT {stream}, {_COLUMNS} FROM incoming"  # noqa: S608
+                sql = f"INSERT OR REPLACE INTO extra_candles SELECT {stream}, {CANDLE_COLUMNS} FROM incoming"  # noqa: S608
                 writer.load(sql, columns)
 
 
@@ -295,18 +298,6 @@ def _set_cursors(writer: StoreCursor, cursors: Mapping[StreamKey, Cursor]) -> No
             "value": np.array([msgspec.json.encode(cursor).decode() for cursor in cursors.values()], dtype=object),
         }
         writer.load("INSERT OR REPLACE INTO cursors SELECT name, value FROM incoming", columns)
-
-
-def _columns_of(arrays: Sequence[CandleArray]) -> dict[str, npt.NDArray[np.generic]]:
-    whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    return {name: whole[name] for name in CANDLE_DTYPE.names or ()}
-
-
-def _rows_of(columns: dict[str, npt.NDArray[np.generic]]) -> CandleArray:
-    rows = np.empty(len(columns["ts_ms"]), dtype=CANDLE_DTYPE)
-    for name in CANDLE_DTYPE.names or ():
-        rows[name] = columns[name]
-    return rows
 
 
 def _quoted(text: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 from fluxcap.bridge.client.cache import Append, Cache, Change, Reset, Revise
 from fluxcap.bridge.client.committer import EventCommitter
@@ -38,7 +39,7 @@ from fluxcap.bridge.client.receiver.actions import (
     StartFrom,
 )
 from fluxcap.bridge.client.receiver.receiver import ReceiverState, StreamReceiver
-from fluxcap.bridge.client.requests import CursorPoll, PendingRequest, RequestQueue, is_version1_error, status_of
+from fluxcap.bridge.client.requests import CursorPoll, RequestQueue, is_version1_error, status_of
 from fluxcap.bridge.transport.backoff import Backoff
 from fluxcap.bridge.transport.base import (
     Connected,
@@ -87,6 +88,14 @@ class _Stream:
         self.poll = CursorPoll()
 
 
+class _PendingRequest(NamedTuple):
+    """A request of a stream. ``is_poll``: asked in place of a heartbeat, not because the receiver wants it."""
+
+    key: StreamKey
+    message: Message
+    is_poll: bool
+
+
 class Coordinator:
     """Parameters: ``emit`` gets the events of a turn, in order; ``clock_ns`` is monotonic; ``random`` is in [0, 1)."""
 
@@ -109,7 +118,7 @@ class Coordinator:
         self._clock_ns, self._backoff = clock_ns, Backoff(random)
         self._kinds = _KINDS + ("forming",) * forming + ("ticks",) * ticks
         self._page_limit = page_limit
-        self._requests = RequestQueue(transport, request_timeout_ns)
+        self._requests: RequestQueue[_PendingRequest] = RequestQueue(transport, request_timeout_ns)
         self._connected = False
         self._streams: dict[StreamKey, _Stream] = {}
         self._topics: dict[bytes, tuple[str, _Stream]] = {}
@@ -146,7 +155,7 @@ class Coordinator:
         for topic in topics:
             del self._topics[topic]
         self._alarms.pop(key, None)
-        self._requests.cancel(key)
+        self._requests.cancel(lambda pending: pending.key == key)
         self._committer.forget(key)
 
     def connect(self, pub: str, rep: str) -> None:
@@ -179,7 +188,7 @@ class Coordinator:
             for stream in self._streams.values():
                 self._emit_health(stream, stream.health.on_time(now_ns))
                 if stream.poll.is_due(now_ns):
-                    self._requests.enqueue(PendingRequest(stream.key, GetCursorRequest(stream.key), is_poll=True))
+                    self._ask(stream.key, GetCursorRequest(stream.key), is_poll=True)
         self._requests.send()
         self.counters["requests"] = self._requests.sent
         self._settle()
@@ -270,7 +279,7 @@ class Coordinator:
             case _:
                 self.counters["garbled"] += 1
 
-    def _on_failed(self, pending: PendingRequest, error: FluxcapError | None, now_ns: int) -> None:
+    def _on_failed(self, pending: _PendingRequest, error: FluxcapError | None, now_ns: int) -> None:
         stream = self._streams[pending.key]
         if pending.is_poll:
             stream.poll.answered()
@@ -281,7 +290,7 @@ class Coordinator:
             stream.poll.start(now_ns)
         self._carry_out(stream, stream.receiver.on_failed(now_ns))
 
-    def _on_answered(self, pending: PendingRequest, message: Message, now_ns: int) -> None:
+    def _on_answered(self, pending: _PendingRequest, message: Message, now_ns: int) -> None:
         stream = self._streams[pending.key]
         receiver = stream.receiver
         if isinstance(message, GetCursorResponse):
@@ -334,15 +343,18 @@ class Coordinator:
                 self._change(stream, None, Gap(key, first, last, reason))
             case RequestStatus():
                 message = GetCursorRequest(key) if stream.poll.is_on else StreamStatusRequest(key)
-                self._requests.enqueue(PendingRequest(key, message))
+                self._ask(key, message)
             case RequestCandles(after, limit):
-                self._requests.enqueue(PendingRequest(key, BackfillCandlesRequest(key, after, None, limit)))
+                self._ask(key, BackfillCandlesRequest(key, after, None, limit))
             case RequestRevisions(after, limit):
-                self._requests.enqueue(PendingRequest(key, RevisionsRequest(key, after, limit)))
+                self._ask(key, RevisionsRequest(key, after, limit))
             case Duplicate(count):
                 self.counters["duplicates"] += count
             case _:
                 self.counters["buffered"] += 1
+
+    def _ask(self, key: StreamKey, message: Message, *, is_poll: bool = False) -> None:
+        self._requests.enqueue(message, _PendingRequest(key, message, is_poll))
 
     def _change(self, stream: _Stream, change: Change | None, event: Event) -> None:
         self._committer.store(change, stream.receiver.cursor, event)

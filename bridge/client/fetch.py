@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 
 from fluxcap.bridge.client.options import ViaLike, default_timeout_s, open_transport, to_via
-from fluxcap.bridge.client.requests import is_version1_error, status_of
+from fluxcap.bridge.client.requests import is_version1_error, require_kind, status_of
 from fluxcap.bridge.transport.addresses import endpoints
 from fluxcap.bridge.transport.base import Connected, Disconnected, ReplyReceived, RequestFailed
 from fluxcap.bridge.transport.curve import ClientCurve
-from fluxcap.schemas.candles import CandlePage, RevisionPage, StreamSize
+from fluxcap.schemas.candles import PAGE_LIMIT, CandlePage, RevisionPage, StreamSize
 from fluxcap.schemas.errors import CodecError, WireError, WireTimeout
 from fluxcap.schemas.types import (
     CANDLE_DTYPE,
@@ -34,8 +34,6 @@ from fluxcap.schemas.types import (
     StreamStatusRequest,
 )
 
-PAGE_LIMIT = 10_000
-"""The server's own limit of candles in an answer."""
 ATTEMPTS = 3
 """How often a question without an answer is asked before giving up."""
 
@@ -43,7 +41,7 @@ _Answer = TypeVar("_Answer")
 
 
 class _RequestConnection:
-    """Questions over one connection, one at a time."""
+    """Requests over one connection, one at a time."""
 
     def __init__(self, rep: str, timeout: float, curve: ClientCurve | None, via: ViaLike) -> None:
         self._rep = rep
@@ -68,9 +66,7 @@ class _RequestConnection:
                 if attempt == ATTEMPTS:
                     raise
                 continue
-            if not isinstance(answer, kind):
-                raise CodecError(f"The server answered with {type(answer).__name__} in place of {kind.__name__}.")
-            return answer
+            return require_kind(answer, kind)
         raise AssertionError("not reached")
 
     def _ask_once(self, message: Message) -> Message:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from fluxcap.schemas.candles import CandlePage, RevisionPage
+from fluxcap.schemas.candles import MAX_SEQUENCE, CandlePage, RevisionPage, page_limit
 from fluxcap.schemas.codec import decode, encode
 from fluxcap.schemas.errors import CodecError, FluxcapError, MessageTooLarge
 from fluxcap.schemas.types import (
@@ -38,12 +38,8 @@ from fluxcap.schemas.types import (
 
 _log = logging.getLogger(__name__)
 
-PAGE_LIMIT = 10_000
-"""Candles in one answer at most, and when a request says 0: about 0.8 MB."""
 MAX_REQUEST_BYTES = 64 * 1024
 """No sound request is longer; a longer one is answered 413."""
-_MAX_SEQUENCE = 1 << 62
-"""Beyond any sequence; keeps start and next within the wire's numbers whatever a request says."""
 
 
 class PageSource(Protocol):
@@ -152,8 +148,8 @@ class RequestHandler:
     def _backfill(self, request: BackfillCandlesRequest) -> BackfillCandlesResponse:
         self._require_stream(request.key)
         after = request.from_sequence_exclusive
-        after = None if after is None else min(after, _MAX_SEQUENCE)
-        page = self._pages.page(request.key, after, request.end_ts_ms, _page_limit(request.limit))
+        after = None if after is None else min(after, MAX_SEQUENCE)
+        page = self._pages.page(request.key, after, request.end_ts_ms, page_limit(request.limit))
         return BackfillCandlesResponse(
             request.key, page.start_sequence, page.candles, page.has_more, page.next_sequence
         )
@@ -161,8 +157,8 @@ class RequestHandler:
     def _revisions(self, request: RevisionsRequest) -> RevisionsResponse:
         self._require_stream(request.key)
         after = request.from_revision_exclusive
-        after = None if after is None else min(after, _MAX_SEQUENCE)
-        page = self._pages.revisions(request.key, after, _page_limit(request.limit))
+        after = None if after is None else min(after, MAX_SEQUENCE)
+        page = self._pages.revisions(request.key, after, page_limit(request.limit))
         return RevisionsResponse(
             request.key, page.start_revision, page.sequences, page.candles, page.has_more, page.next_revision
         )
@@ -175,7 +171,3 @@ class RequestHandler:
 
     def _as_of_now(self, status: StreamStatus) -> StreamStatus:
         return msgspec.structs.replace(status, server_time_ms=self._clock_ms())
-
-
-def _page_limit(limit: int) -> int:
-    return min(limit, PAGE_LIMIT) if limit else PAGE_LIMIT

@@ -15,6 +15,7 @@ instance is opened anew under the readers' feet: each cursor has a lock of its o
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxcap.schemas.errors import StoreDamaged, StoreError, StoreFull, StoreLocked
+
+_log = logging.getLogger(__name__)
 
 _FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 _LOCKED = ("Could not set lock on file", "already open in this process")
@@ -133,6 +136,7 @@ class StoreConnection:
 
     def reopen(self) -> None:
         """Close every handle and open the file anew. Raises what opening raises; the next query tries again."""
+        _log.warning("DuckDB closed %s after an error; reopening it", self.path)
         with contextlib.ExitStack() as held:
             for cursor in list(self._cursors):
                 held.enter_context(cursor.suspended())
@@ -189,6 +193,14 @@ class StoreCursor:
                 yield self._handle
             except duckdb.Error as error:
                 raise store_error(error, self._connection.path) from error
+
+    def is_served(self) -> bool:
+        """Whether DuckDB still serves the file; if not, ``StoreConnection.reopen`` has it opened again."""
+        try:
+            self.rows("SELECT 1 FROM meta LIMIT 1")
+        except StoreError:
+            return False
+        return True
 
     def columns(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, npt.NDArray[Any]]:
         """The result of a query as NumPy columns by name. Raises StoreError."""

@@ -22,10 +22,11 @@ from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray
 
 SCHEMA_VERSION = 1
 
-_CANDLE = """
+CANDLE_DEFINITION = """
     ts_ms BIGINT NOT NULL, open DOUBLE NOT NULL, high DOUBLE NOT NULL, low DOUBLE NOT NULL, close DOUBLE NOT NULL,
     volume DOUBLE NOT NULL, tick_count UINTEGER NOT NULL, flags USMALLINT NOT NULL"""
-_CANDLES = f"(stream_id INTEGER NOT NULL, sequence UBIGINT NOT NULL, {_CANDLE})"
+"""The columns of a candle in a table."""
+_CANDLES = f"(stream_id INTEGER NOT NULL, sequence UBIGINT NOT NULL, {CANDLE_DEFINITION})"
 
 TABLES = (
     "CREATE TABLE meta (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL)",
@@ -35,7 +36,7 @@ TABLES = (
     f"CREATE TABLE candles_settled {_CANDLES}",
     "CREATE VIEW candles AS SELECT * FROM candles_settled UNION ALL SELECT * FROM candles_fresh",
     "CREATE TABLE revisions (stream_id INTEGER NOT NULL, revision UBIGINT NOT NULL, sequence UBIGINT NOT NULL, "
-    f"{_CANDLE}, made_ms BIGINT NOT NULL)",
+    f"{CANDLE_DEFINITION}, made_ms BIGINT NOT NULL)",
     "CREATE TABLE gaps (source_id VARCHAR NOT NULL, symbol VARCHAR NOT NULL, from_ms BIGINT NOT NULL, "
     "to_ms BIGINT NOT NULL, reason VARCHAR NOT NULL, PRIMARY KEY (source_id, symbol, from_ms))",
     "CREATE TABLE universe (filters VARCHAR, badge VARCHAR, symbol VARCHAR PRIMARY KEY, name VARCHAR, market VARCHAR, "

@@ -226,9 +226,8 @@ class Store:
 
         Raises StoreError when the file cannot be opened; the next commit tries again.
         """
-        if self._is_served():
+        if self._cursor.is_served():
             return False
-        _log.warning("DuckDB closed %s after an error; reopening it", self.path)
         self.is_lost = True
         self._connection.reopen()
         self._load()
@@ -238,13 +237,6 @@ class Store:
         """Open the file again after it ``is_lost``, and read what it holds. Raises StoreError while that fails."""
         if self.is_lost:
             self._load()
-
-    def _is_served(self) -> bool:
-        try:
-            self._cursor.rows("SELECT 1 FROM meta LIMIT 1")
-        except StoreError:
-            return False
-        return True
 
     def _checkpoint_if_due(self) -> None:
         if self._space.log_bytes() >= CHECKPOINT_BYTES or self._fresh_rows >= COMPACT_ROWS:
@@ -305,7 +297,7 @@ class Store:
     def close(self) -> None:
         """Let go of the file. Idempotent; readers end with it."""
         with contextlib.suppress(StoreError):
-            if self._is_served() and self._space.allows_checkpoint(0):
+            if self._cursor.is_served() and self._space.allows_checkpoint(0):
                 self._cursor.rows("CHECKPOINT")
         self._connection.close()
         self._high_water_mark.close()

@@ -19,10 +19,11 @@ import numpy as np
 
 from fluxcap.bridge.server.fair_queue import FairQueue
 from fluxcap.bridge.server.page_cache import CachedReader, RecentCandles
-from fluxcap.bridge.server.requests import MAX_REQUEST_BYTES, PAGE_LIMIT, RequestHandler
+from fluxcap.bridge.server.requests import MAX_REQUEST_BYTES, RequestHandler
 from fluxcap.bridge.server.responder import split_route
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.bridge.store.store import Store
+from fluxcap.schemas.candles import PAGE_LIMIT
 from fluxcap.schemas.codec import decode, encode
 from fluxcap.schemas.errors import CodecError
 from fluxcap.schemas.generated import market_data as fb

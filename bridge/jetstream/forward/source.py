@@ -8,31 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from fluxcap.bridge.store.store import Store
-from fluxcap.schemas.types import CandleArray, StreamKey, StreamStatus
-
-
-class CandlePage(Protocol):
-    """Candles with dense sequences from ``start_sequence``."""
-
-    @property
-    def start_sequence(self) -> int: ...
-    @property
-    def candles(self) -> CandleArray: ...
-
-
-class RevisionPage(Protocol):
-    """Revisions, dense from ``start_revision``; ``sequences[i]`` names ``candles[i]``."""
-
-    @property
-    def start_revision(self) -> int: ...
-    @property
-    def sequences(self) -> npt.NDArray[np.uint64]: ...
-    @property
-    def candles(self) -> CandleArray: ...
+from fluxcap.schemas.candles import CandlePage, RevisionPage
+from fluxcap.schemas.types import StreamKey, StreamStatus
 
 
 class ForwardSource(Protocol):

@@ -6,17 +6,18 @@ One thread owns the transport; the forwarder's loop hands it questions and gets 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import contextlib
 import logging
 import math
+import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
+from fluxcap.bridge.client.requests import RequestQueue, require_kind
 from fluxcap.bridge.transport.addresses import endpoints
 from fluxcap.bridge.transport.base import (
     Connected,
@@ -28,7 +29,8 @@ from fluxcap.bridge.transport.base import (
 )
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.bridge.transport.zeromq import ZmqTransport
-from fluxcap.schemas.errors import CodecError, FluxcapError, WireTimeout
+from fluxcap.schemas.candles import CandlePage, RevisionPage
+from fluxcap.schemas.errors import FluxcapError, WireTimeout
 from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
@@ -50,9 +52,9 @@ TIMEOUT_NS = 5_000_000_000
 POLL_MS = 500
 LIST_WAIT_S = 1.0
 """A server that does not list its streams is asked again after this; so is one after a fault of ours."""
-_LIST = 0
-"""Number of the question for all streams, which this side asks of itself."""
 _Answer = TypeVar("_Answer")
+_Waiter: TypeAlias = Callable[[Message | FluxcapError], None]
+"""Takes an answer, or why there is none, on the transport's thread."""
 
 
 class WireSource:
@@ -80,9 +82,7 @@ class WireSource:
         self._transport: Transport = transport or ZmqTransport(curve)
         self._statuses: dict[StreamKey, StreamStatus] = {}
         self._on_notify: Callable[[], None] = lambda: None
-        self._numbers = itertools.count(_LIST + 1)
-        self._outbox: deque[tuple[int, Message]] = deque()
-        self._replies: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Future[Message]]] = {}
+        self._requests: RequestQueue[_Waiter] = RequestQueue(self._transport, TIMEOUT_NS, max_in_flight=sys.maxsize)
         self._thread = threading.Thread(target=self._run, name="forward-wire", daemon=True)
         self._stop = threading.Event()
         self._now_s = now_s
@@ -105,11 +105,13 @@ class WireSource:
     def statuses(self) -> Mapping[StreamKey, StreamStatus]:
         return self._statuses
 
-    async def candles(self, key: StreamKey, after_sequence: int, limit: int) -> BackfillCandlesResponse:
-        return await self._ask(BackfillCandlesRequest(key, after_sequence, None, limit), BackfillCandlesResponse)
+    async def candles(self, key: StreamKey, after_sequence: int, limit: int) -> CandlePage:
+        found = await self._ask(BackfillCandlesRequest(key, after_sequence, None, limit), BackfillCandlesResponse)
+        return CandlePage(found.start_sequence, found.candles, found.has_more)
 
-    async def revisions(self, key: StreamKey, after_revision: int, limit: int) -> RevisionsResponse:
-        return await self._ask(RevisionsRequest(key, after_revision, limit), RevisionsResponse)
+    async def revisions(self, key: StreamKey, after_revision: int, limit: int) -> RevisionPage:
+        found = await self._ask(RevisionsRequest(key, after_revision, limit), RevisionsResponse)
+        return RevisionPage(found.start_revision, found.sequences, found.candles, found.has_more)
 
     def close(self) -> None:
         self._stop.set()
@@ -119,21 +121,26 @@ class WireSource:
         self._transport.close()
 
     async def _ask(self, question: Message, kind: type[_Answer]) -> _Answer:
-        number, loop = next(self._numbers), asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         future: asyncio.Future[Message] = loop.create_future()
-        self._replies[number] = loop, future
-        try:
-            # Looked at only now: the thread sets these first, and then settles what is noted down.
-            if self._stop.is_set() or self._error:
-                raise WireTimeout(self._error or "The forwarder is stopping.")
-            self._outbox.append((number, question))
-            self._transport.wake()
-            answer = await future
-        finally:
-            self._replies.pop(number, None)
-        if not isinstance(answer, kind):
-            raise CodecError(f"The server answered with {type(answer).__name__} in place of {kind.__name__}.")
-        return answer
+
+        def settle(result: Message | FluxcapError) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(_resolve, future, result)
+
+        self._raise_if_away()
+        self._requests.enqueue(question, settle)
+        try:  # the thread sets these first, and then settles what was asked by then
+            self._raise_if_away()
+        except WireTimeout:
+            future.cancel()
+            raise
+        self._transport.wake()
+        return require_kind(await future, kind)
+
+    def _raise_if_away(self) -> None:
+        if self._stop.is_set() or self._error:
+            raise WireTimeout(self._error or "The forwarder is stopping.")
 
     # --- the thread -----------------------------------------------------------------------------------------------
 
@@ -154,9 +161,8 @@ class WireSource:
         """Ask what there is to ask, and handle what came."""
         if self._connected and self._now_s() >= self._list_at_s:
             self._list_at_s = math.inf
-            self._transport.request(_LIST, ListStreamsRequest(), TIMEOUT_NS)
-        while self._outbox:
-            self._transport.request(*self._outbox.popleft(), TIMEOUT_NS)
+            self._requests.enqueue(ListStreamsRequest(), self._on_list)
+        self._requests.send()
         news = False
         for event in self._transport.receive(POLL_MS):
             news = self._handle(event) or news
@@ -168,17 +174,11 @@ class WireSource:
         match event:
             case MessageReceived(_, message):
                 return self._hear(message)
-            case ReplyReceived(number, ListStreamsResponse(streams)) if number == _LIST:
-                self._statuses = {status.key: status for status in streams}
-                self._error = ""
-                return True
-            case ReplyReceived(number, message):
-                self._settle(number, message)
-            case RequestFailed(number, error) if number == _LIST:
-                self._error = str(error)
-                self._list_at_s = self._now_s() + LIST_WAIT_S
-            case RequestFailed(number, error):
-                self._settle(number, error)
+            case ReplyReceived(number, result) | RequestFailed(number, result):
+                settle = self._requests.resolve(number)
+                if settle is not None:
+                    settle(result)
+                return settle == self._on_list and not isinstance(result, FluxcapError)
             case Connected():
                 self._connected, self._list_at_s = True, self._now_s()
             case Disconnected(reason):
@@ -219,14 +219,17 @@ class WireSource:
         else:  # others may be iterating over the one there is
             self._statuses = self._statuses | {status.key: status}
 
-    def _settle_all(self, reason: str) -> None:
-        for number in list(self._replies):
-            self._settle(number, WireTimeout(reason))
+    def _on_list(self, result: Message | FluxcapError) -> None:
+        if isinstance(result, ListStreamsResponse):
+            self._statuses = {status.key: status for status in result.streams}
+            self._error = ""
+        elif isinstance(result, FluxcapError):
+            self._error = str(result)
+            self._list_at_s = self._now_s() + LIST_WAIT_S
 
-    def _settle(self, number: int, result: Message | FluxcapError) -> None:
-        loop, future = self._replies.get(number, (None, None))
-        if loop is not None and future is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(_resolve, future, result)
+    def _settle_all(self, reason: str) -> None:
+        for settle in self._requests.cancel_all():
+            settle(WireTimeout(reason))
 
 
 def _marks(status: StreamStatus) -> tuple[int, int, str]:

@@ -17,6 +17,7 @@ from fluxcap.bridge.jetstream.consumer import PullConsumer
 from fluxcap.bridge.jetstream.read.pages import StreamPageCache, StreamPages
 from fluxcap.bridge.jetstream.stream import JetStreamApi, StoredMessage, StreamInfo, position_of_message
 from fluxcap.bridge.jetstream.subjects import ALL_SUBJECTS, Position, parse_subject, subject
+from fluxcap.schemas.candles import MAX_SEQUENCE, page_limit
 from fluxcap.schemas.errors import CodecError, NatsUnavailable, WireError
 from fluxcap.schemas.types import (
     BackfillCandlesRequest,
@@ -37,11 +38,8 @@ from fluxcap.schemas.types import (
     SubscribeCandlesRequest,
 )
 
-PAGE_LIMIT = 10_000
-"""Candles in one answer at most, and when a request says 0: the wire's own limit."""
 MAX_CONCURRENT_REQUESTS = 64
 READ_S = 2.0
-_MAX_SEQUENCE = 1 << 62
 
 
 class JetStreamRequestHandler:
@@ -72,13 +70,13 @@ class JetStreamRequestHandler:
                 return SubscribeCandlesAck(True, "", key, latest.latest_sequence)
             case BackfillCandlesRequest(key, after, end_ts_ms, limit):
                 pages, last, latest = await self._same_store(key)
-                page = await pages.page(last, latest, _clamp(after), end_ts_ms, _page_limit(limit))
+                page = await pages.page(last, latest, _near(after), end_ts_ms, page_limit(limit))
                 return BackfillCandlesResponse(
                     key, page.start_sequence, page.candles, page.has_more, page.next_sequence
                 )
             case RevisionsRequest(key, after, limit):
                 pages, last, _ = await self._same_store(key)
-                found = await pages.revisions(last, _clamp(after), _page_limit(limit))
+                found = await pages.revisions(last, _near(after), page_limit(limit))
                 return RevisionsResponse(
                     key, found.start_revision, found.sequences, found.candles, found.has_more, found.next_revision
                 )
@@ -163,9 +161,5 @@ def _key(name: str) -> StreamKey | None:
         return None
 
 
-def _clamp(after: int | None) -> int | None:
-    return None if after is None else min(after, _MAX_SEQUENCE)
-
-
-def _page_limit(limit: int) -> int:
-    return min(limit, PAGE_LIMIT) if limit else PAGE_LIMIT
+def _near(after: int | None) -> int | None:
+    return None if after is None else min(after, MAX_SEQUENCE)

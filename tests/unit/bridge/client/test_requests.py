@@ -8,12 +8,12 @@ from fluxcap.bridge.client.requests import (
     MAX_IN_FLIGHT,
     POLL_NS,
     CursorPoll,
-    PendingRequest,
     RequestQueue,
     is_version1_error,
+    require_kind,
     status_of,
 )
-from fluxcap.schemas.errors import FluxcapError, WireError, WireTimeout
+from fluxcap.schemas.errors import CodecError, FluxcapError, WireError, WireTimeout
 from fluxcap.schemas.types import (
     GetCursorRequest,
     GetCursorResponse,
@@ -34,29 +34,25 @@ class Wire:
         self.sent[number] = (message, timeout_ns)
 
 
-def question(key: StreamKey) -> PendingRequest:
-    return PendingRequest(key, GetCursorRequest(key))
-
-
 def test_an_answer_finds_its_question_once() -> None:
     wire = Wire()
-    questions = RequestQueue(wire, 7)  # type: ignore[arg-type]
+    questions: RequestQueue[StreamKey] = RequestQueue(wire, 7)  # type: ignore[arg-type]
 
-    questions.enqueue(question(A))
-    questions.enqueue(question(B))
+    questions.enqueue(GetCursorRequest(A), A)
+    questions.enqueue(GetCursorRequest(B), B)
     questions.send()
 
     assert list(wire.sent.values()) == [(GetCursorRequest(A), 7), (GetCursorRequest(B), 7)]
     first, second = wire.sent
-    assert (questions.resolve(second), questions.resolve(first)) == (question(B), question(A))
+    assert (questions.resolve(second), questions.resolve(first)) == (B, A)
     assert questions.resolve(first) is None
 
 
 def test_no_more_than_so_many_are_under_way_and_the_rest_wait_for_their_turn() -> None:
     wire = Wire()
-    questions = RequestQueue(wire, 7)  # type: ignore[arg-type]
+    questions: RequestQueue[StreamKey] = RequestQueue(wire, 7)  # type: ignore[arg-type]
     for _ in range(MAX_IN_FLIGHT + 3):
-        questions.enqueue(question(A))
+        questions.enqueue(GetCursorRequest(A), A)
 
     questions.send()
     assert len(wire.sent) == MAX_IN_FLIGHT
@@ -68,30 +64,38 @@ def test_no_more_than_so_many_are_under_way_and_the_rest_wait_for_their_turn() -
 
 def test_what_a_stream_asked_is_forgotten_with_it() -> None:
     wire = Wire()
-    questions = RequestQueue(wire, 7)  # type: ignore[arg-type]
+    questions: RequestQueue[StreamKey] = RequestQueue(wire, 7)  # type: ignore[arg-type]
     for key in (A, B):
-        questions.enqueue(question(key))
+        questions.enqueue(GetCursorRequest(key), key)
     questions.send()
-    questions.enqueue(question(A))
+    questions.enqueue(GetCursorRequest(A), A)
 
-    questions.cancel(A)
+    questions.cancel(lambda key: key == A)
     questions.send()
 
     assert len(wire.sent) == 2
-    assert [questions.resolve(number) for number in wire.sent] == [None, question(B)]
+    assert [questions.resolve(number) for number in wire.sent] == [None, B]
 
 
 def test_nothing_is_left_of_a_connection_that_ended() -> None:
     wire = Wire()
-    questions = RequestQueue(wire, 7)  # type: ignore[arg-type]
-    questions.enqueue(question(A))
+    questions: RequestQueue[StreamKey] = RequestQueue(wire, 7)  # type: ignore[arg-type]
+    questions.enqueue(GetCursorRequest(A), A)
     questions.send()
-    questions.enqueue(question(B))
+    questions.enqueue(GetCursorRequest(B), B)
 
-    questions.cancel_all()
+    assert questions.cancel_all() == [A, B]
     questions.send()
 
     assert [questions.resolve(number) for number in wire.sent] == [None]
+
+
+def test_an_answer_of_another_kind_than_asked_for_is_an_error() -> None:
+    request = GetCursorRequest(A)
+
+    assert require_kind(request, GetCursorRequest) is request
+    with pytest.raises(CodecError, match="answered with GetCursorRequest in place of StreamKey"):
+        require_kind(request, StreamKey)
 
 
 # --- what stands in for status and heartbeat where a server has none ---

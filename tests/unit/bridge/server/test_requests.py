@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from fluxcap.bridge.server.requests import MAX_REQUEST_BYTES, PAGE_LIMIT, RequestHandler
-from fluxcap.schemas.candles import CandlePage, RevisionPage
+from fluxcap.bridge.server.requests import MAX_REQUEST_BYTES, RequestHandler
+from fluxcap.schemas.candles import PAGE_LIMIT, CandlePage, RevisionPage
 from fluxcap.schemas.codec import decode, encode
 from fluxcap.schemas.errors import StoreError
 from fluxcap.schemas.types import (
