@@ -39,7 +39,7 @@ from fluxcap.bridge.client.receiver.actions import (
     StartFrom,
 )
 from fluxcap.bridge.client.receiver.receiver import ReceiverState, StreamReceiver
-from fluxcap.bridge.client.requests import CursorPoll, RequestQueue, is_version1_error, status_of
+from fluxcap.bridge.client.version1 import CursorPoll, is_version1_error, status_of
 from fluxcap.bridge.transport.backoff import Backoff
 from fluxcap.bridge.transport.base import (
     Connected,
@@ -51,6 +51,7 @@ from fluxcap.bridge.transport.base import (
     Transport,
     TransportEvent,
 )
+from fluxcap.bridge.transport.requests import RequestQueue
 from fluxcap.schemas.errors import FluxcapError, WireError
 from fluxcap.schemas.types import (
     BackfillCandlesRequest,

@@ -10,10 +10,11 @@ import msgspec
 import numpy as np
 
 from fluxcap.bridge.client.options import ViaLike, default_timeout_s, open_transport, to_via
-from fluxcap.bridge.client.requests import is_version1_error, require_kind, status_of
+from fluxcap.bridge.client.version1 import is_version1_error, status_of
 from fluxcap.bridge.transport.addresses import endpoints
 from fluxcap.bridge.transport.base import Connected, Disconnected, ReplyReceived, RequestFailed
 from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.bridge.transport.requests import require_kind
 from fluxcap.schemas.candles import PAGE_LIMIT, CandlePage, RevisionPage, StreamSize
 from fluxcap.schemas.errors import CodecError, WireError, WireTimeout
 from fluxcap.schemas.types import (

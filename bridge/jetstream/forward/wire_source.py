@@ -17,7 +17,6 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from fluxcap.bridge.client.requests import RequestQueue, require_kind
 from fluxcap.bridge.transport.addresses import endpoints
 from fluxcap.bridge.transport.base import (
     Connected,
@@ -28,6 +27,7 @@ from fluxcap.bridge.transport.base import (
     Transport,
 )
 from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.bridge.transport.requests import RequestQueue, require_kind
 from fluxcap.bridge.transport.zeromq import ZmqTransport
 from fluxcap.schemas.candles import CandlePage, RevisionPage
 from fluxcap.schemas.errors import FluxcapError, WireTimeout

@@ -13,7 +13,6 @@ from fluxcap.bridge.client.coordinator import Coordinator
 from fluxcap.bridge.client.events import Candles, CaughtUp, Event, Forming, HealthChanged
 from fluxcap.bridge.client.health import HealthState
 from fluxcap.bridge.client.receiver.actions import Cursor, StartFrom
-from fluxcap.bridge.client.requests import MAX_IN_FLIGHT
 from fluxcap.bridge.transport.base import (
     Connected,
     Disconnected,
@@ -23,6 +22,7 @@ from fluxcap.bridge.transport.base import (
     RequestFailed,
     TransportEvent,
 )
+from fluxcap.bridge.transport.requests import MAX_IN_FLIGHT
 from fluxcap.schemas.errors import CodecError, StoreFull, WireError, WireTimeout
 from fluxcap.schemas.types import (
     CANDLE_DTYPE,

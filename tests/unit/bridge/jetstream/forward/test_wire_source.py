@@ -145,7 +145,7 @@ def status(latest: int, revision: int = 0, store: str = "s") -> StreamStatus:
 
 
 def test_until_a_server_has_told_its_streams_nothing_is_known(rig: Rig):
-    assert "no fluxcap answers at tcp://a:2" in rig.source.error
+    assert "no fluxcap daemon answers at tcp://a:2" in rig.source.error
     assert rig.source.statuses() == {}
 
     rig.connect(status(3))

@@ -86,7 +86,7 @@ def test_a_port_that_is_held_names_its_holder_and_the_option():
 def test_an_address_that_is_not_this_machines_is_a_problem():
     found = machine.check_own_port("web port", "192.0.2.1", 3001, "--web-port", False)
 
-    assert (found.verdict, "cannot be had" in found.text) == (Verdict.PROBLEM, True)
+    assert (found.verdict, "cannot be used" in found.text) == (Verdict.PROBLEM, True)
 
 
 def test_port_0_is_any():
