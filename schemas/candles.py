@@ -133,7 +133,7 @@ class RevisionPage(msgspec.Struct, frozen=True, eq=False):
 
 
 def page_limit(limit: int) -> int:
-    """How many candles a request with this ``limit`` gets at most."""
+    """Return how many candles a request with this ``limit`` gets at most."""
     return min(limit, PAGE_LIMIT) if limit else PAGE_LIMIT
 
 

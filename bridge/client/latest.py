@@ -1,4 +1,4 @@
-"""What a screen shows of streams: the newest candle of each, and the one under way. Pure: events in.
+"""The newest candle of each stream, and the one under way, for screens. Pure: events in.
 
 One thread may take events in while another reads: what is read is replaced whole.
 """

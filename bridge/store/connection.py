@@ -195,7 +195,7 @@ class StoreCursor:
                 raise store_error(error, self._connection.path) from error
 
     def is_served(self) -> bool:
-        """Whether DuckDB still serves the file; if not, ``StoreConnection.reopen`` has it opened again."""
+        """Return whether DuckDB still serves the file; ``StoreConnection.reopen`` has it opened again."""
         try:
             self.rows("SELECT 1 FROM meta LIMIT 1")
         except StoreError:

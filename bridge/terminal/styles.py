@@ -1,4 +1,4 @@
-"""How health and candles look on a terminal: colours and words that every screen shares. Pure."""
+"""Colours and words of health and candles that every terminal screen shares. Pure."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class RequestQueue(Generic[_Waiter]):
             self._transport.request(number, message, self._timeout_ns)
 
     def resolve(self, number: int) -> _Waiter | None:
-        """Who waits for the reply, or failure, of this number; None when nobody does any more."""
+        """Return who waits for the reply, or failure, of this number; None when nobody does any more."""
         return self._in_flight.pop(number, None)
 
     def cancel(self, has_left: Callable[[_Waiter], bool]) -> None:

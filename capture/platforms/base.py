@@ -45,7 +45,7 @@ class History(msgspec.Struct, frozen=True):
 
     @property
     def has_raw_ticks(self) -> bool:
-        """Whether its ticks are all there were, so that candles may be made of them."""
+        """True if its ticks are all there were, so that candles may be made of them."""
         return self.period_ms <= RAW_TICKS_PERIOD_MS
 
 
