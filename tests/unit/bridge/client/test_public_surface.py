@@ -90,3 +90,8 @@ def test_the_example_of_its_docstring_runs(
     assert "1 [1.5 1.5 1.5]" in printed
     assert printed.splitlines()[-1] == "3"
     assert (tmp_path / "eurusd.parquet").exists()
+
+
+def test_every_public_name_is_written_out_for_type_checkers():
+    assert set(fluxcap.__all__) == {*fluxcap._PUBLIC, "__version__"}
+    assert all(hasattr(fluxcap, name) for name in fluxcap.__all__)
