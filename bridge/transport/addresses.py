@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 
-DEFAULT_PUB = "tcp://127.0.0.1:5556"
-DEFAULT_REP = "tcp://127.0.0.1:5557"
+
+def default_endpoints(host: str = "127.0.0.1") -> tuple[str, str]:
+    """The two addresses of a machine whose server listens on the default ports. ``host``: IPv6 in brackets."""
+    return f"tcp://{host}:5556", f"tcp://{host}:5557"
+
+
+DEFAULT_PUB, DEFAULT_REP = default_endpoints()
 
 
 def endpoints(pub: str | None = None, rep: str | None = None) -> tuple[str, str]:

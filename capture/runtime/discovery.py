@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fluxcap.bridge.http.daemon_client import DaemonClient
-from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
+from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP, default_endpoints
 from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.runtime.settings import DEFAULT_WEB_PORT, load_settings
 from fluxcap.schemas.errors import NotAnswering
@@ -58,7 +58,7 @@ def daemon_endpoints(
     """
     if host:
         name = f"[{host}]" if ":" in host and not host.startswith("[") else host
-        known = Endpoints(f"tcp://{name}:5556", f"tcp://{name}:5557", f"http://{name}:{DEFAULT_WEB_PORT}")
+        known = Endpoints(*default_endpoints(name), f"http://{name}:{DEFAULT_WEB_PORT}")
     else:
         run = read_run_file(data_dir or load_settings().data_dir)
         address = control_address(data_dir, control)

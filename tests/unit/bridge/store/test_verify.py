@@ -51,7 +51,7 @@ def test_a_pruned_store_is_sound(path: Path) -> None:
         ("UPDATE candles_fresh SET ts_ms = 60000 WHERE sequence = 7", "Time does not increase after sequence 6"),
         ("UPDATE candles_fresh SET high = 'nan' WHERE sequence = 7 AND stream_id = 1", "Sequence 7 is no candle"),
         ("UPDATE candles_fresh SET low = 99 WHERE sequence = 7", "Sequence 7 is no candle"),
-        ("UPDATE candles_fresh SET close = 1.1 WHERE sequence = 5", "Sequence 5 is not as its last revision has it"),
+        ("UPDATE candles_fresh SET close = 1.1 WHERE sequence = 5", "Sequence 5 differs from its last revision"),
         ("DELETE FROM revisions WHERE revision = 2", "Revision 1 is followed by 3"),
         ("UPDATE revisions SET sequence = 999 WHERE revision = 2", "999, which was never assigned"),
         ("UPDATE revisions SET low = 99 WHERE revision = 3", "Revision 3 is no candle"),
