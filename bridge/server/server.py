@@ -17,9 +17,9 @@ from types import MappingProxyType, TracebackType
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 import zmq
 
-from fluxcap.bridge.server.commit_recovery import UnresolvedCommits
 from fluxcap.bridge.server.page_cache import CachedReader, RecentCandles
 from fluxcap.bridge.server.publisher import Publisher
 from fluxcap.bridge.server.requests import RequestHandler
@@ -49,6 +49,7 @@ from fluxcap.schemas.types import (
 Candles = Sequence[Candle] | CandleArray
 CandlesByStream = Mapping[StreamKey, Candles] | Iterable[tuple[StreamKey, Candles]]
 """Candles by stream, each stream once and in time order."""
+_NONE: Mapping[StreamKey, Sequence[Candle]] = MappingProxyType({})
 
 
 class FeedInfo(NamedTuple):
@@ -111,7 +112,8 @@ class WireServer:
                 self.store = store
             else:
                 self.store = closing.enter_context(Store.open(store, clock_ms))
-            self._unresolved = UnresolvedCommits(self.store)
+            self._recovered: dict[StreamKey, CandleBatch] = {}
+            """What a failed ``publish`` had made durable after all, until it is called again."""
             self._sequencer = Sequencer(self.store.watermarks())
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             closing.callback(context.term)
@@ -165,43 +167,73 @@ class WireServer:
         if not mark.latest_sequence and not mark.latest_revision:
             self._snapshot = MappingProxyType({k: status for k, status in self._snapshot.items() if k != key})
 
-    def publish(self, sealed: CandlesByStream) -> list[CandleBatch]:
-        """Number, commit and publish sealed candles of any number of streams; one batch per entry with candles.
+    def publish(
+        self, sealed: CandlesByStream, completed: Mapping[StreamKey, Sequence[Candle]] = _NONE
+    ) -> list[CandleBatch]:
+        """Number, commit and publish sealed candles of any number of streams; one batch per stream with candles.
 
         All or nothing: if anything raises, no number is used and nothing was published, and the same call may be made
-        again. It then also returns what a failed call had made durable after all, see ``recover``.
+        again. It then also returns what the failed call had made durable after all.
+
+        Parameters
+        ----------
+        sealed
+            What comes next on each stream.
+        completed
+            Candles of buckets that were passed over and are complete by now. Those newer than the watermark go out
+            with ``sealed``, in time order; the others are for ``revise``.
 
         Raises SequenceError for candles that do not follow (see ``Sequencer.number``), StoreFull while the disk is
         full, StoreError.
         """
-        self.recover()
-        entries = list(sealed.items() if isinstance(sealed, Mapping) else sealed)
-        held = [batch for key, _ in entries if (batch := self._unresolved.recovered_batch(key)) is not None]
-        new = [(key, self._unresolved.without_recovered(key, candles)) for key, candles in entries]
-        batches = [self._sequencer.number(key, candles) for key, candles in new if len(candles)]
-        if batches:
+        entries = dict(sealed.items() if isinstance(sealed, Mapping) else sealed)
+        entries |= {key: () for key in completed if key not in entries}
+        while True:
+            batches = self._numbered(entries, completed)
             begun_s = time.perf_counter()
-            self._unresolved.commit(batches)
-            committed_s = time.perf_counter()
+            if self._commit(batches):
+                break
+        committed_s = time.perf_counter()
+        if batches:
             for batch in batches:
                 self._sequencer.confirm(batch)
             self._publish_committed(batches)
             self._observe("commit", committed_s - begun_s)
             self._observe("publish", time.perf_counter() - committed_s)
-        for batch in held:
-            self._unresolved.acknowledge(batch.key)
-        return held + batches
+        return [self._recovered.pop(key) for key in entries if key in self._recovered] + batches
 
-    def recover(self) -> None:
-        """After the store was lost in the middle of a commit: go on from what it holds, which is published now.
+    def _numbered(
+        self, entries: Mapping[StreamKey, Candles], completed: Mapping[StreamKey, Sequence[Candle]]
+    ) -> list[CandleBatch]:
+        """What is to be stored next of each stream. Raises SequenceError."""
+        batches = []
+        for key, candles in entries.items():
+            if key in completed:
+                newest_ms = self.watermark(key).latest_ts_ms
+                early = [candle for candle in completed[key] if candle.ts_ms > newest_ms]
+                candles = sorted([*early, *candles_from(as_candle_array(candles))], key=lambda candle: candle.ts_ms)
+            if key in self._recovered:
+                array = as_candle_array(candles)
+                candles = array[~np.isin(array["ts_ms"], self._recovered[key].candles["ts_ms"])]
+            if len(candles):
+                batches.append(self._sequencer.number(key, candles))
+        return batches
 
-        Every call that writes does so first. Raises StoreError while the store cannot be opened.
-        """
-        held = self._unresolved.resolve()
-        if held is not None:
-            self._sequencer = Sequencer(self.store.watermarks())
-            self._publish_committed(*held)
-            self._swap_snapshot(list(self._snapshot))
+    def _commit(
+        self,
+        batches: Sequence[CandleBatch] = (),
+        revisions: Sequence[CandleRevision] = (),
+        gaps: Sequence[Gap] = (),
+    ) -> bool:
+        """Whether all of it is stored, which is the only way to the wire. False when an earlier commit that had failed
+        turned out to be stored: it is published now, and what comes next must be numbered again."""
+        recovered = self.store.commit(batches, revisions, gaps)
+        if recovered is None:
+            return True
+        self._recovered.update((batch.key, batch) for batch in recovered.batches)
+        self._sequencer = Sequencer(self.store.watermarks())
+        self._publish_committed(recovered.batches, recovered.revisions)
+        return False
 
     def _publish_committed(self, batches: Sequence[CandleBatch] = (), revisions: Sequence[CandleRevision] = ()) -> None:
         """Remember and send what is committed."""
@@ -223,12 +255,12 @@ class WireServer:
 
         Raises SequenceError for a candle newer than the watermark, StoreFull, StoreError; nothing was changed then.
         """
-        self.recover()
-        entries = better.items() if isinstance(better, Mapping) else better
+        entries = list(better.items() if isinstance(better, Mapping) else better)
+        self._commit()  # what is published is looked up: nothing may be unresolved
         revisions = [r for r in (self._revision(key, candles) for key, candles in entries) if r is not None]
         if not revisions:
             return []
-        self._unresolved.commit(revisions=revisions)
+        self._commit(revisions=revisions)
         for revision in revisions:
             self._sequencer.confirm_revision(revision)
         self._publish_committed(revisions=revisions)
@@ -248,8 +280,8 @@ class WireServer:
 
     def record_gaps(self, gaps: Sequence[Gap]) -> None:
         """Commit blind times; one of the same source, symbol and ``from_ms`` is replaced. Raises StoreError."""
-        self.recover()
-        self.store.commit(gaps=gaps)
+        while not self._commit(gaps=gaps):
+            pass
 
     def heartbeat(
         self, now_ms: int, feed_of: Callable[[StreamKey], FeedInfo | tuple[int, int, int]] | None = None
@@ -283,9 +315,9 @@ class WireServer:
 
     def prune(self, before_ts_ms: int) -> int:
         """Forget what is older than a time, as ``Store.prune``; clients see the new ``first_sequence``."""
-        self.recover()
         deleted = self.store.prune(before_ts_ms)
-        self.recover()  # the watermarks were read anew
+        self._sequencer = Sequencer(self.store.watermarks())
+        self._swap_snapshot(list(self._snapshot))
         return deleted
 
     def _status(self, key: StreamKey) -> StreamStatus:

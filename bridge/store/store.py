@@ -5,8 +5,8 @@ transaction, ``reader()`` gives another thread its own way in. The store is used
 readers from theirs.
 
 It knows the watermark of every stream by heart and refuses a commit that would skip, repeat or go back. A failed
-commit leaves a usable store that holds what it held before: see store_connection.py for how DuckDB fails. Only where
-the file was lost with the commit must it be read again to know (doubt.py).
+commit leaves a usable store that holds what it held before: see connection.py for how DuckDB fails. Only where the
+file was lost with the commit must it be read again to know; the next commit does so, and returns what it recovered.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
+from typing import NamedTuple
 
 from fluxcap.bridge.store import writes as store_rows
 from fluxcap.bridge.store.connection import DAMAGE_HINT, StoreConnection
@@ -39,6 +40,13 @@ CHECKPOINT_BYTES = 16 * 1024 * 1024
 _NOTHING = Watermark()
 
 
+class RecoveredCommit(NamedTuple):
+    """What the store holds although its commit failed: DuckDB gave the file up after it had written it."""
+
+    batches: Sequence[CandleBatch]
+    revisions: Sequence[CandleRevision]
+
+
 class Store:
     """See the module. Made by ``Store.open``.
 
@@ -46,10 +54,6 @@ class Store:
     ----------
     store_id
         Made once with the file. A client that sees another one starts over.
-    is_lost
-        DuckDB gave the file up and it could not be opened since: whether what failed was durable is not known yet.
-    loads
-        How often the watermarks were read from the file: after each it may hold what a failed commit had written.
     """
 
     def __init__(self, connection: StoreConnection, clock_ms: Callable[[], int], reserve_bytes: int) -> None:
@@ -57,8 +61,10 @@ class Store:
         self._cursor = connection.cursor()
         self._clock_ms = clock_ms
         self._space = DiskSpaceGuard(connection.path, reserve_bytes)
-        self.is_lost = False
-        self.load_count = 0
+        self._is_lost = False
+        """DuckDB gave the file up and it could not be opened since."""
+        self._unresolved: RecoveredCommit | None = None
+        """What failed as the file was lost: whether it was durable is not known yet."""
         self.path = connection.path
         self.store_id = ensure_store(self._cursor, self.path, clock_ms)
         self._high_water_mark = HighWaterMark(self.path, self.store_id)
@@ -119,8 +125,7 @@ class Store:
         self._swap_index({key: i for i, key in keys.items()}, marks)
         self._total_assigned = total_assigned(marks)
         self._high_water_mark.check(self._total_assigned)
-        self.is_lost = False
-        self.load_count += 1
+        self._is_lost = False
 
     def _swap_index(self, stream_ids: dict[StreamKey, int], marks: dict[StreamKey, Watermark]) -> None:
         self._index = StoreIndex(MappingProxyType(stream_ids), MappingProxyType(marks))
@@ -150,11 +155,18 @@ class Store:
         batches: Sequence[CandleBatch] = (),
         revisions: Sequence[CandleRevision] = (),
         gaps: Sequence[Gap] = (),
-    ) -> None:
+    ) -> RecoveredCommit | None:
         """Store all of it durably, or nothing.
 
         Revised candles replace the published ones in place, so that a backfill serves the best; the revisions are kept
         beside. A gap replaces the one of the same source, symbol and ``from_ms``.
+
+        Returns
+        -------
+        RecoveredCommit | None
+            None when all of it is stored. Otherwise what an earlier commit that failed had stored after all, returned
+            once: nothing of this call is stored then, since its numbers may be given by now. Publish what was
+            recovered, number again, and commit again.
 
         Raises
         ------
@@ -163,11 +175,12 @@ class Store:
         StoreFull
             No space. Nothing was stored; the same commit may be tried again later.
         StoreError
-            Anything else. Nothing was stored, unless the store ``is_lost``: then ``recover`` tells.
+            Anything else. Nothing was stored, unless the file was lost with it: then the next commit tells.
         """
+        if (recovered := self._recover()) is not None:
+            return recovered
         if not (batches or revisions or gaps):
-            return
-        self.recover()
+            return None
         marks = self._advanced(batches, revisions)
         self._space.require_space(len(batches) + len(revisions) + len(gaps))
         new_ids = self._new_stream_ids(marks)
@@ -180,8 +193,11 @@ class Store:
                     store_rows.insert_revision(self._cursor, revision, stream_ids, self._clock_ms())
                 store_rows.upsert_gaps(self._cursor, gaps)
         except StoreError:
-            if self._reopened_if_lost() and marks and self._holds(marks):
-                return  # it was durable after all, and reopening has read it
+            self._unresolved = RecoveredCommit(batches, revisions)
+            reopened = self._reopened_if_lost()  # raises while the file cannot be opened: it stays unresolved then
+            self._unresolved = None
+            if reopened and marks and self._holds(marks):
+                return None  # it was durable after all, and reopening has read it
             raise
         candles = sum(len(batch.candles) for batch in batches)
         self._fresh_rows += candles
@@ -189,6 +205,7 @@ class Store:
         self._high_water_mark.write(self._total_assigned)
         self._swap_index(stream_ids, {**self._index.watermarks, **marks})
         self._checkpoint_if_due()
+        return None
 
     def _new_stream_ids(self, keys: Iterable[StreamKey]) -> dict[StreamKey, int]:
         known = self._index.stream_ids
@@ -228,15 +245,26 @@ class Store:
         """
         if self._cursor.is_served():
             return False
-        self.is_lost = True
+        self._is_lost = True
         self._connection.reopen()
         self._load()
         return True
 
-    def recover(self) -> None:
-        """Open the file again after it ``is_lost``, and read what it holds. Raises StoreError while that fails."""
-        if self.is_lost:
+    def _recover(self) -> RecoveredCommit | None:
+        """Read the file again after it was lost; returns what of the commit that failed with it is stored, once.
+
+        Of a batch or revision all is there or nothing: it was one transaction. Raises StoreError while the file cannot
+        be opened.
+        """
+        if self._is_lost:
             self._load()
+        if self._unresolved is None:
+            return None
+        failed, self._unresolved = self._unresolved, None
+        marks = self._index.watermarks
+        batches = [b for b in failed.batches if b.start_sequence <= marks.get(b.key, _NOTHING).latest_sequence]
+        revisions = [r for r in failed.revisions if r.start_revision <= marks.get(r.key, _NOTHING).latest_revision]
+        return RecoveredCommit(batches, revisions) if batches or revisions else None
 
     def _checkpoint_if_due(self) -> None:
         if self._space.log_bytes() >= CHECKPOINT_BYTES or self._fresh_rows >= COMPACT_ROWS:
@@ -267,8 +295,13 @@ class Store:
     def prune(self, before_ts_ms: int) -> int:
         """Forget candles and revisions older than a time, and gaps that ended before it. Returns the candles deleted.
 
-        The newest candle and revision of a stream always stay, so that its numbers go on. Raises StoreError.
+        The newest candle and revision of a stream always stay, so that its numbers go on. Raises StoreError, also while
+        it is not known what became of a commit.
         """
+        if self._is_lost:
+            self._load()
+        if self._unresolved is not None:
+            raise StoreError(f"{self.path} was lost in the middle of a commit; nothing is deleted before the next one.")
         index = self._index
         newest = {index.stream_ids[key]: mark.latest_sequence for key, mark in index.watermarks.items()}
         held = self._candles_held()

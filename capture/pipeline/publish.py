@@ -47,9 +47,9 @@ class WireOutput(Protocol):
 
     def status(self) -> Mapping[StreamKey, StreamStatus]: ...
 
-    def recover(self) -> None: ...
-
-    def publish(self, sealed: CandlesByStream) -> list[CandleBatch]: ...
+    def publish(
+        self, sealed: CandlesByStream, completed: Mapping[StreamKey, Sequence[Candle]] = ...
+    ) -> list[CandleBatch]: ...
 
     def revise(self, better: CandlesByStream) -> list[CandleRevision]: ...
 
@@ -165,11 +165,11 @@ class PublishStage:
 
     def _apply(self, update: MarketUpdate, done: _Applied) -> None:
         """Take from ``update`` what is done, so that what is left of it can be tried again. Raises StoreError."""
-        self._server.recover()  # watermarks may say too little after a failure
-        self._promote_early_revisions(update)
-        if update.sealed:
-            self._publish(update.sealed, done)
-            self.commits += 1
+        completed = {
+            symbol: [revision.candle for revision in revisions if not revision.published]
+            for symbol, revisions in update.revised.items()
+        }
+        self._publish(update.sealed, completed, done)
         while update.revised:
             symbol, revisions = next(iter(update.revised.items()))
             self._revise(self._key_of(symbol), revisions, done)
@@ -183,31 +183,38 @@ class PublishStage:
             update.gaps = []
             done.gaps += gaps
 
-    def _promote_early_revisions(self, update: MarketUpdate) -> None:
-        """A bucket completed before anything newer was published is simply the next candle, not a revision."""
-        for symbol, revisions in list(update.revised.items()):
-            newest_ms = self._server.watermark(self._key_of(symbol)).latest_ts_ms
-            early = [r.candle for r in revisions if not r.published and r.candle.ts_ms > newest_ms]
-            if early:
-                known = [*early, *update.sealed.get(symbol, ())]
-                update.sealed[symbol] = sorted(known, key=lambda candle: candle.ts_ms)
-                update.revised[symbol] = [r for r in revisions if r.published or r.candle.ts_ms <= newest_ms]
+    def _publish(self, sealed: dict[str, list[Candle]], completed: dict[str, list[Candle]], done: _Applied) -> None:
+        """All streams in one transaction; one by one when one of them cannot follow, so that it harms no other.
 
-    def _publish(self, sealed: dict[str, list[Candle]], done: _Applied) -> None:
-        """All streams in one transaction; one by one when one of them cannot follow, so that it harms no other."""
+        A bucket completed before anything newer was published is simply the next candle, not a revision.
+        """
+        symbols = [*sealed, *(symbol for symbol, candles in completed.items() if candles and symbol not in sealed)]
+        if not symbols:
+            return
         try:
-            done.batches += self._server.publish({self._key_of(symbol): sealed[symbol] for symbol in sealed})
+            self._publish_some(symbols, sealed, completed, done)
             sealed.clear()
         except SequenceError:
-            for symbol in list(sealed):
-                self._publish_one({self._key_of(symbol): sealed[symbol]}, done)
-                del sealed[symbol]
+            for symbol in symbols:
+                try:
+                    self._publish_some([symbol], sealed, completed, done)
+                except SequenceError as error:
+                    self._drop({self._key_of(symbol): sealed.get(symbol, [])}, error)
+                sealed.pop(symbol, None)
 
-    def _publish_one(self, sealed: Mapping[StreamKey, list[Candle]], done: _Applied) -> None:
-        try:
-            done.batches += self._server.publish(sealed)
-        except SequenceError as error:
-            self._drop(sealed, error)
+    def _publish_some(
+        self,
+        symbols: Sequence[str],
+        sealed: dict[str, list[Candle]],
+        completed: dict[str, list[Candle]],
+        done: _Applied,
+    ) -> None:
+        batches = self._server.publish(
+            {self._key_of(symbol): sealed.get(symbol, []) for symbol in symbols},
+            {self._key_of(symbol): completed[symbol] for symbol in symbols if completed.get(symbol)},
+        )
+        done.batches += batches
+        self.commits += bool(batches)
 
     def _revise(self, key: StreamKey, revisions: list[Revision], done: _Applied) -> None:
         better = [revision.candle for revision in revisions]

@@ -59,9 +59,9 @@ class NullOutput:
     def status(self) -> Mapping[StreamKey, StreamStatus]:
         return {}
 
-    def recover(self) -> None: ...
-
-    def publish(self, sealed: CandlesByStream) -> list[CandleBatch]:
+    def publish(
+        self, sealed: CandlesByStream, completed: Mapping[StreamKey, Sequence[Candle]] = {}
+    ) -> list[CandleBatch]:
         return []
 
     def revise(self, better: CandlesByStream) -> list[CandleRevision]:

@@ -104,12 +104,10 @@ class _NoOutlet:
     def status(self) -> dict[Any, Any]:
         return {}
 
-    def publish(self, sealed: Any) -> list[Any]:
+    def publish(self, *args: Any) -> list[Any]:
         return []
 
     revise = publish
-
-    def recover(self) -> None: ...
 
     def record_gaps(self, gaps: Any) -> None: ...
 

@@ -11,9 +11,10 @@ import pytest
 
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.bridge.store import store as store_module
-from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.store.store import RecoveredCommit, Store
 from fluxcap.schemas.errors import ConfigError, SequenceError, StoreDamaged, StoreError, StoreFull, StoreLocked
 from fluxcap.schemas.types import CandleBatch, CandleFlags, CandleRevision, Gap, StreamKey, Watermark
+from tests.support.market.failing_store import lost_store
 from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle, candle_rows, candles, minutes
 
 
@@ -340,3 +341,65 @@ def test_names_are_never_part_of_a_statement(store: Store) -> None:
     store.commit([batch(odd, 1, 1)])
 
     assert minutes(store.reader().page(odd).candles) == [1]
+
+
+# --- a commit that fails as DuckDB gives the file up ---
+
+
+def test_what_was_durable_is_returned_by_the_next_commit_which_stores_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.commit([batch(EURUSD, 1, 1)])
+    failed = batch(EURUSD, 2, 1)
+    with lost_store(monkeypatch), pytest.raises(StoreError):
+        store.commit([failed])
+
+    recovered = store.commit([batch(EURUSD, 2, 3)])
+
+    assert recovered == RecoveredCommit([failed], [])
+    assert store.watermarks()[EURUSD].latest_sequence == 2
+    assert store.commit([batch(EURUSD, 3, 1)]) is None
+
+
+def test_a_commit_of_nothing_tells_of_it_too_and_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = batch(EURUSD, 1, 1)
+    with lost_store(monkeypatch), pytest.raises(StoreError):
+        store.commit([failed])
+
+    assert [store.commit(), store.commit()] == [RecoveredCommit([failed], []), None]
+
+
+def test_what_was_not_durable_is_stored_by_the_next_commit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with lost_store(monkeypatch, durable=False), pytest.raises(StoreError):
+        store.commit([batch(EURUSD, 1, 1)])
+
+    assert store.commit([batch(EURUSD, 1, 2)]) is None
+    assert store.watermarks()[EURUSD].latest_sequence == 2
+
+
+def test_nothing_is_deleted_before_it_is_known_what_became_of_a_commit(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.commit([batch(EURUSD, 1, 3)])
+    with lost_store(monkeypatch), pytest.raises(StoreError):
+        store.commit([batch(EURUSD, 4, 1)])
+
+    with pytest.raises(StoreError, match="before the next one"):
+        store.prune(10**15)
+    store.commit()
+
+    assert store.prune(10**15) == 3
+
+
+def test_a_commit_refused_for_lack_of_room_leaves_nothing_to_recover(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(items: int) -> None:
+        raise StoreFull("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._space, "require", full)
+        with pytest.raises(StoreFull):
+            store.commit([batch(EURUSD, 1, 1)])
+
+    assert store.commit([batch(EURUSD, 1, 1)]) is None

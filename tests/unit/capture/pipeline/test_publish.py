@@ -10,7 +10,7 @@ import pytest
 
 from fluxcap.bridge.server.publisher import Publisher
 from fluxcap.bridge.server.server import FeedInfo, WireServer
-from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.store.store import RecoveredCommit, Store
 from fluxcap.capture.market.candles import Revision
 from fluxcap.capture.market.feeds import GapReason, GapUpdate
 from fluxcap.capture.market.market import MarketUpdate
@@ -67,11 +67,13 @@ class JournalStore(Store):
     fails_on_revisions = False
     journal: list[str]
 
-    def commit(self, batches: Any = (), revisions: Any = (), gaps: Any = ()) -> None:
+    def commit(self, batches: Any = (), revisions: Any = (), gaps: Any = ()) -> RecoveredCommit | None:
         if self.failure is not None and (not self.fails_on_revisions or revisions):
             raise self.failure
-        super().commit(batches, revisions, gaps)
-        self.journal.append("commit")
+        recovered = super().commit(batches, revisions, gaps)
+        if recovered is None and (batches or revisions or gaps):
+            self.journal.append("commit")
+        return recovered
 
 
 class JournalPublisher(Publisher):
