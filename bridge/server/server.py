@@ -205,7 +205,7 @@ class WireServer:
     def _numbered(
         self, entries: Mapping[StreamKey, Candles], completed: Mapping[StreamKey, Sequence[Candle]]
     ) -> list[CandleBatch]:
-        """What is to be stored next of each stream. Raises SequenceError."""
+        """Return the batch to be stored next of each stream. Raises SequenceError."""
         batches = []
         for key, candles in entries.items():
             if key in completed:
@@ -225,8 +225,11 @@ class WireServer:
         revisions: Sequence[CandleRevision] = (),
         gaps: Sequence[Gap] = (),
     ) -> bool:
-        """Whether all of it is stored, which is the only way to the wire. False when an earlier commit that had failed
-        turned out to be stored: it is published now, and what comes next must be numbered again."""
+        """Return whether all of it is stored, which is the only way to the wire.
+
+        False when an earlier commit that had failed turned out to be stored: it is published now, and what comes next
+        must be numbered again.
+        """
         recovered = self.store.commit(batches, revisions, gaps)
         if recovered is None:
             return True

@@ -41,7 +41,7 @@ _NOTHING = Watermark()
 
 
 class RecoveredCommit(NamedTuple):
-    """What the store holds although its commit failed: DuckDB gave the file up after it had written it."""
+    """A failed commit that the store holds all the same: DuckDB closed the file after it had written it."""
 
     batches: Sequence[CandleBatch]
     revisions: Sequence[CandleRevision]

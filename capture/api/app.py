@@ -10,7 +10,6 @@ import asyncio
 import errno
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,7 @@ from pydantic import BaseModel, Field
 from fluxcap.bridge.http.listen import listening_socket
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
 from fluxcap.capture.api.status import Status
-from fluxcap.capture.market.focus import Focus, FocusMode
-from fluxcap.capture.market.leases import FocusLeases
+from fluxcap.capture.market.focus import Focus, FocusMode, FocusSnapshot
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.pipeline import Pipeline
 from fluxcap.capture.runtime.ports import process_on_port
@@ -52,7 +50,6 @@ class LeaseRequest(BaseModel):
 def control_app(
     pipeline: Pipeline,
     market: Market,
-    leases: FocusLeases,
     status: Callable[[], Status],
     hosts: Iterable[str] = (),
     origins: Iterable[str] = (),
@@ -95,39 +92,24 @@ def control_app(
 
     @app.get("/api/focus")
     async def get_focus() -> dict[str, Any]:
-        return await asyncio.to_thread(pipeline.call, lambda: focus_json(market))
+        return focus_json(await asyncio.to_thread(pipeline.focus))
 
     @app.put("/api/focus")
     async def put_focus(body: FocusRequest) -> dict[str, Any]:
         if body.mode is FocusMode.LOCK and not body.symbols:
             raise HTTPException(422, "Name at least one asset to lock.")
-
-        def change() -> dict[str, Any]:
-            leases.set_user_focus(Focus(body.mode, tuple(body.symbols)))
-            return focus_json(market)
-
-        return await asyncio.to_thread(pipeline.call, change)
+        return focus_json(await asyncio.to_thread(pipeline.set_focus, Focus(body.mode, tuple(body.symbols))))
 
     @app.put("/api/focus/leases/{holder}")
     async def take_lease(holder: str, body: LeaseRequest) -> dict[str, Any]:
         """A chart looks at an asset: it is in focus beside what others look at, until the lease ends."""
-
-        def take() -> dict[str, Any]:
-            until_ms = time.monotonic_ns() // 1_000_000 + int(body.seconds * 1_000)
-            symbol = leases.acquire(f"rest {holder}", body.asset, until_ms)
-            return {"asset": symbol, **focus_json(market)}
-
-        return await asyncio.to_thread(pipeline.call, take)
+        symbol, focus = await asyncio.to_thread(pipeline.acquire_lease, f"rest {holder}", body.asset, body.seconds)
+        return {"asset": symbol, **focus_json(focus)}
 
     @app.delete("/api/focus/leases/{holder}")
     async def release_lease(holder: str) -> dict[str, Any]:
         """The chart looks at nothing any more."""
-
-        def release() -> dict[str, Any]:
-            leases.release(f"rest {holder}")
-            return focus_json(market)
-
-        return await asyncio.to_thread(pipeline.call, release)
+        return focus_json(await asyncio.to_thread(pipeline.release_lease, f"rest {holder}"))
 
     @app.get("/api/assets")
     async def assets() -> Any:
@@ -136,17 +118,17 @@ def control_app(
     return app
 
 
-def focus_json(market: Market) -> dict[str, Any]:
+def focus_json(focus: FocusSnapshot) -> dict[str, Any]:
     """The focus as JSON: what is asked for, what that means now, and what the page shows (read-only).
 
     ``unchecked``: names that may yet turn out to be ``unknown``, once the platform tells its assets.
     """
-    active = market.active
+    active = focus.active
     return {
-        "mode": market.focus.mode.value,
-        "symbols": list(market.focused_symbols()),
-        "unchecked": list(market.unverified),
-        "unknown": list(market.unknown),
+        "mode": focus.mode.value,
+        "symbols": list(focus.symbols),
+        "unchecked": list(focus.unverified),
+        "unknown": list(focus.unknown),
         "detected_asset": active.symbol if active else None,
         "detected_period_s": active.period_ms // 1_000 if active else None,
     }

@@ -20,10 +20,10 @@ from prometheus_client.registry import Collector
 from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardStatus
 from fluxcap.capture.csvfiles.writer import CsvStatus
 from fluxcap.capture.market.market import MarketSnapshot
-from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
+from fluxcap.capture.pipeline.listeners import ChromeState, Listener, PublishedUpdate
 from fluxcap.capture.pipeline.pipeline import PipelineView
 from fluxcap.schemas.errors import NotAnswering
-from fluxcap.schemas.types import Candle, FeedState, Gap, StreamKey, StreamStatus
+from fluxcap.schemas.types import FeedState, Gap, StreamStatus
 
 COMMIT_BUCKETS_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.5)
 """A durable commit takes 2-4 ms on a good disk; a checkpoint behind it 10-40 ms."""
@@ -43,7 +43,7 @@ class MetricsSnapshot(msgspec.Struct, frozen=True):
     forward: ForwardStatus | None = None
 
 
-class Metrics:
+class Metrics(Listener):
     """The registry, and the counters that are not in snapshots. A listener of the pipeline.
 
     ``version``: for ``fluxcap_build_info``. ``process``: with the figures of this process (CPU, memory, open files).
@@ -85,12 +85,6 @@ class Metrics:
         """Count each gap once, when it begins; one of the past when it becomes known. Called as a listener."""
         for gap in news.gaps:
             self._count(gap)
-
-    def forming(self, key: StreamKey, candle: Candle) -> None:
-        """Ignore the event. Called as a listener."""
-
-    def chrome_changed(self, state: ChromeState, reason: str) -> None:
-        """Ignore the event. Called as a listener."""
 
     def _count(self, gap: Gap) -> None:
         name = (gap.source_id, gap.symbol, gap.from_ms)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
+from fluxcap.capture.pipeline.listeners import ChromeState, Listener, PublishedUpdate
 from fluxcap.schemas.types import Candle, StreamKey, candles_from
 
 LIMIT = 10_000
@@ -36,7 +36,7 @@ class ChromeEvent(msgspec.Struct, frozen=True):
 Event: TypeAlias = CandleEvent | ChromeEvent
 
 
-class EventRelay:
+class EventRelay(Listener):
     """A listener of the pipeline. Attributes may be read from any thread.
 
     chrome: whether there is a browser, as of the newest news. dropped: news that were given up.

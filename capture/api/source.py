@@ -1,4 +1,4 @@
-"""The daemon for the Socket.IO API, made of the pipeline, the leases and the store."""
+"""The daemon for the Socket.IO API, made of the pipeline and the store."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.store.reader import StoreReader
-from fluxcap.capture.market.leases import FocusLeases
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.pipeline import Pipeline
-from fluxcap.schemas.types import Candle, StreamKey, StreamStatus, candles_from, interval_ms
+from fluxcap.schemas.types import Candle, StreamKey, StreamStatus, candles_from
 
 HISTORY_CANDLES = 500
 
@@ -18,12 +17,9 @@ HISTORY_CANDLES = 500
 class DaemonStreamBackend:
     """Implements ``streaming.Source``. Its methods may be called from any thread; the store is read one at a time."""
 
-    def __init__(
-        self, pipeline: Pipeline, market: Market, leases: FocusLeases, server: WireServer, source_id: str, interval: str
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, market: Market, server: WireServer, source_id: str, interval: str) -> None:
         self._pipeline = pipeline
         self._market = market
-        self._leases = leases
         self._server = server
         self._source_id = source_id
         self._interval = interval
@@ -36,7 +32,7 @@ class DaemonStreamBackend:
 
     def take_asset(self, client: str, asset: str) -> str:
         """Raises UnknownAsset, NotAnswering."""
-        return self._pipeline.call(lambda: self._leases.acquire(f"socket.io {client}", asset))
+        return self._pipeline.acquire_lease(f"socket.io {client}", asset)[0]
 
     def check_asset(self, asset: str) -> str | None:
         """Raises UnknownAsset, NotAnswering."""
@@ -49,7 +45,7 @@ class DaemonStreamBackend:
 
     def release_asset(self, client: str) -> None:
         """Raises NotAnswering."""
-        self._pipeline.call(lambda: self._leases.release(f"socket.io {client}"))
+        self._pipeline.release_lease(f"socket.io {client}")
 
     def detected_asset(self) -> str | None:
         """Raises NotAnswering."""
@@ -61,7 +57,7 @@ class DaemonStreamBackend:
         with self._reading:
             page = self._reader.newest(StreamKey(self._source_id, symbol, self._interval), HISTORY_CANDLES)
         stored = list(candles_from(page.candles))
-        told = self._pipeline.call(lambda: self._told(symbol))
+        told = self._pipeline.call(lambda: self._market.server_candles(symbol))
         first_ms = stored[0].ts_ms if stored else None
         older = [candle for candle in told if first_ms is None or candle.ts_ms < first_ms]
         older = older[-(HISTORY_CANDLES - len(stored)) :] if len(stored) < HISTORY_CANDLES else []
@@ -70,8 +66,3 @@ class DaemonStreamBackend:
 
     def feeds(self) -> Mapping[StreamKey, StreamStatus]:
         return self._server.status()
-
-    def _told(self, symbol: str) -> list[Candle]:
-        feed = self._market.feeds.get(symbol)
-        rows = feed.rows.get(interval_ms(self._interval), {}) if feed is not None else {}
-        return [rows[ts_ms] for ts_ms in sorted(rows)]

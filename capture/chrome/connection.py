@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import websocket
 
-from fluxcap.capture.chrome.events import Stamp
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.schemas.errors import BrowserGone
 
 IDLE_S = 0.2
@@ -47,9 +47,9 @@ class Connection:
     def __init__(
         self,
         websocket_url: str,
-        on_message: Callable[[bytes, Stamp], None],
+        on_message: Callable[[bytes, ArrivalTime], None],
         on_end: Callable[[str], None],
-        on_idle: Callable[[Stamp], None] | None = None,
+        on_idle: Callable[[ArrivalTime], None] | None = None,
         *,
         wall_ns: Callable[[], int] = time.time_ns,
         mono_ns: Callable[[], int] = time.monotonic_ns,
@@ -123,12 +123,12 @@ class Connection:
                 opcode, data = receive()
             except websocket.WebSocketTimeoutException:  # a message half in is kept and completed later
                 if self._on_idle is not None:
-                    self._on_idle(Stamp(wall_ns(), mono_ns(), True))
+                    self._on_idle(ArrivalTime(wall_ns(), mono_ns(), True))
                 continue
             if opcode == websocket.ABNF.OPCODE_CLOSE:
                 return
             wall, mono = wall_ns(), mono_ns()
-            on_message(data, Stamp(wall, mono, not readable()))
+            on_message(data, ArrivalTime(wall, mono, not readable()))
 
 
 def _readable_now(sock: socket.socket) -> Callable[[], bool]:

@@ -12,16 +12,36 @@ from typing import TypeAlias
 import msgspec
 
 
-class Stamp(msgspec.Struct, frozen=True, gc=False):
-    """The arrival time of a message on this machine.
+class ArrivalTime(msgspec.Struct, frozen=True, gc=False):
+    """The arrival time of a message on this machine, by both of its clocks.
 
-    ``wall_ns`` UNIX epoch nanoseconds, ``mono_ns`` monotonic nanoseconds. ``drained``: nothing more was readable right
-    after it, so that this message is no part of a backlog and time may pass up to it.
+    Attributes
+    ----------
+    wall_ns
+        UNIX epoch nanoseconds.
+    mono_ns
+        Monotonic nanoseconds.
+    drained
+        Nothing more was readable right after it, so that this message is no part of a backlog and time may pass up to
+        it.
     """
 
     wall_ns: int
     mono_ns: int
     drained: bool = True
+
+    @classmethod
+    def from_ms(cls, wall_ms: int, mono_ms: int, drained: bool = True) -> ArrivalTime:
+        """The same in milliseconds."""
+        return cls(wall_ms * 1_000_000, mono_ms * 1_000_000, drained)
+
+    @property
+    def wall_ms(self) -> int:
+        return self.wall_ns // 1_000_000
+
+    @property
+    def mono_ms(self) -> int:
+        return self.mono_ns // 1_000_000
 
 
 class SocketId(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -66,7 +86,7 @@ class FrameReceived(msgspec.Struct, frozen=True, gc=False):
     target_id: str
     opcode: int
     payload: str
-    stamp: Stamp
+    stamp: ArrivalTime
 
 
 class FrameSent(msgspec.Struct, frozen=True, gc=False):
@@ -76,7 +96,7 @@ class FrameSent(msgspec.Struct, frozen=True, gc=False):
     target_id: str
     opcode: int
     payload: str
-    stamp: Stamp
+    stamp: ArrivalTime
 
 
 class SocketClosed(msgspec.Struct, frozen=True, gc=False):

@@ -23,6 +23,7 @@ import msgspec
 from fluxcap.capture.chrome.commands import DEFAULT_TIMEOUT_NS, CommandTracker
 from fluxcap.capture.chrome.events import (
     ActiveAssetLabel,
+    ArrivalTime,
     ChromeEvent,
     CommandRecovered,
     CommandTimedOut,
@@ -32,7 +33,6 @@ from fluxcap.capture.chrome.events import (
     Malformed,
     SocketClosed,
     SocketOpened,
-    Stamp,
 )
 from fluxcap.capture.chrome.messages import (
     EVENTS,
@@ -105,7 +105,7 @@ class CdpSession:
         """Queue the first command. ``mono_ns``: now, monotonic."""
         self._targets.discover(mono_ns)
 
-    def receive(self, data: bytes | str, stamp: Stamp) -> list[ChromeEvent]:
+    def receive(self, data: bytes | str, stamp: ArrivalTime) -> list[ChromeEvent]:
         """Take one message of the browser's; returns what it means, in order. Mostly nothing or one frame."""
         if isinstance(data, str):
             data = data.encode("utf-8", "surrogatepass")
@@ -192,7 +192,7 @@ class CdpSession:
 
     # --- frames -------------------------------------------------------------------------------------------------
 
-    def _on_frame_sent(self, data: bytes, stamp: Stamp) -> list[ChromeEvent]:
+    def _on_frame_sent(self, data: bytes, stamp: ArrivalTime) -> list[ChromeEvent]:
         try:
             message = decode_frame(data)
         except NOT_CDP:
@@ -201,7 +201,7 @@ class CdpSession:
         return [] if session is None else self._on_frame(session, message.params, stamp, FrameSent)
 
     def _on_frame(
-        self, session: Attachment, params: FrameParams, stamp: Stamp, kind: type[FrameReceived] | type[FrameSent]
+        self, session: Attachment, params: FrameParams, stamp: ArrivalTime, kind: type[FrameReceived] | type[FrameSent]
     ) -> list[ChromeEvent]:
         out: list[ChromeEvent] = []
         socket = session.sockets.open.get(params.request_id)
@@ -234,7 +234,7 @@ class CdpSession:
         if error is None and (label := self._asset_query.answered(command, head, mono_ns)):
             out.append(ActiveAssetLabel(command.target_id, label))
 
-    def _on_event(self, head: Head, stamp: Stamp, out: list[ChromeEvent]) -> None:
+    def _on_event(self, head: Head, stamp: ArrivalTime, out: list[ChromeEvent]) -> None:
         try:
             params = EVENTS[head.method].decode(head.params)
         except NOT_CDP:

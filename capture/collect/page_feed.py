@@ -15,16 +15,16 @@ import msgspec
 
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.events import (
+    ArrivalTime,
     ChromeEvent,
     FrameReceived,
     FrameSent,
     SocketClosed,
     SocketId,
     SocketOpened,
-    Stamp,
 )
 from fluxcap.capture.chrome.session import CdpSession
-from fluxcap.capture.market.clock import ArrivalTime, ClockState, PlatformClock
+from fluxcap.capture.market.clock import ClockState, PlatformClock
 from fluxcap.capture.platforms.base import (
     ActiveAsset,
     Asset,
@@ -47,10 +47,10 @@ class BrowserConnection(Protocol):
 
 
 Connect: TypeAlias = Callable[
-    [str, Callable[[bytes, Stamp], None], Callable[[str], None], Callable[[Stamp], None]], BrowserConnection
+    [str, Callable[[bytes, ArrivalTime], None], Callable[[str], None], Callable[[ArrivalTime], None]], BrowserConnection
 ]
 """Opens a browser connection: address, on_message, on_end, on_idle; as ``Connection``."""
-_Item: TypeAlias = tuple[bytes, Stamp] | Stamp | str
+_Item: TypeAlias = tuple[bytes, ArrivalTime] | ArrivalTime | str
 
 T = TypeVar("T")
 
@@ -160,7 +160,7 @@ class HistoryFeed:
     def _take(self, item: _Item) -> None:
         if isinstance(item, str):
             raise BrowserGone(f"The connection to Chrome ended: {item}.")
-        if isinstance(item, Stamp):
+        if isinstance(item, ArrivalTime):
             self._session.expire(item.mono_ns)
         else:
             for event in self._session.receive(*item):
@@ -184,7 +184,7 @@ class HistoryFeed:
                 self.frames += 1
                 self._take_in(decode(event.opcode, event.payload), event.stamp)
 
-    def _take_in(self, events: Sequence[MarketEvent], stamp: Stamp) -> None:
+    def _take_in(self, events: Sequence[MarketEvent], stamp: ArrivalTime) -> None:
         current = stamp.mono_ns >= self._reset_ns
         for event in events:
             if isinstance(event, RawTick):
@@ -196,11 +196,10 @@ class HistoryFeed:
             elif isinstance(event, History) and current and _is_turned_to(event, events):
                 self._received.append(ReceivedHistory(event, stamp.mono_ns))
 
-    def _tick(self, tick: RawTick, stamp: Stamp) -> None:
-        at = ArrivalTime(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)
-        self._ahead_ms = tick.raw_ts_ms - at.wall_ms
-        if not self.clock.accept(tick.raw_ts_ms, at) and stamp.drained:
-            self.clock.add_sample(tick.raw_ts_ms, at)
+    def _tick(self, tick: RawTick, stamp: ArrivalTime) -> None:
+        self._ahead_ms = tick.raw_ts_ms - stamp.wall_ms
+        if not self.clock.accept(tick.raw_ts_ms, stamp) and stamp.drained:
+            self.clock.add_sample(tick.raw_ts_ms, stamp)
 
 
 def _is_turned_to(history: History, events: Sequence[MarketEvent]) -> bool:

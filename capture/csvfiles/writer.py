@@ -31,10 +31,10 @@ import msgspec
 
 from fluxcap.capture.csvfiles.format import CsvKind, candle_line, file_name, series_folder, session_stamp, tick_line
 from fluxcap.capture.csvfiles.rotation import FileSystem, RotatingCsv, Series
-from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
+from fluxcap.capture.pipeline.listeners import Listener, PublishedUpdate
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.settings import CollectMode
-from fluxcap.schemas.types import Candle, StreamKey, candles_from
+from fluxcap.schemas.types import candles_from
 
 QUEUE_MAX = 100_000
 PENDING_MAX = 100_000
@@ -133,7 +133,7 @@ class _CsvSeriesWriter:
         self.error = error.strerror or str(error)
 
 
-class CsvWriter:
+class CsvWriter(Listener):
     """The listener. ``start`` runs the thread, ``change`` switches it, ``stop`` writes what it has and ends.
 
     Parameters
@@ -203,12 +203,6 @@ class CsvWriter:
         except queue.Full:
             self._overrun += len(news.ticks) + sum(len(batch.candles) for batch in news.batches)
             self._limit.warn("csv.rows_dropped", hint="the disk is too slow", lines=self._overrun)
-
-    def forming(self, key: StreamKey, candle: Candle) -> None:
-        """Listener: of no interest here."""
-
-    def chrome_changed(self, state: ChromeState, reason: str) -> None:
-        """Listener: of no interest here."""
 
     def change(self, change: CsvSettingsChange, timeout_s: float = 2.0) -> CsvStatus:
         """Take a new mode or sizes, in order with what is published; returns what holds then.

@@ -30,10 +30,9 @@ from fluxcap.capture.chrome.endpoint import parse_endpoint
 from fluxcap.capture.csvfiles.writer import CsvWriter
 from fluxcap.capture.daemon.forwarding import ForwardingListener
 from fluxcap.capture.market.focus import Focus, FocusMode
-from fluxcap.capture.market.leases import FocusLeases
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.journal import TickJournal, read_journal_contents
-from fluxcap.capture.pipeline.listeners import ChromeState, Listener, PublishedUpdate
+from fluxcap.capture.pipeline.listeners import Listener
 from fluxcap.capture.pipeline.pipeline import Connect, Pipeline
 from fluxcap.capture.pipeline.reconnect import ChromeReconnector, browser_locator
 from fluxcap.capture.pipeline.restore import restore_market
@@ -46,7 +45,7 @@ from fluxcap.capture.runtime.ports import process_on_port
 from fluxcap.capture.runtime.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, StoreError
-from fluxcap.schemas.types import Candle, StreamKey, interval_ms
+from fluxcap.schemas.types import StreamKey, interval_ms
 
 CHECKPOINT_S = 60
 LEASES_S = 5
@@ -113,7 +112,6 @@ class Daemon:
                     *listeners,
                     self.persistence,
                     self.metrics,
-                    _WatchListener(self),
                     *([relay] if relay else []),
                     *([self._forwarding] if self._forwarding else []),
                     *([TickPublisher(self.server, self.key)] if settings.publish_ticks else []),
@@ -123,9 +121,8 @@ class Daemon:
                 recorder=recorder,
             )
             self.watch = ChromeReconnector(self.pipeline, self._scheduler, browser_locator(settings))
-            self._leases = FocusLeases(self.market)
             hosts = () if settings.web_host in ("0.0.0.0", "::") else (settings.web_host,)  # noqa: S104
-            app = control_app(self.pipeline, self.market, self._leases, self.status, hosts, settings.web_origin)
+            app = control_app(self.pipeline, self.market, self.status, hosts, settings.web_origin)
             app.include_router(csv_settings_router(self.persistence, self.server.store.reader(), self.metrics))
             app.include_router(history_import_router(self.pipeline, self.server, settings.source, settings.interval))
             self.control = HttpServer(app, settings.web_host, settings.listen_port)
@@ -225,9 +222,7 @@ class Daemon:
         from fluxcap.capture.api.source import DaemonStreamBackend
 
         settings = self.settings
-        source = DaemonStreamBackend(
-            self.pipeline, self.market, self._leases, self.server, settings.source, settings.interval
-        )
+        source = DaemonStreamBackend(self.pipeline, self.market, self.server, settings.source, settings.interval)
         mount_socketio(app, source, relay, settings.data_dir)
         endpoints = self.server.pub_endpoint, self.server.rep_endpoint
         mount_dashboard(app, lambda: DashboardTarget(*endpoints, self.identity.control, self._own_curve))
@@ -267,7 +262,7 @@ class Daemon:
 
     def _expire_leases(self) -> None:
         with contextlib.suppress(NotAnswering):
-            self.pipeline.call(lambda: self._leases.expire(time.monotonic_ns() // 1_000_000))
+            self.pipeline.expire_leases()
 
     def _prune(self) -> None:
         """Forget what is older than the retention; a stream's newest candle always stays."""
@@ -298,19 +293,3 @@ def _wire_server(settings: Settings, curve: ServerCurve | None, observe: Callabl
         ports = [endpoint.rpartition(":")[2] for endpoint in (settings.pub, settings.rep) if endpoint in str(error)]
         holder = process_on_port(int(ports[0])) if ports and ports[0].isdecimal() else ""
         raise AlreadyRunning(f"{error} It is used by {holder}." if holder else str(error)) from None
-
-
-class _WatchListener:
-    """Tells the watch of a lost browser."""
-
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
-
-    def published(self, news: PublishedUpdate) -> None:
-        pass
-
-    def forming(self, key: StreamKey, candle: Candle) -> None:
-        pass
-
-    def chrome_changed(self, state: ChromeState, reason: str) -> None:
-        self._daemon.watch.chrome_changed(state, reason)

@@ -10,10 +10,9 @@ from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
 from fluxcap.bridge.jetstream.forward.source import StoreSource
 from fluxcap.bridge.jetstream.forward.status import ForwardEvent, ForwardStatus
 from fluxcap.bridge.server.server import WireServer
-from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
+from fluxcap.capture.pipeline.listeners import Listener, PublishedUpdate
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.settings import Settings
-from fluxcap.schemas.types import Candle, StreamKey
 
 STOP_FLUSH_S = 0.5
 """How long a stopping daemon waits for what was committed last to be on the log; the next start sends what was not."""
@@ -35,7 +34,7 @@ def log_forward_event(notice: ForwardEvent, fields: Mapping[str, Any]) -> None:
     _LOG_EVENTS[notice](**fields)
 
 
-class ForwardingListener:
+class ForwardingListener(Listener):
     """Forwards the daemon's store while it runs. A listener of the pipeline; never keeps it waiting.
 
     Raises ConfigError: no address, no such file of credentials, or NATS is not installed.
@@ -63,9 +62,3 @@ class ForwardingListener:
     def published(self, news: PublishedUpdate) -> None:
         if news.batches or news.revisions:
             self._source.notify()
-
-    def forming(self, key: StreamKey, candle: Candle) -> None:
-        pass
-
-    def chrome_changed(self, state: ChromeState, reason: str) -> None:
-        pass

@@ -4,10 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from fluxcap.capture.market.candles import NEVER_MS, CandleBuilder, CandleTimeouts
-from fluxcap.capture.market.feeds import FeedTracker, SymbolFeed
-from fluxcap.capture.market.updates import MarketUpdate
+import msgspec
+
+from fluxcap.capture.market.candles import NEVER_MS, CandleBuilder, CandleTimeouts, Revision
+from fluxcap.capture.market.coverage import FeedCoverage
+from fluxcap.capture.market.feeds import FeedTracker, GapUpdate, SymbolFeed
 from fluxcap.schemas.types import Candle, Tick
+
+
+class MarketUpdate(msgspec.Struct):
+    """The decisions since the last ``drain``, in order of time."""
+
+    sealed: dict[str, list[Candle]] = msgspec.field(default_factory=dict)
+    revised: dict[str, list[Revision]] = msgspec.field(default_factory=dict)
+    gaps: list[GapUpdate] = msgspec.field(default_factory=list)
+    ticks: list[Tick] = msgspec.field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.sealed or self.revised or self.gaps or self.ticks)
+
+    def append(self, newer: MarketUpdate) -> None:
+        """Add what was decided after this. Ticks are not kept twice: what could not be stored waits without them."""
+        for symbol, candles in newer.sealed.items():
+            self.sealed.setdefault(symbol, []).extend(candles)
+        for symbol, revisions in newer.revised.items():
+            self.revised.setdefault(symbol, []).extend(revisions)
+        self.gaps += newer.gaps
+        self.ticks = newer.ticks
 
 
 class CandleAggregator:
@@ -86,8 +109,10 @@ class CandleAggregator:
         self.invalidate_idle()
         for symbol in before:
             builder = self._builders.get(symbol)
-            if builder is not None and not self._is_focused(symbol) and (forming := builder.forming()) is not None:
-                self._leaving[symbol] = forming.ts_ms
+            if builder is None or self._is_focused(symbol):
+                continue
+            if (candle := builder.forming(self._coverage(symbol))) is not None:
+                self._leaving[symbol] = candle.ts_ms
         for symbol in [symbol for symbol in self._leaving if self._is_focused(symbol)]:
             del self._leaving[symbol]
 
@@ -105,15 +130,15 @@ class CandleAggregator:
         """The candle under way of every focused asset."""
         found = {}
         for symbol, builder in self._builders.items():
-            if self._is_focused(symbol) and (candle := builder.forming()) is not None:
+            if self._is_focused(symbol) and (candle := builder.forming(self._coverage(symbol))) is not None:
                 found[symbol] = candle
         return found
 
     def covered_since(self, feed: SymbolFeed) -> int:
         """Start of the unbroken stretch up to the asset's newest tick of which every live tick went into an outcome."""
-        self._feeds.update_coverage(feed)
         last_ms = feed.last_tick_ts_ms
-        return max(self._emitted_from_ms.get(feed.symbol, last_ms), feed.live.covered_since(last_ms))
+        covered_ms = self._feeds.coverage(feed).live.covered_since(last_ms)
+        return max(self._emitted_from_ms.get(feed.symbol, last_ms), covered_ms)
 
     def counters(self) -> Iterator[tuple[str, int]]:
         """Late ticks and incomplete buckets dropped, by asset."""
@@ -131,16 +156,22 @@ class CandleAggregator:
         symbol = feed.symbol
         builder = self._builders.get(symbol) or self._builder(feed)
         last_ms = self._leaving.get(symbol, NEVER_MS)
-        candles = builder.sealed(now_ms, last_ms)
+        coverage = self._feeds.coverage(feed)
+        candles = builder.sealed(now_ms, coverage, last_ms)
         if builder.next_ms > last_ms:
             del self._leaving[symbol]
         if candles:
             self.update.sealed.setdefault(symbol, []).extend(candles)
-        if revisions := builder.revisions():
+        if revisions := builder.revisions(coverage):
             self.update.revised.setdefault(symbol, []).extend(revisions)
-        return builder.idle_until_ms(now_ms)
+        return builder.idle_until_ms(now_ms, coverage)
 
     def _builder(self, feed: SymbolFeed) -> CandleBuilder:
         published_ms = self._published_ts_ms(feed.symbol)
-        builder = self._builders[feed.symbol] = CandleBuilder(self._feeds, feed, self._timeouts, published_ms)
+        builder = self._builders[feed.symbol] = CandleBuilder(
+            feed.tape, feed.server_candles(self._timeouts.interval_ms), self._timeouts, published_ms
+        )
         return builder
+
+    def _coverage(self, symbol: str) -> FeedCoverage:
+        return self._feeds.coverage(self._feeds.feed(symbol))

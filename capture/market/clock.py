@@ -19,6 +19,8 @@ import enum
 
 import msgspec
 
+from fluxcap.capture.chrome.events import ArrivalTime
+
 STEP_MS = 900_000
 TOLERANCE_MS = 30_000
 """How far the wall clock may be off. Candles do not depend on it: they stand on the platform's own stamps."""
@@ -45,13 +47,6 @@ class EvidenceThreshold(msgspec.Struct, frozen=True):
 
 FIRST_EVIDENCE = EvidenceThreshold(5, 2_000)
 CHANGE_EVIDENCE = EvidenceThreshold(10, 10_000)
-
-
-class ArrivalTime(msgspec.Struct, frozen=True, gc=False):
-    """The arrival time of a message on both local clocks, in milliseconds."""
-
-    wall_ms: int
-    mono_ms: int
 
 
 class ClockState(enum.StrEnum):

@@ -10,6 +10,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 
+import msgspec
+
 SPANS_MAX = 10_000
 
 
@@ -86,6 +88,39 @@ class TimeRanges:
 
     def __len__(self) -> int:
         return len(self._starts)
+
+
+class FeedCoverage(msgspec.Struct, frozen=True):
+    """The known parts of one asset's time, at one instant: all that the candle rule is told of its feed.
+
+    Attributes
+    ----------
+    live
+        Stretches whose ticks were received.
+    history
+        Stretches whose ticks the platform's history told.
+    watermark_ms
+        Up to there every live socket of the asset has spoken, so that nothing older is under way; 0 without one.
+    hold_until_ms
+        Until then newer candles wait for the platform's history.
+    grace_until_ms
+        Until then silence is held against nobody: this process itself was not running.
+    version
+        Changes when past buckets may be better known than when they were sealed.
+
+    All times are UTC milliseconds. The ranges are the feed's own and go on changing: use them at once.
+    """
+
+    live: TimeRanges
+    history: TimeRanges
+    watermark_ms: int = 0
+    hold_until_ms: int = 0
+    grace_until_ms: int = 0
+    version: int = 0
+
+    def covers(self, from_ms: int, to_ms: int) -> bool:
+        """Return whether every tick of ``[from_ms, to_ms)`` is known, live or from history."""
+        return covered_by_either(self.live, self.history, from_ms, to_ms)
 
 
 def covered_by_either(first: TimeRanges, second: TimeRanges, from_ms: int, to_ms: int) -> bool:

@@ -11,26 +11,261 @@ ends coverage:
 - the socket's stamps jump: it said nothing for much longer than it is used to, so its server may have dropped ticks
   ("streams that die silently"). Pings do not count as talk: they come from a layer below that goes on regardless;
 - the page turned to another asset, and this one was not heard again soon, or the page came back to it before.
+
+``FeedTracker`` owns what is known of a socket (``SocketFeed``) and of an asset (``SymbolFeed``): nobody else changes
+them. What the candle rule needs of an asset leaves as one value, ``coverage()``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import enum
+from collections.abc import Hashable, Iterable, Iterator
 from itertools import pairwise
+from typing import TypeAlias
 
-from fluxcap.capture.market.feed_state import (
-    USUAL_PAUSE_MS,
-    GapReason,
-    GapUpdate,
-    PendingUnsubscribe,
-    SocketFeed,
-    SocketKey,
-    SymbolFeed,
-)
-from fluxcap.capture.market.tape import HORIZON_MS, NEVER_MS
-from fluxcap.schemas.types import Candle
+import msgspec
 
-__all__ = ["FeedTracker", "GapReason", "GapUpdate", "SocketKey", "SymbolFeed"]
+from fluxcap.capture.market.coverage import FeedCoverage, TimeRanges
+from fluxcap.capture.market.tape import HORIZON_MS, NEVER_MS, TickTape
+from fluxcap.schemas.types import Candle, FeedState
+
+SocketKey: TypeAlias = Hashable
+
+GAP_THRESHOLD_MIN_MS = 3_000
+GAP_THRESHOLD_MAX_MS = 60_000
+"""Bounds of the silence between two stamps of a socket that ends coverage: three times what it is used to. Recorded OTC
+assets never pause longer than 2 s; ordinary ones did for 5 s."""
+USUAL_PAUSE_MS = 1_000
+GAPPY_MS = 2_000
+"""A socket whose ticks pause as long as this in the ordinary way: there its other messages tell whether it lives."""
+SILENT_AFTER_MS = 5_000
+"""Live OTC assets tick twice a second; a socket silent this long is said to be stalled."""
+ACTIVITY_MARGIN_MS = 1_000
+"""Other messages overtake ticks: they prove only what is older than the ticks' delivery lag and its jitter."""
+ACTIVITY_CONFIRMED_MS = 2_000
+"""A message counts as proof once so long has passed in which no older tick followed: it was not in a backlog."""
+CONFIRMED_AFTER_MS = 3_000
+"""A tick this long after the page turned away was not merely under way then: the asset is still sent."""
+
+
+class GapReason(enum.StrEnum):
+    """The reason why a feed ended; stored with the gap."""
+
+    CHROME_GONE = "chrome gone"
+    TAB_CLOSED = "tab closed"
+    TAB_CRASHED = "tab crashed"
+    TAB_FROZEN = "tab frozen"
+    NAVIGATED = "navigated away"
+    RELOADED = "page reloaded"
+    SOCKET_CLOSED = "socket closed"
+    SOCKET_BROKEN = "socket broken"
+    SOCKET_SILENT = "socket silent"
+    UNSUBSCRIBED = "page turned to another asset"
+    CLOCK_STEP = "platform clock changed"
+    DAEMON_DOWN = "fluxcap was not running"
+
+
+class GapUpdate(msgspec.Struct, frozen=True):
+    """An asset's feed ended (``to_ms`` 0) or began again.
+
+    ``to_ms`` = ``from_ms`` takes an opened gap back: the socket was only late, and in-order delivery proves that
+    nothing was missed.
+    """
+
+    symbol: str
+    from_ms: int
+    to_ms: int
+    reason: GapReason
+
+
+class PendingUnsubscribe:
+    """The page turned away from an asset at ``turned_ms``; until ``since_ms`` it was certainly sent."""
+
+    __slots__ = ("asset_changed_ms", "since_ms")
+
+    def __init__(self, turned_ms: int, since_ms: int) -> None:
+        self.asset_changed_ms = turned_ms
+        self.since_ms = since_ms
+
+    def ticked(self, ts_ms: int) -> bool:
+        """Take a tick of the asset. True when it proves that the asset is still sent."""
+        self.since_ms = max(self.since_ms, ts_ms)
+        return ts_ms - self.asset_changed_ms >= CONFIRMED_AFTER_MS
+
+
+class SocketFeed:
+    """One socket: how far it has spoken, and how silent it is used to be.
+
+    Ticks speak for themselves. On a socket of gappy markets its other messages (signals and the like) speak for it,
+    too, as long as they come as steadily as they used to; pings never do, since they come from a layer below.
+    """
+
+    __slots__ = (
+        "_activity_interval_ms",
+        "_last_activity_ms",
+        "_pending_due_ms",
+        "_steady_since_ms",
+        "active_symbol",
+        "history_end_ms",
+        "max_pause_ms",
+        "pending_watermark_ms",
+        "symbols",
+        "watermark_ms",
+    )
+
+    def __init__(self) -> None:
+        self.watermark_ms = 0
+        self.max_pause_ms = USUAL_PAUSE_MS
+        """The longest silence between its stamps of late."""
+        self.pending_watermark_ms = 0
+        """A message that is no tick claims that all before this time has arrived; 0 for none."""
+        self._pending_due_ms = 0
+        self._activity_interval_ms = 0
+        self._last_activity_ms = 0
+        self._steady_since_ms = 0
+        self.active_symbol: str | None = None
+        """The asset its page turned to last."""
+        self.symbols: set[str] = set()
+        self.history_end_ms: dict[str, tuple[int, int]] = {}
+        """Assets whose history came on this socket since the page turned to them: its end, and how soon the first live
+        tick must follow to join it (ms)."""
+
+    @property
+    def gap_threshold_ms(self) -> int:
+        """A silence of so long between two stamps is not the market's."""
+        return min(max(3 * self.max_pause_ms, GAP_THRESHOLD_MIN_MS), GAP_THRESHOLD_MAX_MS)
+
+    def is_silent(self, now_ms: int) -> bool:
+        """Return whether it has said nothing for longer than it should."""
+        allowed_ms = max(SILENT_AFTER_MS, self.gap_threshold_ms)
+        if self.max_pause_ms >= GAPPY_MS:
+            allowed_ms = max(allowed_ms, 2 * self._activity_interval_ms)
+        return now_ms - max(self.watermark_ms, self.pending_watermark_ms) >= allowed_ms
+
+    def on_activity(self, now_ms: int) -> None:
+        """A message that is neither tick nor ping came at ``now_ms``."""
+        pause_ms = now_ms - self._last_activity_ms
+        if pause_ms > max(self._activity_interval_ms * 3 // 2, GAP_THRESHOLD_MIN_MS):
+            self._steady_since_ms = now_ms
+        if 0 < pause_ms < GAP_THRESHOLD_MAX_MS:
+            self._activity_interval_ms = max(self._activity_interval_ms, pause_ms)
+        self._last_activity_ms = now_ms
+        until_ms = now_ms - ACTIVITY_MARGIN_MS
+        speaks = self.max_pause_ms >= GAPPY_MS and self._steady_since_ms <= self.watermark_ms < until_ms
+        if speaks and not self.pending_watermark_ms:
+            self.pending_watermark_ms = until_ms
+            self._pending_due_ms = now_ms + ACTIVITY_CONFIRMED_MS
+
+    def confirm_watermark(self, now_ms: int) -> None:
+        """Time passed: no older tick followed the message, so all before it has arrived."""
+        if self.pending_watermark_ms and now_ms >= self._pending_due_ms:
+            self.watermark_ms = max(self.watermark_ms, self.pending_watermark_ms)
+            self.pending_watermark_ms = 0
+
+    def pause_before(self, ts_ms: int) -> int:
+        """Return the ms of silence before a tick at ``ts_ms``; this also settles a claim by other messages."""
+        if ts_ms >= self.pending_watermark_ms:
+            self.watermark_ms = max(self.watermark_ms, self.pending_watermark_ms)
+        self.pending_watermark_ms = 0
+        return ts_ms - self.watermark_ms
+
+    def forget_pauses(self) -> None:
+        """About a minute has passed: what was long ago is not usual any more."""
+        self.max_pause_ms = max(USUAL_PAUSE_MS, self.max_pause_ms * 3 // 4)
+        self._activity_interval_ms = self._activity_interval_ms * 3 // 4
+
+
+class SymbolFeed:
+    """All that is known of one asset: its recent ticks, history rows and coverage."""
+
+    __slots__ = (
+        "gap_from_ms",
+        "gap_reason",
+        "history",
+        "history_only_ts_ms",
+        "hold_until_ms",
+        "last_price",
+        "live",
+        "pending_unsubscribes",
+        "review_version",
+        "rows",
+        "sockets",
+        "stalled",
+        "symbol",
+        "tape",
+        "tick_count",
+    )
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.tape = TickTape()
+        self.live = TimeRanges()
+        self.history = TimeRanges()
+        self.rows: dict[int, dict[int, Candle]] = {}
+        """Server candles by interval (ms) and start; volume 0, since the platform does not tell it."""
+        self.history_only_ts_ms: set[int] = set()
+        """Times of the history's newest ticks that have not come live."""
+        self.sockets: dict[SocketKey, int] = {}
+        self.pending_unsubscribes: dict[SocketKey, PendingUnsubscribe] = {}
+        self.hold_until_ms = 0
+        self.gap_from_ms: int | None = None
+        self.gap_reason: GapReason | None = None
+        self.stalled = False
+        self.review_version = 0
+        """Changes when past buckets may be better known than when they were sealed."""
+        self.tick_count = 0
+        self.last_price = 0.0
+
+    @property
+    def last_tick_ts_ms(self) -> int:
+        return self.tape.last_tick_ts_ms
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether a socket brings the asset."""
+        return bool(self.sockets)
+
+    def server_candles(self, interval_ms: int) -> dict[int, Candle]:
+        """The platform's own candles of an interval by start, as far as it told them; goes on changing."""
+        return self.rows.setdefault(interval_ms, {})
+
+    def snapshot(self, state: FeedState, *, is_focused: bool) -> AssetSnapshot:
+        """The asset as ``status`` tells it."""
+        return AssetSnapshot(
+            symbol=self.symbol,
+            focused=is_focused,
+            feed_state=state,
+            last_tick_ts_ms=self.last_tick_ts_ms,
+            last_price=self.last_price,
+            ticks=self.tick_count,
+            gap_reason=self.gap_reason.value if self.gap_reason else "",
+        )
+
+
+class AssetSnapshot(msgspec.Struct, frozen=True):
+    """One asset, for ``status``."""
+
+    symbol: str
+    focused: bool
+    feed_state: FeedState
+    last_tick_ts_ms: int
+    last_price: float
+    ticks: int
+    gap_reason: str
+
+
+class TickResult(enum.Enum):
+    """The meaning of a tick to its asset."""
+
+    NEW = "new"
+    FIRST_LIVE = "first live"
+    """Only the platform's history had told it before."""
+    KNOWN = "known"
+    """A second tab, or a socket that repeats itself."""
+
+
+_NEW = TickResult.NEW
+"""Python 3.11 takes 0.1 µs to find a member of an enum: too long to do it for every tick."""
 
 UNSUBSCRIBED_AFTER_MS = 5_000
 """An asset the page has turned away from, silent this long on a talking socket, is not sent any more."""
@@ -84,6 +319,28 @@ class FeedTracker:
             found.gap_from_ms, found.gap_reason = self._restored_gaps.pop(symbol, (None, None))
         return found
 
+    @property
+    def tick_count(self) -> int:
+        """Live ticks of all assets."""
+        return sum(feed.tick_count for feed in self._symbols.values())
+
+    def live_symbols(self) -> tuple[str, ...]:
+        """The assets that some socket brings."""
+        return tuple(feed.symbol for feed in self._symbols.values() if feed.sockets)
+
+    def is_live(self, symbol: str | None) -> bool:
+        """Return whether a socket brings the asset. None: no asset."""
+        feed = self._symbols.get(symbol) if symbol is not None else None
+        return feed is not None and bool(feed.sockets)
+
+    def state(self, symbol: str) -> FeedState:
+        """Return the state of an asset's feed, once the platform's clock is known."""
+        feed = self._symbols.get(symbol)
+        if feed is not None and feed.sockets:
+            return FeedState.STALLED if feed.stalled else FeedState.LIVE
+        unsubscribed = feed is not None and feed.gap_reason is GapReason.UNSUBSCRIBED
+        return FeedState.UNSUBSCRIBED if unsubscribed or self.live_symbols() else FeedState.NO_SOCKET
+
     def watermark_ms(self, socket: SocketKey) -> int:
         """Newest stamp (UTC ms) of a socket that carries ticks; 0 for any other."""
         source = self._sockets.get(socket)
@@ -91,8 +348,8 @@ class FeedTracker:
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
-    def tick(self, socket: SocketKey, symbol: str, ts_ms: int, price: float, now_ms: int) -> bool:
-        """Take one tick. False when it was known already (a second tab, a socket that repeats itself)."""
+    def tick(self, socket: SocketKey, symbol: str, ts_ms: int, price: float, now_ms: int) -> TickResult:
+        """Take one tick, and say what it is to its asset."""
         feed = self._symbols.get(symbol) or self.feed(symbol)
         is_new = feed.tape.add(ts_ms, price)
         source = self._sockets.get(socket)
@@ -105,7 +362,7 @@ class FeedTracker:
             # live ticks are.
             known_and_stale = not is_new and (feed.stalled or not feed.sockets or now_ms - ts_ms > FRESH_TICK_MS)
             if known_and_stale:
-                return False
+                return self._known_tick(feed, ts_ms, price)
             source = self._start_coverage(socket, feed, ts_ms, now_ms)
         elif (
             feed.pending_unsubscribes
@@ -115,7 +372,20 @@ class FeedTracker:
             del feed.pending_unsubscribes[socket]
         if source is not None and ts_ms > source.watermark_ms:
             source.watermark_ms = ts_ms
-        return is_new
+        if not is_new:
+            return self._known_tick(feed, ts_ms, price)
+        feed.tick_count += 1
+        feed.last_price = price
+        return _NEW
+
+    def _known_tick(self, feed: SymbolFeed, ts_ms: int, price: float) -> TickResult:
+        """A tick that is on the tape already."""
+        if ts_ms not in feed.history_only_ts_ms:
+            return TickResult.KNOWN
+        feed.history_only_ts_ms.remove(ts_ms)
+        feed.tick_count += 1
+        feed.last_price = price
+        return TickResult.FIRST_LIVE
 
     def on_activity(self, socket: SocketKey, now_ms: int) -> None:
         """A socket said something that is neither tick nor ping."""
@@ -156,7 +426,7 @@ class FeedTracker:
         if not told:
             return
         feed = self.feed(symbol)
-        known = feed.rows.setdefault(interval_ms, {})
+        known = feed.server_candles(interval_ms)
         known.update(told)
         if len(known) > ROWS_MAX:
             for start_ms in sorted(known)[:-ROWS_MAX]:
@@ -262,18 +532,17 @@ class FeedTracker:
                     self._check_stalled(feed, now_ms)
             self._any_stalled = any(feed.stalled for feed in self._symbols.values())
 
-    def update_coverage(self, feed: SymbolFeed) -> int:
-        """Bring the asset's live coverage up to date. Returns how far its feed is proven, 0 without a live socket."""
-        proven = 0
-        for socket, since_ms in feed.sockets.items():
-            until_ms = self._until(socket, feed)
-            feed.live.add(since_ms, until_ms)
-            proven = max(proven, until_ms)
-        return proven
-
-    def min_watermark_ms(self, feed: SymbolFeed) -> int:
-        """Return the lowest watermark of an asset's live sockets, 0 without one: no tick before it is still to come."""
-        return min((self._until(socket, feed) for socket in feed.sockets), default=0)
+    def coverage(self, feed: SymbolFeed) -> FeedCoverage:
+        """Return the known parts of the asset's time, as of now."""
+        self._update_live(feed)
+        return FeedCoverage(
+            live=feed.live,
+            history=feed.history,
+            watermark_ms=min((self._until(socket, feed) for socket in feed.sockets), default=0),
+            hold_until_ms=feed.hold_until_ms,
+            grace_until_ms=self.grace_until_ms,
+            version=feed.review_version,
+        )
 
     def drain_gaps(self) -> list[GapUpdate]:
         """Gaps opened and closed since the last call."""
@@ -290,6 +559,15 @@ class FeedTracker:
         self._let_go_of_restored()
 
     # --- within ---------------------------------------------------------------------------------------------------
+
+    def _update_live(self, feed: SymbolFeed) -> int:
+        """Bring the asset's live coverage up to date. Returns how far its feed is proven, 0 without a live socket."""
+        proven_ms = 0
+        for socket, since_ms in feed.sockets.items():
+            until_ms = self._until(socket, feed)
+            feed.live.add(since_ms, until_ms)
+            proven_ms = max(proven_ms, until_ms)
+        return proven_ms
 
     def _after_silence(self, socket: SocketKey, source: SocketFeed, ts_ms: int) -> None:
         """Decide whether a tick after other messages, or after a pause, continues its socket's coverage."""
@@ -324,7 +602,7 @@ class FeedTracker:
         silent = all(self._sockets[socket].is_silent(now_ms) for socket in feed.sockets)
         if silent and not feed.stalled:
             feed.stalled = True
-            self._open_gap(feed, self.update_coverage(feed), GapReason.SOCKET_SILENT)
+            self._open_gap(feed, self._update_live(feed), GapReason.SOCKET_SILENT)
         elif feed.stalled and not silent:
             self._close_gap(feed, feed.gap_from_ms or 0)
 
@@ -375,7 +653,7 @@ class FeedTracker:
 
     def _emit_gap(self, feed: SymbolFeed, from_ms: int, to_ms: int, reason: GapReason, but: SocketKey = None) -> None:
         """A socket (``but``) has not seen a stretch: tell what of it no other one saw, or goes on to see."""
-        self.update_coverage(feed)
+        self._update_live(feed)
         others = [(since_ms, other) for other, since_ms in feed.sockets.items() if other != but]
         for begin_ms, end_ms in feed.live.uncovered(from_ms, to_ms):
             end_ms = min([end_ms, *(since_ms for since_ms, _ in others if since_ms > begin_ms)])
@@ -403,7 +681,7 @@ class FeedTracker:
         """
         feed.stalled = False
         if feed.gap_from_ms is not None and feed.gap_reason is not None:
-            self.update_coverage(feed)
+            self._update_live(feed)
             from_ms = feed.gap_from_ms
             unseen = feed.live.uncovered(from_ms, since_ms)
             if not unseen or unseen[0][0] > from_ms:

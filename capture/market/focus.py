@@ -13,11 +13,10 @@ import contextlib
 import difflib
 import enum
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from fluxcap.capture.market.feed_state import SymbolFeed
 from fluxcap.capture.platforms.base import ActiveAsset, Asset
 from fluxcap.schemas.errors import UnknownAsset
 
@@ -128,15 +127,58 @@ class AssetNames:
         return tuple(dict.fromkeys(keys[key] for key in close))[:3]
 
 
-_ALL = FocusMode.ALL
-"""Python 3.11 takes 0.1 µs to find a member of an enum: too long to do it for every tick."""
+class FocusSnapshot(msgspec.Struct, frozen=True):
+    """The focus as it is now.
+
+    Attributes
+    ----------
+    mode
+        Of the focus in force: what the user set together with all leases.
+    symbols
+        The assets that have, or are to have, a stream.
+    unverified
+        Locked names of which nothing can be said yet.
+    unknown
+        Locked names that fit no asset of the platform.
+    active
+        What the page shows, once a frame told it.
+    """
+
+    mode: FocusMode
+    symbols: tuple[str, ...]
+    unverified: tuple[str, ...]
+    unknown: tuple[str, ...]
+    active: ActiveAsset | None
+
+
+class FocusLease(msgspec.Struct, frozen=True):
+    """An asset that a client looks at; ``until_ms`` (monotonic): when the lease ends by itself, None for never."""
+
+    symbol: str
+    until_ms: int | None
 
 
 class FocusState:
-    """Answers whether an asset becomes candles now."""
+    """Answers whether an asset becomes candles now: by what the user set, what clients lease, and what the page shows.
+
+    The daemon has one focus; several charts may each want an asset of their own. Each takes a lease, and the focus in
+    force is the user's together with all leases:
+
+    - the user locked assets: those and the leased ones are locked,
+    - the user follows the page: the leased ones are locked, and when the last lease ends the page is followed again,
+    - the user takes all: all.
+
+    So whoever comes or goes takes nothing from anybody else; nor does one who named an asset, before the platform told
+    its assets, that there is not: that lease ends with the next change.
+
+    Names are resolved here, when they are given, and by one rule: what the platform's table or a tick tells. Before the
+    table came a name that nothing tells yet is taken as typed and resolved as soon as its asset is known; after it,
+    such a name is refused, unless it is locked already.
+    """
 
     def __init__(self, focus: Focus) -> None:
         self.focus = focus
+        """In force: the user's, with all leases."""
         self.names = AssetNames()
         self.active: ActiveAsset | None = None
         """The asset the page shows, once a frame named it."""
@@ -144,8 +186,8 @@ class FocusState:
         """What a page was seen to show, when it had to be asked."""
         self.sole_active: str | None = None
         """The one asset that ticks, if there is but one: after a late attach no frame tells the active asset."""
-        self.unknown: tuple[str, ...] = ()
-        """Locked names that fit no asset of the platform's table: accepted before it came."""
+        self._user_focus = focus
+        self._leases: dict[str, FocusLease] = {}
 
     @property
     def active_symbol(self) -> str | None:
@@ -157,51 +199,113 @@ class FocusState:
         focus = self.focus
         return focus.mode is _ALL or focus.includes(symbol, self.active_symbol)
 
-    def focused(self, feeds: Iterable[SymbolFeed]) -> tuple[str, ...]:
-        """The assets that have, or are to have, a stream now. ``feeds``: all assets."""
-        if self.focus.mode is _ALL:
-            return tuple(feed.symbol for feed in feeds if feed.sockets)
-        return self.focus.requested_symbols(self.active_symbol)
+    @property
+    def leased(self) -> tuple[str, ...]:
+        """The leased assets, each once."""
+        return tuple(dict.fromkeys(lease.symbol for lease in self._leases.values()))
 
-    def set(self, focus: Focus) -> Focus:
-        """Take a focus, its names as people type them. Raises UnknownAsset; then nothing has changed.
-
-        A name that was accepted before the table came, and turned out to be unknown, is no reason to refuse the others.
-        """
-        symbols = tuple(dict.fromkeys(self._understood(name) for name in focus.symbols))
-        self.unknown = tuple(symbol for symbol in symbols if symbol in self.unknown)
-        self.focus = msgspec.structs.replace(focus, symbols=symbols)
-        return self.focus
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Locked names that fit no asset of the platform's table: accepted before it came."""
+        return tuple(symbol for symbol in self.focus.symbols if not self._is_possible(symbol))
 
     @property
     def unverified(self) -> tuple[str, ...]:
         """Locked names of which nothing can be said yet: the platform has not told its assets, and they do not tick."""
-        if self.focus.mode is not FocusMode.LOCK or self.names.has_catalogue:
+        if self.focus.mode is not _LOCK or self.names.has_catalogue:
             return ()
         return tuple(symbol for symbol in self.focus.symbols if not self.names.contains(symbol))
 
+    def focused(self, live_symbols: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+        """The assets that have, or are to have, a stream now. ``live_symbols``: tells what ticks."""
+        return live_symbols() if self.focus.mode is _ALL else self.focus.requested_symbols(self.active_symbol)
+
+    def snapshot(self, symbols: tuple[str, ...]) -> FocusSnapshot:
+        """The focus as it is now; ``symbols``: as ``focused`` tells them."""
+        return FocusSnapshot(self.focus.mode, symbols, self.unverified, self.unknown, self.active)
+
+    # --- who sets it ------------------------------------------------------------------------------------------------
+
+    def set_user_focus(self, focus: Focus) -> bool:
+        """Take what the user set. Returns whether the focus in force changed.
+
+        Raises UnknownAsset; then nothing has changed.
+        """
+        symbols = tuple(dict.fromkeys(self._resolve(name) for name in focus.symbols))
+        return self._apply(msgspec.structs.replace(focus, symbols=symbols), self._leases)
+
+    def acquire(self, holder: str, asset: str, until_ms: int | None = None) -> tuple[str, bool]:
+        """Let ``holder`` look at an asset from now on, in place of the one it had.
+
+        Parameters
+        ----------
+        holder
+            Who looks; has one lease at a time.
+        asset
+            As people type it.
+        until_ms
+            When the lease ends by itself unless it is taken again, monotonic milliseconds; None for never.
+
+        Returns the asset's symbol, and whether the focus in force changed. Raises UnknownAsset; then nothing has
+        changed.
+        """
+        symbol = self.names.resolve(asset)
+        return symbol, self._apply(self._user_focus, {**self._leases, holder: FocusLease(symbol, until_ms)})
+
+    def release(self, holder: str) -> bool:
+        """End the lease of ``holder``, if it has one. Returns whether the focus in force changed."""
+        return holder in self._leases and self._without({holder})
+
+    def expire(self, now_ms: int) -> bool:
+        """End the leases whose time is over. Returns whether the focus in force changed."""
+        over = {n for n, lease in self._leases.items() if lease.until_ms is not None and lease.until_ms <= now_ms}
+        return bool(over) and self._without(over)
+
+    # --- what is seen -----------------------------------------------------------------------------------------------
+
     def set_catalogue(self, assets: tuple[Asset, ...]) -> None:
-        """The platform told its assets."""
+        """Take the platform's table of assets."""
         self.names.replace(assets)
-        self._resolve()
+        self._resolve_again()
 
     def add_observed(self, symbol: str) -> None:
-        """An asset was seen for the first time."""
+        """Take note of an asset that is seen for the first time."""
         if self.names.add_observed(symbol):
-            self._resolve()
+            self._resolve_again()
 
     def set_active(self, active: ActiveAsset) -> None:
-        """The page shows an asset. A period that is not told stays as it was."""
+        """Take the asset that the page shows. A period that is not told stays as it was."""
         period_ms = active.period_ms or (self.active.period_ms if self.active else 0)
         self.active = ActiveAsset(active.symbol, period_ms)
 
     def set_page_label(self, label: str) -> None:
-        """A page was asked and shows this label. A name that cannot be told yet says nothing."""
+        """Take the label that a page was seen to show. A name that cannot be told yet says nothing."""
         with contextlib.suppress(UnknownAsset):
             symbol = self.names.resolve(label)
             self.page_label_symbol = symbol if self.names.contains(symbol) else None
 
-    def _understood(self, name: str) -> str:
+    # --- within -----------------------------------------------------------------------------------------------------
+
+    def _without(self, holders: set[str]) -> bool:
+        return self._apply(
+            self._user_focus, {name: lease for name, lease in self._leases.items() if name not in holders}
+        )
+
+    def _apply(self, user_focus: Focus, leases: Mapping[str, FocusLease]) -> bool:
+        """The one place where the focus changes. Returns whether the one in force did."""
+        self._user_focus = user_focus
+        self._leases = {holder: lease for holder, lease in leases.items() if self._is_possible(lease.symbol)}
+        before, self.focus = self.focus, self._combined()
+        return self.focus != before
+
+    def _combined(self) -> Focus:
+        user = self._user_focus
+        if not self._leases or user.mode is FocusMode.ALL:
+            return user
+        own = user.symbols if user.mode is FocusMode.LOCK else ()
+        return Focus(FocusMode.LOCK, tuple(dict.fromkeys((*own, *self.leased))))
+
+    def _resolve(self, name: str) -> str:
         try:
             return self.names.resolve(name)
         except UnknownAsset:
@@ -209,16 +313,27 @@ class FocusState:
                 return name
             raise
 
-    def _resolve(self) -> None:
-        """Understand the locked names as soon as the assets they mean are known."""
-        if self.focus.mode is not FocusMode.LOCK:
-            return
-        resolved, unknown = [], []
-        for name in self.focus.symbols:
-            try:
-                resolved.append(self.names.resolve(name))
-            except UnknownAsset:
-                resolved.append(name)
-                unknown.append(name)
-        self.focus = msgspec.structs.replace(self.focus, symbols=tuple(dict.fromkeys(resolved)))
-        self.unknown = tuple(unknown)
+    def _resolve_again(self) -> None:
+        """More is known of the assets: understand the names that were taken as typed."""
+        user = self._user_focus
+        symbols = tuple(dict.fromkeys(self._resolved_if_known(name) for name in user.symbols))
+        self._user_focus = msgspec.structs.replace(user, symbols=symbols)
+        self._leases = {
+            holder: FocusLease(self._resolved_if_known(lease.symbol), lease.until_ms)
+            for holder, lease in self._leases.items()
+        }
+        self.focus = self._combined()
+
+    def _resolved_if_known(self, name: str) -> str:
+        try:
+            return self.names.resolve(name)
+        except UnknownAsset:
+            return name
+
+    def _is_possible(self, name: str) -> bool:
+        """Return whether it is an asset of the platform, or may turn out to be one."""
+        try:
+            self.names.resolve(name)
+        except UnknownAsset:
+            return False
+        return True

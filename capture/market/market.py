@@ -3,24 +3,38 @@
 This is the whole of capture without its I/O: decoding per socket, the platform's clock, coverage, focus and candles.
 The live daemon and a replayed recording drive the same object, and equal input gives equal output.
 
+The way of a tick: a frame comes (``received``), its socket's decoder makes events of it, the clock tells their time or
+lets them wait (``PendingEvents``), the tracker puts them on their asset's tape, the aggregator makes candles of them.
+Time passes by ``advance_time`` alone: whoever drives the market calls it when all that had arrived was taken in.
+
 One thread owns it. Every method takes the time of what happened as an ``ArrivalTime``; nothing here reads a clock.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from fluxcap.capture.market.aggregator import CandleAggregator
+from fluxcap.capture.chrome.events import ArrivalTime
+from fluxcap.capture.market.aggregator import CandleAggregator, MarketUpdate
 from fluxcap.capture.market.candles import CandleTimeouts
-from fluxcap.capture.market.clock import ArrivalTime
-from fluxcap.capture.market.feeds import FeedTracker, GapReason, SocketKey, SymbolFeed
-from fluxcap.capture.market.focus import AssetNames, Focus, FocusState
-from fluxcap.capture.market.ingest import TickIngest
-from fluxcap.capture.market.updates import AssetSnapshot, MarketSnapshot, MarketUpdate
-from fluxcap.capture.platforms.base import ActiveAsset, Platform, SocketDecoder
+from fluxcap.capture.market.clock import PlatformClock
+from fluxcap.capture.market.feeds import AssetSnapshot, FeedTracker, GapReason, SocketKey, SymbolFeed, TickResult
+from fluxcap.capture.market.focus import AssetNames, Focus, FocusMode, FocusSnapshot, FocusState
+from fluxcap.capture.market.history import is_current, raw_ticks, server_candles
+from fluxcap.capture.market.pending_events import PendingEvent, PendingEvents
+from fluxcap.capture.platforms.base import (
+    ActiveAsset,
+    Assets,
+    Favourites,
+    History,
+    MarketEvent,
+    Platform,
+    RawTick,
+    SocketDecoder,
+)
 from fluxcap.schemas.types import Candle, FeedState
 
 __all__ = ["AssetSnapshot", "Market", "MarketSnapshot", "MarketTimeouts", "MarketUpdate"]
@@ -31,6 +45,13 @@ COVERAGE_RETENTION_MS = 21_600_000
 STALL_MS = 2_000
 RESUME_GRACE_MS = 3_000
 """After this process itself stood still, frames are waiting: so long silence is not held against anybody."""
+CLOCK_PENDING_MAX_MS = 20_000
+"""So long nothing is sealed by time while a socket's ticks wait for a verdict on the platform's clock."""
+ASSETS_MAX = 2_000
+"""More assets than any platform has: beyond it names are garbage."""
+
+_NEW = TickResult.NEW
+"""Python 3.11 takes 0.1 µs to find a member of an enum: too long to do it for every tick."""
 
 
 class MarketTimeouts(msgspec.Struct, frozen=True):
@@ -41,8 +62,50 @@ class MarketTimeouts(msgspec.Struct, frozen=True):
     history_wait_ms: int = 10_000
 
 
+class MarketSnapshot(msgspec.Struct, frozen=True):
+    """All of the market."""
+
+    clock: str
+    clock_reason: str
+    platform_offset_ms: int | None
+    focus_mode: FocusMode
+    focus_symbols: tuple[str, ...]
+    focus_unknown: tuple[str, ...]
+    active_symbol: str | None
+    active_period_ms: int
+    favourites: tuple[str, ...]
+    asset_count: int
+    assets: tuple[AssetSnapshot, ...]
+    counters: dict[str, int]
+    now_ms: int
+    focus_unchecked: tuple[str, ...] = ()
+
+
 class Market:
-    """State of the whole market side. ``published_ts_ms(symbol)``: start of the newest candle already in the store."""
+    """State of the whole market side.
+
+    Parameters
+    ----------
+    platform
+        What its sockets are and how they speak.
+    interval_ms
+        Of the candles.
+    focus
+        Which assets become candles at first.
+    published_ts_ms
+        Start (UTC ms) of an asset's newest candle already in the store, 0 for none.
+    times
+        The waits of the candle rules.
+
+    Attributes
+    ----------
+    clock
+        The platform's clock.
+    feeds
+        What is known of each socket and asset.
+    counters
+        What was not understood or came twice, by kind.
+    """
 
     def __init__(
         self,
@@ -54,43 +117,23 @@ class Market:
     ) -> None:
         self._platform = platform
         self._interval_ms = interval_ms
-        self.feeds = FeedTracker(times.history_wait_ms)
+        self._published_ts_ms = published_ts_ms
         self._focus = FocusState(focus)
+        self.clock = PlatformClock()
+        self.feeds = FeedTracker(times.history_wait_ms)
         timeouts = CandleTimeouts(interval_ms, times.allowed_lateness_ms, times.idle_timeout_ms)
         self._aggregator = CandleAggregator(self.feeds, timeouts, published_ts_ms, self._focus.includes)
-        self._published_ts_ms = published_ts_ms
         self._decoders: dict[SocketKey, SocketDecoder | None] = {}
-        self._ingest = TickIngest(interval_ms, self.feeds, self._focus, self._aggregator, self._decoders.__contains__)
-        self.clock = self._ingest.clock
-        self.counters = self._ingest.counters
+        """Of the sockets whose end has not been told yet; None for one that is not the platform's."""
+        self._pending_events = PendingEvents()
+        """While the clock is unknown, everything that needs it; later, what does not fit it."""
+        self._favourites: tuple[str, ...] = ()
+        self.counters: Counter[str] = Counter()
+        self._socket_changes = 0
+        self._synchronised_before = False
         self._advanced_ms = 0
         self._prune_at_ms = 0
         self._stalled = False
-
-    @property
-    def focus(self) -> Focus:
-        """The focus, its names resolved as far as they could be."""
-        return self._focus.focus
-
-    @property
-    def names(self) -> AssetNames:
-        """The platform's assets."""
-        return self._focus.names
-
-    @property
-    def unverified(self) -> tuple[str, ...]:
-        """Locked names that were taken as typed, since the platform has not told its assets yet."""
-        return self._focus.unverified
-
-    @property
-    def unknown(self) -> tuple[str, ...]:
-        """Locked names that the platform does not know."""
-        return self._focus.unknown
-
-    @property
-    def active(self) -> ActiveAsset | None:
-        """The asset the page shows, once a frame named it."""
-        return self._focus.active
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
@@ -99,54 +142,54 @@ class Market:
         if socket not in self._decoders:
             self._decoders[socket] = self._platform.decoder() if not url or self._platform.is_socket(url) else None
 
-    def received(self, socket: SocketKey, opcode: int, payload: str, at: ArrivalTime, drained: bool) -> None:
-        """A frame the page received. ``drained``: nothing more was waiting behind it."""
+    def received(self, socket: SocketKey, opcode: int, payload: str, at: ArrivalTime) -> None:
+        """A frame the page received."""
         try:
             decoder = self._decoders[socket]
         except KeyError:
             decoder = self._new_decoder(socket)
-        if decoder is not None:
-            events = decoder.received(opcode, payload)
-            if events:
-                self._ingest.ingest(socket, events, at, drained)
-            elif drained and len(payload) > 1 and self.clock.synchronised:  # a ping is one character
-                self.feeds.on_activity(socket, self.clock.now_ms(at.mono_ms))
-        if drained:
-            self.advance_time(at)
+        if decoder is None:
+            return
+        events = decoder.received(opcode, payload)
+        if events:
+            self._ingest(socket, events, at)
+        elif len(payload) > 1:  # a ping is one character
+            self._on_activity(socket, at)
 
-    def record_activity(self, socket: SocketKey, at: ArrivalTime, drained: bool, *, talks: bool) -> None:
+    def record_activity(self, socket: SocketKey, at: ArrivalTime, *, talks: bool) -> None:
         """Record that a frame without market events arrived; a recording keeps no more of it.
 
         ``talks``: it was neither a ping nor a greeting, so it shows that the feed behind the socket is alive.
         """
         decoder = self._decoders[socket] if socket in self._decoders else self._new_decoder(socket)
-        if talks and drained and decoder is not None and self.clock.synchronised:
-            self.feeds.on_activity(socket, self.clock.now_ms(at.mono_ms))
-        if drained:
-            self.advance_time(at)
+        if talks and decoder is not None:
+            self._on_activity(socket, at)
 
     def sent(self, socket: SocketKey, opcode: int, payload: str, at: ArrivalTime) -> None:
         """A frame the page sent."""
         decoder = self._decoders[socket] if socket in self._decoders else self._new_decoder(socket)
         if decoder is not None:
-            self._ingest.ingest(socket, decoder.sent(opcode, payload), at, drained=False)
+            self._ingest(socket, decoder.sent(opcode, payload), at)
 
     def on_socket_closed(self, socket: SocketKey, reason: GapReason, at: ArrivalTime) -> None:
-        """A socket is gone. Its frames have all been seen by now."""
+        """A socket is gone. Its frames have all been seen; should some wait for the clock, it ends after them."""
         decoder = self._decoders.pop(socket, None)
         if decoder is None:
             return
-        self._count(decoder)
-        self._ingest.on_socket_closed(socket, reason, at)
+        self.counters.update({f"malformed.{kind}": n for kind, n in decoder.malformed.items() if n})
+        if self._pending_events.has(socket) or self.clock.offset_ms is None:
+            self._pending_events.add(socket, reason, at)
+        self.feeds.on_socket_closed(socket, reason)
         self._aggregator.collect_gaps()
 
     def advance_time(self, at: ArrivalTime) -> None:
         """Everything that arrived before ``at`` has been taken in: let time do what it does."""
-        now_ms = self.clock.now_ms(at.mono_ms)
+        mono_ms = at.mono_ms
+        now_ms = self.clock.now_ms(mono_ms)
         elapsed_ms = now_ms - self._advanced_ms
         if not now_ms or 0 <= elapsed_ms < ADVANCE_EVERY_MS:
             return
-        if self._ingest.is_clock_pending(at.mono_ms):
+        if self._is_clock_pending(mono_ms):
             return
         stalled = elapsed_ms > STALL_MS
         if stalled and not self._stalled:
@@ -157,7 +200,7 @@ class Market:
             self._prune_at_ms = now_ms + PRUNE_EVERY_MS
             self.feeds.prune_before(now_ms - COVERAGE_RETENTION_MS - 2 * self._interval_ms)
         self.feeds.expire(now_ms)
-        self._ingest.update_sole_active()
+        self._update_sole_active()
         self._aggregator.advance_time(now_ms)
 
     def restore(
@@ -187,10 +230,63 @@ class Market:
         self.feeds.restore_gap(symbol, from_ms, to_ms, reason)
         self._aggregator.collect_gaps()
 
+    # --- focus ------------------------------------------------------------------------------------------------------
+
+    @property
+    def focus(self) -> Focus:
+        """The focus in force: what the user set, with all leases; its names resolved as far as they could be."""
+        return self._focus.focus
+
+    @property
+    def names(self) -> AssetNames:
+        """The platform's assets."""
+        return self._focus.names
+
+    @property
+    def active(self) -> ActiveAsset | None:
+        """The asset the page shows, once a frame named it."""
+        return self._focus.active
+
+    def focused_symbols(self) -> tuple[str, ...]:
+        """The assets that have, or are to have, a stream now."""
+        return self._focus.focused(self.feeds.live_symbols)
+
+    def focus_snapshot(self) -> FocusSnapshot:
+        """The focus as it is now."""
+        return self._focus.snapshot(self.focused_symbols())
+
+    def set_focus(self, focus: Focus) -> bool:
+        """Take a focus of the user's, its names as people type them. Returns whether the focus in force changed.
+
+        Raises UnknownAsset; then nothing has changed.
+        """
+        before = self.focused_symbols()
+        return self._focus_changed(self._focus.set_user_focus(focus), before)
+
+    def acquire_lease(self, holder: str, asset: str, until_ms: int | None = None) -> tuple[str, bool]:
+        """Let ``holder`` look at an asset beside the user's focus, as ``FocusState.acquire``.
+
+        Returns the asset's symbol, and whether the focus in force changed. Raises UnknownAsset; then nothing has
+        changed.
+        """
+        before = self.focused_symbols()
+        symbol, changed = self._focus.acquire(holder, asset, until_ms)
+        return symbol, self._focus_changed(changed, before)
+
+    def release_lease(self, holder: str) -> bool:
+        """End the lease of ``holder``, if it has one. Returns whether the focus in force changed."""
+        before = self.focused_symbols()
+        return self._focus_changed(self._focus.release(holder), before)
+
+    def expire_leases(self, mono_ms: int) -> bool:
+        """End the leases whose time is over. Returns whether the focus in force changed."""
+        before = self.focused_symbols()
+        return self._focus_changed(self._focus.expire(mono_ms), before)
+
     @property
     def active_asset_query(self) -> str:
         """The query for the page, when ticks arrive and its shown asset is unknown; else ""."""
-        unknown = not self._ticks(self._focus.active_symbol) and any(feed.sockets for feed in self.feeds)
+        unknown = not self.feeds.is_live(self._focus.active_symbol) and self.feeds.live_symbols()
         return self._platform.shown_asset_js if unknown else ""
 
     def on_active_asset_label(self, label: str) -> None:
@@ -200,18 +296,12 @@ class Market:
         """
         before = self.focused_symbols()
         self._focus.set_page_label(label)
-        if not self._ticks(self._focus.active_symbol) and self._ticks(self._focus.page_label_symbol):
+        is_live = self.feeds.is_live
+        if not is_live(self._focus.active_symbol) and is_live(self._focus.page_label_symbol):
             self._focus.active = None
         self._aggregator.on_focus_change(before)
 
-    def set_focus(self, focus: Focus) -> Focus:
-        """Take a new focus, its names as people type them. Raises UnknownAsset; then nothing has changed."""
-        before = self.focused_symbols()
-        focus = self._focus.set(focus)
-        self._aggregator.on_focus_change(before)
-        return focus
-
-    # --- what came of it ------------------------------------------------------------------------------------------
+    # --- what came of it --------------------------------------------------------------------------------------------
 
     @property
     def pending(self) -> MarketUpdate:
@@ -238,22 +328,27 @@ class Market:
         feed = self.feeds.get(symbol)
         return self._aggregator.covered_since(feed) if feed is not None else 0
 
-    def feed_state(self, symbol: str, now_ms: int) -> FeedState:
+    def last_tick_ts_ms(self, symbol: str) -> int:
+        """Time (UTC ms) of an asset's newest tick, 0 without one."""
+        feed = self.feeds.get(symbol)
+        return feed.last_tick_ts_ms if feed is not None else 0
+
+    def server_candles(self, symbol: str) -> list[Candle]:
+        """The platform's own candles of an asset, as far as it told them, oldest first."""
+        feed = self.feeds.get(symbol)
+        known = feed.server_candles(self._interval_ms) if feed is not None else {}
+        return [known[ts_ms] for ts_ms in sorted(known)]
+
+    def feed_state(self, symbol: str) -> FeedState:
         """Return the state of an asset's feed as the market knows it; the caller knows whether there is a browser."""
         if not self.clock.synchronised:
             return FeedState.UNSYNCHRONISED if self._decoders else FeedState.NO_SOCKET
-        feed = self.feeds.get(symbol)
-        if feed is None or not feed.sockets:
-            if feed is not None and feed.gap_reason is GapReason.UNSUBSCRIBED:
-                return FeedState.UNSUBSCRIBED
-            return FeedState.UNSUBSCRIBED if any(other.sockets for other in self.feeds) else FeedState.NO_SOCKET
-        return FeedState.STALLED if feed.stalled else FeedState.LIVE
+        return self.feeds.state(symbol)
 
     def view(self, at: ArrivalTime) -> MarketSnapshot:
         """A snapshot for ``status``."""
-        now_ms = self.clock.now_ms(at.mono_ms)
         counters = Counter(self.counters)
-        counters["held_dropped"] = self._ingest.pending.dropped
+        counters["held_dropped"] = self._pending_events.dropped
         for decoder in self._decoders.values():
             if decoder is not None:
                 counters.update({f"malformed.{kind}": n for kind, n in decoder.malformed.items() if n})
@@ -267,38 +362,171 @@ class Market:
             focus_unknown=self._focus.unknown,
             active_symbol=self._focus.active_symbol,
             active_period_ms=self.active.period_ms if self.active else 0,
-            favourites=self._ingest.favourites,
+            favourites=self._favourites,
             asset_count=len(self.names),
-            assets=tuple(self._asset_view(feed, now_ms) for feed in self.feeds),
+            assets=tuple(
+                feed.snapshot(self.feed_state(feed.symbol), is_focused=self._focus.includes(feed.symbol))
+                for feed in self.feeds
+            ),
             counters=dict(counters),
-            now_ms=now_ms,
+            now_ms=self.clock.now_ms(at.mono_ms),
             focus_unchecked=self._focus.unverified,
         )
 
-    def focused_symbols(self) -> tuple[str, ...]:
-        """The assets that have, or are to have, a stream now."""
-        return self._focus.focused(self.feeds)
+    # --- events of a socket, once the clock tells their time ----------------------------------------------------------
 
-    # --- within ---------------------------------------------------------------------------------------------------
+    def _ingest(self, socket: SocketKey, events: Sequence[MarketEvent], at: ArrivalTime) -> None:
+        """Take in what one frame told."""
+        for event in events:
+            if type(event) is not RawTick:
+                self._event(socket, event, at)
+            elif self._fits_clock(socket, event, at):
+                if self._pending_events.queue:
+                    self._reject_pending(self._pending_events.take_socket(socket))
+                self._accepted(socket, event, at)
+            else:
+                self._hold_for_clock(socket, event, at)
 
-    def _ticks(self, symbol: str | None) -> bool:
-        feed = self.feeds.get(symbol) if symbol is not None else None
-        return feed is not None and bool(feed.sockets)
+    def _is_clock_pending(self, mono_ms: int) -> bool:
+        """Return whether the clock is being checked now, so that candles should wait.
+
+        A socket whose clock is not decided within ``CLOCK_PENDING_MAX_MS`` delays them no longer. If it is gone, its
+        ticks were absurd or too few.
+        """
+        if not self._pending_events:
+            return False
+        since = self._pending_events.oldest_ms
+        for socket in [socket for socket, since_ms in since.items() if mono_ms - since_ms >= CLOCK_PENDING_MAX_MS]:
+            if socket not in self._decoders:
+                self._reject_pending(self._pending_events.take_socket(socket))
+        return any(mono_ms - since_ms < CLOCK_PENDING_MAX_MS for since_ms in since.values())
+
+    def _update_sole_active(self) -> None:
+        """Assets may have begun or ended: whether one alone ticks says what the page shows."""
+        if self.feeds.socket_changes != self._socket_changes:
+            self._socket_changes = self.feeds.socket_changes
+            ticking = self.feeds.live_symbols()
+            before = self.focused_symbols()
+            self._focus.sole_active = ticking[0] if len(ticking) == 1 else None
+            self._aggregator.on_focus_change(before)
+
+    def _hold_for_clock(self, socket: SocketKey, tick: RawTick, at: ArrivalTime) -> None:
+        self._pending_events.add(socket, tick, at)
+        if at.drained and self.clock.add_sample(tick.raw_ts_ms, at):
+            self._release()
+
+    def _event(self, socket: SocketKey, event: MarketEvent, at: ArrivalTime) -> None:
+        self._aggregator.invalidate_idle()
+        if isinstance(event, Assets):
+            self._focus.set_catalogue(event.assets)
+        elif isinstance(event, Favourites):
+            self._favourites = event.symbols
+        elif isinstance(event, ActiveAsset):
+            before = self.focused_symbols()
+            self._focus.set_active(event)
+            self._aggregator.on_focus_change(before)
+            if self.clock.offset_ms is None:
+                self._pending_events.add(socket, event, at)
+            else:
+                self.feeds.on_asset_change(socket, event.symbol, self.clock.now_ms(at.mono_ms))
+        elif isinstance(event, History):
+            if self.clock.offset_ms is None or self._pending_events.has(socket) or not self._fits(event, at):
+                self._pending_events.add(socket, event, at)
+            else:
+                self._history(socket, event, at)
+
+    def _release(self) -> None:
+        """The clock is settled: take in what waited for it, in order."""
+        self._aggregator.invalidate_idle()
+        pending = self._pending_events.take_all()
+        if not self._synchronised_before:
+            self._synchronised_before = True
+            self.feeds.hold_until_history(self.clock.now_ms(pending[-1].at.mono_ms))
+        for socket, event, at in pending:
+            if isinstance(event, RawTick):
+                if self._fits_clock(socket, event, at):
+                    self._accepted(socket, event, at)
+                else:
+                    self.counters["malformed.tick time"] += 1
+            elif isinstance(event, GapReason):
+                self.feeds.on_socket_closed(socket, event)
+            elif isinstance(event, ActiveAsset):
+                self.feeds.on_asset_change(socket, event.symbol, self.clock.now_ms(at.mono_ms))
+            elif isinstance(event, History):
+                self._history(socket, event, at)
+        self._aggregator.collect_gaps()
+
+    def _reject_pending(self, pending: Sequence[PendingEvent]) -> None:
+        """Reject the pending ticks of a socket whose other ticks fit the clock: they were absurd.
+
+        Ticks of another socket may still belong to a clock that has changed; a slower socket shows that later.
+        """
+        if pending:
+            self._aggregator.invalidate_idle()
+        for socket, event, at in pending:
+            if isinstance(event, RawTick):
+                self.counters["malformed.tick time"] += 1
+            elif isinstance(event, History) and socket in self._decoders:
+                self._history(socket, event, at)
+
+    def _fits_clock(self, socket: SocketKey, tick: RawTick, at: ArrivalTime) -> bool:
+        heard_ms = self.feeds.watermark_ms(socket)
+        return self.clock.accept(tick.raw_ts_ms, at, heard_ms and heard_ms + (self.clock.offset_ms or 0))
+
+    def _accepted(self, socket: SocketKey, raw: RawTick, at: ArrivalTime) -> None:
+        clock, feeds, symbol, price = self.clock, self.feeds, raw.symbol, raw.price
+        ts_ms = raw.raw_ts_ms - (clock.offset_ms or 0)
+        feed = feeds.get(symbol) or self._new_feed(symbol)
+        if feed is None:
+            return
+        result = feeds.tick(socket, symbol, ts_ms, price, clock.now_ms(at.mono_ms))
+        if feeds.socket_changes != self._socket_changes and (result is _NEW or feed.is_live):
+            self._update_sole_active()
+        if result is _NEW:
+            self._aggregator.tick(feed, ts_ms, raw.raw_ts_ms, price)
+        elif result is TickResult.FIRST_LIVE:  # it has yet to go into an update
+            self._aggregator.emit_tick(symbol, ts_ms, raw.raw_ts_ms, price)
+        else:
+            self.counters["duplicate"] += 1
+
+    def _new_feed(self, symbol: str) -> SymbolFeed | None:
+        """An asset seen for the first time. It may be one that the focus names, as people type it."""
+        self._aggregator.invalidate_idle()
+        if len(self.feeds) >= ASSETS_MAX:
+            self.counters["malformed.too many assets"] += 1
+            return None
+        feed = self.feeds.feed(symbol)
+        self._focus.add_observed(symbol)
+        return feed
+
+    def _fits(self, history: History, at: ArrivalTime) -> bool:
+        return is_current(history, self.clock.now_ms(at.mono_ms) + (self.clock.offset_ms or 0))
+
+    def _history(self, socket: SocketKey, history: History, at: ArrivalTime) -> None:
+        if not self._fits(history, at):
+            self.counters["malformed.history time"] += 1
+            return
+        feed = self.feeds.get(history.symbol) or self._new_feed(history.symbol)
+        if feed is None:
+            return
+        offset_ms = self.clock.offset_ms or 0
+        rows = server_candles(history, self._interval_ms, offset_ms, self.clock.now_ms(at.mono_ms))
+        self.feeds.add_server_candles(history.symbol, self._interval_ms, rows)
+        ticks = list(raw_ticks(history, offset_ms))
+        added = self.feeds.add_history(socket, history.symbol, ticks)
+        self.counters["history ticks"] += len(added)
+        self._aggregator.history(feed, [ts_ms for ts_ms, _ in ticks], added)
+
+    def _on_activity(self, socket: SocketKey, at: ArrivalTime) -> None:
+        """A message that is neither tick nor ping: a backlog's says nothing of now."""
+        if at.drained and self.clock.synchronised:
+            self.feeds.on_activity(socket, self.clock.now_ms(at.mono_ms))
+
+    def _focus_changed(self, changed: bool, before: Iterable[str]) -> bool:
+        if changed:
+            self._aggregator.on_focus_change(before)
+        return changed
 
     def _new_decoder(self, socket: SocketKey) -> SocketDecoder | None:
         self.socket_opened(socket, "")
         return self._decoders[socket]
-
-    def _count(self, decoder: SocketDecoder) -> None:
-        self.counters.update({f"malformed.{kind}": n for kind, n in decoder.malformed.items() if n})
-
-    def _asset_view(self, feed: SymbolFeed, now_ms: int) -> AssetSnapshot:
-        return AssetSnapshot(
-            symbol=feed.symbol,
-            focused=self._focus.includes(feed.symbol),
-            feed_state=self.feed_state(feed.symbol, now_ms),
-            last_tick_ts_ms=feed.last_tick_ts_ms,
-            last_price=feed.last_price,
-            ticks=feed.tick_count,
-            gap_reason=feed.gap_reason.value if feed.gap_reason else "",
-        )

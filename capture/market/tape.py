@@ -58,6 +58,11 @@ class TickTape:
         return len(self._ts) + len(self._new_ts)
 
     @property
+    def last_tick_ts_ms(self) -> int:
+        """Time of the newest tick, 0 without one."""
+        return max(self.last_ts_ms, 0)
+
+    @property
     def first_ts_ms(self) -> int | None:
         self._flush_pending()
         return self._ts[0] if self._ts else None

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from fluxcap.capture.chrome.events import (
     ActiveAssetLabel,
+    ArrivalTime,
     ChromeEvent,
     CommandRecovered,
     CommandTimedOut,
@@ -20,12 +21,10 @@ from fluxcap.capture.chrome.events import (
     FrameSent,
     SocketClosed,
     SocketOpened,
-    Stamp,
     TabAttached,
     TabGone,
 )
 from fluxcap.capture.chrome.session import CdpSession, SessionSnapshot
-from fluxcap.capture.market.clock import ArrivalTime
 from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.listeners import ChromeState, ListenerGroup
@@ -80,7 +79,7 @@ class BrowserFeed:
         is_platform_url: Callable[[str], bool],
         listeners: ListenerGroup,
         recorder: Recorder | None,
-        stamp: Callable[[], Stamp],
+        stamp: Callable[[], ArrivalTime],
     ) -> None:
         self._market = market
         self._is_platform_url = is_platform_url
@@ -128,7 +127,7 @@ class BrowserFeed:
         self._send(self._session)
         self._set_state(ChromeState.ATTACHED, "")
 
-    def receive(self, number: int, data: bytes, stamp: Stamp) -> None:
+    def receive(self, number: int, data: bytes, stamp: ArrivalTime) -> None:
         """A message of a connection; of one that is not in use any more it is ignored."""
         session = self._session
         if session is None or number != self._number:
@@ -140,14 +139,13 @@ class BrowserFeed:
                 if type(event) is FrameReceived:
                     if recorder is not None:
                         recorder.received(event)
-                    at = ArrivalTime(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)
-                    self._market.received(event.socket, event.opcode, event.payload, at, stamp.drained)
+                    self._market.received(event.socket, event.opcode, event.payload, stamp)
                 else:
                     self._on_event(event, stamp)
             if session.unsent:
                 self._send(session)
             if stamp.drained:
-                self._advance_time(stamp)
+                self.advance_time(stamp)
         except Exception as error:
             # A fault of ours. The state of this connection cannot be trusted any more: end it as if Chrome had gone,
             # so that candles say they were blind, and let the watch attach anew.
@@ -157,10 +155,10 @@ class BrowserFeed:
             if connection is not None:
                 connection.close(0)
 
-    def idle(self, number: int, stamp: Stamp) -> None:
+    def idle(self, number: int, stamp: ArrivalTime) -> None:
         """The connection has said nothing for a while: nothing waits, so time may pass."""
         if number == self._number:
-            self._advance_time(stamp)
+            self.advance_time(stamp)
 
     def ended(self, number: int, reason: str) -> None:
         """A connection is over."""
@@ -176,25 +174,40 @@ class BrowserFeed:
         if self._connection is not None:
             self._connection.close()
 
-    def advance_time(self, stamp: Stamp) -> None:
-        """Time passes for the market; with a browser only what it says tells the time."""
+    def advance_time(self, stamp: ArrivalTime) -> None:
+        """The one place where time passes, for recording, market and session: all that had arrived was taken in.
+
+        With a browser only what it says, and its silence, tell the time.
+        """
         if self._recorder is not None:
             self._recorder.on_time_advanced(stamp)
-        self._market.advance_time(arrival(stamp))
+        self._market.advance_time(stamp)
+        session = self._session
+        if session is None or stamp.mono_ns < self._next_expire_ns:
+            return
+        self._next_expire_ns = stamp.mono_ns + EXPIRE_NS
+        for event in session.expire(stamp.mono_ns):
+            self._on_event(event, stamp)
+        if stamp.mono_ns >= self._next_probe_ns:
+            self._next_probe_ns = stamp.mono_ns + PROBE_NS
+            session.probe(stamp.mono_ns)
+            if query := self._market.active_asset_query:
+                session.query_active_asset(query, stamp.mono_ns)
+        self._send(session)
 
     # --- within ---------------------------------------------------------------------------------------------------
 
-    def _on_event(self, event: ChromeEvent, stamp: Stamp) -> None:
+    def _on_event(self, event: ChromeEvent, stamp: ArrivalTime) -> None:
         if self._recorder is not None:
             self._recorder.on_event(event, stamp)
         if isinstance(event, FrameSent):
-            self._market.sent(event.socket, event.opcode, event.payload, arrival(event.stamp))
+            self._market.sent(event.socket, event.opcode, event.payload, event.stamp)
         elif isinstance(event, SocketOpened):
             self._market.socket_opened(event.socket, event.url)
         elif isinstance(event, SocketClosed):
             if self._recorder is not None:
                 self._recorder.on_socket_lost(event, _GAP_REASONS[event.reason], stamp)
-            self._market.on_socket_closed(event.socket, _GAP_REASONS[event.reason], arrival(stamp))
+            self._market.on_socket_closed(event.socket, _GAP_REASONS[event.reason], stamp)
             log.event("socket.closed", reason=event.reason.value)
         elif isinstance(event, TabAttached):
             log.event("target.attached", kind=event.kind, url=event.url)
@@ -208,21 +221,6 @@ class BrowserFeed:
                 self._set_state(ChromeState.SILENT, "Chrome does not answer; it may be frozen or very busy.")
         elif isinstance(event, CommandRecovered) and not event.target_id:
             self._set_state(ChromeState.ATTACHED, "")
-
-    def _advance_time(self, stamp: Stamp) -> None:
-        self.advance_time(stamp)
-        session = self._session
-        if session is None or stamp.mono_ns < self._next_expire_ns:
-            return
-        self._next_expire_ns = stamp.mono_ns + EXPIRE_NS
-        for event in session.expire(stamp.mono_ns):
-            self._on_event(event, stamp)
-        if stamp.mono_ns >= self._next_probe_ns:
-            self._next_probe_ns = stamp.mono_ns + PROBE_NS
-            session.probe(stamp.mono_ns)
-            if query := self._market.active_asset_query:
-                session.query_active_asset(query, stamp.mono_ns)
-        self._send(session)
 
     def _send(self, session: CdpSession) -> None:
         for command in session.outgoing():
@@ -251,8 +249,3 @@ class BrowserFeed:
             log.event(_STATE_EVENTS[state], level=level, **fields)
             self._listeners.chrome_changed(state, reason)
         self.state, self.reason = state, reason
-
-
-def arrival(stamp: Stamp) -> ArrivalTime:
-    """Convert an arrival time to the market's milliseconds."""
-    return ArrivalTime(stamp.wall_ns // 1_000_000, stamp.mono_ns // 1_000_000)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import msgspec
 
@@ -33,14 +32,20 @@ class PublishedUpdate(msgspec.Struct, frozen=True):
     ticks: tuple[Tick, ...]
 
 
-class Listener(Protocol):
-    """Told on the pipeline's thread, in order: hand over to a queue of your own and return."""
+class Listener:
+    """Base of those who listen: override what you want to hear.
 
-    def published(self, news: PublishedUpdate) -> None: ...
+    Told on the pipeline's thread, in order: hand over to a queue of your own and return.
+    """
 
-    def forming(self, key: StreamKey, candle: Candle) -> None: ...
+    def published(self, news: PublishedUpdate) -> None:
+        """Something was committed and published."""
 
-    def chrome_changed(self, state: ChromeState, reason: str) -> None: ...
+    def forming(self, key: StreamKey, candle: Candle) -> None:
+        """The candle under way of a focused asset, a few times a second."""
+
+    def chrome_changed(self, state: ChromeState, reason: str) -> None:
+        """The browser came, went, or does not answer."""
 
 
 class ListenerGroup:
@@ -49,6 +54,10 @@ class ListenerGroup:
     def __init__(self, listeners: Sequence[Listener] = ()) -> None:
         self._listeners = [(listener, log.RateLimit()) for listener in listeners]
         self.failures = 0
+
+    def add(self, listener: Listener) -> None:
+        """Tell one more from now on."""
+        self._listeners.append((listener, log.RateLimit()))
 
     def published(self, news: PublishedUpdate) -> None:
         self._notify(lambda listener: listener.published(news))

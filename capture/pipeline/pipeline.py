@@ -19,10 +19,11 @@ import msgspec
 
 from fluxcap.bridge.server.server import FeedInfo
 from fluxcap.capture.chrome.connection import Connection
-from fluxcap.capture.chrome.events import Stamp
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.chrome.session import SessionSnapshot
+from fluxcap.capture.market.focus import Focus, FocusSnapshot
 from fluxcap.capture.market.market import Market, MarketSnapshot
-from fluxcap.capture.pipeline.browser import BrowserFeed, CdpTransport, arrival
+from fluxcap.capture.pipeline.browser import BrowserFeed, CdpTransport
 from fluxcap.capture.pipeline.journal import TickJournal
 from fluxcap.capture.pipeline.listeners import ChromeState, Listener, ListenerGroup
 from fluxcap.capture.pipeline.publish import PublishStage, WireOutput
@@ -39,7 +40,9 @@ DRAIN_NS = 1_000_000_000
 CALL_TIMEOUT_S = 5.0
 _T = TypeVar("_T")
 
-Connect = Callable[[str, Callable[[bytes, Stamp], None], Callable[[str], None], Callable[[Stamp], None]], CdpTransport]
+Connect = Callable[
+    [str, Callable[[bytes, ArrivalTime], None], Callable[[str], None], Callable[[ArrivalTime], None]], CdpTransport
+]
 """Opens a browser connection: address, on_message, on_end, on_idle; as ``Connection``."""
 
 
@@ -61,12 +64,12 @@ class PipelineView(msgspec.Struct, frozen=True):
 class _FromBrowser(msgspec.Struct, gc=False):
     connection: int
     data: bytes
-    stamp: Stamp
+    stamp: ArrivalTime
 
 
 class _BrowserIdle(msgspec.Struct):
     connection: int
-    stamp: Stamp
+    stamp: ArrivalTime
 
 
 class _BrowserEnded(msgspec.Struct):
@@ -99,10 +102,10 @@ class Pipeline:
         self._market = market
         self._server = server
         self._key_of = key_of
-        told = ListenerGroup(listeners)
-        self._publishing = PublishStage(market, server, key_of, told, mono_ns, journal)
+        self._listeners = ListenerGroup(listeners)
+        self._publishing = PublishStage(market, server, key_of, self._listeners, mono_ns, journal)
         self._recorder = recorder
-        self._browser = BrowserFeed(market, is_platform_url, told, recorder, self._stamp)
+        self._browser = BrowserFeed(market, is_platform_url, self._listeners, recorder, self._stamp)
         self._connect = connect
         self._wall_ns = wall_ns
         self._mono_ns = mono_ns
@@ -117,6 +120,10 @@ class Pipeline:
         self._failure: BaseException | None = None
 
     # --- from other threads ---------------------------------------------------------------------------------------
+
+    def add_listener(self, listener: Listener) -> None:
+        """Tell one more. Before ``start``."""
+        self._listeners.add(listener)
 
     def start(self) -> None:
         self._thread.start()
@@ -165,12 +172,42 @@ class Pipeline:
             call.answer.cancel()
             raise NotAnswering(f"fluxcap is too busy to answer within {timeout_s:g} s.") from None
 
+    def focus(self) -> FocusSnapshot:
+        """The focus as it is now. Raises NotAnswering, as all of these."""
+        return self.call(self._market.focus_snapshot)
+
+    def set_focus(self, focus: Focus) -> FocusSnapshot:
+        """Take a focus of the user's. Raises UnknownAsset; then nothing has changed."""
+        return self.call(lambda: self._record_focus(self._market.set_focus(focus)))
+
+    def acquire_lease(self, holder: str, asset: str, seconds: float | None = None) -> tuple[str, FocusSnapshot]:
+        """Let ``holder`` look at an asset beside the user's focus: the asset's symbol, and the focus in force.
+
+        The lease ends after so many seconds unless it is taken again; None for never. Raises UnknownAsset; then nothing
+        has changed.
+        """
+
+        def acquire() -> tuple[str, FocusSnapshot]:
+            until_ms = None if seconds is None else self._mono_ns() // 1_000_000 + int(seconds * 1_000)
+            symbol, changed = self._market.acquire_lease(holder, asset, until_ms)
+            return symbol, self._record_focus(changed)
+
+        return self.call(acquire)
+
+    def release_lease(self, holder: str) -> FocusSnapshot:
+        """End the lease of ``holder``, if it has one."""
+        return self.call(lambda: self._record_focus(self._market.release_lease(holder)))
+
+    def expire_leases(self) -> None:
+        """End the leases whose time is over."""
+        self.call(lambda: self._record_focus(self._market.expire_leases(self._mono_ns() // 1_000_000)))
+
     def attach(self, websocket_url: str, browser: str) -> None:
         """Connect to a browser, from any thread but the pipeline's. Raises BrowserGone, NotAnswering."""
         number = next(self._connection_numbers)
         adopted = threading.Event()  # before it, nothing that the connection says may overtake ``_attached``
 
-        def on_message(data: bytes, stamp: Stamp) -> None:
+        def on_message(data: bytes, stamp: ArrivalTime) -> None:
             adopted.wait()
             self._post(_FromBrowser(number, data, stamp))
 
@@ -256,11 +293,10 @@ class Pipeline:
         if key != self._key_of(key.symbol):
             return FeedInfo()  # collected candles, or those of another source: nothing feeds them now
         offset_ms = self._market.clock.offset_ms or 0
-        feed = self._market.feeds.get(key.symbol)
-        last_ms = feed.last_tick_ts_ms if feed else 0
+        last_ms = self._market.last_tick_ts_ms(key.symbol)
         if self._browser.state is ChromeState.UNAVAILABLE:
             return FeedInfo(FeedState.NO_BROWSER, last_ms, offset_ms)
-        state = self._market.feed_state(key.symbol, self._market.clock.now_ms(self._mono_ns() // 1_000_000))
+        state = self._market.feed_state(key.symbol)
         if state is FeedState.LIVE and self._browser.state is ChromeState.SILENT:
             state = FeedState.STALLED
         return FeedInfo(state, last_ms, offset_ms)
@@ -270,13 +306,16 @@ class Pipeline:
     def _call(self, call: _Task) -> None:
         if not call.answer.set_running_or_notify_cancel():
             return
-        focus = self._market.focus
         try:
             call.answer.set_result(call.work())
         except Exception as error:
             call.answer.set_exception(error)
-        if self._recorder is not None and self._market.focus is not focus:
+
+    def _record_focus(self, changed: bool) -> FocusSnapshot:
+        """Tell the recorder of a new focus; returns the one in force."""
+        if changed and self._recorder is not None:
             self._recorder.focus(self._market.focus, self._stamp())
+        return self._market.focus_snapshot()
 
     def _view(self) -> PipelineView:
         return PipelineView(
@@ -284,7 +323,7 @@ class Pipeline:
             chrome_reason=self._browser.reason,
             browser=self._browser.product,
             session=self._browser.snapshot(),
-            market=self._market.view(arrival(self._stamp())),
+            market=self._market.view(self._stamp()),
             streams=tuple(self._server.status().values()),
             queue_depth=self._queue.qsize(),
             messages=self._browser.messages,
@@ -292,8 +331,8 @@ class Pipeline:
             store_error=self._publishing.store_error,
         )
 
-    def _stamp(self) -> Stamp:
-        return Stamp(self._wall_ns(), self._mono_ns(), True)
+    def _stamp(self) -> ArrivalTime:
+        return ArrivalTime(self._wall_ns(), self._mono_ns(), True)
 
     def _end(self) -> None:
         self._ended = True

@@ -15,7 +15,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from fluxcap.capture.chrome.endpoint import BrowserInfo, find, parse_endpoint
 from fluxcap.capture.chrome.launch import default_profile
-from fluxcap.capture.pipeline.listeners import ChromeState
+from fluxcap.capture.pipeline.listeners import ChromeState, Listener
 from fluxcap.capture.pipeline.pipeline import Pipeline
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.settings import Settings
@@ -26,7 +26,7 @@ RETRY_S = (0.5, 1.0, 2.0, 3.0)
 """After a loss the browser is looked for sooner than the poll: a restart takes a second or two."""
 
 
-class ChromeReconnector:
+class ChromeReconnector(Listener):
     """Keeps the pipeline attached. ``find`` looks once, for a second or two; raises ChromeUnavailable."""
 
     def __init__(self, pipeline: Pipeline, scheduler: BackgroundScheduler, find: Callable[[], BrowserInfo]) -> None:
@@ -35,6 +35,7 @@ class ChromeReconnector:
         self._find = find
         self._last_reason = ""
         self._looking = threading.Lock()
+        pipeline.add_listener(self)
 
     def start(self) -> None:
         """Look now, and then every five seconds."""
@@ -67,7 +68,7 @@ class ChromeReconnector:
                 log.warn("chrome.attach_deferred", reason=str(error))
 
     def chrome_changed(self, state: ChromeState, reason: str) -> None:
-        """Listener: after a loss, look again soon."""
+        """After a loss, look again soon."""
         if state is ChromeState.UNAVAILABLE and self._scheduler.running:
             now = datetime.now(UTC)
             for delay_s in RETRY_S:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.journal import RecoveredSpan, lost_ranges
-from fluxcap.capture.recording.recorder import Recorder, stamp_now
+from fluxcap.capture.recording.recorder import Recorder, arrival_now
 from fluxcap.schemas.types import Gap
 
 _REASONS = {reason.value: reason for reason in GapReason}
@@ -57,7 +57,7 @@ def _restore_one(
 ) -> None:
     what = stretch.symbol, [(tick.ts_ms, tick.price) for tick in stretch.ticks], stretch.from_ms, stretch.to_ms
     if recorder is not None:
-        recorder.restored(*what, told_before=already_published, lost=lost, gaps=gaps, stamp=stamp_now())
+        recorder.restored(*what, told_before=already_published, lost=lost, gaps=gaps, stamp=arrival_now())
     for from_ms, to_ms in lost:
         market.restore_loss(stretch.symbol, from_ms, to_ms)
     for from_ms, to_ms, reason in gaps:

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
-from fluxcap.schemas.types import Candle, StreamKey, Tick, TickBatch
+from fluxcap.capture.pipeline.listeners import Listener, PublishedUpdate
+from fluxcap.schemas.types import StreamKey, Tick, TickBatch
 
 
 class TickOutput(Protocol):
@@ -21,7 +21,7 @@ class TickOutput(Protocol):
     def ticks(self, ticks: TickBatch) -> None: ...
 
 
-class TickPublisher:
+class TickPublisher(Listener):
     """Sends the ticks that went into published state. On the pipeline's thread."""
 
     def __init__(self, server: TickOutput, key_of: Callable[[str], StreamKey]) -> None:
@@ -39,9 +39,3 @@ class TickPublisher:
             times = np.fromiter((tick.ts_ms for tick in ticks), np.int64, len(ticks))
             prices = np.fromiter((tick.price for tick in ticks), np.float64, len(ticks))
             self._server.ticks(TickBatch(self._key_of(symbol), start, times, prices))
-
-    def forming(self, key: StreamKey, candle: Candle) -> None:
-        pass
-
-    def chrome_changed(self, state: ChromeState, reason: str) -> None:
-        pass

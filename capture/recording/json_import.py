@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from fluxcap.capture.chrome.events import FrameReceived, FrameSent, SocketId, Stamp
+from fluxcap.capture.chrome.events import ArrivalTime, FrameReceived, FrameSent, SocketId
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.platforms.base import History, Platform, RawTick, SocketDecoder
 from fluxcap.capture.recording import records as recording
@@ -78,7 +78,9 @@ class JsonFrameFile:
         arrivals_ms = self._arrivals_ms()
         for message, at_ms, next_ms in zip(self._messages, arrivals_ms, [*arrivals_ms[1:], None], strict=True):
             wall_ns = at_ms * _MS
-            stamp = Stamp(wall_ns, wall_ns - arrivals_ms[0] * _MS + MONO_ZERO_NS, next_ms is None or next_ms > at_ms)
+            stamp = ArrivalTime(
+                wall_ns, wall_ns - arrivals_ms[0] * _MS + MONO_ZERO_NS, next_ms is None or next_ms > at_ms
+            )
             socket = SocketId("", message.request_id)
             if message.frame_type == "sent":
                 recorder.on_event(FrameSent(socket, "", message.opcode, message.payload, stamp), stamp)

@@ -18,13 +18,13 @@ import msgspec
 
 from fluxcap.capture.chrome.events import (
     ActiveAssetLabel,
+    ArrivalTime,
     ChromeEvent,
     FrameReceived,
     FrameSent,
     SocketClosed,
     SocketId,
     SocketOpened,
-    Stamp,
     TabAttached,
     TabGone,
 )
@@ -66,7 +66,7 @@ class Recorder:
         self._tabs: dict[str, int] = {}
         self._tabs_seen = 0
         self._mono_ns = self._skew_ns = 0
-        self._implied: Stamp | None = None
+        self._implied: ArrivalTime | None = None
         """A drained frame was recorded with this stamp: a replay lets time pass up to it already."""
         self.counts = RecorderStats()
         self.error = ""
@@ -78,8 +78,6 @@ class Recorder:
         stamp = event.stamp
         known = self._known(event.socket, stamp)
         if known is None:
-            if stamp.drained:
-                self.on_time_advanced(stamp)
             return
         number, redaction = known
         self.counts.frames += 1
@@ -93,7 +91,7 @@ class Recorder:
         if stamp.drained:
             self._implied = stamp
 
-    def on_event(self, event: ChromeEvent, stamp: Stamp) -> None:
+    def on_event(self, event: ChromeEvent, stamp: ArrivalTime) -> None:
         """Anything else that the browser told."""
         if isinstance(event, FrameSent):
             self._sent(event)
@@ -108,22 +106,22 @@ class Recorder:
         elif isinstance(event, TabGone) and event.target_id in self._tabs:
             self._add(recording.TabGone(*self._at(stamp), self._tabs.pop(event.target_id), event.reason.value))
 
-    def on_socket_lost(self, event: SocketClosed, reason: GapReason, stamp: Stamp) -> None:
+    def on_socket_lost(self, event: SocketClosed, reason: GapReason, stamp: ArrivalTime) -> None:
         """A socket ended, and this is what the market is told."""
         known = self._sockets.pop(event.socket, None)
         if known is not None:
             self._add(recording.SocketLost(*self._at(stamp), known[0], reason.value))
 
-    def on_time_advanced(self, stamp: Stamp) -> None:
+    def on_time_advanced(self, stamp: ArrivalTime) -> None:
         """Time may pass up to here."""
         if self._implied != stamp:
             self._add(recording.TimeAdvanced(*self._at(stamp)))
 
-    def browser(self, attached: bool, told: str, stamp: Stamp) -> None:
+    def browser(self, attached: bool, told: str, stamp: ArrivalTime) -> None:
         """The browser was attached to, or lost."""
         self._add(recording.BrowserState(*self._at(stamp), attached, told))
 
-    def focus(self, focus: Focus, stamp: Stamp) -> None:
+    def focus(self, focus: Focus, stamp: ArrivalTime) -> None:
         """The focus was changed."""
         self._add(recording.FocusChanged(*self._at(stamp), focus))
 
@@ -137,7 +135,7 @@ class Recorder:
         told_before: bool,
         lost: Sequence[tuple[int, int]] = (),
         gaps: Sequence[tuple[int, int, GapReason]] = (),
-        stamp: Stamp,
+        stamp: ArrivalTime,
     ) -> None:
         """Record the state an earlier run left, as the market restores it."""
         told = [(gap_from_ms, gap_to_ms, reason.value) for gap_from_ms, gap_to_ms, reason in gaps]
@@ -158,12 +156,12 @@ class Recorder:
             self.counts.frames += 1
             self._add(recording.SentFrame(*self._at(event.stamp), known[0], event.opcode, kept.payload))
 
-    def _known(self, socket: SocketId, stamp: Stamp) -> tuple[int, Redaction] | None:
+    def _known(self, socket: SocketId, stamp: ArrivalTime) -> tuple[int, Redaction] | None:
         if socket not in self._sockets:
             self._opened(socket, "", "", stamp)
         return self._sockets[socket]
 
-    def _opened(self, socket: SocketId, url: str, target_id: str, stamp: Stamp) -> None:
+    def _opened(self, socket: SocketId, url: str, target_id: str, stamp: ArrivalTime) -> None:
         if socket in self._sockets:
             return
         if url and not self._platform.is_socket(url):
@@ -174,7 +172,7 @@ class Recorder:
         self._sockets[socket] = number, self._platform.redaction()
         self._add(recording.SocketOpened(*self._at(stamp), number, strip_url(url), self._tabs.get(target_id, 0)))
 
-    def _at(self, stamp: Stamp) -> tuple[int, int]:
+    def _at(self, stamp: ArrivalTime) -> tuple[int, int]:
         """The stamp as the record's two clocks, counted from the record before."""
         skew_ns = stamp.wall_ns - stamp.mono_ns
         at = stamp.mono_ns - self._mono_ns, skew_ns - self._skew_ns
@@ -253,5 +251,6 @@ def market_times(settings: Settings) -> MarketTimeouts:
     return MarketTimeouts(settings.allowed_lateness_ms, settings.idle_timeout_ms, settings.history_wait_ms)
 
 
-def stamp_now() -> Stamp:
-    return Stamp(time.time_ns(), time.monotonic_ns())
+def arrival_now() -> ArrivalTime:
+    """Now, by both clocks, with nothing waiting."""
+    return ArrivalTime(time.time_ns(), time.monotonic_ns())

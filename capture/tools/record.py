@@ -17,7 +17,6 @@ from fluxcap.bridge.server.server import CandlesByStream, FeedInfo
 from fluxcap.capture.chrome.endpoint import BrowserInfo
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
-from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
 from fluxcap.capture.pipeline.pipeline import Pipeline
 from fluxcap.capture.pipeline.reconnect import ChromeReconnector, browser_locator
 from fluxcap.capture.platforms.registry import platform_named
@@ -96,20 +95,18 @@ def record(
     find = browser_locator(settings)
     recorder, writer = open_recorder(path, settings, platform, focus, force=force)
     market = Market(platform, interval_ms(settings.interval), focus, times=market_times(settings))
-    loss = _Loss()
     pipeline = Pipeline(
         market,
         NullOutput(),
         lambda symbol: StreamKey(settings.source, symbol, settings.interval),
         platform.is_page,
-        listeners=[loss],
         recorder=recorder,
     )
     begun_s = time.monotonic()
 
     def so_far() -> RecordingProgress:
         counts = recorder.counts
-        ticks = sum(feed.tick_count for feed in market.feeds)
+        ticks = market.feeds.tick_count
         chrome, seconds = pipeline.chrome.value, time.monotonic() - begun_s
         return RecordingProgress(
             chrome, seconds, counts.sockets, counts.frames, counts.withheld, ticks, writer.size_bytes
@@ -121,7 +118,7 @@ def record(
         return stop() or not pipeline.alive or bool(recorder.error)
 
     with writer:
-        _run_until(ended, pipeline, loss, find)
+        _run_until(ended, pipeline, find)
         if recorder.error:
             raise FluxcapError(recorder.error)
         if pipeline.failure is not None:
@@ -130,29 +127,15 @@ def record(
         return so_far()
 
 
-def _run_until(ended: Callable[[], bool], pipeline: Pipeline, loss: _Loss, find: Callable[[], BrowserInfo]) -> None:
+def _run_until(ended: Callable[[], bool], pipeline: Pipeline, find: Callable[[], BrowserInfo]) -> None:
     scheduler = BackgroundScheduler(timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True})
-    loss.watch = ChromeReconnector(pipeline, scheduler, find)
+    reconnector = ChromeReconnector(pipeline, scheduler, find)
     pipeline.start()
     scheduler.start()
-    loss.watch.start()
+    reconnector.start()
     try:
         while not ended():
             time.sleep(POLL_S)
     finally:
         scheduler.shutdown(wait=False)
         pipeline.stop()
-
-
-class _Loss:
-    """Tells the watch of a lost browser."""
-
-    watch: ChromeReconnector | None = None
-
-    def published(self, news: PublishedUpdate) -> None: ...
-
-    def forming(self, key: StreamKey, candle: Candle) -> None: ...
-
-    def chrome_changed(self, state: ChromeState, reason: str) -> None:
-        if self.watch is not None:
-            self.watch.chrome_changed(state, reason)

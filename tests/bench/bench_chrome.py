@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from fluxcap.capture.chrome.events import Stamp
+from fluxcap.capture.chrome.events import ArrivalTime
 from tests.support.browser.cdp import Dialogue, event, frame
 
 TICK = "W1siRVVSR0JQX290YyIsMTc1Njg2Njc3NC45NjIsMC44Nzk1MV1d"
@@ -41,7 +41,7 @@ def rows() -> list[dict[str, Any]]:
     and ``limit``: what ours must not exceed, None where there is none."""
     chrome = Dialogue()
     chrome.open_tab("T")
-    receive, stamp, tick = chrome.session.receive, Stamp(1, 1), frame("S-T", text=TICK, opcode=2).encode()
+    receive, stamp, tick = chrome.session.receive, ArrivalTime(1, 1), frame("S-T", text=TICK, opcode=2).encode()
     return [
         _row("frame to event: json.loads", lambda: receive(tick, stamp), tick, 10_000, 1e6 / AIM_PER_S),
         _row("unread event of 2 kB: json.loads", lambda: receive(COOKIES, stamp), COOKIES, 10_000, None),

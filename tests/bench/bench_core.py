@@ -20,9 +20,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from fluxcap.capture.chrome.events import Stamp
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.market.candles import CandleBuilder, CandleTimeouts
-from fluxcap.capture.market.clock import ArrivalTime
 from fluxcap.capture.market.feeds import FeedTracker
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
@@ -64,15 +63,21 @@ def per_second(work: Callable[[], object], count: int) -> float:
 
 def whole_path(drained: bool) -> Callable[[], object]:
     """Market.received: each tick two frames, all assets focused."""
-    frames = [(payload_of(*tick), ArrivalTime(tick[0] + 750, tick[0] - START_MS + 1_000_000)) for tick in ticks()]
+    frames = []
+    for at, tick in enumerate(ticks()):
+        wall_ms, mono_ms = tick[0] + 750, tick[0] - START_MS + 1_000_000
+        waiting, last = (ArrivalTime.from_ms(wall_ms, mono_ms, nothing) for nothing in (False, drained or at < 100))
+        frames.append((payload_of(*tick), waiting, last))
 
     def work() -> object:
         market = Market(PocketOption(), MINUTE, Focus(FocusMode.ALL))
         received = market.received
         sealed = 0
-        for at, (payload, arrival) in enumerate(frames):
-            received("socket", 1, ANNOUNCEMENT, arrival, False)
-            received("socket", 2, payload, arrival, drained or at < 100)
+        for at, (payload, waiting, last) in enumerate(frames):
+            received("socket", 1, ANNOUNCEMENT, waiting)
+            received("socket", 2, payload, last)
+            if last.drained:
+                market.advance_time(last)
             if at % 500 == 0:
                 sealed += len(market.drain().sealed)
         assert sealed
@@ -95,7 +100,7 @@ class _Commands:
 
 def attached_side(market: Market) -> BrowserFeed:
     """The browser's side of the pipeline, with one tab in session ``S-T``."""
-    stamp = Stamp((START_MS + 749) * 1_000_000, 999_999 * 1_000_000, False)
+    stamp = ArrivalTime((START_MS + 749) * 1_000_000, 999_999 * 1_000_000, False)
     side, connection = BrowserFeed(market, cdp.is_platform_url, ListenerGroup(), None, lambda: stamp), _Commands()
     side.attach(connection, 1, "Chrome")
     side.receive(1, cdp.created("T").encode(), stamp)
@@ -115,7 +120,9 @@ def from_cdp_text(drained: bool) -> Callable[[], object]:
     for tick in ticks():
         wall_ms, mono_ms = tick[0] + 750, tick[0] - START_MS + 1_000_000
         last = drained or len(messages) < 100  # else the platform's clock would never be known
-        stamps = [Stamp(wall_ms * 1_000_000, mono_ms * 1_000_000, nothing_waits) for nothing_waits in (False, last)]
+        stamps = [
+            ArrivalTime(wall_ms * 1_000_000, mono_ms * 1_000_000, nothing_waits) for nothing_waits in (False, last)
+        ]
         messages.append((cdp.frame("S-T", text=payload_of(*tick), opcode=2).encode(), *stamps))
 
     def work() -> object:
@@ -182,11 +189,12 @@ def fold_with_coverage() -> Callable[[], object]:
 
     def work() -> object:
         feeds = FeedTracker()
-        builder = CandleBuilder(feeds, feeds.feed("A"), CandleTimeouts(MINUTE))
+        feed = feeds.feed("A")
+        builder = CandleBuilder(feed.tape, feed.server_candles(MINUTE), CandleTimeouts(MINUTE))
         for ts_ms, price in told:
             feeds.tick("s", "A", ts_ms, price, ts_ms)
             if builder.closes_bucket(ts_ms):
-                builder.sealed(ts_ms)
+                builder.sealed(ts_ms, feeds.coverage(feed))
         return builder
 
     return work

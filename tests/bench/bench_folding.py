@@ -74,12 +74,13 @@ def make_and_fold(told: Minutes) -> object:
 def follow(told: Minutes) -> object:
     """All that a candle costs once a tick's time is known: coverage by socket, gaps, tape, sealing with its flags."""
     feeds = FeedTracker()
-    builder = CandleBuilder(feeds, feeds.feed("A"), CandleTimeouts(MINUTE_MS))
+    feed = feeds.feed("A")
+    builder = CandleBuilder(feed.tape, feed.server_candles(MINUTE_MS), CandleTimeouts(MINUTE_MS))
     for ticks in told:
         for ts_ms, price in ticks:
             feeds.tick("socket", "A", ts_ms, price, ts_ms)
             if builder.closes_bucket(ts_ms):
-                builder.sealed(ts_ms)
+                builder.sealed(ts_ms, feeds.coverage(feed))
     return builder
 
 

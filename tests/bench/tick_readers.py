@@ -63,12 +63,12 @@ def ours(port: int, page_host: str, taken: Taken) -> None:
     """fluxcap, up to the decoded tick."""
     from fluxcap.capture.chrome.connection import Connection
     from fluxcap.capture.chrome.endpoint import probe
-    from fluxcap.capture.chrome.events import FrameReceived, Stamp
+    from fluxcap.capture.chrome.events import ArrivalTime, FrameReceived
     from fluxcap.capture.chrome.session import CdpSession
     from fluxcap.capture.platforms.base import RawTick
     from fluxcap.capture.platforms.pocketoption import PocketOption
 
-    frames: queue.Queue[tuple[bytes, Stamp]] = queue.Queue(200_000)
+    frames: queue.Queue[tuple[bytes, ArrivalTime]] = queue.Queue(200_000)
     taken.attaching_s = time.monotonic()
     connection = Connection(probe("127.0.0.1", port).websocket_url, lambda *frame: frames.put(frame), lambda why: None)
     session = CdpSession(lambda url: page_host in url)

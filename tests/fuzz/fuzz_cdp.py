@@ -19,7 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fluxcap.capture.chrome.commands import MAX_LATE
-from fluxcap.capture.chrome.events import Stamp
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.chrome.target import MAX_SOCKETS
 from fluxcap.capture.chrome.targets import MAX_TARGETS
 from fluxcap.capture.pipeline.browser import BrowserFeed
@@ -81,8 +81,8 @@ class Messages(MarketChapter):
         raise AssertionError("the connection was given up")
 
     @property
-    def _stamp(self) -> Stamp:
-        return Stamp(self.now_ms * 1_000_000, (self.now_ms - MONO_ZERO_MS) * 1_000_000, True)
+    def _stamp(self) -> ArrivalTime:
+        return ArrivalTime(self.now_ms * 1_000_000, (self.now_ms - MONO_ZERO_MS) * 1_000_000, True)
 
     def _say(self, message: str | bytes) -> None:
         data = message.encode() if isinstance(message, str) else message

@@ -78,7 +78,8 @@ class Framing(Events):
             self.witness.frame(socket, opcode, payload)
             if self.rng.random() < 0.05:
                 self.market.sent(socket, opcode, payload, self.at)
-            self.market.received(socket, opcode, payload, self.at, True)
+            self.market.received(socket, opcode, payload, self.at)
+            self.market.advance_time(self.at)
         outcome = "taken" if self.check() else "without a tick"
         if self.rng.random() < 0.01:
             self.market.on_socket_closed(socket, self.rng.choice(list(GapReason)), self.at)

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fluxcap.capture.platforms.generic import GenericPlatform
@@ -55,7 +57,9 @@ class Events(MarketChapter):
         frames = ((1, announcement(name)), (2, base64.b64encode(payload).decode()))
         for opcode, frame in frames:
             self.witness.frame(socket, opcode, frame)
-            self.market.received(socket, opcode, frame, self.at, opcode == 2)
+            self.market.received(socket, opcode, frame, msgspec.structs.replace(self.at, drained=opcode == 2))
+            if opcode == 2:
+                self.market.advance_time(self.at)
 
     def invent(self) -> tuple[str, str, bytes]:
         self.pass_ms(self.rng.choice((1, 10, 40)))
@@ -84,7 +88,8 @@ class Trades(MarketChapter):
 
     def hear(self, socket: str, payload: str) -> None:
         self.witness.trade(payload)
-        self.market.received(socket, 1, payload, self.at, True)
+        self.market.received(socket, 1, payload, self.at)
+        self.market.advance_time(self.at)
 
     def invent(self) -> tuple[str, str]:
         self.pass_ms(self.rng.choice((1, 10, 40)))

@@ -10,10 +10,9 @@ import random
 from collections import defaultdict
 
 from fluxcap.bridge.server.sequencer import Sequencer
-from fluxcap.capture.market.clock import ArrivalTime
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.market.focus import Focus, FocusMode
-from fluxcap.capture.market.ingest import ASSETS_MAX
-from fluxcap.capture.market.market import Market
+from fluxcap.capture.market.market import ASSETS_MAX, Market
 from fluxcap.capture.platforms.base import Platform
 from fluxcap.schemas.types import Candle, StreamKey
 from tests.fuzz.witness import Witness
@@ -49,7 +48,7 @@ class MarketChapter:
 
     @property
     def at(self) -> ArrivalTime:
-        return ArrivalTime(self.now_ms, self.now_ms - MONO_ZERO_MS)
+        return ArrivalTime.from_ms(self.now_ms, self.now_ms - MONO_ZERO_MS)
 
     def tell_truth(self, ts_ms: int, price: float) -> None:
         """A sound tick of the true asset, on its own socket."""

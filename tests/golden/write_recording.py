@@ -19,13 +19,13 @@ import msgspec
 from fluxcap.bridge.store.digest import store_digest
 from fluxcap.bridge.store.store import Store
 from fluxcap.capture.chrome.events import (
+    ArrivalTime,
     EndReason,
     FrameReceived,
     FrameSent,
     SocketClosed,
     SocketId,
     SocketOpened,
-    Stamp,
     TabAttached,
 )
 from fluxcap.capture.market.feeds import GapReason
@@ -154,11 +154,11 @@ class Story:
 
     # --- frames ---------------------------------------------------------------------------------------------------
 
-    def stamp(self, drained: bool = True) -> Stamp:
+    def stamp(self, drained: bool = True) -> ArrivalTime:
         """Clocks of a machine whose wall clock is 0.3 s fast; nanoseconds as they come."""
         odd_ns = self.now_ms * 7_919 % 999_983
         mono_ns = (self.now_ms - MONO_ZERO_MS) * 1_000_000 + odd_ns
-        return Stamp((self.now_ms + 300) * 1_000_000 + odd_ns + odd_ns % 211, mono_ns, drained)
+        return ArrivalTime((self.now_ms + 300) * 1_000_000 + odd_ns + odd_ns % 211, mono_ns, drained)
 
     def tick(self, tick: Any, drained: bool) -> None:
         row = [tick.symbol, tick.raw_ts_ms / 1_000, tick.price]

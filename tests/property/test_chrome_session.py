@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from fluxcap.capture.chrome.commands import MAX_LATE
 from fluxcap.capture.chrome.events import (
+    ArrivalTime,
     ChromeEvent,
     FrameReceived,
     FrameSent,
     SocketClosed,
     SocketId,
     SocketOpened,
-    Stamp,
 )
 from fluxcap.capture.chrome.messages import EVENTS
 from fluxcap.capture.chrome.session import CdpSession
@@ -96,7 +96,7 @@ def run(steps: list[tuple[str | bytes, int]]) -> tuple[CdpSession, Watcher, list
     session.start(now_ns)
     for message, seconds in steps:
         now_ns += seconds * SECOND_NS
-        watcher.see(session.receive(message, Stamp(now_ns, now_ns)))
+        watcher.see(session.receive(message, ArrivalTime(now_ns, now_ns)))
         watcher.see(session.expire(now_ns))
         if seconds == 5:
             session.probe(now_ns)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxcap.capture.market.clock import ArrivalTime, PlatformClock
+from fluxcap.capture.chrome.events import ArrivalTime
+from fluxcap.capture.market.clock import PlatformClock
 
 UTC_0_MS = 1_760_000_000_000
 
@@ -38,7 +39,7 @@ class World:
         self.mono_ms += 0 if asleep else ms
 
     def arrive(self, raw_ts_ms: int, drained: bool = True) -> None:
-        at = ArrivalTime(self.utc_ms + self.wall_error_ms, self.mono_ms)
+        at = ArrivalTime.from_ms(self.utc_ms + self.wall_error_ms, self.mono_ms)
         settled = False
         accepted = self.clock.accept(raw_ts_ms, at, self.heard)
         if not accepted and drained:
@@ -110,8 +111,8 @@ def test_once_all_is_well_again_the_offset_is_the_true_one(offset_ms: int, story
 def test_any_numbers_do_no_harm(sights: list[tuple[int, int, int]]) -> None:
     clock = PlatformClock()
     for raw_ts_ms, wall_ms, mono_ms in sights:
-        if not clock.accept(raw_ts_ms, ArrivalTime(wall_ms, mono_ms)):
-            clock.add_sample(raw_ts_ms, ArrivalTime(wall_ms, mono_ms))
+        if not clock.accept(raw_ts_ms, ArrivalTime.from_ms(wall_ms, mono_ms)):
+            clock.add_sample(raw_ts_ms, ArrivalTime.from_ms(wall_ms, mono_ms))
         clock.now_ms(mono_ms)
         assert clock.reason
         assert len(clock._estimates) <= 4

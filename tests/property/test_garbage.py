@@ -105,7 +105,8 @@ def test_the_market_never_raises_and_its_time_stamps_strictly_increase(
     for act, socket, what in story:
         match act, what:
             case "frame", (int(opcode), str(payload)):
-                stage.market.received(socket, opcode, payload, stage.at(), True)
+                stage.market.received(socket, opcode, payload, stage.at())
+                stage.market.advance_time(stage.at())
                 stage._take()
             case "sent", (int(opcode), str(payload)):
                 stage.market.sent(socket, opcode, payload, stage.at())

@@ -8,9 +8,8 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxcap.capture.market.clock import ArrivalTime
-from fluxcap.capture.market.market import Market
-from fluxcap.capture.market.updates import MarketUpdate
+from fluxcap.capture.chrome.events import ArrivalTime
+from fluxcap.capture.market.market import Market, MarketUpdate
 from tests.property.test_market_breaks import play, stories
 from tests.support.examples import examples
 from tests.support.market import simulated_market as stage

@@ -71,16 +71,17 @@ def test_sealing_as_ticks_come_in_order_equals_the_reference(
         (ts_ms, "B", 1.0) for ts_ms in range(begin_ms, end_ms + 1_000, 400)
     ]  # another asset keeps the socket talking
     feeds = FeedTracker(history_wait_ms=0)
-    builder = CandleBuilder(feeds, feeds.feed("A"), CandleTimeouts(interval_ms))
+    feed = feeds.feed("A")
+    builder = CandleBuilder(feed.tape, feed.server_candles(interval_ms), CandleTimeouts(interval_ms))
     sealed: list[Candle] = []
     for ts_ms, symbol, price in sorted(
         [*talk, *((ts, "A", price) for ts, price in in_order)], key=lambda tick: tick[0]
     ):
         feeds.tick("s", symbol, ts_ms, price, ts_ms)
         if symbol == "A" and builder.closes_bucket(ts_ms):
-            sealed += builder.sealed(ts_ms)
+            sealed += builder.sealed(ts_ms, feeds.coverage(feed))
 
-    sealed += builder.sealed(end_ms + 2_000)
+    sealed += builder.sealed(end_ms + 2_000, feeds.coverage(feed))
 
     assert sealed == reference(in_order, interval_ms)
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from fluxcap.capture.market.clock import ArrivalTime
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.platforms.socketio import BINARY, TEXT
 from fluxcap.capture.recording import records as recording
+from fluxcap.capture.recording.records import BinaryFrame, RawFrame, RedactedFrame, TextFrame
 
 _REASONS = {reason.value: reason for reason in GapReason}
 
@@ -65,26 +66,29 @@ class Playback:
     def play(self, records: Sequence[recording.Record], on_update: Callable[[], None]) -> None:
         """Give records to the market. ``on_update`` is called after one that led to candles, and takes them."""
         # Millions of them a day: what is looked up once here is looked up once.
-        market, received = self._market, self._market.received
+        market, received, advance_time = self._market, self._market.received, self._market.advance_time
         wall_ns, mono_ns, frames = self.wall_ns, self.mono_ns, 0
         update = market.pending
         sealed, revised = update.sealed, update.revised
         for record in records:
             mono_ns += record.mono_ns
             wall_ns += record.mono_ns + record.skew_ns
-            at = ArrivalTime(wall_ns // 1_000_000, mono_ns // 1_000_000)
-            if type(record) is recording.BinaryFrame:
+            if type(record) is BinaryFrame:
                 frames += 1
-                payload = str(binascii.b2a_base64(record.payload, newline=False), "ascii")
-                received(record.socket, BINARY, payload, at, record.drained)
-            elif type(record) is recording.TextFrame:
+                at = ArrivalTime(wall_ns, mono_ns, record.drained)
+                received(record.socket, BINARY, str(binascii.b2a_base64(record.payload, newline=False), "ascii"), at)
+            elif type(record) is TextFrame:
                 frames += 1
-                received(record.socket, TEXT, record.payload, at, record.drained)
+                at = ArrivalTime(wall_ns, mono_ns, record.drained)
+                received(record.socket, TEXT, record.payload, at)
             else:
                 self._first_ns = self._first_ns or wall_ns
+                at = ArrivalTime(wall_ns, mono_ns, _may_time_pass(record))
                 self._apply_control_record(record, at)
                 update = market.pending
                 sealed, revised = update.sealed, update.revised
+            if at.drained:
+                advance_time(at)
             if sealed or revised:
                 on_update()
                 update = market.pending
@@ -97,15 +101,13 @@ class Playback:
         market = self._market
         self._first_ns = self._first_ns or self.wall_ns
         match record:
-            case recording.TimeAdvanced():
-                market.advance_time(at)
-            case recording.RedactedFrame():
+            case RedactedFrame():
                 self._frames += 1
                 self._withheld += 1
-                market.record_activity(record.socket, at, record.drained, talks=record.talks)
-            case recording.RawFrame():
+                market.record_activity(record.socket, at, talks=record.talks)
+            case RawFrame():
                 self._frames += 1
-                market.received(record.socket, record.opcode, record.payload, at, record.drained)
+                market.received(record.socket, record.opcode, record.payload, at)
             case recording.SentFrame():
                 self._frames += 1
                 market.sent(record.socket, record.opcode, record.payload, at)
@@ -129,3 +131,10 @@ class Playback:
                     market.drain()
             case _:
                 pass  # what is told for the reader's sake
+
+
+def _may_time_pass(record: recording.Record) -> bool:
+    """Return whether all that had arrived before was taken in with this record."""
+    if isinstance(record, RawFrame | RedactedFrame):
+        return record.drained
+    return isinstance(record, recording.TimeAdvanced)

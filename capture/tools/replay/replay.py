@@ -140,7 +140,7 @@ def _replay_into(
             platform=platform.name,
             arrivals=source.header.arrivals,
             played=stage.playback.played,
-            ticks=sum(feed.tick_count for feed in stage.market.feeds),
+            ticks=stage.market.feeds.tick_count,
             candles=sum(stream.candles for stream in found.streams),
             revisions=sum(stream.revisions for stream in found.streams),
             gaps=found.gaps,

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from fluxcap.bridge.server.server import FeedInfo, WireServer
-from fluxcap.capture.market.clock import ArrivalTime
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.market.focus import Focus
-from fluxcap.capture.market.market import Market
-from fluxcap.capture.market.updates import MarketUpdate
+from fluxcap.capture.market.market import Market, MarketUpdate
 from fluxcap.capture.pipeline.listeners import ListenerGroup
 from fluxcap.capture.pipeline.publish import PublishStage
 from fluxcap.capture.platforms.base import Platform
@@ -83,7 +82,7 @@ class Replayer:
 
     def at(self) -> ArrivalTime:
         """The recording's time now."""
-        return ArrivalTime(self.playback.wall_ns // 1_000_000, self.playback.mono_ns // 1_000_000)
+        return ArrivalTime(self.playback.wall_ns, self.playback.mono_ns)
 
     def play_all(self, blocks: Iterable[Sequence[Record]], on_progress: Callable[[], None] = lambda: None) -> None:
         """Play as fast as it goes. ``on_progress`` is called now and then. Raises StoreError."""
@@ -152,10 +151,8 @@ class Replayer:
         self._publishing.heartbeat(time.time_ns() // 1_000_000, self._feed_info)
 
     def _feed_info(self, key: StreamKey) -> FeedInfo:
-        market = self.market
-        feed = market.feeds.get(key.symbol)
-        state = market.feed_state(key.symbol, market.clock.now_ms(self.at().mono_ms))
-        return FeedInfo(state, feed.last_tick_ts_ms if feed else 0, market.clock.offset_ms or 0)
+        market, symbol = self.market, key.symbol
+        return FeedInfo(market.feed_state(symbol), market.last_tick_ts_ms(symbol), market.clock.offset_ms or 0)
 
     def _published_ts_ms(self, symbol: str) -> int:
         """Newest candle published, or about to be: what was decided is committed later here than in the daemon."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fluxcap.capture.chrome.connection import Connection
-from fluxcap.capture.chrome.events import Stamp
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.daemon.daemon import Daemon
 from fluxcap.capture.platforms.pocketoption import PocketOption, PocketOptionDecoder
 from fluxcap.capture.runtime.settings import Settings
@@ -38,11 +38,11 @@ class Traffic:
     def connect(
         self,
         url: str,
-        on_message: Callable[[bytes, Stamp], None],
+        on_message: Callable[[bytes, ArrivalTime], None],
         on_end: Callable[[str], None],
-        on_idle: Callable[[Stamp], None],
+        on_idle: Callable[[ArrivalTime], None],
     ) -> Connection:
-        def listen(data: bytes, stamp: Stamp) -> None:
+        def listen(data: bytes, stamp: ArrivalTime) -> None:
             self.heard.append(data)
             on_message(data, stamp)
 

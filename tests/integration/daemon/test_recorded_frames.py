@@ -12,12 +12,11 @@ from collections import defaultdict
 import msgspec
 import pytest
 
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.market.candles import bucket_start
-from fluxcap.capture.market.clock import ArrivalTime
 from fluxcap.capture.market.focus import Focus, FocusMode
-from fluxcap.capture.market.market import Market
+from fluxcap.capture.market.market import Market, MarketUpdate
 from fluxcap.capture.market.tape import TickTape
-from fluxcap.capture.market.updates import MarketUpdate
 from fluxcap.capture.platforms.base import Asset, Assets, Favourites, History, MarketEvent, RawTick
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.schemas.types import CandleFlags
@@ -57,14 +56,16 @@ class Replay:
         first_s = frames[0]["timestamp"]
         for frame, following in zip(frames, [*frames[1:], None], strict=True):
             mono_ms = round((frame["timestamp"] - first_s) * 1_000) + 1_000_000
-            self.at = ArrivalTime(round(frame["timestamp"] * 1_000), mono_ms)
             drained = following is None or following["timestamp"] > frame["timestamp"]
-            self.market.received(frame["request_id"], frame["opcode"], frame["payload"], self.at, drained)
+            self.at = ArrivalTime.from_ms(round(frame["timestamp"] * 1_000), mono_ms, drained)
+            self.market.received(frame["request_id"], frame["opcode"], frame["payload"], self.at)
+            if drained:
+                self.market.advance_time(self.at)
         self._take()
 
     def pass_ms(self, ms: int) -> None:
         for _ in range(0, ms, 250):
-            self.at = ArrivalTime(self.at.wall_ms + 250, self.at.mono_ms + 250)
+            self.at = ArrivalTime.from_ms(self.at.wall_ms + 250, self.at.mono_ms + 250)
             self.market.advance_time(self.at)
         self._take()
 

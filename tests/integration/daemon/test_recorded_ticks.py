@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from fluxcap.capture.market.candles import CandleBuilder, CandleTimeouts
-from fluxcap.capture.market.feeds import FeedTracker
+from fluxcap.capture.market.feeds import FeedTracker, TickResult
 from fluxcap.schemas.types import Candle, CandleFlags
 from tests.support.market.captures import captures
 
@@ -76,16 +76,17 @@ def by_duckdb(ticks: list[tuple[int, float]]) -> list[tuple[int, float, float, f
 def by_our_code(ticks: list[tuple[int, float]]) -> list[Candle]:
     """The candle code as the market drives it, the last revision of each minute winning."""
     feeds = FeedTracker(history_wait_ms=0)
-    builder = CandleBuilder(feeds, feeds.feed("A"), CandleTimeouts(MINUTE))
+    feed = feeds.feed("A")
+    builder = CandleBuilder(feed.tape, feed.server_candles(MINUTE), CandleTimeouts(MINUTE))
     found: dict[int, Candle] = {}
     for ts_ms, price in ticks:
-        if not feeds.tick("s", "A", ts_ms, price, ts_ms):
+        if feeds.tick("s", "A", ts_ms, price, ts_ms) is not TickResult.NEW:
             continue
         if ts_ms < builder.next_ms:
             builder.add_late_tick(ts_ms)
         elif builder.closes_bucket(ts_ms):
-            found |= {candle.ts_ms: candle for candle in builder.sealed(ts_ms)}
-        found |= {revision.candle.ts_ms: revision.candle for revision in builder.revisions()}
+            found |= {candle.ts_ms: candle for candle in builder.sealed(ts_ms, feeds.coverage(feed))}
+        found |= {revision.candle.ts_ms: revision.candle for revision in builder.revisions(feeds.coverage(feed))}
     return [found[ts_ms] for ts_ms in sorted(found)]
 
 

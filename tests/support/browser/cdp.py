@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from fluxcap.capture.chrome.events import ChromeEvent, FrameReceived, Stamp
+from fluxcap.capture.chrome.events import ArrivalTime, ChromeEvent, FrameReceived
 from fluxcap.capture.chrome.session import CdpSession
 
 PAGE_URL = "https://platform.test/trade"
@@ -103,8 +103,8 @@ class Dialogue:
         self.session.start(self.now_ns)
         self._answer()
 
-    def stamp(self) -> Stamp:
-        return Stamp(self.now_ns + 1_700_000_000 * SECOND_NS, self.now_ns, True)
+    def stamp(self) -> ArrivalTime:
+        return ArrivalTime(self.now_ns + 1_700_000_000 * SECOND_NS, self.now_ns, True)
 
     def say(self, *messages: str | bytes) -> list[ChromeEvent]:
         """The browser says this; commands that follow are answered. Returns all events in order."""

@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.endpoint import probe
-from fluxcap.capture.chrome.events import ChromeEvent, FrameReceived, Stamp
+from fluxcap.capture.chrome.events import ArrivalTime, ChromeEvent, FrameReceived
 from fluxcap.capture.chrome.session import CdpSession
 from tests.support.browser.chromium import Chromium
 
@@ -32,7 +32,7 @@ class Capture:
         self.heard: list[bytes] = []
         self.said: list[str] = []
         self.end_reason = ""
-        self._queue: queue.Queue[tuple[bytes, Stamp] | Stamp | str] = queue.Queue()
+        self._queue: queue.Queue[tuple[bytes, ArrivalTime] | ArrivalTime | str] = queue.Queue()
         self.connection = Connection(
             probe("127.0.0.1", browser.port, timeout_s=WAIT_S).websocket_url,
             lambda message, stamp: self._queue.put((message, stamp)),
@@ -90,11 +90,11 @@ class Capture:
             if every_message:
                 yield None
 
-    def _take(self, item: tuple[bytes, Stamp] | Stamp | str) -> list[ChromeEvent]:
+    def _take(self, item: tuple[bytes, ArrivalTime] | ArrivalTime | str) -> list[ChromeEvent]:
         if isinstance(item, str):
             self.end_reason = item
             return self.session.browser_gone()
-        if isinstance(item, Stamp):
+        if isinstance(item, ArrivalTime):
             return self.session.expire(item.mono_ns)
         message, stamp = item
         self.heard.append(message)

@@ -11,8 +11,8 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.market.candles import Revision, bucket_start
-from fluxcap.capture.market.clock import ArrivalTime
 from fluxcap.capture.market.feeds import GapReason, GapUpdate
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market, MarketTimeouts
@@ -64,15 +64,15 @@ class Stage:
 
     # --- what the platform does ---
 
-    def at(self, arrives_ms: int | None = None) -> ArrivalTime:
+    def at(self, arrives_ms: int | None = None, *, drained: bool = True) -> ArrivalTime:
         if arrives_ms is not None:
             self.now_ms = max(self.now_ms, arrives_ms)
-        return ArrivalTime(self.now_ms + self.wall_error_ms, self.now_ms - MONO_ZERO_MS)
+        return ArrivalTime.from_ms(self.now_ms + self.wall_error_ms, self.now_ms - MONO_ZERO_MS, drained)
 
     def event(self, socket: str, name: str, payload: object, arrives_ms: int | None = None) -> None:
-        at = self.at(arrives_ms)
-        self.market.received(socket, 1, announcement(name), at, False)
-        self.market.received(socket, 2, attachment(payload), at, True)
+        self.market.received(socket, 1, announcement(name), self.at(arrives_ms, drained=False))
+        self.market.received(socket, 2, attachment(payload), self.at())
+        self.market.advance_time(self.at())
         self._take()
 
     def happen(self, ts_ms: int, symbol: str = EUR) -> float:

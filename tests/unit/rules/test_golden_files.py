@@ -79,10 +79,9 @@ from fluxcap.capture.csvfiles.reader import check_csv, collected_files, read_tic
 from fluxcap.capture.csvfiles.rotation import LocalFileSystem
 from fluxcap.capture.csvfiles.writer import CsvStatus, CsvWriter
 from fluxcap.capture.daemon.daemon import Daemon
-from fluxcap.capture.market.feed_state import GapReason
+from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.focus import Focus, FocusMode
-from fluxcap.capture.market.market import Market
-from fluxcap.capture.market.updates import AssetSnapshot, MarketSnapshot
+from fluxcap.capture.market.market import AssetSnapshot, Market, MarketSnapshot
 from fluxcap.capture.pipeline.journal import TickJournal
 from fluxcap.capture.pipeline.journal_file import (
     JournalEntry,
@@ -924,7 +923,7 @@ def _rest(folder: Path) -> dict[str, Any]:
     return {
         "GET /api/status": shape(Status),
         "GET /api/status of a daemon at work": shape_of_value(as_json(status)),
-        "GET /api/focus": shape_of_value(focus_json(market)),
+        "GET /api/focus": shape_of_value(focus_json(market.focus_snapshot())),
         "GET /api/assets": [shape(Asset)],
         "GET /api/gaps": [shape(Gap)],
         "GET /api/collect-mode": shape(CsvStatus),
@@ -937,7 +936,7 @@ def _routes(folder: Path) -> dict[str, Any]:
     """Routes with what may be asked of them."""
     nobody: Any = SimpleNamespace()
     market = Market(PocketOption(), MINUTE, Focus(FocusMode.FOLLOW))
-    made: FastAPI = control_app(nobody, market, nobody, lambda: nobody)
+    made: FastAPI = control_app(nobody, market, lambda: nobody)
     for router in (
         csv_settings_router(nobody, nobody, nobody),
         history_import_router(nobody, nobody, "POCKETOPTION", "1m"),

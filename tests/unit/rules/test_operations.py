@@ -11,7 +11,7 @@ from fluxcap.bridge.client.health import HealthState
 from fluxcap.bridge.jetstream.forward.status import ForwardState
 from fluxcap.capture.cli import app as cli
 from fluxcap.capture.market.clock import ClockState
-from fluxcap.capture.market.feed_state import GapReason
+from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.pipeline.listeners import ChromeState
 from fluxcap.capture.runtime.log_events import EVENTS
 from fluxcap.capture.runtime.settings import Settings, variables_of
@@ -135,7 +135,7 @@ def test_every_exit_code_stands_there_and_no_other(monkeypatch: pytest.MonkeyPat
 
 def counters_of_the_code() -> set[str]:
     """What the market counts; what is counted by asset or by kind without that part."""
-    text = "".join((ROOT / f"capture/market/{name}.py").read_text() for name in ("market", "ingest", "aggregator"))
+    text = "".join((ROOT / f"capture/market/{name}.py").read_text() for name in ("market", "aggregator"))
     found = re.findall(r'counters\["([^"]+)"\]|yield f"(\w+)\.', text)
     return {(one or other).partition(".")[0] for one, other in found}
 

@@ -398,7 +398,7 @@ def test_a_commit_refused_for_lack_of_room_leaves_nothing_to_recover(
         raise StoreFull("no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store._space, "require", full)
+        patch.setattr(store._space, "require_space", full)
         with pytest.raises(StoreFull):
             store.commit([batch(EURUSD, 1, 1)])
 

@@ -7,10 +7,9 @@ from typing import Any
 import msgspec
 
 from fluxcap.capture.api.status import DaemonInfo, Status, build_status
-from fluxcap.capture.chrome.events import SocketId
+from fluxcap.capture.chrome.events import ArrivalTime, SocketId
 from fluxcap.capture.chrome.session import SessionSnapshot
 from fluxcap.capture.chrome.target import SocketSnapshot
-from fluxcap.capture.market.clock import ArrivalTime
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.listeners import ChromeState
@@ -30,7 +29,7 @@ def seen(stream: StreamStatus | None = None, **changes: Any) -> Status:
         chrome_reason="Nothing answers.",
         browser="",
         session=None,
-        market=market.view(ArrivalTime(NOW_MS, 0)),
+        market=market.view(ArrivalTime.from_ms(NOW_MS, 0)),
         streams=(stream,) if stream else (),
         queue_depth=3,
         messages=0,

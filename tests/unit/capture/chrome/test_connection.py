@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
 from fluxcap.capture.chrome.connection import Connection
-from fluxcap.capture.chrome.events import Stamp
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.schemas.errors import BrowserGone
 
 WAIT_S = 30.0
@@ -25,11 +25,11 @@ class Consumer:
     """Takes what the connection hands over."""
 
     def __init__(self) -> None:
-        self.messages: queue.Queue[tuple[bytes, Stamp]] = queue.Queue()
-        self.idle: queue.Queue[Stamp] = queue.Queue()
+        self.messages: queue.Queue[tuple[bytes, ArrivalTime]] = queue.Queue()
+        self.idle: queue.Queue[ArrivalTime] = queue.Queue()
         self.ends: queue.Queue[str] = queue.Queue()
 
-    def on_message(self, message: bytes, stamp: Stamp) -> None:
+    def on_message(self, message: bytes, stamp: ArrivalTime) -> None:
         self.messages.put((message, stamp))
 
     def message(self) -> bytes:
@@ -134,7 +134,7 @@ def test_only_the_last_message_of_a_backlog_is_drained(browser, consumer: Consum
         sent.set()
         stay(server)
 
-    def hold(message: bytes, stamp: Stamp) -> None:
+    def hold(message: bytes, stamp: ArrivalTime) -> None:
         if message == b"first":
             sent.wait(WAIT_S)
             release.wait(WAIT_S)
@@ -225,7 +225,7 @@ def test_close_from_within_a_callback_does_not_wait_for_itself(browser, consumer
     holder: list[Connection] = []
     ready = threading.Event()
 
-    def on_message(_message: bytes, _stamp: Stamp) -> None:
+    def on_message(_message: bytes, _stamp: ArrivalTime) -> None:
         ready.wait(WAIT_S)
         holder[0].close()
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from fluxcap.capture.chrome.events import (
+    ArrivalTime,
     CommandRecovered,
     CommandRefused,
     CommandTimedOut,
@@ -19,7 +20,6 @@ from fluxcap.capture.chrome.events import (
     SocketClosed,
     SocketId,
     SocketOpened,
-    Stamp,
     TabAttached,
     TabGone,
 )
@@ -341,7 +341,7 @@ def test_frame_that_overtakes_the_answer_announces_the_tab_first(chrome: Dialogu
 
 def test_stamp_of_a_frame_is_the_callers(chrome: Dialogue) -> None:
     session = chrome.open_tab()
-    stamp = Stamp(1, 2, False)
+    stamp = ArrivalTime(1, 2, False)
 
     events = chrome.session.receive(frame(session), stamp)
 
@@ -410,8 +410,8 @@ def test_an_answer_to_no_command_is_not_taken_for_one_to_the_first() -> None:
     refusal = {"error": {"code": -32000, "message": "no"}}
 
     assert first["id"] == 1
-    assert session.receive(json.dumps({"id": 0, **refusal}), Stamp(0, 0)) == []
-    assert session.receive(json.dumps({"id": 1, **refusal}), Stamp(0, 0)) == [
+    assert session.receive(json.dumps({"id": 0, **refusal}), ArrivalTime(0, 0)) == []
+    assert session.receive(json.dumps({"id": 1, **refusal}), ArrivalTime(0, 0)) == [
         CommandRefused("Target.setDiscoverTargets", "", "no")
     ]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fluxcap.capture.chrome.events import Stamp
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.collect.page_feed import HistoryFeed
 from fluxcap.capture.market.clock import ClockState
 from fluxcap.capture.platforms.base import History
@@ -38,9 +38,9 @@ class Browser:
     def connect(
         self,
         url: str,
-        on_message: Callable[[bytes, Stamp], None],
+        on_message: Callable[[bytes, ArrivalTime], None],
         on_end: Callable[[str], None],
-        on_idle: Callable[[Stamp], None],
+        on_idle: Callable[[ArrivalTime], None],
     ) -> Browser:
         self._on_message, self.end = on_message, on_end
         return self
@@ -60,7 +60,7 @@ class Browser:
 
     def say(self, *messages: str, drained: bool = True) -> None:
         for message in messages:
-            stamp = Stamp(self.wall_ms * 1_000_000, self.mono_ms * 1_000_000, drained)
+            stamp = ArrivalTime(self.wall_ms * 1_000_000, self.mono_ms * 1_000_000, drained)
             self._on_message(message.encode(), stamp)
 
     def event(self, name: str, payload: object, socket: str = "1.1") -> None:

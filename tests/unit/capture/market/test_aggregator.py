@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fluxcap.capture.market.aggregator import CandleAggregator
 from fluxcap.capture.market.candles import CandleTimeouts
-from fluxcap.capture.market.feeds import FeedTracker, GapReason
+from fluxcap.capture.market.feeds import FeedTracker, GapReason, TickResult
 from fluxcap.schemas.types import Tick
 
 A, B = "EURUSD_otc", "GBPUSD_otc"
@@ -29,7 +29,7 @@ class Bench:
     def ticks(self, from_ms: int, to_ms: int) -> None:
         for at_ms in range(M0 + from_ms, M0 + to_ms, 500):
             for symbol in (A, B):
-                if self.feeds.tick("s", symbol, at_ms, 1.0, at_ms):
+                if self.feeds.tick("s", symbol, at_ms, 1.0, at_ms) is TickResult.NEW:
                     self.sealing.tick(self.feeds.feed(symbol), at_ms, at_ms + 7_200_000, 1.0)
 
     def turn_to(self, *focused: str) -> None:

@@ -12,7 +12,9 @@ from fluxcap.capture.market.candles import (
     Revision,
     bucket_start,
 )
+from fluxcap.capture.market.coverage import FeedCoverage, TimeRanges
 from fluxcap.capture.market.feeds import FeedTracker, GapReason
+from fluxcap.capture.market.tape import TickTape
 from fluxcap.schemas.types import Candle, CandleFlags
 
 A, B = "EURUSD_otc", "GBPUSD_otc"
@@ -25,7 +27,10 @@ class Bench:
 
     def __init__(self, interval_ms: int = MINUTE, published_ts_ms: int = 0) -> None:
         self.feeds = FeedTracker()
-        self.builder = CandleBuilder(self.feeds, self.feeds.feed(A), CandleTimeouts(interval_ms), published_ts_ms)
+        self.feed = self.feeds.feed(A)
+        self.builder = CandleBuilder(
+            self.feed.tape, self.feed.server_candles(interval_ms), CandleTimeouts(interval_ms), published_ts_ms
+        )
 
     def tick(self, at_ms: int, price: float = 1.0, symbol: str = A, socket: str = "s") -> None:
         self.feeds.tick(socket, symbol, M0 + at_ms, price, M0 + at_ms)
@@ -36,7 +41,16 @@ class Bench:
             self.feeds.expire(M0 + at_ms)
 
     def sealed(self, at_ms: int) -> list[Candle]:
-        return self.builder.sealed(M0 + at_ms)
+        return self.builder.sealed(M0 + at_ms, self.feeds.coverage(self.feed))
+
+    def revisions(self) -> list[Revision]:
+        return self.builder.revisions(self.feeds.coverage(self.feed))
+
+    def forming(self) -> Candle | None:
+        return self.builder.forming(self.feeds.coverage(self.feed))
+
+    def idle_until_ms(self, now_ms: int) -> int:
+        return self.builder.idle_until_ms(now_ms, self.feeds.coverage(self.feed))
 
     def history(self, from_ms: int, to_ms: int, price: float = 1.0, socket: str = "h") -> None:
         self.told([(at_ms, price) for at_ms in range(from_ms, to_ms, 1_000)], socket)
@@ -332,12 +346,12 @@ def test_a_late_tick_becomes_a_revision() -> None:
     bench.tick(30_500, price=8.0)
     bench.builder.add_late_tick(M0 + 30_500)
 
-    (revision,) = bench.builder.revisions()
+    (revision,) = bench.revisions()
     assert revision.published
     assert (revision.candle.high, revision.candle.tick_count) == (8.0, 61)
     assert revision.candle.flags == CandleFlags.REVISED
     assert bench.builder.late_ticks == 1
-    assert bench.builder.revisions() == []
+    assert bench.revisions() == []
 
 
 def test_what_changes_nothing_is_no_revision() -> None:
@@ -347,7 +361,7 @@ def test_what_changes_nothing_is_no_revision() -> None:
     bench.builder.add_late_tick(M0 + 30_000)
     bench.history(0, 60_000)
 
-    assert bench.builder.revisions() == []
+    assert bench.revisions() == []
 
 
 def test_a_late_tick_in_a_minute_that_had_none_is_a_candle_the_stream_never_had() -> None:
@@ -359,7 +373,7 @@ def test_a_late_tick_in_a_minute_that_had_none_is_a_candle_the_stream_never_had(
     bench.tick(125_000, 3.0)
     bench.builder.add_late_tick(M0 + 125_000)
 
-    (revision,) = bench.builder.revisions()
+    (revision,) = bench.revisions()
     assert revision == Revision(Candle(M0 + 2 * MINUTE, 3.0, 3.0, 3.0, 3.0, 1.0, 1, 0), published=False)
 
 
@@ -371,7 +385,7 @@ def test_proof_that_comes_late_takes_the_blindness_back() -> None:
     bench.ticks(59_000, 80_000)  # the backlog
     bench.builder.add_late_tick(M0 + 59_000)
 
-    (revision,) = bench.builder.revisions()
+    (revision,) = bench.revisions()
     assert revision.candle.flags == CandleFlags.REVISED
     assert revision.candle.tick_count == 60
 
@@ -387,10 +401,10 @@ def test_a_tick_that_was_overtaken_and_lost_comes_with_the_history() -> None:
 
     bench.told(sorted([*SECONDS, LOST]))
 
-    (revision,) = bench.builder.revisions()
+    (revision,) = bench.revisions()
     assert revision == Revision(Candle(M0, 1.0, 8.0, 1.0, 1.0, 61.0, 61, CandleFlags.REVISED), published=True)
     assert bench.builder.late_ticks == 0
-    assert bench.builder.revisions() == []
+    assert bench.revisions() == []
 
 
 def test_a_lost_tick_in_a_minute_that_had_none_makes_the_candle_the_stream_never_had() -> None:
@@ -402,7 +416,7 @@ def test_a_lost_tick_in_a_minute_that_had_none_makes_the_candle_the_stream_never
 
     bench.told([*SECONDS[:60], (75_000, 3.0)])
 
-    assert bench.builder.revisions() == [Revision(Candle(M0 + MINUTE, 3.0, 3.0, 3.0, 3.0, 1.0, 1, 0), published=False)]
+    assert bench.revisions() == [Revision(Candle(M0 + MINUTE, 3.0, 3.0, 3.0, 3.0, 1.0, 1, 0), published=False)]
 
 
 def test_history_that_lacks_what_was_received_is_another_sampling_and_revises_nothing() -> None:
@@ -412,7 +426,7 @@ def test_history_that_lacks_what_was_received_is_another_sampling_and_revises_no
 
     bench.told(sorted([*SECONDS[:10], *SECONDS[11:], LOST]))
 
-    assert bench.builder.revisions() == []
+    assert bench.revisions() == []
 
 
 def test_history_of_half_a_bucket_proves_nothing_of_it() -> None:
@@ -422,7 +436,7 @@ def test_history_of_half_a_bucket_proves_nothing_of_it() -> None:
 
     bench.told([LOST, *SECONDS[31:]])
 
-    assert bench.builder.revisions() == []
+    assert bench.revisions() == []
 
 
 def test_a_lost_tick_of_the_bucket_under_way_is_simply_there() -> None:
@@ -431,7 +445,7 @@ def test_a_lost_tick_of_the_bucket_under_way_is_simply_there() -> None:
 
     bench.told(sorted([*SECONDS[:50], LOST]))
 
-    assert bench.builder.revisions() == []
+    assert bench.revisions() == []
     bench.ticks(50_000, 61_000)
     assert [candle.tick_count for candle in bench.sealed(61_000)] == [61]
 
@@ -445,7 +459,7 @@ def test_a_lost_tick_at_the_very_start_of_the_next_bucket_goes_into_its_candle()
 
     bench.told([*SECONDS[:61], *((at_ms, 1.0) for at_ms in range(60_500, 121_000, 1_000))])
 
-    assert bench.builder.revisions() == []
+    assert bench.revisions() == []
     assert [candle.tick_count for candle in bench.sealed(121_000)] == [61]
 
 
@@ -458,7 +472,7 @@ def test_history_that_begins_within_a_blind_minute_does_not_revise_it() -> None:
 
     bench.told([*SECONDS[:30], (40_000, 1.0)], socket="t")
 
-    assert bench.builder.revisions() == []
+    assert bench.revisions() == []
 
 
 def test_a_bucket_completed_by_history_needs_no_further_proof() -> None:
@@ -467,20 +481,20 @@ def test_a_bucket_completed_by_history_needs_no_further_proof() -> None:
     bench.history(0, 62_000)
     assert [candle.flags for candle in bench.sealed(62_000)] == [CandleFlags.BLIND | CandleFlags.FILLED]
 
-    assert bench.builder.revisions() == []
-    assert bench.builder.idle_until_ms(M0 + 62_000) > 0
+    assert bench.revisions() == []
+    assert bench.idle_until_ms(M0 + 62_000) > 0
 
 
 def test_a_hole_that_its_socket_has_passed_needs_no_further_proof() -> None:
     bench = Bench()
     bench.ticks(0, 50_000)
     assert bench.sealed(70_000)[0].flags == CandleFlags.BLIND
-    assert bench.builder.idle_until_ms(M0 + 70_000) == 0
+    assert bench.idle_until_ms(M0 + 70_000) == 0
 
     bench.tick(60_000)
 
-    assert bench.builder.revisions() == []
-    assert bench.builder.idle_until_ms(M0 + 70_000) > 0
+    assert bench.revisions() == []
+    assert bench.idle_until_ms(M0 + 70_000) > 0
 
 
 def test_a_backlog_completes_a_bucket_though_another_tab_says_nothing() -> None:
@@ -492,7 +506,7 @@ def test_a_backlog_completes_a_bucket_though_another_tab_says_nothing() -> None:
     bench.ticks(59_000, 61_000)
     bench.builder.add_late_tick(M0 + 59_000)
 
-    (revision,) = bench.builder.revisions()
+    (revision,) = bench.revisions()
     assert revision.candle.flags == CandleFlags.REVISED
 
 
@@ -504,7 +518,7 @@ def test_history_after_the_wait_revises_blind_minutes_and_brings_those_the_strea
     assert starts(bench.sealed(250_000)) == [0]
 
     bench.history(0, 250_000, socket="t")
-    revisions = bench.builder.revisions()
+    revisions = bench.revisions()
 
     assert [((r.candle.ts_ms - M0) // MINUTE, r.published) for r in revisions] == [
         (0, True),
@@ -520,12 +534,12 @@ def test_a_revision_of_a_minute_never_published_makes_it_published() -> None:
     bench.ticks(20_000, 61_000)
     bench.sealed(61_000)
     bench.history(0, 21_000)
-    assert [r.published for r in bench.builder.revisions()] == [False]
+    assert [r.published for r in bench.revisions()] == [False]
 
     bench.tick(5_500)
     bench.builder.add_late_tick(M0 + 5_500)
 
-    assert [r.published for r in bench.builder.revisions()] == [True]
+    assert [r.published for r in bench.revisions()] == [True]
 
 
 def test_candles_of_an_earlier_run_are_not_revised() -> None:
@@ -537,7 +551,7 @@ def test_candles_of_an_earlier_run_are_not_revised() -> None:
     bench.builder.add_late_tick(M0 + 30_000)
     bench.history(0, 60_000)
 
-    assert bench.builder.revisions() == []
+    assert bench.revisions() == []
 
 
 def test_what_the_tape_does_not_hold_any_more_is_not_revised() -> None:
@@ -549,7 +563,7 @@ def test_what_the_tape_does_not_hold_any_more_is_not_revised() -> None:
     bench.tick(30_500)
     bench.builder.add_late_tick(M0 + 30_500)
 
-    assert bench.builder.revisions() == []
+    assert bench.revisions() == []
 
 
 def test_what_may_still_be_revised_is_bounded() -> None:
@@ -579,7 +593,7 @@ def test_the_candle_under_way_is_told_as_far_as_it_has_come() -> None:
     bench.ticks(0, 90_000)
     bench.sealed(90_000)
 
-    forming = bench.builder.forming()
+    forming = bench.forming()
 
     assert forming == Candle(M0 + MINUTE, 1.0, 1.0, 1.0, 1.0, 30.0, 30, 0)
 
@@ -588,7 +602,7 @@ def test_the_candle_under_way_says_that_it_was_joined_late() -> None:
     bench = Bench()
     bench.ticks(20_000, 30_000)
 
-    forming = bench.builder.forming()
+    forming = bench.forming()
 
     assert forming is not None
     assert forming.flags == CandleFlags.JOINED_LATE
@@ -596,28 +610,27 @@ def test_the_candle_under_way_says_that_it_was_joined_late() -> None:
 
 def test_nothing_is_under_way_before_the_first_tick_and_after_sealing() -> None:
     bench = Bench()
-    assert bench.builder.forming() is None
+    assert bench.forming() is None
 
     bench.ticks(0, 60_000)
     bench.ticks(60_000, 63_000, symbol=B)
     bench.sealed(63_000)
-    assert bench.builder.forming() is None
+    assert bench.forming() is None
 
 
 # --- at the edges ---
 
 
 def test_a_builder_that_was_told_nothing_knows_nothing_and_waits_for_nothing() -> None:
-    feeds = FeedTracker()
-    builder = CandleBuilder(feeds, feeds.feed(A), CandleTimeouts(MINUTE))
+    builder, nothing = CandleBuilder(TickTape(), {}, CandleTimeouts(MINUTE)), FeedCoverage(TimeRanges(), TimeRanges())
 
     assert builder.next_ms == 0
-    assert builder.idle_until_ms(M0) == NEVER_MS
+    assert builder.idle_until_ms(M0, nothing) == NEVER_MS
     assert builder.closes_bucket(0)
-    assert builder.sealed(M0) == []
+    assert builder.sealed(M0, nothing) == []
     assert builder.closes_bucket(0)
-    assert builder.idle_until_ms(M0) == NEVER_MS
-    assert builder.revisions() == []
+    assert builder.idle_until_ms(M0, nothing) == NEVER_MS
+    assert builder.revisions(nothing) == []
 
 
 def test_the_wait_for_history_ends_to_the_millisecond() -> None:
@@ -625,9 +638,9 @@ def test_the_wait_for_history_ends_to_the_millisecond() -> None:
     bench.ticks(0, 20_000)
 
     assert bench.sealed(9_999) == []
-    assert bench.builder.idle_until_ms(M0 + 9_999) == M0 + 10_000
+    assert bench.idle_until_ms(M0 + 9_999) == M0 + 10_000
     assert starts_s(bench.sealed(10_000)) == list(range(19))
-    assert bench.builder.idle_until_ms(M0 + 10_000) == M0 + 20_000
+    assert bench.idle_until_ms(M0 + 10_000) == M0 + 20_000
 
 
 def starts_s(candles: list[Candle]) -> list[int]:
@@ -655,11 +668,11 @@ def test_a_row_that_comes_while_a_later_bucket_is_open_is_sealed_at_once() -> No
     bench.ticks(0, 61_000)
     assert starts(bench.sealed(61_000)) == [0]
     bench.feeds.on_socket_closed("s", GapReason.RELOADED)
-    bench.feeds.feed(A).tape = type(bench.feeds.feed(A).tape)()  # the first second of bucket 1 was never seen
+    bench.feed.tape = bench.builder._tape = TickTape()  # the first second of bucket 1 was never seen
     bench.ticks(180_000, 200_000, socket="t")
     bench.feeds.feed(A).hold_until_ms = 0
     assert bench.sealed(200_000) == []
-    assert bench.builder.idle_until_ms(M0 + 200_000) == M0 + 240_000
+    assert bench.idle_until_ms(M0 + 200_000) == M0 + 240_000
 
     bench.feeds.add_server_candles(A, MINUTE, [row(2)])
 
@@ -678,7 +691,7 @@ def test_a_late_tick_in_a_blind_minute_makes_it_better_and_leaves_it_blind() -> 
     bench.tick(10_500, price=9.0, socket="t")
     bench.builder.add_late_tick(M0 + 10_500)
 
-    (revision,) = bench.builder.revisions()
+    (revision,) = bench.revisions()
     assert revision.published
     assert revision.candle.flags == CandleFlags.BLIND | CandleFlags.REVISED
     assert (revision.candle.high, revision.candle.tick_count) == (9.0, published.tick_count + 1)
@@ -692,7 +705,7 @@ def test_a_late_tick_in_a_minute_that_could_not_be_published_changes_nothing() -
     bench.tick(30_500)
     bench.builder.add_late_tick(M0 + 30_500)
 
-    assert bench.builder.revisions() == []
+    assert bench.revisions() == []
 
 
 def test_a_late_tick_before_anything_was_sealed_changes_nothing() -> None:
@@ -700,8 +713,8 @@ def test_a_late_tick_before_anything_was_sealed_changes_nothing() -> None:
     bench.tick(30_000)
     bench.builder.add_late_tick(M0 + 30_000)
 
-    assert bench.builder.idle_until_ms(M0 + 30_000) == 0
-    assert bench.builder.revisions() == []
+    assert bench.idle_until_ms(M0 + 30_000) == 0
+    assert bench.revisions() == []
 
 
 def test_a_candle_of_an_earlier_run_is_not_revised_though_all_of_it_is_known_now() -> None:
@@ -713,7 +726,7 @@ def test_a_candle_of_an_earlier_run_is_not_revised_though_all_of_it_is_known_now
     bench.tick(30_500)
     bench.builder.add_late_tick(M0 + 30_500)
 
-    assert bench.builder.revisions() == []
+    assert bench.revisions() == []
 
 
 def test_a_minute_passed_over_right_after_an_earlier_run_may_still_come_to_a_candle() -> None:
@@ -726,21 +739,21 @@ def test_a_minute_passed_over_right_after_an_earlier_run_may_still_come_to_a_can
     bench.tick(90_500, 3.0)
     bench.builder.add_late_tick(M0 + 90_500)
 
-    assert [(starts([r.candle]), r.published) for r in bench.builder.revisions()] == [([1], False)]
+    assert [(starts([r.candle]), r.published) for r in bench.revisions()] == [([1], False)]
 
 
 def test_proof_to_the_very_end_of_a_doubted_bucket_takes_the_blindness_back_without_a_tick_of_its_own() -> None:
     bench = Bench()
     bench.ticks(0, 60_000)
     assert [candle.flags for candle in bench.sealed(72_000)] == [CandleFlags.BLIND]
-    assert bench.builder.idle_until_ms(M0 + 72_000) == 0
-    assert bench.builder.revisions() == []
+    assert bench.idle_until_ms(M0 + 72_000) == 0
+    assert bench.revisions() == []
 
     bench.tick(60_000, symbol=B)  # late: all before it on this socket has arrived
 
-    (revision,) = bench.builder.revisions()
+    (revision,) = bench.revisions()
     assert (revision.candle.flags, revision.candle.tick_count) == (CandleFlags.REVISED, 60)
-    assert bench.builder.idle_until_ms(M0 + 72_000) == NEVER_MS
+    assert bench.idle_until_ms(M0 + 72_000) == NEVER_MS
 
 
 def test_the_tape_may_begin_exactly_where_the_bucket_does() -> None:
@@ -751,7 +764,7 @@ def test_the_tape_may_begin_exactly_where_the_bucket_does() -> None:
     assert [(candle.tick_count, candle.flags) for candle in bench.sealed(61_000)] == [(60, 0)]
     bench.tick(30_500)
     bench.builder.add_late_tick(M0 + 30_500)
-    assert [revision.candle.tick_count for revision in bench.builder.revisions()] == [61]
+    assert [revision.candle.tick_count for revision in bench.revisions()] == [61]
 
 
 def test_incomplete_buckets_are_counted_each() -> None:
@@ -771,7 +784,7 @@ def test_the_candle_under_way_says_that_it_was_blind() -> None:
     bench.feeds.on_socket_closed("s", GapReason.RELOADED)
     bench.ticks(30_000, 40_000, socket="t")
 
-    forming = bench.builder.forming()
+    forming = bench.forming()
 
     assert forming is not None
     assert forming.flags == CandleFlags.BLIND
@@ -784,7 +797,7 @@ def test_the_candle_under_way_says_that_history_filled_it() -> None:
     bench.history(5_000, 31_000, socket="t")
     bench.ticks(31_000, 40_000, socket="t")
 
-    forming = bench.builder.forming()
+    forming = bench.forming()
 
     assert forming is not None
     assert forming.flags == CandleFlags.BLIND | CandleFlags.FILLED
@@ -795,7 +808,7 @@ def test_the_candle_under_way_from_history_alone_says_so() -> None:
     bench = Bench()
     bench.history(0, 31_000, socket="t")
 
-    forming = bench.builder.forming()
+    forming = bench.forming()
 
     assert forming is not None
     assert forming.flags == CandleFlags.JOINED_LATE | CandleFlags.FILLED

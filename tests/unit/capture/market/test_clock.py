@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fluxcap.capture.market.clock import ArrivalTime, ClockState, PlatformClock
+from fluxcap.capture.chrome.events import ArrivalTime
+from fluxcap.capture.market.clock import ClockState, PlatformClock
 
 ZERO_MS = 1_760_000_000_000
 """UTC at monotonic 1,000,000."""
@@ -28,7 +29,7 @@ class Local:
         return ZERO_MS + self.mono_ms - 1_000_000 + self.slept_ms
 
     def at(self) -> ArrivalTime:
-        return ArrivalTime(self.utc_ms + self.wall_error_ms, self.mono_ms)
+        return ArrivalTime.from_ms(self.utc_ms + self.wall_error_ms, self.mono_ms)
 
     def receive(self, raw_ts_ms: int, *, same_socket: bool = True) -> bool:
         """As the market does: True when the tick gets its time, now or because it settled the clock."""
@@ -271,10 +272,12 @@ class Bare:
         return ZERO_MS + mono_ms + 7_200_000 - 750
 
     def observe(self, mono_ms: int, ahead_ms: int = 0, wall_ms: int = 0) -> bool:
-        return self.clock.add_sample(self.raw_ms(mono_ms) + ahead_ms, ArrivalTime(ZERO_MS + mono_ms + wall_ms, mono_ms))
+        return self.clock.add_sample(
+            self.raw_ms(mono_ms) + ahead_ms, ArrivalTime.from_ms(ZERO_MS + mono_ms + wall_ms, mono_ms)
+        )
 
     def accept(self, mono_ms: int, ahead_ms: int = 0, slept_ms: int = 0, heard_ms: int | None = 0) -> bool:
-        at = ArrivalTime(ZERO_MS + mono_ms + slept_ms, mono_ms)
+        at = ArrivalTime.from_ms(ZERO_MS + mono_ms + slept_ms, mono_ms)
         raw_ms = self.raw_ms(mono_ms) + ahead_ms
         return self.clock.accept(raw_ms, at) if heard_ms is None else self.clock.accept(raw_ms, at, heard_ms)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fluxcap.capture.market.feed_state import CONFIRMED_AFTER_MS, PendingUnsubscribe, SocketFeed, SymbolFeed
+from fluxcap.capture.market.feeds import CONFIRMED_AFTER_MS, PendingUnsubscribe, SocketFeed, SymbolFeed
 from fluxcap.schemas.types import Candle
 
 
@@ -47,9 +47,8 @@ def test_an_asset_knows_its_own_rows_by_interval_and_start() -> None:
     row = Candle(60_000, 1.0, 1.0, 1.0, 1.0)
     feed.rows[60_000] = {60_000: row}
 
-    assert feed.row(60_000, 60_000) is row
-    assert feed.row(60_000, 0) is None
-    assert feed.row(300_000, 60_000) is None
+    assert feed.server_candles(60_000) == {60_000: row}
+    assert feed.server_candles(300_000) == {}
 
 
 def test_an_asset_never_seen_has_no_last_tick() -> None:

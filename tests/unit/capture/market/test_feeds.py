@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fluxcap.capture.market.feeds import FeedTracker, GapReason, GapUpdate
+from fluxcap.capture.market.feeds import FeedTracker, GapReason, GapUpdate, TickResult
 from fluxcap.schemas.types import Candle
 
 A, B = "EURUSD_otc", "GBPUSD_otc"
@@ -24,8 +24,7 @@ def tick(feeds: FeedTracker, from_ms: int, to_ms: int, *symbols: str, socket: st
 
 
 def live(feeds: FeedTracker, symbol: str = A) -> list[tuple[int, int]]:
-    feeds.update_coverage(feeds.feed(symbol))
-    return list(feeds.feed(symbol).live)
+    return list(feeds.coverage(feeds.feed(symbol)).live)
 
 
 def test_coverage_reaches_from_the_first_tick_to_the_newest_of_the_socket(feeds: FeedTracker) -> None:
@@ -43,8 +42,8 @@ def test_a_quiet_asset_on_a_talking_socket_is_covered(feeds: FeedTracker) -> Non
 
 
 def test_a_tick_known_already_is_told_so(feeds: FeedTracker) -> None:
-    assert feeds.tick("s", A, T0, 1.0, T0)
-    assert not feeds.tick("s", A, T0, 1.0, T0)
+    assert feeds.tick("s", A, T0, 1.0, T0) is TickResult.NEW
+    assert feeds.tick("s", A, T0, 1.0, T0) is TickResult.KNOWN
 
 
 def test_the_end_of_the_socket_opens_a_gap_and_the_next_tick_closes_it(feeds: FeedTracker) -> None:
@@ -72,7 +71,7 @@ def test_the_last_tick_sent_again_after_a_break_does_not_bridge_it(feeds: FeedTr
     tick(feeds, T0, T0 + 1_000)
     feeds.on_socket_closed("s", GapReason.RELOADED)
 
-    assert not feeds.tick("t", A, T0 + 1_000, 1.0 + (T0 + 1_000) / 1e7, T0 + 4_000)
+    assert feeds.tick("t", A, T0 + 1_000, 1.0 + (T0 + 1_000) / 1e7, T0 + 4_000) is TickResult.KNOWN
     tick(feeds, T0 + 4_000, T0 + 5_000, socket="t")
 
     assert live(feeds) == [(T0, T0 + 1_000), (T0 + 4_000, T0 + 5_000)]
@@ -300,16 +299,14 @@ def test_history_before_the_first_live_tick_joins_it_without_a_hole(feeds: FeedT
     feeds.add_history("s", A, [(T0 + at, 1.0) for at in range(0, 9_501, 500)])
     tick(feeds, T0 + 10_000, T0 + 11_000)
 
-    feeds.update_coverage(feeds.feed(A))
-    assert feeds.feed(A).covers(T0, T0 + 11_000)
+    assert feeds.coverage(feeds.feed(A)).covers(T0, T0 + 11_000)
 
 
 def test_history_after_the_first_live_tick_joins_it_too(feeds: FeedTracker) -> None:
     tick(feeds, T0 + 10_000, T0 + 11_000)
     feeds.add_history("s", A, [(T0, 1.0), (T0 + 10_000, 1.0 + (T0 + 10_000) / 1e7)])
-    feeds.update_coverage(feeds.feed(A))
 
-    assert feeds.feed(A).covers(T0, T0 + 11_000)
+    assert feeds.coverage(feeds.feed(A)).covers(T0, T0 + 11_000)
 
 
 @pytest.mark.parametrize(
@@ -321,14 +318,13 @@ def test_live_ticks_join_history_only_when_they_follow_as_soon_as_its_own_ticks_
     end_ms = T0 + 20 * pause_ms
     feeds.add_history("s", A, [(at, 1.0) for at in range(T0, end_ms + 1, pause_ms)])
     tick(feeds, end_ms + stale_ms, end_ms + stale_ms + 1_000)
-    feeds.update_coverage(feeds.feed(A))
 
-    assert feeds.feed(A).covers(T0, end_ms + stale_ms) is joined
+    assert feeds.coverage(feeds.feed(A)).covers(T0, end_ms + stale_ms) is joined
 
 
 def test_the_last_tick_of_history_sent_again_does_not_keep_live_ticks_from_joining(feeds: FeedTracker) -> None:
     feeds.add_history("s", A, [(T0 + at, 1.0) for at in range(0, 9_501, 500)])
-    assert not feeds.tick("s", A, T0 + 9_500, 1.0, T0 + 9_700)
+    assert feeds.tick("s", A, T0 + 9_500, 1.0, T0 + 9_700) is TickResult.FIRST_LIVE
     tick(feeds, T0 + 10_000, T0 + 11_000)
 
     assert live(feeds) == [(T0 + 9_500, T0 + 11_000)]

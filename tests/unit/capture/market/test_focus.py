@@ -135,7 +135,7 @@ def test_a_locked_name_that_fits_nothing_is_told_as_unknown_and_kept() -> None:
 def test_before_the_table_a_name_is_taken_and_told_as_unchecked() -> None:
     desk = FocusState(Focus(FocusMode.FOLLOW))
     desk.add_observed("GBPUSD_otc")
-    desk.set(Focus(FocusMode.LOCK, ("nonsense", "gbpusd otc")))
+    desk.set_user_focus(Focus(FocusMode.LOCK, ("nonsense", "gbpusd otc")))
     assert desk.unverified == ("nonsense",)
 
     desk.set_catalogue(TABLE)
@@ -147,11 +147,11 @@ def test_a_name_taken_before_the_table_does_not_have_others_refused_after_it() -
     desk = FocusState(Focus(FocusMode.LOCK, ("nonsense", "eurusd otc")))
     desk.set_catalogue(TABLE)
 
-    desk.set(Focus(FocusMode.LOCK, ("nonsense", "eurusd otc", "EURUSD_otc", "GBPUSD_otc")))
+    desk.set_user_focus(Focus(FocusMode.LOCK, ("nonsense", "eurusd otc", "EURUSD_otc", "GBPUSD_otc")))
 
     assert desk.focus.symbols == ("nonsense", "EURUSD_otc", "GBPUSD_otc")
     assert desk.unknown == ("nonsense",)
-    desk.set(Focus(FocusMode.LOCK, ("GBPUSD_otc",)))
+    desk.set_user_focus(Focus(FocusMode.LOCK, ("GBPUSD_otc",)))
     assert desk.unknown == ()
 
 
@@ -160,7 +160,7 @@ def test_a_refused_focus_changes_nothing() -> None:
     desk.set_catalogue(TABLE)
 
     with pytest.raises(UnknownAsset):
-        desk.set(Focus(FocusMode.LOCK, ("EURUSD_otc", "nonsense")))
+        desk.set_user_focus(Focus(FocusMode.LOCK, ("EURUSD_otc", "nonsense")))
 
     assert desk.focus.mode is FocusMode.FOLLOW
 

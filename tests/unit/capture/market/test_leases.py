@@ -4,138 +4,148 @@ from __future__ import annotations
 
 import pytest
 
-from fluxcap.capture.market.focus import AssetNames, Focus, FocusMode
-from fluxcap.capture.market.leases import FocusLeases
+from fluxcap.capture.market.focus import Focus, FocusMode, FocusState
 from fluxcap.capture.platforms.base import Asset
 from fluxcap.schemas.errors import UnknownAsset
 
 FOLLOW = Focus(FocusMode.FOLLOW)
+TABLE = tuple(Asset(f"{name}_otc", f"{name[:3]}/{name[3:]} OTC") for name in ("EURUSD", "GBPUSD"))
 
 
-class FakeMarket:
-    """The market's focus, and how often it was set."""
-
-    def __init__(self, focus: Focus) -> None:
-        self.focus = focus
-        self.names = AssetNames([Asset(f"{name}_otc", f"{name[:3]}/{name[3:]} OTC") for name in ("EURUSD", "GBPUSD")])
-        self.changes = 0
-
-    def set_focus(self, focus: Focus) -> Focus:
-        self.changes += 1
-        self.focus = focus
-        return focus
+def leases(focus: Focus = FOLLOW) -> FocusState:
+    state = FocusState(focus)
+    state.set_catalogue(TABLE)
+    return state
 
 
-def leases(focus: Focus = FOLLOW) -> tuple[FocusLeases, FakeMarket]:
-    market = FakeMarket(focus)
-    return FocusLeases(market), market
-
-
-def locked(market: FakeMarket) -> tuple[str, ...]:
-    assert market.focus.mode is FocusMode.LOCK
-    return market.focus.symbols
+def locked(desk: FocusState) -> tuple[str, ...]:
+    assert desk.focus.mode is FocusMode.LOCK
+    return desk.focus.symbols
 
 
 def test_looking_at_an_asset_locks_it_and_leaving_follows_the_page_again() -> None:
-    desk, market = leases()
+    desk = leases()
 
-    assert desk.acquire("a", "EUR/USD OTC") == "EURUSD_otc"
-    assert locked(market) == ("EURUSD_otc",)
+    assert desk.acquire("a", "EUR/USD OTC") == ("EURUSD_otc", True)
+    assert locked(desk) == ("EURUSD_otc",)
     desk.release("a")
 
-    assert market.focus == FOLLOW
+    assert desk.focus == FOLLOW
 
 
 def test_one_that_leaves_takes_nothing_from_the_others() -> None:
-    desk, market = leases()
+    desk = leases()
     desk.acquire("a", "EURUSD_otc")
     desk.acquire("b", "GBPUSD_otc")
     desk.acquire("c", "GBPUSD_otc")
 
     desk.release("b")
 
-    assert locked(market) == ("EURUSD_otc", "GBPUSD_otc")
+    assert locked(desk) == ("EURUSD_otc", "GBPUSD_otc")
 
 
 def test_another_asset_replaces_the_one_looked_at() -> None:
-    desk, market = leases()
+    desk = leases()
     desk.acquire("a", "EURUSD_otc")
 
     desk.acquire("a", "GBPUSD_otc")
 
-    assert locked(market) == ("GBPUSD_otc",)
+    assert locked(desk) == ("GBPUSD_otc",)
 
 
 def test_what_the_user_locked_stays_locked() -> None:
-    desk, market = leases(Focus(FocusMode.LOCK, ("EURUSD_otc",)))
+    desk = leases(Focus(FocusMode.LOCK, ("EURUSD_otc",)))
     desk.acquire("a", "GBPUSD_otc")
 
-    assert locked(market) == ("EURUSD_otc", "GBPUSD_otc")
+    assert locked(desk) == ("EURUSD_otc", "GBPUSD_otc")
     desk.release("a")
 
-    assert locked(market) == ("EURUSD_otc",)
+    assert locked(desk) == ("EURUSD_otc",)
 
 
 def test_where_all_is_taken_a_chart_changes_nothing() -> None:
-    desk, market = leases(Focus(FocusMode.ALL))
+    desk = leases(Focus(FocusMode.ALL))
 
-    desk.acquire("a", "GBPUSD_otc")
+    assert desk.acquire("a", "GBPUSD_otc") == ("GBPUSD_otc", False)
 
-    assert market.changes == 0
+    assert desk.focus == Focus(FocusMode.ALL)
 
 
 def test_a_focus_set_meanwhile_is_in_force_beside_the_leases_and_after_them() -> None:
-    desk, market = leases()
+    desk = leases()
     desk.acquire("a", "GBPUSD_otc")
 
     desk.set_user_focus(Focus(FocusMode.LOCK, ("EURUSD otc",)))
 
-    assert locked(market) == ("EURUSD_otc", "GBPUSD_otc")
+    assert locked(desk) == ("EURUSD_otc", "GBPUSD_otc")
     desk.release("a")
-    assert locked(market) == ("EURUSD_otc",)
+    assert locked(desk) == ("EURUSD_otc",)
 
 
 def test_an_unknown_asset_changes_nothing() -> None:
-    desk, market = leases()
+    desk = leases()
     desk.acquire("a", "EURUSD_otc")
 
     with pytest.raises(UnknownAsset) as caught:
         desk.acquire("a", "EURUSX_otc")
 
     assert caught.value.nearest == ("EURUSD_otc",)
-    assert locked(market) == ("EURUSD_otc",)
+    assert locked(desk) == ("EURUSD_otc",)
 
 
 def test_a_lease_ends_when_it_is_not_taken_again() -> None:
-    desk, market = leases()
+    desk = leases()
     desk.acquire("a", "EURUSD_otc", until_ms=1_000)
     desk.acquire("b", "GBPUSD_otc", until_ms=2_000)
 
     desk.expire(1_000)
 
-    assert locked(market) == ("GBPUSD_otc",)
+    assert locked(desk) == ("GBPUSD_otc",)
     desk.acquire("b", "GBPUSD_otc", until_ms=5_000)
     desk.expire(2_000)
-    assert desk.assets == ("GBPUSD_otc",)
+    assert desk.leased == ("GBPUSD_otc",)
 
 
 def test_one_without_a_lease_may_leave() -> None:
-    desk, market = leases()
+    desk = leases()
 
-    desk.release("nobody")
-
-    assert market.changes == 0
+    assert not desk.release("nobody")
 
 
 def test_an_asset_leased_before_the_table_and_unknown_to_it_takes_nothing_from_others() -> None:
-    desk, market = leases()
-    table, market.names = market.names.assets, AssetNames()
+    desk = FocusState(FOLLOW)
     desk.acquire("early", "EURUSX_otc", until_ms=1_000)
-    market.names.replace(table)
+    desk.set_catalogue(TABLE)
 
     desk.acquire("b", "EURUSD_otc")
 
-    assert locked(market) == ("EURUSD_otc",)
-    assert desk.assets == ("EURUSD_otc",)
+    assert locked(desk) == ("EURUSD_otc",)
+    assert desk.leased == ("EURUSD_otc",)
     desk.expire(1_000)
-    assert locked(market) == ("EURUSD_otc",)
+    assert locked(desk) == ("EURUSD_otc",)
+
+
+def test_names_that_were_taken_as_typed_are_resolved_wherever_they_stand() -> None:
+    desk = FocusState(Focus(FocusMode.LOCK, ("eurusd otc",)))
+    desk.acquire("a", "gbpusd otc")
+    desk.set_catalogue(TABLE)
+    assert locked(desk) == ("EURUSD_otc", "GBPUSD_otc")
+
+    desk.release("a")
+
+    assert locked(desk) == ("EURUSD_otc",)
+
+
+def test_only_what_changes_the_focus_in_force_is_said_to() -> None:
+    desk = leases()
+
+    changes = [
+        desk.set_user_focus(Focus(FocusMode.LOCK, ("EURUSD otc",))),
+        desk.set_user_focus(Focus(FocusMode.LOCK, ("EURUSD_otc",))),
+        desk.acquire("a", "EURUSD_otc", until_ms=1)[1],
+        desk.expire(1),
+        desk.acquire("a", "GBPUSD_otc")[1],
+        desk.release("a"),
+    ]
+
+    assert changes == [True, False, False, False, True, True]

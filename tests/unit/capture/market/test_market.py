@@ -5,12 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.daemon.daemon import restore_market
-from fluxcap.capture.market.clock import ArrivalTime
 from fluxcap.capture.market.feeds import GapReason, GapUpdate
 from fluxcap.capture.market.focus import Focus, FocusMode
-from fluxcap.capture.market.ingest import ASSETS_MAX
-from fluxcap.capture.market.market import Market
+from fluxcap.capture.market.market import ASSETS_MAX, Market
 from fluxcap.capture.pipeline.journal import RecoveredSpan
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.schemas.errors import UnknownAsset
@@ -63,7 +62,7 @@ def test_nothing_is_published_while_the_clock_is_unknown_and_nothing_is_lost() -
     stage.wall_error_ms = 400_000
     stage.ticks_of(START_MS, START_MS + 20_000)
     assert not stage.sealed
-    assert stage.market.feed_state(EUR, 0) is FeedState.UNSYNCHRONISED
+    assert stage.market.feed_state(EUR) is FeedState.UNSYNCHRONISED
     assert "set this computer's clock" in stage.market.view(stage.at()).clock_reason
 
     stage.wall_error_ms = 0
@@ -80,8 +79,9 @@ def test_raw_time_is_kept() -> None:
     stage.market.drain()
     ts_ms = stage.minute(1)
     row = [EUR, (ts_ms + stage.offset_ms) / 1_000, 1.5]
-    stage.market.received("s1", 1, announcement("updateStream"), stage.at(ts_ms + LAG_MS), False)
-    stage.market.received("s1", 2, attachment([row]), stage.at(), True)
+    stage.market.received("s1", 1, announcement("updateStream"), stage.at(ts_ms + LAG_MS, drained=False))
+    stage.market.received("s1", 2, attachment([row]), stage.at())
+    stage.market.advance_time(stage.at())
 
     (tick,) = stage.market.drain().ticks
     assert (tick.ts_ms, tick.raw_ts_ms) == (ts_ms, ts_ms + 7_200_000)
@@ -110,7 +110,7 @@ def test_a_socket_opened_before_the_attach_is_known_by_what_it_says() -> None:
     stage.market.socket_opened("s1", "")
     stage.ticks_of(START_MS, START_MS + 5_000)
 
-    assert stage.market.feed_state(EUR, 0) is FeedState.LIVE
+    assert stage.market.feed_state(EUR) is FeedState.LIVE
 
 
 # --- the four flags ---
@@ -241,7 +241,7 @@ def test_a_backlog_is_blind_first_and_whole_once_it_came() -> None:
         stage.happen(ts_ms, EUR)
     stage.pass_time(stage.minute(2) + 30_000)
     assert stage.flags() == {1: BLIND}
-    assert stage.market.feed_state(EUR, 0) is FeedState.STALLED
+    assert stage.market.feed_state(EUR) is FeedState.STALLED
 
     for ts_ms in held:
         stage.tick(ts_ms, EUR, arrives_ms=stage.now_ms, known=True)
@@ -258,7 +258,8 @@ def test_a_lone_asset_with_nothing_but_pings_is_not_claimed_to_be_covered() -> N
     stage.ticks_of(START_MS, stage.minute(1) + 20_000)
     for _ in range(2):
         stage.pass_time(stage.now_ms + 25_000)
-        stage.market.received("s1", 1, "2", stage.at(), True)
+        stage.market.received("s1", 1, "2", stage.at())
+        stage.market.advance_time(stage.at())
     stage.ticks_of(stage.now_ms, stage.minute(3) + 1_000)
 
     assert stage.flags()[1] == BLIND
@@ -390,7 +391,7 @@ def test_the_servers_row_of_a_minute_under_way_is_not_taken() -> None:
 
     feed = stage.market.feeds.get(EUR)
     assert feed is not None
-    assert feed.row(MINUTE, START_MS) is None
+    assert START_MS not in feed.server_candles(MINUTE)
 
 
 # --- focus ---
@@ -608,8 +609,9 @@ def test_what_could_not_be_stored_is_told_again_before_what_is_newer() -> None:
     stage = ready()
     market = stage.market
     for ts_ms in range(stage.minute(1), stage.minute(2) + 1_000, 500):
-        market.received("s1", 1, announcement("updateStream"), stage.at(ts_ms + LAG_MS), False)
-        market.received("s1", 2, attachment([[EUR, (ts_ms + 7_200_000) / 1_000, 1.5]]), stage.at(), True)
+        market.received("s1", 1, announcement("updateStream"), stage.at(ts_ms + LAG_MS, drained=False))
+        market.received("s1", 2, attachment([[EUR, (ts_ms + 7_200_000) / 1_000, 1.5]]), stage.at())
+        market.advance_time(stage.at())
     failed = market.drain()
     market.requeue(failed)
 
@@ -620,9 +622,11 @@ def test_no_secret_is_in_the_view() -> None:
     stage = ready()
     stage.event("s1", "successauth", {"id": "SECRET"})
     stage.event("s1", "successupdateBalance", {"isDemo": 1, "balance": "SECRET"})
-    stage.market.received("s1", 1, '42["auth",{"session":"SECRET"}]', stage.at(), True)
+    stage.market.received("s1", 1, '42["auth",{"session":"SECRET"}]', stage.at())
+    stage.market.advance_time(stage.at())
     stage.market.sent("s1", 1, '42["auth",{"session":"SECRET","uid":7}]', stage.at())
-    stage.market.received("s1", 1, '0{"sid":"SECRET","pingInterval":25000}', stage.at(), True)
+    stage.market.received("s1", 1, '0{"sid":"SECRET","pingInterval":25000}', stage.at())
+    stage.market.advance_time(stage.at())
 
     told = msgspec.json.encode(stage.market.view(stage.at())) + repr(stage.market.drain()).encode()
     assert b"SECRET" not in told
@@ -641,21 +645,21 @@ def test_the_view_tells_assets_and_counters() -> None:
 
 def test_feed_states_tell_what_feeds_an_asset() -> None:
     stage = Stage()
-    assert stage.market.feed_state(EUR, 0) is FeedState.NO_SOCKET
+    assert stage.market.feed_state(EUR) is FeedState.NO_SOCKET
     stage.ticks_of(START_MS, START_MS + 10_000, (EUR, GBP))
-    assert stage.market.feed_state(EUR, 0) is FeedState.LIVE
-    assert stage.market.feed_state(AUD, 0) is FeedState.UNSUBSCRIBED
+    assert stage.market.feed_state(EUR) is FeedState.LIVE
+    assert stage.market.feed_state(AUD) is FeedState.UNSUBSCRIBED
     stage.turn(GBP)
     stage.ticks_of(START_MS + 10_000, START_MS + 20_000, (GBP,))
-    assert stage.market.feed_state(EUR, 0) is FeedState.UNSUBSCRIBED
+    assert stage.market.feed_state(EUR) is FeedState.UNSUBSCRIBED
     stage.lose()
-    assert stage.market.feed_state(GBP, 0) is FeedState.NO_SOCKET
+    assert stage.market.feed_state(GBP) is FeedState.NO_SOCKET
 
 
 def test_time_before_anything_happened_does_no_harm() -> None:
     market = Market(PocketOption(), MINUTE, Focus())
-    market.advance_time(ArrivalTime(1, 1))
-    market.on_socket_closed("s", GapReason.CHROME_GONE, ArrivalTime(1, 1))
+    market.advance_time(ArrivalTime.from_ms(1, 1))
+    market.on_socket_closed("s", GapReason.CHROME_GONE, ArrivalTime.from_ms(1, 1))
 
     assert not market.drain()
     assert market.forming() == {}

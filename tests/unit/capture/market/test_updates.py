@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fluxcap.capture.market.aggregator import MarketUpdate
 from fluxcap.capture.market.feeds import GapReason, GapUpdate
-from fluxcap.capture.market.updates import MarketUpdate
 from fluxcap.schemas.types import Candle, Tick
 
 

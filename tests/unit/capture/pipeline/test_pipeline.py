@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fluxcap.bridge.server.server import WireServer
-from fluxcap.capture.chrome.events import Stamp
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline import pipeline as pipeline_module
@@ -38,9 +38,9 @@ class FakeBrowser:
     def __init__(
         self,
         url: str,
-        on_message: Callable[[bytes, Stamp], None],
+        on_message: Callable[[bytes, ArrivalTime], None],
         on_end: Callable[[str], None],
-        on_idle: Callable[[Stamp], None],
+        on_idle: Callable[[ArrivalTime], None],
     ) -> None:
         self.on_message, self.on_end, self.on_idle = on_message, on_end, on_idle
         self.sent: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -59,7 +59,7 @@ class FakeBrowser:
 
     def say(self, message: dict[str, Any] | bytes) -> None:
         data = message if isinstance(message, bytes) else json.dumps(message, separators=(",", ":")).encode()
-        self.on_message(data, Stamp(time.time_ns(), time.monotonic_ns(), True))
+        self.on_message(data, ArrivalTime(time.time_ns(), time.monotonic_ns(), True))
 
     def answer_all(self) -> None:
         while True:

@@ -26,6 +26,10 @@ class FakePipeline:
         self.absent: list[str] = []
         self.urls: list[str] = []
         self.failure: Exception | None = None
+        self.listeners: list[object] = []
+
+    def add_listener(self, listener: object) -> None:
+        self.listeners.append(listener)
 
     def attach(self, url: str, browser: str) -> None:
         self.urls.append(url)
@@ -65,6 +69,10 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+def test_the_pipeline_tells_it_of_a_loss(bench: Bench):
+    assert bench.pipeline.listeners == [bench.watch]
 
 
 def test_a_browser_that_answers_is_attached(bench: Bench):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from fluxcap.capture.chrome.events import (
+    ArrivalTime,
     EndReason,
     FrameReceived,
     FrameSent,
     SocketClosed,
     SocketId,
     SocketOpened,
-    Stamp,
     TabAttached,
     TabGone,
 )
@@ -32,8 +32,8 @@ MARKET, CHAT = SocketId("s1", "1.1"), SocketId("s1", "1.2")
 TICK = [["EURUSD_otc", 1_760_000_000.5, 1.1]]
 
 
-def at(second: float, *, skew_s: float = 1_000.0, drained: bool = True) -> Stamp:
-    return Stamp(round((second + skew_s) * 1e9), round(second * 1e9), drained)
+def at(second: float, *, skew_s: float = 1_000.0, drained: bool = True) -> ArrivalTime:
+    return ArrivalTime(round((second + skew_s) * 1e9), round(second * 1e9), drained)
 
 
 class Kept:
@@ -59,14 +59,14 @@ def recorder(kept: Kept) -> Recorder:
     return Recorder(PocketOption(), kept)
 
 
-def frame(payload: str, stamp: Stamp, opcode: int = 1, socket: SocketId = MARKET) -> FrameReceived:
+def frame(payload: str, stamp: ArrivalTime, opcode: int = 1, socket: SocketId = MARKET) -> FrameReceived:
     return FrameReceived(socket, "tab", opcode, payload, stamp)
 
 
 def test_both_clocks_are_counted_from_the_record_before(recorder: Recorder, kept: Kept) -> None:
-    recorder.on_time_advanced(Stamp(1_000_000_000_007, 500, True))
-    recorder.on_time_advanced(Stamp(1_000_000_000_027, 519, True))
-    recorder.on_time_advanced(Stamp(900, 600, True))
+    recorder.on_time_advanced(ArrivalTime(1_000_000_000_007, 500, True))
+    recorder.on_time_advanced(ArrivalTime(1_000_000_000_027, 519, True))
+    recorder.on_time_advanced(ArrivalTime(900, 600, True))
 
     assert kept.records == [
         r.TimeAdvanced(500, 999_999_999_507),
@@ -116,6 +116,7 @@ def test_sockets_of_others_are_not_recorded_but_the_time_they_prove_is(recorder:
     recorder.on_event(SocketOpened(CHAT, "tab", "wss://example.org/"), at(1))
     recorder.received(frame("hello", at(1, drained=False), socket=CHAT))
     recorder.received(frame("hello", at(2), socket=CHAT))
+    recorder.on_time_advanced(at(2))
     recorder.on_socket_lost(SocketClosed(CHAT, EndReason.CLOSED), GapReason.SOCKET_CLOSED, at(3))
 
     assert [type(record) for record in kept.records] == [r.TimeAdvanced]

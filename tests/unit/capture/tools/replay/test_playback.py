@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from fluxcap.capture.market.clock import ArrivalTime
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.focus import Focus, FocusMode
-from fluxcap.capture.market.updates import MarketUpdate
+from fluxcap.capture.market.market import MarketUpdate
 from fluxcap.capture.recording import records as r
 from fluxcap.capture.tools.replay.playback import Playback
 from tests.support.market.simulated_market import attachment
@@ -39,21 +39,21 @@ def play(market: Heard, *records: r.Record, keep_focus: bool = False) -> Playbac
 
 AT = 5_000_000, 7_000_000
 """Monotonic 5 ms, wall 12 ms."""
-ARRIVAL = ArrivalTime(12, 5)
+ARRIVAL, WAITING = ArrivalTime.from_ms(12, 5), ArrivalTime.from_ms(12, 5, drained=False)
+ADVANCED = ("advance_time", ARRIVAL)
 
 
 @pytest.mark.parametrize(
     ("record", "told"),
     [
-        (r.TextFrame(*AT, 3, True, "42[]"), ("received", 3, 1, "42[]", ARRIVAL, True)),
-        (r.BinaryFrame(*AT, 3, False, b"[1]"), ("received", 3, 2, attachment([1]), ARRIVAL, False)),
-        (r.RawFrame(*AT, 3, False, 9, "x"), ("received", 3, 9, "x", ARRIVAL, False)),
-        (r.RedactedFrame(*AT, 3, True, False), ("record_activity", 3, ARRIVAL, True, False)),
-        (r.SentFrame(*AT, 3, 1, "x"), ("sent", 3, 1, "x", ARRIVAL)),
+        (r.TextFrame(*AT, 3, True, "42[]"), ("received", 3, 1, "42[]", ARRIVAL)),
+        (r.BinaryFrame(*AT, 3, False, b"[1]"), ("received", 3, 2, attachment([1]), WAITING)),
+        (r.RawFrame(*AT, 3, False, 9, "x"), ("received", 3, 9, "x", WAITING)),
+        (r.RedactedFrame(*AT, 3, True, False), ("record_activity", 3, ARRIVAL, False)),
+        (r.SentFrame(*AT, 3, 1, "x"), ("sent", 3, 1, "x", WAITING)),
         (r.SocketOpened(*AT, 3, "wss://x/", 1), ("socket_opened", 3, "")),
-        (r.SocketLost(*AT, 3, "page reloaded"), ("on_socket_closed", 3, GapReason.RELOADED, ARRIVAL)),
-        (r.SocketLost(*AT, 3, "of a later version"), ("on_socket_closed", 3, GapReason.SOCKET_CLOSED, ARRIVAL)),
-        (r.TimeAdvanced(*AT), ("advance_time", ARRIVAL)),
+        (r.SocketLost(*AT, 3, "page reloaded"), ("on_socket_closed", 3, GapReason.RELOADED, WAITING)),
+        (r.SocketLost(*AT, 3, "of a later version"), ("on_socket_closed", 3, GapReason.SOCKET_CLOSED, WAITING)),
         (r.FocusChanged(*AT, Focus(FocusMode.ALL)), ("set_focus", Focus(FocusMode.ALL))),
         (r.ActiveAssetLabel(*AT, "EUR/USD OTC"), ("on_active_asset_label", "EUR/USD OTC")),
         (r.Restored(*AT, "X", [(1, 1.5)], 1, 2, False), ("restore", "X", [(1, 1.5)], 1, 2)),
@@ -62,7 +62,28 @@ ARRIVAL = ArrivalTime(12, 5)
 def test_a_record_is_given_as_the_original_was(market: Heard, record: r.Record, told: tuple[Any, ...]) -> None:
     play(market, record)
 
-    assert market.told == [told]
+    assert [call for call in market.told if call != ADVANCED] == [told]
+
+
+@pytest.mark.parametrize(
+    ("record", "advances"),
+    [
+        (r.TextFrame(*AT, 3, True, "42[]"), True),
+        (r.TextFrame(*AT, 3, False, "42[]"), False),
+        (r.BinaryFrame(*AT, 3, True, b"[1]"), True),
+        (r.RawFrame(*AT, 3, True, 9, "x"), True),
+        (r.RedactedFrame(*AT, 3, True, False), True),
+        (r.RedactedFrame(*AT, 3, False, False), False),
+        (r.TimeAdvanced(*AT), True),
+        (r.SentFrame(*AT, 3, 1, "x"), False),
+    ],
+)
+def test_time_passes_after_a_record_behind_which_nothing_waited(
+    market: Heard, record: r.Record, advances: bool
+) -> None:
+    play(market, record)
+
+    assert (market.told[-1] == ADVANCED) is advances
 
 
 @pytest.mark.parametrize(
@@ -80,7 +101,11 @@ def test_times_add_up_on_both_clocks(market: Heard) -> None:
         market, r.TimeAdvanced(2_500_000, 10_000_000), r.TimeAdvanced(1_000_000, 0), r.TimeAdvanced(600_000, -2_000_000)
     )
 
-    assert [told[1] for told in market.told] == [ArrivalTime(12, 2), ArrivalTime(13, 3), ArrivalTime(12, 4)]
+    assert [told[1] for told in market.told] == [
+        ArrivalTime(12_500_000, 2_500_000),
+        ArrivalTime(13_500_000, 3_500_000),
+        ArrivalTime(12_100_000, 4_100_000),
+    ]
     assert (playback.mono_ns, playback.wall_ns) == (4_100_000, 12_100_000)
 
 

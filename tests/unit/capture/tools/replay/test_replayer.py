@@ -78,9 +78,10 @@ def test_candles_are_committed_while_a_paced_replay_goes_on_and_gathered_at_full
     commits: list[int] = []
 
     def counted(publish: object = server.publish) -> None:
-        def count(sealed: object) -> object:
-            commits.append(1)
-            return publish(sealed)  # type: ignore[operator]
+        def count(*candles: object) -> object:
+            batches = publish(*candles)  # type: ignore[operator]
+            commits.extend([1] * bool(batches))
+            return batches
 
         server.publish = count  # type: ignore[assignment,method-assign]
 
@@ -98,7 +99,7 @@ def test_candles_are_committed_while_a_paced_replay_goes_on_and_gathered_at_full
 
 
 def test_a_store_that_takes_nothing_ends_the_replay_at_once(server: WireServer) -> None:
-    def refuse(sealed: object) -> object:
+    def refuse(*candles: object) -> object:
         raise StoreError("The disk is full.")
 
     server.publish = refuse  # type: ignore[assignment,method-assign]

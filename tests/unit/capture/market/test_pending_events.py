@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from fluxcap.capture.market.clock import ArrivalTime
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.market.feeds import GapReason
-from fluxcap.capture.market.ingest import HISTORIES_MAX, PendingEvents
+from fluxcap.capture.market.pending_events import HISTORIES_MAX, PendingEvents
 from fluxcap.capture.platforms.base import History, RawTick
 
-AT = ArrivalTime(1, 2)
+AT = ArrivalTime.from_ms(1, 2)
 
 
 def test_events_leave_in_the_order_they_came() -> None:
     room = PendingEvents()
     room.add("s", RawTick("A", 1, 1.0), AT)
-    room.add("s", GapReason.RELOADED, ArrivalTime(3, 4))
+    room.add("s", GapReason.RELOADED, ArrivalTime.from_ms(3, 4))
 
     assert [waiting.event for waiting in room.take_all()] == [RawTick("A", 1, 1.0), GapReason.RELOADED]
     assert not room
@@ -54,13 +54,13 @@ def test_one_sockets_events_leave_without_the_others() -> None:
 
 def test_it_is_known_since_when_each_socket_waits() -> None:
     room = PendingEvents()
-    room.add("a", RawTick("A", 1, 1.0), ArrivalTime(0, 10))
-    room.add("b", RawTick("A", 2, 1.0), ArrivalTime(0, 20))
-    room.add("a", RawTick("A", 3, 1.0), ArrivalTime(0, 30))
+    room.add("a", RawTick("A", 1, 1.0), ArrivalTime.from_ms(0, 10))
+    room.add("b", RawTick("A", 2, 1.0), ArrivalTime.from_ms(0, 20))
+    room.add("a", RawTick("A", 3, 1.0), ArrivalTime.from_ms(0, 30))
     assert room.oldest_ms == {"a": 10, "b": 20}
 
     room.take_socket("a")
-    room.add("a", RawTick("A", 4, 1.0), ArrivalTime(0, 40))
+    room.add("a", RawTick("A", 4, 1.0), ArrivalTime.from_ms(0, 40))
     assert room.oldest_ms == {"a": 40, "b": 20}
 
     room.take_all()
