@@ -16,6 +16,9 @@ CHECK_WORKERS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
+# Byte code is kept, whatever the shell says: the tests start hundreds of processes, and each would compile everything.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo check test lint bench page soak fuzz mutation screenshots schema setup system clean
 
 help: ## List the targets
