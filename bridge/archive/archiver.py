@@ -1,4 +1,4 @@
-"""Keeps an archive: reads the log, gathers, writes, moves its cursor on; for ever, or up to what is there.
+"""Keeps an archive: reads the log, gathers, writes, moves its cursor on; forever, or up to what is there.
 
 While files are written the log is not read, and keeps what comes; so memory stays bounded, and a slow disk holds up
 nobody. Nothing here needs an orderly end: killed at any instant, it goes on from its cursor.

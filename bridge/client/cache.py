@@ -182,7 +182,7 @@ class CandleCache:
 
     def _merge(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
         if any(isinstance(change, Reset) for change in changes):
-            # Deleted keys must be gone before they are given anew: DuckDB's index sees both within a transaction.
+            # Deleted keys must be gone before they are inserted again: DuckDB's index sees both within a transaction.
             self._reset({change.key for change in changes if isinstance(change, Reset)})
             changes = _after_resets(changes)
         with self._writer.transaction():

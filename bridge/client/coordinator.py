@@ -129,7 +129,7 @@ class Coordinator:
     # --- commands --------------------------------------------------------------------------------------------------
 
     def add(self, key: StreamKey, start: StartFrom | int) -> None:
-        """Subscribe. A start other than RESUME begins the stream's cache anew. Raises StoreError."""
+        """Subscribe. A start other than RESUME clears the stream's cache. Raises StoreError."""
         if key in self._streams:
             return
         now_ns = self._clock_ns()

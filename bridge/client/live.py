@@ -196,7 +196,7 @@ class LiveClient:
         self._command(lambda coordinator: coordinator.remove(wanted))
 
     def reconnect(self, pub: str | None = None, rep: str | None = None) -> None:
-        """Go to another server (or the same anew). If its store is another one, streams start over.
+        """Go to another server (or to the same again). If its store is another one, streams start over.
 
         For a client of the log ``rep`` names its servers. Raises ConfigError for what is no address; the client has no
         server then.

@@ -68,7 +68,7 @@ def require_stream(key: StreamKey) -> StreamKey:
         encode(StreamStatusRequest(key))
     except CodecError as error:
         raise ConfigError(f"{key!r} is no stream: {error}") from error
-    _ = key.interval_ms  # refuses an interval that is none
+    _ = key.interval_ms  # refuses an invalid interval
     return key
 
 

@@ -75,7 +75,7 @@ class RateWindow:
 
     def sample(self, now_ms: int, count: int, age_ms: int | None) -> tuple[float | None, int | None]:
         """One look; returns (counts per second, smallest age), each None while unknown."""
-        if self._samples and count < self._samples[-1][1]:  # it began anew
+        if self._samples and count < self._samples[-1][1]:  # it started again
             self._samples.clear()
         self._samples.append((now_ms, count, age_ms))
         while self._samples[0][0] < now_ms - self._window_ms:

@@ -3,7 +3,7 @@
 They have no stream status and no heartbeat: their cursor stands in for both. They answer the question for a stream's
 status with an error. From then on the client asks for the cursor where it would have asked for the status, and once a
 second in place of the heartbeat. What only version 2 tells is then unknown: corrections, the feed's state, and which
-store it is (one that was created anew shows by going back).
+store it is (one that was recreated shows by going back).
 """
 
 from __future__ import annotations

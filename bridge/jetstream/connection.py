@@ -177,7 +177,7 @@ def _require_nkeys(path: Path) -> None:
 async def close_connection(client: Client) -> None:
     """Close a connection in any state, within half a second.
 
-    nats-py's own ``close`` can wait for ever: for a failed TLS handshake, or for a server that stopped reading.
+    nats-py's own ``close`` can wait forever: for a failed TLS handshake, or for a server that stopped reading.
     """
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):

@@ -121,7 +121,7 @@ class PullConsumer:
     async def recount(self) -> None:
         """For when nothing comes although messages are ``pending``: some may have been purged since they were counted.
         A server (2.9, say) then has a consumer of many subjects pass over what is left of the others, too; one that
-        has nothing more for us is therefore made anew, and counts afresh.
+        has nothing more for us is therefore recreated, and counts from 1.
 
         Raises NatsUnavailable, NatsError.
         """

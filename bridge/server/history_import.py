@@ -27,7 +27,7 @@ def import_candles(server: WireServer, key: StreamKey, candles: Sequence[Candle]
     Newer than the watermark: published. Older: a revision where the published candle has other prices, else nothing;
     a past that the stream never had is not made up. Starts that are none of the interval in UTC are left out.
 
-    Raises ConfigError for an interval that is none, SequenceError for candles that cannot be, StoreFull, StoreError.
+    Raises ConfigError for an invalid interval, SequenceError for candles that cannot be, StoreFull, StoreError.
     """
     length_ms = key.interval_ms
     by_start = {

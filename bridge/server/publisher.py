@@ -98,7 +98,7 @@ class Publisher:
         self._send(ticks.key, "ticks", ticks)
 
     def _send(self, key: StreamKey, kind: str, message: Message) -> None:
-        # Not send_multipart: it weighs each frame's type and flags anew, a tenth of a minute's end of 1,000 streams.
+        # Not send_multipart: it checks each frame's type and flags again, a tenth of a minute's end of 1,000 streams.
         self._socket.send(key.topic(kind), _MORE_FOLLOWS)
         self._socket.send(encode(message))
         self.counters[kind] += 1

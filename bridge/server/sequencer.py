@@ -3,7 +3,7 @@
 Two steps, so that a failed commit consumes nothing: ``number`` says what the numbers would be, ``confirm`` makes them
 so once the store holds the batch. Sequences start at 1 per stream; the next is always the last confirmed plus one, and
 ``ts_ms`` strictly increases with them. Clients that exist ask for a gap again and again until the answer holds the
-candles, so a number once given must be servable for ever: nothing here ever skips or repeats one.
+candles, so a number once given must be servable forever: nothing here ever skips or repeats one.
 
 Revisions (better candles for what was published) have numbers of their own, dense from 1 per stream.
 """

@@ -157,7 +157,7 @@ class WireServer:
 
     def ensure_stream(self, key: StreamKey) -> None:
         """Make a stream known before its first candle: cursor 0, empty pages, a heartbeat. Raises ConfigError."""
-        _ = key.interval_ms  # refuses an interval that is none
+        _ = key.interval_ms  # refuses an invalid interval
         if key not in self._snapshot:
             self._swap_snapshot([key])
 

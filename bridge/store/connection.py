@@ -9,7 +9,7 @@ What DuckDB 2.0 does when a disk fills decides the shape of this file (measured 
   commit is durable although ``commit()`` raised.
 
 So DuckDB's automatic checkpoints are off (the store makes them, after looking at the free space), and an invalidated
-instance is opened anew under the readers' feet: each cursor has a lock of its own, held only while it runs one query.
+instance is reopened under the readers' feet: each cursor has a lock of its own, held only while it runs one query.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _holder(text: str) -> str:
 
 
 class StoreConnection:
-    """Opens the file, hands out cursors, and opens it anew when DuckDB has given it up.
+    """Opens the file, hands out cursors, and reopens it when DuckDB has given it up.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class StoreConnection:
             return self._root.cursor()
 
     def reopen(self) -> None:
-        """Close every handle and open the file anew. Raises what opening raises; the next query tries again."""
+        """Close every handle and reopen the file. Raises what opening raises; the next query tries again."""
         _log.warning("DuckDB closed %s after an error; reopening it", self.path)
         with contextlib.ExitStack() as held:
             for cursor in list(self._cursors):
@@ -145,7 +145,7 @@ class StoreConnection:
                 self._root = self._connect()
 
     def close(self) -> None:
-        """Close every handle and let go of the file. Idempotent."""
+        """Close every handle and the file. Idempotent."""
         for cursor in list(self._cursors):
             with cursor.suspended():
                 pass

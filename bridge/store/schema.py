@@ -66,5 +66,5 @@ def concatenate(arrays: Sequence[CandleArray]) -> CandleArray:
     """Candle arrays one behind the other; one alone is not copied, several come back read-only."""
     if len(arrays) == 1:
         return arrays[0]
-    # np.concatenate promotes structured dtypes anew for each array: 35 ms for 1,000 short ones, against 0.5 ms.
+    # np.concatenate promotes structured dtypes again for each array: 35 ms for 1,000 short ones, against 0.5 ms.
     return np.frombuffer(b"".join(array.tobytes() for array in arrays), dtype=CANDLE_DTYPE)

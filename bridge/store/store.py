@@ -239,7 +239,7 @@ class Store:
         return all(self._index.watermarks.get(key) == mark for key, mark in marks.items())
 
     def _reopened_if_lost(self) -> bool:
-        """Return whether DuckDB had given up its instance; if so it was opened anew and the watermarks were read again.
+        """Return whether DuckDB had given up its instance; if so it was reopened and the watermarks were read again.
 
         Raises StoreError when the file cannot be opened; the next commit tries again.
         """

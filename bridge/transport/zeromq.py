@@ -2,7 +2,7 @@
 
 One connection, one epoch. libzmq reconnects a socket silently and leaves what it had received in the same pipe, so
 that messages of a dead server could be read after the greeting of its successor. Hence both sockets are closed and
-opened anew when either loses its server, and what was read in that very turn is dropped: a client can always fetch it.
+reopened when either loses its server, and what was read in that very turn is dropped: a client can always fetch it.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ class ZmqTransport:
         try:
             self._make_links(*self._endpoints)
         except ConfigError:
-            self._close_links()  # half a server is none
+            self._close_links()  # half a server is no server
             raise
         for link in self._links():
             self._poller.register(link.socket, zmq.POLLIN)

@@ -67,7 +67,7 @@ class EndReason(enum.StrEnum):
     CRASHED = "crashed"
     """The renderer process is gone; the tab can be reloaded."""
     DETACHED = "detached"
-    """The worker or frame ended, or the browser let go of the session."""
+    """The worker or frame ended, or the browser detached from the session."""
     BROWSER_GONE = "browser_gone"
 
 

@@ -15,7 +15,7 @@ _WORLD = "Page.createIsolatedWorld"
 _EVALUATE = "Runtime.evaluate"
 _EVALUATE_MS = 500
 MAX_LABEL = 64
-"""Characters of a label; a longer one is none."""
+"""Characters of a label; a longer one is not a label."""
 
 
 class ActiveAssetQuery:

@@ -32,7 +32,7 @@ class TargetState(enum.Enum):
     SILENT = "silent"
     """Attached, but it answers nothing: discarded, frozen or busy."""
     REFUSED = "refused"
-    """Attached, but not to be listened to, as a crashed tab that is being loaded anew; tried again."""
+    """Attached, but not to be listened to, as a crashed tab that is being reloaded; tried again."""
     CRASHED = "crashed"
 
 

@@ -62,7 +62,7 @@ class Targets:
         self._commands.send("Target.setDiscoverTargets", params, mono_ns)
 
     def on_target_info(self, info: TargetInfo, mono_ns: int, out: list[ChromeEvent]) -> None:
-        """A target was created or has changed: attach, let go, or note its new address."""
+        """A target was created or has changed: attach, detach, or note its new address."""
         target = self._targets.get(info.target_id)
         if target is None:
             if info.type in DISCOVERED and self._is_ours(info.url):
@@ -211,7 +211,7 @@ class Targets:
     # --- ends ---------------------------------------------------------------------------------------------------
 
     def detached(self, session_id: str, mono_ns: int, out: list[ChromeEvent]) -> None:
-        """The browser has let go of a session by itself: tab closed, worker ended, frame replaced."""
+        """The browser detached from a session by itself: tab closed, worker ended, frame replaced."""
         attachment = self.sessions.get(session_id)
         if attachment is None:
             return

@@ -29,7 +29,9 @@ def collect(
     data_dir: Annotated[Path | None, typer.Option(help="Where store and files live. [default: data]")] = None,
     timeout: Annotated[float, typer.Option(min=0.1, max=300, help="Seconds to await one history.")] = 10.0,
     attempts: Annotated[int, typer.Option(min=1, max=20, help="Attempts at each history.")] = 3,
-    anew: Annotated[bool, typer.Option("--anew", help="Collect again what a run of today has saved already.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", "--anew", help="Collect again what a run of today has saved already.")
+    ] = False,
     as_json: Json = False,
     config: ConfigOption = None,
     debug: Debug = False,
@@ -52,7 +54,7 @@ def collect(
         config, chrome=chrome, platform=platform, platform_url=platform_url, source=source, data_dir=data_dir
     )
     with progress_bar("Collecting") as begin:
-        summary = run(settings, order, begin, anew=anew)
+        summary = run(settings, order, begin, restart=restart)
     if as_json:
         typer.echo(encoded(summary).decode())
     else:

@@ -206,7 +206,7 @@ class Collection:
             except UnknownAsset:
                 self.summary.failed.append(_failed(job, "is not among the page's favourites any more"))
                 return None
-            except PageUnavailable as error:  # it may be loading anew
+            except PageUnavailable as error:  # it may be reloading
                 failure, self._shows = error, None
                 continue
             if history is not None:
@@ -221,7 +221,7 @@ class Collection:
         return None
 
     def _attempt(self, job: Job, *, turn_away: bool) -> History | None:
-        """``turn_away``: by way of another timeframe, since a page says nothing when it shows what is chosen."""
+        """``turn_away``: through another timeframe, since a page says nothing when it shows what is chosen."""
         if self._shows != job.label:
             history = self._turn_to_asset(job)
             if history is not None and history.period_ms == job.timeframe.period_ms:
@@ -285,7 +285,9 @@ def _failed(job: Job, reason: str) -> FailedFile:
     return FailedFile(job.label, job.timeframe.interval, reason)
 
 
-def collect(settings: Settings, order: CollectOptions, begin: ProgressFactory, *, anew: bool = False) -> CollectSummary:
+def collect(
+    settings: Settings, order: CollectOptions, begin: ProgressFactory, *, restart: bool = False
+) -> CollectSummary:
     """Run a collection.
 
     Raises, before anything was turned: ConfigError, ChromeUnavailable, PageUnavailable, BrowserGone.
@@ -293,7 +295,7 @@ def collect(settings: Settings, order: CollectOptions, begin: ProgressFactory, *
     platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
     browser = browser_locator(settings)()
     host, port = parse_endpoint(browser.websocket_url.removeprefix("ws://").partition("/")[0])
-    files = CollectedFiles(settings.data_dir, anew=anew)
+    files = CollectedFiles(settings.data_dir, restart=restart)
     store = HistoryStore(settings.data_dir, settings.source, settings.interval)
     with ExitStack() as closing:
         page = closing.enter_context(TradingPage.attach(host, port, platform.is_page, screenshot=files.screenshot))

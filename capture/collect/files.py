@@ -32,17 +32,17 @@ class _ResumeState(msgspec.Struct):
 class CollectedFiles:
     """The folder ``data_collect`` of a data folder. Raises ConfigError when it cannot be made.
 
-    ``anew``: forget what an unfinished run of today has saved.
+    ``restart``: forget what an unfinished run of today has saved.
     """
 
-    def __init__(self, data_dir: Path, *, anew: bool = False, now_s: float | None = None) -> None:
+    def __init__(self, data_dir: Path, *, restart: bool = False, now_s: float | None = None) -> None:
         self.folder = data_dir / COLLECT_FOLDER
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"The folder {self.folder} cannot be made: {error.strerror}.") from None
         today = _day(time.time() if now_s is None else now_s)
-        before = _ResumeState() if anew else _read(self.folder / UNFINISHED)
+        before = _ResumeState() if restart else _read(self.folder / UNFINISHED)
         self._note = before if before.day == today else _ResumeState(today, {})
 
     @property
@@ -70,7 +70,7 @@ class CollectedFiles:
         return path
 
     def finish(self) -> None:
-        """All is saved: the next run begins anew."""
+        """All is saved: the next run starts again."""
         (self.folder / UNFINISHED).unlink(missing_ok=True)
 
 

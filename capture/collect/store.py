@@ -25,7 +25,7 @@ ANY_PORT = "tcp://127.0.0.1:0"
 
 
 class HistoryStore:
-    """The store of a data folder. Who holds it is looked up anew each time: a daemon may come and go meanwhile."""
+    """The store of a data folder. Who holds it is looked up each time: a daemon may come and go meanwhile."""
 
     def __init__(self, data_dir: Path, source: str, live_interval: str) -> None:
         self._data_dir = data_dir

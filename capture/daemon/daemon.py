@@ -168,7 +168,7 @@ class Daemon:
         self.watch.start()
 
     def stop(self) -> None:
-        """Flush, close, let go. Nothing is sealed early. Idempotent."""
+        """Flush and close. Nothing is sealed early. Idempotent."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         self.control.stop()

@@ -27,7 +27,7 @@ TOLERANCE_MS = 30_000
 MAX_DRIFT_MS = 3_000
 """Ticks agree when tick time and arrival advance alike within this; a draining backlog does not."""
 MAX_AHEAD_MS = 5_000
-"""Latency only lowers stamps, so a tick further ahead of the platform's now is held until the clock is judged anew."""
+"""Latency only lowers timestamps, so a tick further ahead of the platform's now waits until the clock is checked."""
 MAX_BACK_MS = 60_000
 """So far a stamp may lie behind what its socket said before."""
 MAX_BACKLOG_MS = 600_000

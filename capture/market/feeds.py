@@ -436,7 +436,7 @@ class FeedTracker:
     def on_asset_change(self, socket: SocketKey, symbol: str, now_ms: int) -> None:
         """The page asked for an asset: the others of this socket may end here, unless they go on ticking.
 
-        Coming back to one in doubt, what it missed meanwhile is unknown: it begins anew.
+        When an unproven one returns, what it missed meanwhile is unknown: its coverage starts again.
         """
         source = self._source(socket)
         source.active_symbol = symbol

@@ -147,8 +147,8 @@ class BrowserFeed:
             if stamp.drained:
                 self.advance_time(stamp)
         except Exception as error:
-            # A fault of ours. The state of this connection cannot be trusted any more: end it as if Chrome had gone,
-            # so that candles say they were blind, and let the watch attach anew.
+            # An internal error. The state of this connection cannot be trusted any more: end it as if Chrome had gone,
+            # so that candles say they were blind, and let the watch reconnect.
             self._limit.failure("chrome.message_error", error)
             connection = self._connection
             self._end("fluxcap could not handle a message and reconnects")

@@ -92,7 +92,7 @@ class PublishStage:
     commits
         Times that sealed candles were committed.
     refused
-        Candles that could not follow their stream and were dropped: a fault of ours, each is logged.
+        Candles that could not follow their stream and were dropped: an internal error, each is logged.
     trouble
         Why the store takes nothing at present; ``""`` while it does.
     """

@@ -1,7 +1,7 @@
 """Ticks on the wire, for who asked for them: ``ticks.<source>.<symbol>.<interval>``, one TickBatch an asset and flush.
 
 A listener of the pipeline. Best effort: ticks are not stored and cannot be fetched, so their sequences, dense per
-stream from 1, begin anew with each run; who sees one missing knows that ticks were lost.
+stream from 1, start again with each run; who sees one missing knows that ticks were lost.
 """
 
 from __future__ import annotations

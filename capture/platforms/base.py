@@ -94,7 +94,7 @@ class SocketDecoder(Protocol):
     malformed: Counter[str]
     """What could not be understood, by kind."""
     dropped: Counter[str]
-    """What is none of our business, by event name."""
+    """Events that are ignored, by name."""
 
     def received(self, opcode: int, payload: str) -> Sequence[MarketEvent]:
         """A frame the page received: opcode 1 text, 2 base64. Never raises for what a frame holds."""

@@ -13,7 +13,7 @@ POSITION_MAX = 64
 
 
 class JsonPath:
-    """One path. Raises ConfigError for a text that is none."""
+    """One path. Raises ConfigError for an invalid text."""
 
     def __init__(self, text: str) -> None:
         self.is_list = text.endswith("[]")

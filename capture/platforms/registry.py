@@ -24,7 +24,7 @@ BUILT_IN = {
     "pocketoption": "fluxcap.capture.platforms.pocketoption:PocketOption",
     GENERIC: "fluxcap.capture.platforms.generic:GenericPlatform",
 }
-"""As pyproject.toml announces them; here too, so that they are found in a tree that was not installed anew."""
+"""As pyproject.toml announces them; here too, so that they are found in a tree that was not reinstalled."""
 MEMBERS = ("name", "shown_asset_js", "is_page", "is_socket", "decoder", "redaction")
 """What a platform must have, see ``Platform``."""
 

@@ -42,7 +42,7 @@ def write_run_file(data_dir: Path, run: RunFile) -> None:
 
 
 def read_run_file(data_dir: Path) -> RunFile | None:
-    """That of a data folder; None when there is none, or it is none."""
+    """Read the run file of a data folder; None when it is absent or invalid."""
     try:
         return msgspec.json.decode((data_dir / RUN_FILE).read_bytes(), type=RunFile)
     except (OSError, msgspec.DecodeError):

@@ -70,7 +70,7 @@ class SiteConfig:
     truth_path: Path | None = None
     """JSONL file of what the market did; None keeps no record."""
     truth_append: bool = False
-    """Continue an existing truth file (after a crash of the site, say) instead of starting it anew."""
+    """Continue an existing truth file (after a crash of the site, say) instead of starting a new one."""
     ping_interval_s: float = 25.0
     ping_timeout_s: float = 20.0
     decimals: Mapping[str, int] = field(default_factory=dict)

@@ -83,7 +83,7 @@ def _run(folder: Path, stack: ExitStack) -> Left:
         tab.evaluate(f"document.cookie = 'ssid={COOKIE}'; 1")
         tab.call("Page.reload")
         daemon.await_status(lambda seen: min((s["latest_sequence"] for s in seen["streams"]), default=0) > 5, "candles")
-        await_that(lambda: "attaching anew" in failing.err, 30, "a fault and its traceback")
+        await_that(lambda: "could not be handled; reconnecting" in failing.err, 30, "a fault and its traceback")
         time.sleep(3)  # chat, signals and balances come every now and then
         left.frames = tab.evaluate("site.ticks")
         _ask_wire(left, Wire(run.rep), daemon.key(ASSETS[0]))

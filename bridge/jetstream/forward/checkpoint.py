@@ -88,7 +88,7 @@ class ForwardCheckpoint:
         self._next_save_s = 0.0
 
     def bind_stream(self, stream: str, created: str) -> None:
-        """The log as it is met on a new connection. One made anew is another, and gets all there is."""
+        """The log as it is met on a new connection. One recreated is another, and gets all there is."""
         if created == self.created:
             return
         self.created = created

@@ -1,7 +1,7 @@
 """The forwarder: every committed batch and revision of a store, in order, once, on the log, however long that is away.
 
 A thread of its own. It never holds up who feeds the store: it is told that there is something new, and takes it from
-the store when it can. Connections are made anew for ever; see forward_session.py for what happens on one of them.
+the store when it can. Connections are recreated forever; see session.py for what happens on one of them.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ PAGE = 2_000
 POLL_S = 1.0
 """The source says when there is something new; a stream that had to wait is looked at again after this."""
 STREAM_CHECK_S = 10.0
-"""A log may be made anew while nothing is sent that would show it; so it is asked for its state this often."""
+"""A log may be recreated while nothing is sent that would show it; so it is asked for its state this often."""
 
 
 class ForwardSession:

@@ -124,7 +124,7 @@ class StreamForwardState:
         return self._remembered
 
     def set_store_status(self, store: StreamStatus) -> None:
-        """The store's newest. One of another ``store_id`` begins the stream anew."""
+        """The store's newest. One of another ``store_id`` restarts the stream."""
         if store.store_id != self._store.store_id and self._store.store_id:
             self._remembered = self.checkpoint
             self._enter(ForwardPhase.UNKNOWN)
@@ -214,7 +214,7 @@ class StreamForwardState:
         return True
 
     def block(self, reason: str) -> None:
-        """Nothing more is sent until the log is asked anew."""
+        """Nothing more is sent until the log is asked again."""
         self._enter(ForwardPhase.BLOCKED)
         self.reason = reason
 

@@ -51,7 +51,7 @@ TOPICS = (b"candles.", b"revisions.", b"status.")
 TIMEOUT_NS = 5_000_000_000
 POLL_MS = 500
 LIST_WAIT_S = 1.0
-"""A server that does not list its streams is asked again after this; so is one after a fault of ours."""
+"""A server that does not list its streams is asked again after this; so is one after an internal error."""
 _Answer = TypeVar("_Answer")
 _Waiter: TypeAlias = Callable[[Message | FluxcapError], None]
 """Takes an answer, or why there is none, on the transport's thread."""
@@ -148,7 +148,7 @@ class WireSource:
         while not self._stop.is_set():
             try:
                 self._run_once()
-            except Exception as error:  # of ours: said, and begun anew
+            except Exception as error:  # of ours: said, and started again
                 _log.exception("The daemon's wire cannot be read")
                 self._error = f"internal error ({type(error).__name__}); retrying"
                 self._settle_all(self._error)

@@ -164,7 +164,7 @@ def running_chromes(proc: Path = Path("/proc")) -> list[ChromeProcessInfo]:
             words = (folder / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").split("\0")
         except OSError:  # gone meanwhile
             continue
-        if len(words) == 1:  # Chrome may write its command line anew, with spaces
+        if len(words) == 1:  # Chrome may write its command line again, with spaces
             words = words[0].split(" ")
         name = Path(words[0]).name
         if name in _NAMES and not any(w.startswith("--type=") for w in words):

@@ -33,7 +33,7 @@ def check_settings(config: Path | None, **options: Any) -> tuple[Finding, Settin
 
 
 def running_daemon(data_dir: Path) -> tuple[RunFile | None, dict[str, Any] | None]:
-    """The daemon of a data folder and its status; None where there is none, or none that answers."""
+    """The daemon of a data folder and its status; None when there is none or it does not answer."""
     run = read_run_file(data_dir)
     if run is None or run.is_stale():
         return None, None

@@ -46,7 +46,7 @@ def test_what_an_unfinished_run_of_the_day_has_saved_is_known_to_the_next(tmp_pa
     assert not again.is_saved(MINUTE)
 
 
-@pytest.mark.parametrize("how", ["the next day", "anew", "finished", "file gone", "note torn"])
+@pytest.mark.parametrize("how", ["the next day", "restart", "finished", "file gone", "note torn"])
 def test_it_is_forgotten(tmp_path: Path, how: str):
     files = CollectedFiles(tmp_path, now_s=10 * DAY_S)
     path = files.save(HOUR, "EURUSD_otc", CANDLES, NOW_MS)
@@ -57,7 +57,7 @@ def test_it_is_forgotten(tmp_path: Path, how: str):
     elif how == "note torn":
         (tmp_path / COLLECT_FOLDER / UNFINISHED).write_text('{"day": "19')
 
-    again = CollectedFiles(tmp_path, anew=how == "anew", now_s=(11 if how == "the next day" else 10) * DAY_S)
+    again = CollectedFiles(tmp_path, restart=how == "restart", now_s=(11 if how == "the next day" else 10) * DAY_S)
 
     assert not again.is_saved(HOUR)
 
