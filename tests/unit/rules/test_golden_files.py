@@ -104,6 +104,7 @@ from fluxcap.capture.recording.records import Arrivals, EndOfRecording, Header, 
 from fluxcap.capture.runtime.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
 from fluxcap.capture.runtime.settings import (
     CONFIG_FILE,
+    OLD_NAMES,
     STORE_FILE,
     CollectMode,
     Settings,
@@ -710,9 +711,13 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+NEW_NAMES: dict[str, str] = OLD_NAMES
+"""Settings that have another name now; files, variables and options go on working by the old one."""
+
+
 def settings_content(path: Path) -> dict[str, Any]:
     values = load_settings(path).model_dump(mode="json")
-    return {name: value for name, value in values.items() if name in expected("settings")}
+    return {old: values[NEW_NAMES.get(old, old)] for old in expected("settings")}
 
 
 def test_a_settings_file_with_every_setting_is_understood(nowhere: Path) -> None:
@@ -722,7 +727,7 @@ def test_a_settings_file_with_every_setting_is_understood(nowhere: Path) -> None
 def test_every_setting_of_the_file_differs_from_its_default(nowhere: Path) -> None:
     defaults = load_settings().model_dump(mode="json")
 
-    assert [name for name, value in expected("settings").items() if value == defaults[name]] == []
+    assert [name for name, value in expected("settings").items() if value == defaults[NEW_NAMES.get(name, name)]] == []
 
 
 def test_the_platform_that_a_settings_file_describes_reads_its_frames(nowhere: Path) -> None:
@@ -745,7 +750,7 @@ def test_every_variable_sets_its_setting(nowhere: Path, monkeypatch: pytest.Monk
     setting, text, value = VARIABLES["settings"][variable]
     monkeypatch.setenv(variable, text)
 
-    assert load_settings().model_dump(mode="json")[setting] == value
+    assert load_settings().model_dump(mode="json")[NEW_NAMES.get(setting, setting)] == value
     assert variable not in unknown_variables()
 
 
@@ -805,6 +810,9 @@ def test_a_daemon_starts_on_the_old_data_folder(tmp_path: Path, nowhere: Path) -
 # --- what other programs read ---------------------------------------------------------------------------------------
 
 SURFACE: dict[str, Any] = json.loads((GOLDEN / "surface.json").read_text())
+SHOWN_SETTINGS = SURFACE["command_json"]["config show"]["settings"]
+for old_name, new_name in NEW_NAMES.items():  # shown by the name that they have now
+    SHOWN_SETTINGS[new_name] = SHOWN_SETTINGS.pop(old_name)
 NOW_MS = T0_MS + 26_500
 
 

@@ -31,7 +31,7 @@ def line(**changes: Any) -> str:
 def test_status_says_how_forwarding_goes():
     assert line(state=ForwardState.UP_TO_DATE) == "nats://a:1 [green]up to date[/]"
     away = line(state=ForwardState.UNAVAILABLE, reason="No NATS server answers.", behind=1_234)
-    assert "[yellow]the log is away[/]" in away
+    assert "[yellow]NATS unavailable[/]" in away
     assert "No NATS server answers." in away
     assert "waiting in the store: 1,234" in away
     assert "another store" in line(blocked_streams={"DESK.EURUSD.1m": "another store publishes under this name"})

@@ -94,14 +94,16 @@ def test_a_plug_in_that_cannot_be_loaded_is_named(announce, where: str):
 
 
 def test_a_table_that_the_plug_in_does_not_take_is_refused():
-    with pytest.raises(ConfigError, match=r"\[platforms.pocketoption\] says what 'pocketoption' does not take"):
+    with pytest.raises(
+        ConfigError, match=r"\[platforms.pocketoption\] has an entry that 'pocketoption' does not accept"
+    ):
         platform_named("pocketoption", (), {"pocketoption": {"colour": "red"}})
 
 
 def test_a_plug_in_that_lacks_something_is_refused_by_what_it_lacks(announce):
     announce(broken="collections:Counter")
 
-    with pytest.raises(ConfigError, match=r"'broken' .collections:Counter. lacks name, shown_asset_js, is_page"):
+    with pytest.raises(ConfigError, match=r"'broken' .collections:Counter. has no name, shown_asset_js, is_page"):
         platform_named("broken")
 
 
