@@ -32,7 +32,8 @@ class DaemonClient:
 
     def gaps(self, source: str | None = None, symbol: str | None = None, from_ms: int = 0) -> list[dict[str, Any]]:
         """The blind times since a time, of a source, of a symbol, or (None) of all."""
-        params = {"source": source, "symbol": symbol, "from_ms": from_ms}  # None is not sent
+        asked = {"source": source, "symbol": symbol, "from_ms": from_ms}
+        params = {name: value for name, value in asked.items() if value is not None}
         return list(self._json("GET", "/api/gaps", params=params))
 
     def take_lease(self, holder: str, asset: str, seconds: float) -> str:

@@ -198,7 +198,7 @@ def test_metrics_are_served_and_commits_timed(daemon: Daemon) -> None:
         (("export", "candles", "-o", "c.csv", "--from", "noon"), 2, "'noon' is no time"),
         (("export", "candles", "-o", "c.csv", "--from", "2026-11-22", "--to", "2026-11-22"), 2, "--to must be later"),
         (("gaps",), 2, "There is no store in data"),
-        (("verify",), 2, "There is nothing to verify in data"),
+        (("verify",), 2, "Nothing to verify in data"),
         (("collect-mode", "ticks"), 2, "choose tick, candle, both or none"),
         (("collect-mode", "tick", "--control", "127.0.0.1:1"), 1, "start one with `fluxcap run`"),
         (("backfill", "SIM", "EURUSD_otc", "1x", "-o", "c.csv"), 2, "'1x' is not an interval"),

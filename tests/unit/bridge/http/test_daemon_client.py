@@ -14,7 +14,7 @@ import pytest
 from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.schemas.errors import FluxcapError, NotAnswering, UnknownAsset
 
-Serve = Callable[[int, bytes], str]
+Serve = Callable[..., str]
 
 
 @pytest.fixture
@@ -22,9 +22,11 @@ def serve() -> Iterator[Serve]:
     """Starts a server that gives every request one answer; returns its address."""
     servers: list[tuple[http.server.HTTPServer, threading.Thread]] = []
 
-    def start(status: int, body: bytes) -> str:
+    def start(status: int, body: bytes, paths: list[str] | None = None) -> str:
         class Answer(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                if paths is not None:
+                    paths.append(self.path)
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -78,3 +80,12 @@ def test_its_errors_come_as_they_were(serve: Serve, status: int, body: dict[str,
 
     assert type(caught.value) is error
     assert str(caught.value) == (body.get("error") or body.get("detail") or "HTTP 500")
+
+
+def test_gaps_are_asked_for_by_what_was_named_alone(serve: Serve):
+    paths: list[str] = []
+    with DaemonClient(serve(200, b"[]", paths)) as daemon:
+        daemon.gaps()
+        daemon.gaps("DEMO", "EURUSD", 5)
+
+    assert paths == ["/api/gaps?from_ms=0", "/api/gaps?source=DEMO&symbol=EURUSD&from_ms=5"]
