@@ -123,7 +123,8 @@ class PlatformClock:
         """
         if self.offset_ms is None:
             return False
-        mono_offset_ms = raw_ts_ms - at.mono_ms
+        mono_ms = at.mono_ms
+        mono_offset_ms = raw_ts_ms - mono_ms
         ahead_ms = mono_offset_ms - self._mono_offset_ms
         if ahead_ms > MAX_AHEAD_MS and ahead_ms > MAX_AHEAD_MS + self._suspended_ms(at):
             return False
@@ -135,8 +136,8 @@ class PlatformClock:
         if self._estimates:
             self._estimates.clear()
             self.state = ClockState.SYNCHRONISED
-        if ahead_ms > 0 or at.mono_ms - self._window_from_ms > LEAD_WINDOW_MS:
-            self._follow(mono_offset_ms, at.mono_ms)
+        if ahead_ms > 0 or mono_ms - self._window_from_ms > LEAD_WINDOW_MS:
+            self._follow(mono_offset_ms, mono_ms)
         elif mono_offset_ms > self._newer_mono_offset_ms:
             self._newer_mono_offset_ms = mono_offset_ms
         return True
