@@ -11,7 +11,8 @@ MINUTES ?= 30
 MODULE ?=
 COUNT ?= 1000000
 SECONDS ?= 90
-WORKERS ?= 4
+# Most tests wait for browsers and servers, so more of them than there are cores; those of check compute.
+WORKERS ?= 6
 CHECK_WORKERS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=

@@ -13,31 +13,28 @@ import pytest
 
 from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.nats.nats_rig import NatsServer
-from tests.support.paths import ROOT
-
-SLOW = ("faults", "integration")
-SLOW_UNTIL = 0.6
-"""By then, of all files, the last slow one is begun."""
+from tests.support.schedule import LongestFirst, Recorder, longest_first, read_durations
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record-durations", action="store_true", help="write tests/durations.txt anew; see schedule.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """A shell that runs the tests in the background lets them ignore Ctrl-C, and with them every process they start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if config.getoption("--record-durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Recorder())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst | None:
+    return LongestFirst(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that wait for browsers and servers are spread among the quick ones, the slowest first: then workers that
-    share two cores have something to do at every time, and no long file is left alone at the end."""
-    files: dict[Path, list[pytest.Item]] = {}
-    for item in items:
-        files.setdefault(item.path, []).append(item)
-    kind = {path: path.relative_to(ROOT / "tests").parts[0] for path in files}
-    slow = sorted((path for path in files if kind[path] in SLOW), key=lambda path: SLOW.index(kind[path]))
-    quick = sorted((path for path in files if kind[path] not in SLOW), key=lambda path: kind[path])
-    place = {path: SLOW_UNTIL * at / len(slow) for at, path in enumerate(slow)}
-    place |= {path: at / len(quick) for at, path in enumerate(quick)}
-    items[:] = [item for path in sorted(files, key=lambda path: place[path]) for item in files[path]]
+    items[:] = longest_first(items, read_durations())
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from tests.support.nats.archive_rig import assert_archive_is_store
 from tests.support.nats.forward_rig import Desk, await_current, candle, make_stream
 from tests.support.nats.nats_rig import NatsServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 KILLS = 50
 SERVER_KILLS = (15, 35)

@@ -29,7 +29,7 @@ from tests.support.daemon.fault_rig import SHORT_WAITS, Trouble, judge, wholly_k
 from tests.support.daemon.forked_daemons import ForkedDaemons
 from tests.support.daemon.live_rig import await_that
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 
 ASSETS = ("EURUSD_otc", "GBPUSD_otc", "USDJPY_otc")
 SOURCE = "FOLLOW"
@@ -66,7 +66,7 @@ class FollowingDaemon:
         self._status = f"{run.control}/api/status"
 
     def status(self) -> dict[str, Any]:
-        return dict(httpx.get(self._status, timeout=20, trust_env=False).raise_for_status().json())
+        return dict(httpx.get(self._status, timeout=60, trust_env=False).raise_for_status().json())
 
     def await_status(self, holds: Any, what: str) -> dict[str, Any]:
         return await_that(lambda: (seen := self.status()) and holds(seen) and seen, 40, what)

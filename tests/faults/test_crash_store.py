@@ -170,7 +170,7 @@ def test_killed_on_a_full_disk_it_starts_again_and_is_found_once_there_is_room(s
 
 @pytest.mark.browser
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("fill", [full_disk, small_files])
 def test_on_a_full_disk_nothing_is_published_that_is_not_stored_and_nothing_is_lost(
     rig: FaultRig, small_disk: Path | None, fill: Callable[[FaultRig], object]

@@ -17,7 +17,7 @@ from tests.support.daemon.live_rig import await_that
 from tests.support.nats.forward_rig import Desk, ask_log, assert_log_is_store, await_current, make_stream
 from tests.support.nats.nats_rig import NatsServer, cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 KEYS = tuple(StreamKey("CLUSTER", f"S{n}", "1m") for n in range(8))
 PATIENCE_S = 60.0

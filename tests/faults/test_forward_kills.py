@@ -24,7 +24,7 @@ from tests.support.nats.forward_market import Market, alive
 from tests.support.nats.forward_rig import assert_log_is_store, await_current, make_stream, parse_address
 from tests.support.nats.nats_rig import NatsServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 KILLS = 50
 LIFE_S = (0.02, 0.25)

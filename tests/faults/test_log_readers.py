@@ -20,7 +20,7 @@ from tests.support.nats.archive_rig import archived, assert_archive_is_store
 from tests.support.nats.forward_rig import Desk, ask_log, await_current, make_stream
 from tests.support.nats.nats_rig import NatsServer, cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 KEYS = tuple(StreamKey("CLUSTER", f"S{n}/x", "1m") for n in range(3))
 PATIENCE_S = 90.0
@@ -88,7 +88,7 @@ def test_a_server_of_three_dies_and_readers_have_the_store(nodes: list[NatsServe
             )
             cached = {key: client.candles(key) for key in KEYS}
         archiver.stop()
-        archiving.join(30)
+        archiving.join(90)
         Archiver(via, folder).run(once=True)
 
         for key in KEYS:

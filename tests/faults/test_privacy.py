@@ -25,7 +25,7 @@ from tests.support.browser.devtools import Remote
 from tests.support.daemon.fault_rig import SHORT_WAITS, Hearing, Wire
 from tests.support.daemon.live_rig import DaemonProcess, Process, await_that
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 
 ASSETS = ("EURUSD_otc", "GBPUSD_otc")
 COOKIE, TOKEN = "c00kieJar-81f2-zz", "addr3ssToken-55ab"
@@ -113,19 +113,19 @@ def _ask_wire(left: Left, wire: Wire, key: StreamKey) -> None:
 
 
 def _ask_web(left: Left, control: str) -> None:
-    with httpx.Client(base_url=control, timeout=20, trust_env=False) as web:
+    with httpx.Client(base_url=control, timeout=60, trust_env=False) as web:
         for route in ROUTES:
             left.places[f"GET {route}"] = repr(web.get(route).headers).encode() + web.get(route).content
         for file in web.get("/api/available-csv-files").json()["files"]:
             left.places[f"GET {file['path']}"] = web.get(f"/api/csv-data/{quote(file['path'])}").content
     told = []
     with socketio.SimpleClient() as client:
-        client.connect(control, transports=["websocket"], wait_timeout=30)
+        client.connect(control, transports=["websocket"], wait_timeout=60)
         client.emit("detect_asset", {})
         client.emit("start_stream", {"asset": ASSETS[0]})
         client.emit("change_asset", {"asset": ASSETS[1]})
         for _ in range(12):
-            told.append(client.receive(timeout=20))
+            told.append(client.receive(timeout=60))
     left.places["Socket.IO"] = repr(told).encode()
 
 

@@ -21,7 +21,7 @@ from tests.support.browser.webpage import web_page
 from tests.support.daemon.live_rig import NOBODY, SOURCE, Process, await_that
 from tests.support.daemon.terminal import Terminal
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 SYMBOL = "EURUSD_otc"
 HOST = f"127.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 250}.7"

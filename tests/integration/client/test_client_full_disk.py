@@ -16,7 +16,7 @@ from fluxcap.bridge.store.disk_space import DiskSpaceGuard
 from tests.support.paths import ROOT
 from tests.support.wire.samples import ANY_PORT, EURUSD, candles
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 @pytest.mark.parametrize("tidy_rows", [1_000_000_000, 1_200], ids=["its log alone", "while it is tidied"])

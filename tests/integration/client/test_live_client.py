@@ -42,7 +42,7 @@ from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, FeedSt
 KEY = StreamKey("SIM", "EURUSD", "1s")
 OTHER = StreamKey("SIM", "EURUSD", "15s")
 SHORT_S = 0.3
-LONG_S = 20.0
+LONG_S = 90.0
 
 
 def candles(start: int, count: int) -> CandleArray:

@@ -45,7 +45,7 @@ NO_CONSUMER = 10014
 KEY = StreamKey("SIM", "EURUSD_otc", "1s")
 OTHER = StreamKey("DESK2", "#AAPL/x y", "1s")
 SHORT_S = 0.3
-LONG_S = 30.0
+LONG_S = 90.0
 
 
 def candles(start: int, count: int, price: float = 0.0) -> CandleArray:

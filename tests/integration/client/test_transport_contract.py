@@ -55,7 +55,7 @@ from tests.support.wire.samples import candle_rows, minutes
 KEY = StreamKey("SIM", "EURUSD_otc", "1m")
 OTHER = StreamKey("DESK2", "#AAPL_otc", "1m")
 DOTTED = StreamKey("SIM", "BRK.B", "1m")
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 SECOND_NS = 1_000_000_000
 
 

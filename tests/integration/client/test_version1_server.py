@@ -24,7 +24,7 @@ from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray
 from tests.support.wire.version1_server import Version1Server
 
 KEY = StreamKey("SIM", "EURUSD", "1s")
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 def candles(first: int, count: int) -> CandleArray:

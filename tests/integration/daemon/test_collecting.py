@@ -24,7 +24,7 @@ from fluxcap.schemas.types import Candle
 from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.daemon.live_rig import DaemonProcess, await_that, stored
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 
 STEADY, LEAVING = "EURUSD_otc", "LBPUSD_otc"
 TICKS_A_FILE, CANDLES_A_FILE = 7, 3
@@ -115,7 +115,7 @@ def now_ms() -> int:
 
 
 def put(daemon: DaemonProcess, what: str, body: object) -> None:
-    httpx.put(f"{daemon.run_file().control}/api/{what}", json=body, timeout=20, trust_env=False).raise_for_status()
+    httpx.put(f"{daemon.run_file().control}/api/{what}", json=body, timeout=60, trust_env=False).raise_for_status()
 
 
 def more(daemon: DaemonProcess, **lines: int) -> None:

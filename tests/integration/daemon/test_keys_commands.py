@@ -210,7 +210,7 @@ class Eavesdropper:
     def __exit__(self, *_: object) -> None:
         self._listener.close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(90)
 
 
 def heard_on_the_way(address: Address, curve: Any) -> bytes:

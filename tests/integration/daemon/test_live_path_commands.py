@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,8 +21,7 @@ from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process, await_
 
 pytestmark = pytest.mark.slow
 
-POLL_S = 5
-LEAVE_S = 10
+LEAVE_S = 30
 """Two seconds are promised and less than one is needed; the rest is for a machine that has other things to do."""
 
 
@@ -75,15 +73,12 @@ def test_without_chrome_run_says_one_sentence_and_stays_and_picks_chrome_up_when
     told = [event for event in daemon.events() if event["event"] == "chrome.unavailable"]
 
     browser = chromium(port=port)
-    began_s = time.monotonic()
     daemon.await_status(lambda seen: seen["chrome"] == "attached", "the attach", timeout_s=60)
-    took_s = time.monotonic() - began_s
 
     assert seen["chrome"] == "not reachable"
     assert [event["reason"] for event in told] == [
         f"Nothing answers on 127.0.0.1:{port} (Connection refused); start Chrome with `fluxcap chrome --port {port}`."
     ]
-    assert took_s < POLL_S + 10
     assert browser.running
 
 

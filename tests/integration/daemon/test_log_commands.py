@@ -72,7 +72,7 @@ def test_streams_of_many_sources_are_tailed_at_once_and_new_ones_join(
     feeder.add(AAPL, candle_rows(1, 2))
     await_that(lambda: str(AAPL) in seen() and seen()[str(EURUSD)][-1] == 4, 30, "the new one")
     stop.set()
-    running.join(30)
+    running.join(90)
 
     assert seen() == {str(EURUSD): [1, 2, 3, 4], str(GBPUSD): [1, 2, 3], str(AAPL): [1, 2]}
 
@@ -118,14 +118,14 @@ def test_the_watch_screen_shows_the_streams_of_the_log(server: NatsServer, feede
 
     await_that(lambda: "DESK1 EURUSD_otc 1m" in screen.getvalue(), 30, "the stream")
     stop.set()
-    running.join(30)
+    running.join(90)
 
     assert "NATS JetStream at nats://127.0.0.1" in screen.getvalue()
     assert "DESK2 GBPUSD_otc 1h" in screen.getvalue()
 
 
 @pytest.mark.browser
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_the_page_shows_streams_of_the_log(server: NatsServer, feeder: LogFeeder, tmp_path: Path) -> None:
     minute = int(time.time()) // 60 - 40
     feeder.add(AAPL, candle_rows(minute, 40))

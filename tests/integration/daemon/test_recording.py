@@ -28,7 +28,7 @@ from fluxcap.schemas.types import StreamKey
 from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process, await_that, stored
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 
 EUR, GBP, JPY = "EURUSD_otc", "GBPUSD_otc", "USDJPY_otc"
 
@@ -80,7 +80,7 @@ def _run(run: Run, stack: ExitStack) -> None:
     _await_candles(daemon, EUR, 5)
     control = daemon.run_file().control
     httpx.put(
-        f"{control}/api/focus", json={"mode": "lock", "symbols": [EUR, GBP]}, timeout=10, trust_env=False
+        f"{control}/api/focus", json={"mode": "lock", "symbols": [EUR, GBP]}, timeout=60, trust_env=False
     ).raise_for_status()
     _await_candles(daemon, GBP, 5)
     site.inject(Fault.CLOSE_SOCKETS)

@@ -27,7 +27,7 @@ from fluxcap.schemas.types import Candle, CandleBatch, FeedState, StreamKey, Str
 from tests.support.wire.node_workspace import NODE_SOURCES, node_packages
 from tests.support.wire.samples import EURUSD, GBPUSD, candle, candle_rows
 
-PATIENCE_S = 30
+PATIENCE_S = 90.0
 
 
 class FakeSource:

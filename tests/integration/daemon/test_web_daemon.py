@@ -16,7 +16,7 @@ from tests.support.browser.chromium import Chromium
 from tests.support.browser.webpage import WebPage, web_page
 from tests.support.daemon.live_rig import DaemonProcess, Process, await_that
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 WEB = ("--web", "--web-port", "0")
 
 ATTACK = """

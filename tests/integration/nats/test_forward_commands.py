@@ -146,7 +146,7 @@ def test_beside_a_running_server_it_goes_on_until_it_is_told_to_stop(server: Nat
             forward.discard()
 
         assert code == 0
-        assert took_s < 5
+        assert took_s < 30
         assert [json.loads(line)["event"] for line in forward.err.splitlines()] == [
             "forward.connected",
             "forward.stopped",

@@ -107,7 +107,7 @@ def test_a_log_that_was_away_gets_all_of_it_and_capture_never_waited(
 
         await_current(forwarder)
 
-        assert took_s < 5.0
+        assert took_s < 30
         assert_log_is_store(desk.address, desk.server)
         assert "UNAVAILABLE" in desk.notices()
 

@@ -68,7 +68,7 @@ def running(archiver: Archiver) -> Iterator[threading.Thread]:
         yield thread
     finally:
         archiver.stop()
-        thread.join(30)
+        thread.join(90)
     assert not thread.is_alive()
 
 
@@ -172,14 +172,14 @@ def test_a_consumer_that_the_server_lost_without_a_word_is_made_anew(
 
     def slow(files: PartitionWriter, *what: Any) -> int:
         writing.set()
-        assert go_on.wait(30)
+        assert go_on.wait(90)
         return write(files, *what)
 
     monkeypatch.setattr(PartitionWriter, "write", slow)
     with LogFeeder(server.url, make_stream=False) as feeder:
         feeder.add(EURUSD, candle_rows(1, 1))
         with running(Archiver(Via(server.url), tmp_path, flush_s=0.0)):
-            assert writing.wait(30)
+            assert writing.wait(90)
             for consumer in feeder.ask("CONSUMER.NAMES.FLUX", {})["consumers"]:
                 feeder.ask(f"CONSUMER.DELETE.FLUX.{consumer}", {}, absent=NO_CONSUMER)
             feeder.add(EURUSD, candle_rows(2, 1))
@@ -415,7 +415,7 @@ def test_it_stops_at_once_while_a_server_hangs_that_was_met_over_tls(
 
     server.pause()
     archiver.stop()
-    archiving.join(15)
+    archiving.join(90)
 
     assert not archiving.is_alive()
 

@@ -13,7 +13,7 @@ from fluxcap.bridge.server.server import WireServer
 from fluxcap.schemas.types import Candle
 from tests.support.wire.samples import ANY_PORT, EURUSD, MINUTE, candle, candles
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 @pytest.fixture

@@ -193,4 +193,4 @@ def test_the_process_says_where_it_is_and_ends_on_sigterm(tmp_path: Path) -> Non
         assert fetch_status(StreamKey("SIM", "EURUSD_otc", "1s"), rep).store_id
 
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(90)

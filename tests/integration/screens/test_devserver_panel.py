@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from tests.support.browser.webpage import WebPage, web_page
 from tests.support.daemon.live_rig import Process, await_that
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from tests.support.daemon.plain_http import request
 
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 90.0
 
 HEADLESS_FLAGS = (
     "--headless=new",

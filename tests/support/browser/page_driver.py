@@ -16,7 +16,7 @@ import websocket
 
 from tests.support.browser.chromium import Chromium
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 class PageDriver:

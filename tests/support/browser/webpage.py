@@ -26,7 +26,7 @@ from tests.support.browser.chromium import HEADLESS_FLAGS, chromium_executable
 from tests.support.paths import ROOT
 
 ARTIFACTS = Path(os.environ.get("FLUXCAP_ARTIFACTS", ROOT / "artifacts"))
-PATIENCE_S = 40.0
+PATIENCE_S = 90.0
 OPEN_SELECT = """const widget = document.querySelector(arguments[0]);
 (widget.closest('.q-field') ?? widget).querySelector('.q-field__control').click()"""
 T = TypeVar("T")

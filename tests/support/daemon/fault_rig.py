@@ -213,7 +213,7 @@ class FaultRig:
         stack.callback(self.browser.stop)
         self.stack = stack
         self.daemon = self.start_daemon()
-        self._http = stack.enter_context(httpx.Client(timeout=30, trust_env=False))
+        self._http = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
         self.tab = self.open_tab()
         self.await_candles(time.time() * 1_000)
 

@@ -25,14 +25,20 @@ from fluxcap.capture.simulator import Truth
 from fluxcap.schemas.types import Candle, CandleFlags, Gap, StreamKey, candles_from
 
 SOURCE = "E2E"
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 90.0
+BUSY = 3.0
+"""So many times longer may everything take on a machine that does much else: who waits in vain has time."""
 NOBODY = 9
 """The discard port, on which no browser listens."""
 T = TypeVar("T")
 
 
 def await_that(found: Callable[[], T | None], timeout_s: float, what: str) -> T:
-    """Poll until there is something true; AssertionError with ``what`` when it takes too long."""
+    """Poll until there is something true; AssertionError with ``what`` when it takes too long.
+
+    ``timeout_s``: what it may take on a machine that has nothing else to do.
+    """
+    timeout_s *= BUSY
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         value = found()
@@ -73,7 +79,7 @@ class Process:
     def err(self) -> str:
         return self.err_path.read_text()
 
-    def end(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 20.0) -> tuple[int, float]:
+    def end(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 90.0) -> tuple[int, float]:
         """Signal it; its exit code and the seconds it took to leave."""
         begin_s = time.monotonic()
         if self.running:
@@ -134,11 +140,11 @@ class DaemonProcess(Process):
         return await_that(found, START_TIMEOUT_S, "the run file")
 
     def status(self) -> dict[str, Any]:
-        answer = httpx.get(f"{self.run_file().control}/api/status", timeout=10, trust_env=False)
+        answer = httpx.get(f"{self.run_file().control}/api/status", timeout=60, trust_env=False)
         return dict(answer.raise_for_status().json())
 
     def await_status(
-        self, holds: Callable[[dict[str, Any]], Any], what: str, timeout_s: float = 40.0
+        self, holds: Callable[[dict[str, Any]], Any], what: str, timeout_s: float = 90.0
     ) -> dict[str, Any]:
         """The first status of which ``holds`` is true."""
 

@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 
 from fluxcap.capture.simulator import Secrets
 
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 
 
 class MarketClient:

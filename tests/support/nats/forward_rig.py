@@ -30,7 +30,7 @@ from fluxcap.schemas.types import (
     candle_array,
 )
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 MINUTE_MS = 60_000
 
 

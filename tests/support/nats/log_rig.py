@@ -31,7 +31,7 @@ from fluxcap.bridge.jetstream.subjects import (
 from fluxcap.schemas.codec import encode
 from fluxcap.schemas.types import CandleArray, CandleBatch, CandleRevision, FeedState, StreamKey, StreamStatus
 
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 
 
 class LogFeeder:
@@ -122,7 +122,7 @@ class LogFeeder:
 
     def put_raw(self, key: StreamKey, payload: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Any bytes on a stream's subject."""
-        work = self._need().jetstream().publish(subject(key), payload, headers=dict(headers or {}), timeout=10)
+        work = self._need().jetstream().publish(subject(key), payload, headers=dict(headers or {}), timeout=60)
         self._loop.run(work, PATIENCE_S)
 
     def keep_from(self, log_position: int) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-START_S = 30.0
+START_S = 90.0
 FOUND = shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin") or shutil.which(
     "nats-server"
 )
@@ -123,7 +123,7 @@ class NatsServer:
             self._process.send_signal(how)
             self._process.send_signal(signal.SIGCONT)
         try:
-            self._process.wait(10)
+            self._process.wait(90)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
