@@ -49,7 +49,7 @@ _REFUSALS = (
 def _refusal_text(event: int, has_keys: bool) -> str:
     """Return why a handshake failed. libzmq names only a refusal of our key; the rest is a broken handshake."""
     if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-        return "the server does not know this client's key; add its public file to the server's keys"
+        return "the server does not know this client's key; add its public file there"
     if has_keys:
         return "the handshake failed: the server has another key than the one given, or none"
     return "the handshake failed: the server requires keys, or is not a fluxcap server"

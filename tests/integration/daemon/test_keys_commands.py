@@ -137,7 +137,7 @@ def test_keys_may_come_from_the_environment(
         (("--keys", "mistaken"), "the server has another key than the one given, or none"),
         (
             ("--keys", "stranger"),
-            "the server does not know this client's key; add its public file",
+            "the server does not know this client's key; add its public file there",
         ),
     ],
     ids=["no keys", "another server's key", "not on the list"],
