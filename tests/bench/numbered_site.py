@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig
-from fluxcap.capture.simulator.server import hub
+from fluxcap.capture.simulator.server import sessions
 from fluxcap.capture.simulator.server.framing import TickFramer
 
 CLOSE_TO_NOW_MS = (5.0, 5.0)
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--assets", type=int, default=16)
     parser.add_argument("--rate", type=float, default=200.0, help="ticks a second, all assets together")
     options = parser.parse_args()
-    hub.TickFramer = NumberedFramer  # type: ignore[misc]
+    sessions.TickFramer = NumberedFramer  # type: ignore[misc]
     with SimulatedSite(config(options.assets, options.rate)) as site:
         print(site.url, flush=True)
         sys.stdin.read()
