@@ -5,7 +5,7 @@ from __future__ import annotations
 from fluxcap.capture.market.aggregator import CandleAggregator
 from fluxcap.capture.market.candles import CandleTimeouts
 from fluxcap.capture.market.feeds import FeedTracker, GapReason, TickResult
-from fluxcap.schemas.types import Tick
+from fluxcap.schemas.types import Candle, Tick
 
 A, B = "EURUSD_otc", "GBPUSD_otc"
 M0 = 1_760_000_040_000
@@ -210,3 +210,33 @@ def test_a_tick_at_the_very_end_of_the_bucket_sealed_by_time_is_the_next_ones() 
 
     assert dict(bench.sealing.counters())[f"late.{A}"] == 0
     assert bench.sealing.forming()[A].ts_ms == M0 + MINUTE
+
+
+def test_every_asset_that_loses_the_focus_finishes_its_bucket_whatever_stays() -> None:
+    bench = Bench(A, B)
+    bench.ticks(0, 90_000)
+    bench.focused = {A}
+    bench.sealing.on_focus_change((A, B))
+    bench.ticks(90_000, 300_000)
+
+    assert starts(bench, B) == [0, 1]
+
+
+def test_the_candle_under_way_says_that_all_of_it_was_seen() -> None:
+    bench = Bench(A)
+    bench.ticks(30_000, 90_000)
+
+    forming = bench.sealing.forming()[A]
+
+    assert (forming.ts_ms, forming.flags) == (M0 + MINUTE, 0)
+
+
+def test_the_platforms_own_candle_of_the_same_interval_completes_the_first() -> None:
+    bench = Bench(A)
+    bench.ticks(30_000, 50_000)
+    bench.feeds.feed(A).server_candles(MINUTE)[M0] = Candle(M0, 1.0, 3.0, 0.5, 1.0)
+    bench.ticks(50_000, 90_000)
+
+    (sealed,) = bench.sealing.update.sealed[A]
+
+    assert (sealed.high, sealed.low) == (3.0, 0.5)
