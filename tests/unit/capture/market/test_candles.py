@@ -7,6 +7,7 @@ import pytest
 from fluxcap.capture.market.candles import (
     NEVER_MS,
     REMEMBERED_MAX,
+    SKIPPED_MAX,
     CandleBuilder,
     CandleTimeouts,
     Revision,
@@ -54,6 +55,9 @@ class Bench:
 
     def history(self, from_ms: int, to_ms: int, price: float = 1.0, socket: str = "h") -> None:
         self.told([(at_ms, price) for at_ms in range(from_ms, to_ms, 1_000)], socket)
+
+    def minute(self, revision: Revision) -> int:
+        return (revision.candle.ts_ms - M0) // MINUTE
 
     def told(self, ticks: list[tuple[int, float]], socket: str = "h") -> None:
         """History, as the market takes it in."""
@@ -812,3 +816,47 @@ def test_the_candle_under_way_from_history_alone_says_so() -> None:
 
     assert forming is not None
     assert forming.flags == CandleFlags.JOINED_LATE | CandleFlags.FILLED
+
+
+def after_an_outage(minutes: int) -> Bench:
+    """Minute 0 was published, nothing of the ``minutes`` after it was seen, and the one after them is published too."""
+    bench = Bench()
+    bench.ticks(0, 60_000)
+    bench.ticks(60_000, 63_000, symbol=B)
+    assert starts(bench.sealed(63_000)) == [0]
+    bench.feeds.on_socket_closed("s", GapReason.RELOADED)
+    back_ms = (minutes + 1) * MINUTE
+    bench.ticks(back_ms - 1_000, back_ms + 61_000, socket="t")
+    bench.feed.hold_until_ms = 0
+    bench.sealed(back_ms + 61_000)
+    bench.revisions()
+    return bench
+
+
+def test_a_row_for_a_minute_that_was_skipped_unseen_brings_it_as_a_revision() -> None:
+    bench = after_an_outage(minutes=3)
+
+    bench.feeds.add_server_candles(A, MINUTE, [row(1), row(2)])
+
+    assert [(bench.minute(one), one.published) for one in bench.revisions()] == [(1, False), (2, False)]
+
+
+def test_a_row_for_a_minute_that_was_seen_to_be_quiet_brings_nothing() -> None:
+    bench = Bench()
+    bench.ticks(0, 60_000)
+    bench.ticks(60_000, 121_000, symbol=B)  # the socket goes on: of this asset nothing was traded
+    bench.ticks(121_000, 182_000)
+    assert starts(bench.sealed(182_000)) == [0, 2]
+    bench.revisions()
+
+    bench.feeds.add_server_candles(A, MINUTE, [row(1)])
+
+    assert bench.revisions() == []
+
+
+def test_of_a_long_outage_the_newest_minutes_may_still_come() -> None:
+    bench = after_an_outage(minutes=SKIPPED_MAX + 10)
+
+    bench.feeds.add_server_candles(A, MINUTE, [row(5), row(11), row(SKIPPED_MAX + 9)])
+
+    assert [bench.minute(one) for one in bench.revisions()] == [11, SKIPPED_MAX + 9]
