@@ -38,11 +38,10 @@ if TYPE_CHECKING:
     from fluxcap.bridge.client.fetch import backfill, fetch_status, list_streams
     from fluxcap.bridge.client.health import Health, HealthState
     from fluxcap.bridge.client.live import LiveClient
-    from fluxcap.bridge.client.options import Via
+    from fluxcap.bridge.client.options import Via, endpoints
     from fluxcap.bridge.client.queues import SlowConsumer
     from fluxcap.bridge.client.receiver.actions import Cursor, StartFrom
     from fluxcap.bridge.export.candle_file import export_candles
-    from fluxcap.bridge.transport.addresses import endpoints
     from fluxcap.bridge.transport.curve import ClientCurve, load_client
     from fluxcap.schemas.types import Candle, CandleFlags, StreamKey, StreamStatus
 
@@ -71,7 +70,7 @@ _PUBLIC = {
     "Ticks": "bridge.client.events",
     "Via": "bridge.client.options",
     "backfill": "bridge.client.fetch",
-    "endpoints": "bridge.transport.addresses",
+    "endpoints": "bridge.client.options",
     "export_candles": "bridge.export.candle_file",
     "fetch_status": "bridge.client.fetch",
     "list_streams": "bridge.client.fetch",

@@ -24,7 +24,6 @@ from fluxcap.bridge.store.schema import (
     CANDLE_COLUMNS,
     CANDLE_DEFINITION,
     candle_columns,
-    candles_from_columns,
     concatenate,
 )
 from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError
@@ -202,20 +201,20 @@ class CandleCache:
     def candles(
         self, key: StreamKey, *, from_sequence_exclusive: int = 0, limit: int | None = None
     ) -> tuple[npt.NDArray[np.uint64], CandleArray]:
-        columns = self._reader.columns(
+        candles, columns = self._reader.candles(
             f"SELECT sequence, {CANDLE_COLUMNS} FROM candles WHERE stream = ? AND sequence > ? ORDER BY sequence "  # noqa: S608
             + ("" if limit is None else f"LIMIT {int(limit)}"),
             [str(key), from_sequence_exclusive],
         )
-        return np.asarray(columns["sequence"], np.uint64), candles_from_columns(columns)
+        return np.asarray(columns["sequence"], np.uint64), candles
 
     def extra_candles(self, key: StreamKey) -> CandleArray:
         """Minutes that only revisions brought, in time order."""
-        columns = self._reader.columns(
+        candles, _ = self._reader.candles(
             f"SELECT {CANDLE_COLUMNS} FROM extra_candles WHERE stream = ? ORDER BY ts_ms",  # noqa: S608
             [str(key)],
         )
-        return candles_from_columns(columns)
+        return candles
 
     def close(self) -> None:
         """Close the file; what was merged is in it already. Idempotent."""

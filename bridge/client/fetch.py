@@ -9,12 +9,10 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from fluxcap.bridge.client.options import ViaLike, default_timeout_s, open_transport, to_via
+from fluxcap.bridge.client.options import RequestLine, ViaLike, connect_requests
 from fluxcap.bridge.client.version1 import is_version1_error, status_of
-from fluxcap.bridge.transport.addresses import endpoints
 from fluxcap.bridge.transport.base import Connected, Disconnected, ReplyReceived, RequestFailed
 from fluxcap.bridge.transport.curve import ClientCurve
-from fluxcap.bridge.transport.requests import require_kind
 from fluxcap.schemas.candles import PAGE_LIMIT, CandlePage, RevisionPage, StreamSize
 from fluxcap.schemas.errors import CodecError, WireError, WireTimeout
 from fluxcap.schemas.types import (
@@ -44,16 +42,12 @@ _Answer = TypeVar("_Answer")
 class _RequestConnection:
     """Requests over one connection, one at a time."""
 
-    def __init__(self, rep: str, timeout: float, curve: ClientCurve | None, via: ViaLike) -> None:
-        self._rep = rep
-        self._timeout_ns = int(max(timeout, default_timeout_s(to_via(via)) if via is not None else 0.0) * 1e9)
-        self._transport = open_transport(via, curve)
+    def __init__(self, line: RequestLine) -> None:
+        self._transport = line.transport
+        self._server = line.server
+        self._timeout_ns = line.timeout_ns
         self._number = 0
         self._connected = False
-
-    def open(self) -> None:
-        self._transport.connect(None, self._rep)
-        self._await_connection()
 
     def close(self) -> None:
         self._transport.close()
@@ -67,12 +61,14 @@ class _RequestConnection:
                 if attempt == ATTEMPTS:
                     raise
                 continue
-            return require_kind(answer, kind)
+            if not isinstance(answer, kind):
+                raise CodecError(f"The server answered with {type(answer).__name__} in place of {kind.__name__}.")
+            return answer
         raise AssertionError("not reached")
 
     def _ask_once(self, message: Message) -> Message:
         if not self._connected:
-            self._await_connection()
+            self.await_connection()
         self._number += 1
         self._transport.request(self._number, message, self._timeout_ns)
         while True:
@@ -87,7 +83,7 @@ class _RequestConnection:
                     case Connected():
                         self._connected = True
 
-    def _await_connection(self) -> None:
+    def await_connection(self) -> None:
         """Raises WireTimeout when no server greets us in time; a refusal of our keys is said at once."""
         waited_ms, step_ms = 0, 50
         while waited_ms * 1_000_000 < self._timeout_ns:
@@ -98,19 +94,18 @@ class _RequestConnection:
                 if isinstance(event, Disconnected) and not self._connected:
                     # A whole sentence says where; anything else is why.
                     whole = event.reason.endswith((".", "?"))
-                    raise WireTimeout(event.reason if whole else f"No connection to {self._rep}: {event.reason}.")
+                    raise WireTimeout(event.reason if whole else f"No connection to {self._server}: {event.reason}.")
             waited_ms += step_ms
-        raise WireTimeout(f"No server answers at {self._rep}; is fluxcap running there?")
+        raise WireTimeout(f"No server answers at {self._server}; is fluxcap running there?")
 
 
 @contextmanager
 def _dialogue(
     rep: str | None, timeout: float, curve: ClientCurve | None, via: ViaLike = None
 ) -> Iterator[_RequestConnection]:
-    way = to_via(via)
-    dialogue = _RequestConnection(endpoints(None, rep)[1] if way is None else way.servers, timeout, curve, way)
+    dialogue = _RequestConnection(connect_requests(rep, timeout, curve, via))
     try:
-        dialogue.open()
+        dialogue.await_connection()
         yield dialogue
     finally:
         dialogue.close()

@@ -24,6 +24,7 @@ from fluxcap.bridge.client.health import Health
 from fluxcap.bridge.client.options import (
     ViaLike,
     default_timeout_s,
+    endpoints,
     open_transport,
     require_address,
     require_start,
@@ -32,7 +33,6 @@ from fluxcap.bridge.client.options import (
 )
 from fluxcap.bridge.client.queues import CallbackThread, CommandQueue, EventQueue, SlowConsumer
 from fluxcap.bridge.client.receiver.actions import Cursor, StartFrom
-from fluxcap.bridge.transport.addresses import endpoints
 from fluxcap.bridge.transport.base import Transport
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.schemas.errors import ConfigError, FluxcapError

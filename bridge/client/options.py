@@ -1,15 +1,17 @@
-"""Options of a live client, and its choice of a way: to a server over ZeroMQ, or through NATS.
+"""Options of a client, and its choice of a way: to a server over ZeroMQ, at which addresses, or through NATS.
 
 One choice in one place; everything above the transport is the same either way.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from fluxcap.bridge.client.receiver.actions import StartFrom
+from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
 from fluxcap.bridge.transport.base import Transport
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.bridge.transport.zeromq import ZmqTransport
@@ -42,6 +44,14 @@ def default_timeout_s(via: Via | None) -> float:
     return 2.0 if via is None else 10.0
 
 
+def endpoints(pub: str | None = None, rep: str | None = None) -> tuple[str, str]:
+    """The server's two addresses: as given, else from ``FLUX_LIVE_PUB`` and ``FLUX_CHUNK_REP``, else the defaults."""
+    return (
+        pub or os.environ.get("FLUX_LIVE_PUB") or DEFAULT_PUB,
+        rep or os.environ.get("FLUX_CHUNK_REP") or DEFAULT_REP,
+    )
+
+
 def to_via(via: ViaLike) -> Via | None:
     return Via(via) if isinstance(via, str) else via
 
@@ -58,6 +68,33 @@ def open_transport(via: ViaLike, curve: ClientCurve | None = None) -> Transport:
     from fluxcap.bridge.jetstream.subjects import STREAM_NAME
 
     return JetStreamTransport(way.credentials, way.stream or STREAM_NAME)
+
+
+class RequestLine(msgspec.Struct, frozen=True, eq=False):
+    """A transport that goes for a server, for requests alone. timeout_ns: how long a reply may take."""
+
+    transport: Transport
+    server: str
+    timeout_ns: int
+
+
+def connect_requests(rep: str | None, timeout: float, curve: ClientCurve | None, via: ViaLike) -> RequestLine:
+    """Go for the server at ``rep``, or for the log. Close its transport.
+
+    timeout: seconds per request, raised to what the log needs. Raises ConfigError.
+    """
+    way = to_via(via)
+    transport = open_transport(way, curve)
+    if way is None:
+        server = endpoints(None, rep)[1]
+    else:
+        server, timeout = way.servers, max(timeout, default_timeout_s(way))
+    try:
+        transport.connect(None, server)
+    except BaseException:
+        transport.close()
+        raise
+    return RequestLine(transport, server, int(timeout * 1e9))
 
 
 def require_stream(key: StreamKey) -> StreamKey:

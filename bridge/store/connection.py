@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxcap.schemas.errors import StoreDamaged, StoreError, StoreFull, StoreLocked
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray
 
 _log = logging.getLogger(__name__)
 
@@ -207,6 +208,14 @@ class StoreCursor:
         with self._running() as handle:
             result: dict[str, npt.NDArray[Any]] = handle.execute(sql, parameters).fetchnumpy()
             return result
+
+    def candles(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[CandleArray, dict[str, npt.NDArray[Any]]]:
+        """The result of a query for ``CANDLE_COLUMNS``, as candles and as ``columns`` gives it. Raises StoreError."""
+        columns = self.columns(sql, parameters)
+        candles = np.empty(len(columns["ts_ms"]), dtype=CANDLE_DTYPE)
+        for name in CANDLE_DTYPE.names or ():
+            candles[name] = columns[name]
+        return candles, columns
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The result of a statement as rows. Raises StoreError."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fluxcap.bridge.store.connection import StoreConnection
 from fluxcap.bridge.store.file import check_store
-from fluxcap.bridge.store.schema import CANDLE_COLUMNS, candles_from_columns
+from fluxcap.bridge.store.schema import CANDLE_COLUMNS
 from fluxcap.schemas.candles import CandlePage, RevisionPage, StreamSize
 from fluxcap.schemas.types import CandleArray, Gap, StreamKey
 
@@ -60,9 +60,9 @@ class OfflineStore:
             f"WHERE stream_id = ? AND {number} BETWEEN ? AND ? ORDER BY {number}"
         )
         for start in range(first or 0, (last or -1) + 1, PAGE_ROWS):
-            columns = self._cursor.columns(page, (stream_id, start, start + PAGE_ROWS - 1))
+            candles, columns = self._cursor.candles(page, (stream_id, start, start + PAGE_ROWS - 1))
             if len(columns["number"]):
-                yield int(columns["number"][0]), columns["sequence"], candles_from_columns(columns)
+                yield int(columns["number"][0]), columns["sequence"], candles
 
     def gaps(self) -> list[Gap]:
         rows = self._cursor.rows("SELECT source_id, symbol, from_ms, to_ms, reason FROM gaps ORDER BY from_ms, symbol")

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxcap.bridge.store.connection import StoreCursor
-from fluxcap.bridge.store.schema import CANDLE_COLUMNS, candles_from_columns
+from fluxcap.bridge.store.schema import CANDLE_COLUMNS
 from fluxcap.bridge.store.universe import UNIVERSE_COLUMNS, Listing
 from fluxcap.schemas.candles import CandlePage, RevisionPage
-from fluxcap.schemas.types import CANDLE_DTYPE, Candle, Gap, StreamKey, Watermark, candles_from
+from fluxcap.schemas.types import CANDLE_DTYPE, Candle, CandleArray, Gap, StreamKey, Watermark, candles_from
 
 
 class StoreIndex(msgspec.Struct, frozen=True):
@@ -64,8 +64,7 @@ class StoreReader:
         if after >= mark.latest_sequence or limit <= 0:
             start = after if after_sequence is None else after_sequence
             return CandlePage(start + 1, _NO_CANDLES, has_more=after < mark.latest_sequence)
-        columns = self._in_order(_PAGE, "sequence", (index.stream_ids[key], after, after + limit))
-        candles = candles_from_columns(columns)
+        candles, sequences = self._in_order(_PAGE, "sequence", (index.stream_ids[key], after, after + limit))
         more = after + limit < mark.latest_sequence
         if end_ts_ms is not None:
             within = int(np.searchsorted(candles["ts_ms"], end_ts_ms, side="right"))
@@ -75,7 +74,7 @@ class StoreReader:
                 and self._next_starts_by(index.stream_ids[key], after + limit, end_ts_ms)
             )
             candles = candles[:within]
-        start = int(columns["sequence"][0]) if len(columns["sequence"]) else after + 1
+        start = int(sequences[0]) if len(sequences) else after + 1
         return CandlePage(start, candles, more)
 
     def _next_starts_by(self, stream_id: int, after: int, end_ts_ms: int) -> bool:
@@ -94,13 +93,13 @@ class StoreReader:
         stream_id = self._index().stream_ids.get(key)
         if stream_id is None or not ts_ms:
             return {}
-        columns = self._cursor.columns(
+        candles, columns = self._cursor.candles(
             f"SELECT sequence, {CANDLE_COLUMNS} FROM candles WHERE stream_id = ? AND ts_ms BETWEEN ? AND ? "  # noqa: S608
             "AND list_contains(?::BIGINT[], ts_ms)",
             (stream_id, min(ts_ms), max(ts_ms), [int(time) for time in ts_ms]),
         )
-        candles = candles_from(candles_from_columns(columns))
-        return {c.ts_ms: (sequence, c) for sequence, c in zip(columns["sequence"].tolist(), candles, strict=True)}
+        sequences = columns["sequence"].tolist()
+        return {c.ts_ms: (sequence, c) for sequence, c in zip(sequences, candles_from(candles), strict=True)}
 
     def revisions(self, key: StreamKey, after_revision: int | None = None, limit: int = 10_000) -> RevisionPage:
         """Up to ``limit`` revisions after one (None: from the oldest kept). Old ones go with their candles."""
@@ -112,22 +111,18 @@ class StoreReader:
         stream_id = index.stream_ids[key]
         oldest = self._cursor.rows("SELECT min(revision) FROM revisions WHERE stream_id = ?", (stream_id,))[0][0]
         after = max(after, int(oldest or 1) - 1)
-        columns = self._in_order(_REVISIONS, "revision", (stream_id, after, after + limit))
-        return RevisionPage(
-            after + 1,
-            columns["sequence"].astype(np.uint64),
-            candles_from_columns(columns),
-            has_more=after + limit < latest,
-        )
+        candles, sequences = self._in_order(_REVISIONS, "revision", (stream_id, after, after + limit))
+        return RevisionPage(after + 1, sequences.astype(np.uint64), candles, has_more=after + limit < latest)
 
-    def _in_order(self, sql: str, number: str, parameters: Sequence[Any]) -> dict[str, npt.NDArray[Any]]:
-        columns = self._cursor.columns(sql, parameters)
-        numbers = columns[number]
+    def _in_order(self, sql: str, number: str, parameters: Sequence[Any]) -> tuple[CandleArray, npt.NDArray[np.uint64]]:
+        """Candles and their sequences, in the order of the column ``number``."""
+        candles, columns = self._cursor.candles(sql, parameters)
+        numbers, sequences = columns[number], columns["sequence"]
         # Rows come as they were committed, so sorting is hardly ever needed; asking SQL for it costs 1 ms each time.
         if len(numbers) > 1 and not (numbers[1:] > numbers[:-1]).all():
             order = np.argsort(numbers, kind="stable")
-            columns = {name: column[order] for name, column in columns.items()}
-        return columns
+            return candles[order], sequences[order]
+        return candles, sequences
 
     def gaps(
         self, source_id: str | None = None, symbol: str | None = None, from_ms: int = 0, to_ms: int | None = None

@@ -54,14 +54,6 @@ def candle_columns(candles: CandleArray) -> dict[str, npt.NDArray[Any]]:
     return {str(name): candles[name] for name in CANDLE_DTYPE.names or ()}
 
 
-def candles_from_columns(columns: dict[str, npt.NDArray[Any]]) -> CandleArray:
-    """The candle fields of a query's columns as an array of ``CANDLE_DTYPE``."""
-    array = np.empty(len(columns["ts_ms"]), dtype=CANDLE_DTYPE)
-    for name in CANDLE_DTYPE.names or ():
-        array[name] = columns[name]
-    return array
-
-
 def concatenate(arrays: Sequence[CandleArray]) -> CandleArray:
     """Candle arrays one behind the other; one alone is not copied, several come back read-only."""
     if len(arrays) == 1:

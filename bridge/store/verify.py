@@ -17,7 +17,7 @@ import numpy as np
 from fluxcap.bridge.store.connection import StoreConnection, StoreCursor
 from fluxcap.bridge.store.file import check_store
 from fluxcap.bridge.store.high_water_mark import HighWaterMark, total_assigned
-from fluxcap.bridge.store.schema import CANDLE_COLUMNS, candles_from_columns
+from fluxcap.bridge.store.schema import CANDLE_COLUMNS
 from fluxcap.schemas.candles import first_invalid_candle
 from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError
 from fluxcap.schemas.types import CandleArray, StreamKey, Watermark
@@ -103,11 +103,11 @@ def _inspect(cursor: StoreCursor, path: Path) -> Iterator[Finding]:
 
 
 def _candles(cursor: StoreCursor, stream_id: int) -> tuple[CandleArray, np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    columns = cursor.columns(
+    candles, columns = cursor.candles(
         f"SELECT sequence, {CANDLE_COLUMNS} FROM candles WHERE stream_id = ? ORDER BY sequence",  # noqa: S608
         (stream_id,),
     )
-    return candles_from_columns(columns), columns["sequence"].astype(np.int64)
+    return candles, columns["sequence"].astype(np.int64)
 
 
 def _inspect_candles(
@@ -129,7 +129,7 @@ def _inspect_revisions(
 ) -> tuple[int, list[Finding]]:
     """The newest revision, and what is wrong with them."""
     found = []
-    columns = cursor.columns(
+    candles, columns = cursor.candles(
         f"SELECT revision, sequence, {CANDLE_COLUMNS} FROM revisions WHERE stream_id = ? ORDER BY revision",  # noqa: S608
         (stream_id,),
     )
@@ -138,7 +138,7 @@ def _inspect_revisions(
         return 0, []
     for at in np.flatnonzero(np.diff(revisions) != 1)[:3]:
         found.append(_damage(key, f"Revision {revisions[at]} is followed by {revisions[at + 1]}."))
-    bad = first_invalid_candle(candles_from_columns(columns))
+    bad = first_invalid_candle(candles)
     if bad is not None:
         found.append(_damage(key, f"Revision {revisions[bad]} is no candle."))
     if int(columns["sequence"].max()) > latest_sequence:

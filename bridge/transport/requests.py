@@ -11,14 +11,12 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from fluxcap.bridge.transport.base import Transport
-from fluxcap.schemas.errors import CodecError
 from fluxcap.schemas.types import Message
 
 MAX_IN_FLIGHT = 32
 """Most requests of all streams together: a thousand streams that resume must not bury the server."""
 
 _Waiter = TypeVar("_Waiter")
-_Reply = TypeVar("_Reply")
 
 
 class RequestQueue(Generic[_Waiter]):
@@ -64,10 +62,3 @@ class RequestQueue(Generic[_Waiter]):
         while self._pending:
             left.append(self._pending.popleft()[1])
         return left
-
-
-def require_kind(reply: Message, kind: type[_Reply]) -> _Reply:
-    """The reply, which must be of this kind. Raises CodecError."""
-    if not isinstance(reply, kind):
-        raise CodecError(f"The server answered with {type(reply).__name__} in place of {kind.__name__}.")
-    return reply

@@ -27,9 +27,9 @@ def devserver(
     port: Annotated[int, typer.Option(help="Port of control API and panel, on loopback; 0 for any free one.")] = 5558,
 ) -> None:
     """Serve generated or replayed candles over the wire, with faults at will, until Ctrl-C."""
+    from fluxcap.bridge.client.options import endpoints
     from fluxcap.bridge.devserver.process import run_devserver, run_panel
     from fluxcap.bridge.devserver.settings import DevSettings
-    from fluxcap.bridge.transport.addresses import endpoints
 
     pub, rep = endpoints(pub, rep)
     settings = DevSettings(

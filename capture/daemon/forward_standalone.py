@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from fluxcap.bridge.client.options import endpoints
 from fluxcap.bridge.jetstream.address import NatsAddress
 from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
 from fluxcap.bridge.jetstream.forward.source import ForwardSource, StoreSource, store_statuses
@@ -89,7 +90,7 @@ def _source(target: ForwardTarget) -> Iterator[tuple[ForwardSource, bool]]:
     runs = run is not None and not run.is_stale()
     path = target.data_dir / STORE_FILE
     if target.pub or target.rep:
-        yield WireSource(target.pub, target.rep, target.curve), False
+        yield WireSource(*endpoints(target.pub, target.rep), target.curve), False
     elif run is not None and runs:
         yield WireSource(run.pub, run.rep, target.curve), False
     elif path.is_file():

@@ -17,10 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
-from fluxcap.bridge.server.fair_queue import FairQueue
 from fluxcap.bridge.server.page_cache import CachedReader, RecentCandles
 from fluxcap.bridge.server.requests import MAX_REQUEST_BYTES, RequestHandler
-from fluxcap.bridge.server.responder import split_route
+from fluxcap.bridge.server.responder import FairQueue, split_route
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.candles import PAGE_LIMIT

@@ -17,7 +17,6 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from fluxcap.bridge.transport.addresses import endpoints
 from fluxcap.bridge.transport.base import (
     Connected,
     Disconnected,
@@ -27,10 +26,10 @@ from fluxcap.bridge.transport.base import (
     Transport,
 )
 from fluxcap.bridge.transport.curve import ClientCurve
-from fluxcap.bridge.transport.requests import RequestQueue, require_kind
+from fluxcap.bridge.transport.requests import RequestQueue
 from fluxcap.bridge.transport.zeromq import ZmqTransport
 from fluxcap.schemas.candles import CandlePage, RevisionPage
-from fluxcap.schemas.errors import FluxcapError, WireTimeout
+from fluxcap.schemas.errors import CodecError, FluxcapError, WireTimeout
 from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
@@ -63,7 +62,7 @@ class WireSource:
     Parameters
     ----------
     pub, rep
-        The daemon's endpoints; see ``endpoints``.
+        The daemon's endpoints.
     curve
         Keys, for a daemon beyond this machine.
     now_s
@@ -72,13 +71,13 @@ class WireSource:
 
     def __init__(
         self,
-        pub: str | None = None,
-        rep: str | None = None,
+        pub: str,
+        rep: str,
         curve: ClientCurve | None = None,
         transport: Transport | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._endpoints = endpoints(pub, rep)
+        self._endpoints = (pub, rep)
         self._transport: Transport = transport or ZmqTransport(curve)
         self._statuses: dict[StreamKey, StreamStatus] = {}
         self._on_notify: Callable[[], None] = lambda: None
@@ -136,7 +135,10 @@ class WireSource:
             future.cancel()
             raise
         self._transport.wake()
-        return require_kind(await future, kind)
+        answer = await future
+        if not isinstance(answer, kind):
+            raise CodecError(f"The server answered with {type(answer).__name__} in place of {kind.__name__}.")
+        return answer
 
     def _raise_if_away(self) -> None:
         if self._stop.is_set() or self._error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fluxcap.bridge.server import fair_queue as queueing
-from fluxcap.bridge.server.fair_queue import BLOCKED_MAX_NS, FairQueue, Request
+from fluxcap.bridge.server import responder as queueing
+from fluxcap.bridge.server.responder import BLOCKED_MAX_NS, FairQueue, Request
 
 
 def request(name: bytes, number: int = 0) -> Request:

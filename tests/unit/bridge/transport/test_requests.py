@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from fluxcap.bridge.transport.requests import MAX_IN_FLIGHT, RequestQueue, require_kind
-from fluxcap.schemas.errors import CodecError
+from fluxcap.bridge.transport.requests import MAX_IN_FLIGHT, RequestQueue
 from fluxcap.schemas.types import GetCursorRequest, Message, StreamKey
 
 A, B = StreamKey("SIM", "A", "1s"), StreamKey("SIM", "B", "1s")
@@ -73,11 +70,3 @@ def test_nothing_is_left_of_a_connection_that_ended() -> None:
     questions.send()
 
     assert [questions.resolve(number) for number in wire.sent] == [None]
-
-
-def test_an_answer_of_another_kind_than_asked_for_is_an_error() -> None:
-    request = GetCursorRequest(A)
-
-    assert require_kind(request, GetCursorRequest) is request
-    with pytest.raises(CodecError, match="answered with GetCursorRequest in place of StreamKey"):
-        require_kind(request, StreamKey)
