@@ -19,14 +19,14 @@ def run_daemon(settings: Settings, *, debug: bool = False) -> int:
     Raises what ``Daemon`` raises, before anything runs.
     """
     log.set_up(as_json=settings.log_json, level=logging.DEBUG if debug else logging.INFO)
-    threading.excepthook = _log_thread_failure
+    hook_before, threading.excepthook = threading.excepthook, _log_thread_failure
     idle = threading.Event()
     try:
         with catch_stop_signals() as asked, Daemon(settings) as daemon:
             while not asked and daemon.pipeline.alive:
                 idle.wait(POLL_S)  # signal handlers run within
     finally:
-        threading.excepthook = threading.__excepthook__
+        threading.excepthook = hook_before
     if daemon.pipeline.failure is not None:
         return 1
     return exit_code(asked)
