@@ -58,7 +58,7 @@ _LABELS: dict[HealthState, tuple[str, str | None]] = {
 }
 
 _FEED_REASONS: dict[FeedState, tuple[HealthState, str]] = {
-    FeedState.NO_BROWSER: (HealthState.STALLED, "server connected, no browser"),
+    FeedState.NO_BROWSER: (HealthState.STALLED, "server up, no browser"),
     FeedState.NO_SOCKET: (HealthState.STALLED, "browser connected, no trading page"),
     FeedState.STALLED: (HealthState.STALLED, "the trading page's connection has gone silent"),
     FeedState.UNSYNCHRONISED: (HealthState.SUBSCRIBED, "ticks arrive, but the platform's clock is not measured yet"),

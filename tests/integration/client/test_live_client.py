@@ -288,7 +288,7 @@ def test_health_follows_the_servers_feed_and_notices_silence(server: Server) -> 
         noticed_s = time.monotonic() - began
 
     assert isinstance(no_browser, HealthChanged)
-    assert no_browser.health.reason == "server connected, no browser"
+    assert no_browser.health.reason == "server up, no browser"
     assert noticed_s > 1.0
 
 
