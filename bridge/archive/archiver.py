@@ -87,7 +87,7 @@ class Archiver:
         self._filter = subject_filter(source, symbol)
         self._flush_s = flush_s
         self._flush_rows = flush_rows
-        self._tell = tell
+        self._notify = tell
         self._rows = RowBuffer()
         self._counts: Counter[str] = Counter()
         self._missing: list[MissingRange] = []
@@ -142,7 +142,7 @@ class Archiver:
                     raise
                 if str(error) != told:
                     told = str(error)
-                    self._tell(f"{told} Retrying.")
+                    self._notify(f"{told} Retrying.")
                 await self._rest()
 
     async def _rest(self) -> None:
@@ -239,7 +239,7 @@ class Archiver:
         if key not in self._named:
             self._named[key] = has_names(key)
             if not self._named[key]:
-                self._tell(f"The stream {str(key)[:60]!r}… is not archived: its name is too long for a folder.")
+                self._notify(f"The stream {str(key)[:60]!r}… is not archived: its name is too long for a folder.")
         return self._named[key]
 
     # --- the files -------------------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ class Archiver:
         self._missing += rows.missing
         for hole in rows.missing:
             span = f"{hole.what} {hole.first} to {hole.last}"
-            self._tell(f"{hole.key}: {span} are missing, JetStream had deleted them; fluxcap export may have them.")
+            self._notify(f"{hole.key}: {span} are missing, JetStream had deleted them; fluxcap export may have them.")
         rows.clear()
         self._waiting_since_s = None
 

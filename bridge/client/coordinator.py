@@ -189,7 +189,7 @@ class Coordinator:
             for stream in self._streams.values():
                 self._emit_health(stream, stream.health.on_time(now_ns))
                 if stream.poll.is_due(now_ns):
-                    self._ask(stream.key, GetCursorRequest(stream.key), is_poll=True)
+                    self._request(stream.key, GetCursorRequest(stream.key), is_poll=True)
         self._requests.send()
         self.counters["requests"] = self._requests.sent
         self._settle()
@@ -344,17 +344,17 @@ class Coordinator:
                 self._change(stream, None, Gap(key, first, last, reason))
             case RequestStatus():
                 message = GetCursorRequest(key) if stream.poll.is_on else StreamStatusRequest(key)
-                self._ask(key, message)
+                self._request(key, message)
             case RequestCandles(after, limit):
-                self._ask(key, BackfillCandlesRequest(key, after, None, limit))
+                self._request(key, BackfillCandlesRequest(key, after, None, limit))
             case RequestRevisions(after, limit):
-                self._ask(key, RevisionsRequest(key, after, limit))
+                self._request(key, RevisionsRequest(key, after, limit))
             case Duplicate(count):
                 self.counters["duplicates"] += count
             case _:
                 self.counters["buffered"] += 1
 
-    def _ask(self, key: StreamKey, message: Message, *, is_poll: bool = False) -> None:
+    def _request(self, key: StreamKey, message: Message, *, is_poll: bool = False) -> None:
         self._requests.enqueue(message, _PendingRequest(key, message, is_poll))
 
     def _change(self, stream: _Stream, change: Change | None, event: Event) -> None:

@@ -52,11 +52,11 @@ class _RequestConnection:
     def close(self) -> None:
         self._transport.close()
 
-    def ask(self, message: Message, kind: type[_Answer]) -> _Answer:
+    def request(self, message: Message, kind: type[_Answer]) -> _Answer:
         """The answer, which must be of this kind. Raises WireError, WireTimeout, CodecError."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                answer = self._ask_once(message)
+                answer = self._request_once(message)
             except (WireTimeout, CodecError):
                 if attempt == ATTEMPTS:
                     raise
@@ -66,7 +66,7 @@ class _RequestConnection:
             return answer
         raise AssertionError("not reached")
 
-    def _ask_once(self, message: Message) -> Message:
+    def _request_once(self, message: Message) -> Message:
         if not self._connected:
             self.await_connection()
         self._number += 1
@@ -115,11 +115,11 @@ def _status(dialogue: _RequestConnection, key: StreamKey) -> StreamStatus:
     """Of a server that knows version 1 alone: what its cursor says."""
     question = StreamStatusRequest(key)
     try:
-        return dialogue.ask(question, StreamStatus)
+        return dialogue.request(question, StreamStatus)
     except WireError as error:
         if not is_version1_error(question, error):
             raise
-        return status_of(dialogue.ask(GetCursorRequest(key), GetCursorResponse))
+        return status_of(dialogue.request(GetCursorRequest(key), GetCursorResponse))
 
 
 def fetch_status(
@@ -145,7 +145,7 @@ def list_streams(
 ) -> tuple[StreamStatus, ...]:
     """All streams a server has. Parameters and errors as ``fetch_status``."""
     with _dialogue(rep, timeout, curve, via) as dialogue:
-        return dialogue.ask(ListStreamsRequest(), ListStreamsResponse).streams
+        return dialogue.request(ListStreamsRequest(), ListStreamsResponse).streams
 
 
 def backfill(
@@ -199,7 +199,7 @@ def candle_pages(
         done, left = 0, latest if limit is None else limit
         while (wanted := min(latest - have, left)) > 0:
             request = BackfillCandlesRequest(key, have, None, min(PAGE_LIMIT, wanted))
-            page = dialogue.ask(request, BackfillCandlesResponse)
+            page = dialogue.request(request, BackfillCandlesResponse)
             if not len(page.candles) or page.start_sequence <= have:
                 raise WireTimeout(f"The server sent nothing of {key} after sequence {have}, though it has more.")
             page = _up_to(latest, page)
@@ -228,7 +228,7 @@ def revision_pages(
     with _dialogue(rep, timeout, curve, via) as dialogue:
         have, more = 0, True
         while more:
-            page = dialogue.ask(RevisionsRequest(key, have, PAGE_LIMIT), RevisionsResponse)
+            page = dialogue.request(RevisionsRequest(key, have, PAGE_LIMIT), RevisionsResponse)
             if not len(page.candles):
                 return
             have, more = page.start_revision + len(page.candles) - 1, page.has_more

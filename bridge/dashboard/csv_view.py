@@ -95,7 +95,7 @@ class CsvView:
             return
         self._view.chart.replace(rows_of(candles[-SHOWN:]), None, interval_ms(timeframe))
 
-    def words(self, asset: str | None) -> tuple[str, str, bool]:
+    def text(self, asset: str | None) -> tuple[str, str, bool]:
         """Title and text in place of the chart, and whether something is under way; no title: the chart itself."""
         if self._error:
             return "This file cannot be shown", self._error, False

@@ -105,7 +105,7 @@ class DaemonBackend:
             detected=status["detected_asset"],
         )
 
-    def health_words(self) -> tuple[str, str, str]:
+    def health_text(self) -> tuple[str, str, str]:
         """Dot, label and reason while no stream is shown."""
         if not self.error:
             return "off", "Off", ""

@@ -33,7 +33,7 @@ class NullDaemonClient(DaemonClient):
     def gaps(self, source: str | None = None, symbol: str | None = None, from_ms: int = 0) -> list[dict[str, Any]]:
         return []
 
-    def take_lease(self, holder: str, asset: str, seconds: float) -> str:
+    def acquire_lease(self, holder: str, asset: str, seconds: float) -> str:
         return asset
 
     def release_lease(self, holder: str) -> None:
@@ -42,7 +42,7 @@ class NullDaemonClient(DaemonClient):
     def csv_files(self) -> list[dict[str, Any]]:
         return []
 
-    def _ask(self, method: str, path: str, **how: Any) -> Any:
+    def _request(self, method: str, path: str, **how: Any) -> Any:
         raise NotAnswering(NO_DAEMON)
 
 
@@ -78,10 +78,10 @@ class JetStreamBackend(DaemonBackend):
             for name, status in sorted(self._streams.items())
         }
 
-    def health_words(self) -> tuple[str, str, str]:
+    def health_text(self) -> tuple[str, str, str]:
         if self.error == LOOKING:
             return "wait", "Connecting", "Looking for NATS."
-        return super().health_words()
+        return super().health_text()
 
     async def _poll(self) -> None:
         while True:

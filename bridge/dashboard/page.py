@@ -170,7 +170,7 @@ class ChartPage:
                 return
             self._decision = decide(self._request, self._hub.daemon_state())
             await self._apply_decision()
-            self._show_words()
+            self._show_text()
             self._show_footer()
         finally:
             self._busy = False
@@ -240,7 +240,7 @@ class ChartPage:
             return
         self._due_s["lease"] = now_s + RENEW_S
         try:
-            await run.io_bound(self._hub.api.take_lease, self._holder, asset, LEASE_S)
+            await run.io_bound(self._hub.api.acquire_lease, self._holder, asset, LEASE_S)
             self._leased = asset
         except FluxcapError as error:
             self._leased = None
@@ -272,7 +272,7 @@ class ChartPage:
             self._csv.show_choices(self._request.asset)
         view.timeframe.set_enabled(is_csv)
 
-    def _show_words(self) -> None:
+    def _show_text(self) -> None:
         view, decision, hub = self._view, self._decision, self._hub
         if self._request.source is ChartSource.PLATFORM:
             self._fill(view.asset, decision.asset, _with(hub.asset_options(), decision.asset))
@@ -299,7 +299,7 @@ class ChartPage:
         if self._request.source is None:
             view.show_overlay("Choose where candles come from", "CSV files: what was collected. Platform: live.")
         elif self._request.source is ChartSource.CSV:
-            title, text, is_busy = self._csv.words(self._request.asset)
+            title, text, is_busy = self._csv.text(self._request.asset)
             view.show_overlay(title, text, is_busy=is_busy)
         elif decision.asset is None:
             view.show_overlay(decision.reason, next_step_text(decision))
@@ -318,7 +318,7 @@ class ChartPage:
     def _show_footer(self) -> None:
         view, key = self._view, self._key
         if key is None:
-            view.show_health(*self._hub.health_words())
+            view.show_health(*self._hub.health_text())
             facts = stats_rows(0, self._hub.facts(None))
         else:
             buffer = self._hub.feed.buffer(key)

@@ -36,7 +36,7 @@ class DaemonClient:
         params = {name: value for name, value in asked.items() if value is not None}
         return list(self._json("GET", "/api/gaps", params=params))
 
-    def take_lease(self, holder: str, asset: str, seconds: float) -> str:
+    def acquire_lease(self, holder: str, asset: str, seconds: float) -> str:
         """Have an asset in focus for so long; returns its symbol."""
         body = {"asset": asset, "seconds": seconds}
         return str(self._json("PUT", f"/api/focus/leases/{quote(holder, safe='')}", json=body)["asset"])
@@ -68,7 +68,7 @@ class DaemonClient:
 
     def csv_text(self, path: str) -> str:
         """One CSV file by its listed path."""
-        return self._ask("GET", f"/api/csv-data/{quote(path)}").text
+        return self._request("GET", f"/api/csv-data/{quote(path)}").text
 
     def close(self) -> None:
         self._http.close()
@@ -82,13 +82,13 @@ class DaemonClient:
         self.close()
 
     def _json(self, method: str, path: str, **how: Any) -> Any:
-        answer = self._ask(method, path, **how)
+        answer = self._request(method, path, **how)
         try:
             return answer.json()
         except ValueError:
             raise NotAnswering(f"What answers at {self.url} is not fluxcap.") from None
 
-    def _ask(self, method: str, path: str, **how: Any) -> httpx.Response:
+    def _request(self, method: str, path: str, **how: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **how)
         except (httpx.HTTPError, RuntimeError):  # RuntimeError: closed meanwhile

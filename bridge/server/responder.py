@@ -301,7 +301,7 @@ class Responder:
         if not self._queue.blocked:
             return
         for identity in self._queue.overdue(time.monotonic_ns()):
-            self._forget(identity)
+            self._drop(identity)
         for identity in self._queue.blocked:
             self._send(identity, self._queue.pending_reply(identity))
 
@@ -312,12 +312,12 @@ class Responder:
             self._counters["held_back"] += identity not in self._queue.blocked
             self._queue.block(identity, frames, time.monotonic_ns())
         except zmq.ZMQError as error:
-            self._forget(identity)
+            self._drop(identity)
             if error.errno != zmq.EHOSTUNREACH:
                 raise
         else:
             self._counters["answers"] += 1
             self._queue.served(identity)
 
-    def _forget(self, identity: bytes) -> None:
+    def _drop(self, identity: bytes) -> None:
         self._counters["forgotten"] += self._queue.drop(identity)

@@ -45,7 +45,7 @@ class StreamBackend(Protocol):
     @property
     def interval(self) -> str: ...
 
-    def take_asset(self, client: str, asset: str) -> str:
+    def acquire_asset(self, client: str, asset: str) -> str:
         """The client looks at an asset, as it is typed; returns its symbol. Raises UnknownAsset."""
 
     def check_asset(self, asset: str) -> str | None:
@@ -148,7 +148,7 @@ class SocketIoApi:
             await self._error(sid, error)
             return
         try:
-            symbol = await asyncio.to_thread(self._source.take_asset, sid, asset)
+            symbol = await asyncio.to_thread(self._source.acquire_asset, sid, asset)
         except FluxcapError as failure:
             await self._error(sid, str(failure))
             return
@@ -212,7 +212,7 @@ class SocketIoApi:
 
     async def _tell(self, event: CandleEvent | ChromeEvent) -> None:
         if isinstance(event, ChromeEvent):
-            await self._tell_chrome(event)
+            await self._emit_chrome(event)
             return
         message: dict[str, Any] | None = None
         for sid, client in list(self._clients.items()):
@@ -224,7 +224,7 @@ class SocketIoApi:
             message = message or payloads.candle_update(event.symbol, event.candle)
             await self._emit("candle_update", message, sid)
 
-    async def _tell_chrome(self, event: ChromeEvent) -> None:
+    async def _emit_chrome(self, event: ChromeEvent) -> None:
         is_attached = event.state is ChromeState.ATTACHED
         for sid, client in list(self._clients.items()):
             if is_attached:

@@ -30,7 +30,7 @@ class DaemonStreamBackend:
     def interval(self) -> str:
         return self._interval
 
-    def take_asset(self, client: str, asset: str) -> str:
+    def acquire_asset(self, client: str, asset: str) -> str:
         """Raises UnknownAsset, NotAnswering."""
         return self._pipeline.acquire_lease(f"socket.io {client}", asset)[0]
 

@@ -80,7 +80,7 @@ class _CsvSeriesWriter:
         self.parts = parts
         self._folder = folder
         self._clock_s = clock_s
-        self._waiting: deque[tuple[Series, bytes]] = deque()
+        self._pending: deque[tuple[Series, bytes]] = deque()
         self._retry_at_s = 0.0
         self._lost_before = 0
         self.lines = 0
@@ -88,10 +88,10 @@ class _CsvSeriesWriter:
         self.error = ""
 
     @property
-    def waiting(self) -> int:
-        return len(self._waiting)
+    def pending(self) -> int:
+        return len(self._pending)
 
-    def take(self, series: Series, line: bytes) -> None:
+    def add(self, series: Series, line: bytes) -> None:
         """Write a line, or keep it for later."""
         if self.error:
             self._keep(series, line)
@@ -108,10 +108,10 @@ class _CsvSeriesWriter:
         if not self.error or (self._clock_s() < self._retry_at_s and not at_once):
             return
         try:
-            while self._waiting:
-                self.parts.write(*self._waiting[0])
+            while self._pending:
+                self.parts.write(*self._pending[0])
                 self.lines += 1
-                self._waiting.popleft()
+                self._pending.popleft()
         except OSError as error:
             self._failed(error)
             return
@@ -119,10 +119,10 @@ class _CsvSeriesWriter:
         log.event("csv.write_recovered", kind=self.kind.value, lines_lost=self.lost - self._lost_before)
 
     def _keep(self, series: Series, line: bytes) -> None:
-        if len(self._waiting) >= PENDING_MAX:
-            self._waiting.popleft()
+        if len(self._pending) >= PENDING_MAX:
+            self._pending.popleft()
             self.lost += 1
-        self._waiting.append((series, line))
+        self._pending.append((series, line))
 
     def _failed(self, error: OSError) -> None:
         self._retry_at_s = self._clock_s() + RETRY_S
@@ -232,7 +232,7 @@ class CsvWriter(Listener):
             ticks=ticks.lines,
             candles=candles.lines,
             files=ticks.parts.files + candles.parts.files,
-            waiting=ticks.waiting + candles.waiting,
+            waiting=ticks.pending + candles.pending,
             lost=ticks.lost + candles.lost + self._overrun,
             error=ticks.error or candles.error,
         )
@@ -269,13 +269,13 @@ class CsvWriter(Listener):
         if CsvKind.TICK in kinds:
             lane = self._series[CsvKind.TICK]
             for tick in news.ticks:
-                lane.take((tick.symbol, ""), tick_line(tick))
+                lane.add((tick.symbol, ""), tick_line(tick))
         if CsvKind.CANDLE in kinds:
             lane = self._series[CsvKind.CANDLE]
             for batch in news.batches:
                 series = (batch.key.symbol, batch.key.interval)
                 for candle in candles_from(batch.candles):
-                    lane.take(series, candle_line(candle))
+                    lane.add(series, candle_line(candle))
 
     def _apply(self, change: CsvSettingsChange) -> None:
         if change.tick_chunk_size is not None:
@@ -309,5 +309,5 @@ class CsvWriter(Listener):
         for lane in self._series.values():
             lane.retry(at_once=True)
             lane.parts.close()
-            if lane.waiting:
-                log.warn("csv.rows_dropped", kind=lane.kind.value, lines=lane.waiting, hint=lane.error)
+            if lane.pending:
+                log.warn("csv.rows_dropped", kind=lane.kind.value, lines=lane.pending, hint=lane.error)

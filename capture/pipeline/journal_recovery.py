@@ -51,7 +51,7 @@ def read_journal_contents(folder: Path, published_to_ms: Callable[[str], int] = 
     """
     reading = _Reading(published_to_ms)
     for path in journal_files(folder):
-        reading.take_in(path)
+        reading.read_file(path)
     return JournalContents(reading.stretches(), reading.newest)
 
 
@@ -89,7 +89,7 @@ class _Reading:
         self._before_torn = False
         self.newest: dict[Path, dict[str, int]] = {}
 
-    def take_in(self, path: Path) -> None:
+    def read_file(self, path: Path) -> None:
         data = read_bytes_or_empty(path)
         newest: dict[str, int] = {}
         whole_bytes = 0

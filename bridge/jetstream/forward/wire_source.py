@@ -105,11 +105,11 @@ class WireSource:
         return self._statuses
 
     async def candles(self, key: StreamKey, after_sequence: int, limit: int) -> CandlePage:
-        found = await self._ask(BackfillCandlesRequest(key, after_sequence, None, limit), BackfillCandlesResponse)
+        found = await self._request(BackfillCandlesRequest(key, after_sequence, None, limit), BackfillCandlesResponse)
         return CandlePage(found.start_sequence, found.candles, found.has_more)
 
     async def revisions(self, key: StreamKey, after_revision: int, limit: int) -> RevisionPage:
-        found = await self._ask(RevisionsRequest(key, after_revision, limit), RevisionsResponse)
+        found = await self._request(RevisionsRequest(key, after_revision, limit), RevisionsResponse)
         return RevisionPage(found.start_revision, found.sequences, found.candles, found.has_more)
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class WireSource:
             self._thread.join(5.0)
         self._transport.close()
 
-    async def _ask(self, question: Message, kind: type[_Answer]) -> _Answer:
+    async def _request(self, question: Message, kind: type[_Answer]) -> _Answer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Message] = loop.create_future()
 

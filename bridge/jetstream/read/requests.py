@@ -70,13 +70,13 @@ class JetStreamRequestHandler:
                 return SubscribeCandlesAck(True, "", key, latest.latest_sequence)
             case BackfillCandlesRequest(key, after, end_ts_ms, limit):
                 pages, last, latest = await self._same_store(key)
-                page = await pages.page(last, latest, _near(after), end_ts_ms, page_limit(limit))
+                page = await pages.page(last, latest, _clamp(after), end_ts_ms, page_limit(limit))
                 return BackfillCandlesResponse(
                     key, page.start_sequence, page.candles, page.has_more, page.next_sequence
                 )
             case RevisionsRequest(key, after, limit):
                 pages, last, _ = await self._same_store(key)
-                found = await pages.revisions(last, _near(after), page_limit(limit))
+                found = await pages.revisions(last, _clamp(after), page_limit(limit))
                 return RevisionsResponse(
                     key, found.start_revision, found.sequences, found.candles, found.has_more, found.next_revision
                 )
@@ -161,5 +161,5 @@ def _key(name: str) -> StreamKey | None:
         return None
 
 
-def _near(after: int | None) -> int | None:
+def _clamp(after: int | None) -> int | None:
     return None if after is None else min(after, MAX_SEQUENCE)

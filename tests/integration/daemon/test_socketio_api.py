@@ -42,7 +42,7 @@ class FakeSource:
         self.while_reading = lambda: None
         self.state = FeedState.LIVE
 
-    def take_asset(self, client: str, asset: str) -> str:
+    def acquire_asset(self, client: str, asset: str) -> str:
         self.held[client] = self.names.resolve(asset)
         return self.held[client]
 
