@@ -13,7 +13,7 @@ from fluxcap.schemas.types import Candle, Tick
 
 
 class MarketUpdate(msgspec.Struct):
-    """The decisions since the last ``drain``, in order of time."""
+    """The decisions that nobody has taken yet, in order of time. Whoever carries them out takes out what is done."""
 
     sealed: dict[str, list[Candle]] = msgspec.field(default_factory=dict)
     revised: dict[str, list[Revision]] = msgspec.field(default_factory=dict)
@@ -23,8 +23,14 @@ class MarketUpdate(msgspec.Struct):
     def __bool__(self) -> bool:
         return bool(self.sealed or self.revised or self.gaps or self.ticks)
 
+    def take(self) -> MarketUpdate:
+        """Remove and return all of it. The caller owns it."""
+        taken = MarketUpdate(self.sealed, self.revised, self.gaps, self.ticks)
+        self.sealed, self.revised, self.gaps, self.ticks = {}, {}, [], []
+        return taken
+
     def append(self, newer: MarketUpdate) -> None:
-        """Add what was decided after this. Ticks are not kept twice: what could not be stored waits without them."""
+        """Add what was decided after this. Ticks are not kept: they are told at once, and only those of ``newer``."""
         for symbol, candles in newer.sealed.items():
             self.sealed.setdefault(symbol, []).extend(candles)
         for symbol, revisions in newer.revised.items():
@@ -115,16 +121,6 @@ class CandleAggregator:
                 self._leaving[symbol] = candle.ts_ms
         for symbol in [symbol for symbol in self._leaving if self._is_focused(symbol)]:
             del self._leaving[symbol]
-
-    def drain(self) -> MarketUpdate:
-        """Remove and return what was decided since the last call. The caller owns it."""
-        update, self.update = self.update, MarketUpdate()
-        return update
-
-    def requeue(self, update: MarketUpdate) -> None:
-        """The outcome could not be stored: keep its candles, to be taken again before newer ones."""
-        newer, self.update = self.update, update
-        update.append(newer)
 
     def forming(self) -> dict[str, Candle]:
         """The candle under way of every focused asset."""

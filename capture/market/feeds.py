@@ -324,6 +324,10 @@ class FeedTracker:
         """Live ticks of all assets."""
         return sum(feed.tick_count for feed in self._symbols.values())
 
+    def symbols(self) -> tuple[str, ...]:
+        """The assets that are known."""
+        return tuple(self._symbols)
+
     def live_symbols(self) -> tuple[str, ...]:
         """The assets that some socket brings."""
         return tuple(feed.symbol for feed in self._symbols.values() if feed.sockets)

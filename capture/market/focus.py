@@ -216,9 +216,9 @@ class FocusState:
             return ()
         return tuple(symbol for symbol in self.focus.symbols if not self.names.contains(symbol))
 
-    def focused(self, live_symbols: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
-        """The assets that have, or are to have, a stream now. ``live_symbols``: tells what ticks."""
-        return live_symbols() if self.focus.mode is _ALL else self.focus.requested_symbols(self.active_symbol)
+    def focused(self, symbols: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+        """The assets that have, or are to have, a stream now. ``symbols``: tells which there are when all do."""
+        return symbols() if self.focus.mode is _ALL else self.focus.requested_symbols(self.active_symbol)
 
     def snapshot(self, symbols: tuple[str, ...]) -> FocusSnapshot:
         """The focus as it is now; ``symbols``: as ``focused`` tells them."""

@@ -103,6 +103,8 @@ class Market:
         The platform's clock.
     feeds
         What is known of each socket and asset.
+    pending
+        What is decided and nobody has taken yet. Always the same object: what is done is taken out of it.
     counters
         What was not understood or came twice, by kind.
     """
@@ -122,7 +124,10 @@ class Market:
         self.clock = PlatformClock()
         self.feeds = FeedTracker(times.history_wait_ms)
         timeouts = CandleTimeouts(interval_ms, times.allowed_lateness_ms, times.idle_timeout_ms)
-        self._aggregator = CandleAggregator(self.feeds, timeouts, published_ts_ms, self._focus.includes)
+        self._focused: set[str] = set()
+        """The assets that become candles now: looked up for every tick, so it is kept up with what ``_focus`` tells."""
+        self._aggregator = CandleAggregator(self.feeds, timeouts, published_ts_ms, self._focused.__contains__)
+        self.pending = self._aggregator.update
         self._decoders: dict[SocketKey, SocketDecoder | None] = {}
         """Of the sockets whose end has not been told yet; None for one that is not the platform's."""
         self._pending_events = PendingEvents()
@@ -134,6 +139,7 @@ class Market:
         self._advanced_ms = 0
         self._prune_at_ms = 0
         self._stalled = False
+        self._update_focused()
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
@@ -212,6 +218,7 @@ class Market:
         the daemon was down: the bucket under way then is BLIND for that time, unless history fills it.
         """
         self.feeds.restore(symbol, ticks, covered_from_ms, covered_to_ms)
+        self._update_focused()
         self._aggregator.collect_gaps()
 
     def restore_loss(self, symbol: str, from_ms: int, to_ms: int) -> None:
@@ -299,22 +306,13 @@ class Market:
         is_live = self.feeds.is_live
         if not is_live(self._focus.active_symbol) and is_live(self._focus.page_label_symbol):
             self._focus.active = None
-        self._aggregator.on_focus_change(before)
+        self._on_focus_change(before)
 
     # --- what came of it --------------------------------------------------------------------------------------------
 
-    @property
-    def pending(self) -> MarketUpdate:
-        """The decisions since the last ``drain``. Read-only."""
-        return self._aggregator.update
-
     def drain(self) -> MarketUpdate:
-        """Remove and return what was decided since the last call. The caller owns it."""
-        return self._aggregator.drain()
-
-    def requeue(self, update: MarketUpdate) -> None:
-        """The outcome could not be stored: keep its candles, to be taken again before newer ones."""
-        self._aggregator.requeue(update)
+        """Remove and return all that is ``pending``. The caller owns it."""
+        return self.pending.take()
 
     def forming(self) -> dict[str, Candle]:
         """The candle under way of every focused asset."""
@@ -408,7 +406,7 @@ class Market:
             ticking = self.feeds.live_symbols()
             before = self.focused_symbols()
             self._focus.sole_active = ticking[0] if len(ticking) == 1 else None
-            self._aggregator.on_focus_change(before)
+            self._on_focus_change(before)
 
     def _hold_for_clock(self, socket: SocketKey, tick: RawTick, at: ArrivalTime) -> None:
         self._pending_events.add(socket, tick, at)
@@ -419,12 +417,13 @@ class Market:
         self._aggregator.invalidate_idle()
         if isinstance(event, Assets):
             self._focus.set_catalogue(event.assets)
+            self._update_focused()
         elif isinstance(event, Favourites):
             self._favourites = event.symbols
         elif isinstance(event, ActiveAsset):
             before = self.focused_symbols()
             self._focus.set_active(event)
-            self._aggregator.on_focus_change(before)
+            self._on_focus_change(before)
             if self.clock.offset_ms is None:
                 self._pending_events.add(socket, event, at)
             else:
@@ -497,6 +496,7 @@ class Market:
             return None
         feed = self.feeds.feed(symbol)
         self._focus.add_observed(symbol)
+        self._update_focused()
         return feed
 
     def _fits(self, history: History, at: ArrivalTime) -> bool:
@@ -524,8 +524,18 @@ class Market:
 
     def _focus_changed(self, changed: bool, before: Iterable[str]) -> bool:
         if changed:
-            self._aggregator.on_focus_change(before)
+            self._on_focus_change(before)
         return changed
+
+    def _on_focus_change(self, before: Iterable[str]) -> None:
+        """The focus, or what the page shows, may have changed; ``before``: the symbols that were in focus."""
+        self._update_focused()
+        self._aggregator.on_focus_change(before)
+
+    def _update_focused(self) -> None:
+        """Call when the focus, what the page shows, or the known assets have changed."""
+        self._focused.clear()
+        self._focused.update(self._focus.focused(self.feeds.symbols))
 
     def _new_decoder(self, socket: SocketKey) -> SocketDecoder | None:
         self.socket_opened(socket, "")

@@ -272,13 +272,13 @@ class Pipeline:
             self._call(message)
         else:
             self._stopping = True
-        self._publishing.flush()
+        self._publishing.flush(self._market.pending)
 
     def _on_queue_empty(self) -> None:
         """Nothing is queued. With a browser attached its reader tells the time; without one, this does."""
         if not self._browser.attached:
             self._browser.advance_time(self._stamp())
-            self._publishing.flush()
+            self._publishing.flush(self._market.pending)
 
     def _run_timers(self) -> None:
         now_ns = self._mono_ns()

@@ -3,8 +3,8 @@
 Ticks go to the journal first, so that a killed daemon finds the bucket under way again.
 
 In: what the market has decided. Out: candles in the store and on the wire. Nothing is published that is not stored:
-when the store fails, what was decided goes back to the market and is tried again a second later, in order. What was
-done before the failure stays done, and the listeners hear of exactly that.
+what is done is taken out of the market's update, so that when the store fails, the rest is still there and is tried
+again a second later, in order. What was done before the failure stays done, and the listeners hear of exactly that.
 """
 
 from __future__ import annotations
@@ -26,12 +26,8 @@ from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, Stre
 RETRY_NS = 1_000_000_000
 
 
-class UpdateSource(Protocol):
-    """The source of market updates: the market."""
-
-    def drain(self) -> MarketUpdate: ...
-
-    def requeue(self, update: MarketUpdate) -> None: ...
+class FocusedMarket(Protocol):
+    """The part of the market used here; see there."""
 
     def forming(self) -> dict[str, Candle]: ...
 
@@ -99,7 +95,7 @@ class PublishStage:
 
     def __init__(
         self,
-        market: UpdateSource,
+        market: FocusedMarket,
         server: WireOutput,
         key_of: Callable[[str], StreamKey],
         listeners: ListenerGroup,
@@ -118,21 +114,18 @@ class PublishStage:
         self.dropped = 0
         self.store_error = ""
 
-    def flush(self) -> None:
-        """Commit and publish what the market has decided since."""
-        if self.store_error and self._mono_ns() < self._retry_ns:
+    def flush(self, update: MarketUpdate) -> None:
+        """Commit and publish what the market has decided. What is left in ``update`` could not be stored."""
+        if not update or (self.store_error and self._mono_ns() < self._retry_ns):
             return
-        update = self._market.drain()
-        if not update:
-            return
-        if self._journal is not None and update.ticks:
-            symbols = {tick.symbol for tick in update.ticks}
-            self._journal.append(update.ticks, {symbol: self._market.covered_since(symbol) for symbol in symbols})
-        done = _Applied(ticks=update.ticks)
+        ticks, update.ticks = update.ticks, []
+        if self._journal is not None and ticks:
+            symbols = {tick.symbol for tick in ticks}
+            self._journal.append(ticks, {symbol: self._market.covered_since(symbol) for symbol in symbols})
+        done = _Applied(ticks=ticks)
         try:
             self._apply(update, done)
         except StoreError as error:
-            self._market.requeue(update)
             self._store_failed(error)
         else:
             self._store_works()

@@ -72,7 +72,7 @@ class Replayer:
         self.playback = Playback(self.market, keep_focus=focus is not None)
         self._decisions = _BatchedUpdates(self.market)
         self._publishing = PublishStage(
-            self._decisions, server, self.key, ListenerGroup(), lambda: int(self._clock.monotonic() * 1e9)
+            self.market, server, self.key, ListenerGroup(), lambda: int(self._clock.monotonic() * 1e9)
         )
         self._heartbeat_s = self._forming_s = 0.0
 
@@ -142,7 +142,8 @@ class Replayer:
 
     def _commit(self) -> None:
         """Commit what was gathered."""
-        self._publishing.flush()
+        self._decisions.times = 0
+        self._publishing.flush(self._decisions.update)
         if self._publishing.store_error:
             raise StoreError(self._publishing.store_error)
 
@@ -162,36 +163,21 @@ class Replayer:
 
 
 class _BatchedUpdates:
-    """Market updates of several times, committed together. ``times``: their number."""
+    """Market updates of several times, committed together.
+
+    ``update``: all of them that is not committed yet. ``times``: their number since the last commit.
+    """
 
     def __init__(self, market: Market) -> None:
         self._market = market
-        self._update = MarketUpdate()
+        self.update = MarketUpdate()
         self.times = 0
 
     def collect(self) -> None:
         """Add what the market has decided since. Nobody is told of its ticks."""
-        self._update.append(self._market.drain())
-        self._update.ticks = []
+        self.update.append(self._market.drain())
+        self.update.ticks = []
         self.times += 1
 
     def sealed(self, symbol: str) -> Sequence[Candle]:
-        return self._update.sealed.get(symbol, ())
-
-    def drain(self) -> MarketUpdate:
-        update, self._update = self._update, MarketUpdate()
-        self.times = 0
-        return update
-
-    def requeue(self, update: MarketUpdate) -> None:
-        newer, self._update = self._update, update
-        update.append(newer)
-
-    def forming(self) -> dict[str, Candle]:
-        return self._market.forming()
-
-    def focused_symbols(self) -> tuple[str, ...]:
-        return self._market.focused_symbols()
-
-    def covered_since(self, symbol: str) -> int:
-        return self._market.covered_since(symbol)
+        return self.update.sealed.get(symbol, ())

@@ -93,8 +93,8 @@ def test_what_is_taken_is_not_told_again() -> None:
     bench = Bench(A)
     bench.ticks(0, 61_000)
 
-    assert bench.sealing.drain()
-    assert not bench.sealing.drain()
+    assert bench.sealing.update.take()
+    assert not bench.sealing.update.take()
 
 
 def test_counters_are_told_by_asset() -> None:
@@ -182,7 +182,7 @@ def test_history_is_looked_at_though_time_alone_would_seal_nothing() -> None:
     bench.ticks(30_000, 62_000)
     bench.sealing.advance_time(M0 + 62_000)
     assert starts(bench, A) == []
-    bench.sealing.drain()
+    bench.sealing.update.take()
 
     bench.feeds.add_history("s", A, [(M0 + at_ms, 1.0) for at_ms in range(0, 31_000, 1_000)])
     bench.sealing.advance_time(M0 + 62_001)
@@ -195,7 +195,7 @@ def test_time_may_pass_before_anything_else_happens() -> None:
     bench = Bench(A)
     bench.sealing.advance_time(M0)
 
-    assert not bench.sealing.drain()
+    assert not bench.sealing.update.take()
 
 
 def test_a_tick_at_the_very_end_of_the_bucket_sealed_by_time_is_the_next_ones() -> None:

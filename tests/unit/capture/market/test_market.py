@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
@@ -424,6 +426,54 @@ def test_names_typed_by_somebody_who_attached_late_are_understood_by_what_ticks(
     assert stage.flags(EUR) == {1: WHOLE}
 
 
+NICKNAMED = [[2, GBP, "Cable", "currency", 2, 92, 60, 30, 3, 1, 0, 0, [], 0, True, [], -1, 60, 0]]
+
+
+@pytest.mark.parametrize(
+    ("focus", "change"),
+    [
+        pytest.param(lock(EUR), lambda stage: stage.market.set_focus(lock(GBP)), id="set"),
+        pytest.param(lock(EUR), lambda stage: stage.market.acquire_lease("chart", GBP), id="leased"),
+        pytest.param(lock("Cable"), lambda stage: stage.event("s1", "updateAssets", NICKNAMED), id="told by the table"),
+        pytest.param(Focus(FocusMode.FOLLOW), lambda stage: stage.turn(GBP), id="turned to"),
+        pytest.param(
+            Focus(FocusMode.FOLLOW),
+            lambda stage: stage.market.on_active_asset_label("GBP/USD OTC"),
+            id="seen on the page",
+        ),
+    ],
+)
+def test_an_asset_that_comes_into_focus_is_taken_from_its_next_tick_on(
+    focus: Focus, change: Callable[[Stage], object]
+) -> None:
+    stage = ready(focus=focus)
+    stage.tick(stage.minute(1) - 200, GBP)
+    before = stage.ticks
+
+    change(stage)
+    stage.tick(stage.minute(1), GBP)
+
+    assert stage.ticks == before + 1
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda market: market.release_lease("chart"), id="released"),
+        pytest.param(lambda market: market.expire_leases(1), id="expired"),
+    ],
+)
+def test_an_asset_whose_lease_ends_finishes_its_minute_and_no_more(end: Callable[[Market], bool]) -> None:
+    stage = ready(focus=lock(EUR))
+    stage.market.acquire_lease("chart", GBP, 1)
+    stage.ticks_of(stage.minute(1), stage.minute(2) + 20_000, (EUR, GBP))
+
+    assert end(stage.market)
+    stage.ticks_of(stage.minute(2) + 20_000, stage.minute(5), (EUR, GBP))
+
+    assert stage.flags(GBP) == {1: WHOLE, 2: WHOLE}
+
+
 def test_an_unknown_name_changes_nothing() -> None:
     stage = ready(focus=lock(EUR))
     stage.event("s1", "updateAssets", TABLE)
@@ -605,17 +655,20 @@ def test_hours_of_ticks_stay_within_bounds() -> None:
     assert len(feed.live) == 1
 
 
-def test_what_could_not_be_stored_is_told_again_before_what_is_newer() -> None:
+def test_what_is_decided_is_pending_until_it_is_taken() -> None:
     stage = ready()
-    market = stage.market
+    market, pending = stage.market, stage.market.pending
     for ts_ms in range(stage.minute(1), stage.minute(2) + 1_000, 500):
         market.received("s1", 1, announcement("updateStream"), stage.at(ts_ms + LAG_MS, drained=False))
         market.received("s1", 2, attachment([[EUR, (ts_ms + 7_200_000) / 1_000, 1.5]]), stage.at())
         market.advance_time(stage.at())
-    failed = market.drain()
-    market.requeue(failed)
+    decided = list(pending.sealed[EUR])
 
-    assert market.drain().sealed == failed.sealed
+    taken = market.drain()
+
+    assert taken.sealed == {EUR: decided}
+    assert market.pending is pending
+    assert not pending
 
 
 def test_no_secret_is_in_the_view() -> None:

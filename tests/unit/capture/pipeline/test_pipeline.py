@@ -375,7 +375,7 @@ def test_stopping_twice_or_before_the_start_is_no_harm(tmp_path: Path):
 
 def test_a_fault_of_the_market_itself_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     bench = Bench(tmp_path)
-    monkeypatch.setattr(bench.market, "drain", lambda: 1 / 0)
+    monkeypatch.setattr(bench.market, "advance_time", lambda at: 1 / 0)
     bench.pipeline.start()
     bench.pipeline._thread.join(WAIT_S)
 

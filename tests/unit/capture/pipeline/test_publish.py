@@ -33,7 +33,7 @@ def candle(minute: int, price: float = 1.5, flags: int = 0) -> Candle:
 
 
 class Market:
-    """Decides what it is told to; keeps what is given back before what is new, as the real one does."""
+    """Decides what it is told to."""
 
     def __init__(self) -> None:
         self.outcome = MarketUpdate()
@@ -44,14 +44,6 @@ class Market:
 
     def revise(self, symbol: str, *revisions: Revision) -> None:
         self.outcome.revised.setdefault(symbol, []).extend(revisions)
-
-    def drain(self) -> MarketUpdate:
-        taken, self.outcome = self.outcome, MarketUpdate()
-        return taken
-
-    def requeue(self, outcome: MarketUpdate) -> None:
-        self.outcome = outcome
-        outcome.ticks = []
 
     def forming(self) -> dict[str, Candle]:
         return {"EURUSD_otc": candle(9)}
@@ -119,6 +111,9 @@ class Bench:
         self.ears = [Ear(self.journal), Ear([])]
         self.publishing = PublishStage(self.market, self.server, key_of, ListenerGroup(self.ears), lambda: self.now_ns)
 
+    def flush(self) -> None:
+        self.publishing.flush(self.market.outcome)
+
     def close(self) -> None:
         self.server.close()
         self.store.close()
@@ -144,7 +139,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 def test_a_candle_is_committed_then_published_then_told(bench: Bench):
     bench.market.seal("EURUSD_otc", candle(0))
 
-    bench.publishing.flush()
+    bench.flush()
 
     assert bench.journal == ["commit", "publish", "tell"]
     assert bench.told() == [candle(0)]
@@ -155,7 +150,7 @@ def test_all_streams_of_one_instant_share_one_commit(bench: Bench):
     bench.market.seal("EURUSD_otc", candle(0))
     bench.market.seal("GBPUSD_otc", candle(0))
 
-    bench.publishing.flush()
+    bench.flush()
 
     assert bench.journal == ["commit", "publish", "publish", "tell"]
 
@@ -164,17 +159,17 @@ def test_all_streams_of_one_instant_share_one_commit(bench: Bench):
 def test_what_the_store_does_not_take_is_not_published_and_is_tried_again_in_order(bench: Bench, failure: Exception):
     bench.store.failure = failure
     bench.market.seal("EURUSD_otc", candle(0))
-    bench.publishing.flush()
+    bench.flush()
     assert bench.journal == []
     assert bench.publishing.store_error == str(failure)
 
     bench.market.seal("EURUSD_otc", candle(1))
     bench.store.failure = None
-    bench.publishing.flush()
+    bench.flush()
     assert bench.journal == [], "not before the retry is due"
 
     bench.now_ns += RETRY_NS
-    bench.publishing.flush()
+    bench.flush()
 
     assert bench.stored("EURUSD_otc") == [candle(0), candle(1)] == bench.told()
     assert bench.publishing.store_error == ""
@@ -185,18 +180,18 @@ def test_a_commit_that_fails_with_the_store_is_told_once_whether_it_was_durable_
     bench: Bench, monkeypatch: pytest.MonkeyPatch, durable: bool
 ):
     bench.market.seal("EURUSD_otc", candle(0))
-    bench.publishing.flush()
+    bench.flush()
     bench.market.seal("EURUSD_otc", candle(2))
     bench.market.seal("GBPUSD_otc", candle(2))
     with lost_store(monkeypatch, durable=durable):
-        bench.publishing.flush()
+        bench.flush()
     lost = bench.publishing.store_error
 
     bench.market.seal("EURUSD_otc", candle(3))
     bench.now_ns += RETRY_NS
-    bench.publishing.flush()
+    bench.flush()
     bench.market.seal("EURUSD_otc", candle(4))
-    bench.publishing.flush()
+    bench.flush()
 
     assert (lost != "", bench.publishing.store_error, bench.publishing.dropped) == (True, "", 0)
     assert bench.stored("EURUSD_otc") == [candle(0), candle(2), candle(3), candle(4)]
@@ -208,14 +203,14 @@ def test_a_commit_that_fails_with_the_store_is_told_once_whether_it_was_durable_
 
 def test_what_is_completed_while_a_commit_is_in_doubt_becomes_a_revision(bench: Bench, monkeypatch: pytest.MonkeyPatch):
     bench.market.seal("EURUSD_otc", candle(0))
-    bench.publishing.flush()
+    bench.flush()
     bench.market.seal("EURUSD_otc", candle(2))
     with lost_store(monkeypatch):
-        bench.publishing.flush()
+        bench.flush()
 
     bench.market.revise("EURUSD_otc", Revision(candle(1), published=False))
     bench.now_ns += RETRY_NS
-    bench.publishing.flush()
+    bench.flush()
 
     assert bench.publishing.dropped == 0
     assert [c for news in bench.ears[0].news for r in news.revisions for c in candles_from(r.candles)] == [candle(1)]
@@ -224,15 +219,15 @@ def test_what_is_completed_while_a_commit_is_in_doubt_becomes_a_revision(bench: 
 
 def test_a_revision_that_fails_with_the_store_holds_up_no_later_one(bench: Bench, monkeypatch: pytest.MonkeyPatch):
     bench.market.seal("EURUSD_otc", candle(0), candle(1))
-    bench.publishing.flush()
+    bench.flush()
     bench.market.revise("EURUSD_otc", Revision(candle(0, 1.6), published=True))
     with lost_store(monkeypatch):
-        bench.publishing.flush()
+        bench.flush()
     bench.now_ns += RETRY_NS
-    bench.publishing.flush()
+    bench.flush()
 
     bench.market.revise("EURUSD_otc", Revision(candle(1, 1.7), published=True))
-    bench.publishing.flush()
+    bench.flush()
 
     served = bench.server.pages().page(key_of("EURUSD_otc"), 0, None, 10).candles
     assert bench.publishing.dropped == 0
@@ -244,11 +239,11 @@ def test_store_trouble_is_reported_once_and_its_end_once(bench: Bench, logged: l
     bench.store.failure = StoreFull("no space")
     bench.market.seal("EURUSD_otc", candle(0))
     for _ in range(3):
-        bench.publishing.flush()
+        bench.flush()
         bench.now_ns += RETRY_NS
     bench.store.failure = None
-    bench.publishing.flush()
-    bench.publishing.flush()
+    bench.flush()
+    bench.flush()
 
     assert logged == ["store.write_failed", "store.write_recovered"]
 
@@ -258,11 +253,11 @@ def test_what_stood_before_a_failure_is_told_and_not_done_twice(bench: Bench):
     bench.market.seal("EURUSD_otc", candle(0), candle(1))
     bench.market.revise("EURUSD_otc", Revision(candle(0, 1.25), published=True))
 
-    bench.publishing.flush()
+    bench.flush()
     assert bench.told() == [candle(0), candle(1)]
     bench.store.failure = None
     bench.now_ns += RETRY_NS
-    bench.publishing.flush()
+    bench.flush()
 
     assert bench.told() == [candle(0), candle(1)]
     revised = [c for news in bench.ears[0].news for revision in news.revisions for c in candles_from(revision.candles)]
@@ -272,11 +267,11 @@ def test_what_stood_before_a_failure_is_told_and_not_done_twice(bench: Bench):
 
 def test_a_bucket_completed_before_anything_newer_is_the_next_candle_and_is_told_as_such(bench: Bench):
     bench.market.seal("EURUSD_otc", candle(0))
-    bench.publishing.flush()
+    bench.flush()
     late = candle(1, flags=CandleFlags.FILLED)
     bench.market.revise("EURUSD_otc", Revision(late, published=False))
 
-    bench.publishing.flush()
+    bench.flush()
 
     assert bench.told() == [candle(0), late]
     assert bench.server.watermark(key_of("EURUSD_otc")).latest_sequence == 2
@@ -285,12 +280,12 @@ def test_a_bucket_completed_before_anything_newer_is_the_next_candle_and_is_told
 
 def test_a_bucket_completed_together_with_newer_ones_goes_before_them(bench: Bench):
     bench.market.seal("EURUSD_otc", candle(0))
-    bench.publishing.flush()
+    bench.flush()
     completed = candle(1, flags=CandleFlags.FILLED)
     bench.market.seal("EURUSD_otc", candle(2), candle(3))
     bench.market.revise("EURUSD_otc", Revision(completed, published=False))
 
-    bench.publishing.flush()
+    bench.flush()
 
     assert bench.stored("EURUSD_otc") == [candle(0), completed, candle(2), candle(3)]
     assert bench.server.watermark(key_of("EURUSD_otc")).latest_revision == 0
@@ -298,10 +293,10 @@ def test_a_bucket_completed_together_with_newer_ones_goes_before_them(bench: Ben
 
 def test_a_bucket_completed_after_newer_ones_is_a_revision(bench: Bench):
     bench.market.seal("EURUSD_otc", candle(1))
-    bench.publishing.flush()
+    bench.flush()
     bench.market.revise("EURUSD_otc", Revision(candle(0), published=False))
 
-    bench.publishing.flush()
+    bench.flush()
 
     mark = bench.server.watermark(key_of("EURUSD_otc"))
     assert (mark.latest_sequence, mark.latest_revision) == (1, 1)
@@ -309,11 +304,11 @@ def test_a_bucket_completed_after_newer_ones_is_a_revision(bench: Bench):
 
 def test_candles_that_cannot_follow_harm_no_other_stream(bench: Bench):
     bench.market.seal("EURUSD_otc", candle(5))
-    bench.publishing.flush()
+    bench.flush()
     bench.market.seal("EURUSD_otc", candle(4))
     bench.market.seal("GBPUSD_otc", candle(4))
 
-    bench.publishing.flush()
+    bench.flush()
 
     assert bench.stored("EURUSD_otc") == [candle(5)]
     assert bench.stored("GBPUSD_otc") == [candle(4)]
@@ -323,9 +318,9 @@ def test_candles_that_cannot_follow_harm_no_other_stream(bench: Bench):
 
 def test_gaps_are_stored_and_told(bench: Bench):
     bench.market.outcome.gaps.append(GapUpdate("EURUSD_otc", FIRST_MS, 0, GapReason.CHROME_GONE))
-    bench.publishing.flush()
+    bench.flush()
     bench.market.outcome.gaps.append(GapUpdate("EURUSD_otc", FIRST_MS, FIRST_MS + 700, GapReason.CHROME_GONE))
-    bench.publishing.flush()
+    bench.flush()
 
     stored = bench.store.reader().gaps("TEST", "EURUSD_otc", 0, FIRST_MS * 2)
     assert [(gap.from_ms, gap.to_ms, gap.reason) for gap in stored] == [(FIRST_MS, FIRST_MS + 700, "chrome gone")]
@@ -335,11 +330,11 @@ def test_gaps_are_stored_and_told(bench: Bench):
 def test_gaps_that_could_not_be_stored_are_tried_again(bench: Bench):
     bench.store.failure = StoreFull("no space")
     bench.market.outcome.gaps.append(GapUpdate("EURUSD_otc", FIRST_MS, 0, GapReason.CHROME_GONE))
-    bench.publishing.flush()
+    bench.flush()
     bench.store.failure = None
     bench.now_ns += RETRY_NS
 
-    bench.publishing.flush()
+    bench.flush()
 
     assert [len(news.gaps) for news in bench.ears[0].news] == [1]
 
@@ -349,7 +344,7 @@ def test_ticks_are_told_even_while_the_store_takes_nothing(bench: Bench):
     bench.market.seal("EURUSD_otc", candle(0))
     bench.market.outcome.ticks.append(Tick("EURUSD_otc", FIRST_MS, FIRST_MS, 1.5))
 
-    bench.publishing.flush()
+    bench.flush()
 
     assert [news.ticks for news in bench.ears[0].news] == [(Tick("EURUSD_otc", FIRST_MS, FIRST_MS, 1.5),)]
     assert not bench.ears[0].news[0].batches
@@ -358,10 +353,10 @@ def test_ticks_are_told_even_while_the_store_takes_nothing(bench: Bench):
 def test_a_listener_that_fails_costs_no_candle_and_no_other_listener(bench: Bench):
     bench.ears[0].deaf = True
     bench.market.seal("EURUSD_otc", candle(0))
-    bench.publishing.flush()
+    bench.flush()
     bench.ears[0].deaf = False
     bench.market.seal("EURUSD_otc", candle(1))
-    bench.publishing.flush()
+    bench.flush()
 
     assert bench.stored("EURUSD_otc") == [candle(0), candle(1)]
     assert len(bench.ears[1].news) == 2
@@ -369,7 +364,7 @@ def test_a_listener_that_fails_costs_no_candle_and_no_other_listener(bench: Benc
 
 
 def test_nothing_decided_touches_nothing(bench: Bench):
-    bench.publishing.flush()
+    bench.flush()
 
     assert bench.journal == []
     assert bench.ears[0].news == []
@@ -394,7 +389,7 @@ def test_a_name_as_typed_is_no_stream_any_more_once_its_spelling_is_known(bench:
 
 def test_a_stream_with_candles_stays_when_it_leaves_the_focus(bench: Bench):
     bench.market.seal("EURUSD_otc", candle(0))
-    bench.publishing.flush()
+    bench.flush()
     bench.publishing.heartbeat(FIRST_MS, lambda key: FeedInfo())
     bench.market.focused = ()
 
