@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 
 def process(script: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-u", "-m", f"tests.integration.{script}", str(folder)],
+        [sys.executable, "-u", "-m", f"tests.integration.store.{script}", str(folder)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
