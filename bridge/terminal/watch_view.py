@@ -89,7 +89,7 @@ def _daemon(status: Mapping[str, Any] | None, error: str, width: int) -> Rendera
 def _streams(lines: Sequence[StreamRow], width: int) -> Table:
     is_wide = width >= NARROW
     table = Table(box=None, padding=(0, 1), header_style="dim", expand=False)
-    table.add_column("stream", no_wrap=True)
+    table.add_column("stream", no_wrap=True, min_width=18)
     table.add_column("health", no_wrap=True, min_width=18)
     names = ["sequence", "close", "ticks/s", "lag"] if not is_wide else []
     names = names or ["sequence", "watermark", "open", "high", "low", "close", "ticks", "ticks/s", "lag", "quality"]

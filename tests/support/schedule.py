@@ -84,5 +84,6 @@ class Recorder:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._seconds[file_of(report.nodeid)] += report.duration  # type: ignore[assignment]
 
-    def pytest_sessionfinish(self) -> None:
-        write_durations(self._seconds)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):  # not one that was interrupted
+            write_durations(self._seconds)

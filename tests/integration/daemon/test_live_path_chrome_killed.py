@@ -58,8 +58,8 @@ def _run(folder: Path, stack: ExitStack) -> Run:
     stack.callback(client.discard)
     _await_candles(daemon, 0)
 
-    killed_ms = time.time() * 1_000
     browser.kill()
+    killed_ms = time.time() * 1_000  # of what came before, the page may have seen all
     daemon.await_status(lambda seen: seen["chrome"] == "not reachable", "the loss of Chrome")
     time.sleep(OUTAGE_S)
     browser.url = "about:blank"

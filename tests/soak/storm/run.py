@@ -18,12 +18,14 @@ from tests.soak.storm.verdict import judged
 
 WARM_UP_S = 180.0
 START_S = 90.0
+PAIRS_OF_A_SHORT_STORM = 0.5
 
 
 def run_storm(
-    minutes: float, seed: int, intervals: Sequence[str], folder: Path, faults: Sequence[StormFault] = ALL_FAULTS
+    minutes: float | None, seed: int, intervals: Sequence[str], folder: Path, faults: Sequence[StormFault] = ALL_FAULTS
 ) -> Facts:
-    """``intervals``: one daemon each, the shortest first. ``folder`` gets logs, stores and copies."""
+    """``intervals``: one daemon each, the shortest first. ``folder`` gets logs, stores and copies. ``minutes`` None: as
+    long as it takes until each fault was there once."""
     draw = Random(seed)
     begun = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     with ExitStack() as stack:
@@ -40,10 +42,15 @@ def run_storm(
 
         gauge = stack.enter_context(Gauge(pids))
         storm = Storm(rig, draw, faults)
-        storm.blow(minutes * 60)
+        storm_s = time.time()
+        if minutes is None:
+            storm.blow_each(PAIRS_OF_A_SHORT_STORM)
+        else:
+            storm.blow(minutes * 60)
+        lasted_min = minutes or (time.time() - storm_s) / 60
         memory = {name: found for name in pids() if (found := gauge.memory(name, WARM_UP_S)) is not None}
         verdict = judged(rig, storm.troubles, gauge.hiccups)
         lives = {f"daemon {lane.interval}": lane.lives for lane in rig.lanes}
         lives |= {f"client {name}": client.lives for name, client in rig.clients.items()}
         hiccups = len(gauge.hiccups)
-    return Facts(minutes, seed, begun, browser, storm.blows, storm.skipped, verdict, memory, hiccups, lives)
+    return Facts(lasted_min, seed, begun, browser, storm.blows, storm.skipped, verdict, memory, hiccups, lives)

@@ -52,6 +52,21 @@ class Storm:
         if rig.disk is None:
             self.skipped = {name: "no small file system could be mounted" for name in ON_A_FULL_DISK}
 
+    def blow_each(self, pair_share: float) -> None:
+        """Every fault once, so many of those that may be paired two at once."""
+        left = self._possible()
+        self._draw.shuffle(left)
+        while left:
+            blown = [left.pop()]
+            partners = (
+                [] if blown[0].alone else [other for other in left if other.side != blown[0].side and not other.alone]
+            )
+            if partners and self._draw.random() < pair_share:
+                blown.append(self._draw.choice(partners))
+                left.remove(blown[1])
+            self._one(blown)
+            time.sleep(self._draw.uniform(*CALM_S))
+
     def blow(self, seconds: float) -> None:
         """Fault after fault for so long; each before any comes again."""
         begin_s = time.time()
