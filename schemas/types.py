@@ -56,7 +56,10 @@ class CandleFlags(enum.IntFlag):
 
 
 class FeedState(enum.IntEnum):
-    """The state of a stream's feed; the ``feed_state`` byte of StreamStatusResponse."""
+    """The state of a stream's feed; the ``feed_state`` byte of StreamStatusResponse.
+
+    The list grows: ``FeedState(byte)`` is UNKNOWN for a byte of a newer server's.
+    """
 
     UNKNOWN = 0
     NO_BROWSER = 1
@@ -71,6 +74,18 @@ class FeedState(enum.IntEnum):
     """The socket is open but has said nothing for longer than it should."""
     UNSUBSCRIBED = 6
     """The socket talks, but the page has turned to other assets: this one is not sent any more."""
+    LOGGED_OUT = 7
+    """The page is there, but its session on the platform has ended."""
+    WAITING_FOR_CONSENT = 8
+    """Chrome asks the trader whether it may be attached to, and has no answer yet."""
+    NOT_IN_FOCUS = 9
+    """The daemon makes no candles of the asset at present: it is neither locked, followed nor looked at."""
+    CLOCK_IN_QUESTION = 10
+    """This computer's clock and the platform's contradict each other."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> FeedState | None:
+        return cls.UNKNOWN if isinstance(value, int) else None
 
 
 class Tick(msgspec.Struct, frozen=True, gc=False):

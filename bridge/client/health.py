@@ -63,6 +63,10 @@ _FEED_REASONS: dict[FeedState, tuple[HealthState, str]] = {
     FeedState.STALLED: (HealthState.STALLED, "the trading page's connection has gone silent"),
     FeedState.UNSYNCHRONISED: (HealthState.SUBSCRIBED, "ticks arrive, but the platform's clock is not measured yet"),
     FeedState.UNSUBSCRIBED: (HealthState.SUBSCRIBED, "the trading page shows other assets"),
+    FeedState.LOGGED_OUT: (HealthState.STALLED, "the trading page is logged out of the platform"),
+    FeedState.WAITING_FOR_CONSENT: (HealthState.STALLED, "Chrome waits for your consent to be attached to"),
+    FeedState.NOT_IN_FOCUS: (HealthState.SUBSCRIBED, "not in focus: no candles are made of it at present"),
+    FeedState.CLOCK_IN_QUESTION: (HealthState.SUBSCRIBED, "the server's clock is in question"),
 }
 
 
@@ -118,7 +122,7 @@ class StreamHealth:
     def on_heartbeat(self, status: StreamStatus, now_ns: int) -> Health | None:
         """The server's word on the stream, asked for or not. Its clock is compared with its own stamps only."""
         self._last_heartbeat_ns, self._refusal = now_ns, ""
-        self._feed = _feed_state(status.feed_state)
+        self._feed = FeedState(status.feed_state)
         if status.last_tick_ts_ms > 0 and status.server_time_ms > 0:
             age_ns = max(0, status.server_time_ms - status.last_tick_ts_ms) * _NS_PER_MS
             ticked_ns = now_ns - age_ns
@@ -180,10 +184,3 @@ class StreamHealth:
             return None
         self._health = Health(state, reason, self._age_ns(now_ns), self._feed)
         return self._health
-
-
-def _feed_state(value: int) -> FeedState:
-    try:
-        return FeedState(value)
-    except ValueError:  # a newer server's
-        return FeedState.UNKNOWN

@@ -36,6 +36,9 @@ FEED_REASONS = {
     FeedState.UNSYNCHRONISED: "Ticks arrive, but the platform's clock is not known yet; this takes a few seconds.",
     FeedState.STALLED: "The trading page's connection has gone silent; reload the page.",
     FeedState.UNSUBSCRIBED: "The trading page shows other assets, and the platform sends only what it shows.",
+    FeedState.LOGGED_OUT: "The trading page is logged out of the platform; log in there.",
+    FeedState.WAITING_FOR_CONSENT: "Chrome asks whether fluxcap may attach to it; click Allow in its dialog.",
+    FeedState.CLOCK_IN_QUESTION: "This computer's clock and the platform's contradict each other; set the clock.",
 }
 
 

@@ -88,7 +88,7 @@ def _chrome(state: str) -> str:
 
 
 def _feed(state: str) -> str:
-    colour = {"live": "green", "stalled": "yellow"}.get(state, "red")
+    colour = {"live": "green", "stalled": "yellow", "not_in_focus": "dim"}.get(state, "red")
     return f"[{colour}]{state.replace('_', ' ')}[/]"
 
 

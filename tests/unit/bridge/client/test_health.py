@@ -80,6 +80,10 @@ def test_a_quiet_market_is_idle_not_stalled() -> None:
         (FeedState.STALLED, HealthState.STALLED, "silent"),
         (FeedState.UNSYNCHRONISED, HealthState.SUBSCRIBED, "clock"),
         (FeedState.UNSUBSCRIBED, HealthState.SUBSCRIBED, "other assets"),
+        (FeedState.LOGGED_OUT, HealthState.STALLED, "logged out"),
+        (FeedState.WAITING_FOR_CONSENT, HealthState.STALLED, "consent"),
+        (FeedState.NOT_IN_FOCUS, HealthState.SUBSCRIBED, "not in focus"),
+        (FeedState.CLOCK_IN_QUESTION, HealthState.SUBSCRIBED, "clock"),
     ],
 )
 def test_the_servers_own_feed_shows_with_its_reason(feed: FeedState, state: HealthState, word: str) -> None:

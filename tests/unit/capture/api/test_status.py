@@ -80,3 +80,9 @@ def test_sockets_and_tabs_are_counted_from_the_session():
 
 def test_all_of_it_can_be_written_as_json():
     assert msgspec.json.decode(msgspec.json.encode(seen(StreamStatus(KEY))))["pid"] == 7
+
+
+def test_a_feed_state_of_a_newer_stream_is_shown_as_unknown():
+    [shown] = seen(StreamStatus(KEY, feed_state=99)).streams
+
+    assert shown.feed == "unknown"
