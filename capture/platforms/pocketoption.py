@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -21,13 +21,12 @@ from fluxcap.capture.platforms.base import (
     Asset,
     Assets,
     Favourites,
-    Greeting,
     History,
     MarketEvent,
     RawTick,
 )
 from fluxcap.capture.platforms.redaction import SocketIoRedaction
-from fluxcap.capture.platforms.socketio import NamedEvent, OpenPacket, SocketIoDecoder
+from fluxcap.capture.platforms.socketio import NOT_READABLE, EventHandler, SocketIoMarketDecoder
 from fluxcap.schemas.types import Candle
 
 DEFAULT_HOSTS = ("pocketoption.com", "*.pocketoption.com", "po.market", "*.po.market", "po.trade", "*.po.trade")
@@ -125,44 +124,11 @@ class PocketOption:
         return SocketIoRedaction(_INBOUND, _OUTBOUND, _REDUCED)
 
 
-NOT_READABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
-"""What reading a payload that is not what its event promises may raise."""
-
-
-class PocketOptionDecoder:
+class PocketOptionDecoder(SocketIoMarketDecoder):
     """Frames of one socket into market events."""
 
     def __init__(self) -> None:
-        self._inbound = SocketIoDecoder(_INBOUND)
-        self._outbound = SocketIoDecoder(_OUTBOUND)
-        self.malformed: Counter[str] = self._inbound.malformed
-        self.dropped: Counter[str] = self._inbound.dropped
-
-    def received(self, opcode: int, payload: str) -> Sequence[MarketEvent]:
-        event = self._inbound.frame(opcode, payload)
-        if event is None:
-            return ()
-        if type(event) is NamedEvent:
-            try:
-                return _INBOUND[event.name](event.payload, self.malformed)
-            except NOT_READABLE:
-                self.malformed[event.name] += 1
-                return ()
-        if isinstance(event, OpenPacket):
-            return (Greeting(event.ping_interval_ms),)
-        return ()
-
-    def sent(self, opcode: int, payload: str) -> Sequence[MarketEvent]:
-        event = self._outbound.frame(opcode, payload)
-        if isinstance(event, NamedEvent):
-            try:
-                return _OUTBOUND[event.name](event.payload, self.malformed)
-            except NOT_READABLE:
-                self.malformed[event.name] += 1
-        return ()
-
-
-_Reader = Callable[[bytes | str, "Counter[str]"], Sequence[MarketEvent]]
+        super().__init__(_INBOUND, _OUTBOUND)
 
 
 _sound_symbols: set[str] = set()
@@ -213,27 +179,27 @@ def _is_number(value: Any) -> bool:
 
 def _read_history(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
     try:
-        told = _history.decode(payload)
+        message = _history.decode(payload)
     except msgspec.ValidationError:
-        told = _any_history(payload, malformed)
-    if not _is_symbol(told.asset):
+        message = _any_history(payload, malformed)
+    if not _is_symbol(message.asset):
         malformed["updateHistoryNewFast"] += 1
         return ()
-    ticks = [(round(ts * 1_000), price) for ts, price in told.history if _is_sane(ts, price)]
+    ticks = [(round(ts * 1_000), price) for ts, price in message.history if _is_sane(ts, price)]
     ticks.sort(key=_time_of)  # stable: ticks of one millisecond stay in their order
-    candles = _candles((ts, o, h, low, c) for ts, o, c, h, low in told.candles)
-    malformed["history row"] += len(told.history) - len(ticks) + len(told.candles) - len(candles)
-    period_ms = _period_ms(told.period)
-    return (ActiveAsset(told.asset, period_ms), History(told.asset, period_ms, tuple(ticks), candles))
+    candles = _candles((ts, o, h, low, c) for ts, o, c, h, low in message.candles)
+    malformed["history row"] += len(message.history) - len(ticks) + len(message.candles) - len(candles)
+    period_ms = _period_ms(message.period)
+    return (ActiveAsset(message.asset, period_ms), History(message.asset, period_ms, tuple(ticks), candles))
 
 
 def _any_history(payload: bytes | str, malformed: Counter[str]) -> _HistoryPayload:
     """A history of which some row is not as recorded: the others still count."""
-    told = _loose_history.decode(payload)
-    ticks = [tuple(map(float, row[:2])) for row in told.history if _begins_with_numbers(row, 2)]
-    candles = [tuple(map(float, row[:5])) for row in told.candles if _begins_with_numbers(row, 5)]
-    malformed["history row"] += len(told.history) - len(ticks) + len(told.candles) - len(candles)
-    return _HistoryPayload(told.asset, told.period, ticks, candles)  # type: ignore[arg-type]
+    message = _loose_history.decode(payload)
+    ticks = [tuple(map(float, row[:2])) for row in message.history if _begins_with_numbers(row, 2)]
+    candles = [tuple(map(float, row[:5])) for row in message.candles if _begins_with_numbers(row, 5)]
+    malformed["history row"] += len(message.history) - len(ticks) + len(message.candles) - len(candles)
+    return _HistoryPayload(message.asset, message.period, ticks, candles)  # type: ignore[arg-type]
 
 
 def _begins_with_numbers(row: Any, count: int) -> bool:
@@ -253,13 +219,13 @@ def _period_ms(period_s: int) -> int:
 
 
 def _read_period(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
-    told = _period.decode(payload)
-    candles = _candles((row.time, row.open, row.high, row.low, row.close) for row in told.data)
-    malformed["history row"] += len(told.data) - len(candles)
-    if not _is_symbol(told.asset):
+    message = _period.decode(payload)
+    candles = _candles((row.time, row.open, row.high, row.low, row.close) for row in message.data)
+    malformed["history row"] += len(message.data) - len(candles)
+    if not _is_symbol(message.asset):
         malformed["loadHistoryPeriodFast"] += 1
         return ()
-    return (History(told.asset, _period_ms(told.period), (), candles),)
+    return (History(message.asset, _period_ms(message.period), (), candles),)
 
 
 def _is_sane(ts_s: float, price: float) -> bool:
@@ -305,11 +271,11 @@ def _read_favourites(payload: bytes | str, malformed: Counter[str]) -> Sequence[
 
 
 def _read_change(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
-    told = _change.decode(payload)
-    return (ActiveAsset(told.asset, _period_ms(told.period)),) if _is_symbol(told.asset) else ()
+    message = _change.decode(payload)
+    return (ActiveAsset(message.asset, _period_ms(message.period)),) if _is_symbol(message.asset) else ()
 
 
-_INBOUND: dict[str, _Reader] = {
+_INBOUND: dict[str, EventHandler] = {
     "updateStream": _read_ticks,
     "updateHistoryNewFast": _read_history,
     "updateHistoryNew": _read_history,
@@ -319,14 +285,14 @@ _INBOUND: dict[str, _Reader] = {
     "updateAssets": _read_assets,
     "successfavorite/change": _read_favourites,
 }
-_OUTBOUND: dict[str, _Reader] = {"changeSymbol": _read_change}
+_OUTBOUND: dict[str, EventHandler] = {"changeSymbol": _read_change}
 
 
 def _reduce_charts(payload: bytes | str) -> bytes | None:
     """Charts hold what the trader stakes, among much else: only the symbol is kept."""
     try:
         shown = _read_charts(payload, Counter())
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except NOT_READABLE:
         return None
     symbols = [event.symbol for event in shown if isinstance(event, ActiveAsset)]
     return msgspec.json.encode([{"settings": {"symbol": symbol}} for symbol in symbols])

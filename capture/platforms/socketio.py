@@ -1,7 +1,8 @@
-"""Engine.IO 4 / Socket.IO 5 framing, the receiving side of one WebSocket. Pure.
+"""Engine.IO 4 / Socket.IO 5 framing of one WebSocket, and its events as market events. Pure.
 
-In: frames as Chrome tells them (opcode 1 text, 2 base64). Out: named events whose payload is still undecoded JSON.
-An event that is not on the allow-list is dropped by its name alone: its payload is never looked at, nor kept.
+In: frames as Chrome reports them (opcode 1 text, 2 base64). Out: named events whose payload is still undecoded JSON, or
+what a platform's handlers make of them. An event that is not on the allow-list is dropped by its name alone: its
+payload is never looked at, nor kept.
 
 ``451-["name",{"_placeholder":true,"num":0}]`` announces that the next binary frame of the same socket is its payload.
 Frames: https://socket.io/docs/v4/engine-io-protocol/ and .../socket-io-protocol/; recorded shapes in the tests.
@@ -11,9 +12,12 @@ from __future__ import annotations
 
 import binascii
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeAlias
 
 import msgspec
+
+from fluxcap.capture.platforms.base import Greeting, MarketEvent
 
 TEXT, BINARY = 1, 2
 MAX_ATTACHMENTS = 16
@@ -44,6 +48,12 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 SocketIoEvent = NamedEvent | OpenPacket | Refused
+
+EventHandler: TypeAlias = Callable[[bytes | str, "Counter[str]"], Sequence[MarketEvent]]
+"""Decodes the payload of one event, and counts what it cannot use by kind; may raise ``NOT_READABLE``."""
+
+NOT_READABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What decoding a payload that is not what its event promises may raise."""
 
 _open_decoder = msgspec.json.Decoder(OpenPacket)
 
@@ -92,7 +102,7 @@ class SocketIoDecoder:
         if payload[:1] == "0":
             try:
                 return _open_decoder.decode(payload[1:])
-            except (msgspec.DecodeError, UnicodeError, RecursionError):
+            except NOT_READABLE:
                 self.malformed["open"] += 1
         elif payload[:1] not in ("1", "2", "3", "4", "5", "6"):
             self.malformed["packet"] += 1
@@ -159,6 +169,45 @@ class SocketIoDecoder:
                 return NamedEvent(name, first)
             self._attachments.append(first)
         return None if left else NamedEvent(name, self._attachments.pop())
+
+
+class SocketIoMarketDecoder:
+    """Frames of one socket into market events. ``malformed`` and ``dropped`` count by kind, for metrics.
+
+    ``inbound``, ``outbound``: the handler of each event that is read, by its name; all other events are dropped.
+    """
+
+    def __init__(self, inbound: Mapping[str, EventHandler], outbound: Mapping[str, EventHandler]) -> None:
+        self._inbound_handlers, self._outbound_handlers = inbound, outbound
+        self._inbound = SocketIoDecoder(inbound)
+        self._outbound = SocketIoDecoder(outbound)
+        self.malformed: Counter[str] = self._inbound.malformed
+        self.dropped: Counter[str] = self._inbound.dropped
+
+    def received(self, opcode: int, payload: str) -> Sequence[MarketEvent]:
+        """Decode a frame the page received. Never raises for what it holds."""
+        event = self._inbound.frame(opcode, payload)
+        if event is None:
+            return ()
+        if type(event) is NamedEvent:
+            try:
+                return self._inbound_handlers[event.name](event.payload, self.malformed)
+            except NOT_READABLE:
+                self.malformed[event.name] += 1
+                return ()
+        if isinstance(event, OpenPacket):
+            return (Greeting(event.ping_interval_ms),)
+        return ()
+
+    def sent(self, opcode: int, payload: str) -> Sequence[MarketEvent]:
+        """Decode a frame the page sent. Never raises for what it holds."""
+        event = self._outbound.frame(opcode, payload)
+        if isinstance(event, NamedEvent):
+            try:
+                return self._outbound_handlers[event.name](event.payload, self.malformed)
+            except NOT_READABLE:
+                self.malformed[event.name] += 1
+        return ()
 
 
 def _name_at(payload: str, at: int) -> tuple[str, int] | None:

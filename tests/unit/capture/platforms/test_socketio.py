@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
+from collections.abc import Sequence
 
+import msgspec
 import pytest
 
-from fluxcap.capture.platforms.socketio import NamedEvent, OpenPacket, Refused, SocketIoDecoder
+from fluxcap.capture.platforms.base import ActiveAsset, Favourites, Greeting, MarketEvent
+from fluxcap.capture.platforms.socketio import (
+    NamedEvent,
+    OpenPacket,
+    Refused,
+    SocketIoDecoder,
+    SocketIoMarketDecoder,
+)
 from tests.support.market.simulated_market import announcement
 
 ALLOWED = ("updateStream", "updateAssets")
@@ -228,3 +238,86 @@ def test_names_without_end_cannot_fill_the_memory(decoder: SocketIoDecoder) -> N
     assert sum(decoder.dropped.values()) == 5_000
     assert len(decoder._announced) <= 256
     assert all(len(text) <= 128 for text in decoder._announced)
+
+
+# --- market events ---
+
+
+def read_list(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
+    symbols = msgspec.json.decode(payload, type=list[str])
+    malformed["empty symbol"] += symbols.count("")
+    return (Favourites(tuple(filter(None, symbols))),)
+
+
+def read_asset(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
+    symbol = msgspec.json.decode(payload, type=str)
+    malformed["empty symbol"] += not symbol
+    return (ActiveAsset(symbol),)
+
+
+@pytest.fixture
+def market() -> SocketIoMarketDecoder:
+    return SocketIoMarketDecoder({"list": read_list, "both": read_list}, {"turn": read_asset, "both": read_asset})
+
+
+def test_each_event_goes_to_the_handler_of_its_direction(market: SocketIoMarketDecoder) -> None:
+    assert market.received(1, '42["list",["A","B"]]') == (Favourites(("A", "B")),)
+    assert market.received(1, '42["both",["C"]]') == (Favourites(("C",)),)
+    assert market.sent(1, '42["turn","D"]') == (ActiveAsset("D"),)
+    assert market.sent(1, '42["both","E"]') == (ActiveAsset("E"),)
+    assert not +market.malformed
+
+
+def test_a_handler_takes_the_payload_of_a_binary_frame_too(market: SocketIoMarketDecoder) -> None:
+    assert market.received(1, announcement("list")) == ()
+    assert market.received(2, b64(b'["A"]')) == (Favourites(("A",)),)
+    assert market.sent(1, announcement("turn")) == ()
+    assert market.sent(2, b64(b'"B"')) == (ActiveAsset("B"),)
+
+
+def test_announcements_of_one_direction_wait_for_no_frame_of_the_other(market: SocketIoMarketDecoder) -> None:
+    market.received(1, announcement("both"))
+
+    assert market.sent(2, b64(b'"A"')) == ()
+    assert market.received(2, b64(b'["A"]')) == (Favourites(("A",)),)
+
+
+def test_an_event_without_a_handler_in_its_direction_is_dropped(market: SocketIoMarketDecoder) -> None:
+    assert market.received(1, '42["turn","D"]') == ()
+    assert market.sent(1, '42["list",["A"]]') == ()
+    assert market.dropped == {"turn": 1}, "what the page sends is nobody's to count"
+    assert not market.malformed
+
+
+def test_what_a_handler_counts_is_counted_with_the_framing(market: SocketIoMarketDecoder) -> None:
+    market.received(1, '42["list",["","A",""]]')
+    market.sent(1, '42["turn",""]')
+    market.received(1, "42")
+
+    assert market.malformed == {"empty symbol": 3, "event": 1}
+
+
+@pytest.mark.parametrize("payload", ["{", "7", '"\ud800"', "[" * 100_000], ids=["cut", "number", "surrogate", "deep"])
+def test_a_payload_that_its_handler_cannot_decode_is_counted_each_time(
+    market: SocketIoMarketDecoder, payload: str
+) -> None:
+    for times in (1, 2):
+        assert market.received(1, f'42["list",{payload}]') == ()
+        assert market.sent(1, f'42["turn",{payload}]') == ()
+        assert +market.malformed == {"list": times, "turn": times}
+
+
+def test_the_greeting_of_the_server_becomes_one_of_the_market(market: SocketIoMarketDecoder) -> None:
+    assert market.received(1, '0{"pingInterval":45000,"pingTimeout":5000}') == (Greeting(45_000),)
+
+
+@pytest.mark.parametrize("frame", ["40", "41", "2"])
+def test_frames_that_are_no_event_and_no_greeting_are_no_market_event(
+    market: SocketIoMarketDecoder, frame: str
+) -> None:
+    assert market.received(1, frame) == ()
+    assert market.sent(1, frame) == ()
+
+
+def test_a_greeting_that_goes_out_is_none(market: SocketIoMarketDecoder) -> None:
+    assert market.sent(1, '0{"pingInterval":45000}') == ()
