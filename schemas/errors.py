@@ -19,9 +19,9 @@
     │   └── MessageTooLarge    beyond the size limits of the wire                       (wire 413)
     ├── WireError              the other side of the wire answered with an ErrorResponse
     ├── WireTimeout            the other side of the wire did not answer in time
-    ├── NatsError               the distributed log cannot do what was asked
-    │   ├── NatsUnavailable     no server of the log answers                             (exit code 1)
-    │   └── NatsRejected         the log's server does not let us in, or not do that      (exit code 1)
+    ├── NatsError              JetStream cannot do what was asked
+    │   ├── NatsUnavailable    no NATS server answers                                  (exit code 1)
+    │   └── NatsRejected       the NATS server does not let us in, or not do that      (exit code 1)
     ├── AlreadyRunning         a port or data folder is held by another fluxcap         (exit code 1)
     └── NotAnswering           no fluxcap answers: none runs, it is stopping or too busy (exit code 1)
 
@@ -56,7 +56,15 @@ class PageUnavailable(FluxcapError):
 
 
 class UnknownAsset(FluxcapError):
-    """No asset of that name. ``nearest`` holds the closest known symbols, best first."""
+    """No asset of that name.
+
+    Parameters
+    ----------
+    name
+        As it was typed.
+    nearest
+        The closest known symbols, best first.
+    """
 
     def __init__(self, name: str, nearest: tuple[str, ...] = ()) -> None:
         hint = f" Did you mean {', '.join(nearest)}?" if nearest else ""
@@ -88,7 +96,12 @@ class SequenceError(FluxcapError):
 class CodecError(FluxcapError):
     """Bytes that are not a sound envelope (wire error 400).
 
-    ``correlation_id`` is set when it could be read, so that the error can be answered to its request.
+    Parameters
+    ----------
+    message
+        What is not sound about them.
+    correlation_id
+        Of the request, if it could be read, so that the error can be answered to it; else ``""``.
     """
 
     wire_code = 400
@@ -111,7 +124,15 @@ class MessageTooLarge(CodecError):
 
 
 class WireError(FluxcapError):
-    """The other side answered with an ErrorResponse; ``code`` is its code."""
+    """The other side answered with an ErrorResponse.
+
+    Parameters
+    ----------
+    code
+        Of the response, as in HTTP.
+    message
+        Of the response.
+    """
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(f"{message} (wire error {code})")
@@ -123,15 +144,15 @@ class WireTimeout(FluxcapError):
 
 
 class NatsError(FluxcapError):
-    """The distributed log cannot do what was asked."""
+    """JetStream cannot do what was asked."""
 
 
 class NatsUnavailable(NatsError):
-    """No server of the log answers."""
+    """No NATS server answers."""
 
 
 class NatsRejected(NatsError):
-    """The log's server does not let us in, or does not let us do that."""
+    """The NATS server does not let us in, or does not let us do that."""
 
 
 class AlreadyRunning(FluxcapError):

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from fluxcap.schemas.errors import ConfigError
 
 WIRE_SCHEMA_VERSION = 2
-"""The highest envelope version this code reads and writes. Version-1 messages still say 1: see schemas/codec.py."""
+"""The highest envelope version this code reads and writes. Version-1 messages still say 1: see codec/envelope.py."""
 
 CANDLE_DTYPE = np.dtype(
     [
@@ -65,7 +65,7 @@ class FeedState(enum.IntEnum):
     NO_BROWSER = 1
     """No connection to Chrome."""
     NO_SOCKET = 2
-    """Chrome is there, but no socket of the platform has talked since."""
+    """Chrome is there, but no socket of the platform has sent anything since."""
     UNSYNCHRONISED = 3
     """Ticks arrive, but the platform's clock offset is not known yet; nothing is published."""
     LIVE = 4
@@ -98,7 +98,21 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
 
 
 class Candle(msgspec.Struct, frozen=True, gc=False):
-    """One bucket. ``ts_ms`` is its start; ``volume`` counts ticks, as FX platforms do."""
+    """One bucket.
+
+    Attributes
+    ----------
+    ts_ms
+        Start of the bucket, UNIX epoch milliseconds, true UTC.
+    open, high, low, close
+        Prices.
+    volume
+        Number of ticks, as FX platforms count it.
+    tick_count
+        Ticks seen; 0: not known, as from history.
+    flags
+        ``CandleFlags``; 0: complete, made from live ticks.
+    """
 
     ts_ms: int
     open: float
@@ -138,7 +152,17 @@ def interval_ms(interval: str) -> int:
 
 
 class StreamKey(msgspec.Struct, frozen=True, order=True):
-    """The name of a stream: its source, the platform's own symbol with its case, and the interval."""
+    """The name of a stream.
+
+    Attributes
+    ----------
+    source_id
+        The capturing machine's name, such as ``POCKETOPTION``.
+    symbol
+        The platform's own symbol, with its case, such as ``EURUSD_otc``.
+    interval
+        A number and s, m, h or d, such as ``1m``.
+    """
 
     source_id: str
     symbol: str
@@ -146,14 +170,27 @@ class StreamKey(msgspec.Struct, frozen=True, order=True):
 
     @property
     def interval_ms(self) -> int:
-        """Length of the interval in milliseconds. Raises ConfigError."""
+        """Length of the interval in milliseconds.
+
+        Raises
+        ------
+        ConfigError
+            For what is no interval.
+        """
         return interval_ms(self.interval)
 
     def topic(self, kind: str = "candles") -> bytes:
-        """The PUB topic, e.g. ``b"candles.POCKETOPTION.EURUSD_otc.1m"``.
+        """Return a PUB topic of the stream.
 
-        ``kind``: ``candles``, ``status``, ``forming``, ``revisions`` or ``ticks``. ZeroMQ matches prefixes, so a
-        reader compares the whole topic.
+        Parameters
+        ----------
+        kind
+            ``candles``, ``status``, ``forming``, ``revisions`` or ``ticks``.
+
+        Returns
+        -------
+        bytes
+            Such as ``b"candles.POCKETOPTION.EURUSD_otc.1m"``. ZeroMQ matches prefixes: compare the whole topic.
         """
         return f"{kind}.{self.source_id}.{self.symbol}.{self.interval}".encode()
 
@@ -261,7 +298,29 @@ class StreamStatusRequest(msgspec.Struct, frozen=True):
 
 
 class StreamStatus(msgspec.Struct, frozen=True):
-    """StreamStatusResponse, asked for or sent each second as the heartbeat on ``status.…``."""
+    """StreamStatusResponse, asked for or sent each second as the heartbeat on ``status.…``.
+
+    Attributes
+    ----------
+    key
+        The stream.
+    latest_sequence, latest_ts_ms
+        Its newest candle, and the start of that one's bucket (UNIX epoch milliseconds, true UTC); 0: none yet.
+    server_time_ms
+        The server's clock, UNIX epoch milliseconds.
+    first_sequence
+        The oldest candle kept; 0: none.
+    store_id
+        The store that these numbers belong to.
+    latest_revision
+        The newest revision; 0: none.
+    feed_state
+        A ``FeedState``, or the number of one that a newer server has.
+    last_tick_ts_ms
+        The stream's newest tick, UNIX epoch milliseconds, true UTC; 0: none.
+    platform_offset_ms
+        Milliseconds that the platform's stamps are ahead of UTC.
+    """
 
     key: StreamKey
     latest_sequence: int = 0

@@ -15,15 +15,24 @@ from fluxcap.schemas.types import Candle, CandleArray, StreamKey
 class Candles(msgspec.Struct, frozen=True, eq=False):
     """The next candles of a stream, in order and once each.
 
-    ``candles`` has shape ``(n,)`` and dtype ``CANDLE_DTYPE``; ``candles[i]`` has sequence ``start_sequence + i``. With
-    a data_dir they, and the cursor behind them, are on disk before this event is seen.
+    With a ``data_dir`` they, and the cursor behind them, are on disk before this event is seen.
+
+    Attributes
+    ----------
+    key
+        The stream.
+    start_sequence
+        Sequence of the first candle; ``candles[i]`` has ``start_sequence + i``.
+    candles
+        Shape ``(n,)``, dtype ``CANDLE_DTYPE``.
+    is_backfill
+        Fetched, rather than received live.
     """
 
     key: StreamKey
     start_sequence: int
     candles: CandleArray
     is_backfill: bool
-    """Fetched, rather than heard live."""
 
     @property
     def end_sequence(self) -> int:
@@ -34,7 +43,16 @@ class Candles(msgspec.Struct, frozen=True, eq=False):
 class Revision(msgspec.Struct, frozen=True, eq=False):
     """Corrected candles for delivered ones.
 
-    ``candles[i]`` replaces the candle with sequence ``sequences[i]``; 0 is a minute that the stream never had.
+    Attributes
+    ----------
+    key
+        The stream.
+    start_revision
+        Number of the first revision; ``candles[i]`` has ``start_revision + i``.
+    sequences
+        Shape ``(n,)``: the sequence of the candle that ``candles[i]`` replaces; 0: a minute that the stream never had.
+    candles
+        Shape ``(n,)``, dtype ``CANDLE_DTYPE``.
     """
 
     key: StreamKey
@@ -44,7 +62,15 @@ class Revision(msgspec.Struct, frozen=True, eq=False):
 
 
 class Forming(msgspec.Struct, frozen=True):
-    """The candle under way. Best effort: only the newest is kept for a slow consumer."""
+    """The forming candle. Best effort: only the newest is kept for a slow consumer.
+
+    Attributes
+    ----------
+    key
+        The stream.
+    candle
+        As it is so far; ``ts_ms`` is the start of its bucket.
+    """
 
     key: StreamKey
     candle: Candle
@@ -53,7 +79,16 @@ class Forming(msgspec.Struct, frozen=True):
 class Ticks(msgspec.Struct, frozen=True, eq=False):
     """Ticks as received, in columns of equal length. Best effort: lost ones cannot be fetched.
 
-    They are numbered from ``start_sequence``, so that a missing one is noticed; each run of the server counts from 1.
+    Attributes
+    ----------
+    key
+        The stream.
+    start_sequence
+        Number of the first tick, so that a missing one is noticed; each run of the server counts from 1.
+    ts_ms
+        Shape ``(n,)``: UNIX epoch milliseconds, true UTC.
+    price
+        Shape ``(n,)``.
     """
 
     key: StreamKey
@@ -63,21 +98,47 @@ class Ticks(msgspec.Struct, frozen=True, eq=False):
 
 
 class HealthChanged(msgspec.Struct, frozen=True):
-    """State or reason of a stream's health changed. Its age grows meanwhile: see ``LiveClient.health``."""
+    """State or reason of a stream's health changed. Its age grows meanwhile: see ``LiveClient.health``.
+
+    Attributes
+    ----------
+    key
+        The stream.
+    health
+        As it is now.
+    """
 
     key: StreamKey
     health: Health
 
 
 class CaughtUp(msgspec.Struct, frozen=True):
-    """All that the server is known to have was delivered, up to ``sequence``; said once per connection."""
+    """All that the server is known to have was delivered; emitted once per connection.
+
+    Attributes
+    ----------
+    key
+        The stream.
+    sequence
+        That of the newest candle delivered.
+    """
 
     key: StreamKey
     sequence: int
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Sequences ``from_sequence`` to ``to_sequence`` were passed over; ``reason`` says why."""
+    """Sequences that were passed over.
+
+    Attributes
+    ----------
+    key
+        The stream.
+    from_sequence, to_sequence
+        The first and the last of them.
+    reason
+        Why, in plain words.
+    """
 
     key: StreamKey
     from_sequence: int
@@ -86,7 +147,17 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class StoreReplaced(msgspec.Struct, frozen=True):
-    """The server's store is a new one: drop all candles of this stream; its sequences start over."""
+    """The server's store is a new one: drop all candles of this stream; its sequences start over.
+
+    Attributes
+    ----------
+    key
+        The stream.
+    store_id
+        The new store.
+    reason
+        How it was noticed, in plain words.
+    """
 
     key: StreamKey
     store_id: str

@@ -132,9 +132,34 @@ def fetch_status(
 ) -> StreamStatus:
     """Return a stream's watermark, feed state and store.
 
-    rep: the request socket (see ``endpoints``). timeout: seconds per attempt, of which there are three. via: ask the
-    log instead, as in ``LiveClient``; there the time-out is 10 seconds at least.
-    Raises WireError (code 404: the server has no such stream), WireTimeout, CodecError.
+    Parameters
+    ----------
+    key
+        The stream.
+    rep
+        Address of the request socket; see ``endpoints``.
+    timeout
+        Seconds per attempt, of which there are three; with ``via`` 10 seconds at least.
+    curve
+        CURVE keys (``load_client``), for a server beyond this machine.
+    via
+        JetStream in place of a server, as in ``LiveClient``.
+
+    Returns
+    -------
+    StreamStatus
+        As of now.
+
+    Raises
+    ------
+    WireError
+        Code 404: the server has no such stream.
+    WireTimeout
+        When no server answers in time.
+    CodecError
+        When what answers is no fluxcap server.
+    ConfigError
+        For an address, keys or credentials that cannot be used.
     """
     with _dialogue(rep, timeout, curve, via) as dialogue:
         return _status(dialogue, key)
@@ -143,7 +168,29 @@ def fetch_status(
 def list_streams(
     rep: str | None = None, *, timeout: float = 2.0, curve: ClientCurve | None = None, via: ViaLike = None
 ) -> tuple[StreamStatus, ...]:
-    """All streams a server has. Parameters and errors as ``fetch_status``."""
+    """Return the status of every stream a server has.
+
+    Parameters
+    ----------
+    rep
+        Address of the request socket; see ``endpoints``.
+    timeout
+        Seconds per attempt, of which there are three; with ``via`` 10 seconds at least.
+    curve
+        CURVE keys (``load_client``), for a server beyond this machine.
+    via
+        JetStream in place of a server, as in ``LiveClient``.
+
+    Returns
+    -------
+    tuple
+        One ``StreamStatus`` a stream.
+
+    Raises
+    ------
+    WireError, WireTimeout, CodecError, ConfigError
+        As ``fetch_status``.
+    """
     with _dialogue(rep, timeout, curve, via) as dialogue:
         return dialogue.request(ListStreamsRequest(), ListStreamsResponse).streams
 
@@ -159,12 +206,40 @@ def backfill(
     curve: ClientCurve | None = None,
     via: ViaLike = None,
 ) -> CandleArray:
-    """The candles of a stream after a sequence, up to its newest at the time of the call; shape ``(n,)``.
+    """Fetch the candles of a stream, up to its newest at the time of the call.
 
-    limit: at most so many (None: all). on_progress: called with (candles so far, candles in all) after each page.
     Sequences that the server has no more, or never had, are passed over.
-    Parameters and errors otherwise as ``fetch_status``; an answer that brings nothing is a WireTimeout, since a
-    server can always serve what it has numbered.
+
+    Parameters
+    ----------
+    key
+        The stream.
+    rep
+        Address of the request socket; see ``endpoints``.
+    from_sequence_exclusive
+        The sequence before the first one wanted.
+    limit
+        At most so many candles; None: all.
+    on_progress
+        Called with ``(candles so far, candles in all)`` after each page.
+    timeout
+        Seconds per attempt, of which there are three for each page; with ``via`` 10 seconds at least.
+    curve
+        CURVE keys (``load_client``), for a server beyond this machine.
+    via
+        JetStream in place of a server, as in ``LiveClient``.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(n,)``, dtype ``CANDLE_DTYPE``, ascending.
+
+    Raises
+    ------
+    WireTimeout
+        Also for an answer without candles, since a server can always serve what it has numbered.
+    WireError, CodecError, ConfigError
+        As ``fetch_status``.
     """
     found = candle_pages(
         key, rep, from_sequence_exclusive=from_sequence_exclusive, limit=limit, timeout=timeout, curve=curve, via=via

@@ -32,15 +32,24 @@ class HealthState(enum.Enum):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """The health of one stream at one moment."""
+    """The health of one stream at one moment.
+
+    Attributes
+    ----------
+    state
+        One of five.
+    reason
+        Why, in plain words; ``""`` while receiving.
+    age_ns
+        Nanoseconds since the last update of a price; None before the first.
+    feed_state
+        What the server says of its own feed.
+    """
 
     state: HealthState
     reason: str = ""
-    """Why, in plain words; ``""`` while receiving."""
     age_ns: int | None = None
-    """Time since the last update of a price, nanoseconds; None before the first."""
     feed_state: FeedState = FeedState.UNKNOWN
-    """What the server says of its own feed."""
 
     @property
     def label(self) -> str:
@@ -141,7 +150,7 @@ class StreamHealth:
         return self._set_state(now_ns)
 
     def on_local_error(self, reason: str, now_ns: int) -> Health | None:
-        """Nothing can be stored here at present, and so nothing be told; ``""``: it can again."""
+        """Nothing can be stored here at present, so nothing is emitted; ``""``: it can again."""
         self._local_error = reason
         return self._set_state(now_ns)
 

@@ -49,6 +49,8 @@ _NOT_RUNNING = "The client is not running: call start() first, or use it in a wi
 class LiveClient:
     """Streams of candles from a fluxcap server: in order, once each, gaps fetched while live goes on.
 
+    Use it as a context manager, or call ``start`` and ``close``.
+
     Parameters
     ----------
     pub, rep
@@ -63,9 +65,9 @@ class LiveClient:
         first sequence wanted, ``n < 0`` that many candles before the newest. Anything but RESUME drops what the cache
         holds of the stream.
     forming
-        Also hear of the candle under way (``Forming``, at most five a second and stream).
+        Emit the forming candle, too (``Forming``, at most five a second and stream).
     ticks
-        Also hear of every tick (``Ticks``), where the server sends them (``fluxcap run --publish-ticks``).
+        Emit every tick, too (``Ticks``), where the server sends them (``fluxcap run --publish-ticks``).
     slow_consumer, queue_candles
         What to do when more than ``queue_candles`` candles wait to be taken.
     on_event
@@ -73,16 +75,19 @@ class LiveClient:
     curve
         CURVE keys (``load_client``), for a server beyond this machine.
     via
-        The log in place of a server: ``"nats://HOST:4222"``, or ``Via`` with a file of credentials; then ``pub`` and
-        ``rep`` are of no use. All is the same but that there are no ticks and no candles under way. Needs the extra
+        JetStream in place of a server: ``"nats://HOST:4222"``, or ``Via`` with a file of credentials; then ``pub`` and
+        ``rep`` are of no use. All is the same but that there are no ticks and no forming candles. Needs the extra
         ``fluxcap[nats]``.
     page_limit, request_timeout
         Candles per backfill request (the server allows 10 000); seconds to wait for an answer (2 of a server, 10 of
-        the log, which has to be read for it).
+        JetStream, which has to be read for it).
     transport
         In place of ZeroMQ; the client closes it.
 
-    Use it as a context manager, or call ``start`` and ``close``.
+    Raises
+    ------
+    ConfigError
+        For what is no address, stream or start.
     """
 
     def __init__(
@@ -126,7 +131,22 @@ class LiveClient:
     # --- life ------------------------------------------------------------------------------------------------------
 
     def start(self) -> LiveClient:
-        """Open the cache and begin; the server may come later. Raises StoreLocked, StoreError, ConfigError."""
+        """Open the cache and begin; the server may come later.
+
+        Returns
+        -------
+        LiveClient
+            Itself.
+
+        Raises
+        ------
+        StoreLocked
+            When another process holds ``data_dir``.
+        StoreError
+            When the cache cannot be opened.
+        ConfigError
+            For an address, keys or credentials that cannot be used, or when it was started before.
+        """
         if self._coordinator is not None:
             raise ConfigError("A client starts once; make a new one.")
         cache: Cache = NoCache() if self._data_dir is None else CandleCache(self._data_dir)
@@ -161,7 +181,7 @@ class LiveClient:
         return self
 
     def close(self) -> None:
-        """End; what was told is stored. Idempotent. Events that wait can still be taken.
+        """End; what was emitted is stored. Idempotent. Events that wait can still be taken.
 
         ``on_event`` is called with what waits; one call that lasts 10 s is left to itself.
         """
@@ -185,21 +205,54 @@ class LiveClient:
     # --- commands --------------------------------------------------------------------------------------------------
 
     def subscribe(self, key: StreamKey, start_from: StartFrom | int | None = None) -> None:
-        """One more stream. ``start_from`` as in the class, which gives the default. Raises ConfigError, StoreError."""
+        """Subscribe to one more stream.
+
+        Parameters
+        ----------
+        key
+            The stream.
+        start_from
+            As in the class; None: what the client was made with.
+
+        Raises
+        ------
+        ConfigError
+            For what is no stream or no start, and while the client does not run.
+        StoreError
+            When the cache cannot be read.
+        """
         wanted = require_stream(key)
         start = self._start_from if start_from is None else require_start(start_from)
         self._command(lambda coordinator: coordinator.add(wanted, start))
 
     def unsubscribe(self, key: StreamKey) -> None:
-        """Leave a stream. Its cache stays, so that a later ``subscribe`` resumes. Raises ConfigError."""
+        """Leave a stream. Its cache stays, so that a later ``subscribe`` resumes.
+
+        Parameters
+        ----------
+        key
+            The stream.
+
+        Raises
+        ------
+        ConfigError
+            For what is no stream, and while the client does not run.
+        """
         wanted = require_stream(key)
         self._command(lambda coordinator: coordinator.remove(wanted))
 
     def reconnect(self, pub: str | None = None, rep: str | None = None) -> None:
         """Go to another server (or to the same again). If its store is another one, streams start over.
 
-        For a client of the log ``rep`` names its servers. Raises ConfigError for what is no address; the client has no
-        server then.
+        Parameters
+        ----------
+        pub, rep
+            As in the class; for a client of JetStream ``rep`` names its servers.
+
+        Raises
+        ------
+        ConfigError
+            For what is no address (the client has no server then), and while the client does not run.
         """
         target = self._addresses(pub, rep)
         self._command(lambda coordinator: coordinator.connect(*target))
@@ -214,20 +267,69 @@ class LiveClient:
     # --- what is known ---------------------------------------------------------------------------------------------
 
     def health(self, key: StreamKey) -> Health:
-        """The health of a subscribed stream now, with the age of its last update. Raises ConfigError."""
+        """Return the health of a subscribed stream, with the age of its last update.
+
+        Parameters
+        ----------
+        key
+            The stream.
+
+        Returns
+        -------
+        Health
+            As of now.
+
+        Raises
+        ------
+        ConfigError
+            When the stream is not subscribed to.
+        """
         health = None if self._coordinator is None else self._coordinator.health(key)
         if health is None:
             raise ConfigError(f"{key} is not subscribed to.")
         return health
 
     def cursor(self, key: StreamKey) -> Cursor | None:
-        """Up to where the stream is stored; None before its first candle."""
+        """Return up to where a stream is stored.
+
+        Parameters
+        ----------
+        key
+            The stream.
+
+        Returns
+        -------
+        Cursor or None
+            None before its first candle.
+        """
         return self._cache.cursor(key)
 
     def candles(
         self, key: StreamKey, *, from_sequence_exclusive: int = 0, limit: int | None = None
     ) -> tuple[npt.NDArray[np.uint64], CandleArray]:
-        """The cached candles in order: (sequences, candles), both of shape ``(n,)``. Raises ConfigError, StoreError."""
+        """Return the cached candles in order.
+
+        Parameters
+        ----------
+        key
+            The stream.
+        from_sequence_exclusive
+            The sequence before the first one wanted.
+        limit
+            At most so many candles; None: all.
+
+        Returns
+        -------
+        tuple
+            ``(sequences, candles)``, both of shape ``(n,)``: uint64, and dtype ``CANDLE_DTYPE``.
+
+        Raises
+        ------
+        ConfigError
+            When the client has no cache.
+        StoreError
+            When the cache cannot be read.
+        """
         return self._cache.candles(key, from_sequence_exclusive=from_sequence_exclusive, limit=limit)
 
     @property
@@ -238,10 +340,24 @@ class LiveClient:
     # --- three faces -----------------------------------------------------------------------------------------------
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
-        """Events as they come. Ends when the client is closed, or when none came for ``timeout`` seconds.
+        """Iterate over events as they come, until the client is closed.
 
-        Raises StoreError when the cache cannot go on; ConfigError when the client was never started, so that nothing
-        would ever come.
+        Parameters
+        ----------
+        timeout
+            Seconds without an event after which the iteration ends, too; None: never.
+
+        Returns
+        -------
+        Iterator
+            Of ``Event``.
+
+        Raises
+        ------
+        StoreError
+            When the cache cannot go on.
+        ConfigError
+            When the client was never started, so that nothing would ever come.
         """
         self._require_started()
         while True:
@@ -251,7 +367,18 @@ class LiveClient:
             yield event
 
     async def stream(self) -> AsyncIterator[Event]:
-        """Events as they come, for asyncio. Ends when the client is closed. Raises as ``events``."""
+        """Iterate over events as they come, for asyncio, until the client is closed.
+
+        Returns
+        -------
+        AsyncIterator
+            Of ``Event``.
+
+        Raises
+        ------
+        StoreError, ConfigError
+            As ``events``.
+        """
         import asyncio  # a fifth of what importing the client would cost, for those who do not use it
 
         self._require_started()

@@ -24,10 +24,16 @@ if TYPE_CHECKING:
 
 
 class Via(msgspec.Struct, frozen=True):
-    """The log in place of a server. Needs the extra ``fluxcap[nats]``.
+    """JetStream in place of a server. Needs the extra ``fluxcap[nats]``.
 
-    servers: ``nats://HOST:PORT``, several of one cluster with commas. credentials: a file that says who we are (see
-    ``fluxcap.bridge.jetstream.address``). stream: the JetStream stream, if it is not the usual one.
+    Attributes
+    ----------
+    servers
+        ``nats://HOST:PORT``, several of one cluster with commas.
+    credentials
+        A file that says who we are (see ``fluxcap.bridge.jetstream.address``); None: nobody asks.
+    stream
+        Name of the JetStream stream; ``""``: the usual one.
     """
 
     servers: str
@@ -45,7 +51,19 @@ def default_timeout_s(via: Via | None) -> float:
 
 
 def endpoints(pub: str | None = None, rep: str | None = None) -> tuple[str, str]:
-    """The server's two addresses: as given, else from ``FLUX_LIVE_PUB`` and ``FLUX_CHUNK_REP``, else the defaults."""
+    """Return the server's two addresses.
+
+    Parameters
+    ----------
+    pub, rep
+        Addresses of the feed and of the request socket; None: the environment's ``FLUX_LIVE_PUB`` and
+        ``FLUX_CHUNK_REP``, else ``tcp://127.0.0.1:5556`` and ``tcp://127.0.0.1:5557``.
+
+    Returns
+    -------
+    tuple
+        ``(pub, rep)``.
+    """
     return (
         pub or os.environ.get("FLUX_LIVE_PUB") or DEFAULT_PUB,
         rep or os.environ.get("FLUX_CHUNK_REP") or DEFAULT_REP,
@@ -57,13 +75,13 @@ def to_via(via: ViaLike) -> Via | None:
 
 
 def open_transport(via: ViaLike, curve: ClientCurve | None = None) -> Transport:
-    """The transport to the log, or without ``via`` the one to a server. Raises ConfigError."""
+    """The transport to JetStream, or without ``via`` the one to a server. Raises ConfigError."""
     way = to_via(via)
     if way is None:
         return ZmqTransport(curve)
     if curve is not None:
         raise ConfigError("CURVE keys are for a fluxcap server; for NATS, name a file of credentials.")
-    # Only whoever reads the log needs nats-py.
+    # Only whoever reads JetStream needs nats-py.
     from fluxcap.bridge.jetstream.read.transport import JetStreamTransport
     from fluxcap.bridge.jetstream.subjects import STREAM_NAME
 
@@ -79,9 +97,9 @@ class RequestLine(msgspec.Struct, frozen=True, eq=False):
 
 
 def connect_requests(rep: str | None, timeout: float, curve: ClientCurve | None, via: ViaLike) -> RequestLine:
-    """Go for the server at ``rep``, or for the log. Close its transport.
+    """Go for the server at ``rep``, or for JetStream. Close its transport.
 
-    timeout: seconds per request, raised to what the log needs. Raises ConfigError.
+    timeout: seconds per request, raised to what JetStream needs. Raises ConfigError.
     """
     way = to_via(via)
     transport = open_transport(way, curve)

@@ -31,7 +31,24 @@ def export_candles(candles: CandleArray, path: str | Path) -> Path:
     - ``tick_count``: ticks seen (0: not known, as from history)
     - ``flags``: 0 complete, or the sum of 1 joined late, 2 blind for a while, 4 from history, 8 revised
 
-    Returns the path. Raises ConfigError for another ending, StoreError when it cannot be written.
+    Parameters
+    ----------
+    candles
+        Shape ``(n,)``, dtype ``CANDLE_DTYPE``, as ``backfill`` and ``LiveClient.candles`` return them.
+    path
+        The file; its ending chooses the format.
+
+    Returns
+    -------
+    Path
+        The file's.
+
+    Raises
+    ------
+    ConfigError
+        For another ending.
+    StoreError
+        When the file cannot be written.
     """
     with TableWriter(Path(path), CANDLE_FILE_COLUMNS) as table:
         table.add({"timestamp": candles["ts_ms"], **{name: candles[name] for name in (candles.dtype.names or ())[1:]}})

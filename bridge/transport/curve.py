@@ -56,13 +56,27 @@ class ServerCurve(msgspec.Struct, frozen=True):
 
 
 class ClientCurve(msgspec.Struct, frozen=True):
-    """A client's keys: its own pair and the server's public key."""
+    """A client's keys; made by ``load_client``.
+
+    Attributes
+    ----------
+    keys
+        Its own pair.
+    server_public
+        The server's public key: 40 characters of Z85 as bytes.
+    """
 
     keys: CurveKeys
     server_public: bytes
 
     def secure(self, socket: zmq.Socket[bytes]) -> None:
-        """Make a socket speak CURVE as a client, before it is connected."""
+        """Make a socket speak CURVE as a client.
+
+        Parameters
+        ----------
+        socket
+            Not connected yet.
+        """
         socket.setsockopt(zmq.CURVE_SECRETKEY, self.keys.secret)
         socket.setsockopt(zmq.CURVE_PUBLICKEY, self.keys.public)
         socket.setsockopt(zmq.CURVE_SERVERKEY, self.server_public)
@@ -143,7 +157,25 @@ def load_server(secret_file: Path, allowed_folder: Path | None = None) -> Server
 
 
 def load_client(secret_file: Path, server_public_file: Path) -> ClientCurve:
-    """A client's keys and its server's public key. Raises ConfigError."""
+    """Load a client's keys and its server's public key, as ``fluxcap keys`` makes them.
+
+    Parameters
+    ----------
+    secret_file
+        The client's ``….key_secret``, which nobody else may be able to read.
+    server_public_file
+        The server's ``….key``.
+
+    Returns
+    -------
+    ClientCurve
+        For ``curve`` of ``LiveClient`` and the other functions.
+
+    Raises
+    ------
+    ConfigError
+        When a file is missing, holds no key or only a public one, or the secret can be read by others.
+    """
     keys = load_keys(secret_file)
     if not keys.secret:
         raise ConfigError(f"{secret_file} holds only a public key; the client needs its {SECRET_ENDING} file.")

@@ -17,13 +17,38 @@ SOCKETS = ("ws", "wss")
 
 
 class AddressPatterns:
-    """Patterns for addresses of some schemes. Raises ConfigError for a pattern that would match every host."""
+    """Patterns for addresses of some schemes.
+
+    Parameters
+    ----------
+    patterns
+        Hosts (``*.example.com``, ``127.0.0.1:8080``) or whole addresses (``https://example.com/trade/*``).
+    schemes
+        ``PAGES`` or ``SOCKETS``.
+
+    Raises
+    ------
+    ConfigError
+        For a pattern of another scheme, or one that would match every host.
+    """
 
     def __init__(self, patterns: Sequence[str], schemes: Collection[str]) -> None:
         self._schemes = frozenset(schemes)
         self._patterns = [_parts(pattern.strip(), self._schemes) for pattern in patterns]
 
     def match(self, url: str) -> bool:
+        """Return whether an address fits one of the patterns; its query does not count.
+
+        Parameters
+        ----------
+        url
+            The address, whole.
+
+        Returns
+        -------
+        bool
+            False also for what is no address.
+        """
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port

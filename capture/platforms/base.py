@@ -20,7 +20,17 @@ from fluxcap.schemas.types import Candle
 
 
 class RawTick(msgspec.Struct, frozen=True, gc=False):
-    """One price as it came: UNIX milliseconds of the platform's clock."""
+    """One price as it came.
+
+    Attributes
+    ----------
+    symbol
+        The platform's own, with its case.
+    raw_ts_ms
+        UNIX milliseconds of the platform's clock.
+    price
+        Above 0.
+    """
 
     symbol: str
     raw_ts_ms: int
@@ -34,8 +44,16 @@ RAW_TICKS_PERIOD_MS = 60_000
 class History(msgspec.Struct, frozen=True):
     """An asset's past, as the platform sent it to the page.
 
-    Ticks are ``(raw_ts_ms, price)``, ascending. Candles are ascending, of length ``period_ms``, with ``ts_ms`` on the
-    platform's clock.
+    Attributes
+    ----------
+    symbol
+        The platform's own, with its case.
+    period_ms
+        Length of the candles in milliseconds; 0: unknown.
+    ticks
+        ``(raw_ts_ms, price)`` each, ascending.
+    candles
+        Ascending, ``ts_ms`` on the platform's clock.
     """
 
     symbol: str
@@ -50,7 +68,21 @@ class History(msgspec.Struct, frozen=True):
 
 
 class Asset(msgspec.Struct, frozen=True):
-    """One row of the platform's asset table."""
+    """One row of the platform's asset table.
+
+    Attributes
+    ----------
+    symbol, name
+        The platform's own symbol, and the name that its page shows.
+    kind
+        Such as ``currency``; ``""``: unknown.
+    payout
+        Percent.
+    is_otc
+        Whether the platform itself makes the prices.
+    active
+        Whether it can be traded now.
+    """
 
     symbol: str
     name: str
@@ -61,26 +93,52 @@ class Asset(msgspec.Struct, frozen=True):
 
 
 class Assets(msgspec.Struct, frozen=True):
-    """The asset table, whole."""
+    """The asset table, whole.
+
+    Attributes
+    ----------
+    assets
+        Its rows.
+    """
 
     assets: tuple[Asset, ...]
 
 
 class ActiveAsset(msgspec.Struct, frozen=True):
-    """The page turned to an asset. ``period_ms`` 0 when not told."""
+    """The page turned to an asset.
+
+    Attributes
+    ----------
+    symbol
+        The platform's own, with its case.
+    period_ms
+        Length of the chart's candles in milliseconds; 0: unknown.
+    """
 
     symbol: str
     period_ms: int = 0
 
 
 class Favourites(msgspec.Struct, frozen=True):
-    """The symbols of the trader's favourites bar, in order."""
+    """The trader's favourites bar.
+
+    Attributes
+    ----------
+    symbols
+        In its order.
+    """
 
     symbols: tuple[str, ...]
 
 
 class Greeting(msgspec.Struct, frozen=True):
-    """A socket introduced itself: it says something at least every ``ping_interval_ms``."""
+    """A socket introduced itself.
+
+    Attributes
+    ----------
+    ping_interval_ms
+        Milliseconds within which it says something.
+    """
 
     ping_interval_ms: int
 
@@ -89,19 +147,49 @@ MarketEvent: TypeAlias = RawTick | History | Assets | ActiveAsset | Favourites |
 
 
 class SocketDecoder(Protocol):
-    """One socket's frames, in order."""
+    """Decodes one socket's frames, in order.
+
+    Attributes
+    ----------
+    malformed
+        Counts what could not be understood, by kind.
+    dropped
+        Counts events that are ignored, by name.
+    """
 
     malformed: Counter[str]
-    """What could not be understood, by kind."""
     dropped: Counter[str]
-    """Events that are ignored, by name."""
 
     def received(self, opcode: int, payload: str) -> Sequence[MarketEvent]:
-        """A frame the page received: opcode 1 text, 2 base64. Never raises for what a frame holds."""
+        """Decode a frame the page received.
+
+        Parameters
+        ----------
+        opcode
+            1: text; 2: binary.
+        payload
+            The text, or the bytes in base64.
+
+        Returns
+        -------
+        Sequence
+            Of ``MarketEvent``, in order; empty for anything else. It never raises for what a frame holds.
+        """
         ...
 
     def sent(self, opcode: int, payload: str) -> Sequence[MarketEvent]:
-        """A frame the page sent. Secrets go out here: look only at what is on the allow-list."""
+        """Decode a frame the page sent. Secrets go out here: look only at what is on the allow-list.
+
+        Parameters
+        ----------
+        opcode, payload
+            As ``received``.
+
+        Returns
+        -------
+        Sequence
+            As ``received``.
+        """
         ...
 
 
@@ -117,7 +205,15 @@ class Keep(enum.Enum):
 
 
 class Kept(NamedTuple):
-    """The part of a frame a recording keeps: ``payload`` as received, or reduced; "" without content."""
+    """The part of a frame a recording keeps.
+
+    Attributes
+    ----------
+    keep
+        Which part.
+    payload
+        As received, or reduced; ``""`` without content.
+    """
 
     keep: Keep
     payload: str = ""
@@ -126,38 +222,100 @@ class Kept(NamedTuple):
 class Redaction(Protocol):
     """Redacts the frames of one socket, in order, for a recording. Never raises for what a frame holds.
 
-    What is not known to be market data is never kept: an event that nobody has heard of yet is TALK.
+    What is not known to be market data is never kept: an unknown event is TALK.
     """
 
     def received(self, opcode: int, payload: str) -> Kept:
-        """A frame the page received, as ``SocketDecoder.received`` takes it."""
+        """Reduce a frame the page received.
+
+        Parameters
+        ----------
+        opcode, payload
+            As ``SocketDecoder.received``.
+
+        Returns
+        -------
+        Kept
+            The part to keep.
+        """
         ...
 
     def sent(self, opcode: int, payload: str) -> Kept:
-        """A frame the page sent. Secrets go out here."""
+        """Reduce a frame the page sent. Secrets go out here.
+
+        Parameters
+        ----------
+        opcode, payload
+            As ``SocketDecoder.received``.
+
+        Returns
+        -------
+        Kept
+            The part to keep.
+        """
         ...
 
 
 class Platform(Protocol):
-    """A trading platform."""
+    """A trading platform.
+
+    Attributes
+    ----------
+    name
+        As users choose it.
+    shown_asset_js
+        JavaScript expression, without side effects, for the label of the asset a page shows; ``""``: none.
+    """
 
     name: str
-
     shown_asset_js: str
-    """JavaScript expression, without side effects, for the label of the asset a page shows; "" when it tells none."""
 
     def is_page(self, url: str) -> bool:
-        """Return whether a browser target of this address belongs to the platform."""
+        """Return whether a browser target of this address belongs to the platform.
+
+        Parameters
+        ----------
+        url
+            The target's address, whole.
+
+        Returns
+        -------
+        bool
+            False: it is never attached.
+        """
         ...
 
     def is_socket(self, url: str) -> bool:
-        """Return whether a WebSocket of this address may carry ticks; asked only when the address is known."""
+        """Return whether a WebSocket of this address may carry ticks; asked only when the address is known.
+
+        Parameters
+        ----------
+        url
+            The socket's address, whole.
+
+        Returns
+        -------
+        bool
+            False: none of its frames is decoded.
+        """
         ...
 
     def decoder(self) -> SocketDecoder:
-        """A decoder for a new socket."""
+        """Make a decoder for a new socket.
+
+        Returns
+        -------
+        SocketDecoder
+            For that socket's frames alone.
+        """
         ...
 
     def redaction(self) -> Redaction:
-        """Return the redaction of a new socket's frames for recordings."""
+        """Make the redaction of a new socket's frames for recordings.
+
+        Returns
+        -------
+        Redaction
+            For that socket's frames alone.
+        """
         ...

@@ -13,10 +13,19 @@ from fluxcap.schemas.types import CandleArray
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """A client's position in a stream: all up to it has been delivered (and, with a cache, stored)."""
+    """A client's position in a stream: all up to it has been delivered (and, with a cache, stored).
+
+    Attributes
+    ----------
+    store_id
+        The server's store these numbers belong to; ``""`` before the first contact.
+    latest_sequence, latest_ts_ms
+        Sequence of the newest candle, and the start of its bucket (UNIX epoch milliseconds, true UTC); 0: none yet.
+    latest_revision
+        Number of the newest revision; 0: none yet.
+    """
 
     store_id: str = ""
-    """The server's store these numbers belong to; ``""`` before the first contact."""
     latest_sequence: int = 0
     latest_ts_ms: int = 0
     latest_revision: int = 0
