@@ -1,5 +1,5 @@
-"""Candles of the log as Parquet files that other programs read: one file per source, symbol, day and interval.
+"""Candles of JetStream as Parquet files that other programs read: one file per source, symbol, day and interval.
 
-``gathering`` turns messages of the log into rows, ``partition`` says where they belong, ``partition_file`` puts them
-there, ``cursor`` remembers how far that came, ``archiver`` does it all, for as long as it is let.
+``rows`` turns messages of JetStream into rows, ``partition`` says where they belong, ``partition_file`` puts them
+there, ``checkpoint`` remembers how far that came, ``archiver`` does it all, for as long as it is let.
 """

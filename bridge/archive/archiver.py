@@ -1,6 +1,6 @@
-"""Keeps an archive: reads the log, gathers, writes, moves its cursor on; forever, or up to what is there.
+"""Keeps an archive: reads JetStream, collects rows, writes them, moves its checkpoint; forever, or up to what is there.
 
-While files are written the log is not read, and keeps what comes; so memory stays bounded, and a slow disk holds up
+While files are written JetStream is not read, and keeps what comes; so memory stays bounded, and a slow disk holds up
 nobody. Nothing here needs an orderly end: killed at any instant, it goes on from its cursor.
 """
 
@@ -35,7 +35,7 @@ FLUSH_ROWS = 200_000
 POLL_S = 0.5
 AGAIN_S = 1.0
 CHECK_S = 10.0
-"""How often the log is asked whether it is still the one that is read."""
+"""How often JetStream is asked whether it is still the one that is read."""
 _ANOTHER = "The JetStream stream is not the one archived before: it was recreated, or lost its newest messages."
 
 
@@ -58,7 +58,7 @@ class Archiver:
     Parameters
     ----------
     via
-        The log.
+        JetStream.
     folder
         The archive; made when absent.
     source, symbol
@@ -66,7 +66,7 @@ class Archiver:
     flush_s, flush_rows
         Files are written when rows have waited so long, or are so many.
     tell
-        Gets sentences for people: the log is away, something is missing.
+        Gets sentences for people: NATS is unavailable, something is missing.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Archiver:
     def run(
         self, *, once: bool = False, from_start: bool = False, stopping: Callable[[], object] = lambda: False
     ) -> ArchiveProgress:
-        """Until stopped; ``once``: until all is archived that the log has now.
+        """Until stopped; ``once``: until all is archived that JetStream has now.
 
         from_start: read all of it again. stopping: asked twice a second, as good as ``stop`` when it says so.
 
@@ -128,21 +128,21 @@ class Archiver:
             asyncio.run(self._run(once))
         return self.state
 
-    # --- the log ---------------------------------------------------------------------------------------------------
+    # --- JetStream ---------------------------------------------------------------------------------------------------
 
     async def _run(self, once: bool) -> None:
-        told = ""
+        reported = ""
         while not self._stopping:
             try:
                 if await self._read(once):
                     return
-                told = ""
+                reported = ""
             except (NatsError, StoreFull) as error:
                 if once:
                     raise
-                if str(error) != told:
-                    told = str(error)
-                    self._notify(f"{told} Retrying.")
+                if str(error) != reported:
+                    reported = str(error)
+                    self._notify(f"{reported} Retrying.")
                 await self._rest()
 
     async def _rest(self) -> None:
@@ -194,8 +194,8 @@ class Archiver:
         same = (place.stream, place.created, place.subject_filter) == (self._stream, state.created, self._filter)
         if same and place.position <= state.last_position:
             there = await api.at(place.position)
-            forgotten = there is None and place.position < state.first_position
-            if forgotten or (there is not None and _id(there) == place.message_id):
+            discarded = there is None and place.position < state.first_position
+            if discarded or (there is not None and _id(there) == place.message_id):
                 return place
         return StreamPosition(self._stream, state.created, self._filter)
 
@@ -222,12 +222,12 @@ class Archiver:
         for message in messages:
             self._counts["messages"] += 1
             try:
-                told, body = position_of(message.headers), decode(message.payload).message
+                position, body = position_of(message.headers), decode(message.payload).message
             except CodecError:
                 self._counts["foreign"] += 1
                 continue
             if is_sound(body) and self._has_names(body.key):
-                self._rows.add(body, told, self._checkpoint.positions.get((body.key, told.store_id)))
+                self._rows.add(body, position, self._checkpoint.positions.get((body.key, position.store_id)))
             else:
                 self._counts["foreign"] += 1
         if messages:

@@ -31,7 +31,7 @@ _TABLES = (
 
 
 class StreamPosition(msgspec.Struct, frozen=True):
-    """A position on one log, read through one filter: elsewhere the number means nothing.
+    """A position in one JetStream stream, read through one filter: elsewhere the number means nothing.
 
     ``message_id``: of the message there. A server that lost its newest messages (one power failure is enough where only
     one keeps them) gives their positions to others.
@@ -52,8 +52,8 @@ class ArchiveCheckpoint:
     place
         All up to there is in the files.
     standings
-        How far each stream is in the files, by stream and ``store_id``: the log can have both a store and the one that
-        took its place, and be read again.
+        How far each stream is in the files, by stream and ``store_id``: JetStream can have both a store and the one
+        that took its place, and be read again.
 
     Raises StoreLocked, StoreDamaged, StoreError.
     """

@@ -1,4 +1,4 @@
-"""Messages of the log as rows for files, and what is missing between them. Pure.
+"""Messages of JetStream as rows for files, and what is missing between them. Pure.
 
 A row knows its revision: 0 as first published, else the number of the revision that brought it. Of the rows of one
 candle the one with the highest revision counts, so that it does not matter in which order, or how often, rows come.
@@ -33,7 +33,7 @@ class ReadPosition(msgspec.Struct, frozen=True):
 
 
 class MissingRange(msgspec.Struct, frozen=True):
-    """Numbers ``first`` to ``last`` that the log had forgotten before they were read. ``what``: candles, revisions."""
+    """Numbers ``first`` to ``last`` that JetStream discarded before they were read. ``what``: candles, revisions."""
 
     key: StreamKey
     store_id: str
@@ -109,15 +109,15 @@ class RowBuffer:
         self.missing: list[MissingRange] = []
         self._chunks: dict[StreamKey, list[_Chunk]] = {}
 
-    def add(self, message: CandleBatch | CandleRevision, told: Position, before: ReadPosition | None) -> None:
+    def add(self, message: CandleBatch | CandleRevision, position: Position, before: ReadPosition | None) -> None:
         """Add one message.
 
-        ``told`` is the position in its headers; ``before``: how far its stream of that store was read before, None:
+        ``position`` is that in its headers; ``before``: how far its stream of that store was read before, None:
         never.
         """
-        name = message.key, told.store_id
-        before = self.positions.get(name) or before or ReadPosition(max(told.first_sequence - 1, 0))
-        store = self._store(told.store_id)
+        name = message.key, position.store_id
+        before = self.positions.get(name) or before or ReadPosition(max(position.first_sequence - 1, 0))
+        store = self._store(position.store_id)
         if isinstance(message, CandleBatch):
             self._note_missing(*name, "candles", before.latest_sequence, message.start_sequence)
             chunk = _Chunk(store, message.start_sequence, None, 0, message.candles)

@@ -26,7 +26,7 @@ What is promised
   the process at any instant, start it again, and it goes on exactly there.
 - A lost last candle is noticed by the next heartbeat, silence within two seconds.
 - A server whose store was recreated is recognised: StoreReplaced, and the stream starts over.
-- A full disk is waited out: health says so, nothing is told that is not stored, and the rest follows with the room.
+- A full disk is waited out: health says so, nothing is reported that is not stored, and the rest follows with the room.
 - A server that knows version 1 of the wire alone will do: its cursor is asked each second where others send heartbeats.
 
 Beyond one machine

@@ -1,7 +1,7 @@
 """Store, then tell: what a turn brought goes into the cache in one transaction, and only then to the consumer.
 
 No thread and no clock of its own. When the disk is full everything waits here, bounded since the coordinator takes no
-candle in meanwhile, and is tried again each second; only health is told.
+candle in meanwhile, and is tried again each second; only health is reported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RETRY_NS = 1_000_000_000
 
 
 class EventCommitter:
-    """trouble: why nothing can be stored at present; ``""`` while it can. merges: transactions so far."""
+    """error: why nothing can be stored at present; ``""`` while it can. merges: transactions so far."""
 
     def __init__(self, cache: Cache, emit: Callable[[list[Event]], None]) -> None:
         self._cache = cache
@@ -42,7 +42,7 @@ class EventCommitter:
         self._events.append(event)
 
     def forget(self, key: StreamKey) -> None:
-        """The stream was left: what could not be stored of it is neither stored nor told.
+        """The stream was left: what could not be stored of it is neither stored nor reported.
 
         Its cursor in the cache stands before all of it, so that whoever comes back fetches it again.
         """

@@ -2,7 +2,7 @@
 
 No thread and no socket of its own: ``LiveClient`` turns it. In each turn all that came is judged first, then requests
 go out (so that the server works on the next page while we store this one), then everything is merged in one
-transaction, and only then is it told. An event seen is therefore an event stored.
+transaction, and only then is it emitted. An event seen is therefore an event stored.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ class Coordinator:
         return max(0, min(most_ms, until_ns // 1_000_000 + 1))
 
     def _settle(self) -> None:
-        """Store, then tell; a disk that fills, or has room again, is told as health."""
+        """Store, then emit; a disk that fills, or has room again, shows in the health."""
         now_ns, error = self._clock_ns(), self._committer.error
         self._committer.commit(now_ns)
         self.counters["merges"] = self._committer.merges

@@ -51,7 +51,7 @@ class LatestCandle:
 
 
 class LatestCandles:
-    """The newest of every stream that events told of."""
+    """The newest of every stream, as events brought it."""
 
     def __init__(self) -> None:
         self._streams: dict[StreamKey, LatestCandle] = {}

@@ -1,6 +1,6 @@
 """From the thread that talks to the server to the thread that wants the events, with a bound and a policy.
 
-Order is kept per stream. Candles under way and health are news, not history: a newer one takes the place of one that
+Order is kept per stream. Forming candles and health are states, not history: a newer one takes the place of one that
 still waits, so these cannot fill the queue.
 """
 
@@ -245,24 +245,24 @@ JOIN_TIMEOUT_S = 10.0
 
 
 class CallbackThread:
-    """Ends with the queue, once all that waited was told."""
+    """Ends with the queue, once all that waited was delivered."""
 
     def __init__(self, queue: EventQueue, on_event: Callable[[Event], None]) -> None:
         self._queue = queue
         self._on_event = on_event
-        self._told = 0
+        self._delivered = 0
         self._thread = threading.Thread(target=self._run, name="fluxcap-client-events", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def join(self) -> None:
-        """Wait until all was told, but not for a call that does not return. From ``on_event`` itself it waits not."""
+        """Wait until all was delivered, but not for a call that does not return, nor within ``on_event`` itself."""
         if self._thread is threading.current_thread():
             return
-        told = -1
-        while self._thread.is_alive() and told != self._told:
-            told = self._told
+        seen = -1
+        while self._thread.is_alive() and seen != self._delivered:
+            seen = self._delivered
             self._thread.join(JOIN_TIMEOUT_S)
         if self._thread.is_alive():
             log.warning("on_event has not returned for %g s; the client closes without it", JOIN_TIMEOUT_S)
@@ -279,4 +279,4 @@ class CallbackThread:
                 self._on_event(event)
             except Exception:
                 log.exception("on_event failed on %s", type(event).__name__)
-            self._told += 1
+            self._delivered += 1

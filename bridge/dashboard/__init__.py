@@ -2,7 +2,7 @@
 
 ``app.mount_dashboard`` adds it to a FastAPI application (the daemon's), ``app.run_dashboard`` serves it alone. Candles
 come over the wire (``fluxcap.bridge.client``); assets, focus, files and the collect mode over the REST API of a daemon,
-of which it knows nothing but the address. Pure: ``resampling``, ``csv_candles``, ``rows``, ``session``, ``memory``.
+of which it knows nothing but the address. Pure: ``rows``, ``stream_buffer``, ``view_state``.
 Everything it shows is served from here; nothing is fetched from outside.
 """
 

@@ -72,12 +72,12 @@ class CsvView:
             return
         self._timeframe = "1m" if file["timeframe"] in ("tick", "") else file["timeframe"]
         try:
-            candles, trouble = await run.io_bound(self._read, path), ""
+            candles, error_text = await run.io_bound(self._read, path), ""
         except FluxcapError as error:
-            candles, trouble = None, str(error)
+            candles, error_text = None, str(error)
         if self._path != path:  # something else was chosen meanwhile
             return
-        self._candles, self._error = candles, trouble
+        self._candles, self._error = candles, error_text
         timeframes = list(reachable_timeframes(file["timeframe"] or "1m"))
         chosen = self._view.timeframe.value
         self._fill(self._view.timeframe, chosen if chosen in timeframes else next(iter(timeframes), None), timeframes)

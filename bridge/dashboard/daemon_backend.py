@@ -29,7 +29,7 @@ LOOKING = "Looking for the daemon."
 class DashboardTarget(msgspec.Struct, frozen=True):
     """Addresses of a daemon: PUB and request endpoints, URL of its REST API. ``curve``: keys, if it requires them.
 
-    ``via``: the log in place of a daemon; then the rest is of no use.
+    ``via``: JetStream in place of a daemon; then the rest is of no use.
     """
 
     pub: str
@@ -84,7 +84,7 @@ class DaemonBackend:
         self.api.close()
 
     def key(self, symbol: str) -> StreamKey | None:
-        """The stream of a symbol, once the daemon has told its source and interval."""
+        """The stream of a symbol, once the daemon has reported its source and interval."""
         return StreamKey(self.status["source"], symbol, self.status["interval"]) if self.status else None
 
     @property

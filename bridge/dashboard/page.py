@@ -117,7 +117,7 @@ class ChartPage:
         else:
             await self._show_stream(None)
             available, where = set(self._hub.asset_options()), "on the platform"
-        # Before the daemon has answered nothing can be said of the asset; the verdict will.
+        # Before the daemon has answered nothing can be said of the asset; the decision will.
         asset, message = keep_asset(self._request.asset, available, where) if available else (self._request.asset, "")
         self._request = msgspec.structs.replace(self._request, asset=asset)
         if message:

@@ -1,6 +1,6 @@
 """Decides what one page shows and whether it may be live. Pure: the known state goes in, the decision comes out.
 
-``decide`` is the one place that decides; the page only carries out what changed since the last verdict.
+``decide`` is the one place that decides; the page only carries out what changed since the last decision.
 """
 
 from __future__ import annotations

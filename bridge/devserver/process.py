@@ -1,4 +1,4 @@
-"""The dev server as a process: engine and control API together, until it is told to stop."""
+"""The dev server as a process: engine and control API together, until it is stopped."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class DaemonClient:
         return dict(self._json("GET", "/api/status"))
 
     def assets(self) -> list[dict[str, Any]]:
-        """The platform's assets; empty until it told them."""
+        """The platform's assets; empty until it has sent them."""
         return list(self._json("GET", "/api/assets"))
 
     def gaps(self, source: str | None = None, symbol: str | None = None, from_ms: int = 0) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Addresses of NATS servers, and credentials from a file.
 
 Credentials never stand on a command line or in an address, for both are seen and kept by others. A file of credentials
-is one of three, told by what is in it:
+is one of three, recognised by what is in it:
 
 - a ``.creds`` file, as NATS' tools make them (a JWT and its seed);
 - an NKey seed, ``SU…``, alone in the file;
@@ -74,7 +74,7 @@ class NatsAddress(msgspec.Struct, frozen=True):
 
 
 def parse_address(servers: str, credentials: Path | None = None) -> NatsAddress:
-    """The log at ``servers`` (``nats://HOST:PORT``, several of one cluster with commas), with a file of credentials.
+    """JetStream at ``servers`` (``nats://HOST:PORT``, several of one cluster with commas), with a file of credentials.
 
     Raises ConfigError; its text never repeats what may be secret.
     """

@@ -1,4 +1,4 @@
-"""The JetStream stream that keeps the log: made if it is not there, held against what was wanted if it is.
+"""The JetStream stream that keeps the messages: made if it is not there, held against what was wanted if it is.
 
 Settings have JetStream's own names and units in JSON; durations there are nanoseconds.
 """
@@ -19,7 +19,7 @@ from fluxcap.schemas.errors import ConfigError, NatsError, NatsUnavailable
 
 NS = 1_000_000_000
 DUPLICATE_WINDOW_NS = 120 * NS
-"""JetStream's own default. The forwarder does not depend on it: it asks the log what it has."""
+"""JetStream's own default. The forwarder does not depend on it: it asks JetStream what it has."""
 _NO_STREAM = 10059
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNITS_NS = {"s": NS, "m": 60 * NS, "h": 3_600 * NS, "d": 86_400 * NS, "": NS}
@@ -30,7 +30,7 @@ class StreamConfig(msgspec.Struct, frozen=True):
     """The wanted settings of a JetStream stream. None: unchanged, or JetStream's default for a new one.
 
     replicas: servers of a cluster that each keep all of it (1, 3 or 5). max_age_ns, max_bytes: what is older, or
-    beyond, is forgotten, oldest first; 0 keeps all.
+    beyond, is discarded, oldest first; 0 keeps all.
     """
 
     replicas: int | None = None
@@ -73,7 +73,7 @@ _MUST: dict[str, tuple[Any, bool]] = {
     "no_ack": (False, True),
     "sealed": (False, False),
 }
-"""Without these the log loses what readers need, or stops taking; and whether a running stream's may be changed."""
+"""Without these JetStream loses what readers need, or stops taking; and whether a running stream's may be changed."""
 _ABSENT = {"max_msgs": -1, "max_msgs_per_subject": -1, "max_consumers": -1, "no_ack": False, "sealed": False}
 
 

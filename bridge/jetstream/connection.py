@@ -1,7 +1,7 @@
-"""One connection to the log: TLS, credentials from a file, a word when it is lost. Coroutines; see loop_thread.py.
+"""One connection to JetStream: TLS, credentials from a file, a word when it is lost. Coroutines; see event_loop.py.
 
-A lost connection is not made again here, and nothing that waited for it is sent again: what was under way is in doubt,
-and whoever opened it opens another and asks the log what it has.
+A lost connection is not made again here, and nothing that waited for it is sent again: what was under way is
+unresolved, and whoever opened it opens another and asks JetStream what it has.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ async def open_connection(
     on_lost
         Called once, on the loop, when a connection that was made has ended, ``close`` included.
     on_error
-        Called, on the loop, with each error that is no answer to anything; what is not permitted is told so alone.
+        Called, on the loop, with each error that is no answer to anything; a refused permission arrives only so.
     options
         Further ones of nats-py's ``connect``.
 

@@ -1,8 +1,8 @@
-"""Messages of a subject, or of many, in the order of the log, from a position on: none missing, none twice.
+"""Messages of a subject, or of many, in the order of their positions, from a position on: none missing, none twice.
 
-A pull consumer of the server's, made for us and forgotten by it when we go. It gives what was asked for and no more, so
-that a slow reader costs nobody memory: what it has not asked for stays in the log. When the server forgets the consumer
-(it was restarted, say), another is made at the next position.
+A pull consumer of the server's, made for us and deleted by it when we go. It gives what was asked for and no more, so
+that a slow reader costs nobody memory: what it has not asked for stays in JetStream. When the server has lost the
+consumer (it was restarted, say), another is made at the next position.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ class PullConsumer:
         self._activity.set()
 
     def _check_sequence(self, message: Msg) -> StoredMessage | None:
-        """A message of the log, or None for a word of the server's."""
+        """A message of JetStream, or None for a word of the server's."""
         headers = message.headers or {}
         status = headers.get("Status")
         if status is not None and not message.reply.startswith("$JS.ACK."):
@@ -249,7 +249,7 @@ class PullConsumer:
 
 
 def _numbers(reply: str) -> tuple[int, int, int]:
-    """Position in the log, number within the consumer, messages still to come: from ``$JS.ACK.….`` of two forms."""
+    """Position in JetStream, number within the consumer, messages still to come: from ``$JS.ACK.….`` of two forms."""
     tokens = reply.split(".")
     start = 5 if len(tokens) == 9 else 7
     try:

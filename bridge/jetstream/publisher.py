@@ -1,4 +1,4 @@
-"""Puts messages on the log, any number under way at once, each with its own answer. Coroutines.
+"""Puts messages on JetStream, any number under way at once, each with its own answer. Coroutines.
 
 nats-py's own ``publish_async`` never ends for a message that the server refuses (2.16: the error is raised where nobody
 waits), so the answers are taken here.

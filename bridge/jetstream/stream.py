@@ -1,7 +1,7 @@
 """Requests to a JetStream stream: its state, single messages, and messages in order. Coroutines.
 
-A *log position* is the number that JetStream gives a message, one numbering for all subjects of its stream. Questions
-go to the stream's leader, so that what they tell is what was agreed on.
+A *position* is the number that JetStream gives a message, one numbering for all subjects of its stream. Requests go
+to the stream's leader, so that what they tell is what was agreed on.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NO_MESSAGE, _NO_STREAM, _NO_JETSTREAM = 10037, 10059, (10039, 10076)
 
 
 class StoredMessage(msgspec.Struct, frozen=True, eq=False):
-    """One message: ``position`` in the log, its subject, headers (possibly empty), and the wire's envelope."""
+    """One message: ``position`` in JetStream, its subject, headers (possibly empty), and the wire's envelope."""
 
     position: int
     subject: str

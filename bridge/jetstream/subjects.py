@@ -17,12 +17,12 @@ from fluxcap.schemas.errors import CodecError
 from fluxcap.schemas.types import StreamKey
 
 STREAM_NAME: Final = "FLUX"
-"""Name of the JetStream stream, unless told otherwise."""
+"""Name of the JetStream stream, unless another is chosen."""
 ROOT: Final = "flux.candles"
 ALL_SUBJECTS: Final = f"{ROOT}.>"
 """What the JetStream stream takes in."""
 STATUS_ROOT: Final = "flux.status"
-"""Heartbeats, beside the log (plain NATS, not stored): what the log holds of a stream, and how its feed does."""
+"""Heartbeats, beside JetStream (plain NATS, not stored): what JetStream holds of a stream, and how its feed does."""
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
 EXPECTED_LAST: Final = "Nats-Expected-Last-Subject-Sequence"

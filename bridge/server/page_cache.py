@@ -59,7 +59,7 @@ class RecentCandles:
         self._views: dict[StreamKey, _View] = {}
 
     def append(self, batch: CandleBatch) -> None:
-        """Committed candles, next in sequence. If they do not follow what is held, that is forgotten."""
+        """Committed candles, next in sequence. If they do not follow what is held, that is dropped."""
         view = self._views.get(batch.key)
         if view is None or view.next_sequence != batch.start_sequence:
             view = _View(np.empty(0, dtype=CANDLE_DTYPE), 0, 0, batch.start_sequence)

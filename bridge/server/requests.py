@@ -66,7 +66,7 @@ class RequestHandler:
     clock_ms
         Wall clock for ``server_time_ms``, UTC epoch milliseconds.
     health
-        What a HealthRequest is told.
+        The answer to a HealthRequest.
 
     Attributes
     ----------

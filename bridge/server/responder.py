@@ -5,7 +5,7 @@ request comes as ``[identity][empty][payload]`` from a REQ socket, with or witho
 answer goes back along the same route. Frames that hold no single payload are answered 400.
 
 Nothing a client does stops the thread or another client: sends never block, an answer that a slow reader does not take
-is kept (one per client) and tried again, a client that is gone is forgotten.
+is kept (one per client) and tried again, a client that is gone is dropped.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAX_WAITING_BYTES = 16 * 1024 * 1024
 """Requests one client may have waiting: 100,000 of ordinary size."""
 _OVERHEAD = 64
 BLOCKED_MAX_NS = 60_000_000_000
-"""How long a client may leave its answers unread before its requests are forgotten."""
+"""How long a client may leave its answers unread before its requests are dropped."""
 
 Request = tuple[list[bytes], list[bytes]]
 """Route and payload frames."""
@@ -69,7 +69,7 @@ class FairQueue:
 
     Every client's requests wait in a line of its own, and clients take turns by one request. A client whose answers do
     not leave (it reads too slowly) is held back: its line stays, its turns pass, and nobody else notices. One that
-    sends without end, or never reads, is forgotten when its line is over the bound or it was held back too long.
+    sends without end, or never reads, is dropped when its line is over the bound or it was held back too long.
 
     It reads no clock and no socket.
     """
@@ -167,8 +167,8 @@ class Responder:
         ZeroMQ context.
     endpoint
         Where to bind, such as ``tcp://127.0.0.1:5557``; port 0 picks a free one.
-    answers
-        Used in the responder's thread only.
+    handler
+        Answers each request; used in the responder's thread only.
     curve
         Keys; needed for an endpoint beyond loopback.
 
@@ -196,7 +196,7 @@ class Responder:
         self._router.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         self._router.setsockopt(zmq.SNDHWM, _SEND_QUEUE)
         self._router.setsockopt(zmq.RCVHWM, _RECEIVE_QUEUE)
-        # Mandatory turns silent loss into an error here: a full line is told from a client that is gone.
+        # Mandatory turns silent loss into an error here: a full line is distinguished from a client that is gone.
         self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
         # A client that comes back under its own name before its old connection timed out gets the name.
         self._router.setsockopt(zmq.ROUTER_HANDOVER, 1)
@@ -263,7 +263,7 @@ class Responder:
         _log.critical("The responder stops: it failed %d times in a row", failures)
 
     def _round(self) -> bool:
-        """Receive some, answer some. False when told to stop."""
+        """Receive some, answer some. False when asked to stop."""
         idle_ms = _RETRY_MS if len(self._queue) else None
         ready = dict(self._poller.poll(0 if self._queue.ready else idle_ms))
         if self._wake_in in ready:

@@ -1,7 +1,7 @@
 """The server side of the wire in one piece: number, commit, publish, answer. Daemon and dev server both stand on it.
 
 ``WireServer.publish`` is the only way a candle reaches the wire: number → commit (durable) → remember → publish. So
-whatever a client has heard of can be fetched, and a crash between commit and publish is healed by the next heartbeat.
+whatever a client has received can be fetched, and a crash between commit and publish is healed by the next heartbeat.
 
 All methods are for one thread, the pipeline's. The responder has a thread of its own inside; it reads an immutable
 status snapshot that is swapped here, and a cursor of the store.
@@ -74,10 +74,10 @@ class WireServer:
     curve
         Keys for both sockets; needed beyond loopback.
     health
-        What a HealthRequest is told; called in the responder's thread.
+        The answer to a HealthRequest; called in the responder's thread.
     observe
-        Told how long a step took: ``observe("commit", seconds)``, ``observe("publish", seconds)``.
-    publisher, answers
+        Called with the time that a step took: ``observe("commit", seconds)``, ``observe("publish", seconds)``.
+    publisher, handler
         Where a test harness puts faults between the server and its clients; made like the originals.
 
     Attributes

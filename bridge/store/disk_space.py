@@ -54,5 +54,5 @@ class DiskSpaceGuard:
         try:
             status = os.statvfs(self._path.parent)
         except OSError:
-            return 1 << 62  # cannot be told: let DuckDB find out
+            return 1 << 62  # unknown: let DuckDB find out
         return status.f_bavail * status.f_frsize

@@ -53,8 +53,8 @@ def tail(
     wanted: a stream, or several, or patterns, of which new streams are taken in as they appear. data_dir: keep a copy
     there, and resume from it. from_sequence: the first candle wanted; without it and without a data_dir the last ten
     come first. as_json: one JSON value a line (types candle, revision, gap, health, store_replaced, caught_up).
-    seconds, most_candles: end after so long, or so many. stop: ends it from another thread. via: the log in place of a
-    server, as in ``LiveClient``. tell: gets a sentence while streams cannot be looked for, or none is there. Ends
+    seconds, most_candles: end after so long, or so many. stop: ends it from another thread. via: JetStream in place of
+    a server, as in ``LiveClient``. tell: gets a sentence while streams cannot be looked for, or none is there. Ends
     quietly when ``out`` is a pipe that nobody reads any more.
 
     Raises StoreLocked, StoreError, ConfigError.

@@ -32,7 +32,7 @@ END_KEYS = ("q", "Q", "\x1b", "\x03")
 class WatchModel:
     """The current state. ``look`` polls the daemon; the live client's thread adds candles.
 
-    via: the log in place of a daemon: its streams, and no facts of a daemon's.
+    via: JetStream in place of a daemon: its streams, and no facts of a daemon's.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class WatchModel:
         self._api.close()
 
     def poll(self) -> None:
-        """Ask the daemon, or the log; a moment's work, or up to some seconds when it does not answer."""
-        trouble = "" if self.via is not None else self._poll_daemon()
+        """Ask the daemon, or JetStream; a moment's work, or up to some seconds when it does not answer."""
+        unavailable = "" if self.via is not None else self._poll_daemon()
         try:
             streams = list_streams(self._rep, timeout=1.0, curve=self._curve, via=self.via)
         except FluxcapError as error:
-            self.error = trouble or str(error)
+            self.error = unavailable or str(error)
             return
-        self.error = trouble
+        self.error = unavailable
         for stream in streams:
             self._learn(stream)
 
@@ -83,7 +83,7 @@ class WatchModel:
 
     @property
     def is_jetstream(self) -> str:
-        """The log that is watched in place of a daemon, and that it answers; ""."""
+        """The NATS servers watched in place of a daemon, while they answer; else ""."""
         return f"NATS JetStream at {self.via.servers}" if self.via is not None and not self.error else ""
 
     def _learn(self, stream: StreamStatus) -> None:
@@ -161,7 +161,7 @@ def watch(
 def _screen(watching: WatchModel, console: Console) -> Any:
     width = console.size.width
     return render(
-        watching.status, watching.error, watching.lines(), watching.counters, width, log=watching.is_jetstream
+        watching.status, watching.error, watching.lines(), watching.counters, width, jetstream=watching.is_jetstream
     )
 
 

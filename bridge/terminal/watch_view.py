@@ -39,14 +39,14 @@ def render(
     counters: Mapping[str, int],
     width: int,
     *,
-    log: str = "",
+    jetstream: str = "",
 ) -> RenderableType:
     """The whole screen for a terminal of ``width`` columns. ``status``: None while the daemon does not answer.
 
-    ``error``: why it does not, or with a status, why its wire does not. ``log``: what is watched in place of a daemon,
-    while it answers.
+    ``error``: why it does not, or with a status, why its wire does not. ``jetstream``: what is watched in place of a
+    daemon, while it answers.
     """
-    parts: list[RenderableType] = [_log(log) if log else _daemon(status, error, width)]
+    parts: list[RenderableType] = [_jetstream(jetstream) if jetstream else _daemon(status, error, width)]
     if status is not None and error:
         parts.append(Text(f"  {error}", style="red"))
     if lines or status is None or not error:
@@ -58,8 +58,8 @@ def render(
     return Group(*parts)
 
 
-def _log(log: str) -> RenderableType:
-    return Panel(Text(log), title="fluxcap", title_align="left", border_style="dim")
+def _jetstream(text: str) -> RenderableType:
+    return Panel(Text(text), title="fluxcap", title_align="left", border_style="dim")
 
 
 def _daemon(status: Mapping[str, Any] | None, error: str, width: int) -> RenderableType:

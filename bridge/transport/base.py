@@ -1,4 +1,4 @@
-"""The seam between the client and what carries its messages: ZeroMQ from a server, or NATS JetStream, a log.
+"""The seam between the client and what carries its messages: ZeroMQ from a server, or NATS JetStream.
 
 A transport knows connections, topics and requests, and nothing of candles: those, the gap machine, the cache and the
 health are the same above any of them.

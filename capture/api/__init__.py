@@ -1,5 +1,5 @@
 """The web server for browsers and Socket.IO clients. Imported only when the web is on.
 
-``relay`` carries news from the pipeline's thread, ``streaming`` talks Socket.IO, ``payloads`` words it,
-``csv_files`` and ``csv_routes`` serve collected files.
+``relay`` carries events from the pipeline's thread, ``socketio`` pushes them to clients as ``payloads`` words them,
+``routes`` serves REST and collected files, ``metrics`` Prometheus.
 """

@@ -81,9 +81,9 @@ class Metrics(Listener):
         """Count one ``commit`` or ``publish`` and its duration."""
         self._steps[step].observe(seconds)
 
-    def published(self, news: PublishedUpdate) -> None:
+    def published(self, update: PublishedUpdate) -> None:
         """Count each gap once, when it begins; one of the past when it becomes known. Called as a listener."""
-        for gap in news.gaps:
+        for gap in update.gaps:
             self._count(gap)
 
     def _count(self, gap: Gap) -> None:

@@ -1,4 +1,4 @@
-"""From the pipeline's thread to the web's event loop: a bounded queue of news that nobody waits for.
+"""From the pipeline's thread to the web's event loop: a bounded queue of events that nobody waits for.
 
 A candle under way replaces the earlier one of its asset while that still waits, so that a busy event loop gets fewer of
 them, never old ones. Sealed candles all wait, up to ``limit``; beyond it the oldest go and are counted.
@@ -39,7 +39,7 @@ Event: TypeAlias = CandleEvent | ChromeEvent
 class EventRelay(Listener):
     """A listener of the pipeline. Attributes may be read from any thread.
 
-    chrome: whether there is a browser, as of the newest news. dropped: news that were given up.
+    chrome: whether there is a browser, as of the newest event. dropped: events that were given up.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -52,7 +52,7 @@ class EventRelay(Listener):
         self.dropped = 0
 
     def listen(self, wake: Callable[[], None] | None) -> None:
-        """Call ``wake`` (from the pipeline's thread) when there is news; None: nobody is interested, keep none."""
+        """Call ``wake`` (from the pipeline's thread) when there are events; None: nobody is interested, keep none."""
         with self._lock:
             self._wake = wake
             self._events.clear()

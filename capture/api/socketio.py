@@ -1,8 +1,8 @@
 """The Socket.IO API: candles of an asset a client, pushed to any number of clients. Runs on the web's event loop.
 
 Each client has its own asset; the daemon's focus is the user's together with what the clients look at
-(focus_leases.py). A client that leaves gives its asset back and touches nobody else. Pushes depend on nothing but the
-client's own ``start_stream``.
+(capture/market/focus.py). A client that leaves gives its asset back and touches nobody else. Pushes depend on nothing
+but the client's own ``start_stream``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class StreamBackend(Protocol):
         """The client looks at an asset, as it is typed; returns its symbol. Raises UnknownAsset."""
 
     def check_asset(self, asset: str) -> str | None:
-        """The platform's symbol of it; None while that cannot be told. Raises UnknownAsset."""
+        """The platform's symbol of it; None while it is unknown. Raises UnknownAsset."""
 
     def release_asset(self, client: str) -> None: ...
 

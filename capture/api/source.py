@@ -57,9 +57,9 @@ class DaemonStreamBackend:
         with self._reading:
             page = self._reader.newest(StreamKey(self._source_id, symbol, self._interval), HISTORY_CANDLES)
         stored = list(candles_from(page.candles))
-        told = self._pipeline.call(lambda: self._market.server_candles(symbol))
+        known = self._pipeline.call(lambda: self._market.server_candles(symbol))
         first_ms = stored[0].ts_ms if stored else None
-        older = [candle for candle in told if first_ms is None or candle.ts_ms < first_ms]
+        older = [candle for candle in known if first_ms is None or candle.ts_ms < first_ms]
         older = older[-(HISTORY_CANDLES - len(stored)) :] if len(stored) < HISTORY_CANDLES else []
         names = [name for name, rows in (("platform", older), ("store", stored)) if rows]
         return [*older, *stored], "+".join(names) or "none"

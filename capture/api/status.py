@@ -58,7 +58,7 @@ class Status(msgspec.Struct, frozen=True):
     forward: ForwardStatus | None = None
     """Of `fluxcap run --forward`."""
     focus_unchecked: tuple[str, ...] = ()
-    """Locked names that were taken as typed, since the platform has not told its assets yet."""
+    """Locked names that were taken as typed, since the platform has not sent its assets yet."""
 
 
 class DaemonInfo(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """Commands on their way to the browser: numbers, time-outs, answers that come too late. Pure.
 
 Every command has a time-out, because a discarded tab accepts the attach and then never answers. A command that timed
-out is remembered for a while, so that its late answer can be told from garbage and means "back again".
+out is remembered for a while, so that its late answer can be distinguished from garbage and means "back again".
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ _HEADLESS_FLAGS = (
 
 
 def default_profile() -> Path:
-    """The profile that ``fluxcap chrome`` uses unless told otherwise."""
+    """The profile that ``fluxcap chrome`` uses unless another is chosen."""
     return Path(platformdirs.user_data_dir("fluxcap")) / "chrome"
 
 

@@ -159,7 +159,7 @@ _WANTED = frozenset(method.encode() for method in EVENTS)
 
 
 def is_unread_event(message: bytes) -> bool:
-    """True for an event that nobody reads, told by its first bytes alone."""
+    """True for an event that nobody reads, recognised by its first bytes alone."""
     if not message.startswith(_METHOD_START):
         return False
     end = message.find(b'"', len(_METHOD_START))

@@ -1,4 +1,4 @@
-"""Asks a page what it shows: the one question fluxcap puts to a page, when no frame has told the active asset. Pure.
+"""Asks a page what it shows: the one question fluxcap puts to a page, when no frame has named the active asset. Pure.
 
 Frames that tell it went by before a late attach. The question runs in a world of its own beside the page's scripts,
 which can neither see nor forge it, and Chrome refuses it should it change anything (``throwOnSideEffect``). It reads

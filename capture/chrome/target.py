@@ -37,7 +37,7 @@ class TargetState(enum.Enum):
 
 
 class Target:
-    """A target of the platform. ``lost_ns``: monotonic time at which its session was lost, or refused to be heard."""
+    """A target of the platform. ``lost_ns``: monotonic time at which its session was lost, or refused."""
 
     __slots__ = ("_state", "info", "lost_ns", "retries", "session")
 

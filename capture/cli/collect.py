@@ -36,7 +36,7 @@ def collect(
     config: ConfigOption = None,
     debug: Debug = False,
 ) -> None:
-    """Collect candles of the past: turn the page to each asset and timeframe, and save what it is told.
+    """Collect candles of the past: turn the page to each asset and timeframe, and save what it receives.
 
     Files go below data_output/assets_data/data_collect in the data folder, candles of other intervals than the live one
     into the store too. A daemon may run meanwhile. The page is left as it was found; a run that was interrupted goes on
@@ -83,6 +83,6 @@ def _show(summary: CollectSummary) -> None:
             table.add_row(failed.asset, failed.timeframe, failed.reason)
         console.print(table)
         console.print("Run the same command again to collect only these.")
-    for trouble in (summary.page_error, summary.store_error and f"Not in the store: {summary.store_error}"):
-        if trouble:
-            typer.echo(f"fluxcap: {trouble}", err=True)
+    for problem in (summary.page_error, summary.store_error and f"Not in the store: {summary.store_error}"):
+        if problem:
+            typer.echo(f"fluxcap: {problem}", err=True)

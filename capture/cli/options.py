@@ -61,7 +61,7 @@ ControlUrl = Annotated[
 
 
 def via_of(servers: str | None, credentials: Path | None, stream: str | None) -> Via | None:
-    """The log that ``--via`` names; credentials and stream may also stand in the settings. Raises ConfigError."""
+    """The servers that ``--via`` names; credentials and stream may also stand in the settings. Raises ConfigError."""
     if servers is None:
         return None
     from fluxcap.bridge.client.options import Via
@@ -100,7 +100,7 @@ def progress_bar(text: str) -> Iterator[Callable[[int], Callable[[int], None]]]:
 
 
 def as_total_progress(begin: Callable[[int], Callable[[int], None]]) -> Callable[[int, int], None]:
-    """The same told as "so many so far, so many in all"."""
+    """Count the same as "so many so far, so many in all"."""
     advance: Callable[[int], None] | None = None
     before = 0
 

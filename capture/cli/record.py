@@ -178,9 +178,9 @@ def record(
     )
     log.set_up(as_json=False, level=logging.DEBUG if debug else logging.WARNING)
     until_s = time.monotonic() + seconds if seconds else float("inf")
-    with catch_stop_signals() as asked, recording_line(file) as told:
+    with catch_stop_signals() as asked, recording_line(file) as on_progress:
         result = run(
-            file, settings, force=force, stop=lambda: bool(asked) or time.monotonic() > until_s, on_progress=told
+            file, settings, force=force, stop=lambda: bool(asked) or time.monotonic() > until_s, on_progress=on_progress
         )
     if as_json:
         typer.echo(msgspec.json.encode(result).decode())
@@ -194,7 +194,7 @@ def record(
 
 @contextmanager
 def recording_line(file: Path) -> Iterator[Callable[[RecordingProgress], None]]:
-    """Gives what is to be told of each step."""
+    """Gives a function to call at each step."""
     from rich.console import Console
     from rich.status import Status
 

@@ -26,8 +26,8 @@ def show(context: typer.Context, as_json: Json = False) -> None:
     path = config_file(options.pop("config", None))
     settings = effective_settings(path, options)
     if as_json:
-        told = {one.name: {"value": one.value, "from": one.origin.value, "where": one.where} for one in settings}
-        typer.echo(json.dumps({"file": str(path) if path else None, "settings": told}))
+        values = {one.name: {"value": one.value, "from": one.origin.value, "where": one.where} for one in settings}
+        typer.echo(json.dumps({"file": str(path) if path else None, "settings": values}))
         return
     from rich.console import Console
     from rich.table import Table

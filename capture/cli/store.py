@@ -147,7 +147,7 @@ def verify(
 ) -> None:
     """Check store, tick journal and CSV files from end to end, changing nothing.
 
-    Exit code 0: sound. 1: damage. 2: it cannot be told, for example because the daemon runs. With --set-aside a sound
+    Exit code 0: sound. 1: damage. 2: unknown, for example because the daemon runs. With --set-aside a sound
     store stays where it is, and nothing is ever deleted.
     """
     if aside:

@@ -80,8 +80,8 @@ def _unknown_stream(key: StreamKey, rep: str | None, curve: ClientCurve | None, 
 
     names = [str(status.key) for status in list_streams(rep, curve=curve, via=via)]
     there = f"it has {', '.join(names[:8])}{' …' if len(names) > 8 else ''}" if names else "it has none yet"
-    where = "server" if via is None else "log"
-    return f"The {where} has no stream {key}; {there}."
+    where = "The server" if via is None else "JetStream"
+    return f"{where} has no stream {key}; {there}."
 
 
 def tail(

@@ -1,4 +1,4 @@
-"""A history as the page was told it → the candles of its own period, in true UTC. Pure.
+"""A history as the page received it → the candles of its own period, in true UTC. Pure.
 
 Only rows of that period, ascending, none under way. The platform's rows end some minutes before now: at 60 s, where the
 history's ticks are known to be raw, the minutes after them are made from the ticks. At other periods the ticks make

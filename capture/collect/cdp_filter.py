@@ -2,7 +2,7 @@
 
 A chromedriver attaches to every tab it can find, starts domains in it and injects scripts. The gate stands between it
 and Chrome: other tabs are cut out of every answer, and commands that would reach them, close a tab or bring one to the
-front never arrive. See ``gate.py`` for the sockets.
+front never arrive. See ``cdp_proxy.py`` for the sockets.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A DevTools endpoint on loopback that shows one tab of a browser: what a chromedriver is given instead of the browser.
 
-Moves messages between the driver and Chrome; what may pass is decided in ``gate_rules.py``. Answers only programs:
+Moves messages between the driver and Chrome; what may pass is decided in ``cdp_filter.py``. Answers only programs:
 whatever carries an Origin is a web page and gets 403, as from Chrome itself.
 """
 

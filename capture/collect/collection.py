@@ -1,6 +1,6 @@
 """A collection from begin to end: turn the page, await each history, save it, and leave the page as it was found.
 
-In: a page to turn and a feed of what it is told (here as protocols). Out: files, candles in the store, and a summary.
+In: a page to turn and a feed of what it receives (here as protocols). Out: files, candles in the store, and a summary.
 """
 
 from __future__ import annotations
@@ -254,15 +254,15 @@ class Collection:
         return history
 
     def _restore(self) -> None:
-        """Show again what was found. What cannot be is told, and is no failure of the collection."""
+        """Show again what was found. What cannot be is reported, and is no failure of the collection."""
         try:
-            told = self._restore_asset() or self._restore_timeframe()
+            problem = self._restore_asset() or self._restore_timeframe()
         except UnknownAsset:
-            told = f"it showed {self._found_label!r}, which is not among its favourites."
+            problem = f"it showed {self._found_label!r}, which is not among its favourites."
         except (PageUnavailable, BrowserGone) as error:
-            told = str(error)
-        if told and not self.summary.page_error:
-            self.summary.page_error = f"The page was left turned: {told}"
+            problem = str(error)
+        if problem and not self.summary.page_error:
+            self.summary.page_error = f"The page was left turned: {problem}"
 
     def _restore_asset(self) -> str:
         if self._found_label is None:

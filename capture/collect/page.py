@@ -1,8 +1,8 @@
 """The trading page as a person uses it: read the favourites, choose an asset, choose a timeframe. Selenium.
 
-Ticks never come this way. The driver sees the platform's tab alone (``gate.py``): other tabs are not attached, none is
-closed or brought to the front, and hidden tabs work as well as visible ones because clicks are made in the page itself.
-``detach`` leaves Chrome and the tab as they are.
+Ticks never come this way. The driver sees the platform's tab alone (``cdp_proxy.py``): other tabs are not attached,
+none is closed or brought to the front, and hidden tabs work as well as visible ones because clicks are made in the page
+itself. ``detach`` leaves Chrome and the tab as they are.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class HistoryFeed:
     asked
         What the page asked for since ``reset``, or showed.
     assets
-        The platform's asset table, once it was told.
+        The platform's asset table, once it was received.
     frames
         How many of the platform's frames have been looked at.
     """
@@ -94,7 +94,7 @@ class HistoryFeed:
         self._send()
 
     def reset(self) -> None:
-        """The page is about to be turned: what it was told before this does not count any more."""
+        """The page is about to be turned: what it received before this does not count any more."""
         self._reset_ns = time.monotonic_ns()
         self._received.clear()
         self.requested_asset = None
@@ -110,7 +110,7 @@ class HistoryFeed:
             nonlocal seen
             fresh, seen = self._received[seen:], len(self._received)
             requested_asset = self.requested_asset.symbol if self.requested_asset else None
-            return next((told.history for told in fresh if fits(told.history, requested_asset)), None)
+            return next((one.history for one in fresh if fits(one.history, requested_asset)), None)
 
         return self._until(found, timeout_s)
 

@@ -43,7 +43,7 @@ class HistoryStore:
                 return msgspec.convert(daemon.import_candles(symbol, interval, rows), ImportResult)
         if interval == self._live_interval:
             return None
-        # Numbering and committing are the server's; nobody is told of its ports.
+        # Numbering and committing are the server's; nobody knows its ports.
         with WireServer(self._data_dir / STORE_FILE, ANY_PORT, ANY_PORT) as server:
             return import_candles(server, StreamKey(self._source, symbol, interval), candles)
 

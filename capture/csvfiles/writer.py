@@ -1,4 +1,4 @@
-"""Collects ticks and candles to rotating CSV files, in the original's folders, names and columns (csv_lines.py).
+"""Collects ticks and candles to rotating CSV files, in the original's folders, names and columns (format.py).
 
 A listener of the pipeline with a thread of its own: what was published is put on a bounded queue, and the thread
 appends it line by line. Nothing here can hold up or fail the capture.
@@ -194,14 +194,14 @@ class CsvWriter(Listener):
                 return
             self._thread.join(timeout_s)
 
-    def published(self, news: PublishedUpdate) -> None:
+    def published(self, update: PublishedUpdate) -> None:
         """Listener."""
-        if self._accepting is CollectMode.NONE or not (news.ticks or news.batches):
+        if self._accepting is CollectMode.NONE or not (update.ticks or update.batches):
             return
         try:
-            self._queue.put_nowait(news)
+            self._queue.put_nowait(update)
         except queue.Full:
-            self._overrun += len(news.ticks) + sum(len(batch.candles) for batch in news.batches)
+            self._overrun += len(update.ticks) + sum(len(batch.candles) for batch in update.batches)
             self._limit.warn("csv.rows_dropped", hint="the disk is too slow", lines=self._overrun)
 
     def change(self, change: CsvSettingsChange, timeout_s: float = 2.0) -> CsvStatus:
@@ -241,7 +241,7 @@ class CsvWriter(Listener):
 
     def _run(self) -> None:
         while True:
-            in_trouble = any(lane.error for lane in self._series.values())
+            in_trouble = any(series.error for series in self._series.values())
             try:
                 item = self._queue.get(timeout=RETRY_S / 2 if in_trouble else None)
             except queue.Empty:
@@ -264,18 +264,18 @@ class CsvWriter(Listener):
         except Exception as error:
             self._limit.failure("csv.writer_error", error)
 
-    def _write(self, news: PublishedUpdate) -> None:
+    def _write(self, update: PublishedUpdate) -> None:
         kinds = _KINDS[self._mode]
         if CsvKind.TICK in kinds:
-            lane = self._series[CsvKind.TICK]
-            for tick in news.ticks:
-                lane.add((tick.symbol, ""), tick_line(tick))
+            series = self._series[CsvKind.TICK]
+            for tick in update.ticks:
+                series.add((tick.symbol, ""), tick_line(tick))
         if CsvKind.CANDLE in kinds:
-            lane = self._series[CsvKind.CANDLE]
-            for batch in news.batches:
-                series = (batch.key.symbol, batch.key.interval)
+            series = self._series[CsvKind.CANDLE]
+            for batch in update.batches:
+                key = (batch.key.symbol, batch.key.interval)
                 for candle in candles_from(batch.candles):
-                    lane.add(series, candle_line(candle))
+                    series.add(key, candle_line(candle))
 
     def _apply(self, change: CsvSettingsChange) -> None:
         if change.tick_chunk_size is not None:
@@ -302,12 +302,12 @@ class CsvWriter(Listener):
         return path
 
     def _retry(self) -> None:
-        for lane in self._series.values():
-            lane.retry()
+        for series in self._series.values():
+            series.retry()
 
     def _end(self) -> None:
-        for lane in self._series.values():
-            lane.retry(at_once=True)
-            lane.parts.close()
-            if lane.pending:
-                log.warn("csv.rows_dropped", kind=lane.kind.value, lines=lane.pending, hint=lane.error)
+        for series in self._series.values():
+            series.retry(at_once=True)
+            series.parts.close()
+            if series.pending:
+                log.warn("csv.rows_dropped", kind=series.kind.value, lines=series.pending, hint=series.error)

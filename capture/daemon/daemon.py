@@ -229,7 +229,7 @@ class Daemon:
 
     def _end_recording(self) -> None:
         if self._recording is not None:
-            with contextlib.suppress(FluxcapError):  # the recorder has told of it
+            with contextlib.suppress(FluxcapError):  # the recorder has reported it
                 self._recording.close()
 
     def _published(self) -> dict[str, int]:
@@ -268,11 +268,11 @@ class Daemon:
         """Forget what is older than the retention; a stream's newest candle always stays."""
         before_ms = time.time_ns() // 1_000_000 - self.settings.retention_days * DAY_MS
         try:
-            forgotten = self.pipeline.call(lambda: self.server.prune(before_ms), PRUNE_TIMEOUT_S)
+            pruned = self.pipeline.call(lambda: self.server.prune(before_ms), PRUNE_TIMEOUT_S)
         except (NotAnswering, StoreError) as error:
             log.warn("retention.prune_failed", reason=str(error))
         else:
-            log.event("retention.pruned", candles=forgotten, days=self.settings.retention_days)
+            log.event("retention.pruned", candles=pruned, days=self.settings.retention_days)
 
     def _checkpoint(self) -> None:
         try:
@@ -282,7 +282,7 @@ class Daemon:
 
 
 def _wire_server(settings: Settings, curve: ServerCurve | None, observe: Callable[[str, float], None]) -> WireServer:
-    """Raises StoreError, ConfigError, AlreadyRunning; the last says which process holds a port, if that can be told."""
+    """Raises StoreError, ConfigError, AlreadyRunning; the last says which process holds a port, if that is known."""
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Runs a daemon in the foreground until it is told to stop: SIGTERM, Ctrl-C, or its pipeline's failure."""
+"""Runs a daemon in the foreground until it is to stop: SIGTERM, Ctrl-C, or its pipeline's failure."""
 
 from __future__ import annotations
 

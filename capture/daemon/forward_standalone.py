@@ -44,10 +44,10 @@ class ForwardTarget(msgspec.Struct, frozen=True):
 def forward_standalone(
     target: ForwardTarget, *, once: bool, log_json: bool, debug: bool = False
 ) -> tuple[ForwardStatus, int]:
-    """Until Ctrl-C or SIGTERM, or, with ``once`` or of a stopped daemon, until all is on the log.
+    """Forward until Ctrl-C or SIGTERM, or, with ``once`` or of a stopped daemon, until all is on JetStream.
 
     Returns how it ended, and the exit code. Raises ConfigError, StoreError; when it is to end by itself also NatsError
-    (the log is away or refuses) and NotAnswering (no daemon answers).
+    (NATS is unavailable or refuses) and NotAnswering (no daemon answers).
     """
     log.set_up(as_json=log_json, level=logging.DEBUG if debug else logging.INFO)
     with catch_stop_signals() as asked, _source(target) as (source, ends):

@@ -1,4 +1,4 @@
-"""The forwarder in the daemon: a listener that tells it of news, and its notices as events of the log."""
+"""The forwarder in the daemon: a listener that notifies it, and its events in the log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.settings import Settings
 
 STOP_FLUSH_S = 0.5
-"""How long a stopping daemon waits for what was committed last to be on the log; the next start sends what was not."""
+"""How long a stopping daemon waits until its last commits are on JetStream; the next start sends what is not."""
 
 _LOG_EVENTS: dict[ForwardEvent, Callable[..., None]] = {
     ForwardEvent.FORWARDING: lambda **fields: log.event("forward.connected", **fields),
@@ -30,7 +30,7 @@ _LOG_EVENTS: dict[ForwardEvent, Callable[..., None]] = {
 
 
 def log_forward_event(notice: ForwardEvent, fields: Mapping[str, Any]) -> None:
-    """Log what a forwarder tells."""
+    """Log what a forwarder reports."""
     _LOG_EVENTS[notice](**fields)
 
 
@@ -59,6 +59,6 @@ class ForwardingListener(Listener):
     def view(self) -> ForwardStatus:
         return self._forwarder.view()
 
-    def published(self, news: PublishedUpdate) -> None:
-        if news.batches or news.revisions:
+    def published(self, update: PublishedUpdate) -> None:
+        if update.batches or update.revisions:
             self._source.notify()

@@ -3,7 +3,7 @@
 - Bucket ``[start, start + interval)`` in true UTC; ``ts_ms`` is the start. Open is the first tick, close the last, high
   and low over all, volume the number of ticks. A tick belongs to the bucket of its own time stamp and touches no other.
 - A bucket is sealed once a tick of a later bucket of that asset has come, or platform time has passed its end by the
-  grace; and only when the feed is proven beyond its end, or has stayed silent for the doubt time after it.
+  allowed lateness; and only when the feed is proven beyond its end, or has stayed silent for the idle timeout after it.
 - After a break nothing is sealed until the page's history has come or the wait for it is over (``hold_until_ms``), so
   that missing buckets are filled in time order.
 - Quality: whole live coverage is 0. Else BLIND when it was seen live from its start up to its first tick, so that the
@@ -80,7 +80,7 @@ class CandleBuilder:
     tape
         The asset's ticks; somebody else puts them there.
     server_candles
-        The platform's own candles of this interval by start, as far as it told them; somebody else adds to them.
+        The platform's own candles of this interval by start, as far as it sent them; somebody else adds to them.
     timeouts
         The times of the rule.
     published_ts_ms
@@ -109,7 +109,7 @@ class CandleBuilder:
         self._first_ms = 0
         """Start of the first bucket that this builder sealed; 0 for none."""
         self._timed_out_end_ms = 0
-        """End of the newest bucket sealed out of doubt: its feed may still prove that it was whole."""
+        """End of the newest bucket sealed after the idle timeout: its feed may still prove that it was whole."""
         self._open_end_ms = 0
         """End of the oldest bucket that is not over, as far as is known."""
         self._sealed_version = -1
@@ -177,9 +177,9 @@ class CandleBuilder:
         interval_ms = self._timeouts.interval_ms
         sealed = {bucket_start(ts_ms, interval_ms) for ts_ms in added if ts_ms < self.next_ms}
         for start_ms in sealed - self._incomplete.keys():
-            told = bisect_left(times, start_ms + interval_ms) - bisect_left(times, start_ms)
+            sent = bisect_left(times, start_ms + interval_ms) - bisect_left(times, start_ms)
             candle = self._fold(start_ms)
-            if candle is not None and candle.tick_count == told:
+            if candle is not None and candle.tick_count == sent:
                 self._dirty.add(start_ms)
 
     def revisions(self, coverage: FeedCoverage) -> list[Revision]:
@@ -205,7 +205,7 @@ class CandleBuilder:
         return coverage.watermark_ms >= end_ms or coverage.live.covers(end_ms - self._timeouts.interval_ms, end_ms)
 
     def _completed(self, coverage: FeedCoverage) -> dict[int, Revision]:
-        """Buckets of which every tick is known by now, or for which the platform told its own candle."""
+        """Buckets of which every tick is known by now, or for which the platform sent its own candle."""
         better = {}
         for start_ms in list(self._incomplete):
             known = self._complete_bucket(start_ms, coverage)
@@ -283,7 +283,7 @@ class CandleBuilder:
         return msgspec.structs.replace(candle, flags=int(flags))
 
     def _complete_bucket(self, start_ms: int, coverage: FeedCoverage) -> _CompleteBucket | None:
-        """The bucket, when each of its ticks is known or the platform told its own candle; None while incomplete."""
+        """The bucket, when each of its ticks is known or the platform sent its own candle; None while incomplete."""
         end_ms = start_ms + self._timeouts.interval_ms
         if start_ms >= self._tape.holds_from_ms:
             if coverage.live.covers(start_ms, end_ms):

@@ -10,7 +10,7 @@ changed only on longer evidence, by ticks that no longer fit and none that still
 
 Two local clocks go in. The wall clock serves only to choose the multiple. All else (what time it is on the platform
 now, whether a tick continues the ones before it) stands on the monotonic clock: a stepped wall clock changes nothing.
-A wall clock that is wrong by a multiple of 15 minutes from the start cannot be told from a platform in another zone.
+A wall clock that is wrong by a multiple of 15 minutes from the start looks like a platform in another zone.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class _OffsetEstimate:
 
 
 class PlatformClock:
-    """Observes tick times and their arrivals; tells the offset."""
+    """Observes tick times and their arrivals; knows the offset."""
 
     def __init__(self) -> None:
         self.offset_ms: int | None = None
@@ -167,14 +167,14 @@ class PlatformClock:
             )
         if self.offset_ms is None:
             return f"{self.state.value.capitalize()}; nothing is published yet."
-        told = f"The platform stamps ticks {self.offset_ms / 3_600_000:+g} h from UTC; removed."
+        text = f"The platform stamps ticks {self.offset_ms / 3_600_000:+g} h from UTC; removed."
         by_wall_ms = self._offset_by_wall_ms()
         if by_wall_ms != self.offset_ms:
-            told += (
+            text += (
                 f" This computer's clock was changed since; by the new time it is {by_wall_ms / 3_600_000:+g} h away."
                 " If it is right now, restart fluxcap."
             )
-        return told
+        return text
 
     def _suspended_ms(self, at: ArrivalTime) -> int:
         """Return the ms the wall clock ran longer than the monotonic one since the last tick: a suspended computer."""

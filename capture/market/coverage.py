@@ -91,14 +91,14 @@ class TimeRanges:
 
 
 class FeedCoverage(msgspec.Struct, frozen=True):
-    """The known parts of one asset's time, at one instant: all that the candle rule is told of its feed.
+    """The known parts of one asset's time, at one instant: all that the candle rule knows of its feed.
 
     Attributes
     ----------
     live
         Stretches whose ticks were received.
     history
-        Stretches whose ticks the platform's history told.
+        Stretches whose ticks the platform's history has.
     watermark_ms
         Up to there every live socket of the asset has spoken, so that nothing older is under way; 0 without one.
     hold_until_ms

@@ -3,14 +3,14 @@
 In: ticks, other messages, history and ends of sockets, all with their time in UTC milliseconds (the platform's clock
 with its offset removed). Out: per asset a ``SymbolFeed`` with its tape of ticks and the stretches of time covered.
 
-Coverage is told by the socket, not by the asset: WebSockets deliver in order, so a tick of *any* asset at 12:01:00.2 on
-a socket proves that every tick before it on that socket has arrived. A quiet asset on a talking socket is covered. What
-ends coverage:
+Coverage is proven by the socket, not by the asset: WebSockets deliver in order, so a tick of *any* asset at 12:01:00.2
+on a socket proves that every tick before it on that socket has arrived. A quiet asset on a talking socket is covered.
+What ends coverage:
 
 - the socket is gone;
 - the socket's stamps jump: it said nothing for much longer than it is used to, so its server may have dropped ticks
   ("streams that die silently"). Pings do not count as talk: they come from a layer below that goes on regardless;
-- the page turned to another asset, and this one was not heard again soon, or the page came back to it before.
+- the page turned to another asset, and this one did not tick again soon, or the page came back to it before.
 
 ``FeedTracker`` owns what is known of a socket (``SocketFeed``) and of an asset (``SymbolFeed``): nobody else changes
 them. What the candle rule needs of an asset leaves as one value, ``coverage()``.
@@ -202,7 +202,7 @@ class SymbolFeed:
         self.live = TimeRanges()
         self.history = TimeRanges()
         self.rows: dict[int, dict[int, Candle]] = {}
-        """Server candles by interval (ms) and start; volume 0, since the platform does not tell it."""
+        """Server candles by interval (ms) and start; volume 0, since the platform does not send it."""
         self.history_only_ts_ms: set[int] = set()
         """Times of the history's newest ticks that have not come live."""
         self.sockets: dict[SocketKey, int] = {}
@@ -226,7 +226,7 @@ class SymbolFeed:
         return bool(self.sockets)
 
     def server_candles(self, interval_ms: int) -> dict[int, Candle]:
-        """The platform's own candles of an interval by start, as far as it told them; goes on changing."""
+        """The platform's own candles of an interval by start, as far as it sent them; goes on changing."""
         return self.rows.setdefault(interval_ms, {})
 
     def snapshot(self, state: FeedState, *, is_focused: bool) -> AssetSnapshot:
@@ -259,7 +259,7 @@ class TickResult(enum.Enum):
 
     NEW = "new"
     FIRST_LIVE = "first live"
-    """Only the platform's history had told it before."""
+    """Only the platform's history had it before."""
     KNOWN = "known"
     """A second tab, or a socket that repeats itself."""
 
@@ -277,7 +277,7 @@ LIVE_AFTER_MS = 120_000
 """No live tick comes so late behind a history that has it; another tab's sockets are late by seconds at most."""
 ROWS_MAX = 1_000
 RESTORED_MINUTES = 3
-"""So long after an asset is heard again its bucket of the run before is surely sealed."""
+"""So long after an asset ticks again its bucket of the run before is surely sealed."""
 
 
 class FeedTracker:
@@ -289,16 +289,16 @@ class FeedTracker:
         self._symbols: dict[str, SymbolFeed] = {}
         self._gap_updates: list[GapUpdate] = []
         self._restored_gaps: dict[str, tuple[int, GapReason]] = {}
-        """Begin and reason of gaps of earlier runs, of assets not heard yet in this one."""
+        """Begin and reason of gaps of earlier runs, of assets that have not ticked yet in this one."""
         self._restored: dict[str, int] = {}
-        """Assets whose tape keeps what an earlier run received, and the minutes left after they are heard again."""
+        """Assets whose tape keeps what an earlier run received, and the minutes left after they tick again."""
         self.socket_changes = 0
         """Changes whenever an asset begins or ends on a socket."""
         self.coverage_epoch = 0
         """Changes with the ``review_version`` of any asset."""
-        self._doubting = False
+        self._any_unsubscribing = False
         self._any_stalled = False
-        """Whether any asset may be in doubt, or is suspect: while none is, ``expire`` need not look at each."""
+        """Whether any asset may be stalled: while none is, and none unsubscribing, ``expire`` need not look at each."""
         self.grace_until_ms = 0
         """Until then silence is not held against anybody: this process itself was not running."""
 
@@ -426,12 +426,12 @@ class FeedTracker:
 
     def add_server_candles(self, symbol: str, interval_ms: int, rows: Iterable[Candle]) -> None:
         """The platform's own candles of an asset, for stretches older than its raw ticks. The newest are kept."""
-        told = {row.ts_ms: row for row in rows if row.ts_ms % interval_ms == 0}
-        if not told:
+        sent = {row.ts_ms: row for row in rows if row.ts_ms % interval_ms == 0}
+        if not sent:
             return
         feed = self.feed(symbol)
         known = feed.server_candles(interval_ms)
-        known.update(told)
+        known.update(sent)
         if len(known) > ROWS_MAX:
             for start_ms in sorted(known)[:-ROWS_MAX]:
                 del known[start_ms]
@@ -455,7 +455,7 @@ class FeedTracker:
                 pending.asset_changed_ms = now_ms
             else:
                 feed.pending_unsubscribes[socket] = PendingUnsubscribe(now_ms, source.watermark_ms)
-                self._doubting = True
+                self._any_unsubscribing = True
 
     def on_socket_closed(self, socket: SocketKey, reason: GapReason) -> None:
         """The socket is gone."""
@@ -489,7 +489,7 @@ class FeedTracker:
         feed.gap_from_ms, feed.gap_reason = left_open
 
     def restore_loss(self, symbol: str, from_ms: int, to_ms: int) -> None:
-        """Ticks of an earlier run are missing within what is restored, and nobody has told so yet."""
+        """Ticks of an earlier run are missing within what is restored, and nobody has reported it yet."""
         self._gap_updates.append(GapUpdate(symbol, from_ms, to_ms, GapReason.DAEMON_DOWN))
 
     def restore_gap(self, symbol: str, from_ms: int, to_ms: int, reason: GapReason) -> None:
@@ -521,15 +521,15 @@ class FeedTracker:
     # --- what time does -------------------------------------------------------------------------------------------
 
     def expire(self, now_ms: int) -> None:
-        """Let doubts come true: assets the page turned away from that stayed silent, sockets that say nothing."""
+        """End what is overdue: assets the page turned away from that stayed silent, sockets that say nothing."""
         silent = False
         for socket, source in self._sockets.items():
             source.confirm_watermark(now_ms)
-            if self._doubting:
+            if self._any_unsubscribing:
                 self._expire_unsubscribes(socket, source, now_ms)
             silent = silent or (bool(source.symbols) and source.is_silent(now_ms))
-        if self._doubting:
-            self._doubting = any(feed.pending_unsubscribes for feed in self._symbols.values())
+        if self._any_unsubscribing:
+            self._any_unsubscribing = any(feed.pending_unsubscribes for feed in self._symbols.values())
         if (silent or self._any_stalled) and now_ms >= self.grace_until_ms:
             for feed in self._symbols.values():
                 if feed.sockets:
@@ -550,8 +550,8 @@ class FeedTracker:
 
     def drain_gaps(self) -> list[GapUpdate]:
         """Gaps opened and closed since the last call."""
-        news, self._gap_updates = self._gap_updates, []
-        return news
+        updates, self._gap_updates = self._gap_updates, []
+        return updates
 
     def prune_before(self, ts_ms: int) -> None:
         """Keep memory bounded over days. Call about once a minute: sockets forget old silences by it, too."""
@@ -623,9 +623,9 @@ class FeedTracker:
     def _start_coverage(self, socket: SocketKey, feed: SymbolFeed, since_ms: int, now_ms: int) -> SocketFeed:
         source = self._source(socket)
         source.watermark_ms = max(source.watermark_ms, since_ms)
-        told = source.history_end_ms.get(feed.symbol)
-        if told is not None and 0 < since_ms - told[0] <= told[1]:
-            since_ms = told[0]
+        joined = source.history_end_ms.get(feed.symbol)
+        if joined is not None and 0 < since_ms - joined[0] <= joined[1]:
+            since_ms = joined[0]
         resumes = feed.stalled or not feed.sockets
         source.symbols.add(feed.symbol)
         feed.sockets[socket] = since_ms
@@ -633,10 +633,10 @@ class FeedTracker:
             feed.pending_unsubscribes[socket] = PendingUnsubscribe(
                 since_ms, since_ms
             )  # perhaps only under way when the page turned away
-            self._doubting = True
+            self._any_unsubscribing = True
         self.socket_changes += 1
         if resumes:
-            if told is None:
+            if joined is None:
                 feed.hold_until_ms = now_ms + self._history_wait_ms
             self._close_gap(feed, since_ms)
         return source

@@ -77,7 +77,7 @@ class AssetNames:
 
     @property
     def assets(self) -> Sequence[Asset]:
-        """The platform's table, empty until it was told."""
+        """The platform's table, empty until it arrives."""
         return tuple(self._assets.values())
 
     def get(self, symbol: str) -> Asset | None:
@@ -86,7 +86,7 @@ class AssetNames:
 
     @property
     def has_catalogue(self) -> bool:
-        """Return whether the platform told its assets: before that nothing can be refused."""
+        """Return whether the platform sent its assets: before that nothing can be refused."""
         return self._has_table
 
     def replace(self, assets: Iterable[Asset]) -> None:
@@ -141,7 +141,7 @@ class FocusSnapshot(msgspec.Struct, frozen=True):
     unknown
         Locked names that fit no asset of the platform.
     active
-        What the page shows, once a frame told it.
+        What the page shows, once a frame named it.
     """
 
     mode: FocusMode
@@ -168,7 +168,7 @@ class FocusState:
     - the user follows the page: the leased ones are locked, and when the last lease ends the page is followed again,
     - the user takes all: all.
 
-    So whoever comes or goes takes nothing from anybody else; nor does one who named an asset, before the platform told
+    So whoever comes or goes takes nothing from anybody else; nor does one who named an asset, before the platform sent
     its assets, that there is not: that lease ends with the next change.
 
     Names are resolved here, when they are given, and by one rule: what the platform's table or a tick tells. Before the
@@ -211,7 +211,7 @@ class FocusState:
 
     @property
     def unverified(self) -> tuple[str, ...]:
-        """Locked names of which nothing can be said yet: the platform has not told its assets, and they do not tick."""
+        """Locked names of which nothing can be said yet: the platform has not sent its assets, and they do not tick."""
         if self.focus.mode is not _LOCK or self.names.has_catalogue:
             return ()
         return tuple(symbol for symbol in self.focus.symbols if not self.names.contains(symbol))
@@ -274,12 +274,12 @@ class FocusState:
             self._resolve_again()
 
     def set_active(self, active: ActiveAsset) -> None:
-        """Take the asset that the page shows. A period that is not told stays as it was."""
+        """Take the asset that the page shows. A period of 0 stays as it was."""
         period_ms = active.period_ms or (self.active.period_ms if self.active else 0)
         self.active = ActiveAsset(active.symbol, period_ms)
 
     def set_page_label(self, label: str) -> None:
-        """Take the label that a page was seen to show. A name that cannot be told yet says nothing."""
+        """Take the label that a page was seen to show. A name that cannot be resolved yet says nothing."""
         with contextlib.suppress(UnknownAsset):
             symbol = self.names.resolve(label)
             self.page_label_symbol = symbol if self.names.contains(symbol) else None

@@ -46,7 +46,7 @@ STALL_MS = 2_000
 RESUME_GRACE_MS = 3_000
 """After this process itself stood still, frames are waiting: so long silence is not held against anybody."""
 CLOCK_PENDING_MAX_MS = 20_000
-"""So long nothing is sealed by time while a socket's ticks wait for a verdict on the platform's clock."""
+"""So long nothing is sealed by time while a socket's ticks wait for a decision on the platform's clock."""
 ASSETS_MAX = 2_000
 """More assets than any platform has: beyond it names are garbage."""
 
@@ -129,7 +129,7 @@ class Market:
         self._aggregator = CandleAggregator(self.feeds, timeouts, published_ts_ms, self._focused.__contains__)
         self.pending = self._aggregator.update
         self._decoders: dict[SocketKey, SocketDecoder | None] = {}
-        """Of the sockets whose end has not been told yet; None for one that is not the platform's."""
+        """Of the sockets whose end has not been reported yet; None for one that is not the platform's."""
         self._pending_events = PendingEvents()
         """While the clock is unknown, everything that needs it; later, what does not fit it."""
         self._favourites: tuple[str, ...] = ()
@@ -332,7 +332,7 @@ class Market:
         return feed.last_tick_ts_ms if feed is not None else 0
 
     def server_candles(self, symbol: str) -> list[Candle]:
-        """The platform's own candles of an asset, as far as it told them, oldest first."""
+        """The platform's own candles of an asset, as far as it sent them, oldest first."""
         feed = self.feeds.get(symbol)
         known = feed.server_candles(self._interval_ms) if feed is not None else {}
         return [known[ts_ms] for ts_ms in sorted(known)]
@@ -374,7 +374,7 @@ class Market:
     # --- events of a socket, once the clock tells their time ----------------------------------------------------------
 
     def _ingest(self, socket: SocketKey, events: Sequence[MarketEvent], at: ArrivalTime) -> None:
-        """Take in what one frame told."""
+        """Take in the events of one frame."""
         for event in events:
             if type(event) is not RawTick:
                 self._event(socket, event, at)

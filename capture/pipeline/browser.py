@@ -1,4 +1,4 @@
-"""The browser's side of the pipeline: its connection, its session, and what the market hears of them.
+"""The browser's side of the pipeline: its connection, its session, and what the market receives of them.
 
 Runs on the pipeline's thread only. In: messages of the connection, its silence and its end, each with its time. Out:
 frames, ends of sockets and time to the market, commands to the browser, and whether there is one.
@@ -63,7 +63,7 @@ class CdpTransport(Protocol):
 
 
 class BrowserFeed:
-    """At most one browser connection at a time. Connections are told apart by their numbers.
+    """At most one browser connection at a time. Connections are distinguished by their numbers.
 
     Attributes
     ----------

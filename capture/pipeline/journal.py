@@ -4,9 +4,9 @@ Accepted ticks of focused assets are appended as they are taken in. Written with
 nothing the system has, a power cut loses the last seconds, which then are blind time like the rest of the outage. A
 torn tail is expected and ends the reading; it is no damage. Files are rotated, and dropped as soon as every bucket they
 could belong to is in the store, or when they are too old or too many (see ``RETENTION_MS`` and ``FOLDER_MAX_BYTES``);
-journal_reading.py tells what is gone then.
+journal_recovery.py says what is gone then.
 
-Disk trouble is reported once and stops the journal, never the capture. Ticks that could not be written are a break like
+A disk error is reported once and stops the journal, never the capture. Ticks that could not be written are a break like
 any other: what follows them is another stretch, which says since when ticks are missing before it.
 """
 
@@ -57,7 +57,7 @@ RETENTION_MS = 21_600_000
 FOLDER_MAX_BYTES = 32 * 1024 * 1024
 """So many bytes of closed files at most, some 600,000 ticks: a start reads them in two or three seconds."""
 RETRY_MS = 1_000
-"""After trouble with the disk no other file is begun for so long."""
+"""After a disk error no other file is begun for so long."""
 
 
 class TickJournal:
@@ -96,7 +96,7 @@ class TickJournal:
         self._whole_from: dict[str, int] = {}
         """Behind the newest tick of an asset that could not be written."""
         self._lost_from: dict[str, int] = {}
-        """The oldest one of those that no entry has told of yet."""
+        """The oldest one of those that no entry has yet."""
         self._has_failed = False
 
     def append(self, ticks: Sequence[Tick], since: Mapping[str, int]) -> None:

@@ -2,7 +2,7 @@
 
 Files go when what they hold is in the store, or when there are too many; a tail may be torn. So a file's head is
 believed only as far as the files before it are there: behind a hole a stretch begins after the newest tick that had
-been written by then, and what was received before it and is not in the store is told as lost.
+been written by then, and what was received before it and is not in the store is reported as lost.
 """
 
 from __future__ import annotations

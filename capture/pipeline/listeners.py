@@ -1,6 +1,6 @@
 """Listeners of the pipeline: CSV files, Socket.IO, metrics and the watch over Chrome.
 
-Listeners are told on the pipeline's thread, after the fact. One that raises is reported and told again next time: no
+Listeners are called on the pipeline's thread, after the fact. One that raises is reported and called next time: no
 listener may cost a candle.
 """
 
@@ -38,7 +38,7 @@ class Listener:
     Told on the pipeline's thread, in order: hand over to a queue of your own and return.
     """
 
-    def published(self, news: PublishedUpdate) -> None:
+    def published(self, update: PublishedUpdate) -> None:
         """Something was committed and published."""
 
     def forming(self, key: StreamKey, candle: Candle) -> None:
@@ -59,8 +59,8 @@ class ListenerGroup:
         """Tell one more from now on."""
         self._listeners.append((listener, log.RateLimit()))
 
-    def published(self, news: PublishedUpdate) -> None:
-        self._notify(lambda listener: listener.published(news))
+    def published(self, update: PublishedUpdate) -> None:
+        self._notify(lambda listener: listener.published(update))
 
     def forming(self, key: StreamKey, candle: Candle) -> None:
         self._notify(lambda listener: listener.forming(key, candle))

@@ -1,7 +1,7 @@
 """The single writer: one thread that owns the browser session, the market, the store's connection and the PUB socket.
 
 In: messages on one bounded queue, from the reader thread, the scheduler and the control server. Out: candles, committed
-and then published (publishing.py). Nobody else touches the state, so no lock guards it. Time enters with the messages:
+and then published (publish.py). Nobody else touches the state, so no lock guards it. Time enters with the messages:
 a candle is never sealed by time while messages that came before that time are still waiting.
 """
 
@@ -47,7 +47,7 @@ Connect = Callable[
 
 
 class PipelineView(msgspec.Struct, frozen=True):
-    """All that ``status`` tells, as of one instant."""
+    """All that ``status`` shows, as of one instant."""
 
     chrome: ChromeState
     chrome_reason: str
@@ -122,7 +122,7 @@ class Pipeline:
     # --- from other threads ---------------------------------------------------------------------------------------
 
     def add_listener(self, listener: Listener) -> None:
-        """Tell one more. Before ``start``."""
+        """Add one more. Before ``start``."""
         self._listeners.add(listener)
 
     def start(self) -> None:
@@ -205,14 +205,14 @@ class Pipeline:
     def attach(self, websocket_url: str, browser: str) -> None:
         """Connect to a browser, from any thread but the pipeline's. Raises BrowserGone, NotAnswering."""
         number = next(self._connection_numbers)
-        adopted = threading.Event()  # before it, nothing that the connection says may overtake ``_attached``
+        attached = threading.Event()  # before it, nothing that the connection says may overtake ``_attached``
 
         def on_message(data: bytes, stamp: ArrivalTime) -> None:
-            adopted.wait()
+            attached.wait()
             self._post(_FromBrowser(number, data, stamp))
 
         def on_end(reason: str) -> None:
-            adopted.wait()
+            attached.wait()
             self._post(_BrowserEnded(number, reason))
 
         connection = self._connect(
@@ -221,10 +221,10 @@ class Pipeline:
         try:
             self.call(lambda: self._browser.attach(connection, number, browser))
         except BaseException:
-            adopted.set()
+            attached.set()
             connection.close()
             raise
-        adopted.set()
+        attached.set()
 
     def on_chrome_unavailable(self, reason: str) -> None:
         """The probe found no browser; ``reason`` is its sentence."""

@@ -129,9 +129,9 @@ class PublishStage:
             self._store_failed(error)
         else:
             self._store_works()
-        news = done.published()
-        if news is not None:
-            self._listeners.published(news)
+        published = done.published()
+        if published is not None:
+            self._listeners.published(published)
 
     def forming(self, now_ns: int) -> None:
         """Send the candles under way. ``now_ns``: monotonic."""
@@ -144,7 +144,7 @@ class PublishStage:
         """Send every stream's status. ``now_ms``: wall clock.
 
         What is in focus has a stream before its first candle, so that clients hear how its feed is. One that leaves the
-        focus without a candle was none: a name as typed, say, before the platform told its spelling.
+        focus without a candle was none: a name as typed, say, before the platform sent its spelling.
         """
         focused = {self._key_of(symbol) for symbol in self._market.focused_symbols()}
         for key in self._announced - focused:
@@ -169,8 +169,8 @@ class PublishStage:
             del update.revised[symbol]
         if update.gaps:
             gaps = [
-                Gap(self._key_of(news.symbol).source_id, news.symbol, news.from_ms, news.to_ms, news.reason.value)
-                for news in update.gaps
+                Gap(self._key_of(gap.symbol).source_id, gap.symbol, gap.from_ms, gap.to_ms, gap.reason.value)
+                for gap in update.gaps
             ]
             self._server.record_gaps(gaps)
             update.gaps = []

@@ -21,7 +21,7 @@ def restore_market(
 ) -> None:
     """Give the market back what earlier runs had received, an asset's oldest stretch first.
 
-    ``left_open``: gaps that the store has without an end, oldest first. Each goes on until its asset is heard again, or
+    ``left_open``: gaps that the store has without an end, oldest first. Each goes on until its asset ticks again, or
     ends where the journal shows that it was.
     """
     newest = {stretch.symbol: stretch for stretch in sorted(stretches, key=lambda stretch: stretch.to_ms)}

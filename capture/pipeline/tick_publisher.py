@@ -29,9 +29,9 @@ class TickPublisher(Listener):
         self._key_of = key_of
         self._next: dict[str, int] = {}
 
-    def published(self, news: PublishedUpdate) -> None:
+    def published(self, update: PublishedUpdate) -> None:
         by_symbol: dict[str, list[Tick]] = {}
-        for tick in news.ticks:
+        for tick in update.ticks:
             by_symbol.setdefault(tick.symbol, []).append(tick)
         for symbol, ticks in by_symbol.items():
             start = self._next.get(symbol, 1)

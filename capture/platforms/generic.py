@@ -69,17 +69,17 @@ class GenericPlatform:
         if not table:
             raise ConfigError("no table describes it; add [platforms.NAME] to the settings file and choose NAME.")
         try:
-            told = msgspec.convert(table, Description)
+            described = msgspec.convert(table, Description)
         except msgspec.ValidationError as error:
             raise ConfigError(f"its table is not right: {str(error)[:1].lower()}{str(error)[1:]}.") from None
-        if not told.pages:
+        if not described.pages:
             raise ConfigError("its table names no pages; add them like pages = ['https://example.com/*'].")
-        self._shape = Shape(told)
-        selector = msgspec.json.encode(told.shown_asset).decode()
-        self.shown_asset_js = f"document.querySelector({selector})?.textContent ?? ''" if told.shown_asset else ""
+        self._shape = Shape(described)
+        selector = msgspec.json.encode(described.shown_asset).decode()
+        self.shown_asset_js = f"document.querySelector({selector})?.textContent ?? ''" if described.shown_asset else ""
         hosts = hosts_of(extra_hosts)
-        self._pages = AddressPatterns((*told.pages, *hosts), PAGES)
-        self._sockets = AddressPatterns((*told.sockets, *hosts), SOCKETS) if told.sockets else None
+        self._pages = AddressPatterns((*described.pages, *hosts), PAGES)
+        self._sockets = AddressPatterns((*described.sockets, *hosts), SOCKETS) if described.sockets else None
 
     def is_page(self, url: str) -> bool:
         return self._pages.match(url)
@@ -97,14 +97,15 @@ class GenericPlatform:
 class Shape:
     """Paths to the messages in a frame, and to the fields read in a message. Raises ConfigError for an invalid path."""
 
-    def __init__(self, told: Description) -> None:
-        self.opcode = TEXT if told.frames == "text" else BINARY
-        self.messages = JsonPath(told.messages)
-        self.symbol, self.time, self.price = (JsonPath(text) for text in (told.symbol, told.time, told.price))
+    def __init__(self, description: Description) -> None:
+        self.opcode = TEXT if description.frames == "text" else BINARY
+        self.messages = JsonPath(description.messages)
+        texts = description.symbol, description.time, description.price
+        self.symbol, self.time, self.price = (JsonPath(text) for text in texts)
         if any(path.is_list or not path.keys for path in (self.symbol, self.time, self.price)):
             raise ConfigError("symbol, time and price must each name one field of a message.")
-        self.filter = [(JsonPath(text), value) for text, value in told.filter.items()]
-        self._time_unit = told.time_unit
+        self.filter = [(JsonPath(text), value) for text, value in description.filter.items()]
+        self._time_unit = description.time_unit
 
     def found(self, opcode: int, payload: str) -> list[Any]:
         """The messages of a frame that the filter lets pass. Raises ValueError for what is no JSON."""
@@ -115,10 +116,10 @@ class Shape:
 
     def tick(self, message: Any) -> RawTick | None:
         """Raises ValueError for a message with one of the three that cannot be read; None for one that has none."""
-        told = self.symbol.one(message), self.time.one(message), self.price.one(message)
-        if all(value is None for value in told):
+        values = self.symbol.one(message), self.time.one(message), self.price.one(message)
+        if all(value is None for value in values):
             return None
-        symbol, time, price = told
+        symbol, time, price = values
         return RawTick(_symbol(symbol), _time_ms(time, self._time_unit), _price(price))
 
     def reduced(self, message: Any) -> Any:

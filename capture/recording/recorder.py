@@ -92,7 +92,7 @@ class Recorder:
             self._implied = stamp
 
     def on_event(self, event: ChromeEvent, stamp: ArrivalTime) -> None:
-        """Anything else that the browser told."""
+        """Any other event of the browser."""
         if isinstance(event, FrameSent):
             self._sent(event)
         elif isinstance(event, SocketOpened):
@@ -107,7 +107,7 @@ class Recorder:
             self._add(recording.TabGone(*self._at(stamp), self._tabs.pop(event.target_id), event.reason.value))
 
     def on_socket_lost(self, event: SocketClosed, reason: GapReason, stamp: ArrivalTime) -> None:
-        """A socket ended, and this is what the market is told."""
+        """A socket ended, and this is what the market receives."""
         known = self._sockets.pop(event.socket, None)
         if known is not None:
             self._add(recording.SocketLost(*self._at(stamp), known[0], reason.value))
@@ -117,9 +117,9 @@ class Recorder:
         if self._implied != stamp:
             self._add(recording.TimeAdvanced(*self._at(stamp)))
 
-    def browser(self, attached: bool, told: str, stamp: ArrivalTime) -> None:
+    def browser(self, attached: bool, text: str, stamp: ArrivalTime) -> None:
         """The browser was attached to, or lost."""
-        self._add(recording.BrowserState(*self._at(stamp), attached, told))
+        self._add(recording.BrowserState(*self._at(stamp), attached, text))
 
     def focus(self, focus: Focus, stamp: ArrivalTime) -> None:
         """The focus was changed."""
@@ -138,10 +138,10 @@ class Recorder:
         stamp: ArrivalTime,
     ) -> None:
         """Record the state an earlier run left, as the market restores it."""
-        told = [(gap_from_ms, gap_to_ms, reason.value) for gap_from_ms, gap_to_ms, reason in gaps]
+        gap_rows = [(gap_from_ms, gap_to_ms, reason.value) for gap_from_ms, gap_to_ms, reason in gaps]
         mono_ns, skew_ns = self._at(stamp)
         record = recording.Restored(
-            mono_ns, skew_ns, symbol, list(ticks), from_ms, to_ms, told_before, list(lost), told
+            mono_ns, skew_ns, symbol, list(ticks), from_ms, to_ms, told_before, list(lost), gap_rows
         )
         self._add(record)
 

@@ -2,7 +2,7 @@
 
 A recording keeps everything that decides a candle: which sockets there were, the market frames they carried, when the
 others spoke, when messages were all taken in (``drained``) and when time passed without one, the focus, and what an
-earlier run had left. Played back into a ``Market`` it gives the same candles to the bit. Tabs and browser are told for
+earlier run had left. Played back into a ``Market`` it gives the same candles to the bit. Tabs and browser are there for
 the reader's sake. Nothing of the trader's is in it: see platforms/redaction.py.
 """
 
@@ -95,7 +95,7 @@ class SentFrame(_Record, frozen=True, array_like=True, gc=False, tag=4):
 
 
 class SocketOpened(_Record, frozen=True, array_like=True, gc=False, tag=5):
-    """A socket of the platform. ``url`` "": it was open before the attach. ``tab``: number of its tab, 0: not told."""
+    """A socket of the platform. ``url`` "": it was open before the attach. ``tab``: number of its tab, 0: unknown."""
 
     socket: int
     url: str
@@ -163,7 +163,7 @@ class EndOfRecording(_Record, frozen=True, array_like=True, gc=False, tag=13):
 
 
 class ActiveAssetLabel(_Record, frozen=True, array_like=True, gc=False, tag=14):
-    """A page was asked what it shows, since no frame had told; ``label`` as people read it."""
+    """A page was asked what it shows, since no frame had named it; ``label`` as people read it."""
 
     label: str
 

@@ -25,7 +25,7 @@ CONFIG_FILE = "fluxcap.toml"
 STORE_FILE = "fluxcap.duckdb"
 DEFAULT_WEB_PORT = 3001
 _SHOWN = 200
-"""Characters of a wrong value that are told."""
+"""Characters of a wrong value that are shown."""
 
 OLD_NAMES = {"grace_ms": "allowed_lateness_ms", "doubt_ms": "idle_timeout_ms"}
 """Names settings had once; they go on working in files, in the environment and as options."""

@@ -42,7 +42,7 @@ from fluxcap.schemas.types import Gap
 
 _TICK_COLUMNS = {"symbol": Column.TEXT, "timestamp": Column.TIME, "price": Column.PRICE}
 ProgressFactory = Callable[[int], Progress]
-"""Begins a progress display over so many rows; returns what is told of each step."""
+"""Begins a progress display over so many rows; returns a function to call at each step."""
 
 
 class ExportRequest(msgspec.Struct, frozen=True):

@@ -113,7 +113,7 @@ def record(
         )
 
     def ended() -> bool:
-        with contextlib.suppress(NotAnswering):  # busy; told a moment later
+        with contextlib.suppress(NotAnswering):  # busy; known a moment later
             on_progress(pipeline.call(so_far))
         return stop() or not pipeline.alive or bool(recorder.error)
 

@@ -19,7 +19,7 @@ from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.errors import ConfigError, StoreError
 
 MAX_FAULTS = 3
-"""So many faults of one file are told singly."""
+"""So many faults of one file are listed singly."""
 
 
 class VerifyReport(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ def verify_folder(
 def quarantine_damaged(data_dir: Path) -> Path | None:
     """Rename a damaged store, so that the next start begins a new one. Nothing is deleted. None when it is sound.
 
-    Raises ConfigError when there is no store, StoreError when a daemon has it, or it cannot be told or renamed.
+    Raises ConfigError when there is no store, StoreError when a daemon has it, or it cannot be read or renamed.
     """
     store = data_dir / STORE_FILE
     if not store.is_file():

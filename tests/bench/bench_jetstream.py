@@ -28,7 +28,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from fluxcap import Candles, LiveClient, StartFrom
 from fluxcap.bridge.jetstream.address import NatsAddress, parse_address
 from fluxcap.bridge.jetstream.connection import close_connection, open_connection
-from fluxcap.bridge.jetstream.forward import stream_state as forward_lane
+from fluxcap.bridge.jetstream.forward import stream_state
 from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
 from fluxcap.bridge.jetstream.forward.source import StoreSource
 from fluxcap.bridge.jetstream.forward.status import ForwardState
@@ -170,12 +170,12 @@ def in_turn(rounds: int, *acts: Callable[[], float]) -> list[list[float]]:
 @contextlib.contextmanager
 def one_candle_a_message() -> Iterator[None]:
     """As live candles go; a backlog would go by 500."""
-    usual = forward_lane.CANDLES_A_MESSAGE
-    forward_lane.CANDLES_A_MESSAGE = 1  # type: ignore[misc]
+    usual = stream_state.CANDLES_A_MESSAGE
+    stream_state.CANDLES_A_MESSAGE = 1  # type: ignore[misc]
     try:
         yield
     finally:
-        forward_lane.CANDLES_A_MESSAGE = usual  # type: ignore[misc]
+        stream_state.CANDLES_A_MESSAGE = usual  # type: ignore[misc]
 
 
 def forward_rows(folder: Path, nats: NatsServer) -> Iterator[dict[str, Any]]:
@@ -189,7 +189,7 @@ def forward_rows(folder: Path, nats: NatsServer) -> Iterator[dict[str, Any]]:
         yield rate_row("messages of one candle read by a client of 500 streams: bare fetch", len(messages), *times)
     with Bench(folder / "day", nats, 100) as bench:
         bench.publish(DAY)
-        messages = bench.payloads(candle_rows(1, DAY), forward_lane.CANDLES_A_MESSAGE)
+        messages = bench.payloads(candle_rows(1, DAY), stream_state.CANDLES_A_MESSAGE)
         times = in_turn(ROUNDS, bench.forward, lambda: bare_publish(bench.address, messages))
         yield rate_row("candles of a day of 100 streams, caught up: bare publish", DAY * 100, *times)
         bench.forward()
@@ -199,7 +199,7 @@ def forward_rows(folder: Path, nats: NatsServer) -> Iterator[dict[str, Any]]:
 
 def size_rows(folder: Path, nats: NatsServer) -> Iterator[dict[str, Any]]:
     """What one candle, live and caught up, takes on the log's disk."""
-    for name, a_message in (("live", 1), ("caught up", forward_lane.CANDLES_A_MESSAGE)):
+    for name, a_message in (("live", 1), ("caught up", stream_state.CANDLES_A_MESSAGE)):
         with Bench(folder / name, nats, 10) as bench, contextlib.ExitStack() as stack:
             if a_message == 1:
                 stack.enter_context(one_candle_a_message())

@@ -129,8 +129,8 @@ def daemon(port: int, page_host: str, taken: Taken) -> None:
     from fluxcap.schemas.types import StreamKey
 
     class Hearing:
-        def published(self, news: Any) -> None:
-            for tick in news.ticks:
+        def published(self, update: Any) -> None:
+            for tick in update.ticks:
                 taken.add(tick.price, time.monotonic())
 
         def forming(self, key: Any, candle: Any) -> None: ...

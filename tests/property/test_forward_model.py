@@ -1,7 +1,7 @@
 """Any number of forwarders of one store against a log that loses answers, and a store that goes on: once, in order.
 
 The model has one subject. A message is taken only if it names the subject's last position, as JetStream does it. What
-the forwarder does is left to the real lane; here are the store, the log and everything that can happen to them.
+the forwarder does is left to the real stream; here are the store, the log and everything that can happen to them.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class World:
     def __init__(self, forwarders: int) -> None:
         self.log = Log()
         self.store = StreamStatus(KEY, store_id="store")
-        self.lanes = [StreamForwardState(KEY) for _ in range(forwarders)]
+        self.streams = [StreamForwardState(KEY) for _ in range(forwarders)]
         self.disks: list[CheckpointEntry | None] = [None] * forwarders
 
     def commit(self, candles: int, revisions: int) -> None:
@@ -82,57 +82,57 @@ class World:
 
     def step(self, number: int, fate: str, most: int) -> bool:
         """One step of a forwarder; whether there was one. ``fate``: what becomes of a message and its answer."""
-        lane = self.lanes[number]
-        lane.set_store_status(self.store)
-        match lane.next():
+        stream = self.streams[number]
+        stream.set_store_status(self.store)
+        match stream.next():
             case None:
                 return False
             case FetchLast():
                 position, stands, *_ = self.log.messages[-1] if self.log.messages else (0, None)
-                lane.answered(stands, position, first_position=self.log.first)
+                stream.answered(stands, position, first_position=self.log.first)
             case CompareCandle(sequence):
-                lane.compared(sequence * MINUTE_MS)
+                stream.compared(sequence * MINUTE_MS)
             case SendCandles(after):
                 to = min(self.store.latest_sequence, after + most)
                 reached = msgspec.structs.replace(
-                    lane.position,
+                    stream.position,
                     latest_sequence=to,
                     latest_ts_ms=to * MINUTE_MS,
-                    first_sequence=lane.position.first_sequence or after + 1,
+                    first_sequence=stream.position.first_sequence or after + 1,
                 )
-                self._send(lane, fate, reached, range(after + 1, to + 1), range(0))
+                self._send(stream, fate, reached, range(after + 1, to + 1), range(0))
             case SendRevisions(after, to):
                 to = min(to, after + most)
-                reached = msgspec.structs.replace(lane.position, latest_revision=to)
-                self._send(lane, fate, reached, range(0), range(after + 1, to + 1))
+                reached = msgspec.structs.replace(stream.position, latest_revision=to)
+                self._send(stream, fate, reached, range(0), range(after + 1, to + 1))
         return True
 
-    def _send(self, lane: StreamForwardState, fate: str, reached: Position, candles: range, revisions: range) -> None:
+    def _send(self, stream: StreamForwardState, fate: str, reached: Position, candles: range, revisions: range) -> None:
         if fate == "message lost":
-            lane.invalidate()
+            stream.invalidate()
             return
         if fate == "refused":
-            lane.hold("the JetStream stream is full")
+            stream.hold("the JetStream stream is full")
             return
-        position = self.log.take(lane.stream_position, reached, candles, revisions)
+        position = self.log.take(stream.stream_position, reached, candles, revisions)
         if fate == "answer lost" or not position:
-            lane.invalidate()
+            stream.invalidate()
         else:
-            lane.stored(reached, position)
+            stream.stored(reached, position)
 
     def kill(self, number: int, *, remembers: bool) -> None:
         if not remembers:
             self.disks[number] = None
-        self.lanes[number] = StreamForwardState(KEY, self.disks[number])
+        self.streams[number] = StreamForwardState(KEY, self.disks[number])
 
     def remember(self, number: int) -> None:
-        self.disks[number] = self.lanes[number].checkpoint
+        self.disks[number] = self.streams[number].checkpoint
 
     def lose(self, count: int, others: int) -> None:
         """With the log's server every connection ends."""
         self.log.lose(count, others)
-        for lane in self.lanes:
-            lane.invalidate()
+        for stream in self.streams:
+            stream.invalidate()
 
     def happen(self, happenings: list[tuple]) -> None:  # type: ignore[type-arg]
         """All of them; then everything goes well until all is at rest."""
@@ -141,25 +141,25 @@ class World:
                 case "commit", candles, revisions:
                     self.commit(candles, revisions)
                 case "step", who, fate, most:
-                    self.step(who % len(self.lanes), fate, most)
+                    self.step(who % len(self.streams), fate, most)
                 case "kill", who, remembers:
-                    self.kill(who % len(self.lanes), remembers=remembers)
+                    self.kill(who % len(self.streams), remembers=remembers)
                 case "remember", who:
-                    self.remember(who % len(self.lanes))
+                    self.remember(who % len(self.streams))
                 case "doubt", who:
-                    self.lanes[who % len(self.lanes)].invalidate()
+                    self.streams[who % len(self.streams)].invalidate()
                 case "lose", count, others:
                     self.lose(count, others)
                 case "forget", count:
                     self.log.forget(count)
-        for number in range(len(self.lanes)):
+        for number in range(len(self.streams)):
             while self.step(number, "well", 2):
                 pass
 
     def assert_rest(self) -> None:
         """No forwarder waits, or holds that anything is missing."""
-        assert all(lane.state is not ForwardPhase.BLOCKED and not lane.reason for lane in self.lanes)
-        assert all(lane.behind(self.store) == 0 for lane in self.lanes)
+        assert all(stream.state is not ForwardPhase.BLOCKED and not stream.reason for stream in self.streams)
+        assert all(stream.behind(self.store) == 0 for stream in self.streams)
 
     def assert_all_is_there(self) -> None:
         """Everything of the store, once and in order, and every forwarder knows it."""

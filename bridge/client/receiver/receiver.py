@@ -47,7 +47,7 @@ from fluxcap.schemas.types import (
 )
 
 REVISION_DTYPE = np.dtype([("sequence", "<u8"), ("candle", CANDLE_DTYPE)])
-"""A row of the revision lane."""
+"""A row of the revisions' reorder buffer."""
 
 HOLE_CONFIRMATIONS = 5
 """How often the server must answer with later candles only before the ones between count as lost."""
@@ -144,7 +144,7 @@ class StreamReceiver:
         return self._advance(now_ns)
 
     def on_heartbeat(self, status: StreamStatus, now_ns: int) -> list[Action]:
-        """The watermark, unasked. It may be old, so it never restarts a stream; it can only raise doubts."""
+        """Take an unrequested watermark. It may be old: it never restarts a stream, but shows what may be missing."""
         if self._connected:
             if self._is_other_store(status):
                 self._unverify()

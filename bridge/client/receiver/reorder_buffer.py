@@ -1,6 +1,6 @@
-"""A lane: numbered rows that arrive in any order, more than once or not at all, and leave in order, once each.
+"""A reorder buffer: numbered rows arrive in any order, more than once or not at all, and leave in order, once each.
 
-Pure. Rows come in chunks of consecutive numbers (a live batch, a backfill page, a run of revisions). The lane keeps
+Pure. Rows come in chunks of consecutive numbers (a live batch, a backfill page, a run of revisions). The buffer keeps
 what cannot leave yet, bounded: when it is full the chunks furthest ahead are dropped, and asked for again later.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 Rows: TypeAlias = npt.NDArray[Any]
-"""Shape ``(n,)``; any dtype: the lane only cuts and joins."""
+"""Shape ``(n,)``; any dtype: the buffer only cuts and joins."""
 
 
 class Offer(enum.Enum):

@@ -1,6 +1,7 @@
 """The forwarder's checkpoint on disk: the position of each stream in JetStream.
 
-One file per log, written in one piece. The log itself is asked first; see forward_lane.py for what this is needed for.
+One file per JetStream stream, written in one piece. JetStream itself is asked first; see stream_state.py for what this
+is needed for.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ class _File(msgspec.Struct):
 
 
 class CheckpointFile:
-    """The memory of one log.
+    """The checkpoint of one JetStream stream.
 
     Parameters
     ----------
     data_dir
         The folder ``forward`` in it is used, and made.
     stream, created
-        Name of the JetStream stream, and when it was made: one of the same name made later is another log.
+        Name of the JetStream stream, and when it was made: one of the same name made later is another stream.
     """
 
     def __init__(self, data_dir: Path, stream: str, created: str) -> None:
@@ -72,7 +73,7 @@ class CheckpointFile:
 
 
 class ForwardCheckpoint:
-    """The streams on their way to one log, with what is remembered of them; written down once a second at most.
+    """The streams on their way to one JetStream stream, with what is remembered of them; saved once a second at most.
 
     data_dir: None keeps nothing on disk.
     """
@@ -81,14 +82,14 @@ class ForwardCheckpoint:
         self._data_dir = data_dir
         self.streams: dict[StreamKey, StreamForwardState] = {}
         self.created = ""
-        """When the log that was met was made."""
+        """When the JetStream stream in use was made."""
         self._file: CheckpointFile | None = None
         self._entries: dict[StreamKey, CheckpointEntry] = {}
         self._saved: dict[StreamKey, CheckpointEntry] = {}
         self._next_save_s = 0.0
 
     def bind_stream(self, stream: str, created: str) -> None:
-        """The log as it is met on a new connection. One recreated is another, and gets all there is."""
+        """Use the JetStream stream found on a new connection. One that was recreated gets all there is."""
         if created == self.created:
             return
         self.created = created
@@ -99,7 +100,7 @@ class ForwardCheckpoint:
             self._entries = self._saved = self._file.load()
 
     def stream_state(self, key: StreamKey) -> StreamForwardState:
-        """The lane of a stream; made when it is asked for the first time."""
+        """The state of a stream; made when it is asked for the first time."""
         found = self.streams.get(key)
         if found is None:
             found = self.streams[key] = StreamForwardState(key, self._entries.get(key))

@@ -1,7 +1,7 @@
-"""The forwarder: every committed batch and revision of a store, in order, once, on the log, however long that is away.
+"""The forwarder: every committed batch and revision of a store, in order, once, on JetStream, whatever NATS does.
 
-A thread of its own. It never holds up who feeds the store: it is told that there is something new, and takes it from
-the store when it can. Connections are recreated forever; see session.py for what happens on one of them.
+A thread of its own. It never holds up who feeds the store: it is notified of something new, and takes it from the
+store when it can. Connections are recreated forever; see session.py for what happens on one of them.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Forwarder:
     source
         What to forward; it is begun and closed here.
     address
-        Where the log is.
+        Where JetStream is.
     data_dir
-        Where what is known to be on the log is remembered; None: nowhere.
+        Where what is known to be on JetStream is remembered; None: nowhere.
     stream
         Name of the JetStream stream.
-    tell
-        Told of what a log of events should have; on the forwarder's thread.
+    on_event
+        Called with what the log should have; on the forwarder's thread.
 
     Raises ConfigError where nats-py is missing.
     """
@@ -81,7 +81,7 @@ class Forwarder:
     # --- from other threads ---------------------------------------------------------------------------------------
 
     def start(self) -> Forwarder:
-        """Returns itself at once, whether or not the log can be reached. Raises what the source's ``start`` raises."""
+        """Return itself at once, whether or not NATS can be reached. Raises what the source's ``start`` raises."""
         self._source.start(self._notify)
         self._loop = EventLoopThread("forwarder")
         self._loop.start(self._run())
@@ -225,7 +225,7 @@ class Forwarder:
         with contextlib.suppress(asyncio.CancelledError):
             await running
 
-    # --- what is told and remembered --------------------------------------------------------------------------------
+    # --- events and checkpoint --------------------------------------------------------------------------------------
 
     def _on_poll(self) -> None:
         session, streams = self._session, self._checkpoint.streams

@@ -1,7 +1,7 @@
-"""Forwarding over one connection to the log: every stream's next message, many streams at once. Coroutines.
+"""Forwarding over one connection to JetStream: every stream's next message, many streams at once. Coroutines.
 
-What to do is each stream's forward_lane.py; this file does it. The connection's end is this session's end, and what was
-under way is in doubt.
+What to do is decided by each stream's stream_state.py; this file does it. The connection's end is this session's end,
+and what was under way is unresolved.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ from fluxcap.schemas.types import CandleBatch, CandleRevision, Message, StreamKe
 
 MAX_CONCURRENT_STREAMS = 256
 PAGE = 2_000
-"""Candles taken from the source at once; with all lanes at work 28 MB."""
+"""Candles taken from the source at once; with all streams at work 28 MB."""
 POLL_S = 1.0
 """The source says when there is something new; a stream that had to wait is looked at again after this."""
 STREAM_CHECK_S = 10.0
-"""A log may be recreated while nothing is sent that would show it; so it is asked for its state this often."""
+"""A JetStream stream may be recreated while nothing is sent that would show it: its state is requested this often."""
 
 
 class ForwardSession:
@@ -69,14 +69,14 @@ class ForwardSession:
         Of one connection.
     source
         What to forward.
-    memory
-        The streams, and which log was met; outlives the session.
+    checkpoint
+        The streams, and which JetStream stream is in use; outlives the session.
     counters
         ``batches``, ``candles``, ``revision_messages``, ``revisions``, ``bytes``; ``overtaken`` (another forwarder was
-        quicker), ``duplicates`` (known to the log by its id), ``refused`` (the log is full, …), ``pruned`` (candles
-        the store forgot before they could be forwarded).
-    tell
-        Told of what a log of events should have.
+        quicker), ``duplicates`` (known to JetStream by its id), ``refused`` (JetStream is full, …), ``pruned`` (candles
+        the store pruned before they could be forwarded).
+    on_event
+        Called with what the log should have.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class ForwardSession:
         self._wake.set()
 
     def on_server_error(self, error: Exception) -> None:
-        """The log's server told an error. On the loop."""
+        """The NATS server reported an error. On the loop."""
         self._writer.on_server_error(error)
 
     def stop(self) -> None:
@@ -149,7 +149,7 @@ class ForwardSession:
                     on_poll()
                     # With very many streams a look takes its time; sending must have as much.
                     await asyncio.sleep(time.monotonic() - begun_s)
-                    if not self._source.error:  # what cannot be heard is not vouched for
+                    if not self._source.error:  # what cannot be received is not vouched for
                         await self._heartbeats.beat()
                     if time.monotonic() >= self._next_stream_check_s:
                         await self._check_stream_unchanged()
@@ -258,7 +258,7 @@ class ForwardSession:
         return True
 
     def _count_pruned(self, stream: StreamForwardState, missing: int) -> None:
-        """The store had forgotten candles before they could be forwarded: the log has a hole, which is said."""
+        """The store pruned candles before they could be forwarded: JetStream has a hole, which is reported."""
         if missing > 0 and stream.position.first_sequence < stream.position.latest_sequence - missing:
             self._counters["pruned"] += missing
             self._emit(ForwardEvent.PRUNED, {"stream": str(stream.key), "candles": missing})
@@ -280,7 +280,7 @@ class ForwardSession:
         return True
 
     async def _send(self, stream: StreamForwardState, message: Message, name: str, reached: Position) -> bool:
-        """Return whether it is on the log now; if not, the lane knows what to do."""
+        """Return whether it is on JetStream now; if not, the stream's state knows what to do."""
         payload = encode(message)
         headers = {
             MESSAGE_ID: name,
@@ -333,7 +333,7 @@ class HeartbeatPublisher:
         self._next_s = 0.0
 
     async def beat(self) -> None:
-        """Of every stream, if it is time. Raises NatsUnavailable."""
+        """Send a heartbeat of every stream, if it is time. Raises NatsUnavailable."""
         now_s = time.monotonic()
         if now_s < self._next_s:
             return
@@ -341,7 +341,7 @@ class HeartbeatPublisher:
         for stream in self._streams.values():
             have, store = stream.position, stream.store
             if stream.state is ForwardPhase.SYNCED and have.store_id == store.store_id:
-                told = msgspec.structs.replace(
+                heartbeat = msgspec.structs.replace(
                     store,
                     latest_sequence=have.latest_sequence,
                     latest_ts_ms=have.latest_ts_ms,
@@ -349,4 +349,4 @@ class HeartbeatPublisher:
                     first_sequence=have.first_sequence,
                     server_time_ms=time.time_ns() // 1_000_000,
                 )
-                await self._writer.send_unstored(status_subject(stream.key), encode(told))
+                await self._writer.send_unstored(status_subject(stream.key), encode(heartbeat))

@@ -1,14 +1,14 @@
-"""One stream on its way to the log: what to do next, and what each answer means. Pure.
+"""One stream on its way to JetStream: what to do next, and what each answer means. Pure.
 
-In: what the store has (its StreamStatus), what the log says of the stream's subject, what became of each message. Out:
-the next step. At most one message of a stream is under way: the next one says which log position it must follow, so
-that order holds against anything, a second forwarder included.
+In: what the store has (its StreamStatus), what JetStream says of the stream's subject, what became of each message.
+Out: the next step. At most one message of a stream is under way: the next one says which JetStream position it must
+follow, so that order holds against anything, a second forwarder included.
 
-The log is the truth. Its last message says where the stream stands, so a message whose answer was lost is neither sent
-twice nor forgotten: after any doubt the log is asked first. What the forwarder remembers (forward_cursor.py) counts
-only where the log has forgotten, and to know a store that has been replaced from one that replaces. A log forgets its
-oldest, so that it begins behind what it forgot; what is missing from where it still reaches was lost, by a power
-failure mostly, and is sent again.
+JetStream is the truth. Its last message says where the stream stands, so a message whose answer was lost is neither
+sent twice nor skipped: when anything is uncertain JetStream is asked first. What the forwarder remembers
+(checkpoint.py) counts only where JetStream has discarded its messages, and to know a store that has been replaced from
+one that replaces. JetStream discards its oldest messages, so that it begins behind them; what is missing from where it
+still reaches was lost, by a power failure mostly, and is sent again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class CheckpointEntry(msgspec.Struct, frozen=True):
 
 
 class FetchLast(msgspec.Struct, frozen=True):
-    """Ask the log for the last message of the subject; then ``answered``."""
+    """Ask JetStream for the last message of the subject; then ``answered``."""
 
 
 class CompareCandle(msgspec.Struct, frozen=True):
@@ -78,7 +78,7 @@ class StreamForwardState:
     Attributes
     ----------
     position
-        What the log holds of this store.
+        What JetStream holds of this store.
     stream_position
         Of the subject's last message; 0: none. The next message must follow it.
     reason
@@ -86,7 +86,7 @@ class StreamForwardState:
     goes_on
         Whether the next step may be done at once; else the stream is let rest for a moment.
     max_candles
-        In one message; halved when the log finds one too large.
+        In one message; halved when JetStream finds one too large.
     """
 
     def __init__(self, key: StreamKey, remembered: CheckpointEntry | None = None) -> None:
@@ -106,7 +106,7 @@ class StreamForwardState:
         return self._store
 
     def behind(self, store: StreamStatus) -> int:
-        """Candles and revisions of the store, as it is now, that are not on the log, as far as is known."""
+        """Candles and revisions of the store, as it is now, that are not on JetStream, as far as is known."""
         have = self.position if self.position.store_id == store.store_id else _NOTHING
         candles = store.latest_sequence - max(have.latest_sequence, store.first_sequence - 1)
         return max(0, candles) + max(0, store.latest_revision - have.latest_revision)
@@ -147,7 +147,7 @@ class StreamForwardState:
         if not self._compared:
             if store.first_sequence <= have.latest_sequence:
                 return CompareCandle(have.latest_sequence)
-            self._compared = True  # that candle was forgotten by the store, or there is none yet
+            self._compared = True  # that candle was pruned by the store, or there is none yet
         if have.latest_sequence < store.latest_sequence:
             return SendCandles(have.latest_sequence)
         if have.latest_revision < store.latest_revision:
@@ -158,7 +158,7 @@ class StreamForwardState:
     def answered(self, last: Position | None, log_position: int = 0, *, first_position: int = 0) -> bool:
         """Handle the position of the subject's last message; None where it has no message.
 
-        ``first_position``: the log's first, of any subject; needed where there is no message and ``had_messages``.
+        ``first_position``: JetStream's first, of any subject; needed where there is no message and ``had_messages``.
         True when this store begins on a subject that another one had before.
         """
         mine, begins = self._store.store_id, False
@@ -184,29 +184,29 @@ class StreamForwardState:
         return Position(self._store.store_id)
 
     def compared(self, ts_ms: int | None) -> None:
-        """The time of the store's candle under the log's newest sequence; None where it has none any more."""
+        """The time of the store's candle under JetStream's newest sequence; None where it has none any more."""
         self._compared = True
         if ts_ms is not None and ts_ms != self.position.latest_ts_ms:
             self.block("JetStream has other candles with the same sequences: this store was restored from a backup")
 
     def stored(self, position: Position, log_position: int) -> None:
-        """A message is on the log; ``position`` includes it."""
+        """A message is on JetStream; ``position`` includes it."""
         self.position, self.stream_position = position, log_position
         self.reason = ""
 
     def invalidate(self) -> None:
-        """It is not known what the log has: a connection ended, an answer did not come, somebody else was quicker."""
+        """It is not known what JetStream has: a connection ended, an answer did not come, somebody else was quicker."""
         self._remembered = self.checkpoint
         self._enter(ForwardPhase.UNKNOWN)
 
     def hold(self, reason: str) -> None:
-        """The log did not take it, though it may later. It is asked again first."""
+        """JetStream did not take it, though it may later. It is asked again first."""
         self.invalidate()
         self.reason = reason
         self.goes_on = False
 
     def too_large(self) -> bool:
-        """The log found a message too large. False when it cannot be made smaller."""
+        """JetStream found a message too large. False when it cannot be made smaller."""
         if self.max_candles == 1:
             self.block("the JetStream stream's max_msg_size is too small for a single candle; raise it")
             return False
@@ -214,7 +214,7 @@ class StreamForwardState:
         return True
 
     def block(self, reason: str) -> None:
-        """Nothing more is sent until the log is asked again."""
+        """Nothing more is sent until JetStream is asked again."""
         self._enter(ForwardPhase.BLOCKED)
         self.reason = reason
 

@@ -165,10 +165,10 @@ class WireSource:
             self._list_at_s = math.inf
             self._requests.enqueue(ListStreamsRequest(), self._on_list)
         self._requests.send()
-        news = False
+        changed = False
         for event in self._transport.receive(POLL_MS):
-            news = self._handle(event) or news
-        if news:
+            changed = self._handle(event) or changed
+        if changed:
             self._on_notify()
 
     def _handle(self, event: Any) -> bool:

@@ -1,6 +1,6 @@
-"""From the loop that talks to the log to the thread that reads it: bounded by making the loop wait, never by loss.
+"""From the loop that talks to JetStream to the thread that reads it: bounded by making the loop wait, never by loss.
 
-News (connections, answers) come before messages that wait, and are few. Of heartbeats only the newest of a stream is
+Notices (connections, answers) come before messages that wait, and are few. Of heartbeats only the newest of a stream is
 kept. A connection that ends takes along what it had brought: it can be fetched.
 """
 
@@ -49,11 +49,11 @@ class Inbox:
         self._capacity = (loop, capacity)
         capacity.set()
 
-    def put_notice(self, news: TransportNotice) -> None:
+    def put_notice(self, notice: TransportNotice) -> None:
         with self._changed:
-            if isinstance(news, Disconnected):
+            if isinstance(notice, Disconnected):
                 self._drop_messages()
-            self._notices.append(news)
+            self._notices.append(notice)
             self._changed.notify()
 
     def put_messages(self, messages: list[StoredMessage]) -> None:

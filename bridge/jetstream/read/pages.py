@@ -1,8 +1,8 @@
-"""Pages of a stream's candles and revisions from the log, as a server gives them from its store. Coroutines.
+"""Pages of a stream's candles and revisions from JetStream, as a server gives them from its store. Coroutines.
 
-The log holds batches as they were published and, later, their revisions. A page is what a store would serve: each
+JetStream holds batches as they were published and, later, their revisions. A page is what a store would serve: each
 candle as its newest revision has it. Sequences are found by search, the headers of every message saying how far its
-stream had come. Several stores may have put a stream on the log, one after the other; only the newest counts.
+stream had come. Several stores may have put a stream on JetStream, one after the other; only the newest counts.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ once without any being late."""
 ASK_MESSAGES = 512
 """Asked for at once for a page: what comes beyond its end is of no use."""
 READ_S = 5.0
-"""How long the log may say nothing while it is known to have more."""
+"""How long JetStream may say nothing while it is known to have more."""
 _NO_CANDLES = np.empty(0, CANDLE_DTYPE)
 _EMPTY = (0, -1, 0)
 
 
 class StreamPages:
-    """One stream of the log: remembers where it has been, so that the page after a page needs no search."""
+    """One stream of JetStream: remembers where it has been, so that the page after a page needs no search."""
 
     def __init__(self, api: JetStreamApi, subject: str) -> None:
         self._api = api
@@ -59,9 +59,9 @@ class StreamPages:
             self._revisions = RevisionIndex(self._api, self._subject, store_id)
 
     async def first_sequence(self, last: StoredMessage, latest: Position, kept_from: int | None) -> int:
-        """The oldest sequence that the log can serve; 0 while there was none, the next one when it has forgotten all.
+        """The oldest sequence that JetStream can serve; 0 while there was none, the next one when it has discarded all.
 
-        ``kept_from``: the log's first position, when all after it is kept; None when that is not known.
+        ``kept_from``: JetStream's first position, when all after it is kept; None when that is not known.
         """
         sequence, position = self._first
         if kept_from is None or not sequence or position < kept_from:
@@ -99,7 +99,7 @@ class StreamPages:
         return CandlePage(start, candles[:limit], more)
 
     async def revisions(self, last: StoredMessage, after: int | None, limit: int) -> RevisionPage:
-        """As ``StoreReader.revisions``, up to what ``last`` says; a page ends where some were forgotten."""
+        """As ``StoreReader.revisions``, up to what ``last`` says; a page ends where some were discarded."""
         revisions = self._revisions
         await revisions.load_until(last)
         return revisions.page(after, limit)

@@ -1,8 +1,8 @@
-"""The wire's requests, answered from the log alone: what a server says of its store, this says of the log. Coroutines.
+"""The wire's requests, answered from JetStream alone, as a server answers them from its store. Coroutines.
 
-What the log cannot know is left out: no feed state, no tick, unless a forwarder's heartbeat has lately told them.
-Errors are those of a server: WireError with 404 for a stream that the log does not have, 409 when it comes from
-another store than the asker was told, 400 for what is no request.
+What JetStream cannot know is left out: no feed state, no tick, unless a forwarder's heartbeat has lately had them.
+Errors are those of a server: WireError with 404 for a stream that JetStream does not have, 409 when it comes from
+another store than the request names, 400 for what is no request.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class JetStreamRequestHandler:
         return pages, *newest
 
     async def _same_store(self, key: StreamKey) -> tuple[StreamPages, StoredMessage, Position]:
-        """As ``_newest``, of the store that the asker was told of: its numbers mean nothing in another one."""
+        """As ``_newest``, of the store that the request names: its numbers mean nothing in another one."""
         pages, last, latest = await self._newest(key)
         if self._store_ids_sent.get(key, latest.store_id) != latest.store_id:
             raise WireError(409, f"{key} comes from another store now; request its status.")

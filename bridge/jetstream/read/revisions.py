@@ -1,8 +1,8 @@
-"""The revisions of a stream that the log has, to put into pages and to serve. Coroutines.
+"""The revisions of a stream that JetStream has, to put into pages and to serve. Coroutines.
 
 A page is only right when every revision up to the newest message is known. They stand between the batches, anywhere
-after the candles that they correct; so they are looked for once and kept. Where they stand close together the log is
-read, where they are rare they are searched for, many at once: both take few turns, also when the log is far away.
+after the candles that they correct; so they are looked for once and kept. Where they stand close together JetStream is
+read, where they are rare they are searched for, many at once: both take few turns, also when JetStream is far away.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ READ_A_REVISION = 32
 SEARCHED_AT_ONCE = 500
 """Revisions; what was found is kept should the time run out with the next ones."""
 READ_S = 5.0
-"""How long the log may say nothing while it is known to have more."""
+"""How long JetStream may say nothing while it is known to have more."""
 
 
 class RevisionIndex:
-    """Those of one store on a subject. They have holes where the store forgot some while the log was away."""
+    """Those of one store on a subject. They have holes where the store pruned some while NATS was unavailable."""
 
     def __init__(self, api: JetStreamApi, subject: str, store_id: str) -> None:
         self._api = api

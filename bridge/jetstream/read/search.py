@@ -1,7 +1,7 @@
 """Binary search in JetStream: finds a subject's first message that fulfils a condition all later ones fulfil.
 
-The log answers "the first message of this subject at or after position p"; a search asks so a few dozen times, however
-long the log is. A search for many things asks many questions at once, and so waits no longer.
+JetStream answers "the first message of this subject at or after position p"; a search asks so a few dozen times,
+however many messages there are. A search for many things asks many questions at once, and so waits no longer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The reader's side of the log on a loop of its own: connects, follows, answers; and again, when the connection ends.
+"""The reader's side of JetStream on a loop of its own: connects, follows, answers; and again, when the connection ends.
 
 All that it has to say goes into a ``Inbox``: Connected and Disconnected, Answered or Failed once for each question,
-messages of the log, heartbeats.
+messages of JetStream, heartbeats.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 POLL_S = 1.0
-"""How often the log is asked whether it is there."""
+"""How often JetStream is asked whether its stream is there."""
 MAX_MISSES = 2
 FRESH_S = 3.0
 """How long a heartbeat tells how a feed does."""
@@ -46,7 +46,7 @@ LOST = "connection lost; reconnecting"
 
 
 class ReadSession:
-    """Begins at once, ends with ``close``. ``wants_feed``: follow the log, rather than only answer questions."""
+    """Begins at once, ends with ``close``. ``wants_feed``: follow JetStream, rather than only answer questions."""
 
     def __init__(self, address: NatsAddress, stream: str, inbox: Inbox, *, wants_feed: bool) -> None:
         self._address = address
@@ -91,11 +91,11 @@ class ReadSession:
     # --- connections -----------------------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
-        told, failures = "", 0
+        reported, failures = "", 0
         while True:
             try:
                 reason = await self._epoch()
-                told, failures = "", 0
+                reported, failures = "", 0
             except FluxcapError as error:
                 reason = str(error)
             except Exception as error:  # of nats-py's or ours: said, and tried again
@@ -103,8 +103,8 @@ class ReadSession:
                 reason = f"{type(error).__name__}; retrying"
             finally:
                 await asyncio.shield(self._end_epoch())
-            if reason != told:
-                told = reason
+            if reason != reported:
+                reported = reason
                 self._inbox.put_notice(Disconnected(reason))
             await asyncio.sleep(WAITS_S[min(failures, len(WAITS_S) - 1)])
             failures += 1
@@ -177,7 +177,7 @@ class ReadSession:
             await self._listen(keys.get("status", set()))
 
     async def _listen(self, keys: set[StreamKey]) -> None:
-        """Heartbeats do not stand on the log: they are heard, or not."""
+        """Heartbeats are not stored in JetStream: they are received as they come, or not at all."""
         from nats import errors
 
         wanted = covering_filters(keys, root=STATUS_ROOT) if keys else frozenset()
@@ -235,11 +235,11 @@ class SubjectFollower:
 
     Parameters
     ----------
-    log
+    api
         Access to the JetStream stream.
     take
         Called with the messages of a filter, in JetStream's order.
-    room
+    capacity
         Set while more messages may be taken; nothing is read otherwise.
     failed
         Called when a reader cannot continue; once for each.

@@ -1,8 +1,9 @@
-"""The transport over NATS JetStream: batches and revisions from the log, questions answered from the log as well.
+"""The transport over NATS JetStream: batches, revisions and the answers to requests all come from there.
 
-One connection, one epoch, as over ZeroMQ: when it ends, another is made and the log asked again. nats-py runs on a loop
-of its own thread (``ReadSession``); what it brings goes through one bounded inbox, whose fullness stops the reading: a
-slow consumer costs memory nowhere, since the log keeps what was not asked for. Needs the extra ``fluxcap[nats]``.
+One connection, one epoch, as over ZeroMQ: when it ends, another is made and JetStream asked again. nats-py runs on a
+loop of its own thread (``ReadSession``); what it brings goes through one bounded inbox, whose fullness stops the
+reading: a slow consumer costs memory nowhere, since JetStream keeps what was not asked for. Needs the extra
+``fluxcap[nats]``.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class Exchange:
         return next(offset for begin, offset in reversed(self._offsets) if begin <= ts_ms)
 
     def step_clock(self, at_ms: int, offset_s: int) -> None:
-        """From ``at_ms`` on the platform stamps with another offset (history is then told in that one, too)."""
+        """From ``at_ms`` on the platform stamps with another offset (history then has that one, too)."""
         self._offsets.append((at_ms, offset_s * 1000))
 
     # --- ticks ------------------------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
 def run_checks(config: Path | None = None, **options: Any) -> list[Finding]:
     """Look at everything. ``options``: settings given on the command line. Raises nothing."""
     wall_ns, mono_ns = time.time_ns(), time.monotonic_ns()
-    told, settings = data.check_settings(config, **options)
-    findings = [machine.check_python(), machine.check_packages(), told]
+    checked, settings = data.check_settings(config, **options)
+    findings = [machine.check_python(), machine.check_packages(), checked]
     run, status = data.running_daemon(settings.data_dir)
     findings += data.check_daemon(settings.data_dir, run, status)
     findings += browser.check_installed()

@@ -1,7 +1,7 @@
 """Plays a recording back into a market. Pure but for what the caller hands in: records in, decisions out.
 
 ``Playback`` gives each record to a ``Market`` as the pipeline gave the original, so the same candles come out whatever
-the speed. ``replaying.py`` does the rest: files, store, wire and pace.
+the speed. ``replayer.py`` does the rest: files, store, wire and pace.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Playback:
                 if record.told_before:
                     market.drain()
             case _:
-                pass  # what is told for the reader's sake
+                pass  # recorded for the reader's sake
 
 
 def _may_time_pass(record: recording.Record) -> bool:

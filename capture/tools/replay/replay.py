@@ -92,7 +92,7 @@ def replay(
     """Play a recording into a new store.
 
     ``finish`` gets the data folder when all is stored and closed, before a folder that is not to stay goes.
-    ``progress`` is told bytes read and bytes in all.
+    ``progress`` is called with bytes read and bytes in all.
 
     Raises ConfigError, AlreadyRunning, StoreError, UnknownAsset.
     """

@@ -26,7 +26,7 @@ from fluxcap.schemas.types import Candle, StreamKey, interval_ms
 BATCH_MAX = 400
 """At full speed so many times candles are sealed before all of them are committed."""
 TICKS_MAX = 50_000
-"""Ticks that nobody is told of are not kept longer than this."""
+"""Ticks that nobody is sent are not kept longer than this."""
 HEARTBEAT_S = 1.0
 FORMING_S = 0.2
 POLL_S = 0.05
@@ -174,7 +174,7 @@ class _BatchedUpdates:
         self.times = 0
 
     def collect(self) -> None:
-        """Add what the market has decided since. Nobody is told of its ticks."""
+        """Add what the market has decided since. Its ticks are sent to nobody."""
         self.update.append(self._market.drain())
         self.update.ticks = []
         self.times += 1

@@ -18,8 +18,8 @@ def sealed(first: int, count: int) -> PublishedUpdate:
     return PublishedUpdate((CandleBatch(EURUSD, first, candle_rows(first, count)),), (), (), ())
 
 
-def minutes(news: list[Event]) -> list[int]:
-    return [one.candle.ts_ms // 60_000 for one in news if isinstance(one, CandleEvent)]
+def minutes(events: list[Event]) -> list[int]:
+    return [one.candle.ts_ms // 60_000 for one in events if isinstance(one, CandleEvent)]
 
 
 def test_nothing_is_kept_while_nobody_listens() -> None:
@@ -38,8 +38,8 @@ def test_the_newest_candle_under_way_replaces_the_one_that_waits() -> None:
         relay.forming(EURUSD, candle(5, close))
     relay.forming(GBPUSD, candle(5))
 
-    news = relay.drain()
-    assert [(one.symbol, one.candle.close) for one in news if isinstance(one, CandleEvent)] == [
+    events = relay.drain()
+    assert [(one.symbol, one.candle.close) for one in events if isinstance(one, CandleEvent)] == [
         (EURUSD.symbol, 1.3),
         (GBPUSD.symbol, 1.5),
     ]

@@ -157,7 +157,7 @@ def test_pauses_long_ago_make_nobody_patient(feeds: FeedTracker) -> None:
         feeds.prune_before(0)
     feeds.tick("s", A, T0 + 6_000, 1.0, T0 + 6_000)
 
-    assert [news.to_ms for news in feeds.drain_gaps()] == [T0 + 6_000]
+    assert [update.to_ms for update in feeds.drain_gaps()] == [T0 + 6_000]
 
 
 def gappy(feeds: FeedTracker, talk_every_ms: int) -> int:
@@ -188,7 +188,7 @@ def test_signals_that_paused_as_well_prove_nothing(feeds: FeedTracker) -> None:
     feeds.tick("s", A, last_ms + 20_000, 1.0, last_ms + 20_000)
 
     assert live(feeds) == [(T0, last_ms)]
-    assert [news.to_ms for news in feeds.drain_gaps()][-1] == last_ms + 20_000
+    assert [update.to_ms for update in feeds.drain_gaps()][-1] == last_ms + 20_000
 
 
 def test_signals_prove_nothing_where_ticks_never_pause(feeds: FeedTracker) -> None:

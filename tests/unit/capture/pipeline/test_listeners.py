@@ -21,8 +21,8 @@ class Ear:
             raise RuntimeError("no")
         self.heard.append(what)
 
-    def published(self, news: PublishedUpdate) -> None:
-        self._hear(news)
+    def published(self, update: PublishedUpdate) -> None:
+        self._hear(update)
 
     def forming(self, key: StreamKey, candle: Candle) -> None:
         self._hear(candle.ts_ms)

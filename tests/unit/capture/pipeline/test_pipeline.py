@@ -73,10 +73,10 @@ class FakeBrowser:
 class Ear:
     def __init__(self) -> None:
         self.states: queue.SimpleQueue[tuple[ChromeState, str]] = queue.SimpleQueue()
-        self.news: list[PublishedUpdate] = []
+        self.updates: list[PublishedUpdate] = []
 
-    def published(self, news: PublishedUpdate) -> None:
-        self.news.append(news)
+    def published(self, update: PublishedUpdate) -> None:
+        self.updates.append(update)
 
     def forming(self, key: StreamKey, candle: Candle) -> None: ...
 

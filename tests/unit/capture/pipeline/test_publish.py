@@ -81,15 +81,15 @@ class Ear:
 
     def __init__(self, journal: list[str]) -> None:
         self.journal = journal
-        self.news: list[PublishedUpdate] = []
+        self.updates: list[PublishedUpdate] = []
         self.formed: list[StreamKey] = []
         self.deaf = False
 
-    def published(self, news: PublishedUpdate) -> None:
+    def published(self, update: PublishedUpdate) -> None:
         if self.deaf:
             raise OSError("no room in the listener")
         self.journal.append("tell")
-        self.news.append(news)
+        self.updates.append(update)
 
     def forming(self, key: StreamKey, candle: Candle) -> None:
         self.formed.append(key)
@@ -122,7 +122,7 @@ class Bench:
         return list(candles_from(self.store.reader().page(key_of(symbol), 0, None, 1_000).candles))
 
     def batches(self) -> list[CandleBatch]:
-        return [batch for news in self.ears[0].news for batch in news.batches]
+        return [batch for update in self.ears[0].updates for batch in update.batches]
 
     def told(self, symbol: str = "") -> list[Candle]:
         """Of one symbol, or of all."""
@@ -213,7 +213,9 @@ def test_what_is_completed_while_a_commit_is_in_doubt_becomes_a_revision(bench: 
     bench.flush()
 
     assert bench.publishing.dropped == 0
-    assert [c for news in bench.ears[0].news for r in news.revisions for c in candles_from(r.candles)] == [candle(1)]
+    assert [c for update in bench.ears[0].updates for r in update.revisions for c in candles_from(r.candles)] == [
+        candle(1)
+    ]
     assert bench.told() == [candle(0), candle(2)]
 
 
@@ -260,7 +262,9 @@ def test_what_stood_before_a_failure_is_told_and_not_done_twice(bench: Bench):
     bench.flush()
 
     assert bench.told() == [candle(0), candle(1)]
-    revised = [c for news in bench.ears[0].news for revision in news.revisions for c in candles_from(revision.candles)]
+    revised = [
+        c for update in bench.ears[0].updates for revision in update.revisions for c in candles_from(revision.candles)
+    ]
     assert revised == [candle(0, 1.25, CandleFlags.REVISED)]
     assert bench.stored("EURUSD_otc") == [candle(0, 1.25, CandleFlags.REVISED), candle(1)]
 
@@ -275,7 +279,7 @@ def test_a_bucket_completed_before_anything_newer_is_the_next_candle_and_is_told
 
     assert bench.told() == [candle(0), late]
     assert bench.server.watermark(key_of("EURUSD_otc")).latest_sequence == 2
-    assert all(not news.revisions for news in bench.ears[0].news)
+    assert all(not update.revisions for update in bench.ears[0].updates)
 
 
 def test_a_bucket_completed_together_with_newer_ones_goes_before_them(bench: Bench):
@@ -324,7 +328,7 @@ def test_gaps_are_stored_and_told(bench: Bench):
 
     stored = bench.store.reader().gaps("TEST", "EURUSD_otc", 0, FIRST_MS * 2)
     assert [(gap.from_ms, gap.to_ms, gap.reason) for gap in stored] == [(FIRST_MS, FIRST_MS + 700, "chrome gone")]
-    assert [len(news.gaps) for news in bench.ears[0].news] == [1, 1]
+    assert [len(update.gaps) for update in bench.ears[0].updates] == [1, 1]
 
 
 def test_gaps_that_could_not_be_stored_are_tried_again(bench: Bench):
@@ -336,7 +340,7 @@ def test_gaps_that_could_not_be_stored_are_tried_again(bench: Bench):
 
     bench.flush()
 
-    assert [len(news.gaps) for news in bench.ears[0].news] == [1]
+    assert [len(update.gaps) for update in bench.ears[0].updates] == [1]
 
 
 def test_ticks_are_told_even_while_the_store_takes_nothing(bench: Bench):
@@ -346,8 +350,8 @@ def test_ticks_are_told_even_while_the_store_takes_nothing(bench: Bench):
 
     bench.flush()
 
-    assert [news.ticks for news in bench.ears[0].news] == [(Tick("EURUSD_otc", FIRST_MS, FIRST_MS, 1.5),)]
-    assert not bench.ears[0].news[0].batches
+    assert [update.ticks for update in bench.ears[0].updates] == [(Tick("EURUSD_otc", FIRST_MS, FIRST_MS, 1.5),)]
+    assert not bench.ears[0].updates[0].batches
 
 
 def test_a_listener_that_fails_costs_no_candle_and_no_other_listener(bench: Bench):
@@ -359,7 +363,7 @@ def test_a_listener_that_fails_costs_no_candle_and_no_other_listener(bench: Benc
     bench.flush()
 
     assert bench.stored("EURUSD_otc") == [candle(0), candle(1)]
-    assert len(bench.ears[1].news) == 2
+    assert len(bench.ears[1].updates) == 2
     assert bench.told() == [candle(1)]
 
 
@@ -367,7 +371,7 @@ def test_nothing_decided_touches_nothing(bench: Bench):
     bench.flush()
 
     assert bench.journal == []
-    assert bench.ears[0].news == []
+    assert bench.ears[0].updates == []
 
 
 def test_a_focused_asset_has_a_stream_before_its_first_candle(bench: Bench):

@@ -43,9 +43,9 @@ def test_a_folder_that_takes_nothing_is_told_once_a_minute(tmp_path: Path):
     (tmp_path / "forward").write_text("a file in its place")
     memory = ForwardCheckpoint(tmp_path)
     memory.bind_stream("FLUX", "today")
-    lane = memory.stream_state(KEY)
-    lane.set_store_status(StreamStatus(KEY, 5, 300_000, 0, 1, "store"))
-    lane.answered(KNOWN[KEY].position, 77)
+    stream = memory.stream_state(KEY)
+    stream.set_store_status(StreamStatus(KEY, 5, 300_000, 0, 1, "store"))
+    stream.answered(KNOWN[KEY].position, 77)
 
     with pytest.raises(StoreError, match="cannot be written"):
         memory.save()
@@ -57,9 +57,9 @@ def test_streams_that_are_not_seen_any_more_stay_remembered(tmp_path: Path):
     memory = ForwardCheckpoint(tmp_path)
     memory.bind_stream("FLUX", "today")
     other = StreamKey("DESK", "NEW", "1m")
-    lane = memory.stream_state(other)
-    lane.set_store_status(StreamStatus(other, 1, 60_000, 0, 1, "store"))
-    lane.answered(Position("store", 1, 60_000, 0, 1), 78)
+    stream = memory.stream_state(other)
+    stream.set_store_status(StreamStatus(other, 1, 60_000, 0, 1, "store"))
+    stream.answered(Position("store", 1, 60_000, 0, 1), 78)
 
     memory.save()
 

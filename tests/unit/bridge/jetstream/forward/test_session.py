@@ -86,11 +86,11 @@ class Log:
     def on_disconnected(self) -> None: ...
 
 
-def memory_of(*lanes: StreamForwardState) -> ForwardCheckpoint:
+def memory_of(*streams: StreamForwardState) -> ForwardCheckpoint:
     """What is known of the log as it was met."""
     memory = ForwardCheckpoint(None)
     memory.bind_stream("FLUX", MET)
-    memory.streams.update({lane.key: lane for lane in lanes})
+    memory.streams.update({stream.key: stream for stream in streams})
     return memory
 
 
@@ -177,12 +177,12 @@ def test_heartbeats_tell_what_the_log_has_and_how_the_feed_does():
 
 
 def test_a_log_made_anew_ends_the_session_before_anything_follows_what_the_old_one_had():
-    lane = StreamForwardState(KEY, CheckpointEntry(Position("store", 3, 180_000, 0, 1), 77))
+    stream = StreamForwardState(KEY, CheckpointEntry(Position("store", 3, 180_000, 0, 1), 77))
     log = Log()
     log.created = "2026-11-22T09:00:00Z"
 
     with pytest.raises(NatsUnavailable, match="recreated"):
-        run(Source(5, 0), log, lambda: bool(log.taken), memory_of(lane))
+        run(Source(5, 0), log, lambda: bool(log.taken), memory_of(stream))
 
     assert log.taken == []
 

@@ -82,9 +82,9 @@ class Rig:
         self.transport = FakeTransport()
         self.now_s = 1_000.0
         self.source = WireSource("tcp://a:1", "tcp://a:2", transport=self.transport, now_s=lambda: self.now_s)
-        self.news = threading.Semaphore(0)
+        self.notified = threading.Semaphore(0)
         self._sequences = itertools.count(1)
-        self.source.start(self.news.release)
+        self.source.start(self.notified.release)
 
     def tell(self, event: TransportEvent) -> None:
         self.transport.events.put(event)
@@ -99,7 +99,7 @@ class Rig:
         number, question = self.asked()
         assert question == ListStreamsRequest()
         self.tell(ReplyReceived(number, ListStreamsResponse(streams)))
-        assert self.news.acquire(timeout=10)
+        assert self.notified.acquire(timeout=10)
 
     def ask(self) -> tuple[threading.Thread, list[Any]]:
         """A question of the forwarder's, under way, and where its answer or error will be."""
@@ -119,7 +119,7 @@ class Rig:
         """Until all that was told before has been handled, and what followed of it was asked."""
         for _ in range(2):
             self.hear(StreamStatus(OTHER, next(self._sequences)))
-            assert self.news.acquire(timeout=10)
+            assert self.notified.acquire(timeout=10)
 
     def hear(self, message: Message) -> None:
         self.tell(MessageReceived(b"", message))
@@ -165,7 +165,7 @@ def test_heartbeats_batches_and_revisions_move_the_watermark(rig: Rig):
     rig.hear(status(9, 3, store="new"))
     rig.await_status(latest_sequence=9, latest_revision=3, store_id="new")
 
-    assert all(rig.news.acquire(timeout=10) for _ in range(3))
+    assert all(rig.notified.acquire(timeout=10) for _ in range(3))
 
 
 def test_what_does_not_follow_waits_for_the_heartbeat(rig: Rig):
@@ -252,7 +252,7 @@ def test_a_server_that_is_away_is_not_asked(rig: Rig):
     rig.tell(RequestFailed(number, WireTimeout("the connection to the server ended")))
     rig.tell(Disconnected("connection lost; reconnecting"))
     rig.now_s += 10 * LIST_WAIT_S
-    assert rig.news.acquire(timeout=10)
+    assert rig.notified.acquire(timeout=10)
     rig.pass_a_turn()
 
     assert rig.transport.asked.empty()
@@ -294,7 +294,7 @@ def test_a_lost_server_is_told_and_nothing_is_asked_of_it(rig: Rig):
 
     rig.tell(Disconnected("connection lost; reconnecting"))
 
-    assert rig.news.acquire(timeout=10)
+    assert rig.notified.acquire(timeout=10)
     assert rig.source.error == "tcp://a:2: connection lost; reconnecting"
     with pytest.raises(WireTimeout, match="connection lost"):
         asyncio.run(rig.source.candles(KEY, 1, 500))
