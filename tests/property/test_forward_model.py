@@ -1,7 +1,8 @@
 """Any number of forwarders of one store against a log that loses answers, and a store that goes on: once, in order.
 
 The model has one subject. A message is taken only if it names the subject's last position, as JetStream does it. What
-the forwarder does is left to the real stream; here are the store, the log and everything that can happen to them.
+the forwarder does is left to the real ``StreamForwardState``; here are the store, the log and everything that can
+happen to them.
 """
 
 from __future__ import annotations
