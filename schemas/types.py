@@ -208,11 +208,21 @@ class Watermark(msgspec.Struct, frozen=True, gc=False):
     """Oldest servable sequence; 0 while there is none."""
 
 
+class GapState(enum.StrEnum):
+    """The state of a gap; the store keeps each one with the time it was told."""
+
+    OPENED = "opened"
+    """The feed is blind, and its end is not known."""
+    CLOSED = "closed"
+    WITHDRAWN = "withdrawn"
+    """Nothing was missed after all."""
+
+
 class Gap(msgspec.Struct, frozen=True):
     """A time in which capture was blind, from ``from_ms`` up to but without ``to_ms`` (epoch ms; 0: not over yet).
 
     ``symbol`` "" means every symbol of the source. One gap is known by source, symbol and ``from_ms``: the same again
-    with another ``to_ms`` closes it.
+    with another ``to_ms`` closes it, and with ``to_ms`` = ``from_ms`` takes it back.
     """
 
     source_id: str
@@ -220,6 +230,13 @@ class Gap(msgspec.Struct, frozen=True):
     from_ms: int
     to_ms: int = 0
     reason: str = ""
+
+    @property
+    def state(self) -> GapState:
+        """Return whether it goes on, is over, or was taken back."""
+        if not self.to_ms:
+            return GapState.OPENED
+        return GapState.WITHDRAWN if self.to_ms == self.from_ms else GapState.CLOSED
 
 
 # --- messages of the wire, version 1 -------------------------------------------------------------------------------

@@ -138,11 +138,18 @@ class StoreConnection:
     def reopen(self) -> None:
         """Close every handle and reopen the file. Raises what opening raises; the next query tries again."""
         _log.warning("DuckDB closed %s after an error; reopening it", self.path)
+        with self.released():
+            pass
+
+    @contextlib.contextmanager
+    def released(self) -> Iterator[None]:
+        """Close every handle and the file while this is held; at its end the file is open again, unless it raises."""
         with contextlib.ExitStack() as held:
             for cursor in list(self._cursors):
                 held.enter_context(cursor.suspended())
             with self._reopening:
                 self._close_root()
+                yield
                 self._root = self._connect()
 
     def close(self) -> None:

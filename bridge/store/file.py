@@ -22,7 +22,7 @@ def now_ms() -> int:
 def ensure_store(cursor: StoreCursor, path: Path, clock_ms: Callable[[], int]) -> str:
     """Make the tables in an empty database, or check those that are there. Returns the ``store_id``.
 
-    Raises what ``check_store`` raises.
+    A store of an older version stays as it is: ``migration.migrate`` brings it up. Raises what ``check_store`` raises.
     """
     if not cursor.rows("SELECT 1 FROM duckdb_tables() LIMIT 1"):
         _create(cursor, clock_ms)
@@ -30,7 +30,7 @@ def ensure_store(cursor: StoreCursor, path: Path, clock_ms: Callable[[], int]) -
 
 
 def check_store(cursor: StoreCursor, path: Path) -> str:
-    """The ``store_id`` of a store.
+    """The ``store_id`` of a store of any version that can be read.
 
     Raises StoreDamaged when it is not a whole fluxcap store, StoreError when it is of a newer version.
     """
@@ -38,12 +38,18 @@ def check_store(cursor: StoreCursor, path: Path) -> str:
     if "meta" not in tables:
         raise StoreDamaged(f"{path} is a DuckDB file, but not a fluxcap store; name another file.")
     meta = {str(name): str(value) for name, value in cursor.rows("SELECT name, value FROM meta")}
-    version = meta.get("schema_version", "")
-    if version.isdecimal() and int(version) > SCHEMA_VERSION:
+    named = meta.get("schema_version", "")
+    version = int(named) if named.isdecimal() else 0
+    if version > SCHEMA_VERSION:
         raise StoreError(f"{path} was written by a newer fluxcap (store version {version}); upgrade fluxcap.")
-    if version != str(SCHEMA_VERSION) or not meta.get("store_id") or not tables >= TABLE_NAMES:
+    if version not in TABLE_NAMES or not meta.get("store_id") or not tables >= TABLE_NAMES[version]:
         raise StoreDamaged(f"{path} lacks parts of a fluxcap store. {DAMAGE_HINT}")
     return meta["store_id"]
+
+
+def stored_version(cursor: StoreCursor) -> int:
+    """The version of a checked store's tables."""
+    return int(cursor.rows("SELECT value FROM meta WHERE name = 'schema_version'")[0][0])
 
 
 def _create(cursor: StoreCursor, clock_ms: Callable[[], int]) -> None:

@@ -27,6 +27,13 @@ class StoreIndex(msgspec.Struct, frozen=True):
     watermarks: Mapping[StreamKey, Watermark]
 
 
+class GapChange(msgspec.Struct, frozen=True):
+    """A gap as it was told at ``at_ms`` (UTC ms; ``NOT_KNOWN_MS`` before store version 2); see ``gap.state``."""
+
+    gap: Gap
+    at_ms: int
+
+
 _NOTHING = Watermark()
 _NO_CANDLES = np.empty(0, dtype=CANDLE_DTYPE)
 _NO_SEQUENCES = np.empty(0, dtype=np.uint64)
@@ -135,6 +142,51 @@ class StoreReader:
             (source_id, symbol, from_ms, to_ms),
         )
         return [Gap(*row) for row in rows]
+
+    def sealed_ms(self, key: StreamKey, after_sequence: int = 0, limit: int = 10_000) -> npt.NDArray[np.int64]:
+        """Return when each of ``page(key, after_sequence, None, limit)`` was sealed and stored: UTC ms, shape ``(n,)``.
+
+        ``NOT_KNOWN_MS`` for candles that a fluxcap of store version 1 has stored.
+        """
+        index = self._index()
+        after = max(after_sequence, index.watermarks.get(key, _NOTHING).first_sequence - 1, 0)
+        sql = "SELECT sequence, sealed_ms FROM candles WHERE stream_id = ? AND sequence > ? AND sequence <= ?"
+        columns = self._cursor.columns(sql, (index.stream_ids.get(key, 0), after, after + limit))
+        return np.asarray(columns["sealed_ms"][np.argsort(columns["sequence"], kind="stable")], dtype=np.int64)
+
+    def first_versions(
+        self, key: StreamKey, after_sequence: int = 0, limit: int = 10_000
+    ) -> tuple[npt.NDArray[np.uint64], CandleArray]:
+        """Revised candles as they were first published: their sequences, ascending, and the candles.
+
+        Only of sequences in ``(after_sequence, after_sequence + limit]``, and none that were revised under version 1.
+        """
+        sql = (
+            f"SELECT sequence, {CANDLE_COLUMNS} FROM first_versions "  # noqa: S608
+            "WHERE stream_id = ? AND sequence > ? AND sequence <= ?"
+        )
+        stream_id = self._index().stream_ids.get(key, 0)
+        candles, sequences = self._in_order(sql, "sequence", (stream_id, after_sequence, after_sequence + limit))
+        return sequences.astype(np.uint64), candles
+
+    def revised_ms(self, key: StreamKey, after_revision: int = 0, limit: int = 10_000) -> npt.NDArray[np.int64]:
+        """Return when each revision of ``revisions(key, after_revision, limit)`` was made: UTC ms, shape ``(n,)``."""
+        sql = "SELECT revision, made_ms FROM revisions WHERE stream_id = ? AND revision > ? AND revision <= ?"
+        stream_id = self._index().stream_ids.get(key, 0)
+        oldest = self._cursor.rows("SELECT min(revision) FROM revisions WHERE stream_id = ?", (stream_id,))[0][0]
+        after = max(after_revision, int(oldest or 1) - 1)
+        columns = self._cursor.columns(sql, (stream_id, after, after + limit))
+        return np.asarray(columns["made_ms"][np.argsort(columns["revision"], kind="stable")], dtype=np.int64)
+
+    def gap_changes(self, source_id: str | None = None, symbol: str | None = None) -> list[GapChange]:
+        """Each state that gaps went through, in the order it was told; those of the whole source count for a symbol."""
+        rows = self._cursor.rows(
+            "SELECT source_id, symbol, from_ms, to_ms, reason, at_ms FROM gap_states "
+            "WHERE ($1::VARCHAR IS NULL OR source_id = $1) AND ($2::VARCHAR IS NULL OR symbol IN ('', $2)) "
+            "ORDER BY rowid",
+            (source_id, symbol),
+        )
+        return [GapChange(Gap(*row[:5]), row[5]) for row in rows]
 
     def universe(self) -> list[Listing]:
         """The listings in the order of their file."""

@@ -16,14 +16,18 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
 
 from fluxcap.bridge.store import writes as store_rows
 from fluxcap.bridge.store.connection import DAMAGE_HINT, StoreConnection
 from fluxcap.bridge.store.disk_space import DiskSpaceGuard
-from fluxcap.bridge.store.file import ensure_store, now_ms, quarantine
+from fluxcap.bridge.store.file import ensure_store, now_ms, quarantine, stored_version
 from fluxcap.bridge.store.high_water_mark import HighWaterMark, total_assigned
+from fluxcap.bridge.store.migration import Migration, Progress, migrate
 from fluxcap.bridge.store.reader import StoreIndex, StoreReader
+from fluxcap.bridge.store.schema import SCHEMA_VERSION
 from fluxcap.bridge.store.universe import Listing, read_universe
 from fluxcap.schemas.errors import SequenceError, StoreDamaged, StoreError
 from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, Watermark
@@ -40,6 +44,17 @@ CHECKPOINT_BYTES = 16 * 1024 * 1024
 _NOTHING = Watermark()
 
 
+OFFSET_FACT, ASSETS_FACT = "platform offset ms", "assets"
+_Asset = TypeVar("_Asset", bound=msgspec.Struct)
+
+
+class KeptOffset(NamedTuple):
+    """The platform's offset as an earlier run measured it, and when it was kept (UTC ms)."""
+
+    offset_ms: int
+    kept_ms: int
+
+
 class RecoveredCommit(NamedTuple):
     """A failed commit that the store holds all the same: DuckDB closed the file after it had written it."""
 
@@ -54,9 +69,17 @@ class Store:
     ----------
     store_id
         Made once with the file. A client that sees another one starts over.
+    migration
+        What was done to a store of an older version as it was opened; None otherwise.
     """
 
-    def __init__(self, connection: StoreConnection, clock_ms: Callable[[], int], reserve_bytes: int) -> None:
+    def __init__(
+        self,
+        connection: StoreConnection,
+        clock_ms: Callable[[], int],
+        reserve_bytes: int,
+        on_migration: Progress = lambda done, total: None,
+    ) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
         self._clock_ms = clock_ms
@@ -69,6 +92,7 @@ class Store:
         self.store_id = ensure_store(self._cursor, self.path, clock_ms)
         self._high_water_mark = HighWaterMark(self.path, self.store_id)
         self._load()
+        self.migration = self._migrate(on_migration)
 
     @classmethod
     def open(
@@ -78,8 +102,9 @@ class Store:
         *,
         memory_limit: str = "512MB",
         reserve_bytes: int = 4 * 1024 * 1024,
+        on_migration: Progress = lambda done, total: None,
     ) -> Store:
-        """Open the store at ``path``, or make one.
+        """Open the store at ``path``, or make one. One of an older version is brought to the present one.
 
         Parameters
         ----------
@@ -91,6 +116,8 @@ class Store:
             What DuckDB may hold in memory.
         reserve_bytes
             Free space below which a commit is refused with StoreFull before DuckDB meets the end of the disk.
+        on_migration
+            Told how far the copy of a store of an older version is: bytes done, bytes in all.
 
         Raises StoreLocked (another process has it; says which), StoreDamaged (see ``quarantine``), StoreFull or
         StoreError.
@@ -102,7 +129,7 @@ class Store:
             raise StoreError(f"The folder of {file} cannot be made: {error}.") from error
         connection = StoreConnection(file, memory_limit=memory_limit)
         try:
-            return cls(connection, clock_ms, reserve_bytes)
+            return cls(connection, clock_ms, reserve_bytes, on_migration)
         except BaseException:
             connection.close()
             raise
@@ -126,6 +153,16 @@ class Store:
         self._total_assigned = total_assigned(marks)
         self._high_water_mark.check(self._total_assigned)
         self._is_lost = False
+
+    def _migrate(self, progress: Progress) -> Migration | None:
+        """Bring a store of an older version to the present one. Raises StoreFull, StoreError; it is as it was then."""
+        version = stored_version(self._cursor)
+        if version == SCHEMA_VERSION:
+            return None
+        done = migrate(self._connection, self._cursor, version, progress)
+        with contextlib.suppress(StoreError):  # the write-ahead log has all of it
+            self.checkpoint()
+        return done
 
     def _swap_index(self, stream_ids: dict[StreamKey, int], marks: dict[StreamKey, Watermark]) -> None:
         self._index = StoreIndex(MappingProxyType(stream_ids), MappingProxyType(marks))
@@ -185,13 +222,14 @@ class Store:
         self._space.require_space(len(batches) + len(revisions) + len(gaps))
         new_ids = self._new_stream_ids(marks)
         stream_ids = {**self._index.stream_ids, **new_ids}
+        now_ms = self._clock_ms()
         try:
             with self._cursor.transaction():
                 store_rows.insert_streams(self._cursor, new_ids)
-                store_rows.insert_batches(self._cursor, batches, stream_ids)
+                store_rows.insert_batches(self._cursor, batches, stream_ids, now_ms)
                 for revision in revisions:
-                    store_rows.insert_revision(self._cursor, revision, stream_ids, self._clock_ms())
-                store_rows.upsert_gaps(self._cursor, gaps)
+                    store_rows.insert_revision(self._cursor, revision, stream_ids, now_ms)
+                store_rows.upsert_gaps(self._cursor, gaps, now_ms)
         except StoreError:
             self._unresolved = RecoveredCommit(batches, revisions)
             reopened = self._reopened_if_lost()  # raises while the file cannot be opened: it stays unresolved then
@@ -305,12 +343,7 @@ class Store:
         index = self._index
         newest = {index.stream_ids[key]: mark.latest_sequence for key, mark in index.watermarks.items()}
         held = self._candles_held()
-        try:
-            with self._cursor.transaction():
-                store_rows.delete_before(self._cursor, before_ts_ms, newest)
-        except StoreError:
-            self._reopened_if_lost()
-            raise
+        self._write(lambda: store_rows.delete_before(self._cursor, before_ts_ms, newest))
         self._load()
         return held - self._candles_held()
 
@@ -323,9 +356,49 @@ class Store:
 
     def replace_universe(self, listings: Sequence[Listing]) -> int:
         """Replace the universe; symbols must differ. Returns how many listings. Raises StoreError."""
-        with self._cursor.transaction():
-            store_rows.replace_universe(self._cursor, listings)
+        self._write(lambda: store_rows.replace_universe(self._cursor, listings))
         return len(listings)
+
+    def keep_offset(self, source_id: str, offset_ms: int) -> None:
+        """Keep how far the platform's stamps are ahead of UTC (ms), for the next start. Raises StoreError."""
+        self._keep(source_id, OFFSET_FACT, offset_ms)
+
+    def kept_offset(self, source_id: str) -> KeptOffset | None:
+        """The offset that was kept last, and when (UTC ms); None for a source without one. Raises StoreError."""
+        kept = self._kept(source_id, OFFSET_FACT, int)
+        return kept and KeptOffset(*kept)
+
+    def keep_assets(self, source_id: str, assets: Sequence[msgspec.Struct]) -> None:
+        """Keep the platform's asset table in place of the one before, for the next start. Raises StoreError."""
+        self._keep(source_id, ASSETS_FACT, list(assets))
+
+    def kept_assets(self, source_id: str, kind: type[_Asset]) -> list[_Asset]:
+        """The asset table that was kept last, as values of ``kind``; empty without one. Raises StoreError."""
+        kept = self._kept(source_id, ASSETS_FACT, list[kind])  # type: ignore[valid-type]
+        return kept[0] if kept is not None else []
+
+    def _keep(self, source_id: str, name: str, fact: Any) -> None:
+        value = msgspec.json.encode(fact).decode()
+        self._write(lambda: store_rows.keep_fact(self._cursor, source_id, name, value, self._clock_ms()))
+
+    def _kept(self, source_id: str, name: str, kind: Any) -> tuple[Any, int] | None:
+        """A fact and when it was kept. None also for one that cannot be read: the next one takes its place."""
+        sql = "SELECT value, kept_ms FROM kept_facts WHERE source_id = ? AND name = ?"
+        for value, kept_ms in self._cursor.rows(sql, (source_id, name)):
+            with contextlib.suppress(msgspec.MsgspecError):
+                return msgspec.json.decode(value, type=kind), int(kept_ms)
+        return None
+
+    def _write(self, act: Callable[[], None]) -> None:
+        """Run ``act`` as a durable transaction of its own. Raises StoreError; nothing of it was done then."""
+        if self._is_lost:
+            self._load()
+        try:
+            with self._cursor.transaction():
+                act()
+        except StoreError:
+            self._reopened_if_lost()
+            raise
 
     def close(self) -> None:
         """Let go of the file. Idempotent; readers end with it."""

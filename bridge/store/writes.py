@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fluxcap.bridge.store.connection import StoreCursor
 from fluxcap.bridge.store.schema import candle_columns, concatenate
 from fluxcap.bridge.store.universe import UNIVERSE_COLUMNS, Listing
-from fluxcap.schemas.types import CandleBatch, CandleRevision, Gap, StreamKey
+from fluxcap.schemas.types import CANDLE_DTYPE, CandleBatch, CandleFlags, CandleRevision, Gap, StreamKey
 
 Columns = dict[str, npt.NDArray[Any]]
 StreamIds = Mapping[StreamKey, int]
@@ -28,21 +28,23 @@ def insert_streams(cursor: StoreCursor, stream_ids: StreamIds) -> None:
         cursor.load("INSERT INTO streams SELECT * FROM incoming", columns)
 
 
-def insert_batches(cursor: StoreCursor, batches: Sequence[CandleBatch], stream_ids: StreamIds) -> None:
-    """All batches with one statement, whatever their number."""
+def insert_batches(cursor: StoreCursor, batches: Sequence[CandleBatch], stream_ids: StreamIds, sealed_ms: int) -> None:
+    """All batches with one statement, whatever their number. ``sealed_ms``: now, UTC epoch ms."""
     if not batches:
         return
     ids = np.array([stream_ids[batch.key] for batch in batches], dtype=np.int32)
+    candles = concatenate([batch.candles for batch in batches])
     columns: Columns = {
         "stream_id": np.repeat(ids, [len(batch.candles) for batch in batches]),
         "sequence": np.concatenate([np.arange(b.start_sequence, b.next_sequence, dtype=np.uint64) for b in batches]),
-        **candle_columns(concatenate([batch.candles for batch in batches])),
+        **candle_columns(candles),
+        "sealed_ms": np.full(len(candles), sealed_ms, dtype=np.int64),
     }
     cursor.load("INSERT INTO candles_fresh SELECT * FROM incoming", columns)
 
 
 def insert_revision(cursor: StoreCursor, revision: CandleRevision, stream_ids: StreamIds, made_ms: int) -> None:
-    """Keep a revision, and put its candles in the place of the published ones."""
+    """Keep a revision, and put its candles in the place of the published ones, whose first version is kept."""
     count = len(revision.candles)
     columns: Columns = {
         "stream_id": np.full(count, stream_ids[revision.key], dtype=np.int32),
@@ -62,6 +64,14 @@ def insert_revision(cursor: StoreCursor, revision: CandleRevision, stream_ids: S
 def _replace_candles(cursor: StoreCursor, columns: Columns) -> None:
     low, high = int(columns["sequence"].min()), int(columns["sequence"].max())
     stream_id = int(columns["stream_id"][0])
+    # What was revised before carries the flag, and its first version is kept already.
+    fields = ", ".join(f"c.{name}" for name in CANDLE_DTYPE.names or ())
+    cursor.load(
+        f"INSERT INTO first_versions SELECT c.stream_id, c.sequence, {fields} FROM candles AS c, incoming AS i "  # noqa: S608
+        f"WHERE c.stream_id = {stream_id} AND c.sequence BETWEEN {low} AND {high} AND c.sequence = i.sequence "
+        f"AND c.flags & {int(CandleFlags.REVISED)} = 0",
+        columns,
+    )
     for table in ("candles_fresh", "candles_settled"):
         # Literal bounds, so that the zone maps skip the rest of the table.
         cursor.load(
@@ -72,11 +82,12 @@ def _replace_candles(cursor: StoreCursor, columns: Columns) -> None:
         )
 
 
-def upsert_gaps(cursor: StoreCursor, gaps: Sequence[Gap]) -> None:
-    """Each replaces the one of the same source, symbol and ``from_ms``."""
+def upsert_gaps(cursor: StoreCursor, gaps: Sequence[Gap], at_ms: int) -> None:
+    """Each replaces the one of the same source, symbol and ``from_ms``; its state is kept with the time ``at_ms``."""
     for gap in gaps:
         row = (gap.source_id, gap.symbol, gap.from_ms, gap.to_ms, gap.reason)
         cursor.rows("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?)", row)
+        cursor.rows("INSERT INTO gap_states VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, gap.state.value, at_ms))
 
 
 def compact(cursor: StoreCursor) -> None:
@@ -106,7 +117,17 @@ def delete_before(cursor: StoreCursor, before_ts_ms: int, newest: Mapping[int, i
         "WHERE r.stream_id = k.stream_id AND r.revision < k.keep",
         (before_ts_ms,),
     )
+    for table in ("first_versions", "agreement"):
+        cursor.rows(f"DELETE FROM {table} WHERE ts_ms < ?", (before_ts_ms,))  # noqa: S608
+    cursor.rows(
+        "DELETE FROM agreement_ticks AS t WHERE NOT EXISTS (SELECT 1 FROM agreement AS a "
+        "WHERE a.stream_id = t.stream_id AND a.sequence = t.sequence)"
+    )
     cursor.rows("DELETE FROM gaps WHERE to_ms > 0 AND to_ms < ?", (before_ts_ms,))
+    cursor.rows(
+        "DELETE FROM gap_states AS s WHERE NOT EXISTS (SELECT 1 FROM gaps AS g "
+        "WHERE g.source_id = s.source_id AND g.symbol = s.symbol AND g.from_ms = s.from_ms)"
+    )
 
 
 def replace_universe(cursor: StoreCursor, listings: Sequence[Listing]) -> None:
@@ -116,3 +137,8 @@ def replace_universe(cursor: StoreCursor, listings: Sequence[Listing]) -> None:
         for name in UNIVERSE_COLUMNS:
             columns[name] = np.array([getattr(listing, name) for listing in listings], dtype=object)
         cursor.load("INSERT INTO universe SELECT * FROM incoming", columns)
+
+
+def keep_fact(cursor: StoreCursor, source_id: str, name: str, value: str, kept_ms: int) -> None:
+    """Replaces the fact of that source and name."""
+    cursor.rows("INSERT OR REPLACE INTO kept_facts VALUES (?, ?, ?, ?)", (source_id, name, value, kept_ms))

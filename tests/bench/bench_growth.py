@@ -54,7 +54,7 @@ def grow(path: Path, streams: int) -> None:
         for begin in range(2, MONTH + 1, step):
             bare.execute(
                 "INSERT INTO candles_settled SELECT stream_id, sequence, sequence * 60000, 1.5 + x, 1.6 + x, 1.4 + x, "
-                "1.5 + x, 126, 126, 0 FROM (SELECT stream_id, sequence, hash(stream_id, sequence) % 9973 / 1e5 AS x "
+                "1.5 + x, 126, 126, 0, 0 FROM (SELECT stream_id, sequence, hash(stream_id, sequence) % 9973 / 1e5 AS x "
                 f"FROM streams, range({begin}, {min(begin + step, MONTH + 1)}) AS r(sequence)) "
                 "ORDER BY stream_id, sequence"
             )

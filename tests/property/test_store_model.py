@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fluxcap.bridge.server.page_cache import CachedReader, RecentCandles
 from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.store.reader import StoreReader
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import verify
 from fluxcap.schemas.errors import SequenceError
@@ -24,22 +25,52 @@ from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle, candle_ro
 KEYS = st.sampled_from([EURUSD, GBPUSD])
 
 
+def as_of(reader: StoreReader, key: StreamKey, at_ms: int, pruned_ms: int) -> dict[int, Candle]:
+    """The candles of a stream, by sequence, as they stood at a time, from what the store keeps."""
+    page = reader.page(key)
+    found = {}
+    for number, (candle_now, sealed_ms) in enumerate(
+        zip(candles_from(page.candles), reader.sealed_ms(key).tolist(), strict=True), page.start_sequence
+    ):
+        if sealed_ms <= at_ms and candle_now.ts_ms >= pruned_ms:
+            found[number] = candle_now
+    sequences, first = reader.first_versions(key)
+    found.update((n, c) for n, c in zip(sequences.tolist(), candles_from(first), strict=True) if n in found)
+    revised = reader.revisions(key)
+    for number, better, made_ms in zip(
+        revised.sequences.tolist(), candles_from(revised.candles), reader.revised_ms(key).tolist(), strict=True
+    ):
+        if made_ms <= at_ms and number in found:
+            found[number] = better
+    return found
+
+
 class StoreAgainstModel(RuleBasedStateMachine):
-    """``held[key]`` are the candles by sequence; ``revised[key]`` every revision from the first."""
+    """``held[key]`` are the candles by sequence; ``revised[key]`` every revision from the first.
+
+    ``seen`` are the candles of each stream as they stood at times gone by: what a client had seen by then.
+    """
 
     @initialize()
     def begin(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="store-model-"))
         self.held: dict[StreamKey, dict[int, Candle]] = {EURUSD: {}, GBPUSD: {}}
         self.revised: dict[StreamKey, list[tuple[int, Candle]]] = {EURUSD: [], GBPUSD: []}
+        self.now_ms = 1_000
+        self.pruned_ms = 0
+        self.seen: list[tuple[int, dict[StreamKey, dict[int, Candle]]]] = []
         self.open()
 
     def open(self) -> None:
-        self.store = Store.open(self.folder / "store.duckdb")
+        self.store = Store.open(self.folder / "store.duckdb", self.clock_ms)
         self.sequencer = Sequencer(self.store.watermarks())
         self.recent = RecentCandles(depth=8)
         self.pages = CachedReader(self.recent, self.store.reader(), depth=8)
         self.reader = self.store.reader()
+
+    def clock_ms(self) -> int:
+        self.now_ms += 1
+        return self.now_ms
 
     @rule(key=KEYS, steps=st.lists(st.integers(1, 3), min_size=1, max_size=12), close=st.floats(0.6, 1.9))
     def publish(self, key: StreamKey, steps: list[int], close: float) -> None:
@@ -80,6 +111,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
     @rule(minute=st.integers(0, 60))
     def prune(self, minute: int) -> None:
         self.store.prune(minute * MINUTE)
+        self.pruned_ms = max(self.pruned_ms, minute * MINUTE)
         for key, held in self.held.items():
             for sequence in sorted(held)[:-1]:
                 if held[sequence].ts_ms < minute * MINUTE:
@@ -93,6 +125,18 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
     def newest_minute(self, key: StreamKey) -> int:
         return max((held.ts_ms // MINUTE for held in self.held[key].values()), default=0)
+
+    @invariant()
+    def time_goes_by(self) -> None:
+        self.seen.append((self.now_ms, {key: dict(held) for key, held in self.held.items()}))
+        self.now_ms += 1
+
+    @rule()
+    def any_time_gone_by_can_be_told(self) -> None:
+        for at_ms, held in self.seen[:: max(1, len(self.seen) // 4)]:
+            for key in held:
+                kept = {number: c for number, c in held[key].items() if c.ts_ms >= self.pruned_ms}
+                assert as_of(self.reader, key, at_ms, self.pruned_ms) == kept
 
     @invariant()
     def pages_are_the_models(self) -> None:
@@ -111,6 +155,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             assert page.next_revision == len(revised) + 1
 
     def teardown(self) -> None:
+        self.any_time_gone_by_can_be_told()
         self.store.close()
         findings = verify(self.folder / "store.duckdb")
         shutil.rmtree(self.folder)

@@ -133,9 +133,8 @@ from fluxcap.schemas.types import (
     candle_array,
     candles_from,
 )
-from tests.golden.write_golden import GOLDEN_FOLDER
+from tests.support.golden import GOLDEN, expected, opened
 
-GOLDEN = GOLDEN_FOLDER / "v0_1_0"
 EURUSD = StreamKey("POCKETOPTION", "EURUSD_otc", "1m")
 T0_MS = 1_795_305_240_000
 MINUTE = 60_000
@@ -143,26 +142,6 @@ ANY_PORT = "tcp://127.0.0.1:0"
 
 
 # --- golden files ---------------------------------------------------------------------------------------------------
-
-
-def opened(name: str, folder: Path) -> Path:
-    """A copy of a golden folder, as 0.1.0 left it: what is kept compressed is decompressed."""
-    copy = folder / name.replace("/", "-")
-    for file in sorted((GOLDEN / name).rglob("*")):
-        target = copy / file.relative_to(GOLDEN / name)
-        if file.is_dir() or file.name == "expected.json":
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if file.suffix == ".gz":
-            target.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
-        else:
-            shutil.copyfile(file, target)
-    return copy
-
-
-def expected(name: str) -> Any:
-    """What is to be read from it."""
-    return json.loads((GOLDEN / name / "expected.json").read_text(encoding="utf-8"))
 
 
 def as_json(value: Any) -> Any:
@@ -275,9 +254,10 @@ def test_a_store_that_lost_its_write_ahead_log_is_known_by_its_mark(tmp_path: Pa
         Store.open(folder / STORE_FILE)
 
 
-def test_a_new_store_has_the_tables_of_an_old_one(tmp_path: Path) -> None:
+def test_a_new_store_has_the_tables_of_an_old_one_that_was_migrated(tmp_path: Path) -> None:
     old = opened("store/closed", tmp_path) / STORE_FILE
-    Store.open(tmp_path / "new.duckdb").close()
+    for path in (old, tmp_path / "new.duckdb"):
+        Store.open(path).close()
 
     assert tables_of(tmp_path / "new.duckdb") == tables_of(old)
 

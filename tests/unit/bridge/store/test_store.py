@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import msgspec
 import numpy as np
 import pytest
 
@@ -189,6 +190,107 @@ def test_a_gap_is_closed_by_the_same_gap_with_an_end(store: Store) -> None:
     store.commit(gaps=[Gap("SIM", "", 1_000, 5_000, "browser gone")])
 
     assert store.reader().gaps() == [Gap("SIM", "", 1_000, 5_000, "browser gone")]
+
+
+def test_each_state_of_a_gap_is_kept_with_its_time(path: Path) -> None:
+    times = iter(range(1_000_000, 2_000_000))
+    opened, late = Gap("SIM", "EURUSD_otc", 1_000, 0, "tab closed"), Gap("SIM", "EURUSD_otc", 7_000, 0, "tab closed")
+    closed, withdrawn = Gap("SIM", "EURUSD_otc", 1_000, 5_000, "tab closed"), Gap("SIM", "EURUSD_otc", 7_000, 7_000, "")
+    with Store.open(path, lambda: next(times)) as store:
+        for gap in (opened, closed, late, withdrawn):
+            store.commit(gaps=[gap])
+
+        changes = store.reader().gap_changes("SIM", "EURUSD_otc")
+
+        assert [change.gap for change in changes] == [opened, closed, late, withdrawn]
+        assert [change.gap.state.value for change in changes] == ["opened", "closed", "opened", "withdrawn"]
+        assert [change.at_ms for change in changes] == sorted({change.at_ms for change in changes})
+        assert store.reader().gap_changes("SIM", "GBPUSD_otc") == []
+
+
+# --- what a client had seen by some time ---
+
+
+def test_every_candle_keeps_when_it_was_sealed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "COMPACT_ROWS", 3)
+    now = 1_000
+    with Store.open(path, lambda: now) as store:
+        store.commit([batch(EURUSD, 1, 3)])  # settles
+        now = 2_000
+        store.commit([batch(EURUSD, 4, 1), batch(GBPUSD, 1, 1)])
+
+        assert store.reader().sealed_ms(EURUSD).tolist() == [1_000, 1_000, 1_000, 2_000]
+        assert store.reader().sealed_ms(EURUSD, 2, 2).tolist() == [1_000, 2_000]
+        assert store.reader().sealed_ms(StreamKey("SIM", "never", "1m")).tolist() == []
+
+
+def test_a_revised_candle_keeps_its_first_version(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "COMPACT_ROWS", 3)
+    store.commit([batch(EURUSD, 1, 3)])  # settles
+    store.commit([batch(EURUSD, 4, 1)])
+
+    store.commit(revisions=[revision(1, [2, 4], [2, 4], close=1.7)])
+    store.commit(revisions=[revision(3, [2, 0], [2, 3], close=1.8)])
+
+    sequences, first = store.reader().first_versions(EURUSD)
+    assert sequences.tolist() == [2, 4]
+    assert first["close"].tolist() == [candles(2, 1)[0].close, candles(4, 1)[0].close]
+    assert first["flags"].tolist() == [0, 0]
+
+
+def test_a_revision_keeps_when_it_was_made(path: Path) -> None:
+    now = 1_000
+    with Store.open(path, lambda: now) as store:
+        store.commit([batch(EURUSD, 1, 3)])
+        store.commit(revisions=[revision(1, [2], [2])])
+        now = 2_000
+        store.commit(revisions=[revision(2, [2, 3], [2, 3], close=1.7)])
+
+        assert store.reader().revised_ms(EURUSD).tolist() == [1_000, 2_000, 2_000]
+        assert store.reader().revised_ms(EURUSD, 1, 1).tolist() == [2_000]
+
+
+def test_pruning_forgets_what_belongs_to_pruned_candles(store: Store) -> None:
+    store.commit([batch(EURUSD, 1, 10)], gaps=[Gap("SIM", "", 1, 0), Gap("SIM", "", 2, 0)])
+    store.commit(revisions=[revision(1, [2, 9], [2, 9])], gaps=[Gap("SIM", "", 1, 2 * MINUTE)])
+
+    store.prune(8 * MINUTE)
+
+    assert store.reader().first_versions(EURUSD)[0].tolist() == [9]
+    assert {change.gap.from_ms for change in store.reader().gap_changes()} == {2}
+
+
+# --- facts for the next start ---
+
+
+class Row(msgspec.Struct, frozen=True):
+    symbol: str
+    payout: int = 0
+
+
+def test_offset_and_asset_table_are_kept_for_the_next_start(path: Path) -> None:
+    table = [Row("EURUSD_otc", 92), Row("BTC/USD")]
+    with Store.open(path, lambda: 5_000) as store:
+        assert store.kept_offset("SIM") is None
+        assert store.kept_assets("SIM", Row) == []
+        store.keep_offset("SIM", 3_600_000)
+        store.keep_offset("SIM", 7_200_000)
+        store.keep_assets("SIM", table[:1])
+        store.keep_assets("SIM", table)
+
+    with Store.open(path) as again:
+        assert again.kept_offset("SIM") == (7_200_000, 5_000)
+        assert again.kept_assets("SIM", Row) == table
+        assert again.kept_offset("OTHER") is None
+
+
+def test_a_kept_fact_that_cannot_be_read_counts_as_absent(store: Store) -> None:
+    store.keep_assets("SIM", [Row("EURUSD_otc")])
+
+    class Other(msgspec.Struct, frozen=True):
+        name: str
+
+    assert store.kept_assets("SIM", Other) == []
 
 
 def test_pruning_keeps_the_newest_candle_of_every_stream(path: Path) -> None:
