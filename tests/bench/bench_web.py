@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.support.browser.chromium import Chromium
 from tests.support.browser.webpage import WebPage, web_page
 from tests.support.daemon.dashboard_rig import FakeDaemon, dashboard
-from tests.support.daemon.live_rig import DaemonProcess, Process, await_that
+from tests.support.daemon.live_rig import DaemonProcess, Process
+from tests.support.patience import await_that
 
 ASSETS = ("EURUSD_otc", "GBPUSD_otc", "USDJPY_otc")
 
@@ -57,7 +58,7 @@ def watched(name: str, pid: int, seconds: float) -> list[dict[str, Any]]:
 def live_daemon(folder: Path) -> Iterator[DaemonProcess]:
     """A daemon with its web server, a browser, and three assets that tick and are in focus."""
     site = Process(folder / "site", "simulate", "--port", "0", "--assets", ",".join(ASSETS))
-    address = await_that(lambda: site.out.partition(" at ")[2].partition(" ")[0], 60, "the site")
+    address = await_that(lambda: site.out.partition(" at ")[2].partition(" ")[0], "the site")
     browser = Chromium(folder / "chrome", url=address)
     options = ("--platform-url", address.split("/")[2], "--focus", ",".join(ASSETS), "--web", "--web-port", "0")
     daemon = DaemonProcess(folder / "daemon", browser.port, *options, interval="1m")

@@ -16,12 +16,12 @@ from fluxcap.bridge.archive.archiver import Archiver
 from fluxcap.bridge.jetstream.address import parse_address
 from fluxcap.schemas.types import StreamKey, candle_array
 from tests.support.daemon.forked_daemons import ForkedDaemons
-from tests.support.daemon.live_rig import await_that
 from tests.support.nats.archive_rig import assert_archive_is_store
 from tests.support.nats.forward_rig import Desk, await_current, candle, make_stream
 from tests.support.nats.nats_rig import NatsServer
+from tests.support.patience import await_that
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 KILLS = 50
 SERVER_KILLS = (15, 35)
@@ -69,10 +69,10 @@ def test_killed_fifty_times_the_archive_is_the_store(nats_server: Callable[..., 
                 if n in SERVER_KILLS:
                     server.kill()
                     server.start()
-                await_that(lambda ns=before_ns: making.exists() or newest_ns(folder) > ns, 60, f"writing in round {n}")
+                await_that(lambda ns=before_ns: making.exists() or newest_ns(folder) > ns, f"writing in round {n}")
                 time.sleep(chance.choice((0.0, 0.002, 0.01, 0.03)))
                 os.kill(pid, signal.SIGKILL)
-                await_that(lambda pid=pid: not alive(pid), 30, "its death")
+                await_that(lambda pid=pid: not alive(pid), "its death")
                 died_writing += making.exists()
             await_current(forwarder)
         finally:

@@ -27,9 +27,9 @@ from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.browser.devtools import Remote
 from tests.support.daemon.fault_rig import SHORT_WAITS, Trouble, judge, wholly_known
 from tests.support.daemon.forked_daemons import ForkedDaemons
-from tests.support.daemon.live_rig import await_that
+from tests.support.patience import PATIENCE_S, await_that
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ASSETS = ("EURUSD_otc", "GBPUSD_otc", "USDJPY_otc")
 SOURCE = "FOLLOW"
@@ -62,14 +62,14 @@ class FollowingDaemon:
             ],
             folder / "log.txt",
         )
-        run = await_that(lambda: read_run_file(self.data_dir), 40, "the run file")
+        run = await_that(lambda: read_run_file(self.data_dir), "the run file")
         self._status = f"{run.control}/api/status"
 
     def status(self) -> dict[str, Any]:
-        return dict(httpx.get(self._status, timeout=60, trust_env=False).raise_for_status().json())
+        return dict(httpx.get(self._status, timeout=PATIENCE_S, trust_env=False).raise_for_status().json())
 
     def await_status(self, holds: Any, what: str) -> dict[str, Any]:
-        return await_that(lambda: (seen := self.status()) and holds(seen) and seen, 40, what)
+        return await_that(lambda: (seen := self.status()) and holds(seen) and seen, what)
 
     def end(self) -> None:
         os.kill(self.pid, signal.SIGTERM)
@@ -81,7 +81,7 @@ class FollowingDaemon:
                 return True
             return False
 
-        await_that(gone, 20, "its end")
+        await_that(gone, "its end")
 
     def kept(self, symbol: str) -> tuple[list[Candle], list[Gap]]:
         with Store.open(self.data_dir / "fluxcap.duckdb") as store:

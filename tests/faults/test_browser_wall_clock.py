@@ -19,7 +19,8 @@ from fluxcap.capture.runtime.settings import Settings
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig, read_truth
 from fluxcap.schemas.types import StreamKey, candles_from
 from tests.support.browser.chromium import Chromium
-from tests.support.daemon.live_rig import await_that, differences, expectation_from_page_load
+from tests.support.daemon.live_rig import differences, expectation_from_page_load
+from tests.support.patience import await_that
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -51,7 +52,7 @@ def test_a_stepped_wall_clock_changes_no_candle(chromium: Callable[..., Chromium
             web=False, control_port=0,
         )  # fmt: skip
         with Daemon(settings, connect=partial(Connection, wall_ns=clock)) as daemon:
-            await_that(lambda: daemon.pipeline.attached, 30, "the attach")
+            await_that(lambda: daemon.pipeline.attached, "the attach")
             opened_ms = time.time() * 1_000
             browser.open(site.url)
 
@@ -59,11 +60,11 @@ def test_a_stepped_wall_clock_changes_no_candle(chromium: Callable[..., Chromium
                 status = daemon.server.status().get(KEY)
                 return status is not None and status.latest_ts_ms >= ts_ms
 
-            await_that(lambda: reached(opened_ms + STAY_MS), 60, "candles")
+            await_that(lambda: reached(opened_ms + STAY_MS), "candles")
             for step_s in STEPS_S:
                 clock.off_ns += step_s * 1_000_000_000
                 stepped_ms = time.time() * 1_000
-                await_that(lambda ms=stepped_ms: reached(ms + STAY_MS), 60, f"candles after {step_s} s")
+                await_that(lambda ms=stepped_ms: reached(ms + STAY_MS), f"candles after {step_s} s")
             assert daemon.market.clock.offset_ms == 7_200_000
             reader = daemon.server.store.reader()
             found = list(candles_from(reader.page(KEY, 0, None, 100_000).candles))

@@ -34,9 +34,9 @@ from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, Gap, StreamK
 from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.daemon.fault_rig import SHORT_WAITS, Trouble, judge
 from tests.support.daemon.forked_daemons import ForkedDaemons
-from tests.support.daemon.live_rig import await_that
+from tests.support.patience import PATIENCE_S, await_that
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SYMBOLS = ("EURUSD_otc", "GBPUSD_otc")
 INTERVALS = ("1s", "2s", "5s", "10s")
@@ -80,7 +80,7 @@ class Lane:
             pid = daemons.start(arguments, self.log)
             time.sleep(self.draw.uniform(*self.draw.choice((BRIEF_S, LONG_S))))
             os.kill(pid, signal.SIGKILL)
-            await_that(lambda pid=pid: not alive(pid), 20, "the end of the killed")
+            await_that(lambda pid=pid: not alive(pid), "the end of the killed")
             self.kills += 1
             if self.draw.random() < TORN_SHARE:
                 self._tear_journal()
@@ -96,16 +96,16 @@ class Lane:
         """One that is not killed: it must find everything and go on."""
         pid = daemons.start(arguments, self.log)
         begin_ms = time.time() * 1_000
-        run = await_that(lambda: (r := read_run_file(self.data_dir)) and r.pid == pid and r, 40, "the last life")
+        run = await_that(lambda: (r := read_run_file(self.data_dir)) and r.pid == pid and r, "the last life")
 
         def reached() -> bool:
-            status = httpx.get(f"{run.control}/api/status", timeout=60, trust_env=False).json()
+            status = httpx.get(f"{run.control}/api/status", timeout=PATIENCE_S, trust_env=False).json()
             times = [stream["latest_ts_ms"] for stream in status["streams"]]
             return len(times) == len(SYMBOLS) and min(times) > begin_ms
 
-        await_that(reached, 90, "candles of the last life")
+        await_that(reached, "candles of the last life")
         os.kill(pid, signal.SIGTERM)
-        await_that(lambda: not alive(pid), 20, "the end of the last life")
+        await_that(lambda: not alive(pid), "the end of the last life")
 
 
 def free_port() -> int:

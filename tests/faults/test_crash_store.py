@@ -22,7 +22,9 @@ from fluxcap.bridge.store.verify import verify
 from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.types import CandleBatch
 from tests.support.daemon.fault_rig import FOCUS, FaultRig, Hearing, filled, make_rig
-from tests.support.daemon.live_rig import DaemonProcess, await_that
+from tests.support.daemon.live_rig import DaemonProcess
+from tests.support.patience import PATIENCE_S, await_that
+from tests.support.small_disk import small_disk
 from tests.support.wire.samples import EURUSD, candle_rows
 
 FREE_PORT_FOR_CHROME = 9
@@ -30,7 +32,7 @@ FREE_PORT_FOR_CHROME = 9
 
 def fluxcap(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "fluxcap.capture.cli", *arguments], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "fluxcap.capture.cli", *arguments], capture_output=True, text=True, timeout=PATIENCE_S
     )
 
 
@@ -115,22 +117,16 @@ def test_the_store_of_a_running_daemon_is_not_set_aside(data_dir: Path):
 
 
 @pytest.fixture(scope="module")
-def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+def disk() -> Iterator[Path | None]:
     """A file system of 24 MB, or None where none can be had."""
-    disk = tmp_path_factory.mktemp("disk")
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    command = [str(mount), "-t", "tmpfs", "-o", "size=24m", "none", str(disk)]
-    if not mount or not umount or subprocess.run(command, capture_output=True).returncode:
-        yield None
-        return
-    yield disk
-    subprocess.run([umount, disk], check=True)
+    with small_disk("24m") as disk:
+        yield disk
 
 
 @pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory, small_disk: Path | None) -> Iterator[FaultRig]:
+def rig(tmp_path_factory: pytest.TempPathFactory, disk: Path | None) -> Iterator[FaultRig]:
     with ExitStack() as stack:
-        yield make_rig(tmp_path_factory.mktemp("full"), stack, data_parent=small_disk)
+        yield make_rig(tmp_path_factory.mktemp("full"), stack, data_parent=disk)
 
 
 @contextmanager
@@ -146,18 +142,18 @@ def full_disk(rig: FaultRig) -> AbstractContextManager[None]:
     return filled(rig.daemon.data_dir.parent)
 
 
-def test_killed_on_a_full_disk_it_starts_again_and_is_found_once_there_is_room(small_disk: Path | None, tmp_path: Path):
-    if small_disk is None:
+def test_killed_on_a_full_disk_it_starts_again_and_is_found_once_there_is_room(disk: Path | None, tmp_path: Path):
+    if disk is None:
         pytest.skip("mounting a small file system needs root")
-    data_dir = small_disk / "killed" / "data"
+    data_dir = disk / "killed" / "data"
     with Store.open(data_dir / STORE_FILE) as store:
         store.commit([Sequencer(store.watermarks()).number(EURUSD, candle_rows(1, 500))])
     before = DaemonProcess(tmp_path / "before", FREE_PORT_FOR_CHROME, data_dir=data_dir)
     before.run_file()
-    with filled(small_disk):
+    with filled(disk):
         before.end(signal.SIGKILL)
         daemon = DaemonProcess(tmp_path / "after", FREE_PORT_FOR_CHROME, data_dir=data_dir)
-        await_that(lambda: "daemon.started" in daemon.err, 60, "the start on a full disk")
+        await_that(lambda: "daemon.started" in daemon.err, "the start on a full disk")
 
     daemon.run_file()
 
@@ -170,17 +166,16 @@ def test_killed_on_a_full_disk_it_starts_again_and_is_found_once_there_is_room(s
 
 @pytest.mark.browser
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("fill", [full_disk, small_files])
 def test_on_a_full_disk_nothing_is_published_that_is_not_stored_and_nothing_is_lost(
-    rig: FaultRig, small_disk: Path | None, fill: Callable[[FaultRig], object]
+    rig: FaultRig, disk: Path | None, fill: Callable[[FaultRig], object]
 ):
-    if fill is full_disk and small_disk is None:
+    if fill is full_disk and disk is None:
         pytest.skip("mounting a small file system needs root")
     begin_s = time.time()
     with Hearing(rig.pub) as hearing, rig.trouble():  # no reason: not one gap
         with fill(rig):  # type: ignore[attr-defined]
-            await_that(lambda: rig.status()["store_trouble"], 30, "the trouble")
+            await_that(lambda: rig.status()["store_trouble"], "the trouble")
             ticks = sum(asset["ticks"] for asset in rig.status()["assets"])
             silent_from = len(hearing.of(b"candles."))
             stored = {stream["stream"]: stream["latest_sequence"] for stream in rig.status()["streams"]}
@@ -190,7 +185,7 @@ def test_on_a_full_disk_nothing_is_published_that_is_not_stored_and_nothing_is_l
             assert {stream["stream"]: stream["latest_sequence"] for stream in status["streams"]} == stored
             assert hearing.of(b"candles.")[silent_from:] == []
             assert hearing.of(b"status."), "clients hear of it"
-        await_that(lambda: not rig.status()["store_trouble"], 30, "recovery")
+        await_that(lambda: not rig.status()["store_trouble"], "recovery")
     heard = [message.start_sequence for message in hearing.decoded(b"candles.") if isinstance(message, CandleBatch)]
 
     assert heard

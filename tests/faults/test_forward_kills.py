@@ -18,13 +18,13 @@ import pytest
 
 from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
 from fluxcap.bridge.jetstream.forward.wire_source import WireSource
-from tests.support.daemon.live_rig import await_that
 from tests.support.nats.forked_forwarders import ForkedForwarders
 from tests.support.nats.forward_market import Market, alive
 from tests.support.nats.forward_rig import assert_log_is_store, await_current, make_stream, parse_address
 from tests.support.nats.nats_rig import NatsServer
+from tests.support.patience import await_that
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 KILLS = 50
 LIFE = (0.1, 1.5)
@@ -53,12 +53,12 @@ def test_killed_fifty_times_the_log_holds_the_store_once_and_in_order(
 
         begin_s = time.monotonic()
         pid = forwarders.start()
-        await_that(lives, 20, "the first forwarder at the log")
+        await_that(lives, "the first forwarder at the log")
         start_s = time.monotonic() - begin_s
         kills = 0
         while kills < KILLS or (lives() <= KILLS / 3 and kills < 4 * KILLS):
             os.kill(pid, signal.SIGKILL)
-            await_that(lambda pid=pid: not alive(pid), 20, "the end of the killed")
+            await_that(lambda pid=pid: not alive(pid), "the end of the killed")
             kills += 1
             pid = forwarders.start()
             time.sleep(draw.uniform(*LIFE) * start_s)

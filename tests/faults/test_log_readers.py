@@ -15,15 +15,14 @@ from fluxcap.bridge.archive.archiver import Archiver
 from fluxcap.bridge.jetstream.subjects import STREAM_NAME
 from fluxcap.schemas.errors import NatsError
 from fluxcap.schemas.types import StreamKey
-from tests.support.daemon.live_rig import await_that
 from tests.support.nats.archive_rig import archived, assert_archive_is_store
 from tests.support.nats.forward_rig import Desk, ask_log, await_current, make_stream
 from tests.support.nats.nats_rig import NatsServer, cluster
+from tests.support.patience import PATIENCE_S, await_that
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 KEYS = tuple(StreamKey("CLUSTER", f"S{n}/x", "1m") for n in range(3))
-PATIENCE_S = 90.0
 
 
 @pytest.fixture
@@ -67,28 +66,26 @@ def test_a_server_of_three_dies_and_readers_have_the_store(nodes: list[NatsServe
     via, folder = Via(",".join(node.url for node in nodes)), tmp_path / "archive"
     (tmp_path / "desk").mkdir()
     with Desk(tmp_path / "desk", via.servers) as desk:
-        await_that(lambda: made(desk), PATIENCE_S, "a stream of three copies")
+        await_that(lambda: made(desk), "a stream of three copies")
         forwarder = desk.forward()
         archiver = Archiver(via, folder, flush_s=0.2)
         archiving = threading.Thread(target=archiver.run, daemon=True)
         archiving.start()
         with LiveClient(data_dir=tmp_path / "client", streams=KEYS, via=via) as client:
             publish(desk, 1, 20)
-            node = nodes[int(str(await_that(lambda: leader(desk), PATIENCE_S, "a leader")).removeprefix("node"))]
+            node = nodes[int(str(await_that(lambda: leader(desk), "a leader")).removeprefix("node"))]
             node.kill()
             publish(desk, 21, 40)
             node.start()
             publish(desk, 41, 50)
             await_current(forwarder, PATIENCE_S)
             for key in KEYS:
-                await_that(lambda key=key: (c := client.cursor(key)) and c.latest_sequence == 50, PATIENCE_S, str(key))
-                await_that(lambda key=key: archived(folder, key)[0][-1:] == [50], PATIENCE_S, f"{key} in the archive")
-            await_that(
-                lambda: (c := client.cursor(KEYS[0])) and c.latest_revision == 7, PATIENCE_S, "the last revision"
-            )
+                await_that(lambda key=key: (c := client.cursor(key)) and c.latest_sequence == 50, str(key))
+                await_that(lambda key=key: archived(folder, key)[0][-1:] == [50], f"{key} in the archive")
+            await_that(lambda: (c := client.cursor(KEYS[0])) and c.latest_revision == 7, "the last revision")
             cached = {key: client.candles(key) for key in KEYS}
         archiver.stop()
-        archiving.join(90)
+        archiving.join(PATIENCE_S)
         Archiver(via, folder).run(once=True)
 
         for key in KEYS:

@@ -23,9 +23,10 @@ from fluxcap.schemas.types import StreamKey
 from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.browser.devtools import Remote
 from tests.support.daemon.fault_rig import SHORT_WAITS, Hearing, Wire
-from tests.support.daemon.live_rig import DaemonProcess, Process, await_that
+from tests.support.daemon.live_rig import DaemonProcess, Process
+from tests.support.patience import PATIENCE_S, await_that
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ASSETS = ("EURUSD_otc", "GBPUSD_otc")
 COOKIE, TOKEN = "c00kieJar-81f2-zz", "addr3ssToken-55ab"
@@ -83,7 +84,7 @@ def _run(folder: Path, stack: ExitStack) -> Left:
         tab.evaluate(f"document.cookie = 'ssid={COOKIE}'; 1")
         tab.call("Page.reload")
         daemon.await_status(lambda seen: min((s["latest_sequence"] for s in seen["streams"]), default=0) > 5, "candles")
-        await_that(lambda: "could not be handled; reconnecting" in failing.err, 30, "a fault and its traceback")
+        await_that(lambda: "could not be handled; reconnecting" in failing.err, "a fault and its traceback")
         time.sleep(3)  # chat, signals and balances come every now and then
         left.frames = tab.evaluate("site.ticks")
         _ask_wire(left, Wire(run.rep), daemon.key(ASSETS[0]))
@@ -113,19 +114,19 @@ def _ask_wire(left: Left, wire: Wire, key: StreamKey) -> None:
 
 
 def _ask_web(left: Left, control: str) -> None:
-    with httpx.Client(base_url=control, timeout=60, trust_env=False) as web:
+    with httpx.Client(base_url=control, timeout=PATIENCE_S, trust_env=False) as web:
         for route in ROUTES:
             left.places[f"GET {route}"] = repr(web.get(route).headers).encode() + web.get(route).content
         for file in web.get("/api/available-csv-files").json()["files"]:
             left.places[f"GET {file['path']}"] = web.get(f"/api/csv-data/{quote(file['path'])}").content
     told = []
     with socketio.SimpleClient() as client:
-        client.connect(control, transports=["websocket"], wait_timeout=60)
+        client.connect(control, transports=["websocket"], wait_timeout=PATIENCE_S)
         client.emit("detect_asset", {})
         client.emit("start_stream", {"asset": ASSETS[0]})
         client.emit("change_asset", {"asset": ASSETS[1]})
         for _ in range(12):
-            told.append(client.receive(timeout=60))
+            told.append(client.receive(timeout=PATIENCE_S))
     left.places["Socket.IO"] = repr(told).encode()
 
 

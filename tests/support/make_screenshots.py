@@ -14,8 +14,9 @@ from fluxcap.bridge.devserver.generator import GeneratedCandles
 from fluxcap.schemas.types import Candle, CandleFlags, candles_from
 from tests.support.browser.webpage import WebPage, web_page
 from tests.support.daemon.dashboard_rig import MINUTE, FakeDaemon, dashboard
-from tests.support.daemon.live_rig import Process, await_that
+from tests.support.daemon.live_rig import Process
 from tests.support.paths import ROOT
+from tests.support.patience import await_that
 
 FOLDER = ROOT / "bridge" / "dashboard" / "screenshots"
 SIZE = "1180,760"
@@ -79,7 +80,7 @@ def panel_picture(folder: Path, page: WebPage) -> None:
         folder / "panel", "devserver", "--panel", *arguments, "--symbols", "EURUSD_otc,GBPUSD_otc", "--tick-ms", "400"
     )
     try:
-        url = await_that(lambda: process.out.partition('"api":"')[2].partition('"')[0], 60, "the panel")
+        url = await_that(lambda: process.out.partition('"api":"')[2].partition('"')[0], "the panel")
         page.driver.set_window_size(1180, 880)
         page.open(f"{url}/?theme=dark")
         page.wait_chart(lambda chart: chart["count"] > 300, "the chart")

@@ -33,8 +33,9 @@ from fluxcap.capture.chrome.events import (
 from fluxcap.capture.chrome.launch import start_chrome
 from fluxcap.schemas.errors import ChromeUnavailable
 from tests.support.browser.chromium import Chromium, chromium_executable
-from tests.support.browser.devtools import WAIT_S, Capture, Condition, Remote
+from tests.support.browser.devtools import Capture, Condition, Remote
 from tests.support.browser.pages import Site
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.browser
 
@@ -126,7 +127,7 @@ def numbers(frames: list[FrameReceived]) -> list[int]:
 
 
 def test_endpoint_and_port_file_name_the_same_browser(browser: Chromium) -> None:
-    info = probe("127.0.0.1", browser.port, timeout_s=WAIT_S)
+    info = probe("127.0.0.1", browser.port, timeout_s=PATIENCE_S)
     written = active_port(browser.profile)
 
     assert "Chrome/" in info.product
@@ -423,7 +424,7 @@ def test_killed_browser_ends_everything_and_a_new_one_on_the_same_port_is_found(
     timed("browser killed", own_browser.kill, lambda: capture.until(closed(EndReason.BROWSER_GONE)))
     assert capture.end_reason
     with pytest.raises(ChromeUnavailable, match="Nothing answers"):
-        probe("127.0.0.1", own_browser.port, timeout_s=WAIT_S)
+        probe("127.0.0.1", own_browser.port, timeout_s=PATIENCE_S)
     capture.close()
 
     own_browser.start()
@@ -511,14 +512,16 @@ def test_chrome_that_we_start_answers_and_is_ended_with_all_it_started(tmp_path:
     if executable is None:
         pytest.skip("no Chromium on this machine; install chromium or set FLUXCAP_CHROMIUM")
 
-    with start_chrome(0, tmp_path / "profile", headless=True, executable=Path(executable), timeout_s=WAIT_S) as chrome:
-        assert probe("127.0.0.1", chrome.port, timeout_s=WAIT_S) == chrome.info
+    with start_chrome(
+        0, tmp_path / "profile", headless=True, executable=Path(executable), timeout_s=PATIENCE_S
+    ) as chrome:
+        assert probe("127.0.0.1", chrome.port, timeout_s=PATIENCE_S) == chrome.info
         assert chrome.running
         with pytest.raises(ChromeUnavailable, match=f"already answers on port {chrome.port}"):
             start_chrome(chrome.port, tmp_path / "other", executable=Path(executable))
 
     assert not chrome.running
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + PATIENCE_S
     while alive := living_processes(chrome.pid):
         assert time.monotonic() < deadline, f"still alive: {alive}"
         time.sleep(0.02)
@@ -530,7 +533,7 @@ def test_chrome_restarts_on_a_profile_whose_port_file_is_stale(tmp_path: Path) -
         pytest.skip("no Chromium on this machine; install chromium or set FLUXCAP_CHROMIUM")
     (tmp_path / "DevToolsActivePort").write_text("1\n/devtools/browser/stale")
 
-    with start_chrome(0, tmp_path, headless=True, executable=Path(executable), timeout_s=WAIT_S) as chrome:
+    with start_chrome(0, tmp_path, headless=True, executable=Path(executable), timeout_s=PATIENCE_S) as chrome:
         assert chrome.port != 1
 
 
@@ -541,6 +544,6 @@ def test_chrome_starts_on_the_port_it_is_given(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = int(listener.getsockname()[1])
 
-    with start_chrome(port, tmp_path, headless=True, executable=Path(executable), timeout_s=WAIT_S) as chrome:
+    with start_chrome(port, tmp_path, headless=True, executable=Path(executable), timeout_s=PATIENCE_S) as chrome:
         assert chrome.port == port
-        assert probe("127.0.0.1", port, timeout_s=WAIT_S) == chrome.info
+        assert probe("127.0.0.1", port, timeout_s=PATIENCE_S) == chrome.info

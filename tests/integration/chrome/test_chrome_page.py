@@ -20,8 +20,9 @@ from fluxcap.capture.collect.page import Favourite, TradingPage
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig
 from fluxcap.schemas.errors import ConfigError, PageUnavailable, UnknownAsset
 from tests.support.browser.chromium import Chromium, chromium_executable
-from tests.support.browser.devtools import WAIT_S, Capture, Remote
+from tests.support.browser.devtools import Capture, Remote
 from tests.support.browser.pages import Site
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.browser
 
@@ -79,7 +80,7 @@ def targets(browser: Chromium) -> list[dict[str, Any]]:
     """All targets with whether anybody is attached to them, tabs included."""
     with connect(browser.version()["webSocketDebuggerUrl"], max_size=None, proxy=None) as connection:
         connection.send(json.dumps({"id": 1, "method": "Target.getTargets", "params": {"filter": [{}]}}))
-        return list(json.loads(connection.recv(timeout=WAIT_S))["result"]["targetInfos"])
+        return list(json.loads(connection.recv(timeout=PATIENCE_S))["result"]["targetInfos"])
 
 
 def test_favourites_are_read_with_payout_and_the_active_one(page: TradingPage) -> None:
@@ -190,7 +191,7 @@ def gate(browser: Chromium, is_trading_page: Callable[[str], bool]) -> Iterator[
 
 
 def get(gate: SingleTabProxy, path: str, **headers: str) -> httpx.Response:
-    return httpx.get(f"http://{gate.endpoint}{path}", headers=headers, trust_env=False, timeout=WAIT_S)
+    return httpx.get(f"http://{gate.endpoint}{path}", headers=headers, trust_env=False, timeout=PATIENCE_S)
 
 
 def test_gate_lists_the_platforms_tab_only(gate: SingleTabProxy, tab: Remote) -> None:

@@ -21,7 +21,8 @@ from fluxcap.capture.simulator.market.history import candle_rows
 from fluxcap.schemas.types import Candle, CandleFlags, StreamKey, candles_from
 from tests.support.browser.chromium import Chromium
 from tests.support.browser.page_driver import PageDriver
-from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process, await_that, stored, stored_gaps
+from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process, stored, stored_gaps
+from tests.support.patience import await_that
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -106,7 +107,7 @@ def test_a_collection_saves_every_timeframe_of_every_favourite_and_leaves_the_pa
         page.wait_until("site.histories.some(one => one.period == 300)")
         data_dir = tmp_path / "data"
         run = collect(tmp_path / "run", browser, site, data_dir)
-        code = run.wait(120)
+        code = run.wait()
         assert code == 0, run.err
         shown = page.evaluate("[site.symbol, site.period]")
         errors = page.errors
@@ -163,13 +164,13 @@ def test_a_run_that_was_interrupted_goes_on_where_it_stopped(
     data_dir = tmp_path / "data"
     with open_page(browser, site) as page:
         first = collect(tmp_path / "first", browser, site, data_dir, "--timeframes", "1h,5m")
-        await_that(lambda: len(list(data_dir.rglob("*.csv"))) >= 2, 60, "two files")
+        await_that(lambda: len(list(data_dir.rglob("*.csv"))) >= 2, "two files")
         import signal
 
         code, _ = first.end(signal.SIGINT)
         saved = set(data_dir.rglob("*.csv"))
         second = collect(tmp_path / "second", browser, site, data_dir, "--timeframes", "1h,5m")
-        assert second.wait(120) == 0, second.err
+        assert second.wait() == 0, second.err
         shown = page.evaluate("[site.symbol, site.period]")
     summary = json.loads(second.out)
 
@@ -188,7 +189,7 @@ def test_a_page_without_its_favourites_bar_is_told_with_a_picture(
     with open_page(browser, site) as page:
         page.evaluate("document.querySelector('#js-assets-favorites-slider').remove(); 1")
         run = collect(tmp_path / "run", browser, site, tmp_path / "data")
-        code = run.wait(120)
+        code = run.wait()
 
     picture = tmp_path / "data" / COLLECT_FOLDER / "page.png"
     assert code == 1
@@ -210,7 +211,7 @@ def test_live_capture_of_a_locked_asset_stays_exact_or_says_that_it_is_not(
         with open_page(browser, site):
             daemon.await_status(lambda seen: sequence(seen, "1s") >= 3, "candles")
             run = collect(tmp_path / "run", browser, site, daemon.data_dir, "--timeframes", "1h,1m")
-            code = run.wait(120)
+            code = run.wait()
             assert code == 0, run.err
             after = sequence(daemon.status(), "1s")
             seen = daemon.await_status(lambda seen: sequence(seen, "1s") >= after + 4, "candles after it")

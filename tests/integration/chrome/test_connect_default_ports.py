@@ -18,14 +18,12 @@ from fluxcap.capture.runtime.run_file import RUN_FILE
 from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.types import Candle, StreamKey
 from tests.support.browser.webpage import web_page
-from tests.support.daemon.live_rig import NOBODY, SOURCE, Process, await_that
+from tests.support.daemon.live_rig import NOBODY, SOURCE, Process
 from tests.support.daemon.terminal import Terminal
-
-pytestmark = pytest.mark.timeout(600)
+from tests.support.patience import await_that
 
 SYMBOL = "EURUSD_otc"
 HOST = f"127.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 250}.7"
-PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +50,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[Pro
     options = ("--chrome", f"127.0.0.1:{NOBODY}", "--focus", SYMBOL, "--source", SOURCE, "--data-dir", str(data))
     process = Process(folder, "run", *options, *where)
     try:
-        await_that(lambda: (data / RUN_FILE).exists() or not process.running, PATIENCE_S, "the daemon's start")
+        await_that(lambda: (data / RUN_FILE).exists() or not process.running, "the daemon's start")
         assert process.running, process.err
         yield process
     finally:
@@ -79,7 +77,7 @@ def test_watch_shows_its_streams(daemon: Process, laptop: Path, tmp_path: Path) 
 def test_dashboard_shows_its_candles(daemon: Process, laptop: Path, tmp_path: Path) -> None:
     served = Process(tmp_path / "page", "dashboard", "--connect", HOST, "--keys", str(laptop), "--port", "0")
     try:
-        url = await_that(lambda: served.out.partition("at http://127")[2].partition("  ")[0], PATIENCE_S, "its address")
+        url = await_that(lambda: served.out.partition("at http://127")[2].partition("  ")[0], "its address")
         with web_page(tmp_path / "profile") as page:
             page.open(f"http://127{url}?source=platform&asset={SYMBOL}")
             page.wait_chart(lambda chart: chart["count"] == 7, "the candles")

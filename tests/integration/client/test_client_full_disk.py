@@ -14,16 +14,15 @@ from fluxcap import Candles, CaughtUp, Event, HealthState, LiveClient
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.store.disk_space import DiskSpaceGuard
 from tests.support.paths import ROOT
+from tests.support.patience import PATIENCE_S
 from tests.support.wire.samples import ANY_PORT, EURUSD, candles
-
-PATIENCE_S = 90.0
 
 
 @pytest.mark.parametrize("tidy_rows", [1_000_000_000, 1_200], ids=["its log alone", "while it is tidied"])
 def test_a_cache_survives_a_write_that_cannot_be_finished(tmp_path: Path, tidy_rows: int) -> None:
     command = [sys.executable, "-m", "tests.integration.client.full_client_disk", str(tmp_path), str(tidy_rows)]
 
-    said = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout)
+    said = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=PATIENCE_S).stdout)
 
     assert said["outcome"] == said["again"] == "StoreFull"
     assert said["retried"] == "done"

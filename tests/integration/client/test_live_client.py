@@ -38,11 +38,11 @@ from fluxcap.bridge.transport.curve import ClientCurve, ServerCurve, new_keys
 from fluxcap.bridge.transport.zeromq import ZmqTransport
 from fluxcap.schemas.errors import ConfigError, StoreLocked, WireError, WireTimeout
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, FeedState, StreamKey, TickBatch
+from tests.support.patience import PATIENCE_S
 
 KEY = StreamKey("SIM", "EURUSD", "1s")
 OTHER = StreamKey("SIM", "EURUSD", "15s")
 SHORT_S = 0.3
-LONG_S = 90.0
 
 
 def candles(start: int, count: int) -> CandleArray:
@@ -89,7 +89,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def until(client: LiveClient, wanted: Callable[[Event], bool], server: Server | None = None) -> list[Event]:
     """Events up to and with the first that is wanted; heartbeats go out meanwhile."""
     seen: list[Event] = []
-    end = time.monotonic() + LONG_S
+    end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         for event in client.events(timeout=SHORT_S):
             seen.append(event)
@@ -341,10 +341,10 @@ def test_the_three_faces_tell_the_same(server: Server) -> None:
         LiveClient(server.pub, server.rep, streams=[KEY], page_limit=5, on_event=heard.put),
     ):
         iterated = until(one, is_a(CaughtUp))
-        awaited = asyncio.run(asyncio.wait_for(listen(two), LONG_S))
-        called = [heard.get(timeout=LONG_S)]
+        awaited = asyncio.run(asyncio.wait_for(listen(two), PATIENCE_S))
+        called = [heard.get(timeout=PATIENCE_S)]
         while not isinstance(called[-1], CaughtUp):
-            called.append(heard.get(timeout=LONG_S))
+            called.append(heard.get(timeout=PATIENCE_S))
 
     assert sequences(iterated) == sequences(awaited) == sequences(called) == list(range(1, 13))
 
@@ -355,7 +355,7 @@ def test_an_async_stream_ends_with_the_client(server: Server) -> None:
         return len([event async for event in client.stream()])
 
     with LiveClient(server.pub, server.rep, streams=[KEY]) as client:
-        assert asyncio.run(asyncio.wait_for(all_of(client), LONG_S)) > 0
+        assert asyncio.run(asyncio.wait_for(all_of(client), PATIENCE_S)) > 0
 
 
 def test_what_a_callback_raises_is_logged_and_the_next_event_comes(
@@ -370,7 +370,7 @@ def test_what_a_callback_raises_is_logged_and_the_next_event_comes(
         raise ValueError("a fault of the consumer's")
 
     with LiveClient(server.pub, server.rep, streams=[KEY], on_event=on_event):
-        assert done.wait(LONG_S)
+        assert done.wait(PATIENCE_S)
 
     assert "on_event failed" in caplog.text
 
@@ -387,7 +387,7 @@ def test_a_slow_consumer_may_skip_to_the_latest_while_the_cache_keeps_all(server
         slow_consumer=SlowConsumer.SKIP_TO_LATEST,
     )
     with client:
-        end = time.monotonic() + LONG_S
+        end = time.monotonic() + PATIENCE_S
         while (client.cursor(KEY) is None or client.cursor(KEY).latest_sequence < 200) and time.monotonic() < end:  # type: ignore[union-attr]
             threading.Event().wait(0.02)
         events = until(client, is_a(CaughtUp))
@@ -456,7 +456,7 @@ def test_hundreds_of_streams_all_get_their_live_candles(server: Server) -> None:
     with LiveClient(server.pub, server.rep, streams=keys, start_from=StartFrom.LATEST) as client:
         live: set[StreamKey] = set()
         sequence = 1
-        end = time.monotonic() + LONG_S
+        end = time.monotonic() + PATIENCE_S
         # A PUB socket reads its subscriptions while it sends, so the first rounds may miss some.
         while len(live) < len(keys) and time.monotonic() < end:
             sequence += 1

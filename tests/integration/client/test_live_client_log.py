@@ -37,15 +37,14 @@ from fluxcap.bridge.jetstream.subjects import MAX_FILTERS
 from fluxcap.bridge.transport.base import Connected, MessageReceived
 from fluxcap.schemas.errors import ConfigError, WireError, WireTimeout
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch
-from tests.support.daemon.live_rig import await_that
 from tests.support.nats.log_rig import LogFeeder
 from tests.support.nats.nats_rig import NatsServer
+from tests.support.patience import PATIENCE_S, await_that
 
 NO_CONSUMER = 10014
 KEY = StreamKey("SIM", "EURUSD_otc", "1s")
 OTHER = StreamKey("DESK2", "#AAPL/x y", "1s")
 SHORT_S = 0.3
-LONG_S = 90.0
 
 
 def candles(start: int, count: int, price: float = 0.0) -> CandleArray:
@@ -78,7 +77,7 @@ def add(feeder: LogFeeder, count: int, key: StreamKey = KEY, batch: int = 1) -> 
 def until(client: LiveClient, wanted: Callable[[Event], bool], feeder: LogFeeder | None = None) -> list[Event]:
     """Events up to and with the first that is wanted; heartbeats go out meanwhile."""
     seen: list[Event] = []
-    end_s = time.monotonic() + LONG_S
+    end_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < end_s:
         for event in client.events(timeout=SHORT_S):
             seen.append(event)
@@ -266,7 +265,7 @@ def test_what_nobody_takes_stays_in_the_log(server: NatsServer, feeder: LogFeede
     while not any(isinstance(event, Connected) for event in transport.receive(1_000)):
         pass
     feeder.add_many(KEY, candles(2, count))
-    end_s = time.monotonic() + LONG_S
+    end_s = time.monotonic() + PATIENCE_S
     while len(inbox._messages) < bound and time.monotonic() < end_s:
         time.sleep(0.02)
     time.sleep(0.3)  # for whatever else would come
@@ -340,7 +339,7 @@ def test_many_streams_are_listed_and_followed_with_few_readers(server: NatsServe
         add(feeder, 2, key)
     with LiveClient(streams=keys, via=server.url) as client:
         seen = {key: 0 for key in keys}
-        end_s = time.monotonic() + LONG_S
+        end_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < end_s and min(seen.values()) < 2:
             for event in client.events(timeout=SHORT_S):
                 if isinstance(event, Candles):
@@ -352,7 +351,7 @@ def test_many_streams_are_listed_and_followed_with_few_readers(server: NatsServe
                 if isinstance(event, Candles):
                     seen[event.key] = event.end_sequence
         # Those that read the pages take their leave by and by; the server would keep them for half a minute.
-        await_that(lambda: feeder.consumers <= MAX_FILTERS, 20, "few readers")
+        await_that(lambda: feeder.consumers <= MAX_FILTERS, "few readers")
 
     assert set(seen.values()) == {3}
     assert [status.key for status in list_streams(via=server.url)] == sorted(keys)

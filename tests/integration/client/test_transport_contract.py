@@ -50,12 +50,12 @@ from fluxcap.schemas.types import (
 )
 from tests.support.nats.log_rig import LogFeeder
 from tests.support.nats.nats_rig import NatsServer
+from tests.support.patience import PATIENCE_S
 from tests.support.wire.samples import candle_rows, minutes
 
 KEY = StreamKey("SIM", "EURUSD_otc", "1m")
 OTHER = StreamKey("DESK2", "#AAPL_otc", "1m")
 DOTTED = StreamKey("SIM", "BRK.B", "1m")
-PATIENCE_S = 90.0
 SECOND_NS = 1_000_000_000
 
 

@@ -21,10 +21,10 @@ from fluxcap import (
 )
 from fluxcap.schemas.errors import WireError
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray
+from tests.support.patience import PATIENCE_S
 from tests.support.wire.version1_server import Version1Server
 
 KEY = StreamKey("SIM", "EURUSD", "1s")
-PATIENCE_S = 90.0
 
 
 def candles(first: int, count: int) -> CandleArray:

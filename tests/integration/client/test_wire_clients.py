@@ -24,8 +24,8 @@ from fluxcap.schemas.codec import decode, encode
 from fluxcap.schemas.generate import SCHEMA_FOLDER
 from fluxcap.schemas.types import BackfillCandlesRequest, BackfillCandlesResponse, CandleBatch, StreamKey
 from tests.golden.write_golden import GOLDEN_FOLDER
-from tests.support.daemon.live_rig import await_that
 from tests.support.documents import CLIENTS, block
+from tests.support.patience import PATIENCE_S, await_that
 from tests.support.wire.node_workspace import NODE_SOURCES, node_workspace
 from tests.support.wire.wire_samples import SAMPLES, sample_candles
 
@@ -35,8 +35,6 @@ STORED, PUBLISHED = 25, 28
 """Sequences that backfill has at first, and at the end; the one before the last is never published live."""
 LIVE = 150
 """Candles of the real server, at 100 a second."""
-
-PATIENCE_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +121,7 @@ def run_client(
     command: list[str], folder: Path, environment: dict[str, str], count: int = PUBLISHED
 ) -> list[list[float]]:
     arguments = [*command, KEY.symbol, str(count)]
-    result = subprocess.run(
-        arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
-    )
+    result = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert (result.returncode, result.stderr) == (0, "")
     return [[float(word) for word in line.split()] for line in result.stdout.splitlines()]
 
@@ -167,7 +163,7 @@ def test_a_client_of_the_readme_merges_what_the_real_server_did_not_send(
         with ThreadPoolExecutor(1) as client:
             running = client.submit(run_client, command, folder, environment | path, LIVE)
             # Only when it has its history, so that it hears gaps open.
-            await_that(lambda: engine.counters().get("answers") or running.done(), PATIENCE_SECONDS, "its request")
+            await_that(lambda: engine.counters().get("answers") or running.done(), "its request")
             engine.set_broadcasting(True)
             lines = running.result()
         counters, (first, candles) = engine.counters(), engine.truth(KEY)
@@ -183,7 +179,7 @@ def test_the_examples_of_our_python_client_run_as_they_stand(tmp_path: Path):
     fetch = block(CLIENTS, "python", "export_candles")
 
     with dev_server(tmp_path / "data") as (engine, environment):
-        await_that(lambda: engine.truth(KEY)[1].size == STORED, PATIENCE_SECONDS, "its history")
+        await_that(lambda: engine.truth(KEY)[1].size == STORED, "its history")
         path = {"PYTHONPATH": str(SCHEMA_FOLDER.parent)}
         heard, fetched = (
             subprocess.run(
@@ -192,7 +188,7 @@ def test_the_examples_of_our_python_client_run_as_they_stand(tmp_path: Path):
                 env=environment | path,
                 capture_output=True,
                 text=True,
-                timeout=PATIENCE_SECONDS,
+                timeout=PATIENCE_S,
             )
             for code in (live, fetch)
         )

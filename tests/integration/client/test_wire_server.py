@@ -27,17 +27,8 @@ from fluxcap.schemas.types import (
     HealthResponse,
     StreamKey,
 )
-from tests.support.wire.samples import (
-    ANY_PORT,
-    EURUSD,
-    MINUTE,
-    PATIENCE_MS,
-    PlainClient,
-    candle_rows,
-    candles,
-    minutes,
-    subscribed,
-)
+from tests.support.patience import PATIENCE_MS, PATIENCE_S
+from tests.support.wire.samples import ANY_PORT, EURUSD, MINUTE, PlainClient, candle_rows, candles, minutes, subscribed
 
 
 @pytest.fixture
@@ -99,7 +90,7 @@ def test_garbage_gets_one_answer_each_and_hurts_nobody(server: WireServer) -> No
 def test_strangers_that_speak_no_zeromq_hurt_nobody(server: WireServer) -> None:
     for endpoint in (server.rep_endpoint, server.pub_endpoint):
         for noise in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", bytes(100), random.Random(1).randbytes(5_000)):
-            with socket.create_connection(("127.0.0.1", port_of(endpoint)), timeout=60) as stranger:
+            with socket.create_connection(("127.0.0.1", port_of(endpoint)), timeout=PATIENCE_S) as stranger:
                 stranger.sendall(noise)
 
     with PlainClient(server.rep_endpoint) as client:

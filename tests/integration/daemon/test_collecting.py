@@ -22,9 +22,10 @@ from fluxcap.capture.simulator import SimulatedSite, SiteConfig, Truth, read_tru
 from fluxcap.capture.tools.verify import verify_folder
 from fluxcap.schemas.types import Candle
 from tests.support.browser.chromium import Chromium, chromium_executable
-from tests.support.daemon.live_rig import DaemonProcess, await_that, stored
+from tests.support.daemon.live_rig import DaemonProcess, stored
+from tests.support.patience import PATIENCE_S, await_that
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 STEADY, LEAVING = "EURUSD_otc", "LBPUSD_otc"
 TICKS_A_FILE, CANDLES_A_FILE = 7, 3
@@ -115,7 +116,9 @@ def now_ms() -> int:
 
 
 def put(daemon: DaemonProcess, what: str, body: object) -> None:
-    httpx.put(f"{daemon.run_file().control}/api/{what}", json=body, timeout=60, trust_env=False).raise_for_status()
+    httpx.put(
+        f"{daemon.run_file().control}/api/{what}", json=body, timeout=PATIENCE_S, trust_env=False
+    ).raise_for_status()
 
 
 def more(daemon: DaemonProcess, **lines: int) -> None:
@@ -126,7 +129,7 @@ def more(daemon: DaemonProcess, **lines: int) -> None:
         collect = daemon.status()["collect"]
         return all(collect[kind] >= before[kind] + count for kind, count in lines.items())
 
-    await_that(written, 90, f"{lines} more")
+    await_that(written, f"{lines} more")
 
 
 def test_every_collected_tick_is_the_truths(run: Run) -> None:

@@ -17,6 +17,7 @@ from fluxcap.capture.simulator import SimulatedSite, SiteConfig
 from tests.support.browser.chromium import Chromium
 from tests.support.daemon.live_rig import DaemonProcess
 from tests.support.paths import ROOT
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +28,7 @@ def doctor(folder: Path, *options: str) -> tuple[int, dict[str, dict[str, Any]]]
         [sys.executable, "-m", "fluxcap.capture.cli", "doctor", "--json", *options],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=PATIENCE_S,
         cwd=folder,
         env=environment | {"PYTHONPATH": str(ROOT), **free_ports()},
     )

@@ -12,7 +12,8 @@ from fluxcap.capture.runtime.settings import load_settings
 from fluxcap.schemas.types import Candle, StreamKey, candles_from
 from tests.support.browser.chromium import Chromium
 from tests.support.browser.trade_site import TradeSite
-from tests.support.daemon.live_rig import await_that, differences
+from tests.support.daemon.live_rig import differences
+from tests.support.patience import await_that
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -55,9 +56,9 @@ def test_candles_of_a_described_platform_are_those_of_its_trades(
     file.write_text(SETTINGS.format(chrome=browser.port, site=site.host, data=tmp_path / "data"))
 
     with Daemon(load_settings(file)) as daemon:
-        await_that(lambda: daemon.pipeline.attached, 30, "the attach")
+        await_that(lambda: daemon.pipeline.attached, "the attach")
         browser.open(f"http://{site.host}/")
-        await_that(lambda: daemon.server.watermark(KEY).latest_sequence >= 4, 60, "four candles")
+        await_that(lambda: daemon.server.watermark(KEY).latest_sequence >= 4, "four candles")
         status = daemon.status()
         page = daemon.server.store.reader().page(KEY, 0, None, 1_000)
     found = list(candles_from(page.candles))

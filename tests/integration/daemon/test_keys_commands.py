@@ -25,12 +25,12 @@ from fluxcap.bridge.transport.curve import client_keys, create_keys
 from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.errors import WireTimeout
 from fluxcap.schemas.types import Candle, StreamKey
-from tests.support.daemon.live_rig import NOBODY, SOURCE, DaemonProcess, Process, await_that
+from tests.support.daemon.live_rig import NOBODY, SOURCE, DaemonProcess, Process
+from tests.support.patience import PATIENCE_S, await_that
 
 SYMBOL = "EURUSD_otc"
 SERVED = ("SIM", SYMBOL, "1s")
 ANY_PORT = "tcp://127.0.0.1:0"
-PATIENCE_S = 60.0
 
 Address = tuple[str, str]
 
@@ -62,7 +62,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[Add
     where = ("--pub", ANY_PORT, "--rep", ANY_PORT, "--port", "0", "--data-dir", str(folder / "data"))
     server = Process(folder, "devserver", "--curve", str(keys / "server"), "--tick-ms", "50", *where)
     try:
-        await_that(lambda: READY_PREFIX in server.out, PATIENCE_S, "the dev server's start")
+        await_that(lambda: READY_PREFIX in server.out, "the dev server's start")
         addresses = json.loads(server.out.partition(READY_PREFIX)[2])
         yield addresses["pub"], addresses["rep"]
     finally:
@@ -96,7 +96,7 @@ def reason(process: Process) -> str:
     def found() -> str:
         return next((h["reason"] for h in lines(process, "health") if h["state"] == "disconnected"), "")
 
-    return await_that(found, PATIENCE_S, "the refusal")
+    return await_that(found, "the refusal")
 
 
 def backfill(address: Address, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -115,7 +115,7 @@ def test_with_its_keys_a_client_is_served_on_both_sockets(
     live = tail(served, "--keys", str(keys / "desk"))
     fetched = backfill(served, tmp_path / "a.csv", "--keys", str(keys / "desk" / "desk.key_secret"), "--limit", "20")
 
-    await_that(lambda: [c for c in lines(live, "candle") if not c["is_backfill"]], PATIENCE_S, "a live candle")
+    await_that(lambda: [c for c in lines(live, "candle") if not c["is_backfill"]], "a live candle")
     assert (fetched.returncode, fetched.stderr) == (0, "")
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 21
 
@@ -127,7 +127,7 @@ def test_keys_may_come_from_the_environment(
 
     live = tail(served)
 
-    await_that(lambda: lines(live, "candle"), PATIENCE_S, "a candle")
+    await_that(lambda: lines(live, "candle"), "a candle")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ class Eavesdropper:
     def __exit__(self, *_: object) -> None:
         self._listener.close()
         for thread in self._threads:
-            thread.join(90)
+            thread.join(PATIENCE_S)
 
 
 def heard_on_the_way(address: Address, curve: Any) -> bytes:
@@ -257,7 +257,7 @@ def test_sockets_without_keys_hear_nothing_while_others_are_served(
     feed.connect(served[0])
 
     live = tail(served, "--keys", str(keys / "desk"))
-    await_that(lambda: len(lines(live, "candle")) > 20, PATIENCE_S, "candles")
+    await_that(lambda: len(lines(live, "candle")) > 20, "candles")
     leaked = feed.poll(200)
     feed.close(linger=0)
     context.term()
@@ -280,9 +280,9 @@ def test_the_daemon_beyond_loopback_wants_keys_and_serves_who_has_them(
     code = refused.wait()
     daemon = DaemonProcess(tmp_path / "with", NOBODY, *everywhere, "--curve", str(keys / "server"))
     try:
-        run = await_that(daemon.run_file, PATIENCE_S, "the daemon's start")
+        run = await_that(daemon.run_file, "the daemon's start")
         live = tail((run.pub, run.rep), "--keys", str(keys / "desk"), "--from", "1", stream=(SOURCE, SYMBOL, "1s"))
-        await_that(lambda: len(lines(live, "candle")) == 7, PATIENCE_S, "the candles of before")
+        await_that(lambda: len(lines(live, "candle")) == 7, "the candles of before")
         words = [sys.executable, "-m", "fluxcap.capture.cli", "export", "candles", "--data-dir", str(daemon.data_dir)]
         out = tmp_path / "a.csv"
         exported = subprocess.run([*words, "-o", str(out), "--keys", str(keys / "desk")], capture_output=True)
@@ -313,10 +313,10 @@ def test_the_panels_own_client_is_let_in_also_after_a_move(keys: Path, tmp_path:
             health = desk.feed.health(key)
             return health is not None and health.state is HealthState.RECEIVING
 
-        await_that(is_live, PATIENCE_S, "the panel's stream")
+        await_that(is_live, "the panel's stream")
         before = desk.engine.endpoints
         desk.rebind(ANY_PORT, ANY_PORT)
-        await_that(is_live, PATIENCE_S, "the panel's stream after the move")
+        await_that(is_live, "the panel's stream after the move")
     finally:
         desk.close()
 

@@ -27,15 +27,15 @@ from tests.support.daemon.live_rig import (
     DaemonProcess,
     Expectation,
     Process,
-    await_that,
     differences,
     expectation_from_page_load,
     kept,
     stored,
 )
+from tests.support.patience import await_that
 from tests.support.wire.version1_client import Version1Client, numbered
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ASSETS = ("EURUSD_otc", "GBPUSD_otc", "USDJPY_otc")
 FOCUS = ASSETS[:2]
@@ -172,7 +172,7 @@ def _end(run: Run, client: Process, tail: Process, version_1: Version1Client, st
         for symbol in FOCUS:
             archive.await_client(client, number, symbol)
     latest = archives[0].latest_sequence(FOCUS[1])
-    await_that(lambda: f'"sequence":{latest},' in tail.out, 60, "the last candle in tail")
+    await_that(lambda: f'"sequence":{latest},' in tail.out, "the last candle in tail")
     for archive in archives:
         archive.end()
     client.end()

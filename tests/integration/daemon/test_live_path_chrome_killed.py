@@ -16,7 +16,7 @@ from fluxcap.schemas.types import Candle, CandleFlags, Gap
 from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.daemon.live_rig import Archive, DaemonProcess, Process, kept, stored, stored_gaps
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WITH_HISTORY, WITHOUT_HISTORY = "EURUSD_otc", "GBPUSD_otc"
 """The asset that the page shows gets its history with every load; the other one only ticks."""
@@ -105,7 +105,6 @@ def _await_candles(daemon: DaemonProcess, after_ms: int) -> None:
             and all(s["latest_sequence"] >= 5 and s["latest_ts_ms"] > after_ms for s in seen["streams"])
         ),
         "candles",
-        timeout_s=90,
     )
 
 

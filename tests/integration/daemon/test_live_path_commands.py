@@ -17,7 +17,8 @@ from fluxcap.capture.cli.app import run_cli
 from fluxcap.capture.runtime.run_file import RUN_FILE
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig
 from tests.support.browser.chromium import Chromium
-from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process, await_that
+from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process
+from tests.support.patience import PATIENCE_S, await_that
 
 pytestmark = pytest.mark.slow
 
@@ -25,12 +26,12 @@ LEAVE_S = 30
 """Two seconds are promised and less than one is needed; the rest is for a machine that has other things to do."""
 
 
-def fluxcap(*arguments: str, timeout_s: float = 60, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def fluxcap(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "fluxcap.capture.cli", *arguments],
         capture_output=True,
         text=True,
-        timeout=timeout_s,
+        timeout=PATIENCE_S,
         cwd=cwd,
     )
 
@@ -73,7 +74,7 @@ def test_without_chrome_run_says_one_sentence_and_stays_and_picks_chrome_up_when
     told = [event for event in daemon.events() if event["event"] == "chrome.unavailable"]
 
     browser = chromium(port=port)
-    daemon.await_status(lambda seen: seen["chrome"] == "attached", "the attach", timeout_s=60)
+    daemon.await_status(lambda seen: seen["chrome"] == "attached", "the attach")
 
     assert seen["chrome"] == "not reachable"
     assert [event["reason"] for event in told] == [
@@ -201,7 +202,7 @@ def test_tail_into_head_ends_without_a_word(start: Callable[..., DaemonProcess])
     first = json.loads(tail.stdout.readline())
     tail.stdout.close()
     daemon.end()  # its going is the next thing there is to print
-    code = tail.wait(60)
+    code = tail.wait()
     errors = tail.stderr.read()
     tail.stderr.close()
 
@@ -213,7 +214,7 @@ def test_ctrl_c_ends_tail_without_a_traceback(tmp_path: Path):
     nowhere = ("--pub", f"tcp://127.0.0.1:{free_port()}", "--rep", f"tcp://127.0.0.1:{free_port()}")
     tail = Process(tmp_path, "tail", SOURCE, "EURUSD_otc", "1s", "--json", *nowhere)
     try:
-        await_that(lambda: tail.out, 40, "the first line")
+        await_that(lambda: tail.out, "the first line")
         code, _ = tail.end(signal.SIGINT)
     finally:
         tail.discard()
@@ -225,9 +226,9 @@ def test_ctrl_c_ends_tail_without_a_traceback(tmp_path: Path):
 def test_ctrl_c_ends_the_demo_and_everything_it_started(tmp_path: Path, chromium: Callable[..., Chromium]):
     demo = Process(tmp_path, "demo", "--seconds", "60", "--headless")
     try:
-        await_that(lambda: "client subscribed" in demo.out or not demo.running, 60, "the demo's start")
+        await_that(lambda: "client subscribed" in demo.out or not demo.running, "the demo's start")
         started = _offspring(demo.pid)
-        code, _ = demo.end(signal.SIGINT, timeout_s=40)
+        code, _ = demo.end(signal.SIGINT)
     finally:
         demo.discard()
 

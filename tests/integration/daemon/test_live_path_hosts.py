@@ -19,7 +19,8 @@ from fluxcap.capture.simulator import PAGE_URL, SimulatedSite, SiteConfig, platf
 from fluxcap.schemas.types import StreamKey, candles_from
 from tests.support.browser.chromium import Chromium
 from tests.support.browser.pages import Site
-from tests.support.daemon.live_rig import await_that, differences, expectation_from_page_load
+from tests.support.daemon.live_rig import differences, expectation_from_page_load
+from tests.support.patience import await_that
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -85,14 +86,14 @@ def test_only_the_platforms_own_tabs_are_attached_and_their_chat_is_not_decoded(
             browser.open(other_site.url(path, host="platform"))
         browser.open(site.url)  # the same page under a name that is not the platform's
         with Daemon(_settings(browser, tmp_path), connect=traffic.connect) as daemon:
-            await_that(lambda: daemon.pipeline.attached, 30, "the attach")
-            await_that(lambda: read_truth(site.truth_path).of_kind("history_sent"), 30, "the other page's history")
+            await_that(lambda: daemon.pipeline.attached, "the attach")
+            await_that(lambda: read_truth(site.truth_path).of_kind("history_sent"), "the other page's history")
             opened_ms = time.time() * 1_000
             browser.open(PAGE_URL)
-            await_that(lambda: _reached(daemon, opened_ms), 60, "candles")
-            await_that(lambda: any(b"chat_room_list" in data for data in traffic.heard), 30, "chat")
+            await_that(lambda: _reached(daemon, opened_ms), "candles")
+            await_that(lambda: any(b"chat_room_list" in data for data in traffic.heard), "chat")
             browser.open(other_site.url("/socket", host="mirror"))  # one that comes later
-            await_that(lambda: len(_foreign(traffic)) >= 8, 30, "the other tabs")
+            await_that(lambda: len(_foreign(traffic)) >= 8, "the other tabs")
             page = daemon.server.store.reader().page(KEY, 0, None, 100_000)
     found = list(candles_from(page.candles))
 

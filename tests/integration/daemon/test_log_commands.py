@@ -24,10 +24,11 @@ from fluxcap.capture.cli.app import run_cli
 from fluxcap.schemas.types import FeedState, StreamKey
 from tests.support.browser.webpage import web_page
 from tests.support.daemon.dashboard_rig import log_dashboard
-from tests.support.daemon.live_rig import Process, await_that
+from tests.support.daemon.live_rig import Process
 from tests.support.nats.log_rig import LogFeeder
 from tests.support.nats.nats_rig import NatsServer
 from tests.support.paths import ROOT
+from tests.support.patience import PATIENCE_S, await_that
 from tests.support.wire.samples import candle_rows
 
 EURUSD = StreamKey("DESK1", "EURUSD_otc", "1m")
@@ -67,12 +68,12 @@ def test_streams_of_many_sources_are_tailed_at_once_and_new_ones_join(
                 found.setdefault(line["key"], []).append(line["sequence"])
         return found
 
-    await_that(lambda: seen().keys() == {str(EURUSD), str(GBPUSD)}, 30, "two streams")
+    await_that(lambda: seen().keys() == {str(EURUSD), str(GBPUSD)}, "two streams")
     feeder.add(EURUSD, candle_rows(4, 1))
     feeder.add(AAPL, candle_rows(1, 2))
-    await_that(lambda: str(AAPL) in seen() and seen()[str(EURUSD)][-1] == 4, 30, "the new one")
+    await_that(lambda: str(AAPL) in seen() and seen()[str(EURUSD)][-1] == 4, "the new one")
     stop.set()
-    running.join(90)
+    running.join(PATIENCE_S)
 
     assert seen() == {str(EURUSD): [1, 2, 3, 4], str(GBPUSD): [1, 2, 3], str(AAPL): [1, 2]}
 
@@ -90,9 +91,9 @@ def test_lines_of_many_streams_begin_with_their_names(server: NatsServer, feeder
 def test_the_tail_command_reads_the_log(server: NatsServer, feeder: LogFeeder, tmp_path: Path) -> None:
     live = Process(tmp_path, "tail", "DESK1", "EURUSD_otc", "--via", server.url, "--json")
     try:
-        await_that(lambda: '"sequence":3' in live.out, 60, "candle 3")
+        await_that(lambda: '"sequence":3' in live.out, "candle 3")
         feeder.add(EURUSD, candle_rows(4, 1))
-        await_that(lambda: '"sequence":4' in live.out, 60, "candle 4")
+        await_that(lambda: '"sequence":4' in live.out, "candle 4")
     finally:
         live.discard()
 
@@ -116,16 +117,15 @@ def test_the_watch_screen_shows_the_streams_of_the_log(server: NatsServer, feede
     )
     running.start()
 
-    await_that(lambda: "DESK1 EURUSD_otc 1m" in screen.getvalue(), 30, "the stream")
+    await_that(lambda: "DESK1 EURUSD_otc 1m" in screen.getvalue(), "the stream")
     stop.set()
-    running.join(90)
+    running.join(PATIENCE_S)
 
     assert "NATS JetStream at nats://127.0.0.1" in screen.getvalue()
     assert "DESK2 GBPUSD_otc 1h" in screen.getvalue()
 
 
 @pytest.mark.browser
-@pytest.mark.timeout(600)
 def test_the_page_shows_streams_of_the_log(server: NatsServer, feeder: LogFeeder, tmp_path: Path) -> None:
     minute = int(time.time()) // 60 - 40
     feeder.add(AAPL, candle_rows(minute, 40))
@@ -195,7 +195,7 @@ def test_a_reader_needs_no_more_than_the_readme_says(nats_server: Callable[..., 
                 seen.append(event)
             feeder.add(EURUSD, candle_rows(4, 1))
             feeder.beat()
-            await_that(lambda: client.health(EURUSD).feed_state is FeedState.LIVE, 30, "a heartbeat")
+            await_that(lambda: client.health(EURUSD).feed_state is FeedState.LIVE, "a heartbeat")
             seen += client.events(timeout=0.5)
 
     assert state.rows == 3

@@ -26,9 +26,10 @@ from fluxcap.capture.simulator import Fault, Secrets, SimulatedSite, SiteConfig
 from fluxcap.capture.tools.replay.replay import ReplayOptions, ReplaySummary, replay
 from fluxcap.schemas.types import StreamKey
 from tests.support.browser.chromium import Chromium, chromium_executable
-from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process, await_that, stored
+from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process, stored
+from tests.support.patience import PATIENCE_S, await_that
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 EUR, GBP, JPY = "EURUSD_otc", "GBPUSD_otc", "USDJPY_otc"
 
@@ -74,13 +75,13 @@ def _run(run: Run, stack: ExitStack) -> None:
         run.folder / "daemon", browser.port, "--platform-url", host, "--focus", EUR, "--record", str(run.by_daemon)
     )
     stack.callback(daemon.discard)
-    await_that(run.beside.exists, 40, "the recording's begin")
+    await_that(run.beside.exists, "the recording's begin")
     daemon.await_status(lambda seen: seen["chrome"] == "attached", "the attach")
     page = browser.open(site.url)
     _await_candles(daemon, EUR, 5)
     control = daemon.run_file().control
     httpx.put(
-        f"{control}/api/focus", json={"mode": "lock", "symbols": [EUR, GBP]}, timeout=60, trust_env=False
+        f"{control}/api/focus", json={"mode": "lock", "symbols": [EUR, GBP]}, timeout=PATIENCE_S, trust_env=False
     ).raise_for_status()
     _await_candles(daemon, GBP, 5)
     site.inject(Fault.CLOSE_SOCKETS)

@@ -24,10 +24,9 @@ from fluxcap.capture.market.focus import AssetNames
 from fluxcap.capture.pipeline.listeners import ChromeState, PublishedUpdate
 from fluxcap.capture.platforms.base import Asset
 from fluxcap.schemas.types import Candle, CandleBatch, FeedState, StreamKey, StreamStatus
+from tests.support.patience import PATIENCE_S
 from tests.support.wire.node_workspace import NODE_SOURCES, node_packages
 from tests.support.wire.samples import EURUSD, GBPUSD, candle, candle_rows
-
-PATIENCE_S = 90.0
 
 
 class FakeSource:
@@ -152,7 +151,7 @@ def test_socket_io_client_of_npm_streams_candles(rig: Rig, tmp_path: Path, trans
     thread.start()
     try:
         command = ["node", "stream_candles.js", rig.url, "EUR/USD_OTC", "5", transport]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S)
     finally:
         stop.set()
         thread.join()

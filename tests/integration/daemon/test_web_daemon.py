@@ -14,9 +14,10 @@ import pytest
 
 from tests.support.browser.chromium import Chromium
 from tests.support.browser.webpage import WebPage, web_page
-from tests.support.daemon.live_rig import DaemonProcess, Process, await_that
+from tests.support.daemon.live_rig import DaemonProcess, Process
+from tests.support.patience import PATIENCE_S, await_that
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.browser
 WEB = ("--web", "--web-port", "0")
 
 ATTACK = """
@@ -111,7 +112,7 @@ def test_the_description_of_the_api_fetches_nothing_from_outside(daemon: DaemonP
 def test_candles_of_the_site_reach_the_page(tmp_path: Path, chromium: Callable[..., Chromium]) -> None:
     site = Process(tmp_path / "site", "simulate", "--port", "0", "--assets", "EURUSD_otc,GBPUSD_otc")
     try:
-        address = await_that(lambda: site.out.partition(" at ")[2].partition(" ")[0], 60, "the site")
+        address = await_that(lambda: site.out.partition(" at ")[2].partition(" ")[0], "the site")
         daemon = DaemonProcess(
             tmp_path / "daemon", (browser := chromium()).port, *WEB, "--platform-url", address.split("/")[2]
         )
@@ -155,6 +156,6 @@ def test_without_the_web_neither_socket_io_nor_nicegui_is_imported() -> None:
         "print(sorted({m.partition('.')[0] for m in sys.modules} & {'socketio', 'engineio', 'nicegui'}))"
     )
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S)
 
     assert done.stdout.strip() == "[]", done.stderr

@@ -13,6 +13,7 @@ from fluxcap.schemas.codec import decode
 from fluxcap.schemas.types import StreamKey, TickBatch
 from tests.support.browser.chromium import Chromium
 from tests.support.daemon.live_rig import SOURCE, DaemonProcess
+from tests.support.patience import PATIENCE_MS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -26,7 +27,7 @@ def test_with_publish_ticks_every_tick_of_a_focused_asset_goes_out_in_order(
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     feed = context.socket(zmq.SUB)
     feed.setsockopt(zmq.SUBSCRIBE, b"ticks.")
-    feed.setsockopt(zmq.RCVTIMEO, 60_000)
+    feed.setsockopt(zmq.RCVTIMEO, PATIENCE_MS)
     truth_path = tmp_path / "truth.jsonl"
     with SimulatedSite(SiteConfig(assets=(FOCUSED, OTHER), truth_path=truth_path)) as site:
         browser = chromium()

@@ -17,7 +17,7 @@ from fluxcap.capture.cli.app import run_cli
 from fluxcap.capture.daemon.daemon import Daemon
 from fluxcap.capture.runtime.settings import load_settings
 from fluxcap.schemas.types import CandleBatch, StreamKey
-from tests.support.daemon.live_rig import NOBODY, Process, await_that
+from tests.support.daemon.live_rig import NOBODY, Process
 from tests.support.nats.forward_rig import (
     ask_log,
     assert_log_is_store,
@@ -28,6 +28,7 @@ from tests.support.nats.forward_rig import (
     read_log,
 )
 from tests.support.nats.nats_rig import NatsServer
+from tests.support.patience import await_that
 
 KEY = StreamKey("DESK", "EURUSD_otc", "1m")
 
@@ -137,10 +138,10 @@ def test_beside_a_running_server_it_goes_on_until_it_is_told_to_stop(server: Nat
         where = ("--pub", wire.pub_endpoint, "--rep", wire.rep_endpoint, "--data-dir", str(tmp_path / "beside"))
         forward = Process(tmp_path / "forward", "forward", server.url, *where, "--log-json")
         try:
-            await_that(lambda: read_log(address), 30, "the first candles on the log")
+            await_that(lambda: read_log(address), "the first candles on the log")
             wire.publish({KEY: minutes(601, 605)})
             wire.heartbeat(1)
-            await_that(lambda: len(read_log(address)[KEY]) > 2, 30, "the newest candles on the log")
+            await_that(lambda: len(read_log(address)[KEY]) > 2, "the newest candles on the log")
             code, took_s = forward.end(signal.SIGTERM)
         finally:
             forward.discard()
@@ -175,7 +176,7 @@ def test_the_daemon_forwards_says_so_and_keeps_secrets(
 
     with Daemon(settings) as daemon:
         daemon.pipeline.call(lambda: daemon.server.publish({KEY: minutes(1, 5)}))
-        await_that(lambda: daemon.status().forward.counters.get("candles") == 5, 30, "five candles on the log")  # type: ignore[union-attr]
+        await_that(lambda: daemon.status().forward.counters.get("candles") == 5, "five candles on the log")  # type: ignore[union-attr]
         with httpx.Client(base_url=daemon.identity.control, trust_env=False) as control:
             status, metrics = control.get("/api/status"), control.get("/metrics").text
         daemon.pipeline.call(lambda: daemon.server.publish({KEY: minutes(6, 6)}))

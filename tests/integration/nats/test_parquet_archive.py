@@ -27,11 +27,11 @@ from fluxcap.bridge.jetstream.subjects import subject
 from fluxcap.capture.cli.app import run_cli
 from fluxcap.schemas.errors import NatsError, NatsUnavailable, StoreFull, StoreLocked
 from fluxcap.schemas.types import StreamKey
-from tests.support.daemon.live_rig import await_that
 from tests.support.nats.archive_rig import archived, assert_archive_is_store
 from tests.support.nats.forward_rig import Desk, ask_log, await_current, make_stream
 from tests.support.nats.log_rig import LogFeeder, stream_config
 from tests.support.nats.nats_rig import NatsServer, certificate
+from tests.support.patience import PATIENCE_S, await_that
 from tests.support.wire.samples import candle_rows
 
 EURUSD = StreamKey("DESK1", "EURUSD_otc", "1m")
@@ -68,7 +68,7 @@ def running(archiver: Archiver) -> Iterator[threading.Thread]:
         yield thread
     finally:
         archiver.stop()
-        thread.join(90)
+        thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
@@ -155,8 +155,8 @@ def test_a_running_archive_keeps_up_while_the_log_is_killed_and_comes_back(
                 server.kill()
                 desk.revise(EURUSD, 10 * n - 2, price=5.0 + n)
                 server.start()
-            await_that(lambda end=10 * n + 10: archived(folder, EURUSD)[0][-1:] == [end], 60, f"candle {10 * n + 10}")
-        await_that(lambda: archived(folder, EURUSD)[1]["open"][17] == 7.0, 60, "the last revision")
+            await_that(lambda end=10 * n + 10: archived(folder, EURUSD)[0][-1:] == [end], f"candle {10 * n + 10}")
+        await_that(lambda: archived(folder, EURUSD)[1]["open"][17] == 7.0, "the last revision")
 
     assert assert_archive_is_store(folder, desk.server.store) == 30
     assert told
@@ -172,19 +172,19 @@ def test_a_consumer_that_the_server_lost_without_a_word_is_made_anew(
 
     def slow(files: PartitionWriter, *what: Any) -> int:
         writing.set()
-        assert go_on.wait(90)
+        assert go_on.wait(PATIENCE_S)
         return write(files, *what)
 
     monkeypatch.setattr(PartitionWriter, "write", slow)
     with LogFeeder(server.url, make_stream=False) as feeder:
         feeder.add(EURUSD, candle_rows(1, 1))
         with running(Archiver(Via(server.url), tmp_path, flush_s=0.0)):
-            assert writing.wait(90)
+            assert writing.wait(PATIENCE_S)
             for consumer in feeder.ask("CONSUMER.NAMES.FLUX", {})["consumers"]:
                 feeder.ask(f"CONSUMER.DELETE.FLUX.{consumer}", {}, absent=NO_CONSUMER)
             feeder.add(EURUSD, candle_rows(2, 1))
             go_on.set()
-            await_that(lambda: archived(tmp_path, EURUSD)[0] == [1, 2], 15, "the second candle")
+            await_that(lambda: archived(tmp_path, EURUSD)[0] == [1, 2], "the second candle")
 
 
 def test_a_full_disk_is_waited_out_and_told_once(
@@ -202,7 +202,7 @@ def test_a_full_disk_is_waited_out_and_told_once(
     with LogFeeder(server.url, make_stream=False) as feeder:
         feeder.add(EURUSD, candle_rows(1, 5))
         with running(Archiver(Via(server.url), tmp_path, flush_s=0.0, tell=told.append)):
-            await_that(lambda: archived(tmp_path, EURUSD)[0] == [1, 2, 3, 4, 5], 60, "the candles")
+            await_that(lambda: archived(tmp_path, EURUSD)[0] == [1, 2, 3, 4, 5], "the candles")
 
     assert told == ["No space left. Retrying."]
 
@@ -221,7 +221,7 @@ def test_files_stay_whole_for_who_reads_them_meanwhile(server: NatsServer, tmp_p
                 assert sequences == list(range(1, len(sequences) + 1))
                 assert len(sequences) >= seen
                 seen = len(sequences)
-            await_that(lambda: archived(folder, EURUSD)[0][-1:] == [119], 60, "the last candle")
+            await_that(lambda: archived(folder, EURUSD)[0][-1:] == [119], "the last candle")
     assert archived(folder, EURUSD)[0] == list(range(1, 120))
 
 
@@ -284,13 +284,13 @@ def test_a_log_made_anew_while_it_is_read_is_read_from_its_start(
         for n in range(1, 7):
             feeder.add(EURUSD, candle_rows(n, 1))
         with running(Archiver(Via(server.url), tmp_path, flush_s=0.0, tell=told.append)):
-            await_that(lambda: archived(tmp_path, EURUSD)[0] == [1, 2, 3, 4, 5, 6], 30, "the first log")
+            await_that(lambda: archived(tmp_path, EURUSD)[0] == [1, 2, 3, 4, 5, 6], "the first log")
             feeder.ask("STREAM.DELETE.FLUX", {})
             feeder.ask("STREAM.CREATE.FLUX", stream_config())
             if looks_again:
-                await_that(lambda: feeder.consumers == 1, 30, "the reader on the new log")
+                await_that(lambda: feeder.consumers == 1, "the reader on the new log")
             feeder.add(EURUSD, candle_rows(7, 2))
-            await_that(lambda: archived(tmp_path, EURUSD)[0] == list(range(1, 9)), 15, "the new log")
+            await_that(lambda: archived(tmp_path, EURUSD)[0] == list(range(1, 9)), "the new log")
 
     assert told
     assert archive(server, tmp_path).messages == 0
@@ -411,11 +411,11 @@ def test_it_stops_at_once_while_a_server_hangs_that_was_met_over_tls(
     archiver = Archiver(Via(url, credentials), folder)
     archiving = threading.Thread(target=archiver.run, daemon=True)
     archiving.start()
-    await_that(lambda: ask_log(parse_address(url, credentials), "CONSUMER.NAMES.FLUX")["consumers"], 30, "the reader")
+    await_that(lambda: ask_log(parse_address(url, credentials), "CONSUMER.NAMES.FLUX")["consumers"], "the reader")
 
     server.pause()
     archiver.stop()
-    archiving.join(90)
+    archiving.join(PATIENCE_S)
 
     assert not archiving.is_alive()
 
@@ -423,7 +423,7 @@ def test_it_stops_at_once_while_a_server_hangs_that_was_met_over_tls(
 def test_one_process_keeps_an_archive(server: NatsServer, tmp_path: Path) -> None:
     archiver = Archiver(Via(server.url), tmp_path)
     with running(archiver):
-        await_that(lambda: (tmp_path / "_fluxcap" / "cursor.duckdb").exists(), 30, "the cursor")
+        await_that(lambda: (tmp_path / "_fluxcap" / "cursor.duckdb").exists(), "the cursor")
         with pytest.raises(StoreLocked, match="Another fluxcap archives"):
             archive(server, tmp_path)
 

@@ -11,9 +11,8 @@ from fluxcap import Candles, CaughtUp, Event, Gap, LiveClient, Revision, StartFr
 from fluxcap.bridge.client.fetch import candle_pages, revision_pages
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.schemas.types import Candle
+from tests.support.patience import PATIENCE_S
 from tests.support.wire.samples import ANY_PORT, EURUSD, MINUTE, candle, candles
-
-PATIENCE_S = 90.0
 
 
 @pytest.fixture

@@ -269,7 +269,6 @@ LiveClient(streams=[StreamKey("POCKETOPTION", "EURUSD_otc", 60)])
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_types_of_the_installed_package_reach_a_strict_user(python: Path, hostile: Path):
     (hostile / "right.py").write_text(USER_CODE)
     (hostile / "wrong.py").write_text(WRONG_CODE)

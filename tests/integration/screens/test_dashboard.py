@@ -12,7 +12,7 @@ from fluxcap.schemas.types import CandleFlags, FeedState
 from tests.support.browser.webpage import WebPage, web_page
 from tests.support.daemon.dashboard_rig import MINUTE, FakeDaemon, dashboard
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.browser
 
 COLLECTED = "data_output/assets_data/data_collect/1M_candles/{}_1m_2025_10_25_09_54_04.csv"
 

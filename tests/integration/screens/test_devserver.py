@@ -24,6 +24,7 @@ from fluxcap.bridge.devserver.settings import DevSettings
 from fluxcap.schemas.errors import ConfigError, WireError
 from fluxcap.schemas.types import StreamKey
 from tests.support.paths import ROOT
+from tests.support.patience import PATIENCE_S
 
 KEY = StreamKey("SIM", "A", "1s")
 
@@ -193,4 +194,4 @@ def test_the_process_says_where_it_is_and_ends_on_sigterm(tmp_path: Path) -> Non
         assert fetch_status(StreamKey("SIM", "EURUSD_otc", "1s"), rep).store_id
 
         process.send_signal(signal.SIGTERM)
-        process.wait(90)
+        process.wait(PATIENCE_S)

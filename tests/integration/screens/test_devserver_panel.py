@@ -9,9 +9,10 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.support.browser.webpage import WebPage, web_page
-from tests.support.daemon.live_rig import Process, await_that
+from tests.support.daemon.live_rig import Process
+from tests.support.patience import await_that
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ends = ["--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0", "--port", "0", "--data-dir", str(folder)]
     process = Process(folder / "process", "devserver", "--panel", *ends, "--tick-ms", "200", "--history", "150")
     try:
-        yield await_that(lambda: process.out.partition('"api":"')[2].partition('"')[0], 60, "the panel")
+        yield await_that(lambda: process.out.partition('"api":"')[2].partition('"')[0], "the panel")
     finally:
         process.discard()
     assert "Traceback" not in process.err, process.err[-3000:]

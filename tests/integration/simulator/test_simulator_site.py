@@ -22,6 +22,7 @@ from fluxcap.capture.simulator.server.garbage import HUGE_BYTES
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError
 from tests.support.daemon.plain_http import request
 from tests.support.market.market_client import MarketClient
+from tests.support.patience import PATIENCE_S
 
 ASSETS = ("EURUSD_otc", "USDJPY_otc", "LBPUSD_otc")
 OFFSET_MS = 7_200_000
@@ -301,7 +302,7 @@ def test_run_site_serves_until_it_is_told_to_end(tmp_path: Path, how: signal.Sig
         assert request(int(url.rstrip("/").rpartition(":")[2]), "GET", "/")[0] == 200
 
         process.send_signal(how)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE_S)
 
     assert (process.returncode, errors) == (0, "")
     assert read_truth(truth_path).of_kind("site_stopped")
@@ -568,7 +569,7 @@ def test_http_routes(start_site: Start, method: str, path: str, status: int) -> 
 def test_bytes_that_are_no_request_do_no_harm(start_site: Start) -> None:
     site = start_site()
     for rubbish in (b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"\r\n\r\n", b"x" * 100_000):
-        with socket.create_connection(("127.0.0.1", site.port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", site.port), timeout=PATIENCE_S) as connection:
             connection.sendall(rubbish)
             connection.shutdown(socket.SHUT_WR)
             try:

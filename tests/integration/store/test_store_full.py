@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import verify
 from fluxcap.schemas.errors import StoreFull
 from tests.support.paths import ROOT
+from tests.support.patience import PATIENCE_S
+from tests.support.small_disk import small_disk
 from tests.support.wire.samples import ANY_PORT, EURUSD, candle_rows
 
 
@@ -24,7 +25,7 @@ def test_a_store_survives_a_write_that_cannot_be_finished(tmp_path: Path) -> Non
     path = tmp_path / "store.duckdb"
     command = [sys.executable, "-m", "tests.integration.store.full_disk", str(path)]
 
-    said = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout)
+    said = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=PATIENCE_S).stdout)
 
     assert said["outcome"] == said["again"] == said["checkpoint"] == "StoreFull"
     assert said["readable"] == 100
@@ -34,17 +35,12 @@ def test_a_store_survives_a_write_that_cannot_be_finished(tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk() -> Iterator[Path]:
     """A file system of 12 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    if not mount or not umount:
-        pytest.skip("no mount command on this machine")
-    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=12m", "none", disk], capture_output=True).returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield disk
-    subprocess.run([umount, disk], check=True)
+    with small_disk("12m") as found:
+        if found is None:
+            pytest.skip("mounting a small file system needs root")
+        yield found
 
 
 def fill(path: Path) -> None:
@@ -53,11 +49,11 @@ def fill(path: Path) -> None:
             file.write(bytes(65_536))
 
 
-def test_a_server_publishes_nothing_on_a_full_disk_and_goes_on_after(small_disk: Path) -> None:
-    path = small_disk / "store.duckdb"
+def test_a_server_publishes_nothing_on_a_full_disk_and_goes_on_after(disk: Path) -> None:
+    path = disk / "store.duckdb"
     with Store.open(path) as store, WireServer(store, ANY_PORT, ANY_PORT) as server:
         server.publish({EURUSD: candle_rows(1, 10)})
-        ballast = small_disk / "ballast"
+        ballast = disk / "ballast"
         fill(ballast)
 
         for _ in range(3):
@@ -72,8 +68,8 @@ def test_a_server_publishes_nothing_on_a_full_disk_and_goes_on_after(small_disk:
     assert verify(path) == []
 
 
-def test_a_disk_filled_to_the_last_byte_costs_no_candle(small_disk: Path) -> None:
-    path = small_disk / "store.duckdb"
+def test_a_disk_filled_to_the_last_byte_costs_no_candle(disk: Path) -> None:
+    path = disk / "store.duckdb"
     committed = 0
     with Store.open(path, reserve_bytes=0) as store, WireServer(store, ANY_PORT, ANY_PORT) as server:
         with contextlib.suppress(StoreFull):

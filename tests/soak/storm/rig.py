@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import shutil
 import signal
 import struct
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,7 +25,8 @@ from tests.soak.storm.timeline import FAR, SHORT_MS, SLOW, ClientLives, Lane, To
 from tests.support.browser.chromium import Chromium
 from tests.support.browser.devtools import Remote
 from tests.support.daemon.fault_rig import FOCUS
-from tests.support.daemon.live_rig import await_that
+from tests.support.patience import await_that
+from tests.support.small_disk import small_disk
 
 TICKS_BACK_S, ROWS_BACK = 800.0, 260
 """How far back the page's history goes when it loads: raw ticks, and the platform's own candles of a minute."""
@@ -44,7 +43,7 @@ class StormRig:
         self.folder, self.stack, self.draw = folder, stack, draw
         self.veteran = False
         """Whether the last lane's daemon is spared now."""
-        self.disk = small_disk(folder, stack)
+        self.disk = stack.enter_context(small_disk(DISK_SIZE))
         self.clock = WallClock(folder / "clock", stack)
         config = SiteConfig(
             assets=FOCUS,
@@ -115,7 +114,7 @@ class StormRig:
     def feed_tells(self, state: str) -> Told:
         return self.status_tells(lambda status: {asset["feed"] for asset in status["assets"]} == {state})
 
-    def await_live(self, since_s: float, timeout_s: float) -> float:
+    def await_live(self, since_s: float) -> float:
         """Until every daemon captures again; returns when. Raises AssertionError."""
         waiting = list(self.lanes)
 
@@ -123,17 +122,17 @@ class StormRig:
             waiting[:] = [lane for lane in waiting if not lane.is_live(since_s * 1_000)]
             return not waiting
 
-        await_that(live, timeout_s, "capture again")
+        await_that(live, "capture again")
         return time.time()
 
-    def await_clients(self, since_s: float, timeout_s: float) -> float:
+    def await_clients(self, since_s: float) -> float:
         """Until every client's copy has a new candle of the lanes with short ones; returns when."""
         short = [lane for lane in self.lanes if lane.interval_ms <= SHORT_MS]
 
         def there() -> bool:
             return all(client.has(lane, since_s * 1_000) for lane in short for client in self.clients.values())
 
-        await_that(there, timeout_s, "new candles at every client")
+        await_that(there, "new candles at every client")
         return time.time()
 
 
@@ -153,18 +152,6 @@ class WallClock:
             yield
         finally:
             struct.pack_into("<q", self._off_ns, 0, 0)
-
-
-def small_disk(folder: Path, stack: ExitStack) -> Path | None:
-    """A file system of its own, or None where none can be had."""
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    disk = folder / "disk"
-    disk.mkdir(parents=True)
-    command = [str(mount), "-t", "tmpfs", "-o", f"size={DISK_SIZE}", "none", str(disk)]
-    if not mount or not umount or subprocess.run(command, capture_output=True).returncode:
-        return None
-    stack.callback(lambda: subprocess.run([umount, "--lazy", str(disk)], capture_output=True))
-    return disk
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from tests.soak.storm.storm import Storm
 from tests.soak.storm.verdict import judged
 
 WARM_UP_S = 180.0
-START_S = 90.0
 PAIRS_OF_A_SHORT_STORM = 0.5
 
 
@@ -32,8 +31,8 @@ def run_storm(
         rig = StormRig(folder, stack, intervals, draw)
         browser = str(rig.browser.version()["Browser"])
         begin_s = time.time()
-        rig.await_live(begin_s, START_S)
-        rig.await_clients(begin_s, START_S)
+        rig.await_live(begin_s)
+        rig.await_clients(begin_s)
 
         def pids() -> dict[str, int]:
             daemons = {f"daemon, {lane.interval} candles": lane.daemon.pid for lane in rig.lanes}

@@ -16,11 +16,8 @@ from tests.soak.storm.faults import ALL_FAULTS
 from tests.soak.storm.process_faults import ON_A_FULL_DISK
 from tests.soak.storm.rig import StormRig
 from tests.support.daemon.fault_rig import Trouble
-from tests.support.daemon.live_rig import await_that
+from tests.support.patience import await_that
 
-PATIENCE_S = 90.0
-TELLING_PATIENCE_S = 60.0
-"""Files that may not grow are felt only once one of them has to: that took up to 14 s."""
 TWO_AT_ONCE = "two at once"
 PAIR_SHARE = 0.3
 CALM_S = (1.5, 4.0)
@@ -102,8 +99,8 @@ class Storm:
         try:
             told_s = self._within(faults)
             lifted_s = time.time()
-            captured_s = self._rig.await_live(lifted_s, PATIENCE_S) - lifted_s
-            clients_s = self._rig.await_clients(lifted_s, PATIENCE_S) - lifted_s
+            captured_s = self._rig.await_live(lifted_s) - lifted_s
+            clients_s = self._rig.await_clients(lifted_s) - lifted_s
         except Exception as error:
             failure = f"{type(error).__name__}: {error}"
             print(f"  FAILED: {failure}", flush=True)
@@ -126,7 +123,7 @@ class Storm:
                 if len(faults) == 1 and fault.told is not None:
                     told = partial(fault.told(self._rig), begin_s)
                     try:
-                        told_s = max(0.0, await_that(told, TELLING_PATIENCE_S, "a word of it") - begin_s)
+                        told_s = max(0.0, await_that(told, "a word of it") - begin_s)
                     except AssertionError as error:
                         missed = error  # it is mended all the same
                 time.sleep(max(0.0, until_s - time.time()) if fault is faults[-1] else self._draw.uniform(0, 1))
@@ -152,4 +149,4 @@ class Storm:
             if not client.process.running:
                 client.start()
         with contextlib.suppress(AssertionError):
-            rig.await_live(time.time(), PATIENCE_S)
+            rig.await_live(time.time())

@@ -22,7 +22,8 @@ from fluxcap.schemas.types import Candle, CandleArray, CandleFlags, Gap, candles
 from tests.soak.storm.rig import ClientLives, Lane, StormRig
 from tests.soak.storm.site_faults import CLOSED
 from tests.support.daemon.fault_rig import EDGE_MS, FOCUS, WITHOUT_HISTORY, Trouble, judge, says, wholly_known
-from tests.support.daemon.live_rig import SOURCE, Archive, await_that
+from tests.support.daemon.live_rig import SOURCE, Archive
+from tests.support.patience import await_that
 
 
 class StreamVerdict(NamedTuple):
@@ -63,7 +64,7 @@ def judged(rig: StormRig, troubles: Sequence[Trouble], hiccups: Iterable[tuple[f
     problems: list[Problem] = []
     calm_ms = time.time() * 1_000
     for lane in rig.lanes:
-        await_that(lambda lane=lane: _has_calm(lane, calm_ms), 3 * lane.interval_ms / 1_000 + 60, "the calm at the end")
+        await_that(lambda lane=lane: _has_calm(lane, calm_ms), "the calm at the end")
     stop_ms = time.time() * 1_000
     for lane in rig.lanes:
         code, _ = lane.daemon.end()
@@ -103,10 +104,10 @@ def _let_clients_finish(rig: StormRig) -> None:
         for lane, archive in archives:
             wire_streams = {stream["stream"]: stream["latest_sequence"] for stream in archive.status()["streams"]}
             for client in rig.clients.values():
-                await_that(lambda c=client, w=wire_streams: _stands_at(c, w), 90, f"the rest at {client.name}")
+                await_that(lambda c=client, w=wire_streams: _stands_at(c, w), f"the rest at {client.name}")
             _await_revisions(rig, lane)
         for client in rig.clients.values():
-            code, _ = client.process.end(timeout_s=60)
+            code, _ = client.process.end()
             assert code == 0, client.process.err[-2000:]
     finally:
         for _lane, archive in archives:
@@ -141,7 +142,7 @@ def _await_revisions(rig: StormRig, lane: Lane) -> None:
             for stream, revision in latest.items()
         )
 
-    await_that(all_have, 60, "the last revisions at every client")
+    await_that(all_have, "the last revisions at every client")
 
 
 def _asking(lane: Lane) -> dict[str, int]:

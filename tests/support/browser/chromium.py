@@ -19,9 +19,10 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.support.daemon.plain_http import request
+from tests.support.patience import PATIENCE_S
 
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 90.0
+GRACE_S = 60.0
+"""A browser that has not ended so long after it was asked to is killed."""
 
 HEADLESS_FLAGS = (
     "--headless=new",
@@ -97,7 +98,7 @@ class Chromium:
             raise
 
     def _await_port(self, port_file: Path) -> int:
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise RuntimeError(f"Chromium ended at start with {self.process.returncode}: {self.log_tail()}")
@@ -107,7 +108,7 @@ class Chromium:
             elif port_file.exists() and (lines := port_file.read_text().split()):
                 return int(lines[0])
             time.sleep(0.02)
-        raise TimeoutError(f"Chromium opened no DevTools port in {START_TIMEOUT_S:.0f} s: {self.log_tail()}")
+        raise TimeoutError(f"Chromium opened no DevTools port in {PATIENCE_S:.0f} s: {self.log_tail()}")
 
     def _answers(self) -> bool:
         try:
@@ -157,15 +158,15 @@ class Chromium:
         if self.running:
             os.killpg(self.process.pid, how)
             try:
-                self.process.wait(STOP_TIMEOUT_S)
+                self.process.wait(GRACE_S)
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait(STOP_TIMEOUT_S)
+                self.process.wait(PATIENCE_S)
         self._end_orphans()
 
     def _end_orphans(self) -> None:
         """Kill what is left of the group after its leader; return when nothing of it lives."""
-        deadline = time.monotonic() + STOP_TIMEOUT_S
+        deadline = time.monotonic() + PATIENCE_S
         while self.group_processes() and time.monotonic() < deadline:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)

@@ -16,8 +16,8 @@ from fluxcap.capture.chrome.endpoint import probe
 from fluxcap.capture.chrome.events import ArrivalTime, ChromeEvent, FrameReceived
 from fluxcap.capture.chrome.session import CdpSession
 from tests.support.browser.chromium import Chromium
+from tests.support.patience import PATIENCE_S
 
-WAIT_S = 60.0
 Condition = Callable[[ChromeEvent], bool]
 
 
@@ -34,7 +34,7 @@ class Capture:
         self.end_reason = ""
         self._queue: queue.Queue[tuple[bytes, ArrivalTime] | ArrivalTime | str] = queue.Queue()
         self.connection = Connection(
-            probe("127.0.0.1", browser.port, timeout_s=WAIT_S).websocket_url,
+            probe("127.0.0.1", browser.port, timeout_s=PATIENCE_S).websocket_url,
             lambda message, stamp: self._queue.put((message, stamp)),
             self._queue.put,
             self._queue.put,
@@ -51,7 +51,7 @@ class Capture:
                 return event
             if probing:
                 self.session.probe(time.monotonic_ns())
-        raise AssertionError(f"not seen within {WAIT_S:.0f} s; last events: {self.events[-10:]}")
+        raise AssertionError(f"not seen within {PATIENCE_S:.0f} s; last events: {self.events[-10:]}")
 
     def until_state(self, target_id: str, state: str) -> None:
         """Pump until a target is in a state (``listening``, ``silent``, ``crashed``…)."""
@@ -81,10 +81,10 @@ class Capture:
             self.connection.send(command)
 
     def _pump(self, *, every_message: bool = False) -> Iterator[Any]:
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             self.send_pending()
-            fresh = self._take(self._queue.get(timeout=WAIT_S))
+            fresh = self._take(self._queue.get(timeout=PATIENCE_S))
             self.events += fresh
             yield from fresh
             if every_message:
@@ -122,7 +122,7 @@ class Remote:
 
     def wait_for(self, expression: str) -> None:
         """Until the expression is true in the page."""
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             with contextlib.suppress(AssertionError, KeyError):
                 if self.evaluate(expression):
@@ -143,7 +143,7 @@ class Remote:
         """The renderer dies; the command itself is never answered."""
         with self._connect() as connection:
             connection.send(json.dumps({"id": 1, "method": "Page.crash"}))
-            while "targetCrashed" not in str(connection.recv(timeout=WAIT_S)):
+            while "targetCrashed" not in str(connection.recv(timeout=PATIENCE_S)):
                 pass
 
     @contextlib.contextmanager
@@ -174,7 +174,7 @@ def discard(discards: Remote, url: str) -> None:
 def _call(connection: ClientConnection, method: str, params: dict[str, Any]) -> Any:
     connection.send(json.dumps({"id": 1, "method": method, "params": params}))
     while True:
-        message = json.loads(connection.recv(timeout=WAIT_S))
+        message = json.loads(connection.recv(timeout=PATIENCE_S))
         if message.get("id") == 1:
             assert "error" not in message, message
             return message["result"]

@@ -15,8 +15,7 @@ from typing import Any, Self
 import websocket
 
 from tests.support.browser.chromium import Chromium
-
-PATIENCE_S = 90.0
+from tests.support.patience import PATIENCE_S
 
 
 class PageDriver:

@@ -24,9 +24,9 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from tests.support.browser.chromium import HEADLESS_FLAGS, chromium_executable
 from tests.support.paths import ROOT
+from tests.support.patience import PATIENCE_S
 
 ARTIFACTS = Path(os.environ.get("FLUXCAP_ARTIFACTS", ROOT / "artifacts"))
-PATIENCE_S = 90.0
 OPEN_SELECT = """const widget = document.querySelector(arguments[0]);
 (widget.closest('.q-field') ?? widget).querySelector('.q-field__control').click()"""
 T = TypeVar("T")

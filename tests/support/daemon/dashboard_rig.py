@@ -20,7 +20,8 @@ from fluxcap.bridge.server.server import FeedInfo, WireServer
 from fluxcap.capture.api.app import HttpServer
 from fluxcap.capture.api.routes import csv_files_router
 from fluxcap.schemas.types import Candle, FeedState, StreamKey
-from tests.support.daemon.live_rig import Process, await_that
+from tests.support.daemon.live_rig import Process
+from tests.support.patience import await_that
 
 SOURCE = "TEST"
 MINUTE = 60_000
@@ -216,7 +217,7 @@ def _dashboard(folder: Path, *where: str) -> Iterator[str]:
         return process.out.partition(" at ")[2].partition("  ")[0] or None
 
     try:
-        yield await_that(address, 60, "the dashboard's address")
+        yield await_that(address, "the dashboard's address")
     finally:
         process.discard()
         assert "Traceback" not in process.err, process.err[-3000:]

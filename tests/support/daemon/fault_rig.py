@@ -38,7 +38,8 @@ from fluxcap.schemas.types import (
 )
 from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.browser.devtools import Remote
-from tests.support.daemon.live_rig import SOURCE, DaemonProcess, await_that
+from tests.support.daemon.live_rig import SOURCE, DaemonProcess
+from tests.support.patience import PATIENCE_MS, PATIENCE_S, await_that
 
 WITH_HISTORY, WITHOUT_HISTORY = "EURUSD_otc", "GBPUSD_otc"
 """The asset that the page shows gets its history with every load; the other one only ticks."""
@@ -129,7 +130,7 @@ class Wire:
     def __init__(self, endpoint: str) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.REQ)
-        self._socket.setsockopt(zmq.RCVTIMEO, 30_000)
+        self._socket.setsockopt(zmq.RCVTIMEO, PATIENCE_MS)
         self._socket.connect(endpoint)
 
     def ask(self, request: Message) -> Message:
@@ -203,7 +204,8 @@ class FaultRig:
         self.data_parent = data_parent or folder
         self.troubles: list[Trouble] = []
         self.measured: list[tuple[str, float]] = []
-        config = SiteConfig(assets=FOCUS, rate_hz=10, truth_path=folder / "truth.jsonl")
+        # A ping that a fault swallowed, or a slow machine, is to close no socket: that would be one trouble more.
+        config = SiteConfig(assets=FOCUS, rate_hz=10, ping_timeout_s=10 * PATIENCE_S, truth_path=folder / "truth.jsonl")
         self.site = stack.enter_context(SimulatedSite(config))
         profile = folder / "profile"
         profile.mkdir(parents=True)
@@ -213,7 +215,7 @@ class FaultRig:
         stack.callback(self.browser.stop)
         self.stack = stack
         self.daemon = self.start_daemon()
-        self._http = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
+        self._http = stack.enter_context(httpx.Client(timeout=PATIENCE_S, trust_env=False))
         self.tab = self.open_tab()
         self.await_candles(time.time() * 1_000)
 
@@ -275,7 +277,7 @@ class FaultRig:
         def when() -> float | None:
             return told(since_s)
 
-        took_s = max(0.0, await_that(when, patience_s, f"{what}: a word of it") - since_s)
+        took_s = max(0.0, await_that(when, f"{what}: a word of it") - since_s)
         self.measured.append((what, took_s))
         print(f"{what}: told after {took_s * 1_000:.0f} ms")
         assert took_s <= within_s, f"{what}: told after {took_s:.2f} s"
@@ -289,7 +291,7 @@ class FaultRig:
         self.troubles.append(Trouble(begin_ms, end_ms, reasons))
         self.judge(begin_ms - EDGE_MS)
 
-    def await_candles(self, after_ms: float, beyond_ms: int = 2_000, timeout_s: float = 60) -> float:
+    def await_candles(self, after_ms: float, beyond_ms: int = 2_000) -> float:
         """Wait for whole candles of every asset that begin after a time by so much; returns when they were there."""
 
         def there() -> bool:
@@ -298,7 +300,7 @@ class FaultRig:
             return len(streams) == len(FOCUS) and all(ts_ms >= after_ms + beyond_ms for ts_ms in streams.values())
 
         try:
-            await_that(there, timeout_s, "candles")
+            await_that(there, "candles")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{json.dumps(self.status(), indent=1)}\n{self.daemon.err[-3000:]}") from None
         return time.time() * 1_000

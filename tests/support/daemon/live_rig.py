@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import msgspec
@@ -23,29 +23,11 @@ from fluxcap.bridge.store.store import Store
 from fluxcap.capture.runtime.run_file import RunFile, read_run_file
 from fluxcap.capture.simulator import Truth
 from fluxcap.schemas.types import Candle, CandleFlags, Gap, StreamKey, candles_from
+from tests.support.patience import PATIENCE_S, await_that
 
 SOURCE = "E2E"
-START_TIMEOUT_S = 90.0
-BUSY = 3.0
-"""So many times longer may everything take on a machine that does much else: who waits in vain has time."""
 NOBODY = 9
 """The discard port, on which no browser listens."""
-T = TypeVar("T")
-
-
-def await_that(found: Callable[[], T | None], timeout_s: float, what: str) -> T:
-    """Poll until there is something true; AssertionError with ``what`` when it takes too long.
-
-    ``timeout_s``: what it may take on a machine that has nothing else to do.
-    """
-    timeout_s *= BUSY
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
-        value = found()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"{what} did not happen within {timeout_s:g} s")
 
 
 class Process:
@@ -79,22 +61,22 @@ class Process:
     def err(self) -> str:
         return self.err_path.read_text()
 
-    def end(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 90.0) -> tuple[int, float]:
+    def end(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
         """Signal it; its exit code and the seconds it took to leave."""
         begin_s = time.monotonic()
         if self.running:
             self._process.send_signal(how)
         try:
-            code = self._process.wait(timeout_s)
+            code = self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-            raise AssertionError(f"still there after {timeout_s:g} s: {self.err[-2000:]}") from None
+            raise AssertionError(f"still there after {PATIENCE_S:g} s: {self.err[-2000:]}") from None
         return code, time.monotonic() - begin_s
 
-    def wait(self, timeout_s: float = START_TIMEOUT_S) -> int:
+    def wait(self) -> int:
         """Its exit code, when it ends by itself."""
-        return self._process.wait(timeout_s)
+        return self._process.wait(PATIENCE_S)
 
     def discard(self) -> None:
         """End it whatever it does."""
@@ -137,22 +119,20 @@ class DaemonProcess(Process):
             run = read_run_file(self.data_dir)
             return run if run is not None and run.pid == self.pid else None
 
-        return await_that(found, START_TIMEOUT_S, "the run file")
+        return await_that(found, "the run file")
 
     def status(self) -> dict[str, Any]:
-        answer = httpx.get(f"{self.run_file().control}/api/status", timeout=60, trust_env=False)
+        answer = httpx.get(f"{self.run_file().control}/api/status", timeout=PATIENCE_S, trust_env=False)
         return dict(answer.raise_for_status().json())
 
-    def await_status(
-        self, holds: Callable[[dict[str, Any]], Any], what: str, timeout_s: float = 90.0
-    ) -> dict[str, Any]:
+    def await_status(self, holds: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
         """The first status of which ``holds`` is true."""
 
         def found() -> dict[str, Any] | None:
             status = self.status()
             return status if holds(status) else None
 
-        return await_that(found, timeout_s, what)
+        return await_that(found, what)
 
     def events(self) -> list[dict[str, Any]]:
         """Its log, line by line; every line must be JSON."""
@@ -204,7 +184,7 @@ class Archive(DaemonProcess):
             ends = [line[2] + line[3] - 1 for line in lines if line[:2] == [number, symbol] and len(line) == 5]
             return max(ends, default=0) >= latest
 
-        await_that(has_all, 60, f"candle {latest} of {symbol} at client {number}")
+        await_that(has_all, f"candle {latest} of {symbol} at client {number}")
 
 
 class Expectation:

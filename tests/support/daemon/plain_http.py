@@ -5,12 +5,12 @@ from __future__ import annotations
 import http.client
 from contextlib import closing
 
-TIMEOUT_S = 30.0
+from tests.support.patience import PATIENCE_S
 
 
 def request(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
     """Status and body. Raises OSError where nobody listens."""
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)) as connection:
         connection.request(method, path, body)
         response = connection.getresponse()
         return response.status, response.read()

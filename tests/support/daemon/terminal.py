@@ -16,12 +16,13 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
+from tests.support.patience import PATIENCE_S
+
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r")
 HOME = "\x1b[H"
 """Where rich begins a screen anew."""
 BY_NAME = ("sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1')
 """A session's first process that opens a terminal by name has it as its own: so Ctrl-C reaches it as a signal."""
-PATIENCE_S = 60.0
 
 
 def _heed_ctrl_c() -> None:

@@ -15,8 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from fluxcap.capture.simulator import Secrets
-
-PATIENCE_S = 90.0
+from tests.support.patience import PATIENCE_S
 
 
 class MarketClient:

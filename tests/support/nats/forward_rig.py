@@ -29,8 +29,8 @@ from fluxcap.schemas.types import (
     StreamKey,
     candle_array,
 )
+from tests.support.patience import PATIENCE_S
 
-PATIENCE_S = 90.0
 MINUTE_MS = 60_000
 
 
@@ -117,7 +117,7 @@ def ask_log(address: NatsAddress, what: str, question: dict[str, Any] | None = N
     async def ask() -> Any:
         client = await open_connection(address, "test")
         try:
-            return await JetStreamApi(client, timeout_s=10).request(what, question or {})
+            return await JetStreamApi(client, timeout_s=30).request(what, question or {})
         finally:
             await close_connection(client)
 
@@ -130,7 +130,7 @@ def read_log(address: NatsAddress, stream: str = STREAM_NAME) -> dict[StreamKey,
     async def read() -> list[StoredMessage | None]:
         client = await open_connection(address, "test")
         try:
-            access = JetStreamApi(client, stream, timeout_s=10)
+            access = JetStreamApi(client, stream, timeout_s=30)
             state = await access.state()
             found: list[StoredMessage | None] = []
             for start in range(max(state.first_position, 1), state.last_position + 1, 200):

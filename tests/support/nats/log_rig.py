@@ -30,8 +30,7 @@ from fluxcap.bridge.jetstream.subjects import (
 )
 from fluxcap.schemas.codec import encode
 from fluxcap.schemas.types import CandleArray, CandleBatch, CandleRevision, FeedState, StreamKey, StreamStatus
-
-PATIENCE_S = 90.0
+from tests.support.patience import PATIENCE_S
 
 
 class LogFeeder:
@@ -52,7 +51,7 @@ class LogFeeder:
 
     def ask(self, what: str, question: dict[str, Any], absent: int | None = None) -> Any:
         """A question of JetStream's API; None when the error is ``absent``."""
-        return self._loop.run(JetStreamApi(self._need(), timeout_s=10).request(what, question, absent), PATIENCE_S)
+        return self._loop.run(JetStreamApi(self._need(), timeout_s=30).request(what, question, absent), PATIENCE_S)
 
     def replace_store(self, store_id: str) -> None:
         """From now on another store, whose numbers begin anew."""
@@ -85,7 +84,7 @@ class LogFeeder:
                 headers = {MESSAGE_ID: message_id(self.store_id, key, first), **position_headers(reached)}
                 await client.publish(subject(key), payload, headers=headers)
                 self.positions[key] = reached
-            await client.flush(10)
+            await client.flush(PATIENCE_S)
 
         before = self._messages
         self._loop.run(send(), PATIENCE_S)
@@ -118,11 +117,11 @@ class LogFeeder:
                 feed_state,
             )
             self._loop.run(self._need().publish(status_subject(key), encode(status)), PATIENCE_S)
-        self._loop.run(self._need().flush(10), PATIENCE_S)
+        self._loop.run(self._need().flush(PATIENCE_S), PATIENCE_S)
 
     def put_raw(self, key: StreamKey, payload: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Any bytes on a stream's subject."""
-        work = self._need().jetstream().publish(subject(key), payload, headers=dict(headers or {}), timeout=60)
+        work = self._need().jetstream().publish(subject(key), payload, headers=dict(headers or {}), timeout=PATIENCE_S)
         self._loop.run(work, PATIENCE_S)
 
     def keep_from(self, log_position: int) -> None:

@@ -7,6 +7,7 @@ skipped and says so.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -16,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-START_S = 90.0
+from tests.support.patience import PATIENCE_S
+
 FOUND = shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin") or shutil.which(
     "nats-server"
 )
@@ -84,7 +86,7 @@ class NatsServer:
         return self
 
     def await_ready(self) -> None:
-        deadline_s = time.monotonic() + START_S
+        deadline_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline_s:
             assert self._process is not None
             if self._process.poll() is not None:
@@ -101,9 +103,11 @@ class NatsServer:
         return (self.folder / "nats.log").read_text(errors="replace")
 
     def pause(self) -> None:
-        """Stop it in its tracks, as a machine that hangs; ``resume`` goes on."""
+        """Stop it in its tracks, as a machine that hangs; returns when it stands. ``resume`` goes on."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        _, status = os.waitpid(self._process.pid, os.WUNTRACED)  # until then other threads of it may answer yet
+        assert os.WIFSTOPPED(status)
 
     def resume(self) -> None:
         assert self._process is not None
@@ -123,7 +127,7 @@ class NatsServer:
             self._process.send_signal(how)
             self._process.send_signal(signal.SIGCONT)
         try:
-            self._process.wait(90)
+            self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -11,12 +11,12 @@ import zmq
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.schemas.codec import decode, encode
 from fluxcap.schemas.types import Candle, CandleArray, Envelope, Message, StreamKey, candle_array
+from tests.support.patience import PATIENCE_MS
 
 EURUSD = StreamKey("SIM", "EURUSD_otc", "1m")
 GBPUSD = StreamKey("SIM", "GBPUSD_otc", "1m")
 MINUTE = 60_000
 ANY_PORT = "tcp://127.0.0.1:0"
-PATIENCE_MS = 20_000
 """How long a test waits for what must come; long, so that no slow machine fails it."""
 
 

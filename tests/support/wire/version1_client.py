@@ -10,9 +10,8 @@ import zmq
 
 from fluxcap.schemas import types
 from fluxcap.schemas.generated import market_data_v1 as v1
+from tests.support.patience import PATIENCE_MS
 from tests.support.wire import generated_wire
-
-PATIENCE_MS = 20_000
 
 
 class Version1Client:

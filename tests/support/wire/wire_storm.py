@@ -27,11 +27,10 @@ from fluxcap.bridge.devserver.faults import Faults
 from fluxcap.bridge.devserver.process import READY_PREFIX
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
 from tests.support.paths import ROOT
+from tests.support.patience import PATIENCE_S
 
 SETTLED_WITHIN_S = 5.0
 """What is promised on a machine that is not busy with other things, from the end of the faults to the whole table."""
-PATIENCE_S = 90.0
-"""What a busy machine may take before a test gives up."""
 
 
 class DevServerProcess:
@@ -48,7 +47,7 @@ class DevServerProcess:
         assert self._process.stdout is not None
         hello = self._process.stdout.readline()
         if not hello.startswith(READY_PREFIX):
-            self._process.wait(90)
+            self._process.wait(PATIENCE_S)
             raise AssertionError(f"the dev server did not start: {hello!r}")
         addresses = json.loads(hello.removeprefix(READY_PREFIX))
         self.pub, self.rep, self._api = addresses["pub"], addresses["rep"], addresses["api"]
@@ -57,7 +56,7 @@ class DevServerProcess:
         """One request of the control API; returns once it is in force."""
         data = None if body is None else msgspec.json.encode(body)
         request = urllib.request.Request(self._api + path, data, method=method)
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
     def truth(self, key: StreamKey) -> tuple[int, CandleArray]:
@@ -68,7 +67,7 @@ class DevServerProcess:
 
     def close(self) -> None:
         self._process.terminate()
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=PATIENCE_S)
 
     def __enter__(self) -> DevServerProcess:
         return self

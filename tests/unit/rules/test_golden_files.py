@@ -134,6 +134,7 @@ from fluxcap.schemas.types import (
     candles_from,
 )
 from tests.support.golden import GOLDEN, expected, opened
+from tests.support.patience import PATIENCE_S
 
 EURUSD = StreamKey("POCKETOPTION", "EURUSD_otc", "1m")
 T0_MS = 1_795_305_240_000
@@ -321,7 +322,7 @@ def test_a_client_goes_on_behind_its_cache_with_a_server_on_the_old_store(tmp_pa
     try:
         with LiveClient(server.pub_endpoint, server.rep_endpoint, cache, streams=[EURUSD]) as client:
             heard = []
-            for event in client.events(timeout=30):
+            for event in client.events(timeout=PATIENCE_S):
                 heard.append(event)
                 if isinstance(event, CaughtUp):
                     break
@@ -649,7 +650,7 @@ def test_a_new_run_under_the_same_stamp_writes_beside_the_old_parts_the_same_lin
     files.start()
 
     files.published(PublishedUpdate((), (), (), tuple(ticks)))
-    files.stop(timeout_s=30)
+    files.stop(timeout_s=PATIENCE_S)
 
     assert {path: path.read_bytes() for path in before} == before
     (new,) = [file.path for file in collected_files(folder) if file.path not in before]
@@ -774,7 +775,7 @@ def test_a_daemon_starts_on_the_old_data_folder(tmp_path: Path, nowhere: Path) -
 
     with (
         Daemon(Settings(**options, web=False, control_port=0, focus=("EURUSD_otc",))) as daemon,
-        httpx.Client(base_url=daemon.identity.control, trust_env=False, timeout=30) as rest,
+        httpx.Client(base_url=daemon.identity.control, trust_env=False, timeout=PATIENCE_S) as rest,
     ):
         status = rest.get("/api/status").json()
         gaps = rest.get("/api/gaps").json()

@@ -17,9 +17,9 @@ from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.transport.base import MessageReceived, TransportEvent
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import Message, StreamKey, TickBatch
+from tests.support.patience import PATIENCE_S
 
 KEY, OTHER = StreamKey("SIM", "EURUSD", "1s"), StreamKey("SIM", "GBPUSD", "1s")
-PATIENCE_S = 20.0
 
 
 class Script:

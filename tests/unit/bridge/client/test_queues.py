@@ -14,6 +14,7 @@ from fluxcap.bridge.client.health import Health, HealthState
 from fluxcap.bridge.client.queues import CallbackThread, CommandQueue, EventQueue, SlowConsumer
 from fluxcap.schemas.errors import ConfigError, StoreError, StoreFull
 from fluxcap.schemas.types import CANDLE_DTYPE, Candle, StreamKey
+from tests.support.patience import PATIENCE_S
 
 KEY = StreamKey("SIM", "EURUSD", "1s")
 
@@ -59,7 +60,7 @@ def test_a_call_that_does_not_return_is_left_to_itself(
 
     calling = CallbackThread(queue, on_event)
     calling.start()
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE_S)
     queue.close()
 
     calling.join()  # would wait for ever: the one who releases is the one who waits here
@@ -80,7 +81,7 @@ def test_it_may_be_ended_from_within() -> None:
     calling = CallbackThread(queue, on_event)
     calling.start()
 
-    assert ended.wait(10)
+    assert ended.wait(PATIENCE_S)
 
 
 # --- a bounded queue of events with a policy for slow consumers ---
@@ -170,7 +171,7 @@ def test_a_producer_that_waits_for_room_can_be_called_away() -> None:
 
     queue.wake_producer()
 
-    producer.join(10)
+    producer.join(PATIENCE_S)
     assert room == [False]
     queue.close()
 
@@ -184,7 +185,7 @@ def test_closing_frees_a_producer_that_waits_for_room() -> None:
 
     queue.close()
 
-    producer.join(10)
+    producer.join(PATIENCE_S)
     assert room == [False]
 
 
@@ -291,11 +292,11 @@ def asked(commands: CommandQueue, error: Exception | None = None) -> list[BaseEx
     asking = threading.Thread(target=ask)
     woken.clear()
     asking.start()
-    assert woken.wait(10)
+    assert woken.wait(PATIENCE_S)
     try:
         commands.run_pending()
     finally:
-        asking.join(10)
+        asking.join(PATIENCE_S)
     return answers
 
 
@@ -325,11 +326,11 @@ def test_any_other_error_goes_to_who_asked_and_to_who_obeys() -> None:
     woken.clear()
     asking = threading.Thread(target=ask)
     asking.start()
-    assert woken.wait(10)
+    assert woken.wait(PATIENCE_S)
     with pytest.raises(RuntimeError, match="internal error"):
         commands.run_pending()
 
-    asking.join(10)
+    asking.join(PATIENCE_S)
     assert answers == ["heard"]
 
 

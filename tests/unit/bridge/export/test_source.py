@@ -16,6 +16,7 @@ from fluxcap.bridge.store.offline import OfflineStore
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.errors import StoreDamaged, StoreError, StoreLocked
 from fluxcap.schemas.types import Gap, StreamKey
+from tests.support.patience import PATIENCE_S
 from tests.support.wire.samples import ANY_PORT, EURUSD, GBPUSD, candle, candles, minutes
 
 COUNT = 25
@@ -38,7 +39,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         server = stack.enter_context(WireServer(tmp_path / "s.duckdb", ANY_PORT, ANY_PORT))
         fill(server)
         if request.param == "server":
-            yield RemoteStore(server.rep_endpoint, lambda: GAPS, timeout=20.0)
+            yield RemoteStore(server.rep_endpoint, lambda: GAPS, timeout=PATIENCE_S)
         else:
             server.close()
             yield stack.enter_context(OfflineStore(tmp_path / "s.duckdb"))

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from fluxcap.bridge.jetstream.event_loop import EventLoopThread
+from tests.support.patience import PATIENCE_S
 
 
 async def name() -> str:
@@ -39,7 +40,7 @@ def test_work_that_takes_too_long_is_cancelled():
     with EventLoopThread("loop") as loop:
         with pytest.raises(TimeoutError):
             loop.run(wait(), 0.01)
-        assert cancelled.wait(10)
+        assert cancelled.wait(PATIENCE_S)
 
 
 def test_closing_ends_what_still_runs_and_the_thread():

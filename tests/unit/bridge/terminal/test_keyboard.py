@@ -14,8 +14,7 @@ import pytest
 
 from fluxcap.bridge.terminal.keyboard import keys
 from fluxcap.bridge.terminal.watch import END_KEYS
-
-PATIENCE_S = 20.0
+from tests.support.patience import PATIENCE_S
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from fluxcap.capture.daemon.daemon import Daemon
 from fluxcap.capture.platforms.base import Asset
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import NotAnswering
+from tests.support.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture
 def rest(daemon: Daemon) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=daemon.identity.control, trust_env=False, timeout=20) as client:
+    with httpx.Client(base_url=daemon.identity.control, trust_env=False, timeout=PATIENCE_S) as client:
         yield client
 
 

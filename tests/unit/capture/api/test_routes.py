@@ -20,6 +20,7 @@ from fluxcap.capture.daemon.daemon import Daemon
 from fluxcap.capture.runtime.settings import CollectMode, Settings
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import Candle, CandleFlags, Gap, StreamKey, candles_from
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 GAPS = (Gap("SIM", "EURUSD_otc", 1_000, 5_000, "tab closed"), Gap("SIM", "GBPUSD_otc", 9_000, 0, "chrome gone"))
@@ -111,7 +112,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 
 def put(daemon: Daemon, body: Any) -> httpx.Response:
-    return httpx.put(f"{daemon.identity.control}/api/history", json=body, trust_env=False, timeout=10)
+    return httpx.put(f"{daemon.identity.control}/api/history", json=body, trust_env=False, timeout=PATIENCE_S)
 
 
 def row(ts_ms: int = T0, price: float = 1.5) -> list[float]:

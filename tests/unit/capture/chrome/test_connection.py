@@ -16,8 +16,8 @@ from websockets.sync.server import ServerConnection, serve
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.schemas.errors import BrowserGone
+from tests.support.patience import PATIENCE_S
 
-WAIT_S = 30.0
 Handler = Callable[[ServerConnection], None]
 
 
@@ -33,7 +33,7 @@ class Consumer:
         self.messages.put((message, stamp))
 
     def message(self) -> bytes:
-        return self.messages.get(timeout=WAIT_S)[0]
+        return self.messages.get(timeout=PATIENCE_S)[0]
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_message_that_pauses_half_way_is_kept_over_the_idle_time(browser, consum
 
     def parts() -> Iterator[str]:
         yield "first half, "
-        go_on.wait(WAIT_S)
+        go_on.wait(PATIENCE_S)
         yield "second half"
 
     def handle(server: ServerConnection) -> None:
@@ -109,7 +109,7 @@ def test_message_that_pauses_half_way_is_kept_over_the_idle_time(browser, consum
         stay(server)
 
     browser(handle)
-    consumer.idle.get(timeout=WAIT_S)
+    consumer.idle.get(timeout=PATIENCE_S)
     go_on.set()
 
     assert consumer.message() == b"first half, second half"
@@ -118,7 +118,7 @@ def test_message_that_pauses_half_way_is_kept_over_the_idle_time(browser, consum
 def test_stamps_are_the_clocks_at_arrival(browser, consumer: Consumer) -> None:
     browser(sending("x"), wall_ns=lambda: 1_700, mono_ns=lambda: 42)
 
-    _, stamp = consumer.messages.get(timeout=WAIT_S)
+    _, stamp = consumer.messages.get(timeout=PATIENCE_S)
 
     assert (stamp.wall_ns, stamp.mono_ns) == (1_700, 42)
 
@@ -136,17 +136,17 @@ def test_only_the_last_message_of_a_backlog_is_drained(browser, consumer: Consum
 
     def hold(message: bytes, stamp: ArrivalTime) -> None:
         if message == b"first":
-            sent.wait(WAIT_S)
-            release.wait(WAIT_S)
+            sent.wait(PATIENCE_S)
+            release.wait(PATIENCE_S)
         consumer.on_message(message, stamp)
 
     connection = browser(handle, on_message=hold)
-    assert sent.wait(WAIT_S)
+    assert sent.wait(PATIENCE_S)
     while len(connection._raw.recv(65_536, socket.MSG_PEEK)) < 50 * len("backlog 1"):
         threading.Event().wait(0.001)
     release.set()
 
-    stamps = [consumer.messages.get(timeout=WAIT_S)[1] for _ in range(51)]
+    stamps = [consumer.messages.get(timeout=PATIENCE_S)[1] for _ in range(51)]
 
     assert [s.drained for s in stamps[1:-1]] == [False] * 49
     assert stamps[-1].drained
@@ -156,7 +156,7 @@ def test_quiet_connection_says_so_again_and_again(browser, consumer: Consumer) -
     ticks = itertools.count(1)
     browser(stay, mono_ns=lambda: next(ticks))
 
-    first, second = consumer.idle.get(timeout=WAIT_S), consumer.idle.get(timeout=WAIT_S)
+    first, second = consumer.idle.get(timeout=PATIENCE_S), consumer.idle.get(timeout=PATIENCE_S)
 
     assert first.drained
     assert first.mono_ns < second.mono_ns
@@ -194,7 +194,7 @@ def test_end_by_the_browser_is_told_once(browser, consumer: Consumer) -> None:
     connection = browser(lambda server: server.send("bye"))
 
     assert consumer.message() == b"bye"
-    assert consumer.ends.get(timeout=WAIT_S) == "closed by the browser"
+    assert consumer.ends.get(timeout=PATIENCE_S) == "closed by the browser"
     connection.close()
     assert consumer.ends.empty()
 
@@ -205,7 +205,7 @@ def test_connection_that_breaks_without_a_word_is_told_once(browser, consumer: C
 
     connection = browser(handle)
 
-    assert consumer.ends.get(timeout=WAIT_S)
+    assert consumer.ends.get(timeout=PATIENCE_S)
     connection.close()
     assert consumer.ends.empty()
 
@@ -216,7 +216,7 @@ def test_close_ends_once_and_wakes_a_waiting_reader(browser, consumer: Consumer)
     connection.close()
     connection.close()
 
-    assert consumer.ends.get(timeout=WAIT_S) == "closed"
+    assert consumer.ends.get(timeout=PATIENCE_S) == "closed"
     assert consumer.ends.empty()
     assert not connection.alive
 
@@ -226,18 +226,18 @@ def test_close_from_within_a_callback_does_not_wait_for_itself(browser, consumer
     ready = threading.Event()
 
     def on_message(_message: bytes, _stamp: ArrivalTime) -> None:
-        ready.wait(WAIT_S)
+        ready.wait(PATIENCE_S)
         holder[0].close()
 
     holder.append(browser(sending("x"), on_message=on_message))
     ready.set()
 
-    assert consumer.ends.get(timeout=WAIT_S) == "closed"
+    assert consumer.ends.get(timeout=PATIENCE_S) == "closed"
 
 
 def test_sending_after_the_end_says_that_the_browser_has_gone(browser, consumer: Consumer) -> None:
     connection = browser(lambda server: None)
-    consumer.ends.get(timeout=WAIT_S)
+    consumer.ends.get(timeout=PATIENCE_S)
 
     with pytest.raises(BrowserGone, match="ended"):
         connection.send("x")
@@ -248,7 +248,7 @@ def test_slow_consumer_loses_nothing(browser, consumer: Consumer) -> None:
     bounded: queue.Queue[bytes] = queue.Queue(maxsize=1)
     browser(sending(*texts), on_message=lambda message, _stamp: bounded.put(message))
 
-    assert [bounded.get(timeout=WAIT_S) for _ in texts] == [text.encode() for text in texts]
+    assert [bounded.get(timeout=PATIENCE_S) for _ in texts] == [text.encode() for text in texts]
 
 
 def test_no_connection_is_one_error() -> None:

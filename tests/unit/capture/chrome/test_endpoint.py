@@ -15,6 +15,7 @@ import pytest
 
 from fluxcap.capture.chrome.endpoint import active_port, find, parse_endpoint, probe
 from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
+from tests.support.patience import PATIENCE_S
 
 VERSION = {
     "Browser": "Chrome/156.0.8078.79",
@@ -97,7 +98,7 @@ def test_anything_else_is_refused_with_an_example(text: str) -> None:
 def test_probe_says_who_answers(serve: Serve, length: bool) -> None:
     port = serve(answering(json.dumps(VERSION).encode(), length=length))
 
-    info = probe("127.0.0.1", port, timeout_s=30)
+    info = probe("127.0.0.1", port, timeout_s=PATIENCE_S)
 
     assert (info.product, info.protocol_version) == ("Chrome/156.0.8078.79", "1.3")
 
@@ -106,7 +107,7 @@ def test_websocket_url_is_the_one_reachable_from_here(serve: Serve) -> None:
     # A forwarded port: the browser names its own host and port, not ours.
     port = serve(answering(json.dumps(VERSION).encode()))
 
-    assert probe("127.0.0.1", port, timeout_s=30).websocket_url == f"ws://127.0.0.1:{port}/devtools/browser/abc"
+    assert probe("127.0.0.1", port, timeout_s=PATIENCE_S).websocket_url == f"ws://127.0.0.1:{port}/devtools/browser/abc"
 
 
 def test_probe_does_not_wait_for_the_browser_to_hang_up(serve: Serve) -> None:
@@ -146,7 +147,7 @@ def test_something_else_answers(serve: Serve, handler: Callable[[socket.socket],
     port = serve(handler)
 
     with pytest.raises(ChromeUnavailable, match=f"Something other than Chrome answers on 127.0.0.1:{port}"):
-        probe("127.0.0.1", port, timeout_s=30)
+        probe("127.0.0.1", port, timeout_s=PATIENCE_S)
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n"])
@@ -157,12 +158,12 @@ def test_endless_answer_is_cut(serve: Serve, head: bytes) -> None:
             connection.sendall(b"x" * 10_000)
 
     with pytest.raises(ChromeUnavailable):
-        probe("127.0.0.1", serve(flood), timeout_s=30)
+        probe("127.0.0.1", serve(flood), timeout_s=PATIENCE_S)
 
 
 def test_silent_port_ends_in_time(serve: Serve) -> None:
     done = threading.Event()
-    port = serve(lambda _connection: (done.wait(60), None)[1])
+    port = serve(lambda _connection: (done.wait(PATIENCE_S), None)[1])
 
     with pytest.raises(ChromeUnavailable, match=r"did not answer .* within 0.2 s"):
         probe("127.0.0.1", port, timeout_s=0.2)
@@ -182,7 +183,7 @@ def test_answer_that_drips_has_one_deadline_for_all_of_it(serve: Serve) -> None:
 
     with pytest.raises(ChromeUnavailable, match="within"):
         probe("127.0.0.1", serve(drip), timeout_s=0.3)
-    assert gone.wait(30)
+    assert gone.wait(PATIENCE_S)
 
 
 def test_every_message_is_one_line_with_a_next_step() -> None:
@@ -239,14 +240,14 @@ def test_a_profile_that_leads_goes_before_the_port(serve: Serve, tmp_path: Path)
     given, moved = serve(browser_named("given")), serve(browser_named("moved"))
     profile = port_file(tmp_path, moved)
 
-    assert find("127.0.0.1", given, profile, profile_leads=True, timeout_s=20).product == "moved"
-    assert find("127.0.0.1", given, profile, timeout_s=20).product == "given"
+    assert find("127.0.0.1", given, profile, profile_leads=True, timeout_s=PATIENCE_S).product == "moved"
+    assert find("127.0.0.1", given, profile, timeout_s=PATIENCE_S).product == "given"
 
 
 def test_where_nothing_answers_on_the_port_the_profile_helps(serve: Serve, tmp_path: Path) -> None:
     profile = port_file(tmp_path, serve(browser_named("moved")))
 
-    assert find("127.0.0.1", free_port(), profile, timeout_s=20).product == "moved"
+    assert find("127.0.0.1", free_port(), profile, timeout_s=PATIENCE_S).product == "moved"
 
 
 @pytest.mark.parametrize("leads", [False, True])
@@ -255,7 +256,7 @@ def test_a_stale_port_file_is_not_followed_to_another_browser(serve: Serve, tmp_
     given = free_port()
 
     with pytest.raises(ChromeUnavailable, match=f"Nothing answers on 127.0.0.1:{given}"):
-        find("127.0.0.1", given, profile, profile_leads=leads, timeout_s=20)
+        find("127.0.0.1", given, profile, profile_leads=leads, timeout_s=PATIENCE_S)
 
 
 def test_a_profile_says_nothing_of_another_machine(serve: Serve, tmp_path: Path) -> None:
@@ -268,4 +269,4 @@ def test_a_profile_says_nothing_of_another_machine(serve: Serve, tmp_path: Path)
 def test_without_a_port_file_the_port_counts(serve: Serve, tmp_path: Path) -> None:
     given = serve(browser_named("given"))
 
-    assert find("127.0.0.1", given, tmp_path, profile_leads=True, timeout_s=20).product == "given"
+    assert find("127.0.0.1", given, tmp_path, profile_leads=True, timeout_s=PATIENCE_S).product == "given"

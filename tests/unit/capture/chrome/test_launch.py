@@ -13,6 +13,7 @@ import pytest
 from fluxcap.capture.chrome import launch
 from fluxcap.capture.chrome.launch import find_chrome, launch_flags, start_chrome
 from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
+from tests.support.patience import PATIENCE_S
 
 
 def program(path: Path, script: str = "exit 0") -> Path:
@@ -147,6 +148,6 @@ def test_browser_that_is_given_a_port_need_not_write_it_down(tmp_path: Path) -> 
     )
     browser = program(tmp_path / "chrome", f"exec {sys.executable} {server}")
 
-    with start_chrome(port, tmp_path / "profile", executable=browser, timeout_s=30) as started:
+    with start_chrome(port, tmp_path / "profile", executable=browser, timeout_s=PATIENCE_S) as started:
         assert started.port == port
         assert started.info.product == "Chrome/156"

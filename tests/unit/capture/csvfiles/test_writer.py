@@ -23,10 +23,10 @@ from fluxcap.capture.pipeline.listeners import PublishedUpdate
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.settings import CollectMode
 from fluxcap.schemas.types import Candle, CandleBatch, StreamKey, Tick, candle_array
+from tests.support.patience import PATIENCE_S
 
 T0 = 1_795_305_240_000
 KEY = StreamKey("SIM", "EURUSD_otc", "1m")
-PATIENCE_S = 20.0
 
 
 class SwitchedDisk:

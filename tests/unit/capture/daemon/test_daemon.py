@@ -19,7 +19,7 @@ from fluxcap.capture.runtime.run_file import RUN_FILE, read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE, Settings
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, StoreLocked
 from fluxcap.schemas.types import Candle, StreamKey
-from tests.support.daemon.live_rig import await_that
+from tests.support.patience import await_that
 
 FREE = "tcp://127.0.0.1:0"
 
@@ -112,7 +112,7 @@ def test_what_is_older_than_the_retention_leaves_the_store(tmp_path: Path):
         server.publish({key: [*old, *new]})
 
     with Daemon(settings(tmp_path, retention_days=1)) as daemon:
-        await_that(lambda: daemon.server.status()[key].first_sequence == 11, 30, "the pruning")
+        await_that(lambda: daemon.server.status()[key].first_sequence == 11, "the pruning")
         kept = daemon.server.status()[key]
 
     assert (kept.first_sequence, kept.latest_sequence) == (11, 15)

@@ -23,9 +23,9 @@ from fluxcap.capture.pipeline.pipeline import Pipeline
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.schemas.errors import BrowserGone, NotAnswering, UnknownAsset
 from fluxcap.schemas.types import Candle, FeedState, StreamKey
+from tests.support.patience import PATIENCE_S
 
 URL = "ws://127.0.0.1:1/devtools/browser/x"
-WAIT_S = 20.0
 
 
 def key_of(symbol: str) -> StreamKey:
@@ -109,10 +109,10 @@ class Bench:
 
     def settle(self) -> None:
         """Everything posted so far has been handled."""
-        self.pipeline.call(lambda: None, WAIT_S)
+        self.pipeline.call(lambda: None, PATIENCE_S)
 
     def next_state(self) -> tuple[ChromeState, str]:
-        return self.ear.states.get(timeout=WAIT_S)
+        return self.ear.states.get(timeout=PATIENCE_S)
 
     def close(self) -> None:
         self.pipeline.stop()
@@ -146,7 +146,7 @@ def test_the_error_of_work_comes_back_and_ends_nothing(bench: Bench):
 
 def test_work_that_comes_too_late_is_not_done_any_more(bench: Bench):
     release, done = threading.Event(), []
-    blocker = threading.Thread(target=lambda: bench.pipeline.call(lambda: release.wait(WAIT_S), WAIT_S))
+    blocker = threading.Thread(target=lambda: bench.pipeline.call(lambda: release.wait(PATIENCE_S), PATIENCE_S))
     blocker.start()
 
     with pytest.raises(NotAnswering, match="too busy"):
@@ -170,18 +170,18 @@ def test_who_waits_while_it_ends_is_told(bench: Bench):
 
     def ask() -> None:
         try:
-            bench.pipeline.call(lambda: None, WAIT_S)
+            bench.pipeline.call(lambda: None, PATIENCE_S)
         except NotAnswering as error:
             errors.append(str(error))
 
-    bench.pipeline._post(pipeline_module._Task(lambda: release.wait(WAIT_S), pipeline_module.Future()))
+    bench.pipeline._post(pipeline_module._Task(lambda: release.wait(PATIENCE_S), pipeline_module.Future()))
     bench.pipeline._post(None)
     waiting = threading.Thread(target=ask)
     waiting.start()
     while bench.pipeline._queue.qsize() < 2:
         time.sleep(0.001)
     release.set()
-    waiting.join(WAIT_S)
+    waiting.join(PATIENCE_S)
 
     assert errors == ["fluxcap is stopping."]
 
@@ -192,7 +192,7 @@ def test_who_waits_while_it_ends_is_told(bench: Bench):
 def test_attaching_asks_the_browser_for_its_targets(bench: Bench):
     browser = bench.attach()
 
-    assert browser.sent.get(timeout=WAIT_S)["method"] == "Target.setDiscoverTargets"
+    assert browser.sent.get(timeout=PATIENCE_S)["method"] == "Target.setDiscoverTargets"
     assert bench.pipeline.attached
     assert bench.next_state() == (ChromeState.ATTACHED, "")
     assert bench.pipeline.view().browser == "Chrome/1"
@@ -211,7 +211,7 @@ def test_the_end_of_the_connection_is_told_with_its_reason(bench: Bench):
 def test_an_end_during_the_attach_is_not_lost(bench: Bench):
     """The reader may notice the end before the pipeline has adopted the connection."""
     release = threading.Event()
-    blocker = threading.Thread(target=lambda: bench.pipeline.call(lambda: release.wait(WAIT_S), WAIT_S))
+    blocker = threading.Thread(target=lambda: bench.pipeline.call(lambda: release.wait(PATIENCE_S), PATIENCE_S))
     blocker.start()
     attaching = threading.Thread(target=bench.attach)
     attaching.start()
@@ -221,7 +221,7 @@ def test_an_end_during_the_attach_is_not_lost(bench: Bench):
     ending.start()
     release.set()
     for thread in (blocker, attaching, ending):
-        thread.join(WAIT_S)
+        thread.join(PATIENCE_S)
     bench.settle()
 
     assert not bench.pipeline.attached
@@ -230,7 +230,7 @@ def test_an_end_during_the_attach_is_not_lost(bench: Bench):
 def test_a_connection_that_is_adopted_too_late_is_closed(bench: Bench, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Pipeline.call, "__defaults__", (0.05,))
     release = threading.Event()
-    blocker = threading.Thread(target=lambda: bench.pipeline.call(lambda: release.wait(WAIT_S), WAIT_S))
+    blocker = threading.Thread(target=lambda: bench.pipeline.call(lambda: release.wait(PATIENCE_S), PATIENCE_S))
     blocker.start()
 
     with pytest.raises(NotAnswering):
@@ -249,7 +249,7 @@ def test_of_two_that_attach_at_once_one_is_closed(bench: Bench):
     with pytest.raises(BrowserGone, match="quicker"):
         bench.attach()
 
-    assert bench.browsers[1].closed.wait(WAIT_S)
+    assert bench.browsers[1].closed.wait(PATIENCE_S)
     assert not first.closed.is_set()
     assert bench.pipeline.attached
 
@@ -296,13 +296,13 @@ def test_a_message_that_cannot_be_handled_ends_the_connection_and_not_the_pipeli
 
     state, reason = bench.next_state()
     assert (state, "fluxcap could not" in reason) == (ChromeState.UNAVAILABLE, True)
-    assert browser.closed.wait(WAIT_S)
+    assert browser.closed.wait(PATIENCE_S)
     assert bench.pipeline.alive
     assert "chrome.message_error" in logged
 
 
 def test_no_browser_shows_in_the_heartbeat(bench: Bench):
-    deadline_s = time.monotonic() + WAIT_S
+    deadline_s = time.monotonic() + PATIENCE_S
     while not (statuses := bench.server.status()) and time.monotonic() < deadline_s:
         time.sleep(0.01)
 
@@ -332,7 +332,7 @@ def test_stopping_does_not_wait_for_a_backlog_without_end(bench: Bench, monkeypa
 
     for _ in range(3):
         again()
-    bench.pipeline.stop(WAIT_S)
+    bench.pipeline.stop(PATIENCE_S)
 
     assert not bench.pipeline.alive
 
@@ -343,7 +343,7 @@ def test_stopping_closes_the_connection_and_a_full_queue_keeps_nobody(tmp_path: 
     bench.pipeline.start()
     browser = bench.attach()
     release = threading.Event()
-    bench.pipeline._post(pipeline_module._Task(lambda: release.wait(WAIT_S), pipeline_module.Future()))
+    bench.pipeline._post(pipeline_module._Task(lambda: release.wait(PATIENCE_S), pipeline_module.Future()))
     talking = threading.Thread(target=lambda: [browser.say(b"{}") for _ in range(20)])
     talking.start()
     while not bench.pipeline._queue.full():
@@ -352,8 +352,8 @@ def test_stopping_closes_the_connection_and_a_full_queue_keeps_nobody(tmp_path: 
     stopping = threading.Thread(target=bench.pipeline.stop)
     stopping.start()
     release.set()
-    stopping.join(WAIT_S)
-    talking.join(WAIT_S)
+    stopping.join(PATIENCE_S)
+    talking.join(PATIENCE_S)
     bench.close()
 
     assert browser.closed.is_set()
@@ -377,7 +377,7 @@ def test_a_fault_of_the_market_itself_is_not_hidden(tmp_path: Path, monkeypatch:
     bench = Bench(tmp_path)
     monkeypatch.setattr(bench.market, "advance_time", lambda at: 1 / 0)
     bench.pipeline.start()
-    bench.pipeline._thread.join(WAIT_S)
+    bench.pipeline._thread.join(PATIENCE_S)
 
     assert isinstance(bench.pipeline.failure, ZeroDivisionError)
     bench.close()

@@ -13,6 +13,7 @@ from fluxcap.capture.chrome.endpoint import BrowserInfo
 from fluxcap.capture.pipeline.listeners import ChromeState
 from fluxcap.capture.pipeline.reconnect import POLL_S, RETRY_S, ChromeReconnector
 from fluxcap.schemas.errors import BrowserGone, ChromeUnavailable, NotAnswering
+from tests.support.patience import PATIENCE_S
 
 INFO = BrowserInfo("ws://127.0.0.1:9222/devtools/browser/x", "Chrome/156", "1.3", "agent")
 
@@ -137,16 +138,16 @@ def test_two_looks_at_once_are_one(bench: Bench):
 
     def wait() -> None:
         looking.set()
-        assert release.wait(20)
+        assert release.wait(PATIENCE_S)
 
     bench.on_probe = wait
     first = threading.Thread(target=bench.watch.poll)
     first.start()
-    assert looking.wait(20)
+    assert looking.wait(PATIENCE_S)
 
     bench.watch.poll()
     release.set()
-    first.join(20)
+    first.join(PATIENCE_S)
 
     assert bench.asked == 1
 

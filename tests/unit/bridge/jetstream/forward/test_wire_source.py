@@ -36,8 +36,8 @@ from fluxcap.schemas.types import (
     StreamKey,
     StreamStatus,
 )
-from tests.support.daemon.live_rig import await_that
 from tests.support.nats.forward_rig import minutes
+from tests.support.patience import PATIENCE_S, await_that
 
 KEY = StreamKey("DESK", "EURUSD", "1m")
 OTHER = StreamKey("DESK", "GBPUSD", "1m")
@@ -90,7 +90,7 @@ class Rig:
         self.transport.events.put(event)
 
     def asked(self) -> tuple[int, Message]:
-        return self.transport.asked.get(timeout=10)
+        return self.transport.asked.get(timeout=PATIENCE_S)
 
     def connect(self, *streams: StreamStatus) -> None:
         """As a server that greets and has these streams."""
@@ -99,7 +99,7 @@ class Rig:
         number, question = self.asked()
         assert question == ListStreamsRequest()
         self.tell(ReplyReceived(number, ListStreamsResponse(streams)))
-        assert self.notified.acquire(timeout=10)
+        assert self.notified.acquire(timeout=PATIENCE_S)
 
     def ask(self) -> tuple[threading.Thread, list[Any]]:
         """A question of the forwarder's, under way, and where its answer or error will be."""
@@ -119,7 +119,7 @@ class Rig:
         """Until all that was told before has been handled, and what followed of it was asked."""
         for _ in range(2):
             self.hear(StreamStatus(OTHER, next(self._sequences)))
-            assert self.notified.acquire(timeout=10)
+            assert self.notified.acquire(timeout=PATIENCE_S)
 
     def hear(self, message: Message) -> None:
         self.tell(MessageReceived(b"", message))
@@ -129,7 +129,7 @@ class Rig:
             status = self.source.statuses().get(KEY)
             return status is not None and all(getattr(status, name) == value for name, value in expected.items())
 
-        await_that(holds, 10, f"a status with {expected}")
+        await_that(holds, f"a status with {expected}")
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_heartbeats_batches_and_revisions_move_the_watermark(rig: Rig):
     rig.hear(status(9, 3, store="new"))
     rig.await_status(latest_sequence=9, latest_revision=3, store_id="new")
 
-    assert all(rig.notified.acquire(timeout=10) for _ in range(3))
+    assert all(rig.notified.acquire(timeout=PATIENCE_S) for _ in range(3))
 
 
 def test_what_does_not_follow_waits_for_the_heartbeat(rig: Rig):
@@ -192,7 +192,7 @@ def test_pages_come_from_the_server(rig: Rig):
     asking, given = rig.ask()
     number, question = rig.asked()
     rig.tell(ReplyReceived(number, BackfillCandlesResponse(KEY, 2, minutes(2, 3), False, 4)))
-    asking.join(10)
+    asking.join(PATIENCE_S)
 
     assert question == BackfillCandlesRequest(KEY, 1, None, 500)
     assert given[0].start_sequence == 2
@@ -220,7 +220,7 @@ def test_an_error_of_the_server_reaches_who_asked(rig: Rig, answer: Any, expecte
     asking.start()
     number, question = rig.asked()
     rig.tell(answer(number))
-    asking.join(10)
+    asking.join(PATIENCE_S)
 
     assert isinstance(question, RevisionsRequest)
     assert isinstance(errors[0], expected)
@@ -252,7 +252,7 @@ def test_a_server_that_is_away_is_not_asked(rig: Rig):
     rig.tell(RequestFailed(number, WireTimeout("the connection to the server ended")))
     rig.tell(Disconnected("connection lost; reconnecting"))
     rig.now_s += 10 * LIST_WAIT_S
-    assert rig.notified.acquire(timeout=10)
+    assert rig.notified.acquire(timeout=PATIENCE_S)
     rig.pass_a_turn()
 
     assert rig.transport.asked.empty()
@@ -274,17 +274,17 @@ def test_a_fault_is_told_nobody_waits_for_ever_and_it_begins_anew(
 ):
     monkeypatch.setattr(wire_source, "LIST_WAIT_S", 0.0)
     rig.connect(status(3))
-    rig.transport.connects.get(timeout=10)
+    rig.transport.connects.get(timeout=PATIENCE_S)
     asking, results = rig.ask()
     rig.asked()
 
     rig.tell(ZeroDivisionError("of ours"))  # type: ignore[arg-type]
-    asking.join(10)
+    asking.join(PATIENCE_S)
 
     assert isinstance(results[0], WireTimeout)
     assert "ZeroDivisionError" in rig.source.error
     assert "ZeroDivisionError" in caplog.text
-    assert rig.transport.connects.get(timeout=10) == ("tcp://a:1", "tcp://a:2")
+    assert rig.transport.connects.get(timeout=PATIENCE_S) == ("tcp://a:1", "tcp://a:2")
     rig.connect(status(4))
     assert rig.source.error == ""
 
@@ -294,7 +294,7 @@ def test_a_lost_server_is_told_and_nothing_is_asked_of_it(rig: Rig):
 
     rig.tell(Disconnected("connection lost; reconnecting"))
 
-    assert rig.notified.acquire(timeout=10)
+    assert rig.notified.acquire(timeout=PATIENCE_S)
     assert rig.source.error == "tcp://a:2: connection lost; reconnecting"
     with pytest.raises(WireTimeout, match="connection lost"):
         asyncio.run(rig.source.candles(KEY, 1, 500))

@@ -1,0 +1,24 @@
+"""How long tests wait for what must happen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+PATIENCE_S = 240.0
+"""No promise: who waits for an event has it as soon as it comes, and only a broken product is waited for so long. A
+machine that does much else takes its time; a shorter wait would be a bet on it."""
+PATIENCE_MS = int(PATIENCE_S * 1_000)
+T = TypeVar("T")
+
+
+def await_that(found: Callable[[], T | None], what: str) -> T:
+    """Poll until there is something true, and return it; AssertionError with ``what`` when it does not come."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline_s:
+        value = found()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not happen within {PATIENCE_S:g} s")
