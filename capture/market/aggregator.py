@@ -55,7 +55,7 @@ class CandleAggregator:
         self._is_focused = is_focused
         self._builders: dict[str, CandleBuilder] = {}
         self._leaving: dict[str, int] = {}
-        """Assets out of focus whose bucket under way is still to be sealed: symbol → start of that bucket."""
+        """Assets out of focus whose bucket under way is still to be finished: symbol → start of that bucket."""
         self._emitted_from_ms: dict[str, int] = {}
         """Since when every tick of a focused asset has gone into an outcome."""
         self._idle_until_ms = 0
@@ -154,12 +154,13 @@ class CandleAggregator:
         last_ms = self._leaving.get(symbol, NEVER_MS)
         coverage = self._feeds.coverage(feed)
         candles = builder.sealed(now_ms, coverage, last_ms)
-        if builder.next_ms > last_ms:
-            del self._leaving[symbol]
         if candles:
             self.update.sealed.setdefault(symbol, []).extend(candles)
         if revisions := builder.revisions(coverage):
             self.update.revised.setdefault(symbol, []).extend(revisions)
+        # One sealed out of doubt is finished once its feed has proven it, or ended: then a gap tells what it lacks.
+        if builder.next_ms > last_ms and not (builder.is_in_doubt and feed.sockets):
+            del self._leaving[symbol]
         return builder.idle_until_ms(now_ms, coverage)
 
     def _builder(self, feed: SymbolFeed) -> CandleBuilder:

@@ -150,6 +150,11 @@ class CandleBuilder:
         self._bucket_end_ms = self._current_bucket_end_ms()
         return found
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether a bucket was sealed at its idle timeout, and its feed may yet prove that it was whole."""
+        return self._timed_out_end_ms > 0
+
     def closes_bucket(self, ts_ms: int) -> bool:
         """Return whether a tick at ``ts_ms`` ends the bucket under way: cheap enough for every tick."""
         return ts_ms >= self._bucket_end_ms

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fluxcap.capture.market.aggregator import CandleAggregator
 from fluxcap.capture.market.candles import CandleTimeouts
 from fluxcap.capture.market.feeds import FeedTracker, GapReason, TickResult
-from fluxcap.schemas.types import Candle, Tick
+from fluxcap.schemas.types import Candle, CandleFlags, Tick
 
 A, B = "EURUSD_otc", "GBPUSD_otc"
 M0 = 1_760_000_040_000
@@ -87,6 +87,44 @@ def test_an_asset_that_stops_ticking_while_leaving_is_finished_by_time() -> None
 
     assert starts(bench, A) == [0, 1]
     assert bench.sealing._leaving == {}
+
+
+def late_ticks(bench: Bench, from_ms: int, to_ms: int, now_ms: int) -> None:
+    """Ticks of A that come all at once, as on a machine that had too much to do."""
+    for at_ms in range(M0 + from_ms, M0 + to_ms, 500):
+        bench.feeds.tick("s", A, at_ms, 1.0, M0 + now_ms)
+        bench.sealing.tick(bench.feeds.feed(A), at_ms, at_ms + 7_200_000, 1.0)
+    bench.sealing.advance_time(M0 + now_ms)
+
+
+def test_a_leaving_asset_sealed_out_of_doubt_is_proven_by_the_ticks_that_come_late() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.sealing.advance_time(M0 + 130_000)
+    (doubted,) = bench.sealing.update.sealed[A][1:]
+    late_ticks(bench, 90_000, 130_000, now_ms=131_000)
+
+    (revision,) = bench.sealing.update.revised[A]
+    assert (doubted.flags, doubted.tick_count) == (CandleFlags.BLIND, 60)
+    assert (revision.candle.flags, revision.candle.tick_count) == (CandleFlags.REVISED, 120)
+    assert starts(bench, A) == [0, 1]
+    assert bench.sealing._leaving == {}
+
+
+def test_a_leaving_asset_in_doubt_is_finished_when_its_socket_ends() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.sealing.advance_time(M0 + 130_000)
+    in_doubt = dict(bench.sealing._leaving)
+    bench.feeds.on_socket_closed("s", GapReason.SOCKET_CLOSED)
+    bench.sealing.invalidate_idle()
+    bench.sealing.advance_time(M0 + 131_000)
+
+    assert in_doubt == {A: M0 + MINUTE}
+    assert bench.sealing._leaving == {}
+    assert A not in bench.sealing.update.revised
 
 
 def test_what_is_taken_is_not_told_again() -> None:
