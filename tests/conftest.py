@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.examples import examples
 from tests.support.nats.nats_rig import NatsServer
 from tests.support.schedule import LongestFirst, Recorder, longest_first, read_durations
+
+# No test depends on how fast the machine is: no example has a deadline, and none is drawn too slowly.
+settings.register_profile(
+    "fluxcap", deadline=None, max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("fluxcap")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

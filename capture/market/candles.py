@@ -152,7 +152,7 @@ class CandleBuilder:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether a bucket was sealed at its idle timeout, and its feed may yet prove that it was whole."""
+        """Return whether a bucket was sealed at its idle timeout, and its feed may yet prove that it was whole."""
         return self._timed_out_end_ms > 0
 
     def closes_bucket(self, ts_ms: int) -> bool:
