@@ -2,7 +2,9 @@
 
 One daemon and one browser go through all of it, one trouble after the other, as on a long day; each is judged against
 the site's truth when candles come again, and all of it once more at the end. How long it took until each was told is
-printed (``pytest -rP``): at most a second where Chrome says something, five and a poll where nothing does.
+printed (``pytest -rP``): on a machine that is free at most a second where Chrome says something, five and a poll where
+nothing does. That it takes no longer is a rule of virtual time (``tests/unit/capture/chrome/test_session.py``,
+``tests/unit/capture/market/test_feeds.py``); here a busy machine may take as long as it likes.
 """
 
 from __future__ import annotations
@@ -24,11 +26,6 @@ from tests.support.daemon.fault_rig import WITH_HISTORY, WITHOUT_HISTORY, FaultR
 from tests.support.patience import await_that
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-TOLD_S = 20.0
-"""Where Chrome says something. Seen: 2-500 ms; 4.6 s on a machine that had far too much to do."""
-SILENT_S = 5.0 + TOLD_S
-"""Where nothing is said: five seconds and a look."""
 
 HEAP_SAMPLE = 20_000
 HEAP_WALK_S = 11.0
@@ -53,7 +50,7 @@ def test_reload(rig: FaultRig):
     with rig.trouble("page reloaded"):
         begin_s = time.time()
         resume(rig)
-        rig.noticed("reload", begin_s, rig.log_tells("socket.closed", reason="reloaded"), TOLD_S)
+        rig.noticed("reload", begin_s, rig.log_tells("socket.closed", reason="reloaded"))
 
     assert rig.missing(WITH_HISTORY, begin_s * 1_000) == []
 
@@ -64,8 +61,8 @@ def test_navigated_away_and_back(rig: FaultRig, where: str):
     with rig.trouble("navigated away"):
         begin_s = time.time()
         rig.tab.navigate("about:blank" if where == "another site" else f"{rig.site.url}control/state")
-        rig.noticed(f"navigation to {where}", begin_s, rig.log_tells("socket.closed", reason="navigated"), TOLD_S)
-        rig.noticed(f"navigation to {where}, in the feed", begin_s, rig.feed_tells("no_socket"), TOLD_S)
+        rig.noticed(f"navigation to {where}", begin_s, rig.log_tells("socket.closed", reason="navigated"))
+        rig.noticed(f"navigation to {where}, in the feed", begin_s, rig.feed_tells("no_socket"))
         time.sleep(1.5)
         rig.tab.back()
 
@@ -76,7 +73,7 @@ def test_tab_closed_and_reopened(rig: FaultRig):
     with rig.trouble("tab closed"):
         begin_s = time.time()
         rig.browser.close_tab(rig.tab.id)
-        rig.noticed("tab closed", begin_s, rig.log_tells("target.detached", reason="tab_closed"), TOLD_S)
+        rig.noticed("tab closed", begin_s, rig.log_tells("target.detached", reason="tab_closed"))
         time.sleep(1.5)
         rig.tab = rig.open_tab()
 
@@ -87,7 +84,7 @@ def test_tab_crashed(rig: FaultRig):
     with rig.trouble("tab crashed"):
         begin_s = time.time()
         rig.tab.crash()
-        rig.noticed("tab crashed", begin_s, rig.log_tells("target.detached", reason="crashed"), TOLD_S)
+        rig.noticed("tab crashed", begin_s, rig.log_tells("target.detached", reason="crashed"))
         resume(rig)
 
     assert rig.missing(WITH_HISTORY, begin_s * 1_000) == []
@@ -99,7 +96,7 @@ def test_renderer_killed(rig: FaultRig):
         for pid in rig.browser.group_processes():
             if b"--type=renderer" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(pid, signal.SIGKILL)
-        rig.noticed("renderer killed", begin_s, rig.log_tells("target.detached", reason="crashed"), TOLD_S)
+        rig.noticed("renderer killed", begin_s, rig.log_tells("target.detached", reason="crashed"))
         resume(rig)
 
 
@@ -107,7 +104,7 @@ def test_tab_frozen(rig: FaultRig):
     with rig.trouble("tab frozen", "page reloaded"):
         begin_s = time.time()
         with rig.tab.frozen():
-            rig.noticed("tab frozen", begin_s, rig.log_tells("socket.closed", reason="frozen"), TOLD_S)
+            rig.noticed("tab frozen", begin_s, rig.log_tells("socket.closed", reason="frozen"))
             time.sleep(1.5)
         resume(rig)
 
@@ -119,7 +116,7 @@ def test_tab_discarded(rig: FaultRig):
     with rig.trouble("tab closed"):
         begin_s = time.time()
         discard(discards, rig.site.url)
-        rig.noticed("tab discarded", begin_s, rig.log_tells("target.detached", reason="tab_closed"), TOLD_S)
+        rig.noticed("tab discarded", begin_s, rig.log_tells("target.detached", reason="tab_closed"))
         tab = next(target for target in rig.browser.targets() if target["url"] == rig.site.url)
         rig.tab = Remote(rig.browser, tab["id"])
         discards.call("Target.activateTarget", targetId=rig.tab.id)  # the trader comes back to it
@@ -135,7 +132,7 @@ def test_socket_closed_by_the_server(rig: FaultRig, abrupt: bool):
         rig.site.inject(Fault.CLOSE_SOCKETS, abrupt=abrupt)
         name = f"socket closed by the server{' without a word' if abrupt else ''}"
         # On a busy machine Chrome may meet the broken connection before it hears of the close: "frame_error".
-        rig.noticed(name, begin_s, rig.log_tells("socket.closed"), TOLD_S)
+        rig.noticed(name, begin_s, rig.log_tells("socket.closed"))
 
     assert rig.missing(WITH_HISTORY, begin_s * 1_000) == []
 
@@ -161,7 +158,7 @@ def test_socket_that_says_nothing(rig: FaultRig, pings: bool):
     with rig.trouble("socket silent"):
         begin_s = time.time()
         rig.site.inject(Fault.SILENCE, pings=not pings)
-        rig.noticed(f"socket silent{' but for pings' if pings else ''}", begin_s, rig.feed_tells("stalled"), SILENT_S)
+        rig.noticed(f"socket silent{' but for pings' if pings else ''}", begin_s, rig.feed_tells("stalled"))
         rig.site.end(Fault.SILENCE)
 
     assert rig.missing(WITHOUT_HISTORY, resume_after_silence)
@@ -169,9 +166,8 @@ def test_socket_that_says_nothing(rig: FaultRig, pings: bool):
 
 def test_busy_page_costs_nothing(rig: FaultRig):
     begin_s = time.time()
-    with rig.trouble("socket silent"):
-        rig.tab.evaluate("setTimeout(() => { const end = Date.now() + 7000; while (Date.now() < end); }); 1")
-        rig.noticed("page too busy to answer", begin_s, rig.feed_tells("stalled"), SILENT_S)
+    with rig.trouble("socket silent"), rig.tab.busy():
+        rig.noticed("page too busy to answer", begin_s, rig.feed_tells("stalled"))
 
     assert rig.missing(WITHOUT_HISTORY, begin_s * 1_000) == []
     assert rig.gaps_since(begin_s * 1_000) == [], "in-order delivery proved that nothing was missed"
@@ -220,7 +216,7 @@ def test_chrome_stopped_as_a_whole_and_going_on(rig: FaultRig):
     with rig.trouble("socket silent"):
         os.killpg(rig.browser.process.pid, signal.SIGSTOP)
         try:
-            rig.noticed("chrome stopped", begin_s, rig.feed_tells("stalled"), SILENT_S)
+            rig.noticed("chrome stopped", begin_s, rig.feed_tells("stalled"))
         finally:
             os.killpg(rig.browser.process.pid, signal.SIGCONT)
 
@@ -258,10 +254,10 @@ def test_browser_killed_and_back_on_the_same_port(rig: FaultRig):
     with rig.trouble("chrome gone"):
         begin_s = time.time()
         rig.browser.kill()
-        rig.noticed("browser killed", begin_s, rig.log_tells("chrome.lost"), TOLD_S)
+        rig.noticed("browser killed", begin_s, rig.log_tells("chrome.lost"))
+        start_s = time.time()  # not after the start: the daemon may be the first to find the browser
         rig.browser.start()
-        back_s = time.time()
-        rig.noticed("browser back on the same port", back_s, rig.log_tells("chrome.attached"), 5 + 1)
+        rig.noticed("browser back on the same port", start_s, rig.log_tells("chrome.attached"))
         rig.tab = rig.open_tab()
 
     assert rig.missing(WITH_HISTORY, begin_s * 1_000) == []
@@ -272,13 +268,13 @@ def test_browser_killed_and_back_on_another_port(rig: FaultRig):
     with rig.trouble("chrome gone"):
         begin_s, old_port = time.time(), rig.browser.port
         rig.browser.kill()
-        rig.noticed("browser killed", begin_s, rig.log_tells("chrome.lost"), TOLD_S)
+        rig.noticed("browser killed", begin_s, rig.log_tells("chrome.lost"))
         with socket.create_server(("127.0.0.1", old_port)):  # somebody else has it now
             rig.browser.port = 0
+            start_s = time.time()
             rig.browser.start()
             assert rig.browser.port != old_port
-            back_s = time.time()
-            rig.noticed("browser back on another port", back_s, rig.log_tells("chrome.attached"), 5 + 1)
+            rig.noticed("browser back on another port", start_s, rig.log_tells("chrome.attached"))
             rig.tab = rig.open_tab()
 
     assert rig.missing(WITH_HISTORY, begin_s * 1_000) == []

@@ -25,7 +25,7 @@ from tests.soak.storm.timeline import FAR, SHORT_MS, SLOW, ClientLives, Lane, To
 from tests.support.browser.chromium import Chromium
 from tests.support.browser.devtools import Remote
 from tests.support.daemon.fault_rig import FOCUS
-from tests.support.patience import await_that
+from tests.support.patience import PATIENCE_S, await_that
 from tests.support.small_disk import small_disk
 
 TICKS_BACK_S, ROWS_BACK = 800.0, 260
@@ -48,6 +48,7 @@ class StormRig:
         config = SiteConfig(
             assets=FOCUS,
             rate_hz=10,
+            ping_timeout_s=10 * PATIENCE_S,  # no ping that a silence swallowed closes a socket when it is long over
             truth_path=folder / "truth.jsonl",
             seed=draw.randrange(10_000),
             pre_roll_s=max([TICKS_BACK_S, *(ROWS_BACK * 60 for each in intervals if interval_ms(each) == 60_000)]),

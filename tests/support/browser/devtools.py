@@ -154,6 +154,15 @@ class Remote:
             yield
             _call(connection, "Page.setWebLifecycleState", {"state": "active"})
 
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """The page's own thread is kept by a script, for as long as this is held."""
+        with self._connect() as connection:
+            # Answered before the timer runs: from then on only what interrupts a script comes through.
+            _call(connection, "Runtime.evaluate", {"expression": "setTimeout(() => { while (true); }); 1"})
+            yield
+            _call(connection, "Runtime.terminateExecution", {})
+
     def _connect(self) -> ClientConnection:
         return connect(self._url, max_size=None, proxy=None)
 

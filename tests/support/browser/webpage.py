@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest import mock
 
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.chromium import remote_connection
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.client_config import ClientConfig
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.support.browser.chromium import HEADLESS_FLAGS, chromium_executable
@@ -156,6 +159,17 @@ class WebPage:
         return int(width), int(window)
 
 
+def _patient_chrome(options: webdriver.ChromeOptions, service: Service) -> webdriver.Chrome:
+    """Selenium gives every command two minutes, its first one too, and no way to ask for more."""
+    patient = mock.patch.object(
+        remote_connection, "ClientConfig", lambda **settings: ClientConfig(**{**settings, "timeout": PATIENCE_S})
+    )
+    with patient:
+        driver = webdriver.Chrome(options=options, service=service)
+    driver.set_script_timeout(PATIENCE_S)
+    return driver
+
+
 @contextmanager
 def web_page(profile: Path, size: str = "1280,800") -> Iterator[WebPage]:
     """A new headless browser; skips the test where there is none."""
@@ -167,7 +181,7 @@ def web_page(profile: Path, size: str = "1280,800") -> Iterator[WebPage]:
     for flag in (*HEADLESS_FLAGS, f"--window-size={size}", f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(chromedriver))
+    driver = _patient_chrome(options, Service(chromedriver))
     try:
         yield WebPage(driver)
     finally:
