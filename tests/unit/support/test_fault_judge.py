@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from fluxcap.schemas.types import Candle, CandleFlags, Gap
-from tests.support.daemon.fault_rig import Trouble, judge
+from tests.support.daemon.fault_rig import MACHINE_STOOD, Trouble, judge
 
 TRUE = {
     ts_ms: Candle(ts_ms, 1.0, 3.0, 0.5, 2.0, volume=10.0, tick_count=10) for ts_ms in (60_000, 61_000, 62_000, 63_000)
@@ -68,3 +68,22 @@ def test_every_lie_is_found(candles: list[Candle], told: str):
 )
 def test_a_gap_that_no_fault_explains_is_found(gap: Gap):
     assert verdict(list(TRUE.values()), [gap], [CAUSE]) == ["a gap without a cause"]
+
+
+SILENT = Gap("E2E", "A", 61_200, 62_900, MACHINE_STOOD)
+
+
+@pytest.mark.parametrize(
+    ("candles", "gap"),
+    [
+        (list(TRUE.values()), SILENT),
+        (but(63_000), msgspec.structs.replace(SILENT, from_ms=63_000, to_ms=0)),
+    ],
+)
+def test_a_machine_that_stood_explains_a_silent_socket_that_cost_nothing(candles: list[Candle], gap: Gap):
+    assert verdict(candles, [gap], []) == []
+
+
+@pytest.mark.parametrize("candles", [but(62_000), but(62_000, flags=int(CandleFlags.BLIND))])
+def test_a_machine_that_stood_explains_no_candle_that_is_lost(candles: list[Candle]):
+    assert verdict(candles, [SILENT], []) == ["a gap without a cause"]
