@@ -312,7 +312,15 @@ def test_every_path_that_a_document_names_is_there(document: Path):
 def test_every_module_and_name_of_ours_that_a_document_names_exists(document: Path):
     text = document.read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![\w./\"~])fluxcap(?:\.\w+)+(?![\w(]*/)", text))
-    files = {"fluxcap.toml", "fluxcap.duckdb", "fluxcap.service", "fluxcap.exe", "fluxcap.run", "fluxcap.run.json"}
+    files = {
+        "fluxcap.toml",
+        "fluxcap.duckdb",
+        "fluxcap.duckdb.version",
+        "fluxcap.service",
+        "fluxcap.exe",
+        "fluxcap.run",
+        "fluxcap.run.json",
+    }
 
     assert [name for name in sorted(named - files) if not is_ours(name)] == []
 
