@@ -266,8 +266,10 @@ document.addEventListener("keydown", (event) => event.key === "Escape" && toggle
 
 let before = null;
 
+// Four times a second is enough for eyes; every frame would keep a core busy on a machine without a graphics card.
+setInterval(() => site.dirty && requestAnimationFrame(draw), 250);
+
 function draw() {
-  requestAnimationFrame(draw);
   if (!site.dirty) return;
   site.dirty = false;
   chart.draw();
@@ -287,4 +289,3 @@ showFavourites(SITE.assets.map((asset) => asset.symbol));
 if (site.kind === "late") $("#js-connect").hidden = false;
 else openMarket();
 openOthers();
-draw();
