@@ -32,7 +32,7 @@ from fluxcap.capture.chrome.events import (
 )
 from fluxcap.capture.chrome.launch import start_chrome
 from fluxcap.schemas.errors import ChromeUnavailable
-from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.browser.chromium import Chromium, chromium_executable, lasting_port
 from tests.support.browser.devtools import Capture, Condition, Remote
 from tests.support.browser.pages import Site
 from tests.support.patience import PATIENCE_S
@@ -56,7 +56,7 @@ def start_browser(profile: Path) -> Chromium:
     profile.mkdir(parents=True, exist_ok=True)
     # Without this setting chrome://discards only says that it is switched off.
     (profile / "Local State").write_text('{"internal_only_uis_enabled":true}')
-    return Chromium(profile)
+    return Chromium(profile, port=lasting_port())
 
 
 @pytest.fixture(scope="module")

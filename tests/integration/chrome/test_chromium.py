@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.browser.chromium import Chromium
+from tests.support.browser.chromium import Chromium, lasting_port
 
 pytestmark = pytest.mark.browser
 
 
 def test_a_killed_browser_comes_back_on_the_same_port(chromium: Callable[..., Chromium]) -> None:
-    browser = chromium()
+    browser = chromium(port=lasting_port())
     port = browser.port
     browser.kill()
     with pytest.raises(ConnectionRefusedError):

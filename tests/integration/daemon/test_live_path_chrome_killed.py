@@ -13,7 +13,7 @@ import pytest
 from fluxcap.bridge.store.verify import verify
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
 from fluxcap.schemas.types import Candle, CandleFlags, Gap
-from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.browser.chromium import Chromium, chromium_executable, lasting_port
 from tests.support.daemon.live_rig import Archive, DaemonProcess, Process, kept, stored, stored_gaps
 from tests.support.patience import await_that
 
@@ -55,7 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def _run(folder: Path, stack: ExitStack) -> Run:
     config = SiteConfig(assets=FOCUS, rate_hz=10, truth_path=folder / "truth.jsonl")
     site = stack.enter_context(SimulatedSite(config))
-    browser = Chromium(folder / "chromium", url=site.url)
+    browser = Chromium(folder / "chromium", url=site.url, port=lasting_port())
     stack.callback(browser.stop)
     host = site.url.removeprefix("http://").strip("/")
     daemon = DaemonProcess(folder, browser.port, "--platform-url", host, "--focus", ",".join(FOCUS))

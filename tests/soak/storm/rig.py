@@ -22,7 +22,7 @@ from typing import Any
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig
 from fluxcap.schemas.types import interval_ms
 from tests.soak.storm.timeline import FAR, SHORT_MS, SLOW, ClientLives, Lane, Told
-from tests.support.browser.chromium import Chromium
+from tests.support.browser.chromium import Chromium, lasting_port
 from tests.support.browser.devtools import Remote
 from tests.support.daemon.fault_rig import FOCUS
 from tests.support.patience import PATIENCE_S, await_that
@@ -58,7 +58,7 @@ class StormRig:
         profile.mkdir(parents=True)
         # Without this setting chrome://discards only says that it is switched off.
         (profile / "Local State").write_text('{"internal_only_uis_enabled":true}')
-        self.browser = Chromium(profile)
+        self.browser = Chromium(profile, port=lasting_port())
         stack.callback(self.browser.stop)
         self.home_port = self.browser.port
         """Where the daemons are told to look; Chrome may go elsewhere for a while."""

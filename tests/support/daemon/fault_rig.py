@@ -36,7 +36,7 @@ from fluxcap.schemas.types import (
     StreamKey,
     candles_from,
 )
-from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support.browser.chromium import Chromium, chromium_executable, lasting_port
 from tests.support.browser.devtools import Remote
 from tests.support.daemon.live_rig import SOURCE, DaemonProcess
 from tests.support.patience import PATIENCE_MS, PATIENCE_S, await_that
@@ -224,7 +224,7 @@ class FaultRig:
         profile.mkdir(parents=True)
         # Without this setting chrome://discards only says that it is switched off.
         (profile / "Local State").write_text('{"internal_only_uis_enabled":true}')
-        self.browser = Chromium(profile)
+        self.browser = Chromium(profile, port=lasting_port())
         stack.callback(self.browser.stop)
         self.stack = stack
         self.daemon = self.start_daemon()
