@@ -43,7 +43,6 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
         "capture/market/aggregator.py",
         (
             "unit/capture/market/test_aggregator.py",
-            "unit/capture/market/test_updates.py",
             "unit/capture/market/test_market.py",
             "unit/capture/market/test_market_tabs.py",
             "property/test_sealing_idles.py",

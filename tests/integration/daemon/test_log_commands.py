@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -201,19 +198,3 @@ def test_a_reader_needs_no_more_than_the_readme_says(nats_server: Callable[..., 
     assert state.rows == 3
     assert [e.end_sequence for e in seen if isinstance(e, Candles)] == [3, 4]
     assert "publish to\n`$JS.API.>` alone" in (ROOT / "bridge" / "README.md").read_text()
-
-
-def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "nats").mkdir()
-    (tmp_path / "nats" / "__init__.py").write_text("raise ImportError('no nats here')")
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    commands = (["archive", "--out", str(tmp_path / "out"), "--once"], ["tail", "A", "B"])
-    code = (
-        "from fluxcap.capture.cli.app import run_cli\n"
-        f"for command in {commands!r}: print(run_cli([*command, '--via', 'nats://127.0.0.1:1']))"
-    )
-
-    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-
-    assert run.stdout.split() == ["2", "2"]
-    assert [line.endswith("pip install 'fluxcap[nats]'") for line in run.stderr.splitlines()] == [True, True]

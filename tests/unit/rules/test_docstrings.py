@@ -9,6 +9,7 @@ import io
 import re
 import tokenize
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -34,7 +35,7 @@ MODULES = sorted(
 
 def documented(path: Path) -> Iterator[tuple[str, str]]:
     """Yield the place and the first line of every docstring in a file."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, Documented) and (text := ast.get_docstring(node)):
             line = 1 if isinstance(node, ast.Module) else node.lineno
             yield f"{path.relative_to(ROOT)}:{line}", text.splitlines()[0]
@@ -44,25 +45,29 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_every_module_has_a_docstring(path: Path) -> None:
-    text = path.read_text()
-
-    assert not text.strip() or ast.get_docstring(ast.parse(text)), "say what the module is for"
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_a_docstring_opens_with_a_sentence_that_names_the_thing(path: Path) -> None:
-    riddles = [place for place, line in documented(path) if RIDDLE.match(line)]
+def test_every_module_has_a_docstring() -> None:
+    trees = {name(path): tree_of(path) for path in MODULES}
+    bare = [file for file, tree in trees.items() if tree.body and not ast.get_docstring(tree)]
 
-    assert not riddles, "open with an imperative (Return …) or with what it is (A page of …)"
+    assert len(trees) > 200
+    assert bare == [], "say what the module is for"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_the_first_line_of_a_docstring_is_a_whole_sentence(path: Path) -> None:
-    cut = [place for place, line in documented(path) if not line.endswith(".")]
+def test_a_docstring_opens_with_a_sentence_that_names_the_thing() -> None:
+    riddles = [place for path in MODULES for place, line in documented(path) if RIDDLE.match(line)]
 
-    assert not cut, "end the first line with a full stop; the rest goes below an empty line"
+    assert riddles == [], "open with an imperative (Return …) or with what it is (A page of …)"
+
+
+def test_the_first_line_of_a_docstring_is_a_whole_sentence() -> None:
+    cut = [place for path in MODULES for place, line in documented(path) if not line.endswith(".")]
+
+    assert cut == [], "end the first line with a full stop; the rest goes below an empty line"
 
 
 # --- names in docstrings ----------------------------------------------------------------------------------------------
@@ -71,20 +76,31 @@ FILE = re.compile(r"\b([a-z0-9][a-z_0-9]*\.(?:py|js|fbs))\b")
 FILES = {file.name for folder in ("capture", "bridge", "schemas", "tests") for file in (ROOT / folder).rglob("*.*")}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_files_that_comments_and_docstrings_name_exist(path: Path) -> None:
-    tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
-    text = "\n".join(token.string for token in tokens if token.type in (tokenize.COMMENT, tokenize.STRING))
+def test_files_that_comments_and_docstrings_name_exist() -> None:
+    wrong = {name(path): gone for path in MODULES if (gone := set(FILE.findall(said_in(path))) - FILES)}
 
-    assert set(FILE.findall(text)) <= FILES, "name the file as it is called now"
+    assert wrong == {}, "name the file as it is called now"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_parameters_that_docstrings_explain_are_parameters(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
-        explained = sections(ast.get_docstring(node) or "").get("Parameters") if isinstance(node, Documented) else None
-        if explained is not None:
-            assert set(explained) <= parameters_of(node), f"line {node.lineno}: name the parameters as they are now"
+def said_in(path: Path) -> str:
+    """Return the comments and texts of a file."""
+    code = path.read_text()
+    if not FILE.search(code):
+        return ""
+    tokens = tokenize.generate_tokens(io.StringIO(code).readline)
+    return "\n".join(token.string for token in tokens if token.type in (tokenize.COMMENT, tokenize.STRING))
+
+
+def test_parameters_that_docstrings_explain_are_parameters() -> None:
+    wrong = {}
+    for path in MODULES:
+        for node in ast.walk(tree_of(path)):
+            text = ast.get_docstring(node) if isinstance(node, Documented) else None
+            explained = sections(text or "").get("Parameters")
+            if explained is not None and (gone := set(explained) - parameters_of(node)):
+                wrong[f"{name(path)}:{node.lineno}"] = gone
+
+    assert wrong == {}, "name the parameters as they are now"
 
 
 def sections(docstring: str) -> dict[str, list[str]]:
