@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import sys
 import threading
 import time
@@ -35,6 +34,7 @@ from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.daemon.fault_rig import SHORT_WAITS, Trouble, judge
 from tests.support.daemon.forked_daemons import ForkedDaemons
 from tests.support.patience import PATIENCE_S, await_that
+from tests.support.ports import lasting_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -56,7 +56,7 @@ class Lane:
         self.interval_ms = interval_ms(interval)
         self.data_dir = folder / "data"
         self.log = folder / "log.txt"
-        self.pub, self.rep = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
+        self.pub, self.rep = (f"tcp://127.0.0.1:{lasting_port()}" for _ in range(2))
         self.draw = random.Random(seed)
         self.kills = 0
         self.torn = 0
@@ -106,11 +106,6 @@ class Lane:
         await_that(reached, "candles of the last life")
         os.kill(pid, signal.SIGTERM)
         await_that(lambda: not alive(pid), "the end of the last life")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def alive(pid: int) -> bool:

@@ -32,10 +32,11 @@ from fluxcap.capture.chrome.events import (
 )
 from fluxcap.capture.chrome.launch import start_chrome
 from fluxcap.schemas.errors import ChromeUnavailable
-from tests.support.browser.chromium import Chromium, chromium_executable, lasting_port
+from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.browser.devtools import Capture, Condition, Remote
 from tests.support.browser.pages import Site
 from tests.support.patience import PATIENCE_S
+from tests.support.ports import lasting_port
 
 pytestmark = pytest.mark.browser
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.browser.chromium import Chromium, lasting_port
+from tests.support.browser.chromium import Chromium
+from tests.support.ports import lasting_port
 
 pytestmark = pytest.mark.browser
 

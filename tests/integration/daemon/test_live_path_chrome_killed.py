@@ -13,9 +13,10 @@ import pytest
 from fluxcap.bridge.store.verify import verify
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
 from fluxcap.schemas.types import Candle, CandleFlags, Gap
-from tests.support.browser.chromium import Chromium, chromium_executable, lasting_port
+from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.daemon.live_rig import Archive, DaemonProcess, Process, kept, stored, stored_gaps
 from tests.support.patience import await_that
+from tests.support.ports import lasting_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -13,7 +13,8 @@ from fluxcap.bridge.jetstream.address import parse_address
 from fluxcap.bridge.jetstream.connection import open_connection
 from fluxcap.bridge.jetstream.event_loop import EventLoopThread
 from fluxcap.schemas.errors import ConfigError, NatsRejected, NatsUnavailable
-from tests.support.nats.nats_rig import NatsServer, certificate, free_port
+from tests.support.nats.nats_rig import NatsServer, certificate
+from tests.support.ports import lasting_port
 
 Servers = Callable[..., NatsServer]
 SECRET = "s3cret-of-the-desk"
@@ -120,7 +121,7 @@ def test_nothing_is_said_to_a_server_without_tls_when_tls_was_asked_for(nats_ser
 
 def test_any_server_of_a_cluster_will_do_and_none_is_told(nats_server: Servers):
     server = nats_server()
-    dead = free_port()
+    dead = lasting_port()
 
     assert enter(f"nats://127.0.0.1:{dead},{server.url}")
     with pytest.raises(NatsUnavailable, match="is it running"):

@@ -22,10 +22,11 @@ from typing import Any
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig
 from fluxcap.schemas.types import interval_ms
 from tests.soak.storm.timeline import FAR, SHORT_MS, SLOW, ClientLives, Lane, Told
-from tests.support.browser.chromium import Chromium, lasting_port
+from tests.support.browser.chromium import Chromium
 from tests.support.browser.devtools import Remote
 from tests.support.daemon.fault_rig import FOCUS
 from tests.support.patience import PATIENCE_S, await_that
+from tests.support.ports import lasting_port
 from tests.support.small_disk import small_disk
 
 TICKS_BACK_S, ROWS_BACK = 800.0, 260

@@ -10,10 +10,8 @@ import contextlib
 import http.client
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -48,21 +46,6 @@ def chromium_executable() -> str | None:
         return configured
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return next(filter(None, map(shutil.which, names)), None)
-
-
-def lasting_port() -> int:
-    """Return a free port that the system gives to nobody of its own accord.
-
-    For a browser that goes and comes back to it: another process may get any other port meanwhile, and Chromium then
-    listens on ``[::1]`` alone.
-    """
-    first_given = 32_768
-    with contextlib.suppress(OSError):
-        first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = random.randrange(10_000, first_given)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 class Chromium:

@@ -36,10 +36,11 @@ from fluxcap.schemas.types import (
     StreamKey,
     candles_from,
 )
-from tests.support.browser.chromium import Chromium, chromium_executable, lasting_port
+from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.browser.devtools import Remote
 from tests.support.daemon.live_rig import SOURCE, DaemonProcess
 from tests.support.patience import PATIENCE_MS, PATIENCE_S, await_that
+from tests.support.ports import lasting_port
 
 WITH_HISTORY, WITHOUT_HISTORY = "EURUSD_otc", "GBPUSD_otc"
 """The asset that the page shows gets its history with every load; the other one only ticks."""

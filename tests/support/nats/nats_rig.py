@@ -6,7 +6,6 @@ skipped and says so.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.patience import PATIENCE_S
+from tests.support.ports import lasting_port
 
 FOUND = shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin") or shutil.which(
     "nats-server"
@@ -31,12 +31,6 @@ def require_nats_server() -> str:
     return FOUND
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 class NatsServer:
     """One server. Its port and its folder stay over ``kill`` and ``start``.
 
@@ -46,7 +40,7 @@ class NatsServer:
     def __init__(self, folder: Path, config: str = "", name: str = "one") -> None:
         self._executable = require_nats_server()
         self.folder = folder
-        self._port: int | None = None
+        self.port = lasting_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._config = folder / "nats.conf"
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,12 +50,7 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self._port}"
-
-    @property
-    def port(self) -> int:
-        assert self._port is not None
-        return self._port
+        return f"nats://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -70,13 +59,9 @@ class NatsServer:
 
     def start(self, *, wait: bool = True) -> NatsServer:
         """Start it, on the port it had; returns when it answers."""
-        port = str(self._port) if self._port is not None else "-1"
         with (self.folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [
-                    *(self._executable, "-c", str(self._config), "-a", "127.0.0.1", "-p", port),
-                    *("--ports_file_dir", str(self.folder)),
-                ],
+                [self._executable, "-c", str(self._config), "-a", "127.0.0.1", "-p", str(self.port)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -91,9 +76,7 @@ class NatsServer:
             assert self._process is not None
             if self._process.poll() is not None:
                 raise AssertionError(f"nats-server ended: {self.log[-2000:]}")
-            if self._port is None:
-                self._port = self._read_port()
-            if self._port is not None and self._answers():
+            if self._answers():
                 return
             time.sleep(0.02)
         raise AssertionError(f"nats-server does not answer: {self.log[-2000:]}")
@@ -133,14 +116,6 @@ class NatsServer:
             self._process.wait()
         self._process = None
 
-    def _read_port(self) -> int | None:
-        assert self._process is not None
-        try:
-            text = (self.folder / f"nats-server_{self._process.pid}.ports").read_text()
-            return int(json.loads(text)["nats"][0].rpartition(":")[2])
-        except (OSError, ValueError, KeyError, IndexError):
-            return None
-
     def _answers(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as sock:
@@ -152,7 +127,7 @@ class NatsServer:
 
 def cluster(folder: Path, count: int = 3) -> list[NatsServer]:
     """Servers that form one cluster, not started yet: start all with ``wait=False``, then ``await_ready`` each."""
-    ports = [free_port() for _ in range(count)]
+    ports = [lasting_port() for _ in range(count)]
     routes = ", ".join(f'"nats-route://127.0.0.1:{port}"' for port in ports)
     return [
         NatsServer(
