@@ -1,7 +1,8 @@
 """Requests of the wire to their answers: bytes in, bytes out, exactly one answer each, whatever came. No socket.
 
-Error answers: 400 not a sound request, 404 a stream nobody has, 413 too large, 426 a version we do not read, 500 our
-own fault. All of them are version-1 envelopes and carry the request's correlation id where it could be read.
+Error answers: 400 not a sound request, 404 a stream nobody has or a gap that begins before what is kept, 413 too large,
+426 a version we do not read, 500 our own fault. All of them are version-1 envelopes and carry the request's correlation
+id where it could be read.
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ class PageSource(Protocol):
 
 class UnknownStream(Exception):
     """A key that is in no snapshot. Never leaves this module."""
+
+
+class PrunedGap(Exception):
+    """The beginning of a client's gap is not kept any more. Never leaves this module."""
 
 
 class RequestHandler:
@@ -113,6 +118,8 @@ class RequestHandler:
             return self._error(error.wire_code, str(error), error.correlation_id or correlation_id)
         except UnknownStream as unknown:
             return self._error(404, f"There is no stream {unknown}.", correlation_id)
+        except PrunedGap as gap:
+            return self._error(404, str(gap), correlation_id)
         except FluxcapError as error:
             _log.warning("A request could not be answered: %s", error)
             return self._error(500, str(error), correlation_id)
@@ -150,6 +157,13 @@ class RequestHandler:
         after = request.from_sequence_exclusive
         after = None if after is None else min(after, MAX_SEQUENCE)
         page = self._pages.page(request.key, after, request.end_ts_ms, page_limit(request.limit))
+        # Clients of version 1 end a gap's request with a time. Given a page that is empty, or begins later than the
+        # gap, they ask again at once, for ever; given an error, once for each live batch. A start has no end and gets
+        # the page from the first sequence that is kept.
+        if after is not None and request.end_ts_ms is not None and page.start_sequence > after + 1:
+            raise PrunedGap(
+                f"{str(request.key)[:200]} is kept from sequence {page.start_sequence} on; older candles were deleted."
+            )
         return BackfillCandlesResponse(
             request.key, page.start_sequence, page.candles, page.has_more, page.next_sequence
         )

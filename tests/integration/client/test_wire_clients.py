@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +20,11 @@ import zmq
 from fluxcap.bridge.devserver.engine import DevEngine
 from fluxcap.bridge.devserver.faults import Faults
 from fluxcap.bridge.devserver.settings import DevSettings
+from fluxcap.bridge.server.requests import RequestHandler
+from fluxcap.schemas.candles import CandlePage, RevisionPage
 from fluxcap.schemas.codec import decode, encode
 from fluxcap.schemas.generate import SCHEMA_FOLDER
-from fluxcap.schemas.types import BackfillCandlesRequest, BackfillCandlesResponse, CandleBatch, StreamKey
+from fluxcap.schemas.types import BackfillCandlesRequest, BackfillCandlesResponse, CandleBatch, StreamKey, StreamStatus
 from tests.golden.write_golden import GOLDEN_FOLDER
 from tests.support.documents import CLIENTS, block
 from tests.support.patience import PATIENCE_S, await_that
@@ -74,13 +76,15 @@ def serve(publisher: zmq.Socket, responder: zmq.Socket, stop: threading.Event) -
 
 
 @contextmanager
-def server() -> Iterator[dict[str, str]]:
+def server(
+    serving: Callable[[zmq.Socket, zmq.Socket, threading.Event], None] = serve,
+) -> Iterator[dict[str, str]]:
     """A server in a thread; gives the environment in which a client finds it."""
     context = zmq.Context()
     publisher, responder = context.socket(zmq.PUB), context.socket(zmq.ROUTER)
     ports = [socket.bind_to_random_port("tcp://127.0.0.1") for socket in (publisher, responder)]
     stop = threading.Event()
-    thread = threading.Thread(target=serve, args=(publisher, responder, stop))
+    thread = threading.Thread(target=serving, args=(publisher, responder, stop))
     thread.start()
     try:
         yield os.environ | {
@@ -118,11 +122,11 @@ def dev_server(folder: Path) -> Iterator[tuple[DevEngine, dict[str, str]]]:
 
 
 def run_client(
-    command: list[str], folder: Path, environment: dict[str, str], count: int = PUBLISHED
+    command: list[str], folder: Path, environment: dict[str, str], count: int = PUBLISHED, said: Sequence[str] = ()
 ) -> list[list[float]]:
     arguments = [*command, KEY.symbol, str(count)]
     result = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, result.stderr.splitlines()) == (0, list(said))
     return [[float(word) for word in line.split()] for line in result.stdout.splitlines()]
 
 
@@ -148,6 +152,50 @@ def test_the_javascript_client_of_the_readme_prints_each_candle_once_and_in_orde
         lines = run_client(["node", "client.js"], node, environment)
 
     assert lines == expected_lines()
+
+
+PRUNED = ((0, [6, 25]), (25, [36, 40]))
+"""What a server that deletes old candles answers after a sequence: the first and the last it then has."""
+
+
+class _PrunedPages:
+    """Pages of ``PRUNED``, for the product's own request handler."""
+
+    def page(self, key: StreamKey, after_sequence: int | None, end_ts_ms: int | None, limit: int) -> CandlePage:
+        first, last = max(row for row in PRUNED if row[0] <= (after_sequence or 0))[1]
+        start = max(first, (after_sequence or 0) + 1)
+        return CandlePage(start, sample_candles(max(0, last + 1 - start), first=start))
+
+    def revisions(self, key: StreamKey, after_revision: int | None, limit: int) -> RevisionPage:
+        raise AssertionError("it asks for no revisions")
+
+
+def serve_pruned(publisher: zmq.Socket, responder: zmq.Socket, stop: threading.Event) -> None:
+    """Live batches 40 and 41 over and over; candles 1 to 5 were deleted before the client came, 26 to 35 later."""
+    handler = RequestHandler(_PrunedPages(), lambda: {KEY: StreamStatus(KEY, latest_sequence=41)}, lambda: 0)
+    live = [encode(CandleBatch(KEY, number, sample_candles(1, first=number))) for number in (40, 41)]
+    while not stop.is_set():
+        if responder.poll(20):
+            identity, empty, payload = responder.recv_multipart()
+            responder.send_multipart([identity, empty, handler.handle(payload)])
+        for batch in live:
+            publisher.send_multipart([KEY.topic(), batch])
+
+
+@pytest.mark.parametrize("language", ["python", "js"])
+def test_a_client_of_the_readme_passes_over_what_the_server_keeps_no_more(
+    language: str, tmp_path: Path, request: pytest.FixtureRequest
+):
+    folder = request.getfixturevalue("node") if language == "js" else tmp_path
+    command = ["node", "pruned.js"] if language == "js" else [sys.executable, "pruned.py"]
+    (folder / command[1]).write_text(readme_example(language))
+
+    with server(serve_pruned) as environment:
+        path = {"PYTHONPATH": str(SCHEMA_FOLDER.parent)}
+        skipped = ["not kept any more: 1 to 5", "not kept any more: 26 to 35"]
+        lines = run_client(command, folder, environment | path, 41, said=skipped)
+
+    assert [line[0] for line in lines] == [*range(6, 26), *range(36, 42)]
 
 
 @pytest.mark.parametrize("language", ["python", "js"])

@@ -29,6 +29,7 @@ from fluxcap.schemas.types import (
 )
 from tests.support.patience import PATIENCE_MS, PATIENCE_S
 from tests.support.wire.samples import ANY_PORT, EURUSD, MINUTE, PlainClient, candle_rows, candles, minutes, subscribed
+from tests.support.wire.version1_client import DesktopStream, Version1Client
 
 
 @pytest.fixture
@@ -56,6 +57,39 @@ def test_a_plain_req_socket_pages_through_everything(server: WireServer) -> None
             more = page.has_more
 
     assert held == list(range(1, 10_004))
+
+
+def test_a_version_1_client_asks_once_for_each_live_batch_while_the_beginning_of_its_gap_is_deleted(
+    server: WireServer,
+) -> None:
+    with Version1Client(server.pub_endpoint, server.rep_endpoint) as client:
+        stream = DesktopStream(client.ask, EURUSD)
+        stream.start()
+        server.publish({EURUSD: candle_rows(10_001, 5)})  # lost on the way
+        server.prune(10_004 * MINUTE)
+
+        for minute in range(10_006, 10_010):
+            for batch in server.publish({EURUSD: candle_rows(minute, 1)}):
+                stream.on_batch(batch)
+        again = DesktopStream(client.ask, EURUSD)
+        again.start()
+
+    assert stream.asked == [1, 1, 1, 1]
+    assert {(error.code, "from sequence 10004 on" in error.message) for error in stream.errors} == {(404, True)}
+    assert stream.sequences == list(range(1, 10_001))
+    assert again.sequences == list(range(10_004, 10_010)), "a start takes what is kept"
+
+
+def test_a_version_1_client_fills_a_gap_that_is_still_kept(server: WireServer) -> None:
+    with Version1Client(server.pub_endpoint, server.rep_endpoint) as client:
+        stream = DesktopStream(client.ask, EURUSD)
+        stream.start()
+        server.publish({EURUSD: candle_rows(10_001, 5)})  # lost on the way
+        server.prune(9_000 * MINUTE)
+        for batch in server.publish({EURUSD: candle_rows(10_006, 1)}):
+            stream.on_batch(batch)
+
+    assert (stream.asked, stream.sequences) == ([1], list(range(1, 10_007)))
 
 
 @pytest.mark.parametrize("prefix", [[], [b""], [b"hop", b""]], ids=["bare", "as REQ does", "through a proxy"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -85,6 +86,59 @@ class Version1Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class DesktopStream:
+    """One stream as the desktop client of the field takes it in: what it asks for, and how often.
+
+    On a gap it asks for the missing sequences, with the time before the batch in hand as the end. An empty answer makes
+    it ask again at once; an error makes it drop the batch, so that the next one shows the gap again.
+
+    Parameters
+    ----------
+    ask
+        One request to its reply.
+    key
+        The stream.
+    bound
+        Requests for one batch after which the test has seen enough.
+    """
+
+    def __init__(self, ask: Callable[[types.Message], Any], key: types.StreamKey, bound: int = 50) -> None:
+        self.sequences: list[int] = []
+        self.errors: list[types.ErrorResponse] = []
+        self.asked: list[int] = []
+        """Requests for each live batch."""
+        self._ask = ask
+        self._key = key
+        self._bound = bound
+        self._expected = 1
+
+    def start(self) -> None:
+        """Page from the cursor to the newest, before the first live batch."""
+        more = True
+        while more:
+            page = self._ask(types.BackfillCandlesRequest(self._key, self._expected - 1, None, 10_000))
+            self._take(page.start_sequence, page.candles)
+            more = page.has_more
+
+    def on_batch(self, batch: types.CandleBatch) -> None:
+        self.asked.append(0)
+        while batch.start_sequence > self._expected and self.asked[-1] < self._bound:
+            end_ms = int(batch.candles["ts_ms"][0]) - self._key.interval_ms
+            missing = batch.start_sequence - self._expected
+            self.asked[-1] += 1
+            answer = self._ask(types.BackfillCandlesRequest(self._key, self._expected - 1, end_ms, missing))
+            if isinstance(answer, types.ErrorResponse):
+                self.errors.append(answer)
+                return
+            if answer.start_sequence == self._expected:
+                self._take(answer.start_sequence, answer.candles)
+        self._take(batch.start_sequence, batch.candles)
+
+    def _take(self, start_sequence: int, candles: types.CandleArray) -> None:
+        self.sequences += range(start_sequence, start_sequence + len(candles))
+        self._expected = start_sequence + len(candles)
 
 
 def numbered(start_sequence: int, candles: types.CandleArray) -> list[tuple[float, ...]]:

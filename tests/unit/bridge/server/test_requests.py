@@ -109,6 +109,52 @@ def test_subscribing_is_accepted_with_the_newest_sequence(ask: Ask) -> None:
     assert ask(SubscribeCandlesRequest(EURUSD, 5)) == SubscribeCandlesAck(True, "", EURUSD, 20_000)
 
 
+class PrunedPages(Pages):
+    """As ``Pages``, but the minutes 1 to 99 were deleted."""
+
+    def page(self, key: StreamKey, after_sequence: int | None, end_ts_ms: int | None, limit: int) -> CandlePage:
+        page = super().page(key, max(after_sequence or 0, 99), end_ts_ms, limit)
+        if end_ts_ms is None:
+            return page
+        kept = page.candles[page.candles["ts_ms"] <= end_ts_ms]
+        return CandlePage(page.start_sequence, kept)
+
+
+def ask_pruned(request: Message) -> Message:
+    return decode(RequestHandler(PrunedPages(), lambda: STREAMS, lambda: NOW_MS).handle(encode(request))).message
+
+
+@pytest.mark.parametrize(("after", "until"), [(9, 50), (9, 99), (9, 120), (98, 120)])
+def test_a_gap_whose_beginning_was_deleted_is_404_with_the_first_sequence_that_is_kept(after: int, until: int) -> None:
+    answer = ask_pruned(BackfillCandlesRequest(EURUSD, after, until * MINUTE, until - after))
+
+    assert isinstance(answer, ErrorResponse)
+    assert (answer.code, answer.message) == (
+        404,
+        "SIM.EURUSD_otc.1m is kept from sequence 100 on; older candles were deleted.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_", "sequences"),
+    [
+        (BackfillCandlesRequest(EURUSD, 9, None, 3), [100, 101, 102]),
+        (BackfillCandlesRequest(EURUSD, None, None, 3), [100, 101, 102]),
+        (BackfillCandlesRequest(EURUSD, None, 101 * MINUTE, 3), [100, 101]),
+        (BackfillCandlesRequest(EURUSD, 99, 101 * MINUTE, 3), [100, 101]),
+        (BackfillCandlesRequest(EURUSD, 150, 152 * MINUTE, 2), [151, 152]),
+    ],
+    ids=["a start with an old cursor", "from the first", "from the first to a time", "a gap from there", "a later gap"],
+)
+def test_what_begins_no_gap_before_it_gets_the_page_from_the_first_sequence_kept(
+    request_: BackfillCandlesRequest, sequences: list[int]
+) -> None:
+    page = ask_pruned(request_)
+
+    assert isinstance(page, BackfillCandlesResponse)
+    assert (page.start_sequence, minutes(page.candles)) == (sequences[0], sequences)
+
+
 def test_backfill_answers_with_where_to_go_on(ask: Ask, pages: Pages) -> None:
     page = ask(BackfillCandlesRequest(EURUSD, 17, 99 * MINUTE, 3))
 
