@@ -114,7 +114,7 @@ def _run(run: Run, stack: ExitStack) -> None:
     first.await_status(_has_candles, "the first candles")
     _ask_as_version_1(run, version_1, first)
     for name, daemon in run.daemons.items():
-        run.status[name] = daemon.await_status(lambda seen: _reached(seen, end_ms), f"{CANDLES} candles", 120)
+        run.status[name] = daemon.await_status(lambda seen: _reached(seen, end_ms), f"{CANDLES} candles")
     _end(run, client, tail, version_1, stack)
     for kind, site in sites.items():
         site.stop()
