@@ -164,5 +164,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
 TestStoreAgainstModel = StoreAgainstModel.TestCase
 TestStoreAgainstModel.settings = settings(
-    max_examples=examples(8), stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(8),
+    stateful_step_count=max(8, examples(20)),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -14,10 +15,10 @@ from fluxcap.schemas.types import CandleBatch, Gap
 from tests.support.wire.samples import EURUSD, GBPUSD, candle, candle_rows
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sound store: two streams, revisions of sequences 3 and 5 and of a minute never published, a gap."""
-    path = tmp_path / "store.duckdb"
+    path = tmp_path_factory.mktemp("sound") / "store.duckdb"
     with Store.open(path) as store:
         store.commit([CandleBatch(EURUSD, 1, candle_rows(1, 20)), CandleBatch(GBPUSD, 1, candle_rows(1, 5))])
         sequencer = Sequencer(store.watermarks())
@@ -26,6 +27,12 @@ def path(tmp_path: Path) -> Path:
             store.commit(revisions=[revision], gaps=[Gap("SIM", "", 1, 2, "silent")])
             sequencer.confirm_revision(revision)
     return path
+
+
+@pytest.fixture
+def path(sound: Path, tmp_path: Path) -> Path:
+    """A copy of the sound store, to be harmed."""
+    return shutil.copytree(sound.parent, tmp_path / "copy") / sound.name
 
 
 def test_a_sound_store_has_no_findings_and_stays_as_it_is(path: Path) -> None:
