@@ -102,6 +102,7 @@ class Daemon:
             gaps = self.server.store.reader().gaps(settings.source)
             left_open = [gap for gap in gaps if gap.symbol and not gap.to_ms]
             restore_market(self.market, left.stretches, recorder, left_open)
+            self.market.track(self._published())
             relay = EventRelay() if settings.web else None
             self.pipeline = Pipeline(
                 self.market,

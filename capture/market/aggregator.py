@@ -1,4 +1,11 @@
-"""Ticks of focused assets into an outcome: a builder an asset, and what becomes of those that lose the focus. Pure."""
+"""Ticks of focused assets into an outcome: a builder an asset, and what becomes of those that lose the focus. Pure.
+
+An asset that loses the focus finishes the bucket under way (``_leaving``). With that bucket's candle a gap "not in
+focus" is told, open, from its end on (``_away``). Meanwhile its ticks go on its tape, as far as the page sends them,
+and the gaps of its feed wait. When it comes back, the time that the tape still holds is sealed, the gap ends where that
+begins, or is taken back when that is all of it, and of the feed's gaps those that it does not hold are told. So each
+minute of an asset that has a stream, or had the focus, is a candle, without a trade, or in a gap that was told.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
-from fluxcap.capture.market.candles import NEVER_MS, CandleBuilder, CandleTimeouts, Revision
+from fluxcap.capture.market.candles import NEVER_MS, CandleBuilder, CandleTimeouts, Revision, bucket_start
 from fluxcap.capture.market.coverage import FeedCoverage
-from fluxcap.capture.market.feeds import FeedTracker, GapUpdate, SymbolFeed
+from fluxcap.capture.market.feeds import FeedTracker, GapReason, GapUpdate, SymbolFeed
 from fluxcap.schemas.types import Candle, Tick
 
 
@@ -39,6 +46,18 @@ class MarketUpdate(msgspec.Struct):
         self.ticks = newer.ticks
 
 
+JUDGED_AFTER_MS = 10_000
+"""So long after the clock is known a start waits for what the page shows, before an asset of an earlier run is said to
+have lost the focus."""
+
+
+class _Away(msgspec.Struct):
+    """An asset whose gap "not in focus" is told and open. ``feed_gaps``: of its feed, not told meanwhile, by begin."""
+
+    from_ms: int
+    feed_gaps: dict[int, GapUpdate] = msgspec.field(default_factory=dict)
+
+
 class CandleAggregator:
     """``is_focused(symbol)``: whether an asset is focused now. ``update`` is what was decided and not yet taken."""
 
@@ -56,6 +75,13 @@ class CandleAggregator:
         self._builders: dict[str, CandleBuilder] = {}
         self._leaving: dict[str, int] = {}
         """Assets out of focus whose bucket under way is still to be finished: symbol → start of that bucket."""
+        self._away: dict[str, _Away] = {}
+        self._newest_gaps: dict[str, GapUpdate] = {}
+        """The gap of each asset that was told last."""
+        self._unjudged: dict[str, bool] = {}
+        """Assets with a stream of an earlier run of which it is not decided yet whether they lost the focus, and
+        whether a gap since its end was known when the clock was."""
+        self._judge_at_ms = NEVER_MS
         self._emitted_from_ms: dict[str, int] = {}
         """Since when every tick of a focused asset has gone into an outcome."""
         self._idle_until_ms = 0
@@ -71,6 +97,8 @@ class CandleAggregator:
         """A new tick went onto the asset's tape."""
         symbol = feed.symbol
         if not self.emit_tick(symbol, ts_ms, raw_ts_ms, price):
+            if symbol in self._builders:
+                self._tick_out_of_focus(feed, ts_ms)
             return
         builder = self._builders.get(symbol) or self._builder(feed)
         if ts_ms < builder.next_ms:
@@ -81,14 +109,28 @@ class CandleAggregator:
             self.invalidate_idle()
 
     def emit_tick(self, symbol: str, ts_ms: int, raw_ts_ms: int, price: float) -> bool:
-        """A live tick goes into the outcome, if its asset is focused or leaving. Whether it is."""
-        if not self._is_focused(symbol) and symbol not in self._leaving:
+        """A live tick goes into the outcome, if its asset is focused or finishes its bucket. Whether it does."""
+        if not self._is_focused(symbol) and not self._is_finishing(symbol, ts_ms):
             self._emitted_from_ms.pop(symbol, None)
             return False
         if symbol not in self._emitted_from_ms:
             self._emitted_from_ms[symbol] = ts_ms
         self.update.ticks.append(Tick(symbol, ts_ms, raw_ts_ms, price))
         return True
+
+    def _is_finishing(self, symbol: str, ts_ms: int) -> bool:
+        last_ms = self._leaving.get(symbol)
+        return last_ms is not None and ts_ms < last_ms + self._timeouts.interval_ms
+
+    def _tick_out_of_focus(self, feed: SymbolFeed, ts_ms: int) -> None:
+        """It ends the bucket that was still to be finished, or came late for one that is published."""
+        builder = self._builders[feed.symbol]
+        if ts_ms < builder.next_ms:
+            builder.add_late_tick(ts_ms)
+            self._revise(feed, builder, self._feeds.coverage(feed))
+        elif feed.symbol in self._leaving:
+            self._seal(feed, ts_ms)
+            self.invalidate_idle()
 
     def history(self, feed: SymbolFeed, times: Sequence[int], added: Sequence[int]) -> None:
         """A history of ticks at ``times``, ascending, went onto the asset's tape; those at ``added`` were new to it."""
@@ -98,29 +140,146 @@ class CandleAggregator:
 
     def advance_time(self, now_ms: int) -> None:
         """Seal what time has ended, and tell of the gaps that opened and closed."""
+        if now_ms >= self._judge_at_ms:
+            self._judge(now_ms)
         if now_ms >= self._idle_until_ms or self._coverage_epoch != self._feeds.coverage_epoch:
             self._coverage_epoch = self._feeds.coverage_epoch
             self._idle_until_ms = min((self._seal(feed, now_ms) for feed in self._active_feeds()), default=NEVER_MS)
+            self._finish_unheard(now_ms)
         self.collect_gaps()
 
     def collect_gaps(self) -> None:
-        """Gaps that opened and closed go into the outcome."""
-        self.update.gaps += self._feeds.drain_gaps()
+        """Gaps that opened and closed go into the outcome, but for those within a time out of focus."""
+        for gap in self._feeds.drain_gaps():
+            away = self._away.get(gap.symbol)
+            if away is None or gap.from_ms < away.from_ms:
+                self._newest_gaps[gap.symbol] = gap
+                self.update.gaps.append(gap)
+            else:
+                away.feed_gaps[gap.from_ms] = gap
 
-    def on_focus_change(self, before: Iterable[str]) -> None:
-        """Follow a change of the focus; ``before``: the symbols it had.
+    # --- what loses the focus, and what comes back ----------------------------------------------------------------
 
-        The current bucket of those it lost is still finished, so that their last candle is not lost.
-        """
+    def on_focus_change(self, left: Iterable[str], joined: Iterable[str], now_ms: int) -> None:
+        """Follow a change of the focus at ``now_ms`` (platform time, UTC ms; 0 while it is not known)."""
         self.invalidate_idle()
-        for symbol in before:
-            builder = self._builders.get(symbol)
-            if builder is None or self._is_focused(symbol):
-                continue
-            if (candle := builder.forming(self._coverage(symbol))) is not None:
-                self._leaving[symbol] = candle.ts_ms
-        for symbol in [symbol for symbol in self._leaving if self._is_focused(symbol)]:
-            del self._leaving[symbol]
+        for symbol in left:
+            if symbol not in self._away and symbol not in self._unjudged and self._is_tracked(symbol):
+                self._leave(symbol, now_ms)
+        for symbol in joined:
+            self._leaving.pop(symbol, None)
+            if symbol in self._unjudged and self._judge_at_ms != NEVER_MS:
+                self._continue_stream(symbol)
+
+    def track(self, symbols: Iterable[str]) -> None:
+        """Take the assets of which an earlier run has published candles. Before anything is heard of them."""
+        self._unjudged.update(dict.fromkeys(symbols, False))
+
+    def on_synchronised(self, now_ms: int) -> None:
+        """The clock is known for the first time (platform time, UTC ms), and no tick of this run was taken in yet."""
+        self._judge_at_ms = now_ms + JUDGED_AFTER_MS if self._unjudged else NEVER_MS
+        for symbol in list(self._unjudged):
+            self._unjudged[symbol] = symbol in self._away or self._feeds.has_open_gap(symbol)
+            if self._is_focused(symbol):
+                self._continue_stream(symbol)
+
+    def restore_away(self, symbol: str, from_ms: int) -> None:
+        """An earlier run told that the asset is out of focus since ``from_ms``, and it has not come back since."""
+        self._away[symbol] = _Away(from_ms)
+
+    def has_left_by(self, symbol: str, ts_ms: int) -> bool:
+        """Return whether the asset was out of focus at ``ts_ms`` already, as far as was told."""
+        away = self._away.get(symbol)
+        return away is not None and away.from_ms >= ts_ms
+
+    def _judge(self, now_ms: int) -> None:
+        """Assets of earlier runs that are not in focus by now have lost it."""
+        self._judge_at_ms = NEVER_MS
+        self.invalidate_idle()
+        unjudged, self._unjudged = self._unjudged, {}
+        for symbol, is_gap_known in unjudged.items():
+            if symbol not in self._away and is_gap_known:
+                self._leave(symbol, now_ms)
+            elif symbol not in self._away:
+                self._go_away(symbol, self._published_ts_ms(symbol) + self._timeouts.interval_ms)
+
+    def _continue_stream(self, symbol: str) -> None:
+        """A stream of an earlier run goes on. What is not known to be told of the time between is told now."""
+        if self._unjudged.pop(symbol):
+            return
+        end_ms = self._published_ts_ms(symbol) + self._timeouts.interval_ms
+        feed = self._feeds.get(symbol)
+        heard_ms = self._heard_from_ms(feed) if feed is not None else None
+        if heard_ms is None:
+            self._feeds.restore(symbol, (), end_ms, end_ms)
+        elif end_ms < heard_ms:
+            self._feeds.restore_loss(symbol, end_ms, heard_ms)
+
+    def _is_tracked(self, symbol: str) -> bool:
+        """Return whether it has a stream or was heard: of another one no time is told."""
+        feed = self._feeds.get(symbol)
+        return bool((feed is not None and feed.last_tick_ts_ms) or self._published_ts_ms(symbol))
+
+    def _leave(self, symbol: str, now_ms: int) -> None:
+        feed = self._feeds.get(symbol)
+        newest_ms = feed.last_tick_ts_ms if feed is not None else 0
+        newest_ms = max(newest_ms, self._published_ts_ms(symbol), now_ms)
+        self._leaving[symbol] = bucket_start(newest_ms, self._timeouts.interval_ms)
+
+    def _finish_unheard(self, now_ms: int) -> None:
+        """Assets that lost the focus without having been heard in this run."""
+        for symbol, last_ms in list(self._leaving.items()):
+            end_ms = last_ms + self._timeouts.interval_ms
+            if self._feeds.get(symbol) is None:
+                if now_ms >= end_ms:
+                    del self._leaving[symbol]
+                    self._go_away(symbol, end_ms)
+                else:
+                    self._idle_until_ms = min(self._idle_until_ms, end_ms)
+
+    def _go_away(self, symbol: str, from_ms: int) -> None:
+        """All before ``from_ms`` is decided: tell the gap. One of the feed that begins there waits behind it."""
+        away = self._away[symbol] = _Away(from_ms)
+        newest = self._newest_gaps.get(symbol)
+        if newest is not None and newest.from_ms >= from_ms:
+            away.feed_gaps[newest.from_ms] = newest
+        self.update.gaps.append(GapUpdate(symbol, from_ms, 0, GapReason.NOT_IN_FOCUS))
+
+    def _come_back(self, feed: SymbolFeed, coverage: FeedCoverage, now_ms: int) -> None:
+        """End the gap of an asset that is in focus again, once it is known where what is known begins."""
+        away = self._away[feed.symbol]
+        heard_ms = self._heard_from_ms(feed)
+        if now_ms < coverage.hold_until_ms or heard_ms is None:
+            return
+        begin_ms = away.from_ms
+        known_ms = max(feed.tape.holds_from_ms, heard_ms)
+        if begin_ms < known_ms and not (begin_ms >= feed.tape.holds_from_ms and coverage.covers(begin_ms, heard_ms)):
+            begin_ms = self._next_bucket(known_ms)
+        broken_ms = feed.gap_from_ms
+        if broken_ms is not None and broken_ms >= away.from_ms:
+            begin_ms = min(begin_ms, broken_ms)
+        elif coverage.watermark_ms < begin_ms:
+            return
+        del self._away[feed.symbol]
+        feed_gaps = sorted(away.feed_gaps.values(), key=lambda gap: gap.from_ms)
+        for gap in feed_gaps:
+            if gap.from_ms == away.from_ms < begin_ms:  # one of the two can be told of one begin
+                begin_ms = max(begin_ms, self._next_bucket(gap.to_ms))
+        told = [gap for gap in feed_gaps if gap.from_ms != gap.to_ms and (not gap.to_ms or gap.to_ms > begin_ms)]
+        self.update.gaps.append(GapUpdate(feed.symbol, away.from_ms, begin_ms, GapReason.NOT_IN_FOCUS))
+        self.update.gaps += told
+        if told:
+            self._newest_gaps[feed.symbol] = told[-1]
+
+    def _heard_from_ms(self, feed: SymbolFeed) -> int | None:
+        """Since when each time of the asset is either covered or in a gap that its feed told; None: never heard."""
+        return next((from_ms for from_ms, _ in self._feeds.coverage(feed).live), None)
+
+    def _next_bucket(self, ts_ms: int) -> int:
+        """Start of the first bucket that does not begin before ``ts_ms``."""
+        return bucket_start(ts_ms + self._timeouts.interval_ms - 1, self._timeouts.interval_ms)
+
+    # --- what is told -----------------------------------------------------------------------------------------------
 
     def forming(self) -> dict[str, Candle]:
         """The candle under way of every focused asset."""
@@ -151,17 +310,30 @@ class CandleAggregator:
         """Seal what is over. Returns until when the passing of time alone changes nothing."""
         symbol = feed.symbol
         builder = self._builders.get(symbol) or self._builder(feed)
-        last_ms = self._leaving.get(symbol, NEVER_MS)
+        last_ms = self._leaving.get(symbol)
         coverage = self._feeds.coverage(feed)
-        candles = builder.sealed(now_ms, coverage, last_ms)
+        candles = builder.sealed(now_ms, coverage, NEVER_MS if last_ms is None else last_ms)
         if candles:
             self.update.sealed.setdefault(symbol, []).extend(candles)
-        if revisions := builder.revisions(coverage):
-            self.update.revised.setdefault(symbol, []).extend(revisions)
-        # One sealed out of doubt is finished once its feed has proven it, or ended: then a gap tells what it lacks.
-        if builder.next_ms > last_ms and not (builder.is_in_doubt and feed.sockets):
+        self._revise(feed, builder, coverage)
+        if last_ms is not None:
+            if builder.next_ms <= last_ms and not builder.is_over(last_ms, now_ms, coverage):
+                return 0
+            if symbol not in self._away:
+                self._go_away(symbol, max(last_ms + self._timeouts.interval_ms, builder.next_ms))
+            # One sealed out of doubt is finished once its feed has proven it, or ended: then a gap tells what it lacks.
+            if builder.is_in_doubt and feed.sockets:
+                return 0
             del self._leaving[symbol]
+        elif symbol in self._away:
+            self._come_back(feed, coverage, now_ms)
+            if symbol in self._away:
+                return 0
         return builder.idle_until_ms(now_ms, coverage)
+
+    def _revise(self, feed: SymbolFeed, builder: CandleBuilder, coverage: FeedCoverage) -> None:
+        if revisions := builder.revisions(coverage):
+            self.update.revised.setdefault(feed.symbol, []).extend(revisions)
 
     def _builder(self, feed: SymbolFeed) -> CandleBuilder:
         published_ms = self._published_ts_ms(feed.symbol)

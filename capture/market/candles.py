@@ -239,6 +239,12 @@ class CandleBuilder:
         candle = self._fold(start_ms)
         return candle and msgspec.structs.replace(candle, flags=int(self._forming_flags(start_ms, coverage)))
 
+    def is_over(self, start_ms: int, now_ms: int, coverage: FeedCoverage) -> bool:
+        """Return whether the bucket at ``start_ms`` would be sealed at ``now_ms``, had it a tick."""
+        if now_ms < coverage.hold_until_ms:
+            return False
+        return self._is_over(start_ms, start_ms + self._timeouts.interval_ms, now_ms, coverage)
+
     def _open_buckets(self) -> Iterator[int]:
         """Starts of the buckets not sealed yet that hold a tick or a server candle, oldest first."""
         interval_ms = self._timeouts.interval_ms

@@ -63,6 +63,8 @@ class GapReason(enum.StrEnum):
     UNSUBSCRIBED = "page turned to another asset"
     CLOCK_STEP = "platform clock changed"
     DAEMON_DOWN = "fluxcap was not running"
+    NOT_IN_FOCUS = "not in focus"
+    """Told by the aggregator: the asset was neither locked, followed nor looked at."""
 
 
 class GapUpdate(msgspec.Struct, frozen=True):
@@ -344,6 +346,11 @@ class FeedTracker:
             return FeedState.STALLED if feed.stalled else FeedState.LIVE
         unsubscribed = feed is not None and feed.gap_reason is GapReason.UNSUBSCRIBED
         return FeedState.UNSUBSCRIBED if unsubscribed or self.live_symbols() else FeedState.NO_SOCKET
+
+    def has_open_gap(self, symbol: str) -> bool:
+        """Return whether a gap of the asset is told that goes on until the asset is heard."""
+        feed = self._symbols.get(symbol)
+        return symbol in self._restored_gaps or (feed is not None and feed.gap_reason is not None)
 
     def watermark_ms(self, socket: SocketKey) -> int:
         """Newest stamp (UTC ms) of a socket that carries ticks; 0 for any other."""

@@ -1,6 +1,7 @@
 """Chooses the assets that become candles, and resolves the names people type. Pure.
 
-Modes: ``lock`` (the named assets), ``follow`` (the asset the trader's page shows), ``all`` (whatever ticks).
+Modes: ``lock`` (the named assets), ``follow`` (the asset the trader's page shows, and those that it showed before as
+long as it sends them), ``all`` (whatever ticks). What clients look at is added in every mode.
 
 Names: canonical is the platform's symbol with its case (``EURUSD_otc``); people type ``EURUSD_OTC``, ``EUR/USD OTC``,
 ``eurusd otc``. Separators are dropped, a trailing OTC is split off, and the rest is looked up by symbol and by name. An
@@ -20,6 +21,8 @@ import msgspec
 from fluxcap.capture.platforms.base import ActiveAsset, Asset
 from fluxcap.schemas.errors import UnknownAsset
 
+FOLLOWED_MAX = 64
+"""So many assets that the page showed stay followed, the newest."""
 _SEPARATORS = re.compile(r"[/_\-#\s.&']+")
 
 
@@ -29,27 +32,11 @@ class FocusMode(enum.StrEnum):
     ALL = "all"
 
 
-_LOCK, _ALL = FocusMode.LOCK, FocusMode.ALL
-"""Python 3.11 takes 0.1 µs to find a member of an enum: too long to do it for every tick."""
-
-
 class Focus(msgspec.Struct, frozen=True):
-    """The mode and, for ``lock``, its symbols."""
+    """A mode and its symbols: those that are locked; while the page is followed, those that are taken beside it."""
 
     mode: FocusMode = FocusMode.FOLLOW
     symbols: tuple[str, ...] = ()
-
-    def includes(self, symbol: str, active: str | None) -> bool:
-        """Return whether an asset becomes candles while the page shows ``active``."""
-        if self.mode is _LOCK:
-            return symbol in self.symbols
-        return self.mode is _ALL or symbol == active
-
-    def requested_symbols(self, active: str | None) -> tuple[str, ...]:
-        """The assets that are to have a stream even before they tick."""
-        if self.mode is FocusMode.LOCK:
-            return self.symbols
-        return (active,) if self.mode is FocusMode.FOLLOW and active else ()
 
 
 def canonical_key(name: str) -> tuple[str, bool]:
@@ -62,12 +49,15 @@ def canonical_key(name: str) -> tuple[str, bool]:
 class AssetNames:
     """Looks assets up by what people type.
 
-    The platform tells its table only when a page loads. Attached later, names are learned from what ticks, and one that
-    nothing fits is let stand as typed: it may be learned yet.
+    What tells a name: the platform's table, which it sends only when a page loads; what ticks, now or in an earlier
+    run, whose streams are in the store; the table of an earlier run. Before the table of this run came, a name that
+    nothing tells is let stand as typed: it may be learned yet. After it, such a name is refused.
     """
 
     def __init__(self, assets: Iterable[Asset] = ()) -> None:
         self._assets: dict[str, Asset] = {}
+        self._kept: dict[str, Asset] = {}
+        self._observed: dict[str, None] = {}
         self._by_key: dict[tuple[str, bool], str] = {}
         self._has_table = False
         self.replace(assets)
@@ -91,27 +81,38 @@ class AssetNames:
 
     def replace(self, assets: Iterable[Asset]) -> None:
         """Take a new asset table. Symbols win over names where both read alike."""
-        learned = {key: symbol for key, symbol in self._by_key.items() if symbol not in self._assets}
         self._assets = {asset.symbol: asset for asset in assets}
         self._has_table = bool(self._assets)
-        by_name = {canonical_key(asset.name): asset.symbol for asset in self._assets.values()}
-        self._by_key = learned | by_name | {canonical_key(symbol): symbol for symbol in self._assets}
+        if self._has_table:
+            self._kept = {}
+        self._index()
+
+    def keep(self, assets: Iterable[Asset]) -> None:
+        """Take the asset table of an earlier run: it tells names until this run's comes, and refuses none."""
+        if not self._has_table:
+            self._kept = {asset.symbol: asset for asset in assets}
+            self._index()
 
     def add_observed(self, symbol: str) -> bool:
-        """An asset ticks. True when its name was not known."""
-        key = canonical_key(symbol)
-        if symbol in self._assets or self._by_key.get(key) == symbol:
+        """An asset ticks, or has a stream. True when its name was not known."""
+        if symbol in self._observed:
             return False
-        self._by_key.setdefault(key, symbol)
+        self._observed[symbol] = None
+        if symbol in self._assets:
+            return False
+        key = canonical_key(symbol)
+        owner = self._by_key.get(key)
+        if owner is None or owner in self._kept:
+            self._by_key[key] = symbol
         return True
 
     def contains(self, symbol: str) -> bool:
-        """Return whether it is in the table or was learned from what ticks."""
-        return symbol in self._assets or self._by_key.get(canonical_key(symbol)) == symbol
+        """Return whether it is a symbol of the platform's, as far as anything tells."""
+        return symbol in self._assets or symbol in self._observed or symbol in self._kept
 
     def resolve(self, typed: str) -> str:
         """The symbol meant; before a table came, the name as typed. Raises UnknownAsset with the nearest symbols."""
-        if typed in self._assets:
+        if self.contains(typed):
             return typed
         found = self._by_key.get(canonical_key(typed))
         if found is not None:
@@ -119,6 +120,13 @@ class AssetNames:
         if not self._has_table:
             return typed
         raise UnknownAsset(typed, self._nearest(typed))
+
+    def _index(self) -> None:
+        """What is told later here wins."""
+        self._by_key = {}
+        for named, symbols in ((self._kept, self._kept), ({}, self._observed), (self._assets, self._assets)):
+            self._by_key |= {canonical_key(asset.name): symbol for symbol, asset in named.items()}
+            self._by_key |= {canonical_key(symbol): symbol for symbol in reversed(symbols)}
 
     def _nearest(self, typed: str) -> tuple[str, ...]:
         bare, is_otc = canonical_key(typed)
@@ -133,13 +141,13 @@ class FocusSnapshot(msgspec.Struct, frozen=True):
     Attributes
     ----------
     mode
-        Of the focus in force: what the user set together with all leases.
+        What the user set; leases do not change it.
     symbols
-        The assets that have, or are to have, a stream.
+        The assets in force: by what the user set, by what the page shows and sends, and by leases.
     unverified
-        Locked names of which nothing can be said yet.
+        Names among them of which nothing can be said yet.
     unknown
-        Locked names that fit no asset of the platform.
+        Names among them that fit no asset of the platform.
     active
         What the page shows, once a frame named it.
     """
@@ -161,43 +169,61 @@ class FocusLease(msgspec.Struct, frozen=True):
 class FocusState:
     """Answers whether an asset becomes candles now: by what the user set, what clients lease, and what the page shows.
 
-    The daemon has one focus; several charts may each want an asset of their own. Each takes a lease, and the focus in
-    force is the user's together with all leases:
+    In force is the user's focus together with all leases:
 
-    - the user locked assets: those and the leased ones are locked,
-    - the user follows the page: the leased ones are locked, and when the last lease ends the page is followed again,
-    - the user takes all: all.
+    - the user locked assets: those,
+    - the user follows the page: the asset that it shows, and those that it showed before, the newest ``FOLLOWED_MAX``:
+      an asset that the page goes on sending goes on as candles,
+    - the user takes all: all,
+    - and what each client looks at, by a lease of its own.
 
-    So whoever comes or goes takes nothing from anybody else; nor does one who named an asset, before the platform sent
-    its assets, that there is not: that lease ends with the next change.
+    So viewers add assets and take none away; nor does one who named an asset, before the platform sent its assets, that
+    there is not: that lease ends with the next change.
 
-    Names are resolved here, when they are given, and by one rule: what the platform's table or a tick tells. Before the
-    table came a name that nothing tells yet is taken as typed and resolved as soon as its asset is known; after it,
-    such a name is refused, unless it is locked already.
+    Names are resolved here, when they are given, and by one rule: see ``AssetNames``. A name that nothing tells yet is
+    taken as typed, opens nothing, and is resolved as soon as its asset is known; once the platform told its assets, a
+    name that fits none is refused.
     """
 
     def __init__(self, focus: Focus) -> None:
-        self.focus = focus
-        """In force: the user's, with all leases."""
         self.names = AssetNames()
         self.active: ActiveAsset | None = None
         """The asset the page shows, once a frame named it."""
         self.page_label_symbol: str | None = None
         """What a page was seen to show, when it had to be asked."""
-        self.sole_active: str | None = None
-        """The one asset that ticks, if there is but one: after a late attach no frame tells the active asset."""
+        self._sole_active: str | None = None
         self._user_focus = focus
         self._leases: dict[str, FocusLease] = {}
+        self._followed: dict[str, None] = {}
+        """What the page showed while it was followed, the newest last."""
+
+    @property
+    def mode(self) -> FocusMode:
+        """What the user set."""
+        return self._user_focus.mode
+
+    @property
+    def focus(self) -> Focus:
+        """The user's, with all leases."""
+        user = self._user_focus
+        if not self._leases or user.mode is FocusMode.ALL:
+            return user
+        return msgspec.structs.replace(user, symbols=tuple(dict.fromkeys((*user.symbols, *self.leased))))
 
     @property
     def active_symbol(self) -> str | None:
         """The asset the page shows, as far as it is known."""
-        return self.active.symbol if self.active is not None else self.page_label_symbol or self.sole_active
+        return self.active.symbol if self.active is not None else self.page_label_symbol or self._sole_active
 
-    def includes(self, symbol: str) -> bool:
-        """Return whether an asset becomes candles."""
-        focus = self.focus
-        return focus.mode is _ALL or focus.includes(symbol, self.active_symbol)
+    @property
+    def sole_active(self) -> str | None:
+        """The one asset that ticks, if there is but one: after a late attach no frame tells the active asset."""
+        return self._sole_active
+
+    @sole_active.setter
+    def sole_active(self, symbol: str | None) -> None:
+        self._sole_active = symbol
+        self._follow()
 
     @property
     def leased(self) -> tuple[str, ...]:
@@ -205,33 +231,51 @@ class FocusState:
         return tuple(dict.fromkeys(lease.symbol for lease in self._leases.values()))
 
     @property
+    def followed(self) -> tuple[str, ...]:
+        """The assets that the page showed while it was followed, the newest first."""
+        return tuple(reversed(self._followed))
+
+    @property
     def unknown(self) -> tuple[str, ...]:
-        """Locked names that fit no asset of the platform's table: accepted before it came."""
+        """Names in force that fit no asset of the platform's table: accepted before it came."""
         return tuple(symbol for symbol in self.focus.symbols if not self._is_possible(symbol))
 
     @property
     def unverified(self) -> tuple[str, ...]:
-        """Locked names of which nothing can be said yet: the platform has not sent its assets, and they do not tick."""
-        if self.focus.mode is not _LOCK or self.names.has_catalogue:
+        """Names in force of which nothing can be said yet: nothing tells them, and the platform sent no table."""
+        if self.mode is FocusMode.ALL or self.names.has_catalogue:
             return ()
         return tuple(symbol for symbol in self.focus.symbols if not self.names.contains(symbol))
 
-    def focused(self, symbols: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
-        """The assets that have, or are to have, a stream now. ``symbols``: tells which there are when all do."""
-        return symbols() if self.focus.mode is _ALL else self.focus.requested_symbols(self.active_symbol)
+    @property
+    def is_decided(self) -> bool:
+        """Return whether it is known what is in force: while following, what the page shows."""
+        return self.mode is not FocusMode.FOLLOW or self.active_symbol is not None
+
+    def members(self, symbols: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+        """The assets whose ticks become candles, if the page sends them. ``symbols``: tells all that there are."""
+        if self.mode is FocusMode.ALL:
+            return symbols()
+        return self._in_force(lambda symbol: True)
+
+    def shown(self, symbols: Callable[[], tuple[str, ...]], is_live: Callable[[str], bool]) -> tuple[str, ...]:
+        """The assets in force, as people are told: of those that the page showed before, what it still sends."""
+        return symbols() if self.mode is FocusMode.ALL else self._in_force(is_live)
 
     def snapshot(self, symbols: tuple[str, ...]) -> FocusSnapshot:
-        """The focus as it is now; ``symbols``: as ``focused`` tells them."""
-        return FocusSnapshot(self.focus.mode, symbols, self.unverified, self.unknown, self.active)
+        """The focus as it is now; ``symbols``: as ``shown`` tells them."""
+        return FocusSnapshot(self.mode, symbols, self.unverified, self.unknown, self.active)
 
     # --- who sets it ------------------------------------------------------------------------------------------------
 
-    def set_user_focus(self, focus: Focus) -> bool:
+    def set_user_focus(self, focus: Focus, *, is_checked: bool = True) -> bool:
         """Take what the user set. Returns whether the focus in force changed.
 
-        Raises UnknownAsset; then nothing has changed.
+        ``is_checked`` False: names that fit no asset are taken all the same, as when they stood before the platform
+        told its assets. Otherwise raises UnknownAsset; then nothing has changed.
         """
-        symbols = tuple(dict.fromkeys(self._resolve(name) for name in focus.symbols))
+        resolve = self.names.resolve if is_checked else self._resolved_if_known
+        symbols = tuple(dict.fromkeys(resolve(name) for name in focus.symbols))
         return self._apply(msgspec.structs.replace(focus, symbols=symbols), self._leases)
 
     def acquire(self, holder: str, asset: str, until_ms: int | None = None) -> tuple[str, bool]:
@@ -268,8 +312,13 @@ class FocusState:
         self.names.replace(assets)
         self._resolve_again()
 
+    def keep_catalogue(self, assets: Iterable[Asset]) -> None:
+        """Take the table of an earlier run."""
+        self.names.keep(assets)
+        self._resolve_again()
+
     def add_observed(self, symbol: str) -> None:
-        """Take note of an asset that is seen for the first time."""
+        """Take note of an asset that is seen for the first time, or that an earlier run saw."""
         if self.names.add_observed(symbol):
             self._resolve_again()
 
@@ -277,14 +326,40 @@ class FocusState:
         """Take the asset that the page shows. A period of 0 stays as it was."""
         period_ms = active.period_ms or (self.active.period_ms if self.active else 0)
         self.active = ActiveAsset(active.symbol, period_ms)
+        self.add_observed(active.symbol)
+        self._follow()
 
-    def set_page_label(self, label: str) -> None:
-        """Take the label that a page was seen to show. A name that cannot be resolved yet says nothing."""
+    def set_page_label(self, label: str, is_live: Callable[[str | None], bool] = lambda symbol: False) -> None:
+        """Take the label that a page was seen to show. A name that cannot be resolved yet says nothing.
+
+        An asset named by frames has priority, unless it is from a page that is gone: it has no ticks, and this one has.
+        """
         with contextlib.suppress(UnknownAsset):
             symbol = self.names.resolve(label)
             self.page_label_symbol = symbol if self.names.contains(symbol) else None
+        if not is_live(self.active_symbol) and is_live(self.page_label_symbol):
+            self.active = None
+        self._follow()
 
     # --- within -----------------------------------------------------------------------------------------------------
+
+    def _in_force(self, is_sent: Callable[[str], bool]) -> tuple[str, ...]:
+        symbols = self.focus.symbols
+        if self.mode is FocusMode.FOLLOW:
+            active = self.active_symbol
+            shown = (active,) if active else ()
+            symbols = (*shown, *symbols, *(symbol for symbol in self.followed if is_sent(symbol)))
+        return tuple(dict.fromkeys(symbols))
+
+    def _follow(self) -> None:
+        """What the page shows may have changed."""
+        active = self.active_symbol
+        if active is None or self.mode is not FocusMode.FOLLOW:
+            return
+        self._followed.pop(active, None)
+        self._followed[active] = None
+        if len(self._followed) > FOLLOWED_MAX:
+            del self._followed[next(iter(self._followed))]
 
     def _without(self, holders: set[str]) -> bool:
         return self._apply(
@@ -293,25 +368,11 @@ class FocusState:
 
     def _apply(self, user_focus: Focus, leases: Mapping[str, FocusLease]) -> bool:
         """The one place where the focus changes. Returns whether the one in force did."""
+        before = self.focus
         self._user_focus = user_focus
         self._leases = {holder: lease for holder, lease in leases.items() if self._is_possible(lease.symbol)}
-        before, self.focus = self.focus, self._combined()
+        self._follow()
         return self.focus != before
-
-    def _combined(self) -> Focus:
-        user = self._user_focus
-        if not self._leases or user.mode is FocusMode.ALL:
-            return user
-        own = user.symbols if user.mode is FocusMode.LOCK else ()
-        return Focus(FocusMode.LOCK, tuple(dict.fromkeys((*own, *self.leased))))
-
-    def _resolve(self, name: str) -> str:
-        try:
-            return self.names.resolve(name)
-        except UnknownAsset:
-            if name in self.unknown:
-                return name
-            raise
 
     def _resolve_again(self) -> None:
         """More is known of the assets: understand the names that were taken as typed."""
@@ -322,7 +383,6 @@ class FocusState:
             holder: FocusLease(self._resolved_if_known(lease.symbol), lease.until_ms)
             for holder, lease in self._leases.items()
         }
-        self.focus = self._combined()
 
     def _resolved_if_known(self, name: str) -> str:
         try:

@@ -27,6 +27,7 @@ from fluxcap.capture.market.history import is_current, raw_ticks, server_candles
 from fluxcap.capture.market.pending_events import PendingEvent, PendingEvents
 from fluxcap.capture.platforms.base import (
     ActiveAsset,
+    Asset,
     Assets,
     Favourites,
     History,
@@ -47,6 +48,8 @@ RESUME_GRACE_MS = 3_000
 """After this process itself stood still, frames are waiting: so long silence is not held against anybody."""
 CLOCK_PENDING_MAX_MS = 20_000
 """So long nothing is sealed by time while a socket's ticks wait for a decision on the platform's clock."""
+SOLE_AFTER_MS = 3_000
+"""An asset that ticks alone for so long is what the page shows, as long as no frame tells another."""
 ASSETS_MAX = 2_000
 """More assets than any platform has: beyond it names are garbage."""
 
@@ -135,6 +138,8 @@ class Market:
         self._favourites: tuple[str, ...] = ()
         self.counters: Counter[str] = Counter()
         self._socket_changes = 0
+        self._sole_since: tuple[str, int] | None = None
+        """The one asset that ticks, and since when (UTC ms)."""
         self._synchronised_before = False
         self._advanced_ms = 0
         self._prune_at_ms = 0
@@ -206,7 +211,7 @@ class Market:
             self._prune_at_ms = now_ms + PRUNE_EVERY_MS
             self.feeds.prune_before(now_ms - COVERAGE_RETENTION_MS - 2 * self._interval_ms)
         self.feeds.expire(now_ms)
-        self._update_sole_active()
+        self._update_sole_active(now_ms)
         self._aggregator.advance_time(now_ms)
 
     def restore(
@@ -215,9 +220,15 @@ class Market:
         """Take what an earlier run of this process received and had not sealed, before anything else happens.
 
         ``ticks``: ``(ts_ms, price)`` in UTC, all there were in ``[covered_from_ms, covered_to_ms)``. From its end on
-        the daemon was down: the bucket under way then is BLIND for that time, unless history fills it.
+        the daemon was down: the bucket under way then is BLIND for that time, unless history fills it. An asset that
+        was out of focus by then had nothing to be sealed, and its gap goes on.
         """
+        self._focus.add_observed(symbol)
+        if self._aggregator.has_left_by(symbol, covered_to_ms):
+            self._update_focused()
+            return
         self.feeds.restore(symbol, ticks, covered_from_ms, covered_to_ms)
+        self._aggregator.track((symbol,))
         self._update_focused()
         self._aggregator.collect_gaps()
 
@@ -234,14 +245,28 @@ class Market:
 
     def restore_gap(self, symbol: str, from_ms: int, to_ms: int, reason: GapReason) -> None:
         """A gap that an earlier run left open: it ended at ``to_ms``, or (0) goes on. Before its ``restore``."""
+        if reason is GapReason.NOT_IN_FOCUS and not to_ms:
+            self._aggregator.restore_away(symbol, from_ms)
+            return
         self.feeds.restore_gap(symbol, from_ms, to_ms, reason)
         self._aggregator.collect_gaps()
+
+    def track(self, symbols: Iterable[str]) -> None:
+        """Take the assets that have candles in the store. Before anything is heard of them.
+
+        Those that turn out not to be in focus are told to be so, and of those that are no time is left out.
+        """
+        symbols = tuple(symbols)
+        for symbol in symbols:
+            self._focus.add_observed(symbol)
+        self._aggregator.track(symbols)
+        self._update_focused()
 
     # --- focus ------------------------------------------------------------------------------------------------------
 
     @property
     def focus(self) -> Focus:
-        """The focus in force: what the user set, with all leases; its names resolved as far as they could be."""
+        """What the user set, with all leases; its names resolved as far as they could be."""
         return self._focus.focus
 
     @property
@@ -255,20 +280,25 @@ class Market:
         return self._focus.active
 
     def focused_symbols(self) -> tuple[str, ...]:
-        """The assets that have, or are to have, a stream now."""
-        return self._focus.focused(self.feeds.live_symbols)
+        """The assets that have, or are to have, a stream now: those in force whose names are understood."""
+        return tuple(symbol for symbol in self._symbols_in_force() if self.names.contains(symbol))
 
     def focus_snapshot(self) -> FocusSnapshot:
         """The focus as it is now."""
-        return self._focus.snapshot(self.focused_symbols())
+        return self._focus.snapshot(self._symbols_in_force())
 
-    def set_focus(self, focus: Focus) -> bool:
+    def keep_names(self, assets: Iterable[Asset]) -> None:
+        """Take the platform's assets as an earlier run was told them: names are understood by them until they come."""
+        self._focus.keep_catalogue(assets)
+        self._update_focused()
+
+    def set_focus(self, focus: Focus, *, is_checked: bool = True) -> bool:
         """Take a focus of the user's, its names as people type them. Returns whether the focus in force changed.
 
-        Raises UnknownAsset; then nothing has changed.
+        Raises UnknownAsset, unless ``is_checked`` is False (a focus that was in force already, played back); then
+        nothing has changed.
         """
-        before = self.focused_symbols()
-        return self._focus_changed(self._focus.set_user_focus(focus), before)
+        return self._focus_changed(self._focus.set_user_focus(focus, is_checked=is_checked))
 
     def acquire_lease(self, holder: str, asset: str, until_ms: int | None = None) -> tuple[str, bool]:
         """Let ``holder`` look at an asset beside the user's focus, as ``FocusState.acquire``.
@@ -276,19 +306,16 @@ class Market:
         Returns the asset's symbol, and whether the focus in force changed. Raises UnknownAsset; then nothing has
         changed.
         """
-        before = self.focused_symbols()
         symbol, changed = self._focus.acquire(holder, asset, until_ms)
-        return symbol, self._focus_changed(changed, before)
+        return symbol, self._focus_changed(changed)
 
     def release_lease(self, holder: str) -> bool:
         """End the lease of ``holder``, if it has one. Returns whether the focus in force changed."""
-        before = self.focused_symbols()
-        return self._focus_changed(self._focus.release(holder), before)
+        return self._focus_changed(self._focus.release(holder))
 
     def expire_leases(self, mono_ms: int) -> bool:
         """End the leases whose time is over. Returns whether the focus in force changed."""
-        before = self.focused_symbols()
-        return self._focus_changed(self._focus.expire(mono_ms), before)
+        return self._focus_changed(self._focus.expire(mono_ms))
 
     @property
     def active_asset_query(self) -> str:
@@ -301,12 +328,8 @@ class Market:
 
         An asset named by frames has priority, unless it is from a page that is gone: it has no ticks, and this one has.
         """
-        before = self.focused_symbols()
-        self._focus.set_page_label(label)
-        is_live = self.feeds.is_live
-        if not is_live(self._focus.active_symbol) and is_live(self._focus.page_label_symbol):
-            self._focus.active = None
-        self._on_focus_change(before)
+        self._focus.set_page_label(label, self.feeds.is_live)
+        self._update_focused()
 
     # --- what came of it --------------------------------------------------------------------------------------------
 
@@ -338,10 +361,12 @@ class Market:
         return [known[ts_ms] for ts_ms in sorted(known)]
 
     def feed_state(self, symbol: str) -> FeedState:
-        """Return the state of an asset's feed as the market knows it; the caller knows whether there is a browser."""
-        if not self.clock.synchronised:
-            return FeedState.UNSYNCHRONISED if self._decoders else FeedState.NO_SOCKET
-        return self.feeds.state(symbol)
+        """Return the state of a stream's feed as the market knows it; the caller knows whether there is a browser."""
+        return FeedState.NOT_IN_FOCUS if self.is_out_of_focus(symbol) else self._feed_state(symbol)
+
+    def is_out_of_focus(self, symbol: str) -> bool:
+        """Return whether no candles are made of an asset at present, as far as it is known what the page shows."""
+        return self._focus.mode is not FocusMode.ALL and self._focus.is_decided and symbol not in self._focused
 
     def view(self, at: ArrivalTime) -> MarketSnapshot:
         """A snapshot for ``status``."""
@@ -355,15 +380,15 @@ class Market:
             clock=self.clock.state.value,
             clock_reason=self.clock.reason,
             platform_offset_ms=self.clock.offset_ms,
-            focus_mode=self.focus.mode,
-            focus_symbols=self.focused_symbols(),
+            focus_mode=self._focus.mode,
+            focus_symbols=self._symbols_in_force(),
             focus_unknown=self._focus.unknown,
             active_symbol=self._focus.active_symbol,
             active_period_ms=self.active.period_ms if self.active else 0,
             favourites=self._favourites,
             asset_count=len(self.names),
             assets=tuple(
-                feed.snapshot(self.feed_state(feed.symbol), is_focused=self._focus.includes(feed.symbol))
+                feed.snapshot(self._feed_state(feed.symbol), is_focused=feed.symbol in self._focused)
                 for feed in self.feeds
             ),
             counters=dict(counters),
@@ -399,14 +424,20 @@ class Market:
                 self._reject_pending(self._pending_events.take_socket(socket))
         return any(mono_ms - since_ms < CLOCK_PENDING_MAX_MS for since_ms in since.values())
 
-    def _update_sole_active(self) -> None:
+    def _update_sole_active(self, now_ms: int) -> None:
         """Assets may have begun or ended: whether one alone ticks says what the page shows."""
         if self.feeds.socket_changes != self._socket_changes:
             self._socket_changes = self.feeds.socket_changes
             ticking = self.feeds.live_symbols()
-            before = self.focused_symbols()
-            self._focus.sole_active = ticking[0] if len(ticking) == 1 else None
-            self._on_focus_change(before)
+            if len(ticking) != 1:
+                self._sole_since = None
+            elif self._sole_since is None or self._sole_since[0] != ticking[0]:
+                self._sole_since = ticking[0], now_ms
+        alone, since_ms = self._sole_since or (None, 0)
+        sole = alone if now_ms - since_ms >= SOLE_AFTER_MS else None
+        if sole != self._focus.sole_active:
+            self._focus.sole_active = sole
+            self._update_focused()
 
     def _hold_for_clock(self, socket: SocketKey, tick: RawTick, at: ArrivalTime) -> None:
         self._pending_events.add(socket, tick, at)
@@ -421,9 +452,8 @@ class Market:
         elif isinstance(event, Favourites):
             self._favourites = event.symbols
         elif isinstance(event, ActiveAsset):
-            before = self.focused_symbols()
             self._focus.set_active(event)
-            self._on_focus_change(before)
+            self._update_focused()
             if self.clock.offset_ms is None:
                 self._pending_events.add(socket, event, at)
             else:
@@ -440,7 +470,9 @@ class Market:
         pending = self._pending_events.take_all()
         if not self._synchronised_before:
             self._synchronised_before = True
-            self.feeds.hold_until_history(self.clock.now_ms(pending[-1].at.mono_ms))
+            now_ms = self.clock.now_ms(pending[-1].at.mono_ms)
+            self.feeds.hold_until_history(now_ms)
+            self._aggregator.on_synchronised(now_ms)
         for socket, event, at in pending:
             if isinstance(event, RawTick):
                 if self._fits_clock(socket, event, at):
@@ -479,8 +511,6 @@ class Market:
         if feed is None:
             return
         result = feeds.tick(socket, symbol, ts_ms, price, clock.now_ms(at.mono_ms))
-        if feeds.socket_changes != self._socket_changes and (result is _NEW or feed.is_live):
-            self._update_sole_active()
         if result is _NEW:
             self._aggregator.tick(feed, ts_ms, raw.raw_ts_ms, price)
         elif result is TickResult.FIRST_LIVE:  # it has yet to go into an update
@@ -522,20 +552,28 @@ class Market:
         if at.drained and self.clock.synchronised:
             self.feeds.on_activity(socket, self.clock.now_ms(at.mono_ms))
 
-    def _focus_changed(self, changed: bool, before: Iterable[str]) -> bool:
+    def _feed_state(self, symbol: str) -> FeedState:
+        if not self.clock.synchronised:
+            return FeedState.UNSYNCHRONISED if self._decoders else FeedState.NO_SOCKET
+        return self.feeds.state(symbol)
+
+    def _symbols_in_force(self) -> tuple[str, ...]:
+        return self._focus.shown(self.feeds.live_symbols, self.feeds.is_live)
+
+    def _focus_changed(self, changed: bool) -> bool:
         if changed:
-            self._on_focus_change(before)
+            self._update_focused()
         return changed
 
-    def _on_focus_change(self, before: Iterable[str]) -> None:
-        """The focus, or what the page shows, may have changed; ``before``: the symbols that were in focus."""
-        self._update_focused()
-        self._aggregator.on_focus_change(before)
-
     def _update_focused(self) -> None:
-        """Call when the focus, what the page shows, or the known assets have changed."""
+        """Call when the focus, what the page shows, or the known assets may have changed."""
+        members = set(self._focus.members(self.feeds.symbols))
+        if members == self._focused:
+            return
+        left, joined = self._focused - members, members - self._focused
         self._focused.clear()
-        self._focused.update(self._focus.focused(self.feeds.symbols))
+        self._focused.update(members)
+        self._aggregator.on_focus_change(sorted(left), sorted(joined), self._advanced_ms)
 
     def _new_decoder(self, socket: SocketKey) -> SocketDecoder | None:
         self.socket_opened(socket, "")

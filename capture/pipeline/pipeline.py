@@ -294,9 +294,9 @@ class Pipeline:
             return FeedInfo()  # collected candles, or those of another source: nothing feeds them now
         offset_ms = self._market.clock.offset_ms or 0
         last_ms = self._market.last_tick_ts_ms(key.symbol)
-        if self._browser.state is ChromeState.UNAVAILABLE:
-            return FeedInfo(FeedState.NO_BROWSER, last_ms, offset_ms)
         state = self._market.feed_state(key.symbol)
+        if self._browser.state is ChromeState.UNAVAILABLE and state is not FeedState.NOT_IN_FOCUS:
+            state = FeedState.NO_BROWSER
         if state is FeedState.LIVE and self._browser.state is ChromeState.SILENT:
             state = FeedState.STALLED
         return FeedInfo(state, last_ms, offset_ms)

@@ -22,16 +22,20 @@ def restore_market(
     """Give the market back what earlier runs had received, an asset's oldest stretch first.
 
     ``left_open``: gaps that the store has without an end, oldest first. Each goes on until its asset ticks again, or
-    ends where the journal shows that it was.
+    ends where the journal shows that it was; one of an asset out of focus, until it is in focus again.
     """
+    away = [gap for gap in left_open if gap.reason == GapReason.NOT_IN_FOCUS.value]
+    left_open = [gap for gap in left_open if gap.reason != GapReason.NOT_IN_FOCUS.value]
     newest = {stretch.symbol: stretch for stretch in sorted(stretches, key=lambda stretch: stretch.to_ms)}
     for stretch in stretches:
         if newest[stretch.symbol] is not stretch:
-            _restore_one(market, stretch, recorder, already_published=True)
+            gaps = _gaps([gap for gap in away if gap.symbol == stretch.symbol], ())
+            _restore_one(market, stretch, recorder, already_published=True, gaps=gaps)
     market.drain()  # the gaps between them are in the store already, but for those of the journal itself
-    for symbol in dict.fromkeys([*newest, *(gap.symbol for gap in left_open)]):
+    for symbol in dict.fromkeys([*newest, *(gap.symbol for gap in (*left_open, *away))]):
         own = [stretch for stretch in stretches if stretch.symbol == symbol]
         gaps = _gaps([gap for gap in left_open if gap.symbol == symbol], own)
+        gaps += _gaps([gap for gap in away if gap.symbol == symbol], ())
         stretch = newest.get(symbol) or RecoveredSpan(symbol, gaps[-1][0], ())
         _restore_one(market, stretch, recorder, already_published=False, lost=lost_ranges(own), gaps=gaps)
 

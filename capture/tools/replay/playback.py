@@ -117,7 +117,7 @@ class Playback:
             case recording.SocketLost():
                 market.on_socket_closed(record.socket, _REASONS.get(record.reason, GapReason.SOCKET_CLOSED), at)
             case recording.FocusChanged() if not self._keep_focus:
-                market.set_focus(record.focus)
+                market.set_focus(record.focus, is_checked=False)
             case recording.ActiveAssetLabel():
                 market.on_active_asset_label(record.label)
             case recording.Restored():

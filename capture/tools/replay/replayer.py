@@ -71,6 +71,7 @@ class Replayer:
         )
         self.playback = Playback(self.market, keep_focus=focus is not None)
         self._decisions = _BatchedUpdates(self.market)
+        self.market.track(self._published)
         self._publishing = PublishStage(
             self.market, server, self.key, ListenerGroup(), lambda: int(self._clock.monotonic() * 1e9)
         )

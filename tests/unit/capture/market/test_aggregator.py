@@ -35,9 +35,9 @@ class Bench:
                     self.sealing.tick(self.feeds.feed(symbol), at_ms, at_ms + 7_200_000, 1.0)
 
     def turn_to(self, *focused: str) -> None:
-        before = tuple(self.focused)
-        self.focused = set(focused)
-        self.sealing.on_focus_change(before)
+        before, self.focused = self.focused, set(focused)
+        now_ms = max(feed.last_tick_ts_ms for feed in self.feeds)
+        self.sealing.on_focus_change(before - self.focused, self.focused - before, now_ms)
 
 
 def starts(bench: Bench, symbol: str) -> list[int]:
@@ -74,7 +74,7 @@ def test_an_asset_back_in_focus_before_its_bucket_ended_just_goes_on() -> None:
     bench.ticks(0, 90_000)
     bench.turn_to(B)
     bench.turn_to(A)
-    assert bench.sealing._leaving == {}
+    assert A not in bench.sealing._leaving
     bench.ticks(90_000, 181_000)
 
     assert starts(bench, A) == [0, 1, 2]
@@ -255,8 +255,7 @@ def test_a_tick_at_the_very_end_of_the_bucket_sealed_by_time_is_the_next_ones() 
 def test_every_asset_that_loses_the_focus_finishes_its_bucket_whatever_stays() -> None:
     bench = Bench(A, B)
     bench.ticks(0, 90_000)
-    bench.focused = {A}
-    bench.sealing.on_focus_change((A, B))
+    bench.turn_to(A)
     bench.ticks(90_000, 300_000)
 
     assert starts(bench, B) == [0, 1]

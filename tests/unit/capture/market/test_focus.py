@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fluxcap.capture.market.focus import AssetNames, Focus, FocusMode, FocusState, canonical_key
+from fluxcap.capture.market.focus import FOLLOWED_MAX, AssetNames, Focus, FocusMode, FocusState, canonical_key
 from fluxcap.capture.platforms.base import ActiveAsset, Asset
 from fluxcap.schemas.errors import UnknownAsset
 
@@ -68,6 +68,49 @@ def test_before_the_table_is_known_what_ticks_is_learned() -> None:
     assert names.resolve("gbpusd") == "gbpusd"
 
 
+def test_the_table_of_an_earlier_run_tells_names_and_refuses_none() -> None:
+    names = AssetNames()
+    names.keep(ASSETS)
+
+    assert names.resolve("apple otc") == "#AAPL_otc"
+    assert names.contains("#AAPL_otc")
+    assert names.resolve("nonsense") == "nonsense"
+    assert not names.has_catalogue
+
+
+def test_this_runs_table_replaces_the_earlier_runs() -> None:
+    names = AssetNames()
+    names.keep(ASSETS)
+    names.replace(ASSETS[:1])
+    names.keep(ASSETS)
+
+    assert not names.contains("#AAPL_otc")
+    with pytest.raises(UnknownAsset):
+        names.resolve("apple otc")
+
+
+def test_what_ticks_wins_over_the_table_of_an_earlier_run() -> None:
+    names = AssetNames()
+    names.keep([Asset("EURUSD-otc", "Euro")])
+
+    assert names.add_observed("EURUSD_otc")
+
+    assert names.resolve("eur/usd otc") == "EURUSD_otc"
+    assert names.resolve("EURUSD-otc") == "EURUSD-otc"
+    assert names.resolve("euro") == "EURUSD-otc"
+
+
+def test_of_two_symbols_that_read_alike_the_exact_one_is_meant() -> None:
+    names = AssetNames()
+    names.add_observed("BTC/USD")
+    names.add_observed("BTC-USD")
+
+    assert names.resolve("BTC-USD") == "BTC-USD"
+    assert names.resolve("btc usd") == "BTC/USD"
+    names.replace([])
+    assert names.resolve("btc usd") == "BTC/USD"
+
+
 def test_the_table_wins_over_what_was_learned() -> None:
     names = AssetNames()
     names.add_observed("EURUSD_otc")
@@ -82,6 +125,11 @@ def test_otc_alone_is_a_name_like_any_other() -> None:
     assert canonical_key("OTC") == ("OTC", False)
 
 
+def in_force(desk: FocusState) -> set[str]:
+    """What becomes candles, of A and B in mode ``all``."""
+    return set(desk.members(lambda: ("A", "B")))
+
+
 @pytest.mark.parametrize(
     ("focus", "active", "takes"),
     [
@@ -89,18 +137,16 @@ def test_otc_alone_is_a_name_like_any_other() -> None:
         (Focus(FocusMode.LOCK), "A", set()),
         (Focus(FocusMode.FOLLOW), "B", {"B"}),
         (Focus(FocusMode.FOLLOW), None, set()),
+        (Focus(FocusMode.FOLLOW, ("A",)), "B", {"A", "B"}),
         (Focus(FocusMode.ALL), None, {"A", "B"}),
     ],
 )
 def test_each_mode_takes_its_assets(focus: Focus, active: str | None, takes: set[str]) -> None:
-    assert {symbol for symbol in ("A", "B") if focus.includes(symbol, active)} == takes
+    desk = FocusState(focus)
+    if active:
+        desk.set_active(ActiveAsset(active))
 
-
-def test_locked_assets_are_wanted_before_they_tick() -> None:
-    assert Focus(FocusMode.LOCK, ("A", "B")).requested_symbols(None) == ("A", "B")
-    assert Focus(FocusMode.FOLLOW).requested_symbols("C") == ("C",)
-    assert Focus(FocusMode.FOLLOW).requested_symbols(None) == ()
-    assert Focus(FocusMode.ALL).requested_symbols("C") == ()
+    assert in_force(desk) == takes
 
 
 # --- what the focus means while assets, tables and pages come and go ---
@@ -121,7 +167,7 @@ def test_a_locked_name_is_understood_when_its_asset_ticks_though_no_table_came()
     desk = FocusState(Focus(FocusMode.LOCK, ("EURUSD_OTC",)))
     desk.add_observed("EURUSD_otc")
 
-    assert desk.includes("EURUSD_otc")
+    assert in_force(desk) == {"EURUSD_otc"}
 
 
 def test_a_locked_name_that_fits_nothing_is_told_as_unknown_and_kept() -> None:
@@ -143,16 +189,26 @@ def test_before_the_table_a_name_is_taken_and_told_as_unchecked() -> None:
     assert (desk.unverified, desk.unknown) == ((), ("nonsense",))
 
 
-def test_a_name_taken_before_the_table_does_not_have_others_refused_after_it() -> None:
-    desk = FocusState(Focus(FocusMode.LOCK, ("nonsense", "eurusd otc")))
+def test_a_name_known_to_be_unknown_is_refused_whenever_it_is_named_again() -> None:
+    desk = FocusState(Focus(FocusMode.LOCK, ("EURUSX otc", "eurusd otc")))
     desk.set_catalogue(TABLE)
 
-    desk.set_user_focus(Focus(FocusMode.LOCK, ("nonsense", "eurusd otc", "EURUSD_otc", "GBPUSD_otc")))
+    with pytest.raises(UnknownAsset, match="Did you mean EURUSD_otc"):
+        desk.set_user_focus(Focus(FocusMode.LOCK, ("EURUSX otc", "GBPUSD_otc")))
 
-    assert desk.focus.symbols == ("nonsense", "EURUSD_otc", "GBPUSD_otc")
-    assert desk.unknown == ("nonsense",)
+    assert desk.focus.symbols == ("EURUSX otc", "EURUSD_otc")
     desk.set_user_focus(Focus(FocusMode.LOCK, ("GBPUSD_otc",)))
     assert desk.unknown == ()
+
+
+def test_a_focus_that_was_in_force_is_played_back_with_its_unknown_names() -> None:
+    desk = FocusState(Focus())
+    desk.set_catalogue(TABLE)
+
+    desk.set_user_focus(Focus(FocusMode.LOCK, ("nonsense", "eurusd otc")), is_checked=False)
+
+    assert desk.focus.symbols == ("nonsense", "EURUSD_otc")
+    assert desk.unknown == ("nonsense",)
 
 
 def test_a_refused_focus_changes_nothing() -> None:
@@ -169,17 +225,75 @@ def test_follow_takes_the_asset_the_page_shows() -> None:
     desk = FocusState(Focus(FocusMode.FOLLOW))
     desk.set_active(ActiveAsset("GBPUSD_otc", 60_000))
 
-    assert desk.includes("GBPUSD_otc")
-    assert not desk.includes("EURUSD_otc")
+    assert in_force(desk) == {"GBPUSD_otc"}
+
+
+def shown(desk: FocusState, *sent: str) -> tuple[str, ...]:
+    return desk.shown(tuple, lambda symbol: symbol in sent)
+
+
+def test_follow_goes_on_with_what_the_page_showed_before_as_long_as_it_is_sent() -> None:
+    desk = FocusState(Focus(FocusMode.FOLLOW))
+    for symbol in ("A", "B", "C", "A"):
+        desk.set_active(ActiveAsset(symbol))
+
+    assert shown(desk, "A", "B") == ("A", "B")
+    assert shown(desk, "C") == ("A", "C")
+
+
+def test_of_what_the_page_showed_the_newest_are_followed() -> None:
+    desk = FocusState(Focus(FocusMode.FOLLOW))
+    for number in range(FOLLOWED_MAX + 2):
+        desk.set_active(ActiveAsset(f"A{number}"))
+
+    assert len(in_force(desk)) == FOLLOWED_MAX
+    assert in_force(desk) == {f"A{number}" for number in range(2, FOLLOWED_MAX + 2)}
+
+
+def test_what_the_page_shows_while_assets_are_locked_is_not_followed_afterwards() -> None:
+    desk = FocusState(Focus(FocusMode.LOCK, ("A",)))
+    for symbol in ("B", "C"):
+        desk.set_active(ActiveAsset(symbol))
+
+    desk.set_user_focus(Focus(FocusMode.FOLLOW))
+
+    assert in_force(desk) == {"C"}
+
+
+def test_what_was_followed_before_a_lock_is_followed_after_it() -> None:
+    desk = FocusState(Focus(FocusMode.FOLLOW))
+    desk.set_active(ActiveAsset("A"))
+    desk.set_active(ActiveAsset("B"))
+    desk.set_user_focus(Focus(FocusMode.LOCK, ("C",)))
+    assert in_force(desk) == {"C"}
+
+    desk.set_user_focus(Focus(FocusMode.FOLLOW))
+
+    assert shown(desk, "A") == ("B", "A")
 
 
 def test_follow_takes_the_only_asset_that_ticks_until_a_frame_tells_the_active_one() -> None:
     desk = FocusState(Focus(FocusMode.FOLLOW))
     desk.sole_active = "EURUSD_otc"
-    assert desk.includes("EURUSD_otc")
+    assert shown(desk) == ("EURUSD_otc",)
 
     desk.set_active(ActiveAsset("GBPUSD_otc"))
-    assert not desk.includes("EURUSD_otc")
+    assert shown(desk) == ("GBPUSD_otc",)
+
+
+@pytest.mark.parametrize(
+    ("focus", "is_decided"),
+    [(Focus(FocusMode.FOLLOW), False), (Focus(FocusMode.LOCK, ("A",)), True), (Focus(FocusMode.ALL), True)],
+)
+def test_while_following_nothing_is_decided_before_it_is_known_what_the_page_shows(
+    focus: Focus, is_decided: bool
+) -> None:
+    desk = FocusState(focus)
+    assert desk.is_decided is is_decided
+
+    desk.set_active(ActiveAsset("A"))
+
+    assert desk.is_decided
 
 
 def test_a_period_that_is_not_told_stays_as_it_was() -> None:
@@ -197,7 +311,7 @@ def test_what_a_page_was_seen_to_show_counts_until_a_frame_tells():
 
     desk.set_page_label("EUR/USD OTC")
     assert desk.active_symbol == "EURUSD_otc"
-    assert desk.includes("EURUSD_otc")
+    assert shown(desk) == ("EURUSD_otc",)
 
     desk.set_active(ActiveAsset("GBPUSD_otc"))
     assert desk.active_symbol == "GBPUSD_otc"

@@ -414,7 +414,8 @@ def test_names_typed_before_the_table_is_known_are_understood_later() -> None:
 
     stage.event("s1", "updateAssets", TABLE)
 
-    assert stage.market.focused_symbols() == (EUR, "nonsense")
+    assert stage.market.focused_symbols() == (EUR,)
+    assert stage.market.focus_snapshot().symbols == (EUR, "nonsense")
     assert stage.market.view(stage.at()).focus_unknown == ("nonsense",)
     assert stage.market.view(stage.at()).focus_unchecked == ()
 

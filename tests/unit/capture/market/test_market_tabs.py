@@ -239,20 +239,21 @@ def test_a_page_that_is_asked_does_not_overrule_by_an_asset_that_does_not_tick()
 
     stage.market.on_active_asset_label("AUD/USD OTC")
 
-    assert stage.market.focused_symbols() == (EUR,)
+    assert stage.market.focused_symbols()[0] == EUR
 
 
-def test_the_bucket_under_way_is_finished_when_a_second_asset_begins_to_tick() -> None:
+def test_an_asset_that_ticked_alone_goes_on_when_a_second_one_begins_to_tick() -> None:
     stage = Stage(focus=Focus())
     stage.ticks_of(START_MS, stage.minute(2) + 30_000)
     assert stage.market.focused_symbols() == (EUR,)
 
-    for ts_ms in range(stage.minute(2) + 30_000, stage.minute(4), 500):
+    for ts_ms in range(stage.minute(2) + 30_000, stage.minute(4) + 1_000, 500):
         stage.tick(ts_ms)
         stage.tick(ts_ms + 1, GBP, "s2")
 
-    assert stage.market.focused_symbols() == ()
-    assert stage.flags() == {0: WHOLE, 1: WHOLE, 2: WHOLE}
+    assert stage.market.focused_symbols() == (EUR,)
+    assert stage.flags() == {0: WHOLE, 1: WHOLE, 2: WHOLE, 3: WHOLE}
+    assert not stage.sealed[GBP]
 
 
 def test_minutes_sealed_together_with_the_last_one_of_a_leaving_asset_are_not_lost() -> None:

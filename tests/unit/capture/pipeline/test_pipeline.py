@@ -302,6 +302,7 @@ def test_a_message_that_cannot_be_handled_ends_the_connection_and_not_the_pipeli
 
 
 def test_no_browser_shows_in_the_heartbeat(bench: Bench):
+    bench.pipeline.call(lambda: bench.market.track(["EURUSD_otc"]))
     deadline_s = time.monotonic() + PATIENCE_S
     while not (statuses := bench.server.status()) and time.monotonic() < deadline_s:
         time.sleep(0.01)

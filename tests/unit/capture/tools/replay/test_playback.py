@@ -54,7 +54,7 @@ ADVANCED = ("advance_time", ARRIVAL)
         (r.SocketOpened(*AT, 3, "wss://x/", 1), ("socket_opened", 3, "")),
         (r.SocketLost(*AT, 3, "page reloaded"), ("on_socket_closed", 3, GapReason.RELOADED, WAITING)),
         (r.SocketLost(*AT, 3, "of a later version"), ("on_socket_closed", 3, GapReason.SOCKET_CLOSED, WAITING)),
-        (r.FocusChanged(*AT, Focus(FocusMode.ALL)), ("set_focus", Focus(FocusMode.ALL))),
+        (r.FocusChanged(*AT, Focus(FocusMode.ALL)), ("set_focus", Focus(FocusMode.ALL), False)),
         (r.ActiveAssetLabel(*AT, "EUR/USD OTC"), ("on_active_asset_label", "EUR/USD OTC")),
         (r.Restored(*AT, "X", [(1, 1.5)], 1, 2, False), ("restore", "X", [(1, 1.5)], 1, 2)),
     ],
