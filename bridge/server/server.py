@@ -168,7 +168,10 @@ class WireServer:
             self._snapshot = MappingProxyType({k: status for k, status in self._snapshot.items() if k != key})
 
     def publish(
-        self, sealed: CandlesByStream, completed: Mapping[StreamKey, Sequence[Candle]] = _NONE
+        self,
+        sealed: CandlesByStream,
+        completed: Mapping[StreamKey, Sequence[Candle]] = _NONE,
+        gaps: Sequence[Gap] = (),
     ) -> list[CandleBatch]:
         """Number, commit and publish sealed candles of any number of streams; one batch per stream with candles.
 
@@ -182,6 +185,8 @@ class WireServer:
         completed
             Candles of buckets that were passed over and are complete by now. Those newer than the watermark go out
             with ``sealed``, in time order; the others are for ``revise``.
+        gaps
+            Blind times to be durable together with the candles, as ``record_gaps``.
 
         Raises SequenceError for candles that do not follow (see ``Sequencer.number``), StoreFull while the disk is
         full, StoreError.
@@ -191,7 +196,7 @@ class WireServer:
         while True:
             batches = self._numbered(entries, completed)
             begun_s = time.perf_counter()
-            if self._commit(batches):
+            if self._commit(batches, gaps=gaps):
                 break
         committed_s = time.perf_counter()
         if batches:

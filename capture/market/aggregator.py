@@ -240,6 +240,7 @@ class CandleAggregator:
     def _go_away(self, symbol: str, from_ms: int) -> None:
         """All before ``from_ms`` is decided: tell the gap. One of the feed that begins there waits behind it."""
         away = self._away[symbol] = _Away(from_ms)
+        self.collect_gaps()
         newest = self._newest_gaps.get(symbol)
         if newest is not None and newest.from_ms >= from_ms:
             away.feed_gaps[newest.from_ms] = newest
@@ -251,6 +252,7 @@ class CandleAggregator:
         heard_ms = self._heard_from_ms(feed)
         if now_ms < coverage.hold_until_ms or heard_ms is None:
             return
+        self.collect_gaps()
         begin_ms = away.from_ms
         known_ms = max(feed.tape.holds_from_ms, heard_ms)
         if begin_ms < known_ms and not (begin_ms >= feed.tape.holds_from_ms and coverage.covers(begin_ms, heard_ms)):

@@ -17,6 +17,7 @@ import msgspec
 
 from fluxcap.bridge.server.server import CandlesByStream, FeedInfo
 from fluxcap.capture.market.candles import Revision
+from fluxcap.capture.market.feeds import GapUpdate
 from fluxcap.capture.market.market import MarketUpdate
 from fluxcap.capture.pipeline.listeners import ListenerGroup, PublishedUpdate
 from fluxcap.capture.runtime import log
@@ -44,7 +45,10 @@ class WireOutput(Protocol):
     def status(self) -> Mapping[StreamKey, StreamStatus]: ...
 
     def publish(
-        self, sealed: CandlesByStream, completed: Mapping[StreamKey, Sequence[Candle]] = ...
+        self,
+        sealed: CandlesByStream,
+        completed: Mapping[StreamKey, Sequence[Candle]] = ...,
+        gaps: Sequence[Gap] = ...,
     ) -> list[CandleBatch]: ...
 
     def revise(self, better: CandlesByStream) -> list[CandleRevision]: ...
@@ -162,35 +166,40 @@ class PublishStage:
             symbol: [revision.candle for revision in revisions if not revision.published]
             for symbol, revisions in update.revised.items()
         }
-        self._publish(update.sealed, completed, done)
+        self._publish(update, completed, done)
         while update.revised:
             symbol, revisions = next(iter(update.revised.items()))
             self._revise(self._key_of(symbol), revisions, done)
             del update.revised[symbol]
         if update.gaps:
-            gaps = [
-                Gap(self._key_of(gap.symbol).source_id, gap.symbol, gap.from_ms, gap.to_ms, gap.reason.value)
-                for gap in update.gaps
-            ]
+            gaps = self._gaps(update.gaps)
             self._server.record_gaps(gaps)
             update.gaps = []
             done.gaps += gaps
 
-    def _publish(self, sealed: dict[str, list[Candle]], completed: dict[str, list[Candle]], done: _Applied) -> None:
+    def _gaps(self, gaps: Sequence[GapUpdate]) -> list[Gap]:
+        return [
+            Gap(self._key_of(gap.symbol).source_id, gap.symbol, gap.from_ms, gap.to_ms, gap.reason.value)
+            for gap in gaps
+        ]
+
+    def _publish(self, update: MarketUpdate, completed: dict[str, list[Candle]], done: _Applied) -> None:
         """All streams in one transaction; one by one when one of them cannot follow, so that it harms no other.
 
-        A bucket completed before anything newer was published is simply the next candle, not a revision.
+        A bucket completed before anything newer was published is simply the next candle, not a revision. Gaps of a
+        stream go with its candles: what was decided together stands together, or not at all.
         """
+        sealed = update.sealed
         symbols = [*sealed, *(symbol for symbol, candles in completed.items() if candles and symbol not in sealed)]
         if not symbols:
             return
         try:
-            self._publish_some(symbols, sealed, completed, done)
+            self._publish_some(symbols, update, completed, done)
             sealed.clear()
         except SequenceError:
             for symbol in symbols:
                 try:
-                    self._publish_some([symbol], sealed, completed, done)
+                    self._publish_some([symbol], update, completed, done)
                 except SequenceError as error:
                     self._drop({self._key_of(symbol): sealed.get(symbol, [])}, error)
                 sealed.pop(symbol, None)
@@ -198,15 +207,19 @@ class PublishStage:
     def _publish_some(
         self,
         symbols: Sequence[str],
-        sealed: dict[str, list[Candle]],
+        update: MarketUpdate,
         completed: dict[str, list[Candle]],
         done: _Applied,
     ) -> None:
+        gaps = self._gaps([gap for gap in update.gaps if gap.symbol in symbols])
         batches = self._server.publish(
-            {self._key_of(symbol): sealed.get(symbol, []) for symbol in symbols},
+            {self._key_of(symbol): update.sealed.get(symbol, []) for symbol in symbols},
             {self._key_of(symbol): completed[symbol] for symbol in symbols if completed.get(symbol)},
+            gaps,
         )
+        update.gaps = [gap for gap in update.gaps if gap.symbol not in symbols]
         done.batches += batches
+        done.gaps += gaps
         self.commits += bool(batches)
 
     def _revise(self, key: StreamKey, revisions: list[Revision], done: _Applied) -> None:

@@ -59,7 +59,10 @@ class NullOutput:
         return {}
 
     def publish(
-        self, sealed: CandlesByStream, completed: Mapping[StreamKey, Sequence[Candle]] = {}
+        self,
+        sealed: CandlesByStream,
+        completed: Mapping[StreamKey, Sequence[Candle]] = {},
+        gaps: Sequence[Gap] = (),
     ) -> list[CandleBatch]:
         return []
 

@@ -94,6 +94,8 @@ class Run:
         self.truth: dict[str, Any] = {}
         self.daemons: dict[str, FollowingDaemon] = {}
         self.detected: dict[str, list[str]] = {}
+        self.followed: dict[str, set[str]] = {}
+        """What was in focus at the end."""
         self.late: dict[str, Any] = {}
         self.locked: dict[str, Any] = {}
         self.period: dict[str, Any] = {}
@@ -134,7 +136,8 @@ def _run(folder: Path, stack: ExitStack) -> Run:
             seen = daemon.await_status(
                 lambda seen, symbol=symbol: seen["detected_asset"] == symbol, f"{symbol}, {name}"
             )
-            made.detected[name].append(",".join(seen["focus_symbols"]))
+            made.detected[name].append(seen["focus_symbols"][0])
+            made.followed[name] = set(seen["focus_symbols"])
         time.sleep(STAY_S)
     late = FollowingDaemon(daemons, folder / "late", browser, sites["all tick"])
     made.late = late.await_status(lambda seen: seen["detected_asset"], "what the page shows")
@@ -201,6 +204,20 @@ def test_while_another_asset_was_shown_nothing_new_of_the_first_was_published(ru
 @pytest.mark.parametrize("name", SITES)
 def test_the_focus_went_where_the_clicks_went(run: Run, name: str):
     assert run.detected[name] == list(TOUR)
+
+
+def test_what_the_page_showed_before_stays_in_focus_while_it_is_sent(run: Run):
+    assert run.followed["all tick"] == set(ASSETS)
+
+
+@pytest.mark.parametrize("symbol", ASSETS)
+def test_an_asset_that_the_page_goes_on_sending_has_a_candle_of_every_second_after_it_was_shown(run: Run, symbol: str):
+    candles, gaps = run.daemons["all tick"].kept(symbol)
+
+    assert [candle.ts_ms for candle in candles] == list(range(candles[0].ts_ms, candles[-1].ts_ms + 1, 1_000))
+    newest_ms = [run.daemons["all tick"].kept(other)[0][-1].ts_ms for other in ASSETS]
+    assert max(newest_ms) - candles[-1].ts_ms <= 2_000
+    assert gaps == []
 
 
 def test_attached_late_the_page_is_asked_what_it_shows(run: Run):

@@ -281,6 +281,276 @@ def test_the_platforms_own_candle_of_the_same_interval_completes_the_first() -> 
     assert (sealed.high, sealed.low) == (3.0, 0.5)
 
 
+# --- out of focus, and back ---
+
+
+AWAY, CLOSED = GapReason.NOT_IN_FOCUS, GapReason.SOCKET_CLOSED
+
+
+def gaps(bench: Bench, symbol: str = A) -> list[tuple[int, int, GapReason]]:
+    """Begin and end in ms since M0 (0: open), and the reason, as they were told."""
+    bench.sealing.collect_gaps()
+    found = [gap for gap in bench.sealing.update.gaps if gap.symbol == symbol]
+    return [(gap.from_ms - M0, gap.to_ms and gap.to_ms - M0, gap.reason) for gap in found]
+
+
+def test_an_asset_that_leaves_is_told_so_with_its_last_candle() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.ticks(90_000, 119_900)
+    assert gaps(bench) == []
+
+    bench.ticks(120_000, 120_100)
+
+    assert starts(bench, A) == [0, 1]
+    assert gaps(bench) == [(120_000, 0, AWAY)]
+
+
+def test_ticks_after_the_bucket_that_is_finished_are_not_told() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.ticks(90_000, 300_000)
+
+    assert max(tick.ts_ms for tick in bench.sealing.update.ticks if tick.symbol == A) == M0 + 119_500
+
+
+def test_back_in_focus_what_the_tape_holds_is_sealed_and_the_gap_taken_back() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.ticks(90_000, 300_000)
+    bench.turn_to(A)
+    bench.ticks(300_000, 361_000)
+
+    assert starts(bench, A) == [0, 1, 2, 3, 4, 5]
+    assert gaps(bench) == [(120_000, 0, AWAY), (120_000, 120_000, AWAY)]
+
+
+def test_the_gap_ends_with_the_first_bucket_that_the_tape_holds_whole() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.ticks(90_000, 3_600_000)
+    bench.turn_to(A)
+    bench.ticks(3_600_000, 3_661_000)
+
+    held_ms = bench.feeds.feed(A).tape.holds_from_ms - M0
+    first = -(-held_ms // MINUTE)
+    assert gaps(bench)[-1] == (120_000, first * MINUTE, AWAY)
+    assert starts(bench, A) == [0, 1, *range(first, 61)]
+
+
+def test_an_asset_that_another_run_left_comes_back_with_its_first_whole_bucket() -> None:
+    bench = Bench()
+    bench.published_ms = M0 - 10 * MINUTE
+    bench.sealing.restore_away(A, M0 - 9 * MINUTE)
+    bench.ticks(20_000, 90_000)
+    bench.focused = {A}
+    bench.sealing.on_focus_change((), (A,), M0 + 90_000)
+    bench.ticks(90_000, 181_000)
+
+    assert gaps(bench) == [(-9 * MINUTE, MINUTE, AWAY)]
+    assert starts(bench, A) == [1, 2]
+
+
+def test_the_gap_stays_open_until_the_asset_is_heard_again() -> None:
+    bench = Bench()
+    bench.sealing.restore_away(A, M0)
+    bench.focused = {A}
+    bench.sealing.on_focus_change((), (A,), M0 + 90_000)
+    bench.sealing.advance_time(M0 + 300_000)
+
+    assert gaps(bench) == []
+    assert bench.sealing.has_left_by(A, M0)
+
+
+def test_gaps_of_the_feed_wait_while_the_asset_is_away() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.ticks(90_000, 150_000)
+    bench.feeds.on_socket_closed("s", CLOSED)
+    bench.ticks(200_000, 300_000)
+    assert gaps(bench) == [(120_000, 0, AWAY)]
+
+    bench.turn_to(A)
+    bench.ticks(300_000, 361_000)
+
+    assert gaps(bench)[1:] == [(120_000, 120_000, AWAY), (149_500, 200_000, CLOSED)]
+    assert starts(bench, A) == [0, 1, 2, 4, 5]
+
+
+def test_a_gap_of_the_feed_that_the_longer_gap_covers_is_not_told() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.ticks(90_000, 150_000)
+    bench.feeds.on_socket_closed("s", CLOSED)
+    bench.ticks(200_000, 3_600_000)
+    bench.turn_to(A)
+    bench.ticks(3_600_000, 3_661_000)
+
+    assert {reason for _, _, reason in gaps(bench)} == {AWAY}
+
+
+def test_a_gap_of_the_feed_that_began_before_goes_on_being_told() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.feeds.on_socket_closed("s", CLOSED)
+    bench.turn_to(B)
+    bench.sealing.advance_time(M0 + 131_000)
+    bench.ticks(200_000, 201_000)
+
+    assert gaps(bench) == [(89_500, 0, CLOSED), (120_000, 0, AWAY), (89_500, 200_000, CLOSED)]
+
+
+def test_the_gap_of_an_asset_whose_feed_ended_meanwhile_goes_over_into_that_of_its_feed() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.ticks(90_000, 150_000)
+    bench.feeds.on_socket_closed("s", CLOSED)
+    bench.turn_to(A)
+    bench.sealing.advance_time(M0 + 200_000)
+
+    assert gaps(bench)[1:] == [(120_000, 120_000, AWAY), (149_500, 0, CLOSED)]
+
+
+def test_of_two_gaps_with_one_begin_none_is_lost() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.ticks(90_000, 120_100)
+    bench.feeds.on_socket_closed("s", CLOSED)  # its last tick was the very first of the next bucket
+    bench.ticks(290_000, 300_000)
+    bench.turn_to(A)
+    bench.ticks(300_000, 361_000)
+
+    assert gaps(bench) == [(120_000, 0, AWAY), (120_000, 120_000, AWAY), (120_000, 290_000, CLOSED)]
+
+
+def test_of_two_gaps_with_one_begin_the_longer_one_tells_of_both() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.ticks(90_000, 120_100)
+    bench.feeds.on_socket_closed("s", CLOSED)
+    bench.ticks(290_000, 3_600_000)
+    bench.turn_to(A)
+    bench.ticks(3_600_000, 3_661_000)
+
+    (_, opened), (begin, end) = [gap[:2] for gap in gaps(bench)]
+    assert (opened, begin) == (0, 120_000)
+    assert end > 1_000_000
+
+
+def test_an_asset_without_a_tick_in_its_bucket_is_told_to_have_left_at_the_end_of_it() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 59_000)
+    for at_ms in range(59_000, 130_000, 500):
+        bench.feeds.tick("s", B, M0 + at_ms, 1.0, M0 + at_ms)
+        if at_ms == 90_000:
+            bench.turn_to(B)
+        bench.sealing.advance_time(M0 + at_ms)
+
+    assert starts(bench, A) == [0]
+    assert gaps(bench) == [(120_000, 0, AWAY)]
+
+
+def test_an_asset_never_heard_leaves_nothing_behind() -> None:
+    bench = Bench(A)
+    bench.focused = set()
+    bench.sealing.on_focus_change((A,), (), M0)
+    bench.sealing.advance_time(M0 + 300_000)
+
+    assert gaps(bench) == []
+
+
+def test_an_asset_with_a_stream_that_was_not_heard_is_told_to_have_left_all_the_same() -> None:
+    bench = Bench(A)
+    bench.published_ms = M0 - MINUTE
+    bench.focused = set()
+    bench.sealing.on_focus_change((A,), (), M0 + 10_000)
+    bench.sealing.advance_time(M0 + 59_999)
+    assert gaps(bench) == []
+
+    bench.sealing.advance_time(M0 + 60_000)
+
+    assert gaps(bench) == [(60_000, 0, AWAY)]
+
+
+def test_a_tick_that_comes_late_for_an_asset_that_has_left_revises_its_candle() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.ticks(90_000, 121_000)
+    bench.feeds.tick("s", A, M0 + 119_700, 2.0, M0 + 121_000)
+    bench.sealing.tick(bench.feeds.feed(A), M0 + 119_700, 0, 2.0)
+
+    (revision,) = bench.sealing.update.revised[A]
+    assert (revision.candle.ts_ms, revision.candle.close, revision.published) == (M0 + MINUTE, 2.0, True)
+
+
+# --- assets of an earlier run ---
+
+
+def heard_from(bench: Bench, from_ms: int, to_ms: int) -> None:
+    """The clock becomes known, and ticks come."""
+    bench.sealing.on_synchronised(M0 + from_ms)
+    for at_ms in range(from_ms, to_ms, 500):
+        bench.ticks(at_ms, at_ms + 500)
+        bench.sealing.advance_time(M0 + at_ms)
+
+
+def test_an_asset_of_an_earlier_run_that_is_not_in_focus_is_told_to_be_out_of_it() -> None:
+    bench = Bench(B)
+    bench.published_ms = M0 - 30 * MINUTE
+    bench.sealing.track([A])
+    heard_from(bench, 5_000, 15_000)
+    assert gaps(bench) == []
+
+    heard_from(bench, 15_000, 30_000)
+
+    assert gaps(bench) == [(-29 * MINUTE, 0, AWAY)]
+
+
+def test_an_asset_of_an_earlier_run_whose_gap_is_known_finishes_its_bucket() -> None:
+    bench = Bench(B)
+    bench.published_ms = M0 - 3 * MINUTE
+    bench.feeds.restore(A, [(M0 - 119_000, 1.0), (M0 - 115_000, 1.0)], M0 - 120_000, M0 - 115_000)
+    bench.sealing.track([A])
+    heard_from(bench, 5_000, 70_000)
+
+    assert starts(bench, A) == [-2]
+    assert gaps(bench) == [
+        (-115_000, 0, GapReason.DAEMON_DOWN),
+        (-115_000, 5_000, GapReason.DAEMON_DOWN),
+        (60_000, 0, AWAY),
+    ]
+
+
+def test_an_asset_that_comes_into_focus_before_that_is_decided_was_never_away() -> None:
+    bench = Bench(B)
+    bench.published_ms = M0 - 30 * MINUTE
+    bench.sealing.track([A])
+    heard_from(bench, 5_000, 10_000)
+    bench.turn_to(A, B)
+    heard_from(bench, 10_000, 80_000)
+
+    assert gaps(bench) == [(-29 * MINUTE, 5_000, GapReason.DAEMON_DOWN)]
+
+
+def test_a_stream_that_goes_on_is_told_to_have_been_interrupted_when_nothing_else_says_so() -> None:
+    bench = Bench(A)
+    bench.published_ms = M0 - 30 * MINUTE
+    bench.sealing.track([A])
+    heard_from(bench, 5_000, 10_000)
+
+    assert gaps(bench) == [(-29 * MINUTE, 0, GapReason.DAEMON_DOWN), (-29 * MINUTE, 5_000, GapReason.DAEMON_DOWN)]
+
+
 # --- what was decided, kept until it could be stored ---
 
 

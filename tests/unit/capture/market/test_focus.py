@@ -338,19 +338,29 @@ def leases(focus: Focus = FOLLOW) -> FocusState:
     return state
 
 
-def locked(desk: FocusState) -> tuple[str, ...]:
-    assert desk.focus.mode is FocusMode.LOCK
-    return desk.focus.symbols
+def wanted(desk: FocusState) -> tuple[str, ...]:
+    """What becomes candles; of what the page showed before nothing is sent any more."""
+    return desk.shown(tuple, lambda symbol: False)
 
 
-def test_looking_at_an_asset_locks_it_and_leaving_follows_the_page_again() -> None:
+def test_looking_at_an_asset_adds_it_to_what_the_page_shows_and_leaving_takes_it_away() -> None:
     desk = leases()
+    desk.set_active(ActiveAsset("GBPUSD_otc"))
 
     assert desk.acquire("a", "EUR/USD OTC") == ("EURUSD_otc", True)
-    assert locked(desk) == ("EURUSD_otc",)
+    assert wanted(desk) == ("GBPUSD_otc", "EURUSD_otc")
+    assert desk.mode is FocusMode.FOLLOW
     desk.release("a")
 
-    assert desk.focus == FOLLOW
+    assert wanted(desk) == ("GBPUSD_otc",)
+
+
+@pytest.mark.parametrize("focus", [FOLLOW, Focus(FocusMode.LOCK, ("GBPUSD_otc",)), Focus(FocusMode.ALL)])
+def test_the_mode_shown_is_the_users_whatever_is_looked_at(focus: Focus) -> None:
+    desk = leases(focus)
+    desk.acquire("a", "EURUSD_otc")
+
+    assert (desk.snapshot(()).mode, desk.focus.mode) == (focus.mode, focus.mode)
 
 
 def test_one_that_leaves_takes_nothing_from_the_others() -> None:
@@ -361,7 +371,7 @@ def test_one_that_leaves_takes_nothing_from_the_others() -> None:
 
     desk.release("b")
 
-    assert locked(desk) == ("EURUSD_otc", "GBPUSD_otc")
+    assert wanted(desk) == ("EURUSD_otc", "GBPUSD_otc")
 
 
 def test_another_asset_replaces_the_one_looked_at() -> None:
@@ -370,17 +380,17 @@ def test_another_asset_replaces_the_one_looked_at() -> None:
 
     desk.acquire("a", "GBPUSD_otc")
 
-    assert locked(desk) == ("GBPUSD_otc",)
+    assert wanted(desk) == ("GBPUSD_otc",)
 
 
 def test_what_the_user_locked_stays_locked() -> None:
     desk = leases(Focus(FocusMode.LOCK, ("EURUSD_otc",)))
     desk.acquire("a", "GBPUSD_otc")
 
-    assert locked(desk) == ("EURUSD_otc", "GBPUSD_otc")
+    assert wanted(desk) == ("EURUSD_otc", "GBPUSD_otc")
     desk.release("a")
 
-    assert locked(desk) == ("EURUSD_otc",)
+    assert wanted(desk) == ("EURUSD_otc",)
 
 
 def test_where_all_is_taken_a_chart_changes_nothing() -> None:
@@ -397,9 +407,9 @@ def test_a_focus_set_meanwhile_is_in_force_beside_the_leases_and_after_them() ->
 
     desk.set_user_focus(Focus(FocusMode.LOCK, ("EURUSD otc",)))
 
-    assert locked(desk) == ("EURUSD_otc", "GBPUSD_otc")
+    assert wanted(desk) == ("EURUSD_otc", "GBPUSD_otc")
     desk.release("a")
-    assert locked(desk) == ("EURUSD_otc",)
+    assert wanted(desk) == ("EURUSD_otc",)
 
 
 def test_an_unknown_asset_changes_nothing() -> None:
@@ -410,7 +420,7 @@ def test_an_unknown_asset_changes_nothing() -> None:
         desk.acquire("a", "EURUSX_otc")
 
     assert caught.value.nearest == ("EURUSD_otc",)
-    assert locked(desk) == ("EURUSD_otc",)
+    assert wanted(desk) == ("EURUSD_otc",)
 
 
 def test_a_lease_ends_when_it_is_not_taken_again() -> None:
@@ -420,7 +430,7 @@ def test_a_lease_ends_when_it_is_not_taken_again() -> None:
 
     desk.expire(1_000)
 
-    assert locked(desk) == ("GBPUSD_otc",)
+    assert wanted(desk) == ("GBPUSD_otc",)
     desk.acquire("b", "GBPUSD_otc", until_ms=5_000)
     desk.expire(2_000)
     assert desk.leased == ("GBPUSD_otc",)
@@ -439,21 +449,21 @@ def test_an_asset_leased_before_the_table_and_unknown_to_it_takes_nothing_from_o
 
     desk.acquire("b", "EURUSD_otc")
 
-    assert locked(desk) == ("EURUSD_otc",)
+    assert wanted(desk) == ("EURUSD_otc",)
     assert desk.leased == ("EURUSD_otc",)
     desk.expire(1_000)
-    assert locked(desk) == ("EURUSD_otc",)
+    assert wanted(desk) == ("EURUSD_otc",)
 
 
 def test_names_that_were_taken_as_typed_are_resolved_wherever_they_stand() -> None:
     desk = FocusState(Focus(FocusMode.LOCK, ("eurusd otc",)))
     desk.acquire("a", "gbpusd otc")
     desk.set_catalogue(TABLE)
-    assert locked(desk) == ("EURUSD_otc", "GBPUSD_otc")
+    assert wanted(desk) == ("EURUSD_otc", "GBPUSD_otc")
 
     desk.release("a")
 
-    assert locked(desk) == ("EURUSD_otc",)
+    assert wanted(desk) == ("EURUSD_otc",)
 
 
 def test_only_what_changes_the_focus_in_force_is_said_to() -> None:

@@ -331,6 +331,34 @@ def test_gaps_are_stored_and_told(bench: Bench):
     assert [len(update.gaps) for update in bench.ears[0].updates] == [1, 1]
 
 
+def test_the_gap_of_an_asset_that_leaves_is_committed_with_its_last_candle(bench: Bench):
+    bench.market.seal("EURUSD_otc", candle(0))
+    bench.market.outcome.gaps.append(GapUpdate("EURUSD_otc", FIRST_MS + MINUTE_MS, 0, GapReason.NOT_IN_FOCUS))
+
+    bench.flush()
+
+    assert bench.journal == ["commit", "publish", "tell"]
+    assert [(gap.from_ms, gap.to_ms, gap.reason) for gap in bench.store.reader().gaps("TEST")] == [
+        (FIRST_MS + MINUTE_MS, 0, "not in focus")
+    ]
+    assert bench.ears[0].updates[0].gaps == tuple(bench.store.reader().gaps("TEST"))
+
+
+def test_the_last_candle_of_an_asset_that_leaves_is_not_stored_without_its_gap(bench: Bench):
+    bench.store.failure = StoreFull("no room")
+    bench.market.seal("EURUSD_otc", candle(0))
+    bench.market.outcome.gaps.append(GapUpdate("EURUSD_otc", FIRST_MS + MINUTE_MS, 0, GapReason.NOT_IN_FOCUS))
+    bench.flush()
+    assert (bench.stored("EURUSD_otc"), bench.store.reader().gaps("TEST")) == ([], [])
+
+    bench.store.failure, bench.now_ns = None, RETRY_NS
+    bench.flush()
+
+    assert bench.stored("EURUSD_otc") == [candle(0)]
+    assert len(bench.store.reader().gaps("TEST")) == 1
+    assert bench.market.outcome.gaps == []
+
+
 def test_gaps_that_could_not_be_stored_are_tried_again(bench: Bench):
     bench.store.failure = StoreFull("no space")
     bench.market.outcome.gaps.append(GapUpdate("EURUSD_otc", FIRST_MS, 0, GapReason.CHROME_GONE))
