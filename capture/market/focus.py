@@ -122,7 +122,7 @@ class AssetNames:
         raise UnknownAsset(typed, self._nearest(typed))
 
     def _index(self) -> None:
-        """What is told later here wins."""
+        """Build the index of names; of sources that read alike the later one wins."""
         self._by_key = {}
         for named, symbols in ((self._kept, self._kept), ({}, self._observed), (self._assets, self._assets)):
             self._by_key |= {canonical_key(asset.name): symbol for symbol, asset in named.items()}
@@ -199,7 +199,7 @@ class FocusState:
 
     @property
     def mode(self) -> FocusMode:
-        """What the user set."""
+        """The mode that the user set."""
         return self._user_focus.mode
 
     @property
@@ -352,7 +352,7 @@ class FocusState:
         return tuple(dict.fromkeys(symbols))
 
     def _follow(self) -> None:
-        """What the page shows may have changed."""
+        """Remember what the page shows, if it is followed."""
         active = self.active_symbol
         if active is None or self.mode is not FocusMode.FOLLOW:
             return

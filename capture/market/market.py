@@ -266,7 +266,7 @@ class Market:
 
     @property
     def focus(self) -> Focus:
-        """What the user set, with all leases; its names resolved as far as they could be."""
+        """The user's focus with all leases; its names resolved as far as they could be."""
         return self._focus.focus
 
     @property
