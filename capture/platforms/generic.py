@@ -24,7 +24,8 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -32,6 +33,7 @@ import msgspec
 from fluxcap.capture.platforms.addresses import PAGES, SOCKETS, AddressPatterns, hosts_of
 from fluxcap.capture.platforms.base import Keep, Kept, MarketEvent, RawTick
 from fluxcap.capture.platforms.json_path import JsonPath
+from fluxcap.capture.platforms.stamps import MICROSECONDS, MILLISECONDS, NANOSECONDS, SECONDS, as_written, floor_ms
 from fluxcap.schemas.errors import ConfigError
 
 TEXT, BINARY = 1, 2
@@ -41,7 +43,12 @@ MAX_TS_MS = 32_503_680_000_000
 _SYMBOL = re.compile(r"[#A-Za-z0-9][A-Za-z0-9_#&-]{0,31}")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 """Python itself would also take 1_000, other scripts' digits and blanks, none of which an exchange means."""
-_MS_IN = {"s": 1_000.0, "ms": 1.0, "us": 0.001, "ns": 0.000_001}
+_UNITS = {"s": SECONDS, "ms": MILLISECONDS, "us": MICROSECONDS, "ns": NANOSECONDS}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+_json = msgspec.json.Decoder(float_hook=as_written)
+"""Numbers stay as they are written: a double cannot hold every stamp."""
+_encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,7 +119,7 @@ class Shape:
         if opcode != self.opcode:
             return []
         text = binascii.a2b_base64(payload) if opcode == BINARY else payload
-        return [message for message in self.messages.all(msgspec.json.decode(text)) if self._wanted(message)]
+        return [message for message in self.messages.all(_json.decode(text)) if self._wanted(message)]
 
     def tick(self, message: Any) -> RawTick | None:
         """Raises ValueError for a message with one of the three that cannot be read; None for one that has none."""
@@ -130,7 +137,7 @@ class Shape:
         return kept
 
     def _wanted(self, message: Any) -> bool:
-        return all(path.one(message) == value for path, value in self.filter)
+        return all(_plain(path.one(message)) == value for path, value in self.filter)
 
 
 class GenericDecoder:
@@ -179,7 +186,7 @@ class GenericRedaction:
             kept = []
         if not kept:
             return Kept(Keep.TALK if len(payload) > 1 else Keep.PULSE)
-        content = msgspec.json.encode(self._shape.messages.wrap(kept))
+        content = _encoder.encode(self._shape.messages.wrap(kept))
         return Kept(Keep.CONTENT, _packed(opcode, content))
 
     def sent(self, opcode: int, payload: str) -> Kept:
@@ -204,8 +211,13 @@ def _symbol(value: Any) -> str:
     return text
 
 
+def _plain(value: Any) -> Any:
+    """The value as the settings file would write it."""
+    return float(value) if isinstance(value, Decimal) else value
+
+
 def _price(value: Any) -> float:
-    price = _number(value)
+    price = float(_number(value))
     if not 0.0 < price < MAX_PRICE:
         raise ValueError("price")
     return price
@@ -216,23 +228,24 @@ def _time_ms(value: Any, unit: str) -> int:
         if not isinstance(value, str):
             raise ValueError("time")
         when = datetime.fromisoformat(value)
-        ts_ms = round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1_000)
-    elif unit == "ms" and type(value) is int:
-        ts_ms = value
+        ts_ms = ((when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH) // _MS
     else:
-        ts_ms = round(_number(value) * _MS_IN[unit])
+        number = _number(value)
+        if not 0 < number < MAX_TS_MS * 10**6:
+            raise ValueError("time")
+        ts_ms = floor_ms(number, _UNITS[unit])
     if not 0 < ts_ms < MAX_TS_MS:
         raise ValueError("time")
     return ts_ms
 
 
-def _number(value: Any) -> float:
-    """A number, or a string that holds one."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+def _number(value: Any) -> int | Decimal:
+    """A number, or a string that holds one, as it is written. It is finite as a double, too."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         raise ValueError("number")
     if isinstance(value, str) and _DECIMAL.fullmatch(value) is None:
         raise ValueError("number")
-    number = float(value)
-    if not math.isfinite(number):
+    number = as_written(value) if isinstance(value, str) else value
+    if not math.isfinite(float(number)):
         raise ValueError("number")
     return number

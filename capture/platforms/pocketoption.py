@@ -7,11 +7,11 @@ allow-list; balances, deals, chat and sessions are dropped by name, undecoded.
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -27,6 +27,7 @@ from fluxcap.capture.platforms.base import (
 )
 from fluxcap.capture.platforms.redaction import SocketIoRedaction
 from fluxcap.capture.platforms.socketio import NOT_READABLE, EventHandler, SocketIoMarketDecoder
+from fluxcap.capture.platforms.stamps import SECONDS, as_written, floor_ms
 from fluxcap.schemas.types import Candle
 
 DEFAULT_HOSTS = ("pocketoption.com", "*.pocketoption.com", "po.market", "*.po.market", "po.trade", "*.po.trade")
@@ -39,16 +40,10 @@ MAX_TS_S = 32_503_680_000.0
 MAX_PERIOD_S = 86_400 * 31
 MAX_PAYOUT_PERCENT = 10_000
 _HUGE = 1e300
+_COMMA, _POINT = b",."
 
 
 class _HistoryPayload(msgspec.Struct):
-    asset: str
-    period: int
-    history: list[tuple[float, float]] = []
-    candles: list[tuple[float, float, float, float, float]] = []
-
-
-class _LooseHistoryPayload(msgspec.Struct):
     asset: str
     period: int
     history: list[Any] = []
@@ -56,7 +51,7 @@ class _LooseHistoryPayload(msgspec.Struct):
 
 
 class _PeriodRow(msgspec.Struct):
-    time: float
+    time: msgspec.Raw
     open: float
     close: float
     high: float
@@ -83,9 +78,8 @@ class _ChangeSymbol(msgspec.Struct):
 
 
 _ticks = msgspec.json.Decoder(list[tuple[str, float, float]])
-_any = msgspec.json.Decoder()
-_history = msgspec.json.Decoder(_HistoryPayload)
-_loose_history = msgspec.json.Decoder(_LooseHistoryPayload)
+_any = msgspec.json.Decoder(float_hook=as_written)
+_history = msgspec.json.Decoder(_HistoryPayload, float_hook=as_written)
 _period = msgspec.json.Decoder(_PeriodPayload)
 _charts = msgspec.json.Decoder(list[_Chart])
 _settings = msgspec.json.Decoder(_ChartSettings)
@@ -146,68 +140,68 @@ def _is_symbol(text: str) -> bool:
 
 
 def _read_ticks(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
+    """The ticks of a frame; nearly always it is one, its time written like ``1756866774.962``.
+
+    Of three decimals or fewer the double tells the millisecond exactly. Where the point and the comma behind them stand
+    is known, since no symbol has either. Anything else takes the longer way.
+    """
     try:
-        rows = _ticks.decode(payload)
-    except msgspec.ValidationError:
-        rows = _any_ticks(payload, malformed)
-    found: list[MarketEvent] = []
-    for symbol, ts_s, price in rows:
-        if 0.0 < price < MAX_PRICE and 0.0 < ts_s < MAX_TS_S and (symbol in _sound_symbols or _is_symbol(symbol)):
-            found.append(RawTick(symbol, round(ts_s * 1_000), price))
-        else:
-            malformed["tick"] += 1
-    return found
+        ((symbol, ts_s, price),) = _ticks.decode(payload)
+        at = len(symbol)
+        if (
+            payload[at + 15] == _POINT
+            and (payload[at + 19] == _COMMA or payload[at + 18] == _COMMA or payload[at + 17] == _COMMA)
+            and 0.0 < price < MAX_PRICE
+            and 0.0 < ts_s < MAX_TS_S
+            and symbol in _sound_symbols
+        ):
+            return (RawTick(symbol, round(ts_s * 1_000), price),)
+    except (ValueError, IndexError):  # msgspec's errors are ValueErrors
+        pass
+    if isinstance(payload, str):
+        return _read_ticks(payload.encode(), malformed)
+    return _read_any_ticks(payload, malformed)
 
 
-def _any_ticks(payload: bytes | str, malformed: Counter[str]) -> list[tuple[str, float, float]]:
+def _read_any_ticks(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
     """One bad row must not cost the others of its frame. Further columns are the platform's own business."""
     rows = _any.decode(payload)
-    found: list[tuple[str, float, float]] = []
+    found: list[MarketEvent] = []
     for row in rows if isinstance(rows, list) else [None]:
         match row:
-            case [str(symbol), ts_s, price, *_] if _is_number(ts_s) and _is_number(price):
-                found.append((symbol, float(ts_s), float(price)))
+            case [str(symbol), ts_s, price, *_] if _is_tick(ts_s, price) and _is_symbol(symbol):
+                found.append(RawTick(symbol, floor_ms(ts_s, SECONDS), float(price)))
             case _:
                 malformed["tick"] += 1
     return found
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int | Decimal]:
     """Return whether it is a JSON number that a double holds: an integer may have any number of digits."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and -_HUGE < value < _HUGE
+    return isinstance(value, int | Decimal) and not isinstance(value, bool) and -_HUGE < value < _HUGE
+
+
+def _is_tick(ts_s: Any, price: Any) -> bool:
+    return _is_number(ts_s) and 0 < ts_s < MAX_TS_S and _is_number(price) and 0.0 < float(price) < MAX_PRICE
 
 
 def _read_history(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
-    try:
-        message = _history.decode(payload)
-    except msgspec.ValidationError:
-        message = _any_history(payload, malformed)
+    message = _history.decode(payload)
     if not _is_symbol(message.asset):
         malformed["updateHistoryNewFast"] += 1
         return ()
-    ticks = [(round(ts * 1_000), price) for ts, price in message.history if _is_sane(ts, price)]
+    # Columns are never dropped to make a row fit: the rest would move to wrong positions.
+    ticks = [
+        (floor_ms(row[0], SECONDS), float(row[1]))
+        for row in message.history
+        if isinstance(row, list) and len(row) >= 2 and _is_tick(row[0], row[1])
+    ]
     ticks.sort(key=_time_of)  # stable: ticks of one millisecond stay in their order
-    candles = _candles((ts, o, h, low, c) for ts, o, c, h, low in message.candles)
+    rows = [row for row in message.candles if isinstance(row, list) and len(row) >= 5 and all(map(_is_number, row[:5]))]
+    candles = _candles((ts, float(o), float(h), float(low), float(c)) for ts, o, c, h, low, *_ in rows)
     malformed["history row"] += len(message.history) - len(ticks) + len(message.candles) - len(candles)
     period_ms = _period_ms(message.period)
     return (ActiveAsset(message.asset, period_ms), History(message.asset, period_ms, tuple(ticks), candles))
-
-
-def _any_history(payload: bytes | str, malformed: Counter[str]) -> _HistoryPayload:
-    """A history of which some row is not as recorded: the others still count."""
-    message = _loose_history.decode(payload)
-    ticks = [tuple(map(float, row[:2])) for row in message.history if _begins_with_numbers(row, 2)]
-    candles = [tuple(map(float, row[:5])) for row in message.candles if _begins_with_numbers(row, 5)]
-    malformed["history row"] += len(message.history) - len(ticks) + len(message.candles) - len(candles)
-    return _HistoryPayload(message.asset, message.period, ticks, candles)  # type: ignore[arg-type]
-
-
-def _begins_with_numbers(row: Any, count: int) -> bool:
-    """Return whether the first ``count`` columns are all numbers.
-
-    Columns are never dropped to make a row fit: the rest would move to wrong positions.
-    """
-    return isinstance(row, list) and len(row) >= count and all(map(_is_number, row[:count]))
 
 
 def _time_of(tick: tuple[int, float]) -> int:
@@ -220,7 +214,7 @@ def _period_ms(period_s: int) -> int:
 
 def _read_period(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
     message = _period.decode(payload)
-    candles = _candles((row.time, row.open, row.high, row.low, row.close) for row in message.data)
+    candles = _candles((_any.decode(row.time), row.open, row.high, row.low, row.close) for row in message.data)
     malformed["history row"] += len(message.data) - len(candles)
     if not _is_symbol(message.asset):
         malformed["loadHistoryPeriodFast"] += 1
@@ -228,16 +222,12 @@ def _read_period(payload: bytes | str, malformed: Counter[str]) -> Sequence[Mark
     return (History(message.asset, _period_ms(message.period), (), candles),)
 
 
-def _is_sane(ts_s: float, price: float) -> bool:
-    return 0.0 < ts_s < MAX_TS_S and 0.0 < price < MAX_PRICE and math.isfinite(ts_s)
-
-
-def _candles(rows: Any) -> tuple[Candle, ...]:
+def _candles(rows: Iterable[tuple[Any, float, float, float, float]]) -> tuple[Candle, ...]:
     """Rows ``(ts_s, open, high, low, close)`` in any order → sane candles, ascending, each start once."""
     found: dict[int, Candle] = {}
     for ts_s, open_, high, low, close in rows:
-        if _is_sane(ts_s, low) and 0.0 < low <= min(open_, close) and max(open_, close) <= high < MAX_PRICE:
-            ts_ms = round(ts_s * 1_000)
+        if _is_tick(ts_s, Decimal(low)) and low <= min(open_, close) and max(open_, close) <= high < MAX_PRICE:
+            ts_ms = floor_ms(ts_s, SECONDS)
             found[ts_ms] = Candle(ts_ms, open_, high, low, close)
     return tuple(found[ts_ms] for ts_ms in sorted(found))
 
