@@ -150,9 +150,15 @@ async def _refuse(request: Request, error: Exception) -> Response:
     return Response(msgspec.json.encode({"error": str(error)}), status_code=400, media_type="application/json")
 
 
+def _is_local(url: str) -> bool:
+    try:
+        return urlsplit(url).hostname in LOOPBACK
+    except ValueError:
+        return False
+
+
 async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname
-    origin = request.headers.get("origin")
-    if host not in LOOPBACK or (origin is not None and urlsplit(origin).hostname not in LOOPBACK):
+    hosts, origins = request.headers.getlist("host"), request.headers.getlist("origin")
+    if len(hosts) != 1 or len(origins) > 1 or not _is_local(f"//{hosts[0]}") or not all(map(_is_local, origins)):
         return Response(b'{"error": "Only for pages of this machine."}', status_code=403)
     return await call_next(request)

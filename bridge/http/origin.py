@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from fluxcap.bridge.transport.addresses import canonical_host
+
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -24,11 +26,14 @@ _ANSWER_HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"same-origin"),
 )
+_DECIDING = ("host", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
 _REFUSAL = b'{"error": "This address is for pages of its own only."}'
 
 
 class OriginGuard:
     """Refuses with 403 what ``refusal`` names a reason for, and forbids other pages to embed the rest.
+
+    A request with two Host or two Origin headers is refused, too.
 
     names: host names under which the server may be addressed, beside the address a connection came in on.
     origins: foreign origins that may use it all the same, such as ``http://localhost:5000``.
@@ -44,7 +49,8 @@ class OriginGuard:
             await self._app(scope, receive, send)
             return
         names = self._names | {str((scope.get("server") or ("", 0))[0])}
-        if refusal(_headers(scope), names, self._origins):
+        headers = _headers(scope)
+        if headers is None or refusal(headers, names, self._origins):
             await _refuse(scope, send)
         elif scope["type"] == "websocket":
             await self._app(scope, receive, send)
@@ -67,7 +73,7 @@ def refusal(headers: dict[str, str], names: Iterable[str], origins: Iterable[str
 def origin_allowed(host: str, origin: str | None, names: Iterable[str], origins: Iterable[str] = ()) -> bool:
     """Return whether a request was addressed to us by one of our names and comes from no foreign page."""
     try:
-        if (urlsplit(f"//{host}").hostname or "") not in set(names):
+        if canonical_host(urlsplit(f"//{host}").hostname or "") not in set(map(canonical_host, names)):
             return False
         if origin is None or origin in set(origins):
             return True
@@ -77,8 +83,11 @@ def origin_allowed(host: str, origin: str | None, names: Iterable[str], origins:
         return False
 
 
-def _headers(scope: Scope) -> dict[str, str]:
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+def _headers(scope: Scope) -> dict[str, str] | None:
+    """The headers by name in lower case; None where one that decides stands twice: nobody could say which counts."""
+    pairs = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+    names = [name for name, _ in pairs]
+    return None if any(names.count(name) > 1 for name in _DECIDING) else dict(pairs)
 
 
 def _with_headers(send: Send) -> Send:

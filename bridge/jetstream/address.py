@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from fluxcap.bridge.transport.addresses import in_address, why_unreachable
 from fluxcap.schemas.errors import ConfigError
 
 DEFAULT_PORT = 4222
@@ -87,7 +88,7 @@ def parse_address(servers: str, credentials: Path | None = None) -> NatsAddress:
 def _server(text: str) -> str:
     try:
         parts = urlsplit(text if "://" in text else f"nats://{text}")
-        host, port = parts.hostname, parts.port or DEFAULT_PORT
+        host, port = parts.hostname, DEFAULT_PORT if parts.port is None else parts.port
     except ValueError:
         raise ConfigError("An address of a NATS server cannot be read; write nats://HOST:PORT.") from None
     if "@" in text:
@@ -96,7 +97,9 @@ def _server(text: str) -> str:
         )
     if parts.scheme not in ("nats", "tls") or not host or parts.path.strip("/") or parts.query or parts.fragment:
         raise ConfigError(f"{text!r} is no address of a NATS server; write nats://HOST:PORT or tls://HOST:PORT.")
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    if reason := why_unreachable(host.partition("%")[0]) or ("" if port else "it names no port"):
+        raise ConfigError(f"{text!r} is no address of a NATS server: {reason}; write nats://HOST:PORT.")
+    return f"{parts.scheme}://{in_address(host)}:{port}"
 
 
 def _is_here(parts: SplitResult) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
+from fluxcap.bridge.transport.addresses import is_ipv6, require_bindable, without_brackets
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def is_loopback(endpoint: str) -> bool:
     transport, _, rest = endpoint.partition("://")
     if transport in ("ipc", "inproc"):
         return True
-    host = rest.rpartition(":")[0].strip("[]")
+    host = without_brackets(rest.rpartition(":")[0])
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -45,9 +46,11 @@ def bind(socket: ServerSocket, endpoint: str, curve: ServerCurve | None) -> str:
 
     Raises AlreadyRunning when the address is in use, ConfigError when it cannot be bound or needs keys.
     """
+    require_bindable(endpoint)
     require_curve_unless_loopback(endpoint, curve)
     if curve is not None:
         curve.secure(socket)
+    socket.setsockopt(zmq.IPV6, int(is_ipv6(endpoint)))
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:

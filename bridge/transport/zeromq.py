@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 import zmq
 
+from fluxcap.bridge.transport.addresses import is_ipv6, require_connectable
 from fluxcap.bridge.transport.base import (
     Connected,
     Disconnected,
@@ -59,7 +60,9 @@ class _MonitoredSocket:
     """One socket with its monitor."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, curve: ClientCurve | None):
+        require_connectable(endpoint)
         self.socket = context.socket(kind)
+        self.socket.setsockopt(zmq.IPV6, int(is_ipv6(endpoint)))
         self.greeted = False
         self._has_keys = curve is not None
         _set_options(self.socket, curve)

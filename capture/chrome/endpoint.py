@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
+from fluxcap.bridge.transport.addresses import in_address, why_unreachable, without_brackets
 from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
 
 DEFAULT_HOST = "127.0.0.1"
@@ -60,7 +61,12 @@ def parse_endpoint(text: str) -> tuple[str, int]:
     port = int(match["port"]) if match else 0
     if match is None or not 0 < port < 65536:
         raise ConfigError(f"{text!r} is not HOST:PORT; write it like {DEFAULT_HOST}:{DEFAULT_PORT}.")
-    return (match["host"] or DEFAULT_HOST).strip("[]"), port
+    host = without_brackets(match["host"] or DEFAULT_HOST)
+    if reason := why_unreachable(host):
+        raise ConfigError(
+            f"{text!r} is not where Chrome can be: {reason}; write it like {DEFAULT_HOST}:{DEFAULT_PORT}."
+        )
+    return host, port
 
 
 def probe(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, timeout_s: float = 1.0) -> BrowserInfo:
@@ -81,30 +87,47 @@ def find(
 ) -> BrowserInfo:
     """Ask on the port, and on the one that the browser of a profile has opened; the first that answers.
 
+    Where another program holds a port on 127.0.0.1, Chrome opens it on ::1 alone, so that is asked too.
     ``profile_leads``: the profile's browser first. Profiles count on this machine alone. Raises ChromeUnavailable: what
     ``probe`` says of the port.
     """
     written = active_port(profile) if profile is not None and host in _LOOPBACK else None
     if written is None or (written[0] == port and not profile_leads):
-        return probe(host, port, timeout_s)
+        return _probe_both(host, port, timeout_s)
     if profile_leads:
         with contextlib.suppress(ChromeUnavailable):
             return _probe_profile(host, written, timeout_s)
-        return probe(host, port, timeout_s)
+        return _probe_both(host, port, timeout_s)
     try:
-        return probe(host, port, timeout_s)
+        return _probe_both(host, port, timeout_s)
     except ChromeUnavailable as error:
         with contextlib.suppress(ChromeUnavailable):
             return _probe_profile(host, written, timeout_s)
         raise error from None
 
 
+def _probe_both(host: str, port: int, timeout_s: float) -> BrowserInfo:
+    try:
+        return probe(host, port, timeout_s)
+    except ChromeUnavailable as error:
+        if host == DEFAULT_HOST:
+            with contextlib.suppress(ChromeUnavailable):
+                return probe("::1", port, timeout_s)
+        raise error from None
+
+
 def _probe_profile(host: str, written: tuple[int, str], timeout_s: float) -> BrowserInfo:
     """The browser that wrote the file, not another that has its port by now."""
-    info = probe(host, written[0], timeout_s)
-    if not info.websocket_url.endswith(written[1]):
-        raise ChromeUnavailable(f"Another browser answers on port {written[0]} now.")
-    return info
+    failure = ChromeUnavailable(f"Another browser answers on port {written[0]} now.")
+    for address in (host, "::1") if host == DEFAULT_HOST else (host,):
+        try:
+            info = probe(address, written[0], timeout_s)
+        except ChromeUnavailable as error:
+            failure = error
+        else:
+            if info.websocket_url.endswith(written[1]):
+                return info
+    raise failure
 
 
 def open_pages(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, timeout_s: float = 1.0) -> list[PageInfo]:
@@ -208,7 +231,7 @@ def _left(deadline: float) -> float:
 
 
 def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{in_address(host)}:{port}"
 
 
 def _something_else(where: str) -> ChromeUnavailable:

@@ -24,7 +24,9 @@ def devserver(
     seed: Annotated[int, typer.Option(help="The same seed makes the same candles and faults.")] = 1,
     replay: Annotated[Path | None, typer.Option(help="CSV of candles to replay in place of generated ones.")] = None,
     data_dir: Annotated[Path, typer.Option(help="Folder of its store.")] = Path("data/devserver"),
-    port: Annotated[int, typer.Option(help="Port of control API and panel, on loopback; 0 for any free one.")] = 5558,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port of control API and panel, on loopback; 0 for any free one.")
+    ] = 5558,
 ) -> None:
     """Serve generated or replayed candles over the wire, with faults at will, until Ctrl-C."""
     from fluxcap.bridge.client.options import endpoints
@@ -51,7 +53,7 @@ def devserver(
 
 
 def simulate(
-    port: Annotated[int, typer.Option(help="Port on loopback; 0 for any free one.")] = 8400,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on loopback; 0 for any free one.")] = 8400,
     assets: Annotated[str | None, typer.Option(help="Symbols, comma-separated. [default: ten of them]")] = None,
     rate: Annotated[float, typer.Option(help="Ticks a second and asset.")] = 2.1,
     offset: Annotated[int, typer.Option(help="How far stamps are ahead of UTC, seconds.")] = 7200,

@@ -206,7 +206,7 @@ def run(
 
 
 def chrome(
-    port: Annotated[int, typer.Option(help="DevTools port, loopback only.")] = 9222,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="DevTools port, loopback only.")] = 9222,
     profile: Annotated[
         Path | None, typer.Option(help="Profile folder of its own. [default: one in your data folder]")
     ] = None,

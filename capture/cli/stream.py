@@ -135,7 +135,9 @@ def dashboard(
     control: Annotated[str | None, typer.Option(help="REST address of that daemon. [default: its port 3001]")] = None,
     pub: Annotated[str | None, typer.Option(help="PUB endpoint of that daemon. [default: its port 5556]")] = None,
     rep: Annotated[str | None, typer.Option(help="Request endpoint of that daemon. [default: its port 5557]")] = None,
-    port: Annotated[int, typer.Option(help="Port of the page, on loopback; 0 for any free one.")] = 3002,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port of the page, on loopback; 0 for any free one.")
+    ] = 3002,
     stream: NatsStream = None,
     credentials: NatsCredentials = None,
     keys: Keys = None,

@@ -18,6 +18,7 @@ from websockets.http11 import Request, Response
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
+from fluxcap.bridge.transport.addresses import in_address
 from fluxcap.capture.chrome.endpoint import get_json, open_pages
 from fluxcap.capture.collect.cdp_filter import SingleTabFilter
 from fluxcap.schemas.errors import ChromeUnavailable
@@ -57,7 +58,8 @@ class SingleTabProxy:
 
     def _answer_http(self, connection: ServerConnection, request: Request) -> Response | None:
         """``/json/…`` as Chrome answers it, with what is shown only; None goes on to the WebSocket."""
-        if request.headers.get("Host", "").partition(":")[0] not in _LOCAL_NAMES or "Origin" in request.headers:
+        hosts = request.headers.get_all("Host")
+        if len(hosts) != 1 or hosts[0].partition(":")[0] not in _LOCAL_NAMES or "Origin" in request.headers:
             return connection.respond(http.HTTPStatus.FORBIDDEN, "")
         try:
             if request.path.startswith("/devtools/browser/"):
@@ -87,7 +89,7 @@ class SingleTabProxy:
     def _relay(self, driver: ServerConnection) -> None:
         """One driver connection: carry messages both ways until either side ends."""
         assert driver.request is not None  # noqa: S101 - after the handshake
-        url = f"ws://{self._host}:{self._port}{driver.request.path}"
+        url = f"ws://{in_address(self._host)}:{self._port}{driver.request.path}"
         rules = SingleTabFilter(self._is_shown)
         with (
             contextlib.suppress(WebSocketException, OSError),

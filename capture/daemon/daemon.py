@@ -19,6 +19,7 @@ from fastapi import FastAPI
 
 from fluxcap.bridge.jetstream.forward.status import ForwardStatus
 from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.transport.addresses import in_address, is_wildcard, reachable_here
 from fluxcap.bridge.transport.curve import ServerCurve, server_keys, with_own_client
 from fluxcap.capture.api.app import HttpServer, control_app
 from fluxcap.capture.api.metrics import Metrics, MetricsSnapshot
@@ -122,7 +123,7 @@ class Daemon:
                 recorder=recorder,
             )
             self.watch = ChromeReconnector(self.pipeline, self._scheduler, browser_locator(settings))
-            hosts = () if settings.web_host in ("0.0.0.0", "::") else (settings.web_host,)  # noqa: S104
+            hosts = () if is_wildcard(settings.web_host) else (settings.web_host,)
             app = control_app(self.pipeline, self.market, self.status, hosts, settings.web_origin)
             app.include_router(csv_settings_router(self.persistence, self.server.store.reader(), self.metrics))
             app.include_router(history_import_router(self.pipeline, self.server, settings.source, settings.interval))
@@ -139,7 +140,7 @@ class Daemon:
             pid=os.getpid(),
             pub=self.server.pub_endpoint,
             rep=self.server.rep_endpoint,
-            control=f"http://{self.control.host}:{self.control.port}",
+            control=f"http://{in_address(self.control.host)}:{self.control.port}",
             data_dir=str(settings.data_dir.resolve()),
             source=settings.source,
             interval=settings.interval,
@@ -225,8 +226,10 @@ class Daemon:
         settings = self.settings
         source = DaemonStreamBackend(self.pipeline, self.market, self.server, settings.source, settings.interval)
         mount_socketio(app, source, relay, settings.data_dir)
-        endpoints = self.server.pub_endpoint, self.server.rep_endpoint
-        mount_dashboard(app, lambda: DashboardTarget(*endpoints, self.identity.control, self._own_curve))
+        endpoints = reachable_here(self.server.pub_endpoint), reachable_here(self.server.rep_endpoint)
+        mount_dashboard(
+            app, lambda: DashboardTarget(*endpoints, reachable_here(self.identity.control), self._own_curve)
+        )
 
     def _end_recording(self) -> None:
         if self._recording is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fluxcap.bridge.http.daemon_client import DaemonClient
-from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP, default_endpoints
+from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP, default_endpoints, parse_url, require_host
 from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.runtime.settings import DEFAULT_WEB_PORT, load_settings
 from fluxcap.schemas.errors import NotAnswering
@@ -17,10 +17,11 @@ TIMEOUT_S = 10.0
 def control_address(data_dir: Path | None, control: str | None) -> str:
     """Return the daemon's control address: as given, from its run file, or the default port.
 
-    Raises NotAnswering when the data folder's last daemon is gone without a word.
+    Raises ConfigError for an address at which nobody can be, NotAnswering when the data folder's last daemon is gone
+    without a word.
     """
     if control:
-        return control if "://" in control else f"http://{control}"
+        return parse_url(control, DEFAULT_WEB_PORT)
     folder = data_dir or load_settings().data_dir
     run = read_run_file(folder)
     if run is None:
@@ -54,14 +55,14 @@ def daemon_endpoints(
 ) -> Endpoints:
     """A daemon's addresses: as given, else of ``host`` at the default ports, else as the data folder here says.
 
-    Raises NotAnswering as ``control_address``.
+    ``host``: a name or an address, IPv6 bare or in brackets. Raises ConfigError, NotAnswering as ``control_address``.
     """
-    if host:
-        name = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    if host is not None:
+        name = require_host(host)
         known = Endpoints(*default_endpoints(name), f"http://{name}:{DEFAULT_WEB_PORT}")
     else:
         run = read_run_file(data_dir or load_settings().data_dir)
         address = control_address(data_dir, control)
         known = Endpoints(run.pub if run else DEFAULT_PUB, run.rep if run else DEFAULT_REP, address)
-    chosen = known.control if not control else control if "://" in control else f"http://{control}"
+    chosen = parse_url(control, DEFAULT_WEB_PORT) if control else known.control
     return Endpoints(pub or known.pub, rep or known.rep, chosen)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from fluxcap.bridge.transport.addresses import reachable_here
+
 RUN_FILE = "fluxcap.run.json"
 
 
@@ -42,8 +44,13 @@ def write_run_file(data_dir: Path, run: RunFile) -> None:
 
 
 def read_run_file(data_dir: Path) -> RunFile | None:
-    """Read the run file of a data folder; None when it is absent or invalid."""
+    """Read the run file of a data folder; None when it is absent or invalid.
+
+    Addresses are those at which this machine reaches the daemon, also where it listens on all of its addresses.
+    """
     try:
-        return msgspec.json.decode((data_dir / RUN_FILE).read_bytes(), type=RunFile)
+        run = msgspec.json.decode((data_dir / RUN_FILE).read_bytes(), type=RunFile)
     except (OSError, msgspec.DecodeError):
         return None
+    addresses = {name: reachable_here(getattr(run, name)) for name in ("control", "pub", "rep")}
+    return msgspec.structs.replace(run, **addresses)

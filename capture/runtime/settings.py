@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
+from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP, without_brackets
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import interval_ms
 
@@ -98,6 +98,14 @@ class Settings(BaseSettings):
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return value
+
+    @field_validator("web_host")
+    @classmethod
+    def _is_host(cls, value: str) -> str:
+        host = without_brackets(value.strip())
+        if not host:
+            raise ValueError("it names no address; write 127.0.0.1, ::1 or an address of this machine")
+        return host
 
     @field_validator("platforms", mode="before")
     @classmethod

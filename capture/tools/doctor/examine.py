@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from fluxcap.bridge.transport.addresses import in_address, require_bindable
 from fluxcap.capture.chrome.endpoint import parse_endpoint
 from fluxcap.capture.chrome.launch import default_profile
 from fluxcap.capture.pipeline.reconnect import browser_locator
@@ -67,16 +68,17 @@ def _ports(settings: Settings, run: RunFile | None) -> Iterator[Finding]:
     addresses = {
         "PUB port": (settings.pub, "--pub"),
         "request port": (settings.rep, "--rep"),
-        "web port": (f"tcp://{_in_address(settings.web_host)}:{settings.listen_port}", web_option),
+        "web port": (f"tcp://{in_address(settings.web_host)}:{settings.listen_port}", web_option),
     }
     for subject, (address, option) in addresses.items():
+        try:
+            require_bindable(address)
+        except ConfigError as error:
+            yield from_error(subject, error)
+            continue
         host, port = urlsplit(address).hostname, _port(address)
         if host is not None and host != "*" and port is not None:
             yield machine.check_own_port(subject, host, port, option, port in held)
-
-
-def _in_address(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _port(address: str) -> int | None:

@@ -99,7 +99,7 @@ def _await_candles(daemon: DaemonProcess, symbol: str, count: int) -> None:
     def has(seen: dict[str, Any]) -> bool:
         return any(s["stream"] == str(daemon.key(symbol)) and s["latest_sequence"] >= count for s in seen["streams"])
 
-    daemon.await_status(has, f"{count} candles of {symbol}", 120)
+    daemon.await_status(has, f"{count} candles of {symbol}")
 
 
 def test_the_recorded_run_has_what_is_to_be_replayed(run: Run) -> None:

@@ -38,6 +38,14 @@ def seed_file(folder: Path, name: str, raw: bytes) -> tuple[Path, str]:
     return path, nkeys.from_seed(bytearray(seed)).public_key.decode()
 
 
+def test_a_server_on_ipv6_is_reached(tmp_path: Path):
+    server = NatsServer(tmp_path, host="::1").start()
+    try:
+        assert enter(server.url)
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize(
     ("config", "right", "wrong"),
     [

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from fluxcap.bridge.transport.addresses import in_address
 from tests.support.patience import PATIENCE_S
 from tests.support.ports import lasting_port
 
@@ -37,8 +38,9 @@ class NatsServer:
     ``config``: further lines of its configuration file, such as ``authorization { token: … }``.
     """
 
-    def __init__(self, folder: Path, config: str = "", name: str = "one") -> None:
+    def __init__(self, folder: Path, config: str = "", name: str = "one", host: str = "127.0.0.1") -> None:
         self._executable = require_nats_server()
+        self._host = host
         self.folder = folder
         self.port = lasting_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -50,7 +52,7 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{in_address(self._host)}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -61,7 +63,7 @@ class NatsServer:
         """Start it, on the port it had; returns when it answers."""
         with (self.folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._executable, "-c", str(self._config), "-a", "127.0.0.1", "-p", str(self.port)],
+                [self._executable, "-c", str(self._config), "-a", self._host, "-p", str(self.port)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -118,7 +120,7 @@ class NatsServer:
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as sock:
+            with socket.create_connection((self._host, self.port), timeout=1) as sock:
                 sock.settimeout(1)
                 return sock.recv(4) == b"INFO"
         except OSError:

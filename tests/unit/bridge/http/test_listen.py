@@ -28,3 +28,18 @@ def test_a_port_can_be_taken_again_at_once() -> None:
 
     with listening_socket("127.0.0.1", port) as again:
         assert again.getsockname()[1] == port
+
+
+@pytest.mark.parametrize(("host", "family"), [("::1", socket.AF_INET6), ("localhost", socket.AF_INET)])
+def test_ipv6_is_listened_on_where_it_is_named(host: str, family: socket.AddressFamily) -> None:
+    with listening_socket(host, 0) as listener:
+        assert listener.family == family
+
+
+def test_a_peer_that_vanished_is_noticed() -> None:
+    with (
+        listening_socket("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname(), timeout=5),
+        listener.accept()[0] as taken,
+    ):
+        assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

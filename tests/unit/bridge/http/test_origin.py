@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
 import pytest
 
-from fluxcap.bridge.http.origin import origin_allowed, refusal
+from fluxcap.bridge.http.origin import OriginGuard, Receive, Scope, Send, origin_allowed, refusal
 
 NAMES = ("127.0.0.1", "localhost", "::1")
 HERE = "127.0.0.1:3001"
@@ -20,6 +24,43 @@ def test_our_own_names_are_answered(host: str) -> None:
 )
 def test_a_foreign_name_that_resolves_to_us_is_refused(host: str) -> None:
     assert refusal({"host": host}, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [("::1", "[0:0:0:0:0:0:0:1]:3001"), ("::ffff:192.168.1.5", "192.168.1.5:3001"), ("fd00::5", "[FD00::5]:3001")],
+)
+def test_an_address_of_ours_is_known_by_every_spelling(name: str, host: str) -> None:
+    assert refusal({"host": host}, [name]) == ""
+    assert refusal({"host": host, "origin": f"http://{host}"}, [name]) == ""
+
+
+async def status_of(kind: str, headers: list[tuple[bytes, bytes]]) -> object:
+    """What the guard answers: the status, or the code with which a WebSocket is closed; "let in" beyond it."""
+    answers: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        answers.append("let in")
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        answers.append(message.get("status", message.get("code")))
+
+    async def receive() -> MutableMapping[str, Any]:
+        raise AssertionError("nothing is read")
+
+    await OriginGuard(app, NAMES)({"type": kind, "headers": headers, "server": ("127.0.0.1", 3001)}, receive, send)
+    return answers[0]
+
+
+@pytest.mark.parametrize(("kind", "refused"), [("http", 403), ("websocket", 1008)])
+@pytest.mark.parametrize("twice", [b"Host", b"host", b"Origin", b"Sec-Fetch-Site"])
+def test_a_header_that_decides_and_stands_twice_is_refused(kind: str, refused: int, twice: bytes) -> None:
+    here = HERE.encode()
+    headers = [(b"host", here), (b"origin", b"http://" + here), (b"sec-fetch-site", b"same-origin")]
+    same = dict(headers)[twice.lower()]
+
+    assert asyncio.run(status_of(kind, headers)) == "let in"
+    assert asyncio.run(status_of(kind, [*headers, (twice, same)])) == refused
 
 
 @pytest.mark.parametrize(

@@ -106,3 +106,11 @@ def test_a_password_never_leaves_the_machine_in_the_clear(file: Path, servers: s
     file.write_text(content)
 
     assert parse_address(servers, file).needs_tls is needed
+
+
+@pytest.mark.parametrize(
+    "server", ["nats://0.0.0.0:4222", "nats://[::]:4222", "nats://a:0", "nats://a:70000", "nats://:1"]
+)
+def test_a_server_that_nobody_can_reach_is_refused(server: str) -> None:
+    with pytest.raises(ConfigError, match="nats://HOST:PORT"):
+        parse_address(server)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -23,7 +24,12 @@ VERSION = {
     "User-Agent": "Mozilla/5.0",
     "webSocketDebuggerUrl": "ws://127.0.0.1:9222/devtools/browser/abc",
 }
-Serve = Callable[[Callable[[socket.socket], None]], int]
+
+
+class Serve(Protocol):
+    """``serve(handler) -> port``."""
+
+    def __call__(self, handler: Callable[[socket.socket], None], host: str = "127.0.0.1") -> int: ...
 
 
 @pytest.fixture
@@ -31,8 +37,9 @@ def serve() -> Iterator[Serve]:
     """``serve(handler) -> port``: one thread that accepts one connection at a time and hands it to the handler."""
     with ExitStack() as stack:
 
-        def start(handler: Callable[[socket.socket], None]) -> int:
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        def start(handler: Callable[[socket.socket], None], host: str = "127.0.0.1") -> int:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listener = stack.enter_context(socket.create_server((host, 0), family=family))
             stopping = threading.Event()
 
             def run() -> None:
@@ -50,7 +57,7 @@ def serve() -> Iterator[Serve]:
 
             def stop() -> None:
                 stopping.set()
-                socket.create_connection(("127.0.0.1", port)).close()
+                socket.create_connection((host, port)).close()
                 thread.join()
 
             stack.callback(stop)
@@ -87,7 +94,20 @@ def test_endpoint_is_host_and_port(text: str, expected: tuple[str, int]) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["", "host", "host:", "host:0", "host:65536", "http://host:1", "a:b:1", "::1:9222", "host:9222/x"]
+    "text",
+    [
+        "",
+        "host",
+        "host:",
+        "host:0",
+        "host:65536",
+        "http://host:1",
+        "a:b:1",
+        "::1:9222",
+        "host:9222/x",
+        "0.0.0.0:1",
+        "[::]:1",
+    ],
 )
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError, match=r"127\.0\.0\.1:9222"):
@@ -108,6 +128,21 @@ def test_websocket_url_is_the_one_reachable_from_here(serve: Serve) -> None:
     port = serve(answering(json.dumps(VERSION).encode()))
 
     assert probe("127.0.0.1", port, timeout_s=PATIENCE_S).websocket_url == f"ws://127.0.0.1:{port}/devtools/browser/abc"
+
+
+@pytest.mark.parametrize("ipv4", ["nobody", "another program"])
+def test_a_browser_that_could_open_its_port_on_ipv6_alone_is_found(serve: Serve, ipv4: str) -> None:
+    port = serve(answering(json.dumps(VERSION).encode()), "::1")
+    with ExitStack() as stack:
+        if ipv4 == "another program":
+            other = stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            thread = threading.Thread(target=lambda: other.accept()[0].close())
+            thread.start()
+            stack.callback(thread.join)
+
+        info = find("127.0.0.1", port, timeout_s=PATIENCE_S)
+
+    assert info.websocket_url == f"ws://[::1]:{port}/devtools/browser/abc"
 
 
 def test_probe_does_not_wait_for_the_browser_to_hang_up(serve: Serve) -> None:

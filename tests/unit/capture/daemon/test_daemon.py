@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from fluxcap import Candles, LiveClient
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.capture.daemon.daemon import Daemon
 from fluxcap.capture.platforms.registry import platform_named
@@ -19,7 +21,7 @@ from fluxcap.capture.runtime.run_file import RUN_FILE, read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE, Settings
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, StoreLocked
 from fluxcap.schemas.types import Candle, StreamKey
-from tests.support.patience import await_that
+from tests.support.patience import PATIENCE_S, await_that
 
 FREE = "tcp://127.0.0.1:0"
 
@@ -72,6 +74,64 @@ def test_it_leaves_no_thread_behind_and_may_be_stopped_twice(tmp_path: Path):
 
     left = [t.name for t in set(threading.enumerate()) - before if t.name.startswith("fluxcap")]
     assert left == []
+
+
+IPV6 = {"pub": "tcp://[::1]:0", "rep": "tcp://[::1]:0", "web_host": "[::1]"}
+
+
+def test_all_of_it_works_on_ipv6(tmp_path: Path):
+    with Daemon(settings(tmp_path, **IPV6)) as daemon:
+        run = read_run_file(tmp_path / "data")
+        assert run is not None
+        candle = Candle(60_000, 1.0, 1.0, 1.0, 1.0, 1.0)
+        daemon.pipeline.call(lambda: daemon.server.publish({daemon.key("A"): [candle]}))
+        with LiveClient(run.pub, run.rep) as client:
+            client.subscribe(daemon.key("A"))
+            heard = next(event for event in client.events(PATIENCE_S) if isinstance(event, Candles))
+        answers = [
+            httpx.get(f"{run.control}/health", headers={"host": host}, trust_env=False).status_code
+            for host in (f"[::1]:{daemon.control.port}", "[0:0:0:0:0:0:0:1]", "localhost", "[::2]", "foreign.example")
+        ]
+
+    assert [address.rpartition(":")[0] for address in (run.pub, run.rep, run.control)] == [
+        "tcp://[::1]",
+        "tcp://[::1]",
+        "http://[::1]",
+    ]
+    assert heard.candles["ts_ms"].tolist() == [60_000]
+    assert answers == [200, 200, 200, 403, 403]
+
+
+@pytest.mark.parametrize(("host", "here"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::0", "[::1]")])
+def test_one_that_listens_on_all_addresses_is_found_and_answers_by_each_of_its_own(
+    tmp_path: Path, host: str, here: str
+):
+    with Daemon(settings(tmp_path, web_host=host)) as daemon:
+        run = read_run_file(tmp_path / "data")
+        assert run is not None
+        port = daemon.control.port
+        answers = {
+            asked: httpx.get(f"http://{address}:{port}/health", headers={"host": asked}, trust_env=False).status_code
+            for address, asked in ((here, here), ("127.0.0.1", "127.0.0.1"), (here, "foreign.example"))
+        }
+
+    assert run.control == f"http://{here}:{port}"
+    assert answers == {here: 200, "127.0.0.1": 200, "foreign.example": 403}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pub": "tcp://127.0.0.1:65536"},
+        {"rep": "tcp://127.0.0.1:70000"},
+        {"pub": "tcp://:5556"},
+        {"chrome": "0.0.0.0:9222"},
+        {"chrome": "[::]:9222"},
+    ],
+)
+def test_an_address_that_nobody_can_use_is_refused_before_anything_runs(tmp_path: Path, wrong: dict[str, str]):
+    with pytest.raises(ConfigError, match=r"cannot be used|not where Chrome can be"):
+        Daemon(settings(tmp_path, **wrong))
 
 
 def test_a_second_one_on_the_folder_is_refused(daemon: Daemon):

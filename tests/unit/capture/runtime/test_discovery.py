@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fluxcap.capture.runtime.discovery import control_address, find_daemon
+from fluxcap.capture.runtime.discovery import control_address, daemon_endpoints, find_daemon
 from fluxcap.capture.runtime.run_file import RunFile, write_run_file
-from fluxcap.schemas.errors import NotAnswering
+from fluxcap.schemas.errors import ConfigError, NotAnswering
 
 
 def test_the_address_given_goes_before_everything(tmp_path: Path):
@@ -39,3 +39,26 @@ def test_a_daemon_is_asked_where_its_data_folder_says(tmp_path: Path):
 
     with find_daemon(tmp_path) as daemon:
         assert daemon.url == "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_a_machine_named_by_ipv6_has_the_default_ports(host: str):
+    assert daemon_endpoints(host) == ("tcp://[::1]:5556", "tcp://[::1]:5557", "http://[::1]:3001")
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "desk:5556"])
+def test_a_machine_that_nobody_can_reach_is_refused(host: str):
+    with pytest.raises(ConfigError, match="no machine to connect to"):
+        daemon_endpoints(host)
+
+
+@pytest.mark.parametrize("control", ["desk:70000", "0.0.0.0:3001", "http://"])
+def test_a_control_address_that_nobody_can_reach_is_refused(tmp_path: Path, control: str):
+    with pytest.raises(ConfigError, match="http://HOST:PORT"):
+        control_address(tmp_path, control)
+
+
+def test_a_daemon_on_all_addresses_is_reached_by_loopback(tmp_path: Path):
+    write_run_file(tmp_path, RunFile(os.getpid(), "http://0.0.0.0:4711", "tcp://0.0.0.0:1", "tcp://[::]:2"))
+
+    assert daemon_endpoints(None, tmp_path) == ("tcp://127.0.0.1:1", "tcp://[::1]:2", "http://127.0.0.1:4711")
