@@ -47,7 +47,7 @@ def test_what_shows_a_promise_exists(name: str) -> None:
 
 
 def test_every_single_test_that_a_document_names_is_there() -> None:
-    named = {name for document in DOCUMENTS for name in quoted(prose_of(document)) if "::" in name}
+    named = {name for document in DOCUMENTS for name in quoted(prose_of(document)) if ".py::" in name}
 
     assert named
     assert [name for name in named if name.split("::")[1] not in functions(ROOT / name.split("::")[0])] == []
