@@ -36,12 +36,13 @@ def run_devserver(settings: DevSettings, on_ready: Callable[[Addresses], None] |
     import uvicorn
 
     from fluxcap.bridge.devserver.api import make_api
+    from fluxcap.bridge.http.serving import server_config
 
     listener = _listen(settings.api_port)
     try:
         engine = DevEngine(settings).start()
         try:
-            config = uvicorn.Config(make_api(engine), log_level="warning", lifespan="off", access_log=False)
+            config = server_config(make_api(engine), lifespan="off")
             addresses = Addresses(*engine.endpoints, f"http://127.0.0.1:{listener.getsockname()[1]}")
             (on_ready or _print_addresses)(addresses)
             # uvicorn hands SIGINT on once it has closed; for us that is a good end.
@@ -62,6 +63,7 @@ def run_panel(settings: DevSettings, on_ready: Callable[[Addresses], None] | Non
     from fluxcap.bridge.devserver.panel import mount_panel
     from fluxcap.bridge.devserver.panel_session import PanelSession
     from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
+    from fluxcap.bridge.http.serving import server_config
 
     listener = _listen(settings.api_port)
     try:
@@ -71,7 +73,7 @@ def run_panel(settings: DevSettings, on_ready: Callable[[Addresses], None] | Non
             app.add_middleware(OriginGuard, names=LOCAL_NAMES)
             app.mount("/api", make_api(session.current))
             mount_panel(app, session)
-            config = uvicorn.Config(app, log_level="warning", access_log=False, ws="websockets-sansio")
+            config = server_config(app)
             (on_ready or _print_addresses)(
                 Addresses(*session.engine.endpoints, f"http://127.0.0.1:{listener.getsockname()[1]}")
             )

@@ -17,12 +17,14 @@ from typing import Any
 import msgspec
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 
 from fluxcap.bridge.http.listen import listening_socket
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
+from fluxcap.bridge.http.serving import server_config
 from fluxcap.capture.api.status import Status
 from fluxcap.capture.market.focus import Focus, FocusMode, FocusSnapshot
 from fluxcap.capture.market.market import Market
@@ -30,6 +32,8 @@ from fluxcap.capture.pipeline.pipeline import Pipeline
 from fluxcap.capture.runtime.ports import process_on_port
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, UnknownAsset
 
+MOST_WRONG = 20
+"""Wrong values of one request that are named."""
 DOCS_PAGE = Path(__file__).with_name("docs.html")
 
 
@@ -44,7 +48,7 @@ class LeaseRequest(BaseModel):
     """The asset to look at, and for how long unless the lease is taken again."""
 
     asset: str = Field(min_length=1, max_length=64)
-    seconds: float = Field(15.0, gt=0, le=3_600)
+    seconds: float = Field(15.0, gt=0, le=3_600, allow_inf_nan=False)
 
 
 def control_app(
@@ -81,6 +85,15 @@ def control_app(
             body["nearest"] = list(error.nearest)
             return JSONResponse(body, status_code=404)
         return JSONResponse(body, status_code=503 if isinstance(error, NotAnswering) else 400)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_wrong_request(_: Request, error: Exception) -> JSONResponse:
+        """The wrong values themselves are left out: JSON has no NaN, and nobody needs his megabyte back."""
+        found = error.errors() if isinstance(error, RequestValidationError) else []
+        detail = [{name: wrong[name] for name in ("type", "loc", "msg")} for wrong in found[:MOST_WRONG]]
+        first = detail[0] if detail else {"loc": (), "msg": "not understood"}
+        where = ".".join(str(part) for part in first["loc"])
+        return JSONResponse({"error": f"{where}: {first['msg']}.", "detail": detail}, status_code=422)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -142,9 +155,7 @@ class HttpServer:
         self.host = host
         self.port: int = self._socket.getsockname()[1]
         # log_config None: its warnings go where ours go, as JSON when asked for.
-        config = uvicorn.Config(
-            app, log_config=None, log_level="warning", access_log=False, ws="websockets-sansio", lifespan="on"
-        )
+        config = server_config(app, log_config=None, lifespan="on")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="fluxcap-web", daemon=True)
 

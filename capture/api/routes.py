@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +24,10 @@ from fluxcap.capture.pipeline.pipeline import Pipeline
 from fluxcap.capture.runtime.settings import CollectMode
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import Candle, StreamKey
+
+END_MS = 4_102_444_800_000
+"""The year 2100, UTC epoch milliseconds: no time that is asked for is later."""
+TimeMs = Annotated[int, Field(ge=0, lt=END_MS)]
 
 
 class CsvSettingsRequest(BaseModel):
@@ -49,7 +55,7 @@ def csv_settings_router(persistence: CsvWriter, reader: StoreReader, metrics: Me
 
     @router.get("/api/gaps")
     async def get_gaps(
-        source: str | None = None, symbol: str | None = None, from_ms: int = 0, to_ms: int | None = None
+        source: str | None = None, symbol: str | None = None, from_ms: TimeMs = 0, to_ms: TimeMs | None = None
     ) -> Any:
         return msgspec.to_builtins(await asyncio.to_thread(reader.gaps, source, symbol, from_ms, to_ms))
 
@@ -62,7 +68,9 @@ def csv_settings_router(persistence: CsvWriter, reader: StoreReader, metrics: Me
 
 
 MOST_CANDLES = 10_000
-TsMs = Annotated[int, Field(gt=0, le=32_503_680_000_000)]
+DAY_MS = 86_400_000
+CandleStartMs = Annotated[int, Field(gt=0, lt=END_MS)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class HistoryImportRequest(BaseModel):
@@ -72,11 +80,22 @@ class HistoryImportRequest(BaseModel):
 
     symbol: str = Field(pattern=r"^[#A-Za-z0-9][A-Za-z0-9_#&-]{0,63}$")
     interval: str = Field(pattern=r"^[1-9][0-9]{0,5}[smhd]$")
-    candles: list[tuple[TsMs, float, float, float, float, float]] = Field(max_length=MOST_CANDLES)
+    candles: list[tuple[CandleStartMs, Finite, Finite, Finite, Finite, Finite]] = Field(max_length=MOST_CANDLES)
 
 
-def history_import_router(pipeline: Pipeline, server: WireServer, source: str, live_interval: str) -> APIRouter:
-    """The routes."""
+def wall_clock_ms() -> int:
+    """UTC epoch milliseconds by this machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+def history_import_router(
+    pipeline: Pipeline,
+    server: WireServer,
+    source: str,
+    live_interval: str,
+    now_ms: Callable[[], int] = wall_clock_ms,
+) -> APIRouter:
+    """The routes. ``now_ms``: a wall clock, UTC epoch milliseconds."""
     router = APIRouter()
 
     @router.put("/api/history")
@@ -84,6 +103,9 @@ def history_import_router(pipeline: Pipeline, server: WireServer, source: str, l
         """Take collected candles into the stream of their interval; the live one makes its own and is refused."""
         if body.interval == live_interval:
             raise ConfigError(f"Candles of {live_interval} are made live here; collected ones are not mixed in.")
+        # A stream only grows: one candle of the future would keep every true one out.
+        if any(row[0] > now_ms() + DAY_MS for row in body.candles):
+            raise HTTPException(422, "A candle begins more than a day from now.")
         key = StreamKey(source, body.symbol, body.interval)
         candles = [Candle(*row) for row in body.candles]
 

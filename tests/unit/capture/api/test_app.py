@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,70 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def rest(daemon: Daemon) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=daemon.identity.control, trust_env=False, timeout=PATIENCE_S) as client:
         yield client
+
+
+WRONG_TIMES = ("NaN", "Infinity", "-1", "1e400", "32503680000000", "1" + "0" * 40, "true", '"soon"')
+
+
+@pytest.mark.parametrize("wrong", WRONG_TIMES)
+def test_a_time_that_is_none_or_beyond_every_calendar_is_422(rest: httpx.Client, wrong: str):
+    headers = {"content-type": "application/json"}
+    candle = f'{{"symbol": "A", "interval": "1h", "candles": [[{wrong}, 1, 1, 1, 1, 1]]}}'
+    lease = f'{{"asset": "EURUSD_otc", "seconds": {wrong}}}'
+    if wrong == "true":  # 1, which is a second
+        lease = '{"asset": "EURUSD_otc", "seconds": [true]}'
+        candle = candle.replace("true", "[true]")
+
+    answers = [
+        rest.put("/api/history", content=candle, headers=headers),
+        rest.put("/api/focus/leases/chart", content=lease, headers=headers),
+        rest.get("/api/gaps", params={"from_ms": wrong.strip('"')}),
+        rest.get("/api/gaps", params={"to_ms": wrong.strip('"')}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [422] * 4
+    assert all(isinstance(answer.json()["error"], str) for answer in answers)
+
+
+@pytest.mark.parametrize("field", range(1, 6))
+@pytest.mark.parametrize("wrong", ["NaN", "Infinity", "-Infinity"])
+def test_a_price_that_is_no_number_is_422(rest: httpx.Client, field: int, wrong: str):
+    row = ["3600000", "1", "1", "1", "1", "1"]
+    row[field] = wrong
+    content = f'{{"symbol": "A", "interval": "1h", "candles": [[{", ".join(row)}]]}}'
+
+    answer = rest.put("/api/history", content=content, headers={"content-type": "application/json"})
+
+    assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body", "candles", 0, field])
+
+
+def test_a_collected_candle_of_the_future_is_422_and_keeps_no_true_one_out(rest: httpx.Client):
+    hour_ms = 3_600_000
+    now_ms = time.time_ns() // 1_000_000 // hour_ms * hour_ms
+
+    def import_from(ts_ms: int) -> httpx.Response:
+        row = [ts_ms, 1, 1, 1, 1, 1]
+        return rest.put("/api/history", json={"symbol": "FUTURE", "interval": "1h", "candles": [row]})
+
+    refused = import_from(now_ms + 48 * hour_ms)
+    taken = import_from(now_ms - hour_ms)
+
+    assert (refused.status_code, refused.json()["detail"]) == (422, "A candle begins more than a day from now.")
+    assert (taken.status_code, taken.json()["published"]) == (200, 1)
+
+
+def test_a_body_beyond_every_need_is_413(rest: httpx.Client):
+    answer = rest.put("/api/history", content=b"[" + b"1," * 3_000_000, headers={"content-type": "application/json"})
+
+    assert answer.status_code == 413
+
+
+def test_a_wrong_request_names_what_is_wrong_and_is_not_sent_back(rest: httpx.Client):
+    answer = rest.put("/api/focus", json={"mode": "x" * 100_000, "symbols": [1] * 1_000})
+
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith("body.mode: ")
+    assert len(answer.content) < 10_000
 
 
 def learn_assets(daemon: Daemon) -> None:
