@@ -142,5 +142,5 @@ class BoundedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
 def server_config(app: Any, **options: Any) -> uvicorn.Config:
     """A configuration for ``app`` with the bounds of this module. ``options``: as ``uvicorn.Config`` takes them."""
-    options = {"log_level": "warning", "access_log": False, "ws": "websockets-sansio"} | options
-    return uvicorn.Config(BodyLimit(app), http=BoundedProtocol, ws_max_size=MAX_BODY_BYTES, **options)
+    given: dict[str, Any] = {"log_level": "warning", "access_log": False, "ws": "websockets-sansio"} | options
+    return uvicorn.Config(BodyLimit(app), http=BoundedProtocol, ws_max_size=MAX_BODY_BYTES, **given)
