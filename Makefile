@@ -81,13 +81,15 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	@touch $@
 
-# Chromium for demo and tests, flatc for the schema, a NATS server for tests: installed only where they are missing.
+# Chromium for demo and tests, flatc for the schema, a NATS server and libfaketime for tests: installed only where they
+# are missing.
 system:
 	@set -e; missing=""; \
 	{ command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable; } >/dev/null || missing="$$missing chromium"; \
 	command -v chromedriver >/dev/null || missing="$$missing chromium-driver"; \
 	command -v flatc >/dev/null || missing="$$missing flatbuffers-compiler"; \
 	PATH="$$PATH:/usr/sbin" command -v nats-server >/dev/null || missing="$$missing nats-server"; \
+	ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$$missing libfaketime"; \
 	if [ -n "$$missing" ]; then ./tests/support/install-system.sh $$missing; fi
 
 clean: ## Remove what was installed and cached here

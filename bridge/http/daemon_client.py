@@ -50,6 +50,14 @@ class DaemonClient:
     def set_focus(self, mode: str, symbols: Sequence[str] = ()) -> dict[str, Any]:
         return dict(self._json("PUT", "/api/focus", json={"mode": mode, "symbols": list(symbols)}))
 
+    def trust_clock(self, word: str) -> dict[str, Any]:
+        """Have the daemon trust the ``wall`` clock or the ``earlier`` offset; returns what its clock says then."""
+        return dict(self._json("PUT", "/api/clock", json={"trust": word}))
+
+    def reload(self) -> int:
+        """Have the trading page reloaded; returns how many pages were."""
+        return int(self._json("POST", "/api/reload")["pages"])
+
     def collect_mode(self) -> dict[str, Any]:
         return dict(self._json("GET", "/api/collect-mode"))
 

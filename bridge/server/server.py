@@ -50,6 +50,7 @@ Candles = Sequence[Candle] | CandleArray
 CandlesByStream = Mapping[StreamKey, Candles] | Iterable[tuple[StreamKey, Candles]]
 """Candles by stream, each stream once and in time order."""
 _NONE: Mapping[StreamKey, Sequence[Candle]] = MappingProxyType({})
+PAGE = 10_000
 
 
 class FeedInfo(NamedTuple):
@@ -285,6 +286,23 @@ class WireServer:
                 sequences.append(sequence)
                 changed.append(candle)
         return self._sequencer.revise(key, sequences, changed) if changed else None
+
+    def candles_since(self, key: StreamKey, from_ms: int) -> list[Candle]:
+        """Return the candles of a stream from a time on as they stand, oldest first; of passed over minutes, too.
+
+        Raises StoreError.
+        """
+        reader = self.store.reader()
+        found = {candle.ts_ms: candle for candle in candles_from(reader.passed_over(key, from_ms))}
+        after = self.watermark(key).latest_sequence
+        while after > 0:
+            after, before = max(after - PAGE, 0), after
+            page = list(candles_from(reader.page(key, after, None, before - after).candles))
+            within = [candle for candle in page if candle.ts_ms >= from_ms]
+            found |= {candle.ts_ms: candle for candle in within}
+            if len(within) < len(page) or not page:
+                break
+        return [found[ts_ms] for ts_ms in sorted(found)]
 
     def record_gaps(self, gaps: Sequence[Gap]) -> None:
         """Commit blind times; one of the same source, symbol and ``from_ms`` is replaced. Raises StoreError."""

@@ -90,6 +90,15 @@ class StoreReader:
         )
         return bool(times) and int(times[0][0]) <= end_ts_ms
 
+    def passed_over(self, key: StreamKey, from_ms: int) -> CandleArray:
+        """Candles of times from ``from_ms`` on that the main stream passed over, in the order of their revisions."""
+        stream_id = self._index().stream_ids.get(key, 0)
+        sql = (
+            f"SELECT revision, sequence, {CANDLE_COLUMNS} FROM revisions "  # noqa: S608
+            "WHERE stream_id = ? AND sequence = 0 AND ts_ms >= ?"
+        )
+        return self._in_order(sql, "revision", (stream_id, from_ms))[0]
+
     def newest(self, key: StreamKey, count: int) -> CandlePage:
         """The newest ``count`` candles of a stream, oldest first."""
         latest = self._index().watermarks.get(key, _NOTHING).latest_sequence

@@ -26,6 +26,7 @@ from fluxcap.bridge.http.listen import listening_socket
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
 from fluxcap.bridge.http.serving import server_config
 from fluxcap.capture.api.status import Status
+from fluxcap.capture.market.clock import Trust
 from fluxcap.capture.market.focus import Focus, FocusMode, FocusSnapshot
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.pipeline import Pipeline
@@ -42,6 +43,12 @@ class FocusRequest(BaseModel):
 
     mode: FocusMode
     symbols: list[str] = []
+
+
+class ClockRequest(BaseModel):
+    """``trust``: this computer's wall clock, or what earlier runs have measured."""
+
+    trust: Trust
 
 
 class LeaseRequest(BaseModel):
@@ -123,6 +130,22 @@ def control_app(
     async def release_lease(holder: str) -> dict[str, Any]:
         """The chart looks at nothing any more."""
         return focus_json(await asyncio.to_thread(pipeline.release_lease, f"rest {holder}"))
+
+    @app.put("/api/clock")
+    async def put_clock(body: ClockRequest) -> dict[str, Any]:
+        """Say which clock to trust while they contradict each other."""
+        view = await asyncio.to_thread(pipeline.trust_clock, body.trust)
+        return {
+            "clock": view.clock,
+            "clock_reason": view.clock_reason,
+            "clock_basis": view.clock_basis,
+            "platform_offset_ms": view.platform_offset_ms,
+        }
+
+    @app.post("/api/reload")
+    async def reload() -> dict[str, Any]:
+        """Reload the trading page in the browser, as with F5."""
+        return {"pages": await asyncio.to_thread(pipeline.reload_pages)}
 
     @app.get("/api/assets")
     async def assets() -> Any:

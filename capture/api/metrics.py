@@ -153,6 +153,9 @@ def _market(view: MarketSnapshot, now_ms: int) -> Iterator[Metric]:
     yield _counter("decode_errors", "Frames and ticks of the platform that failed to decode, by kind.", kinds, "kind")
     dropped = sum(n for _, n in _below("dropped_incomplete.", view.counters))
     yield _counter("candles_dropped", "Unpublished candles that began before the attach.", {(): dropped})
+    yield _gauge("clock_in_question", "1 if the clock is in question, else 0.", {(): view.clock_in_question})
+    off_s = view.wall_off_ms / 1_000
+    yield _gauge("computer_clock_off_seconds", "Seconds this clock is ahead of the platform's own.", {(): off_s})
     if view.platform_offset_ms is not None:
         offset = view.platform_offset_ms / 1_000
         yield _gauge("platform_offset_seconds", "Seconds the platform's timestamps are ahead of UTC.", {(): offset})

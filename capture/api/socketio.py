@@ -34,6 +34,7 @@ FEED_DOWN_POLLS = 5
 FEED_REASONS = {
     FeedState.NO_SOCKET: "Chrome is running, but no trading page is connected; open or reload it.",
     FeedState.UNSYNCHRONISED: "Ticks arrive, but the platform's clock is not known yet; this takes a few seconds.",
+    FeedState.CLOCK_IN_QUESTION: "The clock is in question; `fluxcap status` says why, and what to do.",
     FeedState.STALLED: "The trading page's connection has gone silent; reload the page.",
     FeedState.UNSUBSCRIBED: "The trading page shows other assets, and the platform sends only what it shows.",
     FeedState.LOGGED_OUT: "The trading page is logged out of the platform; log in there.",

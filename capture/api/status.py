@@ -59,6 +59,10 @@ class Status(msgspec.Struct, frozen=True):
     """Of `fluxcap run --forward`."""
     focus_unchecked: tuple[str, ...] = ()
     """Locked names that were taken as typed, since the platform has not sent its assets yet."""
+    clock_basis: str = ""
+    """What the platform's offset stands on; "" while it is not known."""
+    computer_clock_off_ms: int = 0
+    """How far this computer's clock is ahead of the platform's own; 0 while right, or while nobody knows."""
 
 
 class DaemonInfo(msgspec.Struct, frozen=True):
@@ -142,4 +146,6 @@ def build_status(
         queue_depth=view.queue_depth,
         store_error=view.store_error,
         forward=forward,
+        clock_basis=market.clock_basis,
+        computer_clock_off_ms=market.wall_off_ms,
     )

@@ -1,7 +1,7 @@
 """Events of the browser: sockets that open and close, their frames, tabs that come and go.
 
-Values only. ``capture/chrome/session.py`` makes them from CDP messages; the pipeline reads them. No header, cookie or
-query string is ever part of an event: addresses are cut before ``?``.
+Values only. ``capture/chrome/session.py`` makes them from CDP messages; the pipeline reads them. No cookie, query
+string or header is ever part of an event, but for the time in a ``Date`` header: addresses are cut before ``?``.
 """
 
 from __future__ import annotations
@@ -104,6 +104,18 @@ class SocketClosed(msgspec.Struct, frozen=True, gc=False):
     reason: EndReason
 
 
+class PlatformDate(msgspec.Struct, frozen=True, gc=False):
+    """The time in the ``Date`` header of a response: UTC milliseconds, whole seconds.
+
+    ``socket``: the WebSocket whose handshake it answered; None for another response of the platform's hosts, given by
+    no cache.
+    """
+
+    date_ms: int
+    socket: SocketId | None
+    stamp: ArrivalTime
+
+
 class TabAttached(msgspec.Struct, frozen=True, gc=False):
     """A tab, frame or worker was attached; its frames arrive from here on.
 
@@ -172,6 +184,7 @@ ChromeEvent: TypeAlias = (
     | FrameReceived
     | FrameSent
     | SocketClosed
+    | PlatformDate
     | TabAttached
     | TabChanged
     | TabGone

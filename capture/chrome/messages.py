@@ -1,7 +1,8 @@
 """The parts of CDP messages that fluxcap reads; everything else in a message is skipped undecoded.
 
-Headers, cookies and request bodies have no field here, so that they never become Python objects. Messages whose method
-is not in ``EVENTS`` are dropped by their first bytes. Pure: bytes in, values out.
+Cookies, request bodies and headers have no field here, so that they never become Python objects: of a response's
+headers only its date, its age and what caches mark are read, and of no other host than the platform's. Messages whose
+method is not in ``EVENTS`` are dropped by their first bytes. Pure: bytes in, values out.
 
 Chrome writes ``{"method":"…","params":…,"sessionId":"…"}`` in this order; a message in another order takes the slower
 way through ``Head`` and means the same.
@@ -9,6 +10,7 @@ way through ``Head`` and means the same.
 
 from __future__ import annotations
 
+import email.utils
 from typing import Any, Final
 
 import msgspec
@@ -111,6 +113,71 @@ class SocketParams(_Camel, frozen=True):
     request_id: str
 
 
+class HandshakeResponse(_Camel, frozen=True):
+    headers: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class HandshakeParams(_Camel, frozen=True):
+    request_id: str
+    response: HandshakeResponse = HandshakeResponse()
+
+
+class Response(_Camel, frozen=True):
+    """``headers`` stay undecoded until the address is known to be the platform's."""
+
+    url: str = ""
+    headers: msgspec.Raw = msgspec.Raw(b"{}")
+    from_disk_cache: bool = False
+    from_service_worker: bool = False
+    from_prefetch_cache: bool = False
+
+    @property
+    def is_cached(self) -> bool:
+        """Return whether the browser did not ask the server for it."""
+        return self.from_disk_cache or self.from_service_worker or self.from_prefetch_cache
+
+
+class ResponseParams(_Camel, frozen=True):
+    response: Response = Response()
+    type: str = ""
+
+
+class DateHeaders(msgspec.Struct, frozen=True):
+    """All that is read of a response's headers: HTTP/1 writes their names in capitals, HTTP/2 small."""
+
+    date_1: str = msgspec.field(name="Date", default="")
+    date_2: str = msgspec.field(name="date", default="")
+    age_1: str = msgspec.field(name="Age", default="")
+    age_2: str = msgspec.field(name="age", default="")
+    cache_1: str = msgspec.field(name="X-Cache", default="")
+    cache_2: str = msgspec.field(name="x-cache", default="")
+    cloudflare_1: str = msgspec.field(name="CF-Cache-Status", default="")
+    cloudflare_2: str = msgspec.field(name="cf-cache-status", default="")
+
+    @property
+    def is_cached(self) -> bool:
+        """Return whether a cache on the way gave the response, so that its date may be an old one."""
+        marks = f"{self.cache_1} {self.cache_2} {self.cloudflare_1} {self.cloudflare_2}".lower()
+        return bool(self.age_1 or self.age_2) or any(mark in marks for mark in _CACHE_MARKS)
+
+    @property
+    def date_ms(self) -> int | None:
+        """UTC milliseconds; None for none, or for what is no date."""
+        told = self.date_1 or self.date_2
+        if not told.endswith("GMT"):
+            return None
+        try:
+            date_ms = round(email.utils.parsedate_to_datetime(told).timestamp()) * 1_000
+        except (ValueError, TypeError, OverflowError, IndexError):
+            return None
+        return date_ms if 0 < date_ms < _DATE_MAX_MS else None
+
+
+_CACHE_MARKS = ("hit", "stale", "updating", "revalidated")
+_DATE_MAX_MS = 32_503_680_000_000
+"""The year 3000."""
+
+
 class SocketErrorParams(_Camel, frozen=True):
     request_id: str
     error_message: str = ""
@@ -132,6 +199,7 @@ decode_frame = msgspec.json.Decoder(FrameMessage).decode
 decode_error = msgspec.json.Decoder(ErrorBody).decode
 decode_world = msgspec.json.Decoder(WorldResult).decode
 decode_evaluated = msgspec.json.Decoder(EvaluateResult).decode
+decode_date_headers = msgspec.json.Decoder(DateHeaders).decode
 decode_attach_result = msgspec.json.Decoder(AttachResult).decode
 
 EVENTS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
@@ -140,6 +208,8 @@ EVENTS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
         ("Network.webSocketFrameReceived", FrameParams),
         ("Network.webSocketFrameSent", FrameParams),
         ("Network.webSocketCreated", SocketCreatedParams),
+        ("Network.webSocketHandshakeResponseReceived", HandshakeParams),
+        ("Network.responseReceived", ResponseParams),
         ("Network.webSocketClosed", SocketParams),
         ("Network.webSocketFrameError", SocketErrorParams),
         ("Target.targetCreated", TargetInfoParams),

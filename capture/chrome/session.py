@@ -31,7 +31,9 @@ from fluxcap.capture.chrome.events import (
     FrameReceived,
     FrameSent,
     Malformed,
+    PlatformDate,
     SocketClosed,
+    SocketId,
     SocketOpened,
 )
 from fluxcap.capture.chrome.messages import (
@@ -42,17 +44,27 @@ from fluxcap.capture.chrome.messages import (
     FrameParams,
     Head,
     decode_attach_result,
+    decode_date_headers,
     decode_error,
     decode_frame,
     decode_head,
     is_unread_event,
 )
 from fluxcap.capture.chrome.page_query import ActiveAssetQuery
-from fluxcap.capture.chrome.target import Attachment, OpenSocket, SocketSnapshot, TabSnapshot, TargetState
+from fluxcap.capture.chrome.target import (
+    Attachment,
+    OpenSocket,
+    SocketSnapshot,
+    TabSnapshot,
+    TargetState,
+    origin,
+)
 from fluxcap.capture.chrome.targets import Targets
 
 PARKED = "Back-Forward Cache"
 """In the error of a socket whose page was frozen or parked (Chromium 156: "Page entered Back-Forward Cache.")."""
+_MADE_TYPES = frozenset({"Document", "XHR", "Fetch"})
+"""Kinds of responses that servers make when asked; scripts and pictures lie in caches that need not say so."""
 
 
 class SessionSnapshot(msgspec.Struct, frozen=True):
@@ -75,6 +87,7 @@ class CdpSession:
     def __init__(self, is_platform_url: Callable[[str], bool], *, timeout_ns: int = DEFAULT_TIMEOUT_NS) -> None:
         self._commands = CommandTracker(timeout_ns)
         self.unsent: Sequence[str] = self._commands.unsent
+        self._is_platform_url = is_platform_url
         self._targets = Targets(is_platform_url, self._commands)
         self._sessions = self._targets.sessions
         self._asset_query = ActiveAssetQuery(self._commands)
@@ -174,6 +187,17 @@ class CdpSession:
         """Ask the platform's pages for a label, by a JavaScript expression; answers come as ``ActiveAssetLabel``."""
         self._asset_query.send(self._sessions, expression, mono_ns)
 
+    def reload_pages(self, mono_ns: int) -> int:
+        """Have every page of the platform loaded again, as with F5; returns how many. At the user's word alone."""
+        pages = [
+            session
+            for session in self._sessions.values()
+            if session.target.info.type == "page" and session.target.state is TargetState.LISTENING
+        ]
+        for session in pages:
+            self._commands.send("Page.reload", {}, mono_ns, target_id=session.target.id, session_id=session.id)
+        return len(pages)
+
     def browser_gone(self) -> list[ChromeEvent]:
         """The connection ended: everything that was open is over. The session is of no more use."""
         out: list[ChromeEvent] = []
@@ -250,6 +274,12 @@ class CdpSession:
         handler = self._handlers.get(head.method)
         if handler is not None:
             handler(session, params, stamp.mono_ns, out)
+        elif head.method == "Network.webSocketHandshakeResponseReceived":
+            socket = session.sockets.open.get(params.request_id)
+            if socket is not None:
+                _add_date(params.response.headers, socket.id, stamp, out)
+        elif head.method == "Network.responseReceived":
+            self._on_response(session, params, stamp, out)
         else:
             kind = FrameReceived if head.method == "Network.webSocketFrameReceived" else FrameSent
             out.extend(self._on_frame(session, params, stamp, kind))
@@ -267,6 +297,14 @@ class CdpSession:
         if params.request_id not in session.sockets.open:
             self._open(session, params.request_id, params.url, out)
 
+    def _on_response(self, session: Attachment, params: Any, stamp: ArrivalTime, out: list[ChromeEvent]) -> None:
+        response = params.response
+        if response.is_cached or params.type not in _MADE_TYPES:
+            return
+        page = origin(session.target.info.url)
+        if self._is_platform_url(response.url) or (page and origin(response.url) == page):
+            _add_date(response.headers, None, stamp, out)
+
     def _on_socket_closed(self, session: Attachment, params: Any, _now: int, out: list[ChromeEvent]) -> None:
         _close(session, params.request_id, EndReason.CLOSED, out)
 
@@ -280,6 +318,16 @@ class CdpSession:
         out.extend(SocketClosed(old, EndReason.DETACHED) for old in evicted)
         out.append(SocketOpened(socket.id, session.target.id, socket.url))
         return socket
+
+
+def _add_date(headers: msgspec.Raw, socket: SocketId | None, stamp: ArrivalTime, out: list[ChromeEvent]) -> None:
+    """Read when a response was made. The answer to a handshake is made for it; any other may come from a cache."""
+    try:
+        told = decode_date_headers(headers)
+    except NOT_CDP:
+        return
+    if (date_ms := told.date_ms) is not None and (socket is not None or not told.is_cached):
+        out.append(PlatformDate(date_ms, socket, stamp))
 
 
 def _close(session: Attachment, request_id: str, reason: EndReason, out: list[ChromeEvent]) -> None:

@@ -140,6 +140,50 @@ def duration_text(seconds: float) -> str:
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
 
 
+clock_app = typer.Typer(help="The running daemon's clock.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@clock_app.command()
+def trust(
+    what: Annotated[
+        str, typer.Argument(help="wall: this computer's clock is right. earlier: the offset of earlier runs is.")
+    ],
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    control: ControlUrl = None,
+) -> None:
+    """Say which clock is right while they contradict each other.
+
+    Needed only where no answer of the platform's own tells the time; `fluxcap reload` brings one.
+    """
+    from fluxcap.capture.market.clock import Trust
+    from fluxcap.capture.runtime.discovery import find_daemon
+    from fluxcap.schemas.errors import ConfigError
+
+    if what not in list(Trust):
+        raise ConfigError(f"{what!r} is no clock to trust; choose wall or earlier.")
+    with find_daemon(data_dir, control) as daemon:
+        seen = daemon.trust_clock(what)
+    typer.echo(json.dumps(seen) if as_json else f"clock  {seen['clock_reason']}")
+
+
+def reload(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
+    """Reload the trading page in your Chrome, as with F5.
+
+    Its new connection tells the platform's own time, and its history fills what was missed.
+    """
+    from fluxcap.capture.runtime.discovery import find_daemon
+
+    with find_daemon(data_dir, control) as daemon:
+        pages = daemon.reload()
+    if as_json:
+        typer.echo(json.dumps({"pages": pages}))
+    elif pages:
+        typer.echo(f"Reloaded {pages} page{'s' if pages > 1 else ''} of the platform.")
+    else:
+        typer.echo("No page of the platform is open: open it in Chrome.")
+
+
 focus_app = typer.Typer(help="Asset focus of the running daemon.", no_args_is_help=True, rich_markup_mode=None)
 
 

@@ -30,9 +30,10 @@ from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.endpoint import parse_endpoint
 from fluxcap.capture.csvfiles.writer import CsvWriter
 from fluxcap.capture.daemon.forwarding import ForwardingListener
+from fluxcap.capture.market.clock import ClockPrior
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
-from fluxcap.capture.pipeline.journal import TickJournal, read_journal_contents
+from fluxcap.capture.pipeline.journal import TickJournal, read_journal_contents, read_waiting
 from fluxcap.capture.pipeline.listeners import Listener
 from fluxcap.capture.pipeline.pipeline import Connect, Pipeline
 from fluxcap.capture.pipeline.reconnect import ChromeReconnector, browser_locator
@@ -46,7 +47,7 @@ from fluxcap.capture.runtime.ports import process_on_port
 from fluxcap.capture.runtime.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, StoreError
-from fluxcap.schemas.types import StreamKey, interval_ms
+from fluxcap.schemas.types import Candle, StreamKey, interval_ms
 
 CHECKPOINT_S = 60
 LEASES_S = 5
@@ -78,17 +79,20 @@ class Daemon:
                 settings.data_dir, settings.collect, settings.tick_chunk_size, settings.candle_chunk_size
             )
             focus = Focus(FocusMode.LOCK, settings.focus) if settings.focus else Focus(FocusMode.FOLLOW)
+            prior = self._clock_prior()
             self.market = Market(
                 platform,
                 interval_ms(settings.interval),
                 focus,
                 lambda symbol: self.server.watermark(self.key(symbol)).latest_ts_ms,
                 market_times(settings),
+                prior,
+                self._stored,
             )
             recorder = None
             if settings.record is not None:
                 published = self._published()
-                recorder, self._recording = open_recorder(settings.record, settings, platform, focus, published)
+                recorder, self._recording = open_recorder(settings.record, settings, platform, focus, published, prior)
             self._scheduler = BackgroundScheduler(
                 timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True}
             )
@@ -102,7 +106,7 @@ class Daemon:
             )
             gaps = self.server.store.reader().gaps(settings.source)
             left_open = [gap for gap in gaps if gap.symbol and not gap.to_ms]
-            restore_market(self.market, left.stretches, recorder, left_open)
+            restore_market(self.market, left.stretches, recorder, left_open, read_waiting(folder))
             self.market.track(self._published())
             relay = EventRelay() if settings.web else None
             self.pipeline = Pipeline(
@@ -121,6 +125,7 @@ class Daemon:
                 connect=connect,
                 journal=self.journal,
                 recorder=recorder,
+                keep_offset=self._keep_offset,
             )
             self.watch = ChromeReconnector(self.pipeline, self._scheduler, browser_locator(settings))
             hosts = () if is_wildcard(settings.web_host) else (settings.web_host,)
@@ -240,10 +245,37 @@ class Daemon:
         marks = self.server.store.watermarks()
         return {key.symbol: mark.latest_ts_ms for key, mark in marks.items() if key == self.key(key.symbol)}
 
+    def _clock_prior(self) -> ClockPrior:
+        """Return what the store knows of the clock."""
+        newest_ms = max(self._published().values(), default=0)
+        stored_to_ms = newest_ms + interval_ms(self.settings.interval) if newest_ms else 0
+        kept = self.server.store.kept_offset(self.settings.source)
+        if kept is None:
+            return ClockPrior(stored_to_ms=stored_to_ms)
+        return ClockPrior(kept.offset_ms, stored_to_ms, kept.kept_ms)
+
+    def _keep_offset(self, offset_ms: int) -> None:
+        """Keep the platform's offset for the next start; the time of the first keeping stays with it."""
+        try:
+            kept = self.server.store.kept_offset(self.settings.source)
+            if kept is None or kept.offset_ms != offset_ms:
+                self.server.store.keep_offset(self.settings.source, offset_ms)
+        except StoreError as error:
+            log.warn("store.write_failed", reason=str(error))
+
+    def _stored(self, symbol: str, from_ms: int) -> Sequence[Candle]:
+        try:
+            return self.server.candles_since(self.key(symbol), from_ms)
+        except StoreError as error:
+            log.warn("store.read_failed", reason=str(error))
+            return ()
+
     def _published_to_ms(self, symbol: str) -> int:
         """End (UTC ms) of the newest candle that the store has of an asset; 0 for none."""
         mark = self.server.store.watermarks().get(self.key(symbol))
-        return mark.latest_ts_ms + interval_ms(self.settings.interval) if mark and mark.latest_ts_ms else 0
+        stored_ms = mark.latest_ts_ms + interval_ms(self.settings.interval) if mark and mark.latest_ts_ms else 0
+        sealed_ms = self.market.sealed_to_ms(symbol)
+        return stored_ms if sealed_ms is None else min(stored_ms, sealed_ms)
 
     def _write_run_file(self, *, tried_before: bool) -> None:
         """Commands find the daemon by it; a full disk, which capture waits out, must not keep it from starting."""

@@ -14,26 +14,48 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from fluxcap.capture.market.candles import NEVER_MS, CandleBuilder, CandleTimeouts, Revision, bucket_start
+from fluxcap.capture.market.clock import Correction
 from fluxcap.capture.market.coverage import FeedCoverage
-from fluxcap.capture.market.feeds import FeedTracker, GapReason, GapUpdate, SymbolFeed
+from fluxcap.capture.market.feeds import TOLD_GAPS_MAX, FeedTracker, GapReason, GapUpdate, SymbolFeed
 from fluxcap.schemas.types import Candle, Tick
+
+FAR_AHEAD_MS = 86_400_000
+"""A stream whose newest candle is further ahead of now than this is not continued: a day of revisions is enough."""
 
 
 class MarketUpdate(msgspec.Struct):
-    """The decisions that nobody has taken yet, in order of time. Whoever carries them out takes out what is done."""
+    """The decisions that nobody has taken yet, in order of time. Whoever carries them out takes out what is done.
+
+    ``waiting``: ticks whose time is not known, since the clock is in question; their ``ts_ms`` is the platform's stamp
+    since when their asset has been received without a break. ``settled``: they have got their time since, and stand
+    among ``ticks``. ``correction``: all ticks before these were stamped with a wrong offset. ``dropped_after_ms``: what
+    earlier runs had stamped later than this was stamped by a wrong clock.
+    """
 
     sealed: dict[str, list[Candle]] = msgspec.field(default_factory=dict)
     revised: dict[str, list[Revision]] = msgspec.field(default_factory=dict)
     gaps: list[GapUpdate] = msgspec.field(default_factory=list)
     ticks: list[Tick] = msgspec.field(default_factory=list)
+    waiting: list[Tick] = msgspec.field(default_factory=list)
+    settled: bool = False
+    correction: Correction | None = None
+    dropped_after_ms: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.sealed or self.revised or self.gaps or self.ticks)
+        return bool(self.sealed or self.revised or self.gaps or self.ticks or self.waiting or self._of_clock)
+
+    @property
+    def _of_clock(self) -> bool:
+        return self.settled or self.correction is not None or bool(self.dropped_after_ms)
 
     def take(self) -> MarketUpdate:
         """Remove and return all of it. The caller owns it."""
-        taken = MarketUpdate(self.sealed, self.revised, self.gaps, self.ticks)
-        self.sealed, self.revised, self.gaps, self.ticks = {}, {}, [], []
+        taken = MarketUpdate(
+            self.sealed, self.revised, self.gaps, self.ticks, self.waiting, self.settled, self.correction,
+            self.dropped_after_ms,
+        )  # fmt: skip
+        self.sealed, self.revised, self.gaps, self.ticks, self.waiting = {}, {}, [], [], []
+        self.settled, self.correction, self.dropped_after_ms = False, None, 0
         return taken
 
     def append(self, newer: MarketUpdate) -> None:
@@ -52,14 +74,33 @@ have lost the focus."""
 
 
 class _Away(msgspec.Struct):
-    """An asset whose gap "not in focus" is told and open. ``feed_gaps``: of its feed, not told meanwhile, by begin."""
+    """An asset whose gap "not in focus" is told and open. ``feed_gaps``: of its feed, not told meanwhile, by begin.
+
+    ``is_restored``: it is an earlier run's.
+    """
 
     from_ms: int
+    is_restored: bool = False
     feed_gaps: dict[int, GapUpdate] = msgspec.field(default_factory=dict)
 
 
 class CandleAggregator:
-    """``is_focused(symbol)``: whether an asset is focused now. ``update`` is what was decided and not yet taken."""
+    """Makes candles of the focused assets.
+
+    ``is_focused(symbol)``: whether an asset is focused now. ``stored(symbol, from_ms)``: the candles that the store has
+    of an asset from a time on, oldest first.
+
+    Attributes
+    ----------
+    update
+        What was decided and not yet taken.
+    now_ms
+        Platform time (UTC ms) when it was last told.
+    wrong_from_ms
+        Candles of earlier runs from this time on stand under wrong times; 0: none but those of times yet to come.
+    far_ahead
+        Assets that are not continued, since their newest stored candle is more than a day ahead of now.
+    """
 
     def __init__(
         self,
@@ -67,7 +108,16 @@ class CandleAggregator:
         timeouts: CandleTimeouts,
         published_ts_ms: Callable[[str], int],
         is_focused: Callable[[str], bool],
+        stored: Callable[[str, int], Sequence[Candle]] = lambda symbol, from_ms: (),
     ) -> None:
+        self._stored = stored
+        self.now_ms = 0
+        self.wrong_from_ms = 0
+        self.far_ahead: set[str] = set()
+        self._out_of_focus: dict[tuple[str, int], GapUpdate] = {}
+        """The times out of focus that this run has told, as they stand."""
+        self._began_ms: dict[str, int] = {}
+        """Since when this run has published an asset."""
         self._feeds = feeds
         self._timeouts = timeouts
         self._published_ts_ms = published_ts_ms
@@ -101,6 +151,8 @@ class CandleAggregator:
                 self._tick_out_of_focus(feed, ts_ms)
             return
         builder = self._builders.get(symbol) or self._builder(feed)
+        if symbol in self.far_ahead:
+            return
         if ts_ms < builder.next_ms:
             builder.add_late_tick(ts_ms)
             self.invalidate_idle()
@@ -138,8 +190,31 @@ class CandleAggregator:
         if builder is not None and added:
             builder.apply_history(times, added)
 
+    def shift(self, by_ms: int, now_ms: int) -> None:
+        """All that was stamped in this run had the wrong offset: its time is ``by_ms`` later. After the feeds'."""
+        self.now_ms = now_ms
+        self.invalidate_idle()
+        self.update.ticks = [msgspec.structs.replace(tick, ts_ms=tick.ts_ms + by_ms) for tick in self.update.ticks]
+        self._emitted_from_ms = {symbol: ts_ms + by_ms for symbol, ts_ms in self._emitted_from_ms.items()}
+        interval_ms = self._timeouts.interval_ms
+        self._leaving = {s: bucket_start(ts_ms + by_ms, interval_ms) for s, ts_ms in self._leaving.items()}
+        self._shift_out_of_focus(by_ms)
+        for symbol, builder in self._builders.items():
+            unpublished = self.update.sealed.pop(symbol, [])
+            self.update.revised.pop(symbol, None)
+            began_ms = self._began_ms.get(symbol, 0)
+            stored = self._stored(symbol, began_ms) if began_ms else ()
+            revisions, gaps = builder.shift(by_ms, self._coverage(symbol), stored, unpublished)
+            if revisions:
+                self.update.revised[symbol] = revisions
+            for from_ms, to_ms in gaps:
+                self._feeds.tell_gap(symbol, from_ms, to_ms, GapReason.CLOCK_WRONG)
+        self._began_ms = {s: bucket_start(ts_ms + by_ms, interval_ms) for s, ts_ms in self._began_ms.items()}
+        self.collect_gaps()
+
     def advance_time(self, now_ms: int) -> None:
         """Seal what time has ended, and tell of the gaps that opened and closed."""
+        self.now_ms = now_ms
         if now_ms >= self._judge_at_ms:
             self._judge(now_ms)
         if now_ms >= self._idle_until_ms or self._coverage_epoch != self._feeds.coverage_epoch:
@@ -185,7 +260,7 @@ class CandleAggregator:
 
     def restore_away(self, symbol: str, from_ms: int) -> None:
         """An earlier run told that the asset is out of focus since ``from_ms``, and it has not come back since."""
-        self._away[symbol] = _Away(from_ms)
+        self._away[symbol] = _Away(from_ms, is_restored=True)
 
     def has_left_by(self, symbol: str, ts_ms: int) -> bool:
         """Return whether the asset was out of focus at ``ts_ms`` already, as far as was told."""
@@ -201,13 +276,13 @@ class CandleAggregator:
             if symbol not in self._away and is_gap_known:
                 self._leave(symbol, now_ms)
             elif symbol not in self._away:
-                self._go_away(symbol, self._published_ts_ms(symbol) + self._timeouts.interval_ms)
+                self._go_away(symbol, self._stream_end_ms(symbol))
 
     def _continue_stream(self, symbol: str) -> None:
         """A stream of an earlier run goes on. What is not known to be told of the time between is told now."""
         if self._unjudged.pop(symbol):
             return
-        end_ms = self._published_ts_ms(symbol) + self._timeouts.interval_ms
+        end_ms = self._stream_end_ms(symbol)
         feed = self._feeds.get(symbol)
         heard_ms = self._heard_from_ms(feed) if feed is not None else None
         if heard_ms is None:
@@ -223,7 +298,7 @@ class CandleAggregator:
     def _leave(self, symbol: str, now_ms: int) -> None:
         feed = self._feeds.get(symbol)
         newest_ms = feed.last_tick_ts_ms if feed is not None else 0
-        newest_ms = max(newest_ms, self._published_ts_ms(symbol), now_ms)
+        newest_ms = max(newest_ms, min(self._published_ts_ms(symbol), self.now_ms or NEVER_MS), now_ms)
         self._leaving[symbol] = bucket_start(newest_ms, self._timeouts.interval_ms)
 
     def _finish_unheard(self, now_ms: int) -> None:
@@ -244,7 +319,7 @@ class CandleAggregator:
         newest = self._newest_gaps.get(symbol)
         if newest is not None and newest.from_ms >= from_ms:
             away.feed_gaps[newest.from_ms] = newest
-        self.update.gaps.append(GapUpdate(symbol, from_ms, 0, GapReason.NOT_IN_FOCUS))
+        self._tell_out_of_focus(GapUpdate(symbol, from_ms, 0, GapReason.NOT_IN_FOCUS))
 
     def _come_back(self, feed: SymbolFeed, coverage: FeedCoverage, now_ms: int) -> None:
         """End the gap of an asset that is in focus again, once it is known where what is known begins."""
@@ -268,10 +343,40 @@ class CandleAggregator:
             if gap.from_ms == away.from_ms < begin_ms:  # one of the two can be told of one begin
                 begin_ms = max(begin_ms, self._next_bucket(gap.to_ms))
         told = [gap for gap in feed_gaps if gap.from_ms != gap.to_ms and (not gap.to_ms or gap.to_ms > begin_ms)]
-        self.update.gaps.append(GapUpdate(feed.symbol, away.from_ms, begin_ms, GapReason.NOT_IN_FOCUS))
+        self._tell_out_of_focus(GapUpdate(feed.symbol, away.from_ms, begin_ms, GapReason.NOT_IN_FOCUS))
         self.update.gaps += told
         if told:
             self._newest_gaps[feed.symbol] = told[-1]
+
+    def _tell_out_of_focus(self, gap: GapUpdate) -> None:
+        self.update.gaps.append(gap)
+        self._out_of_focus[gap.symbol, gap.from_ms] = gap
+        if len(self._out_of_focus) > TOLD_GAPS_MAX:
+            del self._out_of_focus[next(iter(self._out_of_focus))]
+
+    def _shift_out_of_focus(self, by_ms: int) -> None:
+        """The times out of focus of this run were stamped with the wrong offset: tell them again."""
+        told = self._out_of_focus
+        self._out_of_focus = {}
+        restored = {(s, away.from_ms) for s, away in self._away.items() if away.is_restored}
+        for key, gap in told.items():
+            if key not in restored:
+                self.update.gaps.append(GapUpdate(gap.symbol, gap.from_ms, gap.from_ms, gap.reason))
+        for key, gap in told.items():
+            by_own_ms = 0 if key in restored else by_ms
+            to_ms = gap.to_ms + by_ms if gap.to_ms else 0
+            from_ms = gap.from_ms + by_own_ms
+            self._tell_out_of_focus(GapUpdate(gap.symbol, from_ms, max(to_ms, from_ms) if to_ms else 0, gap.reason))
+        for away in self._away.values():
+            away.from_ms += 0 if away.is_restored else by_ms
+            away.feed_gaps.clear()
+        self._newest_gaps.clear()
+        self._judge_at_ms += by_ms if self._judge_at_ms != NEVER_MS else 0
+
+    def _stream_end_ms(self, symbol: str) -> int:
+        """End of an asset's newest stored candle; or now, where a wrong clock has stored later ones."""
+        end_ms = self._published_ts_ms(symbol) + self._timeouts.interval_ms
+        return min(end_ms, self.now_ms) if self.now_ms else end_ms
 
     def _heard_from_ms(self, feed: SymbolFeed) -> int | None:
         """Since when each time of the asset is either covered or in a gap that its feed told; None: never heard."""
@@ -297,6 +402,11 @@ class CandleAggregator:
         covered_ms = self._feeds.coverage(feed).live.covered_since(last_ms)
         return max(self._emitted_from_ms.get(feed.symbol, last_ms), covered_ms)
 
+    def sealed_to_ms(self, symbol: str) -> int | None:
+        """End of an asset's newest sealed bucket where its stream is ahead of that; None where it is not."""
+        builder = self._builders.get(symbol)
+        return builder.next_ms if builder is not None and builder.is_behind else None
+
     def counters(self) -> Iterator[tuple[str, int]]:
         """Late ticks and incomplete buckets dropped, by asset."""
         for symbol, builder in self._builders.items():
@@ -312,10 +422,13 @@ class CandleAggregator:
         """Seal what is over. Returns until when the passing of time alone changes nothing."""
         symbol = feed.symbol
         builder = self._builders.get(symbol) or self._builder(feed)
+        if symbol in self.far_ahead:
+            return NEVER_MS
         last_ms = self._leaving.get(symbol)
         coverage = self._feeds.coverage(feed)
         candles = builder.sealed(now_ms, coverage, NEVER_MS if last_ms is None else last_ms)
         if candles:
+            self._began_ms.setdefault(symbol, candles[0].ts_ms)
             self.update.sealed.setdefault(symbol, []).extend(candles)
         self._revise(feed, builder, coverage)
         if last_ms is not None:
@@ -338,10 +451,35 @@ class CandleAggregator:
             self.update.revised.setdefault(feed.symbol, []).extend(revisions)
 
     def _builder(self, feed: SymbolFeed) -> CandleBuilder:
-        published_ms = self._published_ts_ms(feed.symbol)
-        builder = self._builders[feed.symbol] = CandleBuilder(
-            feed.tape, feed.server_candles(self._timeouts.interval_ms), self._timeouts, published_ms
-        )
+        symbol, interval_ms = feed.symbol, self._timeouts.interval_ms
+        rows = feed.server_candles(interval_ms)
+        published_ms = self._published_ts_ms(symbol)
+        if self.now_ms and published_ms > self.now_ms + interval_ms + self._timeouts.allowed_lateness_ms:
+            builder = self._builder_of_stream_ahead(feed, published_ms)
+        else:
+            builder = CandleBuilder(feed.tape, rows, self._timeouts, published_ms)
+        self._builders[symbol] = builder
+        return builder
+
+    def _builder_of_stream_ahead(self, feed: SymbolFeed, published_ms: int) -> CandleBuilder:
+        """A clock that was wrong has published candles of times yet to come."""
+        symbol, interval_ms = feed.symbol, self._timeouts.interval_ms
+        rows = feed.server_candles(interval_ms)
+        if published_ms > self.now_ms + FAR_AHEAD_MS:
+            self.far_ahead.add(symbol)
+            return CandleBuilder(feed.tape, rows, self._timeouts, published_ms)
+        now_ms = bucket_start(self.now_ms, interval_ms)
+        wrong_from_ms = min(self.wrong_from_ms or now_ms, now_ms)
+        known_from_ms = bucket_start(wrong_from_ms - FAR_AHEAD_MS, interval_ms)
+        stored = self._stored(symbol, known_from_ms)
+        right_ms = max((candle.ts_ms for candle in stored if candle.ts_ms < wrong_from_ms), default=known_from_ms)
+        wrong = [candle for candle in stored if candle.ts_ms >= wrong_from_ms]
+        builder = CandleBuilder(feed.tape, rows, self._timeouts, right_ms, published_ms, wrong)
+        if wrong:
+            self.update.revised.setdefault(symbol, []).extend(builder.wrong())
+            past = [candle.ts_ms for candle in wrong if candle.ts_ms < now_ms]
+            if past:
+                self._feeds.tell_gap(symbol, past[0], past[-1] + interval_ms, GapReason.CLOCK_WRONG)
         return builder
 
     def _coverage(self, symbol: str) -> FeedCoverage:

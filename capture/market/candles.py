@@ -12,6 +12,9 @@
 - What changes a published candle later is a revision: a late tick, history that completes it, or a tick of it that the
   history has and the feed lost; so is a candle for a bucket that had to be passed over. Candles that an earlier run of
   this process published are left as they are.
+- A clock that was wrong has published candles under wrong times, also of times yet to come. A candle for a bucket at or
+  before the newest published one is a revision, too: of the sequence that has its time, or of none. What stands under a
+  wrong time and is not known any better is revised to BLIND.
 """
 
 from __future__ import annotations
@@ -63,6 +66,13 @@ class _CompleteBucket(msgspec.Struct, frozen=True):
     flags: CandleFlags
 
 
+def _extend(stretches: list[tuple[int, int]], from_ms: int, to_ms: int) -> None:
+    """Add a stretch behind the others, joined with the last where they touch."""
+    if stretches and stretches[-1][1] == from_ms:
+        from_ms = stretches.pop()[0]
+    stretches.append((from_ms, to_ms))
+
+
 _V = TypeVar("_V")
 
 
@@ -85,6 +95,10 @@ class CandleBuilder:
         The times of the rule.
     published_ts_ms
         Start of the newest candle already published, 0 for none; nothing at or before it is sealed again.
+    watermark_ms
+        Start of the newest candle of the stream, where that is later still: what is sealed up to it is a revision.
+    wrong
+        Candles that the stream has under wrong times. They are BLIND at once, and revised when their bucket is known.
 
     What is known of the asset's time comes with each call as a ``FeedCoverage`` of that moment.
     """
@@ -95,6 +109,8 @@ class CandleBuilder:
         server_candles: Mapping[int, Candle],
         timeouts: CandleTimeouts,
         published_ts_ms: int = 0,
+        watermark_ms: int = 0,
+        wrong: Sequence[Candle] = (),
     ) -> None:
         self._tape = tape
         self._server_candles = server_candles
@@ -115,6 +131,13 @@ class CandleBuilder:
         self._sealed_version = -1
         self._review_version = -1
         self._dirty: set[int] = set()
+        self._watermark_ms = watermark_ms
+        self._wrong: set[int] = set()
+        """Starts under which the stream has a candle of another time, while the true one is not known."""
+        self._behind: list[Revision] = []
+        """What was sealed at or before the watermark, and is to go out as a revision."""
+        for candle in wrong:
+            self._mark_wrong(candle)
         self.dropped_incomplete = 0
         self.late_ticks = 0
         tape.keep_at_least(timeouts.interval_ms + HORIZON_MS)
@@ -144,7 +167,11 @@ class CandleBuilder:
             if coverage.watermark_ms < end_ms and start_ms in self._incomplete:
                 self._timed_out_end_ms = end_ms
             if candle is not None:
-                found.append(candle)
+                if start_ms > self._watermark_ms:
+                    found.append(candle)
+                else:
+                    self._behind.append(Revision(candle, start_ms in self._published))
+                    self._wrong.discard(start_ms)
                 _remember(self._published, start_ms, candle)
             self.next_ms = end_ms
         self._bucket_end_ms = self._current_bucket_end_ms()
@@ -154,6 +181,11 @@ class CandleBuilder:
     def is_in_doubt(self) -> bool:
         """Return whether a bucket was sealed at its idle timeout, and its feed may yet prove that it was whole."""
         return self._timed_out_end_ms > 0
+
+    @property
+    def is_behind(self) -> bool:
+        """Return whether the stream has candles of times that are not sealed yet."""
+        return bool(self._watermark_ms) and self._watermark_ms >= self.next_ms
 
     def closes_bucket(self, ts_ms: int) -> bool:
         """Return whether a tick at ``ts_ms`` ends the bucket under way: cheap enough for every tick."""
@@ -189,8 +221,9 @@ class CandleBuilder:
 
     def revisions(self, coverage: FeedCoverage) -> list[Revision]:
         """Return the revisions of sealed buckets, by late ticks, history and late proof."""
+        behind, self._behind = self._behind, []
         if not self._dirty and not self._timed_out_end_ms and self._review_version == coverage.version:
-            return []
+            return behind
         if proven_late := self._is_proven_late(coverage):
             self._timed_out_end_ms = 0
         review = proven_late or self._review_version != coverage.version
@@ -200,7 +233,95 @@ class CandleBuilder:
             if start_ms not in better and (revision := self._amended(start_ms, coverage)) is not None:
                 better[start_ms] = revision
         self._dirty.clear()
-        return [better[start_ms] for start_ms in sorted(better)]
+        return [*behind, *(better[start_ms] for start_ms in sorted(better))]
+
+    def shift(
+        self, by_ms: int, coverage: FeedCoverage, stored: Sequence[Candle], unpublished: Sequence[Candle]
+    ) -> tuple[list[Revision], list[tuple[int, int]]]:
+        """Everything was stamped with the wrong offset: its true time is ``by_ms`` later. Call after the tape's shift.
+
+        Parameters
+        ----------
+        by_ms
+            A multiple of 15 minutes, earlier if negative.
+        coverage
+            Of the feed, stamped anew.
+        stored
+            What the stream has of this run, ascending, as far as it is kept there.
+        unpublished
+            What was sealed and is not published yet: it is nobody's, and comes back among the revisions.
+
+        Returns
+        -------
+        tuple[list[Revision], list[tuple[int, int]]]
+            Candles for their true times, and BLIND ones for times that are not known; and the stretches (UTC ms) of
+            past times that are not known.
+        """
+        interval_ms = self._timeouts.interval_ms
+        published = {candle.ts_ms: candle for candle in stored} | self._published
+        mine = published | {candle.ts_ms: candle for candle in unpublished}
+        mine = {ts_ms: candle for ts_ms, candle in mine.items() if ts_ms not in self._wrong}
+        for candle in unpublished:
+            published.pop(candle.ts_ms, None)
+        is_whole = by_ms % interval_ms == 0
+        self._watermark_ms = max([self._watermark_ms, *published])
+        self._move(by_ms)
+        moved = {ts_ms + by_ms: msgspec.structs.replace(c, ts_ms=ts_ms + by_ms) for ts_ms, c in mine.items()}
+        known = moved if is_whole else self._folded_again(coverage)
+        self._published.clear()
+        self._wrong.clear()
+        revisions: list[Revision] = []
+        gaps: list[tuple[int, int]] = []
+        for ts_ms in sorted(known.keys() | published.keys()):
+            true = known.get(ts_ms) or (self._known_again(ts_ms, coverage) if ts_ms < self.next_ms else None)
+            if true is not None:
+                true = msgspec.structs.replace(true, flags=true.flags & ~CandleFlags.REVISED)
+                _remember(self._published, ts_ms, true)
+            else:
+                true = self._mark_wrong(published[ts_ms])
+                if ts_ms < self.next_ms:
+                    _extend(gaps, ts_ms, ts_ms + interval_ms)
+            revisions.append(Revision(true, ts_ms in published))
+        self._behind.clear()
+        return revisions, gaps
+
+    def _known_again(self, start_ms: int, coverage: FeedCoverage) -> Candle | None:
+        known = self._complete_bucket(start_ms, coverage)
+        if known is None or known.candle is None:
+            return None
+        return msgspec.structs.replace(known.candle, flags=int(known.flags))
+
+    def _mark_wrong(self, candle: Candle) -> Candle:
+        """The stream has a candle of another time here: it says so until the true one is known."""
+        blind = msgspec.structs.replace(candle, flags=int(CandleFlags.BLIND))
+        _remember(self._published, candle.ts_ms, blind)
+        _remember(self._incomplete, candle.ts_ms, None)
+        self._wrong.add(candle.ts_ms)
+        return blind
+
+    def wrong(self) -> list[Revision]:
+        """Return the candles that the stream has under wrong times, as BLIND ones."""
+        return [Revision(candle, published=True) for candle in self._published.values()]
+
+    def _move(self, by_ms: int) -> None:
+        interval_ms = self._timeouts.interval_ms
+        self.next_ms = bucket_start(self.next_ms + by_ms, interval_ms) if self.next_ms else 0
+        self._first_ms = bucket_start(self._first_ms + by_ms, interval_ms) if self._first_ms else 0
+        self._incomplete = dict.fromkeys(bucket_start(ts_ms + by_ms, interval_ms) for ts_ms in self._incomplete)
+        self._dirty = {bucket_start(ts_ms + by_ms, interval_ms) for ts_ms in self._dirty}
+        self._timed_out_end_ms = self._open_end_ms = 0
+        self._sealed_version = self._review_version = -1
+        self._bucket_end_ms = self._current_bucket_end_ms()
+
+    def _folded_again(self, coverage: FeedCoverage) -> dict[int, Candle]:
+        """Buckets that the shift cuts elsewhere, as far as the ticks are still there."""
+        found: dict[int, Candle] = {}
+        at_ms = self._tape.next_tick_ts_ms(0)
+        while at_ms is not None and (start_ms := bucket_start(at_ms, self._timeouts.interval_ms)) < self.next_ms:
+            if (candle := self._known_again(start_ms, coverage)) is not None:
+                found[start_ms] = candle
+            at_ms = self._tape.next_tick_ts_ms(start_ms + self._timeouts.interval_ms)
+        return found
 
     def _is_proven_late(self, coverage: FeedCoverage) -> bool:
         """Return whether the bucket sealed at its idle timeout is proven now: by every feed, or by a complete feed."""
@@ -213,7 +334,7 @@ class CandleBuilder:
         """Buckets of which every tick is known by now, or for which the platform sent its own candle."""
         better = {}
         for start_ms in list(self._incomplete):
-            known = self._complete_bucket(start_ms, coverage)
+            known = self._complete_bucket(start_ms, coverage) if start_ms < self.next_ms else None
             if known is not None:
                 del self._incomplete[start_ms]
                 if (revision := self._revision(start_ms, known.candle, known.flags)) is not None:
@@ -284,6 +405,8 @@ class CandleBuilder:
         """The bucket's candle, or None for one that may not be published."""
         known = self._complete_bucket(start_ms, coverage)
         if known is not None:
+            if self._wrong:
+                self._incomplete.pop(start_ms, None)
             return known.candle and msgspec.structs.replace(known.candle, flags=int(known.flags))
         _remember(self._incomplete, start_ms, None)
         flags = self._coverage_flags(start_ms, coverage)
@@ -343,6 +466,7 @@ class CandleBuilder:
         if was is not None and candle == msgspec.structs.replace(was, flags=was.flags | CandleFlags.REVISED):
             return None
         _remember(self._published, start_ms, candle)
+        self._wrong.discard(start_ms)
         return Revision(candle, was is not None)
 
     def _current_bucket_end_ms(self) -> int:

@@ -77,6 +77,23 @@ class TimeRanges:
             at += 1
         return found
 
+    def shift(self, by_ms: int, from_ms: int = 0) -> None:
+        """Move what lies at or after ``from_ms`` by so much: it was stamped with the wrong offset."""
+        stretches = list(self)
+        self._starts.clear()
+        self._ends.clear()
+        for start_ms, end_ms in stretches:
+            self.add(start_ms, min(end_ms, from_ms))
+        for start_ms, end_ms in stretches:
+            self.add(max(start_ms, from_ms) + by_ms, end_ms + by_ms)
+
+    def drop_after(self, ts_ms: int) -> None:
+        """Forget what lies after a time."""
+        while self._starts and self._starts[-1] > ts_ms:
+            del self._starts[-1], self._ends[-1]
+        if self._ends:
+            self._ends[-1] = min(self._ends[-1], ts_ms)
+
     def prune_before(self, ts_ms: int) -> None:
         """Drop stretches that ended before ``ts_ms``: memory stays bounded over days."""
         cut = bisect_right(self._ends, ts_ms)

@@ -62,6 +62,7 @@ class GapReason(enum.StrEnum):
     SOCKET_SILENT = "socket silent"
     UNSUBSCRIBED = "page turned to another asset"
     CLOCK_STEP = "platform clock changed"
+    CLOCK_WRONG = "clock was wrong"
     DAEMON_DOWN = "fluxcap was not running"
     NOT_IN_FOCUS = "not in focus"
     """Told by the aggregator: the asset was neither locked, followed nor looked at."""
@@ -171,6 +172,18 @@ class SocketFeed:
         self.pending_watermark_ms = 0
         return ts_ms - self.watermark_ms
 
+    def shift(self, by_ms: int) -> None:
+        """Its stamps had the wrong offset."""
+        self.watermark_ms += by_ms
+        self.pending_watermark_ms += by_ms if self.pending_watermark_ms else 0
+        self._pending_due_ms += by_ms
+        self._last_activity_ms += by_ms
+        self._steady_since_ms += by_ms
+        self.history_end_ms = {
+            symbol: (end_ms + by_ms if end_ms else 0, join_ms)
+            for symbol, (end_ms, join_ms) in self.history_end_ms.items()
+        }
+
     def forget_pauses(self) -> None:
         """About a minute has passed: what was long ago is not usual any more."""
         self.max_pause_ms = max(USUAL_PAUSE_MS, self.max_pause_ms * 3 // 4)
@@ -189,6 +202,7 @@ class SymbolFeed:
         "last_price",
         "live",
         "pending_unsubscribes",
+        "restored_to_ms",
         "review_version",
         "rows",
         "sockets",
@@ -210,6 +224,8 @@ class SymbolFeed:
         self.sockets: dict[SocketKey, int] = {}
         self.pending_unsubscribes: dict[SocketKey, PendingUnsubscribe] = {}
         self.hold_until_ms = 0
+        self.restored_to_ms = 0
+        """So far an earlier run had stamped; this one has stamped what is later."""
         self.gap_from_ms: int | None = None
         self.gap_reason: GapReason | None = None
         self.stalled = False
@@ -230,6 +246,30 @@ class SymbolFeed:
     def server_candles(self, interval_ms: int) -> dict[int, Candle]:
         """The platform's own candles of an interval by start, as far as it sent them; goes on changing."""
         return self.rows.setdefault(interval_ms, {})
+
+    def shift(self, by_ms: int) -> None:
+        """Stamp again what this run has stamped with the wrong offset."""
+        from_ms = self.restored_to_ms
+        self.tape.shift(by_ms, from_ms)
+        self.live.shift(by_ms, from_ms)
+        self.history.shift(by_ms)
+        self.rows = {
+            interval_ms: {
+                start_ms + by_ms: msgspec.structs.replace(row, ts_ms=start_ms + by_ms)
+                for start_ms, row in rows.items()
+                if by_ms % interval_ms == 0
+            }
+            for interval_ms, rows in self.rows.items()
+        }
+        self.history_only_ts_ms = {ts_ms + by_ms for ts_ms in self.history_only_ts_ms}
+        self.sockets = {socket: since_ms + by_ms for socket, since_ms in self.sockets.items()}
+        for pending in self.pending_unsubscribes.values():
+            pending.asset_changed_ms += by_ms
+            pending.since_ms += by_ms
+        if self.gap_from_ms is not None and self.gap_from_ms > from_ms:
+            self.gap_from_ms += by_ms
+        self.hold_until_ms += by_ms if self.hold_until_ms else 0
+        self.review_version += 1
 
     def snapshot(self, state: FeedState, *, is_focused: bool) -> AssetSnapshot:
         """The asset as ``status`` tells it."""
@@ -278,6 +318,7 @@ JOIN_MIN_MS, JOIN_MAX_MS = 1_000, 10_000
 LIVE_AFTER_MS = 120_000
 """No live tick comes so late behind a history that has it; another tab's sockets are late by seconds at most."""
 ROWS_MAX = 1_000
+TOLD_GAPS_MAX = 2_000
 RESTORED_MINUTES = 3
 """So long after an asset ticks again its bucket of the run before is surely sealed."""
 
@@ -290,6 +331,8 @@ class FeedTracker:
         self._sockets: dict[SocketKey, SocketFeed] = {}
         self._symbols: dict[str, SymbolFeed] = {}
         self._gap_updates: list[GapUpdate] = []
+        self._told_gaps: dict[tuple[str, int], GapUpdate] = {}
+        """Those of this run, as they stand: should its clock turn out wrong, they are told again."""
         self._restored_gaps: dict[str, tuple[int, GapReason]] = {}
         """Begin and reason of gaps of earlier runs, of assets that have not ticked yet in this one."""
         self._restored: dict[str, int] = {}
@@ -493,7 +536,30 @@ class FeedTracker:
         for ts_ms, price in received:
             feed.tape.add(ts_ms, price)
         feed.live.add(from_ms, to_ms)
+        feed.restored_to_ms = max(feed.restored_to_ms, to_ms + 1)
         feed.gap_from_ms, feed.gap_reason = left_open
+
+    def restore_waiting(self, symbol: str, ticks: Iterable[tuple[int, float]], from_ms: int) -> list[tuple[int, float]]:
+        """Restore ticks that an earlier run received without knowing their time; they cover ``from_ms`` to the last.
+
+        Returns those that were not known yet.
+        """
+        feed = self.feed(symbol)
+        self.keep_from(symbol, from_ms)
+        added = [(ts_ms, price) for ts_ms, price in ticks if feed.tape.add(ts_ms, price)]
+        to_ms = feed.tape.last_tick_ts_ms
+        feed.live.add(from_ms, to_ms)
+        feed.restored_to_ms = max(feed.restored_to_ms, to_ms + 1)
+        if feed.gap_from_ms is not None and feed.gap_reason is not None and feed.gap_from_ms < from_ms:
+            self._gap_updates.append(GapUpdate(symbol, feed.gap_from_ms, from_ms, feed.gap_reason))
+        self._open_gap(feed, to_ms, GapReason.DAEMON_DOWN)
+        return added
+
+    def keep_from(self, symbol: str, ts_ms: int) -> None:
+        """Keep an asset's ticks from a time on, however old, until it was heard again for some minutes."""
+        feed = self.feed(symbol)
+        self._restored[symbol] = RESTORED_MINUTES
+        feed.tape.keep_from_ms = min(ts_ms - HORIZON_MS, feed.tape.keep_from_ms)
 
     def restore_loss(self, symbol: str, from_ms: int, to_ms: int) -> None:
         """Ticks of an earlier run are missing within what is restored, and nobody has reported it yet."""
@@ -558,7 +624,67 @@ class FeedTracker:
     def drain_gaps(self) -> list[GapUpdate]:
         """Gaps opened and closed since the last call."""
         updates, self._gap_updates = self._gap_updates, []
+        for update in updates:
+            self._told_gaps[update.symbol, update.from_ms] = update
+        while len(self._told_gaps) > TOLD_GAPS_MAX:
+            del self._told_gaps[next(iter(self._told_gaps))]
         return updates
+
+    def shift(self, by_ms: int) -> None:
+        """All that this run has stamped had the wrong offset: its time is ``by_ms`` later. Its gaps are told again."""
+        told = [*self._told_gaps.values(), *self._gap_updates]
+        starts = {symbol: feed.restored_to_ms for symbol, feed in self._symbols.items()}
+        self._told_gaps.clear()
+        withdrawn = {
+            (gap.symbol, gap.from_ms): GapUpdate(gap.symbol, gap.from_ms, gap.from_ms, gap.reason) for gap in told
+        }
+        moved: dict[tuple[str, int], GapUpdate] = {}
+        for gap in told:
+            start_ms = starts.get(gap.symbol, gap.from_ms + 1)
+            from_ms = gap.from_ms + (by_ms if gap.from_ms > start_ms else 0)
+            to_ms = max(gap.to_ms + by_ms, from_ms) if gap.to_ms > start_ms else gap.to_ms
+            moved[gap.symbol, from_ms] = GapUpdate(gap.symbol, from_ms, to_ms, gap.reason)
+        self._gap_updates = [*(gap for key, gap in withdrawn.items() if key not in moved), *moved.values()]
+        for feed in self._symbols.values():
+            feed.shift(by_ms)
+        for source in self._sockets.values():
+            source.shift(by_ms)
+        self.grace_until_ms += by_ms if self.grace_until_ms else 0
+        self.coverage_epoch += 1
+
+    def tell_gap(self, symbol: str, from_ms: int, to_ms: int, reason: GapReason) -> None:
+        """Tell of a time that is known to be blind for another reason than a socket's."""
+        self._gap_updates.append(GapUpdate(symbol, from_ms, to_ms, reason))
+
+    def drop_after(self, ts_ms: int, moved_by_ms: int | None) -> None:
+        """Forget what an earlier run had stamped later than a time, by a wrong clock.
+
+        Its gaps that have not begun yet are withdrawn; with ``moved_by_ms`` they begin so much later instead.
+        """
+        for feed in self._symbols.values():
+            feed.tape.drop_after(ts_ms)
+            feed.live.drop_after(ts_ms)
+            if feed.restored_to_ms > ts_ms:
+                feed.restored_to_ms = feed.tape.last_tick_ts_ms + 1
+            if feed.gap_from_ms is not None and feed.gap_reason is not None and feed.gap_from_ms > ts_ms:
+                begin_ms = self._withdrawn(feed.symbol, feed.gap_from_ms, feed.gap_reason, moved_by_ms, ts_ms)
+                feed.gap_from_ms, feed.gap_reason = begin_ms, feed.gap_reason if begin_ms is not None else None
+        for symbol, (from_ms, reason) in list(self._restored_gaps.items()):
+            if from_ms > ts_ms:
+                del self._restored_gaps[symbol]
+                begin_ms = self._withdrawn(symbol, from_ms, reason, moved_by_ms, ts_ms)
+                if begin_ms is not None:
+                    self._restored_gaps[symbol] = begin_ms, reason
+
+    def _withdrawn(
+        self, symbol: str, from_ms: int, reason: GapReason, moved_by_ms: int | None, ts_ms: int
+    ) -> int | None:
+        """Withdraw an open gap that begins in the future. Return when it begins instead, None if that is not known."""
+        self._gap_updates.append(GapUpdate(symbol, from_ms, from_ms, reason))
+        if moved_by_ms is None or from_ms + moved_by_ms > ts_ms:
+            return None
+        self._gap_updates.append(GapUpdate(symbol, from_ms + moved_by_ms, 0, reason))
+        return from_ms + moved_by_ms
 
     def prune_before(self, ts_ms: int) -> None:
         """Keep memory bounded over days. Call about once a minute: sockets forget old silences by it, too."""

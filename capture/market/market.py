@@ -20,11 +20,12 @@ import msgspec
 from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.market.aggregator import CandleAggregator, MarketUpdate
 from fluxcap.capture.market.candles import CandleTimeouts
-from fluxcap.capture.market.clock import PlatformClock
+from fluxcap.capture.market.clock import ClockEvent, ClockPrior, ClockState, PlatformClock, Trust
 from fluxcap.capture.market.feeds import AssetSnapshot, FeedTracker, GapReason, SocketKey, SymbolFeed, TickResult
 from fluxcap.capture.market.focus import AssetNames, Focus, FocusMode, FocusSnapshot, FocusState
 from fluxcap.capture.market.history import is_current, raw_ticks, server_candles
 from fluxcap.capture.market.pending_events import PendingEvent, PendingEvents
+from fluxcap.capture.market.tape import HORIZON_MS
 from fluxcap.capture.platforms.base import (
     ActiveAsset,
     Asset,
@@ -36,7 +37,7 @@ from fluxcap.capture.platforms.base import (
     RawTick,
     SocketDecoder,
 )
-from fluxcap.schemas.types import Candle, FeedState
+from fluxcap.schemas.types import Candle, FeedState, Tick
 
 __all__ = ["AssetSnapshot", "Market", "MarketSnapshot", "MarketTimeouts", "MarketUpdate"]
 
@@ -50,9 +51,12 @@ CLOCK_PENDING_MAX_MS = 20_000
 """So long nothing is sealed by time while a socket's ticks wait for a decision on the platform's clock."""
 SOLE_AFTER_MS = 3_000
 """An asset that ticks alone for so long is what the page shows, as long as no frame tells another."""
+WAITING_MAX_MS = 604_800_000
+"""What seems to have waited for the clock for longer was stamped absurdly."""
 ASSETS_MAX = 2_000
 """More assets than any platform has: beyond it names are garbage."""
 
+_WAITING_STATES = (ClockState.IN_QUESTION, ClockState.AMBIGUOUS)
 _NEW = TickResult.NEW
 """Python 3.11 takes 0.1 µs to find a member of an enum: too long to do it for every tick."""
 
@@ -63,6 +67,17 @@ class MarketTimeouts(msgspec.Struct, frozen=True):
     allowed_lateness_ms: int = msgspec.field(default=2_000, name="grace_ms")
     idle_timeout_ms: int = msgspec.field(default=10_000, name="doubt_ms")
     history_wait_ms: int = 10_000
+
+
+class WaitingSpan(msgspec.Struct, frozen=True):
+    """Ticks of an asset whose time is not known: ``(raw_ts_ms, price)`` by the platform's stamps, ascending.
+
+    They were received without a break from ``from_raw_ms`` to the last of them.
+    """
+
+    symbol: str
+    from_raw_ms: int
+    ticks: tuple[tuple[int, float], ...]
 
 
 class MarketSnapshot(msgspec.Struct, frozen=True):
@@ -82,6 +97,11 @@ class MarketSnapshot(msgspec.Struct, frozen=True):
     counters: dict[str, int]
     now_ms: int
     focus_unchecked: tuple[str, ...] = ()
+    clock_basis: str = ""
+    """What the offset stands on, see ``ClockBasis``; "" while it is not known."""
+    clock_in_question: bool = False
+    wall_off_ms: int = 0
+    """How far this computer's clock is ahead of the platform's own; 0 while right, or while nobody knows."""
 
 
 class Market:
@@ -99,6 +119,10 @@ class Market:
         Start (UTC ms) of an asset's newest candle already in the store, 0 for none.
     times
         The waits of the candle rules.
+    prior
+        What earlier runs know of the clock.
+    stored
+        The candles that the store has of an asset from a time (UTC ms) on, oldest first.
 
     Attributes
     ----------
@@ -119,22 +143,31 @@ class Market:
         focus: Focus,
         published_ts_ms: Callable[[str], int] = lambda symbol: 0,
         times: MarketTimeouts = MarketTimeouts(),  # noqa: B008  frozen
+        prior: ClockPrior = ClockPrior(),  # noqa: B008  frozen
+        stored: Callable[[str, int], Sequence[Candle]] = lambda symbol, from_ms: (),
     ) -> None:
         self._platform = platform
+        self._prior = prior
+        self._lateness_ms = times.allowed_lateness_ms
         self._interval_ms = interval_ms
         self._published_ts_ms = published_ts_ms
         self._focus = FocusState(focus)
-        self.clock = PlatformClock()
+        self.clock = PlatformClock(prior)
         self.feeds = FeedTracker(times.history_wait_ms)
         timeouts = CandleTimeouts(interval_ms, times.allowed_lateness_ms, times.idle_timeout_ms)
         self._focused: set[str] = set()
         """The assets that become candles now: looked up for every tick, so it is kept up with what ``_focus`` tells."""
-        self._aggregator = CandleAggregator(self.feeds, timeouts, published_ts_ms, self._focused.__contains__)
+        self._aggregator = CandleAggregator(self.feeds, timeouts, published_ts_ms, self._focused.__contains__, stored)
         self.pending = self._aggregator.update
         self._decoders: dict[SocketKey, SocketDecoder | None] = {}
         """Of the sockets whose end has not been reported yet; None for one that is not the platform's."""
         self._pending_events = PendingEvents()
         """While the clock is unknown, everything that needs it; later, what does not fit it."""
+        self._waiting_since: dict[str, int] = {}
+        """The platform's stamps since when assets have been received without a break while the clock is in question."""
+        self._waiting = False
+        self._waiting_spans: list[WaitingSpan] = []
+        """What an earlier run received while its clock was in question: stamped with the others."""
         self._favourites: tuple[str, ...] = ()
         self.counters: Counter[str] = Counter()
         self._socket_changes = 0
@@ -190,6 +223,7 @@ class Market:
         self.counters.update({f"malformed.{kind}": n for kind, n in decoder.malformed.items() if n})
         if self._pending_events.has(socket) or self.clock.offset_ms is None:
             self._pending_events.add(socket, reason, at)
+            self._waiting_since.clear()
         self.feeds.on_socket_closed(socket, reason)
         self._aggregator.collect_gaps()
 
@@ -198,7 +232,14 @@ class Market:
         mono_ms = at.mono_ms
         now_ms = self.clock.now_ms(mono_ms)
         elapsed_ms = now_ms - self._advanced_ms
-        if not now_ms or 0 <= elapsed_ms < ADVANCE_EVERY_MS:
+        if not now_ms:
+            self.clock.observe(at)
+            return
+        if 0 <= elapsed_ms < ADVANCE_EVERY_MS:
+            return
+        self.clock.observe(at)
+        if self.clock.correction is not None:
+            self._correct(at)
             return
         if self._is_clock_pending(mono_ms):
             return
@@ -213,6 +254,27 @@ class Market:
         self.feeds.expire(now_ms)
         self._update_sole_active(now_ms)
         self._aggregator.advance_time(now_ms)
+
+    def on_platform_date(self, date_ms: int, at: ArrivalTime, socket: SocketKey | None) -> None:
+        """A response of the platform's told UTC in ms: the answer to a socket's handshake, or (None) another one."""
+        if socket is not None:
+            decoder = self._decoders[socket] if socket in self._decoders else self._new_decoder(socket)
+            if decoder is None:
+                return
+        self.clock.add_date(date_ms, at, is_handshake=socket is not None)
+
+    def trust_clock(self, word: Trust, at: ArrivalTime) -> None:
+        """Let the user decide between this computer's clock and earlier runs. Raises ConfigError."""
+        was_known = self.clock.offset_ms is not None
+        self.clock.trust(word)
+        if self.clock.correction is not None:
+            self._correct(at)
+        elif not was_known and self.clock.offset_ms is not None:
+            self._release()
+
+    def restore_waiting(self, span: WaitingSpan) -> None:
+        """Take what an earlier run received while its clock was in question. Before anything else happens."""
+        self._waiting_spans.append(span)
 
     def restore(
         self, symbol: str, ticks: Iterable[tuple[int, float]], covered_from_ms: int, covered_to_ms: int
@@ -349,6 +411,10 @@ class Market:
         feed = self.feeds.get(symbol)
         return self._aggregator.covered_since(feed) if feed is not None else 0
 
+    def sealed_to_ms(self, symbol: str) -> int | None:
+        """End (UTC ms) of an asset's newest sealed bucket where its stream is ahead of that; None where it is not."""
+        return self._aggregator.sealed_to_ms(symbol)
+
     def last_tick_ts_ms(self, symbol: str) -> int:
         """Time (UTC ms) of an asset's newest tick, 0 without one."""
         feed = self.feeds.get(symbol)
@@ -377,7 +443,7 @@ class Market:
                 counters.update({f"malformed.{kind}": n for kind, n in decoder.malformed.items() if n})
         counters.update(dict(self._aggregator.counters()))
         return MarketSnapshot(
-            clock=self.clock.state.value,
+            clock=(ClockState.IN_QUESTION if self.clock.in_question else self.clock.state).value,
             clock_reason=self.clock.reason,
             platform_offset_ms=self.clock.offset_ms,
             focus_mode=self._focus.mode,
@@ -394,6 +460,9 @@ class Market:
             counters=dict(counters),
             now_ms=self.clock.now_ms(at.mono_ms),
             focus_unchecked=self._focus.unverified,
+            clock_basis=self.clock.basis.value if self.clock.basis is not None else "",
+            clock_in_question=self.clock.in_question,
+            wall_off_ms=self.clock.wall_off_ms,
         )
 
     # --- events of a socket, once the clock tells their time ----------------------------------------------------------
@@ -443,6 +512,52 @@ class Market:
         self._pending_events.add(socket, tick, at)
         if at.drained and self.clock.add_sample(tick.raw_ts_ms, at):
             self._release()
+        elif self.clock.state in _WAITING_STATES and self.clock.offset_ms is None:
+            self._keep_waiting(tick)
+
+    def _keep_waiting(self, tick: RawTick) -> None:
+        """Nobody knows when the clock will be settled: what waits for it goes into the journal, too."""
+        ticks = [tick]
+        if not self._waiting:
+            self._waiting = True
+            ticks = [event for _, event, _ in self._pending_events.queue if isinstance(event, RawTick)]
+        for raw in ticks:
+            since_ms = self._waiting_since.setdefault(raw.symbol, raw.raw_ts_ms)
+            self.pending.waiting.append(Tick(raw.symbol, since_ms, raw.raw_ts_ms, raw.price))
+
+    def _correct(self, at: ArrivalTime) -> None:
+        """The offset was wrong: what was stamped by it is stamped again, and published again for its true time."""
+        found = self.clock.take_correction()
+        if found is None:
+            return
+        by_ms = found.wrong_ms - found.right_ms
+        self.feeds.shift(by_ms)
+        self._aggregator.shift(by_ms, self.clock.now_ms(at.mono_ms))
+        self.pending.correction = found
+        self._prune_at_ms = 0
+        self._advanced_ms = self.clock.now_ms(at.mono_ms)
+
+    def _meet_store(self, now_ms: int) -> None:
+        """The clock is known for the first time: what earlier runs left is held to it."""
+        limit_ms = now_ms + self._interval_ms + self._lateness_ms
+        self._aggregator.now_ms = now_ms
+        if self._prior.stored_to_ms > limit_ms:
+            ahead_s = (self._prior.stored_to_ms - now_ms) / 1_000
+            self.clock.events.append((ClockEvent.STORE_AHEAD, {"seconds": round(ahead_s)}))
+        self.pending.dropped_after_ms = limit_ms
+        kept_ms, offset_ms = self._prior.offset_ms, self.clock.offset_ms or 0
+        moved_by_ms = None if kept_ms in (None, offset_ms) else (kept_ms or 0) - offset_ms
+        self.feeds.drop_after(limit_ms, moved_by_ms)
+        if moved_by_ms is not None:
+            self._aggregator.wrong_from_ms = self._prior.kept_ms
+        for span in self._waiting_spans:
+            self._focus.add_observed(span.symbol)
+            ticks = [(raw_ms - offset_ms, price) for raw_ms, price in span.ticks]
+            added = self.feeds.restore_waiting(span.symbol, ticks, span.from_raw_ms - offset_ms)
+            self._update_focused()
+            for ts_ms, price in added:
+                self._aggregator.emit_tick(span.symbol, ts_ms, ts_ms + offset_ms, price)
+        self._waiting_spans.clear()
 
     def _event(self, socket: SocketKey, event: MarketEvent, at: ArrivalTime) -> None:
         self._aggregator.invalidate_idle()
@@ -468,11 +583,15 @@ class Market:
         """The clock is settled: take in what waited for it, in order."""
         self._aggregator.invalidate_idle()
         pending = self._pending_events.take_all()
-        if not self._synchronised_before:
+        now_ms = self.clock.now_ms(pending[-1].at.mono_ms) if pending else 0
+        if not self._synchronised_before and pending:
             self._synchronised_before = True
-            now_ms = self.clock.now_ms(pending[-1].at.mono_ms)
+            self._meet_store(now_ms)
             self.feeds.hold_until_history(now_ms)
             self._aggregator.on_synchronised(now_ms)
+            self._keep_old(pending, now_ms)
+            self.pending.settled = True
+        self._waiting = False
         for socket, event, at in pending:
             if isinstance(event, RawTick):
                 if self._fits_clock(socket, event, at):
@@ -486,6 +605,16 @@ class Market:
             elif isinstance(event, History):
                 self._history(socket, event, at)
         self._aggregator.collect_gaps()
+
+    def _keep_old(self, pending: Sequence[PendingEvent], now_ms: int) -> None:
+        """Keep what has waited for nearly as long as a tape goes back until it is sealed."""
+        oldest: dict[str, int] = {}
+        for _, event, _ in pending:
+            if isinstance(event, RawTick):
+                oldest.setdefault(event.symbol, event.raw_ts_ms - (self.clock.offset_ms or 0))
+        for symbol, ts_ms in oldest.items():
+            if HORIZON_MS // 2 < now_ms - ts_ms < WAITING_MAX_MS:
+                self.feeds.keep_from(symbol, ts_ms)
 
     def _reject_pending(self, pending: Sequence[PendingEvent]) -> None:
         """Reject the pending ticks of a socket whose other ticks fit the clock: they were absurd.
@@ -554,8 +683,14 @@ class Market:
 
     def _feed_state(self, symbol: str) -> FeedState:
         if not self.clock.synchronised:
-            return FeedState.UNSYNCHRONISED if self._decoders else FeedState.NO_SOCKET
-        return self.feeds.state(symbol)
+            if not self._decoders:
+                return FeedState.NO_SOCKET
+            in_question = self.clock.state is ClockState.IN_QUESTION
+            return FeedState.CLOCK_IN_QUESTION if in_question else FeedState.UNSYNCHRONISED
+        state = self.feeds.state(symbol)
+        if state is FeedState.LIVE and (self.clock.in_question or symbol in self._aggregator.far_ahead):
+            return FeedState.CLOCK_IN_QUESTION
+        return state
 
     def _symbols_in_force(self) -> tuple[str, ...]:
         return self._focus.shown(self.feeds.live_symbols, self.feeds.is_live)

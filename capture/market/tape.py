@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from operator import itemgetter
 
 import numpy as np
 
@@ -115,6 +117,27 @@ class TickTape:
         if horizon_ms > self._horizon_ms:
             self._prune_at_ms += horizon_ms - self._horizon_ms
             self._horizon_ms = horizon_ms
+
+    def shift(self, by_ms: int, from_ms: int = 0) -> None:
+        """Stamp the ticks from ``from_ms`` on again, ``by_ms`` later: they had the wrong offset."""
+        self._flush_pending()
+        at = bisect_left(self._ts, from_ms)
+        times = [ts_ms if place < at else ts_ms + by_ms for place, ts_ms in enumerate(self._ts)]
+        self._replace(sorted(zip(times, self._price, strict=True), key=itemgetter(0)))
+        self.holds_from_ms += by_ms if self.holds_from_ms > from_ms else 0
+        self.keep_from_ms += by_ms if from_ms <= self.keep_from_ms < NEVER_MS else 0
+
+    def drop_after(self, ts_ms: int) -> None:
+        """Forget the ticks later than a time: they were stamped by a wrong clock."""
+        self._flush_pending()
+        at = bisect_right(self._ts, ts_ms)
+        self._replace(list(zip(self._ts[:at], self._price[:at], strict=True)))
+
+    def _replace(self, ticks: Sequence[tuple[int, float]]) -> None:
+        self._ts = array("q", [ts_ms for ts_ms, _ in ticks])
+        self._price = array("d", [price for _, price in ticks])
+        self.last_ts_ms = self._ts[-1] if self._ts else -1
+        self._prune_at_ms = self.last_ts_ms + self._horizon_ms // 4
 
     def _flush_pending(self) -> None:
         """Put the ticks that came in order onto the columns."""

@@ -19,6 +19,7 @@ from fluxcap.capture.chrome.events import (
     EndReason,
     FrameReceived,
     FrameSent,
+    PlatformDate,
     SocketClosed,
     SocketOpened,
     TabAttached,
@@ -169,6 +170,14 @@ class BrowserFeed:
         """The probe found no browser."""
         self._set_state(ChromeState.UNAVAILABLE, reason)
 
+    def reload_pages(self) -> int:
+        """Reload the platform's pages; returns how many. Raises BrowserGone without a browser."""
+        if self._session is None:
+            raise BrowserGone(self.reason or "Chrome is not reachable.")
+        count = self._session.reload_pages(self._stamp().mono_ns)
+        self._send(self._session)
+        return count
+
     def close(self) -> None:
         """Let go of the browser, which stays as it is."""
         if self._connection is not None:
@@ -209,6 +218,8 @@ class BrowserFeed:
                 self._recorder.on_socket_lost(event, _GAP_REASONS[event.reason], stamp)
             self._market.on_socket_closed(event.socket, _GAP_REASONS[event.reason], stamp)
             log.event("socket.closed", reason=event.reason.value)
+        elif isinstance(event, PlatformDate):
+            self._market.on_platform_date(event.date_ms, event.stamp, event.socket)
         elif isinstance(event, TabAttached):
             log.event("target.attached", kind=event.kind, url=event.url)
         elif isinstance(event, TabGone):

@@ -19,13 +19,19 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from fluxcap.capture.market.clock import Correction
 from fluxcap.capture.pipeline.journal_file import (
+    AHEAD_SUFFIX,
     SUFFIX,
     JournalCheck,
     JournalEntry,
     check_journal,
     encode_entry,
     journal_files,
+    read_bytes_or_empty,
+    renamed_by,
+    restamped,
+    waiting_files,
 )
 from fluxcap.capture.pipeline.journal_recovery import (
     JournalContents,
@@ -33,6 +39,7 @@ from fluxcap.capture.pipeline.journal_recovery import (
     lost_ranges,
     read_journal,
     read_journal_contents,
+    read_waiting,
 )
 from fluxcap.capture.runtime import log
 from fluxcap.schemas.types import Tick
@@ -49,6 +56,7 @@ __all__ = [
     "lost_ranges",
     "read_journal",
     "read_journal_contents",
+    "read_waiting",
 ]
 
 ROTATE_MS = 300_000
@@ -98,6 +106,7 @@ class TickJournal:
         self._lost_from: dict[str, int] = {}
         """The oldest one of those that no entry has yet."""
         self._has_failed = False
+        self._waiting: BinaryIO | None = None
 
     def append(self, ticks: Sequence[Tick], since: Mapping[str, int]) -> None:
         """Write ticks taken in together. ``since``: start of the unbroken coverage of each of their assets, ms."""
@@ -125,6 +134,77 @@ class TickJournal:
 
     def close(self) -> None:
         """Idempotent."""
+        if self._waiting is not None:
+            self._waiting.close()
+            self._waiting = None
+        self._close_file()
+
+    def hold(self, waiting: Sequence[Tick]) -> None:
+        """Keep ticks whose time is not known yet, in a file of their own; a restart has them stamped, too.
+
+        Their ``ts_ms`` is the platform's stamp since when their asset has been received without a break.
+        """
+        try:
+            if self._waiting is None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                name = f"waiting-{waiting[0].raw_ts_ms}-{os.getpid()}-{len(waiting_files(self.folder))}{SUFFIX}"
+                self._waiting = (self.folder / name).open("xb", buffering=0)
+            self._waiting.write(
+                encode_entry(JournalEntry([(t.symbol, t.ts_ms, t.raw_ts_ms, t.price) for t in waiting]))
+            )
+        except OSError as error:
+            if not self._has_failed:
+                self._has_failed = True
+                log.warn("journal.write_failed", reason=error.strerror, folder=str(self.folder))
+
+    def release(self) -> None:
+        """Those that waited have their time by now, and were appended."""
+        if self._waiting is not None:
+            self._waiting.close()
+            self._waiting = None
+        for path in waiting_files(self.folder):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def restamp(self, correction: Correction) -> None:
+        """Ticks were stamped with a wrong offset: write their files again, with their true times."""
+        by_ms = correction.wrong_ms - correction.right_ms
+        self._close_file()
+        renamed: dict[str, str] = {}
+        closed: dict[Path, dict[str, int]] = {}
+        for path, newest in self._closed.items():
+            data = restamped(read_bytes_or_empty(path), correction.wrong_ms, correction.right_ms, renamed)
+            if data is None:
+                closed[path] = dict(newest)
+                continue
+            # Files are read in the order of the times in their names.
+            moved = renamed_by(path, by_ms)
+            try:
+                moved.write_bytes(data)
+                path.unlink()
+            except OSError as error:
+                log.warn("journal.write_failed", reason=error.strerror, folder=str(self.folder))
+                closed[path] = dict(newest)
+                continue
+            renamed[path.name] = moved.name
+            closed[moved] = {symbol: ts_ms + by_ms for symbol, ts_ms in newest.items()}
+        self._closed = dict(closed)
+        self._after = renamed.get(self._after, self._after)
+        for times in (self._since, self._until, self._whole_from, self._lost_from):
+            for symbol in times:
+                times[symbol] += by_ms
+        self._rotate_at_ms = self._retry_at_ms = 0
+
+    def set_aside_after(self, ts_ms: int) -> None:
+        """Rename the files of earlier runs with ticks later than a time: a clock that was wrong had stamped them."""
+        for path, newest in list(self._closed.items()):
+            if max(newest.values(), default=0) > ts_ms:
+                del self._closed[path]
+                with contextlib.suppress(OSError):
+                    path.replace(path.with_name(path.name + AHEAD_SUFFIX))
+                log.warn("journal.set_aside", file=path.name + AHEAD_SUFFIX, folder=str(self.folder))
+
+    def _close_file(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -160,7 +240,7 @@ class TickJournal:
     def _roll(self, now_ms: int) -> None:
         if self._file is not None and now_ms < self._rotate_at_ms:
             return
-        self.close()
+        self._close_file()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._drop_files(now_ms)
         named_ms = now_ms

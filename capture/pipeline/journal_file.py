@@ -6,7 +6,7 @@ has been covered and how far it had come.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,8 @@ from fluxcap.capture.recording.framing import HEAD_BYTES, encode_frame, frame_by
 
 _MAX_FRAME_BYTES = 16 * 1024 * 1024
 SUFFIX = ".journal"
+AHEAD_SUFFIX = ".ahead"
+"""Ends the name of a file whose ticks were stamped by a clock that was ahead: it is set aside and read by nobody."""
 
 
 class JournalEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -56,6 +58,49 @@ def encode_entry(entry: JournalEntry) -> bytes:
 def journal_files(folder: Path) -> list[Path]:
     """The journal's files, oldest first."""
     return sorted(folder.glob(f"ticks-*{SUFFIX}"), key=_age)
+
+
+def waiting_files(folder: Path) -> list[Path]:
+    """The files of ticks whose time is not known yet, oldest first."""
+    return sorted(folder.glob(f"waiting-*{SUFFIX}"), key=_age)
+
+
+def renamed_by(path: Path, by_ms: int) -> Path:
+    """Return the path of a file whose times move by so much; one that is not there yet."""
+    ts_ms, _ = _age(path)
+    _, _, rest = path.name.split("-", 2)
+    while (moved := path.with_name(f"ticks-{ts_ms + by_ms}-{rest}")).exists():
+        by_ms += 1
+    return moved
+
+
+def restamped(data: bytes, wrong_ms: int, right_ms: int, renamed: Mapping[str, str]) -> bytes | None:
+    """A file's content with its times by the right offset; None when its ticks were not stamped by the wrong one.
+
+    ``wrong_ms``, ``right_ms``: offsets of the platform's stamps from UTC. ``renamed``: new names of files before it.
+    """
+    entries = [entry for entry, _ in decode_entries(data)]
+    stamped = next((raw_ts_ms - ts_ms for entry in entries for _, ts_ms, raw_ts_ms, _ in entry.ticks), None)
+    if stamped != wrong_ms:
+        return None
+    by_ms = wrong_ms - right_ms
+
+    def moved(times: dict[str, int]) -> dict[str, int]:
+        return {symbol: ts_ms + by_ms for symbol, ts_ms in times.items()}
+
+    return b"".join(
+        encode_entry(
+            JournalEntry(
+                [(symbol, raw_ms - right_ms, raw_ms, price) for symbol, _, raw_ms, price in entry.ticks],
+                moved(entry.since),
+                moved(entry.lost),
+                renamed.get(entry.after, entry.after),
+                moved(entry.until),
+                entry.focused,
+            )
+        )
+        for entry in entries
+    )
 
 
 def read_bytes_or_empty(path: Path) -> bytes:

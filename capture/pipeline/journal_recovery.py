@@ -13,7 +13,15 @@ from pathlib import Path
 
 import msgspec
 
-from fluxcap.capture.pipeline.journal_file import JournalEntry, decode_entries, journal_files, read_bytes_or_empty
+from fluxcap.capture.market.feeds import GAP_THRESHOLD_MIN_MS
+from fluxcap.capture.market.market import WaitingSpan
+from fluxcap.capture.pipeline.journal_file import (
+    JournalEntry,
+    decode_entries,
+    journal_files,
+    read_bytes_or_empty,
+    waiting_files,
+)
 from fluxcap.schemas.types import Tick
 
 _TIME = attrgetter("ts_ms")
@@ -68,6 +76,27 @@ def lost_ranges(stretches: Sequence[RecoveredSpan]) -> list[tuple[int, int]]:
             from_ms = min(before.to_ms, stretch.lost_from_ms) if before else stretch.lost_from_ms
             found.append((from_ms, stretch.from_ms))
     return found
+
+
+def read_waiting(folder: Path) -> list[WaitingSpan]:
+    """Ticks that an earlier run received while its clock was in question, an unbroken stretch each, oldest first.
+
+    A pause of all assets ends every stretch: what was not received then cannot be told from a quiet market here.
+    """
+    found: dict[tuple[str, int, int], list[tuple[int, float]]] = {}
+    for number, path in enumerate(waiting_files(folder)):
+        last_ms, part = 0, 0
+        for entry, _ in decode_entries(read_bytes_or_empty(path)):
+            for symbol, since_ms, raw_ms, price in entry.ticks:
+                if raw_ms - last_ms > GAP_THRESHOLD_MIN_MS:
+                    part += 1
+                last_ms = max(raw_ms, last_ms)
+                found.setdefault((symbol, since_ms, number << 32 | part), []).append((raw_ms, price))
+    spans = []
+    for (symbol, since_ms, _), ticks in found.items():
+        ticks.sort(key=lambda tick: tick[0])
+        spans.append(WaitingSpan(symbol, max(since_ms, ticks[0][0]), tuple(ticks)))
+    return sorted(spans, key=lambda span: span.from_raw_ms)
 
 
 class _Reading:

@@ -21,6 +21,7 @@ from fluxcap.bridge.server.server import FeedInfo
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.chrome.session import SessionSnapshot
+from fluxcap.capture.market.clock import ClockEvent, PlatformClock, Trust
 from fluxcap.capture.market.focus import Focus, FocusSnapshot
 from fluxcap.capture.market.market import Market, MarketSnapshot
 from fluxcap.capture.pipeline.browser import BrowserFeed, CdpTransport
@@ -44,6 +45,17 @@ Connect = Callable[
     [str, Callable[[bytes, ArrivalTime], None], Callable[[str], None], Callable[[ArrivalTime], None]], CdpTransport
 ]
 """Opens a browser connection: address, on_message, on_end, on_idle; as ``Connection``."""
+
+
+_CLOCK_EVENTS: dict[ClockEvent, Callable[..., None]] = {
+    ClockEvent.SETTLED: lambda **fields: log.event("clock.settled", **fields),
+    ClockEvent.CORRECTED: lambda **fields: log.warn("clock.corrected", **fields),
+    ClockEvent.IN_QUESTION: lambda **fields: log.warn("clock.in_question", **fields),
+    ClockEvent.WALL_WRONG: lambda **fields: log.warn("clock.computer_wrong", **fields),
+    ClockEvent.WALL_RIGHT: lambda **fields: log.event("clock.computer_right", **fields),
+    ClockEvent.WALL_STEPPED: lambda **fields: log.warn("clock.computer_stepped", **fields),
+    ClockEvent.STORE_AHEAD: lambda **fields: log.warn("clock.store_ahead", **fields),
+}
 
 
 class PipelineView(msgspec.Struct, frozen=True):
@@ -96,9 +108,11 @@ class Pipeline:
         connect: Connect = Connection,
         journal: TickJournal | None = None,
         recorder: Recorder | None = None,
+        keep_offset: Callable[[int], None] = lambda offset_ms: None,
         wall_ns: Callable[[], int] = time.time_ns,
         mono_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        self._keep_offset = keep_offset
         self._market = market
         self._server = server
         self._key_of = key_of
@@ -180,6 +194,22 @@ class Pipeline:
         """Take a focus of the user's. Raises UnknownAsset; then nothing has changed."""
         return self.call(lambda: self._record_focus(self._market.set_focus(focus)))
 
+    def trust_clock(self, word: Trust) -> MarketSnapshot:
+        """Let the user decide between this computer's clock and earlier runs. Raises ConfigError, NotAnswering."""
+
+        def trust() -> MarketSnapshot:
+            stamp = self._stamp()
+            if self._recorder is not None:
+                self._recorder.trust(word, stamp)
+            self._market.trust_clock(word, stamp)
+            return self._market.view(stamp)
+
+        return self.call(trust)
+
+    def reload_pages(self) -> int:
+        """Reload the platform's pages in the browser; returns how many. Raises BrowserGone, NotAnswering."""
+        return self.call(self._browser.reload_pages)
+
     def acquire_lease(self, holder: str, asset: str, seconds: float | None = None) -> tuple[str, FocusSnapshot]:
         """Let ``holder`` look at an asset beside the user's focus: the asset's symbol, and the focus in force.
 
@@ -254,6 +284,8 @@ class Pipeline:
                     self._on_queue_empty()
                 else:
                     self._handle(message)
+                if self._market.clock.events:
+                    self._on_clock_events(self._market.clock)
                 self._run_timers()
         except BaseException as error:
             self._failure = error
@@ -300,6 +332,14 @@ class Pipeline:
         if state is FeedState.LIVE and self._browser.state is ChromeState.SILENT:
             state = FeedState.STALLED
         return FeedInfo(state, last_ms, offset_ms)
+
+    def _on_clock_events(self, clock: PlatformClock) -> None:
+        """Log what became of the clock, and keep its offset for the next start."""
+        events, clock.events = clock.events, []
+        for kind, fields in events:
+            _CLOCK_EVENTS[kind](**fields)
+        if clock.offset_ms is not None:
+            self._keep_offset(clock.offset_ms)
 
     # --- the rest -------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ import msgspec
 
 from fluxcap.bridge.server.server import CandlesByStream, FeedInfo
 from fluxcap.capture.market.candles import Revision
+from fluxcap.capture.market.clock import Correction
 from fluxcap.capture.market.feeds import GapUpdate
 from fluxcap.capture.market.market import MarketUpdate
 from fluxcap.capture.pipeline.listeners import ListenerGroup, PublishedUpdate
@@ -68,6 +69,14 @@ class Journal(Protocol):
     """Keeps ticks until their candle is in the store."""
 
     def append(self, ticks: Sequence[Tick], since: Mapping[str, int]) -> None: ...
+
+    def hold(self, waiting: Sequence[Tick]) -> None: ...
+
+    def release(self) -> None: ...
+
+    def restamp(self, correction: Correction) -> None: ...
+
+    def set_aside_after(self, ts_ms: int) -> None: ...
 
 
 class _Applied(msgspec.Struct):
@@ -123,9 +132,9 @@ class PublishStage:
         if not update or (self.store_error and self._mono_ns() < self._retry_ns):
             return
         ticks, update.ticks = update.ticks, []
-        if self._journal is not None and ticks:
-            symbols = {tick.symbol for tick in ticks}
-            self._journal.append(ticks, {symbol: self._market.covered_since(symbol) for symbol in symbols})
+        if self._journal is not None:
+            self._keep(self._journal, update, ticks)
+        update.waiting, update.correction, update.dropped_after_ms, update.settled = [], None, 0, False
         done = _Applied(ticks=ticks)
         try:
             self._apply(update, done)
@@ -136,6 +145,20 @@ class PublishStage:
         published = done.published()
         if published is not None:
             self._listeners.published(published)
+
+    def _keep(self, journal: Journal, update: MarketUpdate, ticks: list[Tick]) -> None:
+        """Let the journal have the ticks, and follow what became of the clock they were stamped by."""
+        if update.waiting:
+            journal.hold(update.waiting)
+        if update.dropped_after_ms:
+            journal.set_aside_after(update.dropped_after_ms)
+        if update.correction is not None:
+            journal.restamp(update.correction)
+        if ticks:
+            symbols = {tick.symbol for tick in ticks}
+            journal.append(ticks, {symbol: self._market.covered_since(symbol) for symbol in symbols})
+        if update.settled:
+            journal.release()
 
     def forming(self, now_ns: int) -> None:
         """Send the candles under way. ``now_ns``: monotonic."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fluxcap.capture.market.feeds import GapReason
-from fluxcap.capture.market.market import Market
+from fluxcap.capture.market.market import Market, WaitingSpan
 from fluxcap.capture.pipeline.journal import RecoveredSpan, lost_ranges
 from fluxcap.capture.recording.recorder import Recorder, arrival_now
 from fluxcap.schemas.types import Gap
@@ -18,14 +18,20 @@ def restore_market(
     stretches: Sequence[RecoveredSpan],
     recorder: Recorder | None = None,
     left_open: Sequence[Gap] = (),
+    waiting: Sequence[WaitingSpan] = (),
 ) -> None:
     """Give the market back what earlier runs had received, an asset's oldest stretch first.
 
     ``left_open``: gaps that the store has without an end, oldest first. Each goes on until its asset ticks again, or
-    ends where the journal shows that it was; one of an asset out of focus, until it is in focus again.
+    ends where the journal shows that it was; one of an asset out of focus, until it is in focus again. ``waiting``:
+    what was received while the clock was in question.
     """
     away = [gap for gap in left_open if gap.reason == GapReason.NOT_IN_FOCUS.value]
     left_open = [gap for gap in left_open if gap.reason != GapReason.NOT_IN_FOCUS.value]
+    for span in waiting:
+        if recorder is not None:
+            recorder.restored_waiting(span, arrival_now())
+        market.restore_waiting(span)
     newest = {stretch.symbol: stretch for stretch in sorted(stretches, key=lambda stretch: stretch.to_ms)}
     for stretch in stretches:
         if newest[stretch.symbol] is not stretch:

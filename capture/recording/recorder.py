@@ -22,20 +22,22 @@ from fluxcap.capture.chrome.events import (
     ChromeEvent,
     FrameReceived,
     FrameSent,
+    PlatformDate,
     SocketClosed,
     SocketId,
     SocketOpened,
     TabAttached,
     TabGone,
 )
+from fluxcap.capture.market.clock import ClockPrior, Trust
 from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.focus import Focus
-from fluxcap.capture.market.market import MarketTimeouts
+from fluxcap.capture.market.market import MarketTimeouts, WaitingSpan
 from fluxcap.capture.platforms.base import Keep, Platform, Redaction
 from fluxcap.capture.platforms.socketio import BINARY, TEXT
 from fluxcap.capture.recording import records as recording
 from fluxcap.capture.recording.file import RecordingWriter
-from fluxcap.capture.recording.records import Header
+from fluxcap.capture.recording.records import FORMAT, Header
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import FluxcapError
@@ -103,6 +105,8 @@ class Recorder:
             self._add(recording.TabAttached(*self._at(stamp), self._tabs_seen, event.kind, strip_url(event.url)))
         elif isinstance(event, ActiveAssetLabel):
             self._add(recording.ActiveAssetLabel(*self._at(stamp), event.label))
+        elif isinstance(event, PlatformDate):
+            self._date(event)
         elif isinstance(event, TabGone) and event.target_id in self._tabs:
             self._add(recording.TabGone(*self._at(stamp), self._tabs.pop(event.target_id), event.reason.value))
 
@@ -120,6 +124,14 @@ class Recorder:
     def browser(self, attached: bool, text: str, stamp: ArrivalTime) -> None:
         """The browser was attached to, or lost."""
         self._add(recording.BrowserState(*self._at(stamp), attached, text))
+
+    def trust(self, word: Trust, stamp: ArrivalTime) -> None:
+        """The user said which clock to trust."""
+        self._add(recording.ClockTrusted(*self._at(stamp), word.value))
+
+    def restored_waiting(self, span: WaitingSpan, stamp: ArrivalTime) -> None:
+        """Record what an earlier run had received while its clock was in question."""
+        self._add(recording.RestoredWaiting(*self._at(stamp), span))
 
     def focus(self, focus: Focus, stamp: ArrivalTime) -> None:
         """The focus was changed."""
@@ -155,6 +167,15 @@ class Recorder:
         if kept.keep is Keep.CONTENT:
             self.counts.frames += 1
             self._add(recording.SentFrame(*self._at(event.stamp), known[0], event.opcode, kept.payload))
+
+    def _date(self, event: PlatformDate) -> None:
+        number = 0
+        if event.socket is not None:
+            known = self._known(event.socket, event.stamp)
+            if known is None:
+                return
+            number = known[0]
+        self._add(recording.PlatformDate(*self._at(event.stamp), event.date_ms, number))
 
     def _known(self, socket: SocketId, stamp: ArrivalTime) -> tuple[int, Redaction] | None:
         if socket not in self._sockets:
@@ -225,14 +246,16 @@ def open_recorder(
     platform: Platform,
     focus: Focus,
     published: Mapping[str, int] | None = None,
+    prior: ClockPrior = ClockPrior(),  # noqa: B008  frozen
     *,
     force: bool = False,
 ) -> tuple[Recorder, RecordingWriter]:
-    """Make the file. ``published``: newest candle of each asset in the store, UTC ms.
+    """Make the file. ``published``: newest candle of each asset in the store, UTC ms. ``prior``: of the clock.
 
     Raises ConfigError, FluxcapError.
     """
     header = Header(
+        format=FORMAT,
         fluxcap=version("fluxcap"),
         platform=platform.name,
         source=settings.source,
@@ -241,6 +264,7 @@ def open_recorder(
         times=market_times(settings),
         began_ms=time.time_ns() // 1_000_000,
         published=dict(published or {}),
+        prior=prior,
     )
     writer = RecordingWriter(path, header, force=force)
     return Recorder(platform, writer), writer

@@ -13,10 +13,11 @@ from typing import TypeAlias
 
 import msgspec
 
+from fluxcap.capture.market.clock import ClockPrior
 from fluxcap.capture.market.focus import Focus
-from fluxcap.capture.market.market import MarketTimeouts
+from fluxcap.capture.market.market import MarketTimeouts, WaitingSpan
 
-FORMAT = 1
+FORMAT = 2
 """Rises when an older fluxcap could not understand a recording. New fields of the header do not make it rise."""
 
 
@@ -31,7 +32,8 @@ class Arrivals(enum.StrEnum):
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """The origin of a recording, and the settings with which a replay gives the same candles."""
 
-    format: int = FORMAT
+    format: int = 1
+    """Format 2 may hold what was seen and said of the time, and ``prior``."""
     fluxcap: str = ""
     """Version that wrote it."""
     platform: str = ""
@@ -44,6 +46,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """Wall clock at the begin, UTC epoch milliseconds."""
     published: dict[str, int] = {}
     """Start (UTC ms) of the newest candle that the store had of each asset when the recording began."""
+    prior: ClockPrior | msgspec.UnsetType = msgspec.UNSET
+    """What earlier runs knew of the platform's clock; a recording of format 1 says nothing of it."""
 
 
 class _Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -168,6 +172,28 @@ class ActiveAssetLabel(_Record, frozen=True, array_like=True, gc=False, tag=14):
     label: str
 
 
+class PlatformDate(_Record, frozen=True, array_like=True, gc=False, tag=15):
+    """A response of the platform's said in its ``Date`` header that it was ``date_ms`` (UTC).
+
+    ``socket``: number of the WebSocket whose handshake it answered, 0 for another response.
+    """
+
+    date_ms: int
+    socket: int
+
+
+class ClockTrusted(_Record, frozen=True, array_like=True, gc=False, tag=16):
+    """The user said which clock to trust, a ``Trust``."""
+
+    word: str
+
+
+class RestoredWaiting(_Record, frozen=True, array_like=True, gc=False, tag=17):
+    """Ticks received by an earlier run while its clock was in question, as ``Market.restore_waiting`` takes them."""
+
+    span: WaitingSpan
+
+
 Record: TypeAlias = (
     TextFrame
     | BinaryFrame
@@ -184,4 +210,7 @@ Record: TypeAlias = (
     | Restored
     | EndOfRecording
     | ActiveAssetLabel
+    | PlatformDate
+    | ClockTrusted
+    | RestoredWaiting
 )

@@ -62,6 +62,47 @@ EVENTS: dict[str, LogEvent] = {
         "A warning of a library, of the store or of the wire server.",
         "read `message`; report an error that repeats",
     ),
+    # the clock
+    "clock.settled": LogEvent(
+        "The platform's clock is known",
+        "Ticks get their time; `offset_h` is the platform's offset from UTC in hours, `by` what it stands on.",
+        "nothing",
+    ),
+    "clock.corrected": LogEvent(
+        "The clock was wrong and is corrected",
+        "Candles had been published under wrong times: they are published again for their true ones, and what is not "
+        "known is revised to BLIND, with a gap.",
+        "set this computer's clock (NTP); tell those who used the candles",
+        alert=True,
+    ),
+    "clock.in_question": LogEvent(
+        "Clock in question",
+        "The witnesses of the time contradict each other; `reason` says which. Before the first candle nothing is "
+        "published and ticks are kept.",
+        "`fluxcap reload`, or `fluxcap clock trust wall` or `fluxcap clock trust earlier`",
+        alert=True,
+    ),
+    "clock.computer_wrong": LogEvent(
+        "This computer's clock is wrong",
+        "It is `seconds` ahead of the platform's own (behind, if negative). Candles do not depend on it.",
+        "set it (NTP)",
+        alert=True,
+    ),
+    "clock.computer_right": LogEvent(
+        "This computer's clock is right again", "It agrees with the platform's own.", "nothing"
+    ),
+    "clock.computer_stepped": LogEvent(
+        "This computer's clock was set",
+        "It jumped by `seconds` while fluxcap ran. Candles do not move.",
+        "nothing, if it is right now",
+    ),
+    "clock.store_ahead": LogEvent(
+        "The store has candles of times yet to come",
+        "A clock that was ahead by about `seconds` had stamped them. They are revised to BLIND, and to the true candle "
+        "as its time comes; a stream more than a day ahead is not continued.",
+        "nothing",
+        alert=True,
+    ),
     # Chrome
     "chrome.unavailable": LogEvent(
         "Waiting for Chrome",
@@ -122,6 +163,12 @@ EVENTS: dict[str, LogEvent] = {
         "Nothing is lost; the store's write-ahead log grows meanwhile.",
         "nothing; if it repeats, check the free disk space",
     ),
+    "store.read_failed": LogEvent(
+        "The store could not be read",
+        "Candles under wrong times, of before the clock was corrected, could not be looked up: they stand as they are.",
+        "see `fluxcap verify`; restart fluxcap",
+        alert=True,
+    ),
     "store.candles_rejected": LogEvent(
         "The store rejected candles",
         f"{_REPORT} Candles that cannot follow their stream were dropped.",
@@ -133,6 +180,11 @@ EVENTS: dict[str, LogEvent] = {
         "Capture goes on; if the daemon were killed now, the current bucket would be lost.",
         "free space; until then do not kill the daemon",
         alert=True,
+    ),
+    "journal.set_aside": LogEvent(
+        "A file of the tick journal was set aside",
+        "Its ticks were stamped by a clock that was ahead; `file` is its new name. Nothing reads it.",
+        "nothing; delete it when you like",
     ),
     "journal.write_recovered": LogEvent(
         "The tick journal can be written again", "A kill loses nothing any more.", "nothing"

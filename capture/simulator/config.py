@@ -60,6 +60,8 @@ class SiteConfig:
     """Ticks a second of one OTC asset, keep-alive repeats included. Ordinary assets tick a fifth less."""
     offset_s: int = 7200
     """How far the platform's stamps are ahead of UTC, seconds."""
+    date_off_s: int | None = 0
+    """How far the ``Date`` headers of its responses are ahead of the truth, seconds; None: it sends none."""
     seed: int = 1
     """The same seed gives the same prices at the same instants, whatever connects and however often it starts."""
     lag_ms: tuple[float, float] = (700.0, 800.0)

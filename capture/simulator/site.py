@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import email.utils
 import signal
 import socket
 import threading
@@ -87,7 +88,7 @@ class _RunningSite:
 
     async def serve(self, listener: socket.socket, stopping: asyncio.Event) -> None:
         """Serve until ``stopping`` is set."""
-        routes = Routes(http=self.web.answer, valve=self._valve, session=self._session)
+        routes = Routes(http=self.web.answer, valve=self._valve, session=self._session, date=self._date)
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: SiteConnection(routes, self._connections), sock=listener)
         feeding = asyncio.create_task(self._feed())
@@ -122,6 +123,10 @@ class _RunningSite:
         self.truth.ticks(TruthTick(t.symbol, t.raw_ts_ms, t.ts_ms, t.price, 0) for t in rest)
         self.truth.event("site_stopped", now_ms)
         self.truth.close()
+
+    def _date(self) -> str | None:
+        off_s = self.hub.date_off_s
+        return None if off_s is None else email.utils.formatdate(time.time() + off_s, usegmt=True)
 
     def _valve(self, url: SplitResult) -> FlowControl | None:
         kind = _session_kind(url)

@@ -39,6 +39,8 @@ class Routes:
     http: Callable[[str, SplitResult, bytes], HttpResponse]
     valve: Callable[[SplitResult], FlowControl | None]
     session: Callable[[SplitResult, FrameWriter, Callable[[int], None]], EngineSession]
+    date: Callable[[], str | None]
+    """The time for a ``Date`` header; None for none."""
 
 
 class SiteConnection(asyncio.Protocol):
@@ -95,6 +97,8 @@ class SiteConnection(asyncio.Protocol):
             "Cache-Control: no-store",
             "Connection: close",
         ]
+        if (date := self._routes.date()) is not None:
+            lines.append(f"Date: {date}")
         payload = b"" if method == "HEAD" else response.body
         self._transport.write("\r\n".join(lines).encode() + b"\r\n\r\n" + payload)
         self._transport.close()
@@ -123,6 +127,9 @@ class SiteConnection(asyncio.Protocol):
             self._websocket.send_response(self._websocket.reject(HTTPStatus.SERVICE_UNAVAILABLE, "Not now.\n"))
             return
         response = self._websocket.accept(request)
+        del response.headers["Date"]
+        if (date := self._routes.date()) is not None:
+            response.headers["Date"] = date
         self._websocket.send_response(response)
         self._write_out()
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:

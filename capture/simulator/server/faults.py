@@ -42,6 +42,8 @@ class Fault(enum.StrEnum):
     """Frames that are no good, of the ``kinds`` of garbage.py; once, or for ``seconds`` over and over."""
     DUPLICATES = "duplicates"
     """``share`` of the ticks is sent twice."""
+    DATE_HEADER = "date_header"
+    """``Date`` headers are ``offset_s`` ahead of the truth (``omit``: there are none)."""
     REFUSE = "refuse"
     """New market sockets are refused with HTTP 503."""
 
@@ -60,6 +62,7 @@ class FaultRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of garbage; empty means all but the huge frame."""
     abrupt: bool = False
     pings: bool = False
+    omit: bool = False
     offset_s: int = 3600
     extra_ms: float = 1500.0
     share: float = 0.2
@@ -148,6 +151,8 @@ class FaultController:
                 self._throw_garbage(order)
             case Fault.DUPLICATES:
                 hub.duplicate_share = order.share
+            case Fault.DATE_HEADER:
+                hub.date_off_s = None if order.omit else order.offset_s
             case Fault.REFUSE:
                 hub.refusing = True
 
@@ -167,6 +172,8 @@ class FaultController:
                 hub.exchange.step_clock(now_ms, self._old_offset_s)
             case Fault.DUPLICATES:
                 hub.duplicate_share = 0.0
+            case Fault.DATE_HEADER:
+                hub.date_off_s = hub.config.date_off_s
             case Fault.REFUSE:
                 hub.refusing = False
             case Fault.CLOSE_SOCKETS | Fault.GARBAGE:

@@ -286,6 +286,7 @@ class SessionRegistry:
         self.other_valve = FlowControl()
         self.refusing = False
         """New market sockets are turned away."""
+        self.date_off_s = config.date_off_s
         self.duplicate_share = 0.0
         self.ticks_out = 0
         self.sessions: dict[int, EngineSession] = {}

@@ -76,7 +76,10 @@ def _seen_by_daemon(status: dict[str, Any]) -> list[Finding]:
     else:
         mend = "Log in on the page and choose an asset whose price moves; `fluxcap status` shows details."
         findings.append(warning("platform socket", "No stream is live.", mend))
-    if status["clock"] == "synchronised":
+    if status["clock"] == "clock in question":
+        mend = "Set this computer's clock (NTP), then `fluxcap reload`; `fluxcap status` shows what is in question."
+        findings.append(error_finding("platform clock", status["clock_reason"], mend))
+    elif status["clock"] == "synchronised":
         findings.append(ok("platform clock", status["clock_reason"]))
     else:
         findings.append(from_error("platform clock", Exception(status["clock_reason"]), is_problem=False))

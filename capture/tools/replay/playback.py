@@ -7,16 +7,19 @@ the speed. ``replayer.py`` does the rest: files, store, wire and pace.
 from __future__ import annotations
 
 import binascii
+import contextlib
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from fluxcap.capture.chrome.events import ArrivalTime
+from fluxcap.capture.market.clock import Trust
 from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.platforms.socketio import BINARY, TEXT
 from fluxcap.capture.recording import records as recording
 from fluxcap.capture.recording.records import BinaryFrame, RawFrame, RedactedFrame, TextFrame
+from fluxcap.schemas.errors import ConfigError
 
 _REASONS = {reason.value: reason for reason in GapReason}
 
@@ -120,6 +123,13 @@ class Playback:
                 market.set_focus(record.focus, is_checked=False)
             case recording.ActiveAssetLabel():
                 market.on_active_asset_label(record.label)
+            case recording.PlatformDate():
+                market.on_platform_date(record.date_ms, at, record.socket or None)
+            case recording.ClockTrusted():
+                with contextlib.suppress(ConfigError):  # refused then, too
+                    market.trust_clock(Trust(record.word), at)
+            case recording.RestoredWaiting():
+                market.restore_waiting(record.span)
             case recording.Restored():
                 for from_ms, to_ms in record.lost:
                     market.restore_loss(record.symbol, from_ms, to_ms)

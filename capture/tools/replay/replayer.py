@@ -13,6 +13,7 @@ from typing import Protocol
 
 from fluxcap.bridge.server.server import FeedInfo, WireServer
 from fluxcap.capture.chrome.events import ArrivalTime
+from fluxcap.capture.market.clock import ClockPrior
 from fluxcap.capture.market.focus import Focus
 from fluxcap.capture.market.market import Market, MarketUpdate
 from fluxcap.capture.pipeline.listeners import ListenerGroup
@@ -67,7 +68,13 @@ class Replayer:
         self._published = header.published if self._interval == header.interval else {}
         self._clock = clock
         self.market = Market(
-            platform, interval_ms(self._interval), focus or header.focus, self._published_ts_ms, header.times
+            platform,
+            interval_ms(self._interval),
+            focus or header.focus,
+            self._published_ts_ms,
+            header.times,
+            header.prior or ClockPrior(),
+            self._stored,
         )
         self.playback = Playback(self.market, keep_focus=focus is not None)
         self._decisions = _BatchedUpdates(self.market)
@@ -161,6 +168,11 @@ class Replayer:
         decided = [*self._decisions.sealed(symbol), *self.market.pending.sealed.get(symbol, ())]
         newest_ms = decided[-1].ts_ms if decided else 0
         return max(self._server.watermark(self.key(symbol)).latest_ts_ms, self._published.get(symbol, 0), newest_ms)
+
+    def _stored(self, symbol: str, from_ms: int) -> list[Candle]:
+        """Return what the store has, with what was decided and is committed later here than in the daemon."""
+        decided = [candle for candle in self._decisions.sealed(symbol) if candle.ts_ms >= from_ms]
+        return [*self._server.candles_since(self.key(symbol), from_ms), *decided]
 
 
 class _BatchedUpdates:

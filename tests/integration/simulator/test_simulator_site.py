@@ -8,14 +8,18 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from fluxcap.capture.simulator import Fault, SimulatedSite, SiteConfig, read_truth
 from fluxcap.capture.simulator.server.garbage import HUGE_BYTES
@@ -580,3 +584,36 @@ def test_bytes_that_are_no_request_do_no_harm(start_site: Start) -> None:
 
     with signed_in(site) as client:
         client.await_ticks(3)
+
+
+# --- the time it tells ------------------------------------------------------------------------------------------------
+
+
+def handshake_date(site: SimulatedSite) -> float | None:
+    """The time (epoch seconds) in the answer to a handshake; None when it tells none."""
+    with connect(f"ws://127.0.0.1:{site.port}/socket.io/?EIO=4&transport=websocket") as client:
+        assert client.response is not None
+        told = client.response.headers.get("Date")
+    return None if told is None else parsedate_to_datetime(told).timestamp()
+
+
+def test_it_tells_the_time_with_every_response(start_site: Start) -> None:
+    site = start_site()
+
+    told = httpx.get(site.url, trust_env=False).headers["Date"]
+
+    assert abs(parsedate_to_datetime(told).timestamp() - time.time()) < PATIENCE_S
+    assert abs((handshake_date(site) or 0) - time.time()) < PATIENCE_S
+
+
+def test_it_lies_about_the_time_or_says_nothing_when_asked_to(start_site: Start) -> None:
+    site = start_site()
+
+    site.inject(Fault.DATE_HEADER, offset_s=86_400)
+    assert abs((handshake_date(site) or 0) - 86_400 - time.time()) < PATIENCE_S
+    site.inject(Fault.DATE_HEADER, omit=True)
+    assert handshake_date(site) is None
+    assert "Date" not in httpx.get(site.url, trust_env=False).headers
+
+    site.end(Fault.DATE_HEADER)
+    assert abs((handshake_date(site) or 0) - time.time()) < PATIENCE_S

@@ -7,11 +7,12 @@ which candles there must be and how each must say that it came about.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,13 @@ NOBODY = 9
 class Process:
     """A fluxcap command as a process of its own; what it prints is in ``out_path`` and ``err_path``."""
 
-    def __init__(self, folder: Path, *arguments: str, module: str = "fluxcap.capture.cli") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        module: str = "fluxcap.capture.cli",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.out_path, self.err_path = folder / "stdout.txt", folder / "stderr.txt"
         with self.out_path.open("wb") as out, self.err_path.open("wb") as err:
@@ -43,6 +50,7 @@ class Process:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                env=os.environ | (environment or {}),
             )
 
     @property
@@ -96,6 +104,7 @@ class DaemonProcess(Process):
         interval: str = "1s",
         data_dir: Path | None = None,
         module: str = "fluxcap.capture.cli",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.data_dir = data_dir or folder / "data"
         self.interval = interval
@@ -106,6 +115,7 @@ class DaemonProcess(Process):
             *("--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0"),
             *options,
             module=module,
+            environment=environment,
         )
 
     def key(self, symbol: str) -> StreamKey:

@@ -72,6 +72,7 @@ PURE = (
 UNMIRRORED = {
     "tests/unit/bridge/client/test_public_surface.py",  # of the package fluxcap
     "tests/unit/bridge/jetstream/test_extra_missing.py",  # of the whole folder
+    "tests/unit/capture/market/test_market_clock.py",
     "tests/unit/capture/market/test_market_tabs.py",  # a second file for market.py
     "tests/unit/schemas/codec/test_golden.py",  # of the whole folder
 }

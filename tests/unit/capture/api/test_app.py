@@ -179,3 +179,36 @@ def test_a_pipeline_that_cannot_answer_is_said_to_be_unavailable(
     answer = rest.get("/api/focus")
 
     assert (answer.status_code, answer.json()) == (503, {"error": "fluxcap is too busy to answer."})
+
+
+# --- the clock -------------------------------------------------------------------------------------------------------
+
+
+def test_there_is_nothing_to_trust_before_anything_is_in_question(rest: httpx.Client):
+    answer = rest.put("/api/clock", json={"trust": "earlier"})
+
+    assert answer.status_code == 400
+    assert "No earlier run" in answer.json()["error"]
+
+
+def test_the_users_word_is_taken_and_answered_with_what_the_clock_says(rest: httpx.Client):
+    answer = rest.put("/api/clock", json={"trust": "wall"})
+
+    assert answer.json()["clock"] == "waiting for ticks"
+    assert answer.json()["platform_offset_ms"] is None
+
+
+@pytest.mark.parametrize("body", [{}, {"trust": "me"}, {"trust": None}])
+def test_another_word_is_refused(rest: httpx.Client, body: dict[str, Any]):
+    assert rest.put("/api/clock", json=body).status_code == 422
+
+
+def test_without_a_browser_there_is_no_page_to_reload(rest: httpx.Client):
+    assert rest.post("/api/reload").status_code == 400
+
+
+@pytest.mark.parametrize(("method", "path"), [("PUT", "/api/clock"), ("POST", "/api/reload")])
+def test_pages_of_others_can_neither_reload_nor_trust(rest: httpx.Client, method: str, path: str):
+    answer = rest.request(method, path, json={"trust": "wall"}, headers={"Origin": "https://evil.example"})
+
+    assert answer.status_code == 403

@@ -32,7 +32,7 @@ def test_every_event_that_is_read_passes_the_filter(method: str) -> None:
     [
         b'{"method":"Network.requestWillBeSentExtraInfo","params":{"headers":{"Cookie":"x"}}}',
         b'{"method":"Network.webSocketWillSendHandshakeRequest","params":{}}',
-        b'{"method":"Network.webSocketHandshakeResponseReceived","params":{}}',
+        b'{"method":"Network.responseReceivedExtraInfo","params":{"headers":{"Set-Cookie":"x"}}}',
         b'{"method":"","params":{}}',
     ],
 )

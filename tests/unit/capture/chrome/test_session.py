@@ -17,6 +17,7 @@ from fluxcap.capture.chrome.events import (
     FrameReceived,
     FrameSent,
     Malformed,
+    PlatformDate,
     SocketClosed,
     SocketId,
     SocketOpened,
@@ -228,6 +229,90 @@ def test_unknown_events_and_unasked_answers_are_ignored(chrome: Dialogue) -> Non
         chrome.say(event("Future.event", {"x": 1}, session), '{"id":4711,"result":{}}', '{"params":{},"method":"N.x"}')
         == []
     )
+
+
+DATE = "Mon, 30 Nov 2026 00:46:56 GMT"
+DATE_MS = 1_795_999_616_000
+
+
+def handshake(session: str, request_id: str = "7.1", **headers: str) -> str:
+    response = {"status": 101, "headers": headers, "requestHeaders": {"Cookie": "ssid=SECRET"}}
+    params = {"requestId": request_id, "timestamp": 926.5, "response": response}
+    return event("Network.webSocketHandshakeResponseReceived", params, session)
+
+
+def response(session: str, url: str = PAGE_URL, kind: str = "Document", headers: object = None, **more: object) -> str:
+    told = {"Date": DATE} if headers is None else headers
+    body = {"url": url, "status": 200, "headers": told, **more}
+    return event("Network.responseReceived", {"requestId": "9", "type": kind, "response": body}, session)
+
+
+@pytest.mark.parametrize("name", ["Date", "date"])
+def test_the_date_of_a_handshake_is_read_to_the_second(chrome: Dialogue, name: str) -> None:
+    session = chrome.open_tab("T")
+    chrome.say(socket_created(session, "7.1"))
+
+    (told,) = chrome.say(handshake(session, **{name: DATE, "Set-Cookie": "ssid=SECRET"}))
+
+    assert told == PlatformDate(DATE_MS, SocketId(session, "7.1"), chrome.stamp())
+
+
+def test_the_date_of_a_response_of_the_platforms_is_read(chrome: Dialogue) -> None:
+    session = chrome.open_tab("T")
+
+    (told,) = chrome.say(response(session))
+
+    assert told == PlatformDate(DATE_MS, None, chrome.stamp())
+
+
+@pytest.mark.parametrize("kind", ["XHR", "Fetch"])
+def test_so_is_that_of_what_a_page_asks_for(chrome: Dialogue, kind: str) -> None:
+    assert len(chrome.say(response(chrome.open_tab("T"), kind=kind))) == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Date": DATE, "Age": "0"},
+        {"date": DATE, "age": "3600"},
+        {"Date": DATE, "X-Cache": "HIT from edge"},
+        {"Date": DATE, "cf-cache-status": "HIT"},
+        {"Date": DATE, "CF-Cache-Status": "REVALIDATED"},
+        {"Date": "yesterday"},
+        {"Date": "Mon, 99 Nov 2026 00:46:56 GMT"},
+        {"Date": "Mon, 30 Nov 9999 00:46:56 GMT"},
+        {"Date": 17},
+        {},
+        "no headers",
+    ],
+)
+def test_what_a_cache_gave_or_what_is_no_date_is_left_out(chrome: Dialogue, headers: object) -> None:
+    assert chrome.say(response(chrome.open_tab("T"), headers=headers)) == []
+
+
+@pytest.mark.parametrize("source", ["fromDiskCache", "fromServiceWorker", "fromPrefetchCache"])
+def test_what_the_browser_had_is_left_out(chrome: Dialogue, source: str) -> None:
+    assert chrome.say(response(chrome.open_tab("T"), **{source: True})) == []
+
+
+def test_scripts_and_pictures_are_left_out_since_caches_need_not_say_that_they_gave_them(chrome: Dialogue) -> None:
+    assert chrome.say(response(chrome.open_tab("T"), kind="Script")) == []
+
+
+def test_responses_of_other_hosts_are_left_out(chrome: Dialogue) -> None:
+    assert chrome.say(response(chrome.open_tab("T"), "https://cdn.example/x", kind="XHR")) == []
+
+
+def test_the_handshake_of_a_socket_that_nobody_announced_is_left_out(chrome: Dialogue) -> None:
+    assert chrome.say(handshake(chrome.open_tab("T"), "99.9", Date=DATE)) == []
+
+
+def test_pages_are_reloaded_at_the_users_word_and_nothing_else_is(chrome: Dialogue) -> None:
+    session = chrome.open_tab("T")
+
+    assert chrome.session.reload_pages(chrome.now_ns) == 1
+    (command,) = [json.loads(text) for text in chrome.session.outgoing()]
+    assert (command["method"], command["sessionId"]) == ("Page.reload", session)
 
 
 def test_headers_and_cookies_never_reach_an_event(chrome: Dialogue) -> None:

@@ -25,7 +25,7 @@ def test_a_replay_says_what_it_made_and_ends_with_the_digest(capsys: pytest.Capt
     assert told.splitlines()[-1] == f"Digest {json.loads(EXPECTED.read_text())['digest']}"
     assert "ticks over 15 min" in told
     assert "GOLDEN.EURUSD_otc.1m: " in told
-    assert "The platform stamps ticks +2 h from UTC; removed." in told
+    assert "The platform stamps ticks +2 h from UTC, by this computer's clock alone; removed." in told
     assert "econstructed" not in told
 
 

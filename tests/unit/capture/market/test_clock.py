@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from fluxcap.capture.chrome.events import ArrivalTime
-from fluxcap.capture.market.clock import ClockState, PlatformClock
+from fluxcap.capture.market.clock import (
+    ClockBasis,
+    ClockEvent,
+    ClockPrior,
+    ClockState,
+    PlatformClock,
+    Trust,
+)
+from fluxcap.schemas.errors import ConfigError
 
 ZERO_MS = 1_760_000_000_000
 """UTC at monotonic 1,000,000."""
@@ -257,7 +265,7 @@ def test_each_state_has_a_sentence() -> None:
     local.live(1)
     assert local.clock.reason == "Measuring the platform's clock; nothing is published yet."
     local.live(5)
-    assert local.clock.reason == "The platform stamps ticks +2 h from UTC; removed."
+    assert local.clock.reason == "The platform stamps ticks +2 h from UTC, by this computer's clock alone; removed."
 
 
 class Bare:
@@ -402,3 +410,392 @@ def test_within_the_second_window_the_shortest_lag_still_holds() -> None:
         bare.accept(mono_ms, ahead_ms=-200)
 
     assert bare.clock.now_ms(602_001) == bare.raw_ms(602_001) - 7_200_000
+
+
+# --- witnesses ---
+
+
+class Witnessed:
+    """A computer beside a platform that may tell its time. All times are virtual."""
+
+    def __init__(self, prior: ClockPrior = ClockPrior(), *, wall_error_ms: int = 0) -> None:  # noqa: B008
+        self.clock = PlatformClock(prior)
+        self.wall_error_ms = wall_error_ms
+        self.mono_ms = 1_000_000
+        self.slept_ms = 0
+        self.heard = 0
+        self.clock.observe(self.at())
+
+    @property
+    def utc_ms(self) -> int:
+        return ZERO_MS + self.mono_ms - 1_000_000 + self.slept_ms
+
+    def at(self, *, drained: bool = True) -> ArrivalTime:
+        return ArrivalTime.from_ms(self.utc_ms + self.wall_error_ms, self.mono_ms, drained)
+
+    def date(self, away_ms: int = 0, *, is_handshake: bool = True) -> bool:
+        return self.clock.add_date((self.utc_ms + away_ms) // 1_000 * 1_000, self.at(), is_handshake=is_handshake)
+
+    def live(self, seconds: float = 5.0, lag_ms: int = 750) -> list[bool]:
+        told = []
+        for _ in range(int(seconds * 2)):
+            self.mono_ms += 500
+            raw_ms = self.utc_ms - lag_ms + 7_200_000
+            fits = self.clock.accept(raw_ms, self.at(), self.heard) or self.clock.add_sample(raw_ms, self.at())
+            if fits:
+                self.heard = raw_ms
+            told.append(fits)
+            self.clock.observe(self.at())
+        return told
+
+    def events(self) -> list[ClockEvent]:
+        return [kind for kind, _ in self.clock.events]
+
+
+HOUR_MS = 3_600_000
+WRONG = (HOUR_MS, -HOUR_MS, 12 * HOUR_MS, 900_000, 47_000, -400_000)
+
+
+@pytest.mark.parametrize("wall_error_ms", WRONG)
+def test_the_platforms_own_time_decides_whatever_this_computers_clock_says(wall_error_ms: int) -> None:
+    world = Witnessed(wall_error_ms=wall_error_ms)
+    world.date()
+
+    world.live()
+
+    assert world.clock.offset_ms == 7_200_000
+    assert world.clock.basis is ClockBasis.PLATFORM
+
+
+@pytest.mark.parametrize("wall_error_ms", WRONG)
+def test_a_wrong_clock_beside_the_platforms_own_is_told_once_and_its_correction_too(wall_error_ms: int) -> None:
+    world = Witnessed(wall_error_ms=wall_error_ms)
+    world.date()
+    world.live(20)
+    assert world.events().count(ClockEvent.WALL_WRONG) == 1
+    assert world.clock.in_question
+    assert abs(world.clock.wall_off_ms - wall_error_ms) <= 1_000
+    assert "set it" in world.clock.reason
+
+    world.wall_error_ms = 0
+    world.live(5)
+
+    assert world.events().count(ClockEvent.WALL_RIGHT) == 1
+    assert not world.clock.in_question
+
+
+@pytest.mark.parametrize(("wall_error_ms", "wrong"), [(2_000, False), (-1_900, False), (4_000, True), (-3_100, True)])
+def test_two_seconds_off_is_wrong_whole_seconds_of_the_header_aside(wall_error_ms: int, wrong: bool) -> None:
+    world = Witnessed(wall_error_ms=wall_error_ms)
+    world.date()
+    world.live(5, lag_ms=0)
+
+    assert world.clock.in_question is wrong
+
+
+def test_two_other_responses_decide_as_well() -> None:
+    world = Witnessed(wall_error_ms=HOUR_MS)
+    world.date(is_handshake=False)
+    world.date(is_handshake=False)
+
+    world.live()
+
+    assert world.clock.offset_ms == 7_200_000
+
+
+def test_a_header_that_waited_behind_a_backlog_is_left_out() -> None:
+    world = Witnessed()
+    world.mono_ms += 3_600_000  # this process stood still, and reads now what came an hour ago
+
+    assert not world.date(-HOUR_MS)
+
+
+def test_a_header_that_fits_no_quarter_hour_does_not_decide_but_keeps_a_contradiction_from_being_taken() -> None:
+    late = Witnessed()
+    late.date(-10_000)
+    late.live()
+    assert late.clock.offset_ms == 7_200_000
+    assert late.clock.basis is ClockBasis.WALL
+
+    wrong = Witnessed(wall_error_ms=HOUR_MS)
+    wrong.date(-10_000)
+    wrong.live()
+    assert wrong.clock.offset_ms is None
+    assert wrong.clock.state is ClockState.IN_QUESTION
+
+
+@pytest.mark.parametrize("wall_error_ms", [HOUR_MS, -HOUR_MS])
+def test_an_offset_by_the_wall_clock_alone_is_corrected_by_the_first_header(wall_error_ms: int) -> None:
+    world = Witnessed(wall_error_ms=wall_error_ms)
+    world.live(60)
+    assert world.clock.offset_ms == 7_200_000 - wall_error_ms
+    assert world.clock.basis is ClockBasis.WALL
+
+    world.date()
+    world.live(4)
+
+    assert world.clock.take_correction() == (7_200_000 - wall_error_ms, 7_200_000)
+    assert world.clock.offset_ms == 7_200_000
+    assert world.clock.basis is ClockBasis.PLATFORM
+    assert world.clock.take_correction() is None
+
+
+def test_a_right_offset_is_confirmed_by_the_first_tick_after_a_header() -> None:
+    world = Witnessed()
+    world.live()
+
+    world.date()
+    world.live(0.5)
+
+    assert world.clock.basis is ClockBasis.PLATFORM
+    assert world.clock.correction is None
+
+
+def test_one_server_with_a_wrong_clock_corrects_nothing() -> None:
+    world = Witnessed()
+    world.date()
+    world.live()
+
+    world.date(HOUR_MS)
+    world.live(20)
+
+    assert world.clock.correction is None
+    assert world.clock.offset_ms == 7_200_000
+
+
+def test_an_offset_of_earlier_runs_is_taken_with_the_first_tick_if_the_wall_clock_agrees() -> None:
+    world = Witnessed(ClockPrior(7_200_000))
+
+    assert world.live(0.5) == [True]
+    assert world.clock.basis is ClockBasis.KEPT
+
+
+@pytest.mark.parametrize(("lag_ms", "at_once"), [(5_000, True), (5_001, False), (-1_000, True), (-1_001, False)])
+def test_one_tick_is_enough_from_five_seconds_before_to_one_after_the_wall_clock(lag_ms: int, at_once: bool) -> None:
+    assert Witnessed(ClockPrior(7_200_000)).live(0.5, lag_ms) == [at_once]
+
+
+@pytest.mark.parametrize("wall_error_ms", [*WRONG, -12 * HOUR_MS])
+def test_an_offset_of_earlier_runs_that_the_wall_clock_denies_publishes_nothing_and_says_so(wall_error_ms: int) -> None:
+    world = Witnessed(ClockPrior(7_200_000), wall_error_ms=wall_error_ms)
+
+    world.live(60)
+
+    assert world.clock.offset_ms is None
+    assert world.clock.state is ClockState.IN_QUESTION
+    assert world.events() == [ClockEvent.IN_QUESTION]
+    assert "`fluxcap reload`" in world.clock.reason
+    assert "`fluxcap clock trust wall`" in world.clock.reason
+
+
+def test_once_the_wall_clock_agrees_the_question_is_over() -> None:
+    world = Witnessed(ClockPrior(7_200_000), wall_error_ms=HOUR_MS)
+    world.live(10)
+
+    world.wall_error_ms = 0
+    world.live(1)
+
+    assert world.clock.offset_ms == 7_200_000
+
+
+def test_a_header_ends_the_question() -> None:
+    world = Witnessed(ClockPrior(7_200_000), wall_error_ms=HOUR_MS)
+    world.live(10)
+
+    world.date()
+    world.live(1)
+
+    assert world.clock.offset_ms == 7_200_000
+    assert world.clock.basis is ClockBasis.PLATFORM
+
+
+def test_a_header_outweighs_the_offset_of_earlier_runs() -> None:
+    world = Witnessed(ClockPrior(10_800_000), wall_error_ms=-HOUR_MS)  # earlier runs and this clock agree, and err
+    world.date()
+
+    world.live()
+
+    assert world.clock.offset_ms == 7_200_000
+
+
+@pytest.mark.parametrize(("word", "offset_ms"), [(Trust.EARLIER, 7_200_000), (Trust.WALL, 3_600_000)])
+def test_the_users_word_ends_the_question(word: Trust, offset_ms: int) -> None:
+    world = Witnessed(ClockPrior(7_200_000), wall_error_ms=HOUR_MS)
+    world.live(10)
+
+    world.clock.trust(word)
+
+    assert world.clock.offset_ms == offset_ms
+    assert world.clock.basis is ClockBasis.USER
+    world.live(5)
+    assert not world.clock.in_question
+
+
+def test_the_users_word_may_come_before_the_ticks() -> None:
+    world = Witnessed(ClockPrior(7_200_000), wall_error_ms=HOUR_MS)
+
+    world.clock.trust(Trust.EARLIER)
+    world.live(5)
+
+    assert world.clock.offset_ms == 7_200_000
+
+
+def test_there_is_no_earlier_offset_to_trust_on_the_first_run() -> None:
+    with pytest.raises(ConfigError, match="No earlier run"):
+        Witnessed().clock.trust(Trust.EARLIER)
+
+
+def test_nothing_is_left_to_trust_once_the_platform_has_decided() -> None:
+    world = Witnessed()
+    world.date()
+    world.live()
+
+    with pytest.raises(ConfigError, match="has decided already"):
+        world.clock.trust(Trust.WALL)
+
+
+@pytest.mark.parametrize("step_ms", [HOUR_MS, -HOUR_MS, 90_000, -90_000])
+def test_a_step_of_the_wall_clock_is_told_and_moves_nothing(step_ms: int) -> None:
+    world = Witnessed()
+    world.live()
+
+    world.wall_error_ms += step_ms
+    told = world.live(20)
+
+    assert all(told)
+    assert world.clock.offset_ms == 7_200_000
+    assert world.events().count(ClockEvent.WALL_STEPPED) == 1
+
+
+def test_a_wall_clock_that_is_put_right_calls_the_offset_it_gave_in_question_and_may_be_trusted() -> None:
+    world = Witnessed(wall_error_ms=HOUR_MS)
+    world.live()
+    world.wall_error_ms = 0
+    world.live(5)
+    assert world.clock.in_question
+    assert ClockEvent.IN_QUESTION in world.events()
+
+    world.clock.trust(Trust.WALL)
+
+    assert world.clock.take_correction() == (3_600_000, 7_200_000)
+    world.live(5)
+    assert not world.clock.in_question
+
+
+def test_a_step_that_the_user_knows_to_be_wrong_is_put_aside() -> None:
+    world = Witnessed()
+    world.live()
+    world.wall_error_ms = HOUR_MS
+    world.live(5)
+
+    world.clock.trust(Trust.EARLIER)
+    world.live(5)
+
+    assert world.clock.offset_ms == 7_200_000
+    assert not world.clock.in_question
+
+
+@pytest.mark.parametrize("slept_ms", [900_000, 3_600_000, 1_234_567])
+def test_a_sleep_is_no_step_and_the_platforms_time_from_before_it_counts_no_more(slept_ms: int) -> None:
+    world = Witnessed()
+    world.date()
+    world.live()
+
+    world.slept_ms += slept_ms
+    world.clock.observe(world.at())
+    world.live(20)
+
+    assert ClockEvent.WALL_STEPPED not in world.events()
+    assert world.clock.correction is None
+    assert world.clock.offset_ms == 7_200_000
+    assert not world.clock.in_question
+    assert world.clock.dates.zero_ms is None
+
+
+def test_a_header_right_after_a_sleep_counts() -> None:
+    world = Witnessed()
+    world.date()
+    world.live()
+
+    world.slept_ms += 900_000
+    world.clock.observe(world.at())
+    assert world.date()
+    world.live(20)
+
+    assert world.clock.correction is None
+    assert world.clock.dates.zero_ms is not None
+
+
+def test_a_header_from_before_a_step_still_counts_after_it() -> None:
+    world = Witnessed()
+    world.date()
+    world.live()
+
+    world.wall_error_ms = HOUR_MS
+    world.live(5)
+
+    assert world.clock.wall_off_ms > HOUR_MS - 2_000
+
+
+@pytest.mark.parametrize("wall_error_ms", [-HOUR_MS, -900_000, -60 * HOUR_MS])
+def test_a_time_before_the_newest_stored_candle_is_not_taken(wall_error_ms: int) -> None:
+    world = Witnessed(ClockPrior(stored_to_ms=ZERO_MS - 30_000), wall_error_ms=wall_error_ms)
+
+    world.live(20)
+
+    assert world.clock.offset_ms is None
+    assert "the store has candles up to" in world.clock.reason
+
+
+def test_unless_the_platform_says_that_the_store_is_ahead() -> None:
+    world = Witnessed(ClockPrior(stored_to_ms=ZERO_MS + HOUR_MS))
+    world.date()
+
+    world.live()
+
+    assert world.clock.offset_ms == 7_200_000
+
+
+def test_a_platform_that_changes_its_clock_is_followed_though_this_computers_is_wrong() -> None:
+    world = Witnessed(wall_error_ms=5 * HOUR_MS)
+    world.date()
+    world.live()
+    for _ in range(30):
+        world.mono_ms += 500
+        raw_ms = world.utc_ms - 750 + 10_800_000
+        if not world.clock.accept(raw_ms, world.at(), world.heard):
+            world.clock.add_sample(raw_ms, world.at())
+
+    assert world.clock.offset_ms == 10_800_000
+    assert world.clock.changes == 1
+
+
+@pytest.mark.parametrize(
+    ("prior", "words"),
+    [
+        (ClockPrior(), "+2 h from UTC, by this computer's clock alone; removed."),
+        (ClockPrior(7_200_000), "+2 h from UTC, as in earlier runs; removed."),
+    ],
+)
+def test_what_the_offset_stands_on_is_told(prior: ClockPrior, words: str) -> None:
+    world = Witnessed(prior)
+    world.live()
+    assert world.clock.reason == f"The platform stamps ticks {words}"
+
+    world.date()
+    world.live(0.5)
+    assert world.clock.reason == "The platform stamps ticks +2 h from UTC; removed."
+
+
+def test_a_clock_at_the_edge_of_wrong_is_not_told_over_and_over() -> None:
+    world = Witnessed(wall_error_ms=3_700)
+    world.date()
+    world.live(5)
+    assert world.events().count(ClockEvent.WALL_WRONG) == 1
+
+    for wall_error_ms in (2_500, 3_700, 2_500, 3_700):
+        world.wall_error_ms = wall_error_ms
+        world.live(5)
+
+    assert world.events().count(ClockEvent.WALL_WRONG) == 1
+    assert ClockEvent.WALL_RIGHT not in world.events()

@@ -74,3 +74,23 @@ def test_memory_is_bounded_whatever_is_added() -> None:
 
     assert len(spans) == SPANS_MAX
     assert spans.covers(4 * SPANS_MAX - 2, 4 * SPANS_MAX - 1)
+
+
+def test_a_shift_moves_what_lies_behind_a_time_and_cuts_what_lies_across_it() -> None:
+    ranges = TimeRanges()
+    ranges.add(0, 10)
+    ranges.add(20, 30)
+
+    ranges.shift(100, from_ms=5)
+
+    assert list(ranges) == [(0, 5), (105, 110), (120, 130)]
+
+
+def test_what_a_wrong_clock_covered_is_dropped() -> None:
+    ranges = TimeRanges()
+    for from_ms, to_ms in ((0, 10), (20, 30), (40, 50)):
+        ranges.add(from_ms, to_ms)
+
+    ranges.drop_after(25)
+
+    assert list(ranges) == [(0, 10), (20, 25)]

@@ -149,3 +149,26 @@ def test_a_horizon_widened_on_the_way_puts_the_next_look_off_by_as_much() -> Non
     # It was to look again after 1,103, a quarter of the horizon after 1,078; now it does after 1,303.
     assert (lengths[1_303], lengths[1_304]) == (304, 301)
     assert max(lengths.values()) == 376
+
+
+def test_a_shift_moves_what_one_run_has_stamped_and_leaves_the_rest() -> None:
+    tape = TickTape()
+    for ts_ms in (1_000, 2_000, 10_000, 11_000):
+        tape.add(ts_ms, ts_ms / 1_000)
+
+    tape.shift(-8_500, from_ms=10_000)
+
+    assert tape.fold(0, 3_000) == Candle(0, 1.0, 11.0, 1.0, 11.0, 4.0, 4)
+    assert tape.last_tick_ts_ms == 2_500
+    assert tape.add(2_500, 12.0)
+
+
+def test_what_a_wrong_clock_had_stamped_is_dropped() -> None:
+    tape = TickTape()
+    for ts_ms in (1_000, 2_000, 3_000):
+        tape.add(ts_ms, 1.0)
+
+    tape.drop_after(2_000)
+
+    assert len(tape) == 2
+    assert tape.add(2_001, 1.0)

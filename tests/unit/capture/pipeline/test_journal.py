@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from fluxcap.capture.market.clock import Correction
+from fluxcap.capture.market.market import WaitingSpan
 from fluxcap.capture.pipeline.journal import (
     RETENTION_MS,
     ROTATE_MS,
@@ -21,6 +23,7 @@ from fluxcap.capture.pipeline.journal import (
     lost_ranges,
     read_journal,
     read_journal_contents,
+    read_waiting,
 )
 from fluxcap.schemas.types import Tick
 
@@ -361,3 +364,96 @@ def test_what_an_asset_lost_goes_from_its_last_tick_before_to_where_it_is_whole_
     ]
     assert lost_ranges([after]) == [(tick(3).ts_ms, tick(6).ts_ms)]
     assert lost_ranges([]) == []
+
+
+# --- the clock ---
+
+HOUR_MS = 3_600_000
+
+
+def waiting(index: int, since: int = 0, symbol: str = EUR) -> Tick:
+    """A tick whose time is not known: its stamp, and since when its asset came without a break."""
+    return Tick(symbol, T0 + since * 500, T0 + index * 500, 1.1 + index / 1_000)
+
+
+def test_ticks_whose_time_is_not_known_are_kept_until_it_is(tmp_path: Path) -> None:
+    journal = TickJournal(tmp_path)
+    journal.hold([waiting(0), waiting(1)])
+    journal.hold([waiting(2)])
+    journal.close()
+
+    (span,) = read_waiting(tmp_path)
+    assert span == WaitingSpan(EUR, T0, tuple((T0 + at * 500, 1.1 + at / 1_000) for at in range(3)))
+    assert read_journal(tmp_path) == []
+
+    TickJournal(tmp_path).release()
+    assert read_waiting(tmp_path) == []
+
+
+def test_a_break_and_a_pause_part_what_waits(tmp_path: Path) -> None:
+    journal = TickJournal(tmp_path)
+    journal.hold([waiting(0), waiting(1)])
+    journal.hold([waiting(2, since=2)])  # its socket ended between
+    journal.hold([waiting(9, since=2), waiting(10, since=2)])  # nothing came for longer than three seconds
+    journal.close()
+
+    spans = read_waiting(tmp_path)
+    assert [(span.from_raw_ms, len(span.ticks)) for span in spans] == [(T0, 2), (T0 + 1_000, 1), (T0 + 4_500, 2)]
+
+
+def test_what_several_runs_left_waiting_is_read_together(tmp_path: Path) -> None:
+    for index in (0, 20):
+        journal = TickJournal(tmp_path)
+        journal.hold([waiting(index, since=index)])
+        journal.close()
+
+    assert [span.from_raw_ms for span in read_waiting(tmp_path)] == [T0, T0 + 10_000]
+
+
+def test_a_disk_that_takes_nothing_is_told_once_and_costs_no_more(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("a file in its place")
+    journal = TickJournal(tmp_path / "folder")
+
+    journal.hold([waiting(0)])
+    journal.hold([waiting(1)])
+    journal.close()
+
+
+def test_what_was_stamped_by_a_wrong_clock_is_stamped_again(tmp_path: Path) -> None:
+    ticks = [tick(i) for i in range(10)]
+    journal = TickJournal(tmp_path)
+    journal.append(ticks, {EUR: T0})
+
+    journal.restamp(Correction(7_200_000, 7_200_000 + HOUR_MS))
+    journal.append([Tick(EUR, T0 - HOUR_MS + 5_000, T0 + 5_000 + 7_200_000, 1.2)], {EUR: T0 - HOUR_MS})
+    journal.close()
+
+    (span,) = read_journal(tmp_path)
+    assert span.from_ms == T0 - HOUR_MS
+    assert [one.ts_ms for one in span.ticks] == [*(one.ts_ms - HOUR_MS for one in ticks), T0 - HOUR_MS + 5_000]
+    assert [one.raw_ts_ms for one in span.ticks[:10]] == [one.raw_ts_ms for one in ticks]
+
+
+def test_what_another_offset_had_stamped_stays_as_it_is(tmp_path: Path) -> None:
+    write(tmp_path, [tick(0)], {EUR: T0})
+    journal = TickJournal(tmp_path)
+
+    journal.restamp(Correction(3_600_000, 7_200_000))
+    journal.close()
+
+    assert read_journal(tmp_path)[0].ticks == (tick(0),)
+
+
+def test_files_of_times_yet_to_come_are_set_aside_not_deleted(tmp_path: Path) -> None:
+    write(tmp_path, [tick(0)], {EUR: T0})
+    (path,) = journal_files(tmp_path)
+    content = path.read_bytes()
+    journal = TickJournal(tmp_path)
+
+    journal.set_aside_after(T0)
+    assert journal_files(tmp_path) == [path]
+    journal.set_aside_after(T0 - 1)
+
+    assert journal_files(tmp_path) == []
+    assert path.with_name(path.name + ".ahead").read_bytes() == content
+    assert read_journal(tmp_path) == []

@@ -155,7 +155,7 @@ def test_what_is_no_recording_is_refused_in_a_sentence(file: Path, content: byte
 def test_a_recording_of_a_newer_format_says_what_to_do(file: Path) -> None:
     written(file, header=r.Header(format=r.FORMAT + 1))
 
-    with pytest.raises(ConfigError, match=r"format 2, and this fluxcap reads up to 1: update fluxcap\."):
+    with pytest.raises(ConfigError, match=r"format 3, and this fluxcap reads up to 2: update fluxcap\."):
         RecordingReader(file)
 
 

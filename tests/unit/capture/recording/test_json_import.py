@@ -156,7 +156,7 @@ def test_recorded_frames_settle_the_clock_and_lose_no_tick(recorded: list[dict[s
 
     summary, _ = replayed(tmp_path, "1m")
 
-    assert summary.clock == "The platform stamps ticks +2 h from UTC; removed."
+    assert summary.clock == "The platform stamps ticks +2 h from UTC, by this computer's clock alone; removed."
     assert 140 < summary.ticks <= ticks
     assert ticks - summary.ticks <= 1  # the backlog ends with one announcement whose tick was not stored
 

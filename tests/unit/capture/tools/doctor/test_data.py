@@ -103,6 +103,7 @@ def test_a_daemon_that_does_not_answer_is_a_problem(tmp_path: Path):
         ({"tabs": []}, "platform tab", Verdict.WARNING),
         ({"streams": []}, "platform socket", Verdict.WARNING),
         ({"clock": "measuring", "clock_reason": "Measuring; nothing yet."}, "platform clock", Verdict.WARNING),
+        ({"clock": "clock in question", "clock_reason": "It is wrong."}, "platform clock", Verdict.PROBLEM),
     ],
 )
 def test_what_the_daemon_sees_is_told(changes: dict[str, Any], subject: str, verdict: Verdict, tmp_path: Path):

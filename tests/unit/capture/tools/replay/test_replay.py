@@ -87,7 +87,7 @@ def test_a_summary_says_what_was_played() -> None:
     assert summary.played.frames > 2 * summary.ticks > 0
     assert summary.played.withheld > 30
     assert summary.candles == sum(stream.candles for stream in summary.streams)
-    assert summary.clock == "The platform stamps ticks +2 h from UTC; removed."
+    assert summary.clock == "The platform stamps ticks +2 h from UTC, by this computer's clock alone; removed."
     assert summary.data_dir == ""
 
 

@@ -112,7 +112,7 @@ def test_a_store_that_takes_nothing_ends_the_replay_at_once(server: WireServer) 
 
 def test_candles_that_the_store_of_that_time_had_are_not_made_again(server: WireServer) -> None:
     with RecordingReader(RECORDING) as reader:
-        had_ms = 1_760_000_220_000
+        had_ms = 1_760_000_040_000
         header = r.Header(source="LATER", focus=reader.header.focus, published={EUR: had_ms})
         stage(server, Clock(), header).play_all(reader.blocks())
 
