@@ -79,7 +79,7 @@ class ArchiveCheckpoint:
             rows = self._cursor.rows('SELECT source, symbol, "interval", store_id, sequence, revision FROM standings')
             self.positions = {(StreamKey(*row[:3]), row[3]): ReadPosition(*row[4:]) for row in rows}
         except BaseException:
-            self._connection.close()
+            self._connection.discard()
             raise
         self._commits = 0
 
@@ -89,7 +89,13 @@ class ArchiveCheckpoint:
         positions: Mapping[tuple[StreamKey, str], ReadPosition],
         missing: Sequence[MissingRange],
     ) -> None:
-        """All of it or nothing, durably. Raises StoreError."""
+        """All of it or nothing, durably. Raises StoreError, also when the folder was deleted or replaced meanwhile."""
+        if not self._connection.is_in_place():
+            # Written again, it would name files as written that are gone.
+            raise StoreError(
+                f"{self._connection.path} was deleted or replaced while the archive was being written. Start it again: "
+                "what is missing is read from JetStream from the start."
+            )
         with self._cursor.transaction():
             self._cursor.rows("INSERT OR REPLACE INTO meta VALUES ('place', ?)", [msgspec.json.encode(place).decode()])
             if positions:

@@ -152,7 +152,7 @@ class CandleCache:
             # By heart: a thousand streams resume without a thousand queries.
             self._cursors = self._read_cursors()
         except BaseException:
-            self._connection.close()
+            self._connection.discard()
             raise
         self._space = DiskSpaceGuard(self.path, reserve_bytes)
         self._rows_since_checkpoint = 0
@@ -162,6 +162,8 @@ class CandleCache:
 
     def commit(self, changes: Sequence[Change], cursors: Mapping[StreamKey, Cursor]) -> None:
         """See ``Cache``. After StoreFull the same may be tried again."""
+        if self._connection.ensure_in_place():
+            _log.warning("%s had been deleted; it was written again with all that it held", self.path)
         self._space.require_space(len(changes) + len(cursors))
         try:
             self._merge(changes, cursors)

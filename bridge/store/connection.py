@@ -8,6 +8,10 @@ What DuckDB 2.0 does when a disk fills decides the shape of this file (measured 
   until all connections are closed and the file is opened again. If it was DuckDB's own checkpoint after a commit, that
   commit is durable although ``commit()`` raised.
 
+- A file that was deleted under the process goes on taking commits, into nowhere: its write-ahead log is even made again
+  by its old name, beside whatever lies there by then. What was in the file can still be read.
+- A file that could not be made whole is left behind, and cannot be opened any more.
+
 So DuckDB's automatic checkpoints are off (the store makes them, after looking at the free space), and an invalidated
 instance is reopened under the readers' feet: each cursor has a lock of its own, held only while it runs one query.
 """
@@ -15,12 +19,17 @@ instance is reopened under the readers' feet: each cursor has a lock of its own,
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
+import re
+import shutil
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import duckdb
 import numpy as np
@@ -53,6 +62,11 @@ _SETTINGS = (
     "SET GLOBAL auto_checkpoint_skip_wal_threshold = 1000000000000",
 )
 
+_HEADERS_BYTES = 12_288
+"""A DuckDB file that is shorter cannot hold a row: it was being made."""
+_MAKING_S = 2.0
+"""A shorter file that is younger may be another process's, which is making it now."""
+
 _open_files: set[Path] = set()
 _open_files_lock = threading.Lock()
 
@@ -71,9 +85,37 @@ def store_error(error: Exception, path: Path) -> StoreError:
     return StoreError(f"{path}: {text}")
 
 
+_HOLDER = re.compile(r"Conflicting lock is held in (.+? \(PID \d+\))")
+
+
 def _holder(text: str) -> str:
-    _, _, rest = text.partition("Conflicting lock is held in ")
-    return f": {rest.partition('. See also')[0]}" if rest else ""
+    """Name the process, and leave DuckDB's advice out: what it offers is not for a file that fluxcap writes."""
+    found = _HOLDER.search(text)
+    return f": {found[1]}" if found else ""
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of the file at a path, None without one."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _has_rows(path: Path) -> bool:
+    """Return whether there is a file that may hold rows; one that was only begun is put out of the way."""
+    log = path.with_name(f"{path.name}.wal")
+    mark = path.with_name(f"{path.name}.mark")  # a store's: it has held candles
+    if not path.is_file():
+        return path.exists()
+    found = path.stat()
+    is_young = abs(time.time() - found.st_mtime) < _MAKING_S
+    if found.st_size >= _HEADERS_BYTES or is_young or log.exists() or mark.exists():
+        return True
+    path.replace(path.with_name(f"{path.name}.unfinished"))
+    _log.warning("%s was begun and never finished; it is now %s.unfinished", path, path.name)
+    return False
 
 
 class StoreConnection:
@@ -88,7 +130,12 @@ class StoreConnection:
     read_only
         For looking at a store that nobody has open.
 
-    Raises StoreLocked, StoreDamaged, StoreFull or StoreError.
+    Attributes
+    ----------
+    is_new
+        Whether there was no file before.
+
+    Raises StoreLocked, StoreDamaged, StoreFull or StoreError. A file that was just made and is not whole is gone then.
     """
 
     def __init__(self, path: Path, *, memory_limit: str = "512MB", read_only: bool = False) -> None:
@@ -98,6 +145,9 @@ class StoreConnection:
         self._cursors: weakref.WeakSet[StoreCursor] = weakref.WeakSet()
         self._reopening = threading.Lock()
         self._closed = False
+        self._identity: tuple[int, int] | None = None
+        self._rescued: Path | None = None
+        """Where the content was written when another file had taken the place of ours."""
         self._claim = path.resolve()
         with _open_files_lock:
             # DuckDB would share one instance between two stores of a process, and both would number.
@@ -105,6 +155,7 @@ class StoreConnection:
                 raise store_error(Exception("already open in this process"), path)
             _open_files.add(self._claim)
         try:
+            self.is_new = not read_only and not _has_rows(path)
             self._root: duckdb.DuckDBPyConnection | None = self._connect()
         except BaseException:
             self._release()
@@ -114,7 +165,11 @@ class StoreConnection:
         try:
             root = duckdb.connect(str(self.path), read_only=self._read_only, config=self._config)
         except (duckdb.Error, OSError) as error:
-            raise store_error(error, self.path) from error
+            known = store_error(error, self.path)
+            if self.is_new and not isinstance(known, StoreLocked):
+                self._remove()
+            raise known from error
+        self._identity = _identity(self.path)
         for setting in _SETTINGS:
             with contextlib.suppress(duckdb.CatalogException):  # a DuckDB that has no such setting
                 root.execute(setting)
@@ -151,6 +206,84 @@ class StoreConnection:
                 self._close_root()
                 yield
                 self._root = self._connect()
+
+    def is_in_place(self) -> bool:
+        """Return whether the file is still where it was opened."""
+        return self._closed or _identity(self.path) == self._identity
+
+    def ensure_in_place(self) -> bool:
+        """Write the file again if it was deleted, or moved away, under this process. Returns whether it was.
+
+        Nothing is lost: what it held can be read until it is closed. Where another file has taken its place, that one
+        is not touched, and what ours held is written beside it, once. Call it before each commit: it takes a system
+        call while all is well. Raises StoreFull, StoreError; the next call tries again.
+        """
+        if self.is_in_place():
+            return False
+        if self.path.exists():
+            self._report_replaced()
+        rescued = self._write_copy(self.path.with_name(f"{self.path.name}.rescue"))
+        # Made by DuckDB after the file was gone; the copy has what is in it.
+        self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
+        rescued.rename(self.path)
+        if self._root is not None:
+            self._root.execute("PRAGMA disable_checkpoint_on_shutdown")  # it would write beside the new file
+        with self.released():
+            pass
+        return True
+
+    def _report_replaced(self) -> NoReturn:
+        if self._rescued is None:
+            stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+            self._rescued = self._write_copy(self.path.with_name(f"{self.path.name}.rescued-{stamp}"))
+        raise StoreError(
+            f"Another file has taken the place of {self.path} while it was in use. Nothing is stored until fluxcap is "
+            f"started again, which goes on with the new file; {self._rescued} holds what the old one held."
+        )
+
+    def _write_copy(self, target: Path) -> Path:
+        """Write all that the file holds to another one."""
+        cursor = self.cursor()
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for part in (target, target.with_name(f"{target.name}.wal")):
+                part.unlink(missing_ok=True)
+            size, free = self._held_bytes(cursor), shutil.disk_usage(target.parent).free
+            if free < size:
+                raise StoreFull(
+                    f"{self.path} was deleted while it was in use; to write it again takes {size / 1e6:,.0f} MB, and "
+                    f"{free / 1e6:,.0f} MB are free. Free some space; it will be retried."
+                )
+            name = str(target).replace("'", "''")
+            source = cursor.rows("SELECT current_database()")[0][0].replace('"', '""')
+            cursor.rows(f"ATTACH '{name}' AS rescued_file")
+            try:
+                cursor.rows(f'COPY FROM DATABASE "{source}" TO rescued_file')
+                cursor.rows("CHECKPOINT rescued_file")
+            finally:
+                cursor.rows("DETACH rescued_file")
+        except OSError as error:
+            kind = StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
+            raise kind(f"{self.path} was deleted and cannot be written again: {error.strerror}.") from error
+        return target
+
+    def _held_bytes(self, cursor: StoreCursor) -> int:
+        rows = cursor.rows(
+            "SELECT coalesce(sum(used_blocks * block_size), 0) FROM pragma_database_size() "
+            "WHERE database_name = current_database()"
+        )
+        return int(rows[0][0]) + _HEADERS_BYTES
+
+    def discard(self) -> None:
+        """Close, and remove the file if this made it: what could not be finished must not be in the way later."""
+        self.close()
+        if self.is_new:
+            self._remove()
+
+    def _remove(self) -> None:
+        for part in (self.path.with_name(f"{self.path.name}.wal"), self.path):
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close every handle and the file. Idempotent."""

@@ -25,14 +25,14 @@ from fluxcap.bridge.store.connection import DAMAGE_HINT, StoreConnection
 from fluxcap.bridge.store.disk_space import DiskSpaceGuard
 from fluxcap.bridge.store.file import ensure_store, now_ms, quarantine, stored_version
 from fluxcap.bridge.store.high_water_mark import HighWaterMark, total_assigned
-from fluxcap.bridge.store.migration import Migration, Progress, migrate
+from fluxcap.bridge.store.migration import Migration, migrate
 from fluxcap.bridge.store.reader import StoreIndex, StoreReader
 from fluxcap.bridge.store.schema import SCHEMA_VERSION
 from fluxcap.bridge.store.universe import Listing, read_universe
 from fluxcap.schemas.errors import SequenceError, StoreDamaged, StoreError
 from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, Watermark
 
-__all__ = ["CHECKPOINT_BYTES", "COMPACT_ROWS", "Store", "quarantine"]
+__all__ = ["CHECKPOINT_BYTES", "COMPACT_ROWS", "Store", "StoreListener", "quarantine"]
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +53,16 @@ class KeptOffset(NamedTuple):
 
     offset_ms: int
     kept_ms: int
+
+
+class StoreListener:
+    """Told of what rarely happens to a store's file, on the store's thread: override what you want to hear."""
+
+    def migrating(self, done_bytes: int, total_bytes: int) -> None:
+        """A store of an older version is being copied before it is brought to the present one."""
+
+    def rewritten(self, path: Path) -> None:
+        """The file had been deleted under this process; it was written again with all that it held."""
 
 
 class RecoveredCommit(NamedTuple):
@@ -78,11 +88,12 @@ class Store:
         connection: StoreConnection,
         clock_ms: Callable[[], int],
         reserve_bytes: int,
-        on_migration: Progress = lambda done, total: None,
+        listener: StoreListener | None = None,
     ) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
         self._clock_ms = clock_ms
+        self._listener = listener or StoreListener()
         self._space = DiskSpaceGuard(connection.path, reserve_bytes)
         self._is_lost = False
         """DuckDB gave the file up and it could not be opened since."""
@@ -92,7 +103,7 @@ class Store:
         self.store_id = ensure_store(self._cursor, self.path, clock_ms)
         self._high_water_mark = HighWaterMark(self.path, self.store_id)
         self._load()
-        self.migration = self._migrate(on_migration)
+        self.migration = self._migrate()
 
     @classmethod
     def open(
@@ -102,7 +113,7 @@ class Store:
         *,
         memory_limit: str = "512MB",
         reserve_bytes: int = 4 * 1024 * 1024,
-        on_migration: Progress = lambda done, total: None,
+        listener: StoreListener | None = None,
     ) -> Store:
         """Open the store at ``path``, or make one. One of an older version is brought to the present one.
 
@@ -116,8 +127,8 @@ class Store:
             What DuckDB may hold in memory.
         reserve_bytes
             Free space below which a commit is refused with StoreFull before DuckDB meets the end of the disk.
-        on_migration
-            Told how far the copy of a store of an older version is: bytes done, bytes in all.
+        listener
+            Told when the file is migrated, or has to be written again.
 
         Raises StoreLocked (another process has it; says which), StoreDamaged (see ``quarantine``), StoreFull or
         StoreError.
@@ -129,9 +140,9 @@ class Store:
             raise StoreError(f"The folder of {file} cannot be made: {error}.") from error
         connection = StoreConnection(file, memory_limit=memory_limit)
         try:
-            return cls(connection, clock_ms, reserve_bytes, on_migration)
+            return cls(connection, clock_ms, reserve_bytes, listener)
         except BaseException:
-            connection.close()
+            connection.discard()
             raise
 
     def _load(self) -> None:
@@ -154,12 +165,12 @@ class Store:
         self._high_water_mark.check(self._total_assigned)
         self._is_lost = False
 
-    def _migrate(self, progress: Progress) -> Migration | None:
+    def _migrate(self) -> Migration | None:
         """Bring a store of an older version to the present one. Raises StoreFull, StoreError; it is as it was then."""
         version = stored_version(self._cursor)
         if version == SCHEMA_VERSION:
             return None
-        done = migrate(self._connection, self._cursor, version, progress)
+        done = migrate(self._connection, self._cursor, version, self._listener.migrating)
         with contextlib.suppress(StoreError):  # the write-ahead log has all of it
             self.checkpoint()
         return done
@@ -214,6 +225,7 @@ class Store:
         StoreError
             Anything else. Nothing was stored, unless the file was lost with it: then the next commit tells.
         """
+        self._ensure_in_place()
         if (recovered := self._recover()) is not None:
             return recovered
         if not (batches or revisions or gaps):
@@ -311,11 +323,22 @@ class Store:
             except StoreError as error:  # the commit before it stands all the same
                 _log.warning("Checkpoint of the store failed; its write-ahead log keeps growing: %s", error)
 
+    def _ensure_in_place(self) -> None:
+        """See that the file is still where it was; it is written again if it was deleted. Raises StoreError."""
+        if self._connection.ensure_in_place():
+            self._high_water_mark.close()
+            self._load()
+            self._high_water_mark.write(self._total_assigned)
+            self._listener.rewritten(self.path)
+
     def checkpoint(self) -> bool:
         """Move the write-ahead log into the file, and settle fresh rows when there are enough.
 
+        A file that was deleted meanwhile is noticed here at the latest, and written again.
+
         Returns False when the space left is too small to try it safely. Raises StoreError; the store stays usable.
         """
+        self._ensure_in_place()
         settling = self._fresh_rows >= COMPACT_ROWS
         if not self._space.allows_checkpoint(self._fresh_rows if settling else 0):
             return False
@@ -391,6 +414,7 @@ class Store:
 
     def _write(self, act: Callable[[], None]) -> None:
         """Run ``act`` as a durable transaction of its own. Raises StoreError; nothing of it was done then."""
+        self._ensure_in_place()
         if self._is_lost:
             self._load()
         try:
@@ -403,8 +427,10 @@ class Store:
     def close(self) -> None:
         """Let go of the file. Idempotent; readers end with it."""
         with contextlib.suppress(StoreError):
-            if self._cursor.is_served() and self._space.allows_checkpoint(0):
-                self._cursor.rows("CHECKPOINT")
+            if self._cursor.is_served():
+                self._ensure_in_place()
+                if self._space.allows_checkpoint(0):
+                    self._cursor.rows("CHECKPOINT")
         self._connection.close()
         self._high_water_mark.close()
 

@@ -37,6 +37,25 @@ def test_the_holder_of_a_lock_is_named() -> None:
     assert ": /usr/bin/python (PID 12). Stop it" in str(store_error(Exception(text), STORE))
 
 
+@pytest.mark.parametrize(
+    "advice",
+    [
+        ". However, you would be able to open this database in read-only mode, e.g. by using the -readonly parameter in "
+        "the CLI. See also https://duckdb.org/docs/stable/connect/concurrency",
+        " by user trader. See also https://duckdb.org/docs/stable/connect/concurrency",
+        "",
+    ],
+)
+def test_the_advice_of_duckdb_is_not_passed_on(advice: str) -> None:
+    text = f'IO Error: Could not set lock on file "x": Conflicting lock is held in /usr/bin/python (PID 12){advice}'
+
+    said = str(store_error(Exception(text), STORE))
+
+    assert said == (
+        "store.duckdb is held by another process: /usr/bin/python (PID 12). Stop it, or use another data folder."
+    )
+
+
 def test_cursors_survive_reopening(tmp_path: Path) -> None:
     connection = StoreConnection(tmp_path / "store.duckdb")
     writer, reader = connection.cursor(), connection.cursor()

@@ -15,7 +15,7 @@ from fluxcap.bridge.store.connection import StoreCursor
 from fluxcap.bridge.store.digest import store_digest
 from fluxcap.bridge.store.offline import OfflineStore
 from fluxcap.bridge.store.schema import NOT_KNOWN_MS, SCHEMA_VERSION
-from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.store.store import Store, StoreListener
 from fluxcap.bridge.store.verify import summarize, verify
 from fluxcap.schemas.errors import StoreDamaged, StoreError, StoreFull
 from fluxcap.schemas.types import CandleFlags, GapState, StreamKey
@@ -82,7 +82,11 @@ def test_a_store_is_migrated_once(old: Path) -> None:
 def test_the_progress_of_the_copy_is_told(old: Path) -> None:
     told: list[tuple[int, int]] = []
 
-    Store.open(old, on_migration=lambda done, total: told.append((done, total))).close()
+    class Listener(StoreListener):
+        def migrating(self, done_bytes: int, total_bytes: int) -> None:
+            told.append((done_bytes, total_bytes))
+
+    Store.open(old, listener=Listener()).close()
 
     assert told[-1][0] == told[-1][1] > 0
 
