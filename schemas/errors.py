@@ -12,6 +12,7 @@
     ├── StoreError             the candle store cannot do what was asked
     │   ├── StoreLocked        another process holds the store; says which
     │   ├── StoreDamaged       the file is not a sound store; it is never replaced silently
+    │   ├── StoreRestored      the store is older than it was; it wants a new identity first
     │   └── StoreFull          no space: nothing was stored, so nothing may be published
     ├── SequenceError          a batch would repeat, skip or go back
     ├── CodecError             bytes that are not a sound envelope                      (wire 400)
@@ -83,6 +84,10 @@ class StoreLocked(StoreError):
 
 class StoreDamaged(StoreError):
     """The file is not a sound store."""
+
+
+class StoreRestored(StoreError):
+    """The store is older than it was, as a backup is: it would give the same numbers to other candles."""
 
 
 class StoreFull(StoreError):

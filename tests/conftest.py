@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
+import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +28,8 @@ settings.register_profile(
 )
 settings.load_profile("fluxcap")
 
+_STATE_NUMBERS = itertools.count()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record-durations", action="store_true", help="write tests/durations.txt anew; see schedule.py")
@@ -31,6 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """A shell that runs the tests in the background lets them ignore Ctrl-C, and with them every process they start."""
+    # The user's own state folder is not the tests'.
+    os.environ["FLUXCAP_STATE_DIR"] = tempfile.mkdtemp(prefix="fluxcap-state-")
+    config.add_cleanup(lambda: shutil.rmtree(os.environ["FLUXCAP_STATE_DIR"], ignore_errors=True))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--record-durations") and not hasattr(config, "workerinput"):
@@ -59,6 +68,12 @@ def pytest_collection() -> Iterator[None]:
 
 def pytest_unconfigure() -> None:
     gc.unfreeze()  # so that extension modules can let go of everything at the end
+
+
+@pytest.fixture(autouse=True)
+def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Golden stores are opened by many tests, and each of them is a store of its own."""
+    monkeypatch.setenv("FLUXCAP_STATE_DIR", str(tmp_path_factory.getbasetemp() / f"state-{next(_STATE_NUMBERS)}"))
 
 
 @pytest.fixture(autouse=True)

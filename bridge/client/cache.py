@@ -26,7 +26,7 @@ from fluxcap.bridge.store.schema import (
     candle_columns,
     concatenate,
 )
-from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError
+from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError, StoreFull
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
 
 if TYPE_CHECKING:
@@ -133,14 +133,15 @@ class CandleCache:
         # Loaded here: a client without a copy on disk has no use for DuckDB, nor for paths.
         from pathlib import Path
 
-        from fluxcap.bridge.store.connection import StoreConnection
+        from fluxcap.bridge.store.connection import StoreConnection, is_full
         from fluxcap.bridge.store.disk_space import DiskSpaceGuard
 
         folder = Path(data_dir)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"The folder {folder} cannot be made: {error}.") from error
+            kind = StoreFull if is_full(error) else StoreError
+            raise kind(f"The folder {folder} cannot be made: {error.strerror}.") from error
         self.path = folder / CACHE_FILE
         self._connection = StoreConnection(self.path)
         try:

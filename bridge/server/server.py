@@ -67,7 +67,7 @@ class WireServer:
     Parameters
     ----------
     store
-        An open store, which stays the caller's to close, or a path to open (and then close).
+        An open store, which stays the caller's to close; or a path, or a function that opens one, which is closed here.
     pub, rep
         Endpoints to bind; port 0 picks a free one.
     clock_ms
@@ -93,7 +93,7 @@ class WireServer:
 
     def __init__(
         self,
-        store: Store | Path | str,
+        store: Store | Path | str | Callable[[], Store],
         pub: str = DEFAULT_PUB,
         rep: str = DEFAULT_REP,
         *,
@@ -111,6 +111,8 @@ class WireServer:
         with contextlib.ExitStack() as closing:
             if isinstance(store, Store):
                 self.store = store
+            elif callable(store):
+                self.store = closing.enter_context(store())
             else:
                 self.store = closing.enter_context(Store.open(store, clock_ms))
             self._recovered: dict[StreamKey, CandleBatch] = {}

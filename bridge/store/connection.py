@@ -51,8 +51,7 @@ _DAMAGED = (
     "Could not read all bytes",
 )
 DAMAGE_HINT = (
-    "Nothing was changed. `fluxcap verify` shows details; `fluxcap verify --set-aside` renames it, and the next start "
-    "creates a new store."
+    "Nothing was changed. `fluxcap verify` shows details; `fluxcap verify --repair` keeps what is sound in a new store."
 )
 _NEWER = "Trying to read a database file with version number"
 
@@ -83,6 +82,11 @@ def store_error(error: Exception, path: Path) -> StoreError:
     if any(sign in str(error) for sign in _DAMAGED):
         return StoreDamaged(f"{path} is not a valid store: {text}. {DAMAGE_HINT}")
     return StoreError(f"{path}: {text}")
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether the disk, or the user's share of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 _HOLDER = re.compile(r"Conflicting lock is held in (.+? \(PID \d+\))")
@@ -226,8 +230,6 @@ class StoreConnection:
         # Made by DuckDB after the file was gone; the copy has what is in it.
         self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
         rescued.rename(self.path)
-        if self._root is not None:
-            self._root.execute("PRAGMA disable_checkpoint_on_shutdown")  # it would write beside the new file
         with self.released():
             pass
         return True
@@ -263,7 +265,7 @@ class StoreConnection:
             finally:
                 cursor.rows("DETACH rescued_file")
         except OSError as error:
-            kind = StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
+            kind = StoreFull if is_full(error) else StoreError
             raise kind(f"{self.path} was deleted and cannot be written again: {error.strerror}.") from error
         return target
 
@@ -297,6 +299,9 @@ class StoreConnection:
 
     def _close_root(self) -> None:
         if self._root is not None:
+            if _identity(self.path) != self._identity:  # a checkpoint would remove the log of the file that is there
+                with contextlib.suppress(duckdb.Error):
+                    self._root.execute("PRAGMA disable_checkpoint_on_shutdown")
             # On a full disk the checkpoint on closing fails; the write-ahead log has everything all the same.
             with contextlib.suppress(duckdb.Error):
                 self._root.close()

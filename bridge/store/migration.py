@@ -7,7 +7,6 @@ or out of space at any instant, the next start finds the old version whole, or t
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from fluxcap.bridge.store.connection import StoreConnection, StoreCursor
+from fluxcap.bridge.store.connection import StoreConnection, StoreCursor, is_full
 from fluxcap.bridge.store.schema import CANDLES_VIEW, NOT_KNOWN_MS, SCHEMA_VERSION, TABLES_OF_2
 from fluxcap.schemas.errors import StoreError, StoreFull
 from fluxcap.schemas.types import GapState
@@ -104,5 +103,5 @@ def _copy(path: Path, copy: Path, progress: Progress) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             under_way.unlink(missing_ok=True)
-        kind = StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
+        kind = StoreFull if is_full(error) else StoreError
         raise kind(f"{path} could not be copied to {copy}: {error.strerror}. Nothing was changed.") from error

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from fluxcap.bridge.store import writes as store_rows
-from fluxcap.bridge.store.connection import DAMAGE_HINT, StoreConnection
+from fluxcap.bridge.store.connection import DAMAGE_HINT, StoreConnection, is_full
 from fluxcap.bridge.store.disk_space import DiskSpaceGuard
 from fluxcap.bridge.store.file import ensure_store, now_ms, quarantine, stored_version
 from fluxcap.bridge.store.high_water_mark import HighWaterMark, total_assigned
@@ -29,7 +30,7 @@ from fluxcap.bridge.store.migration import Migration, migrate
 from fluxcap.bridge.store.reader import StoreIndex, StoreReader
 from fluxcap.bridge.store.schema import SCHEMA_VERSION
 from fluxcap.bridge.store.universe import Listing, read_universe
-from fluxcap.schemas.errors import SequenceError, StoreDamaged, StoreError
+from fluxcap.schemas.errors import SequenceError, StoreDamaged, StoreError, StoreFull
 from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, Watermark
 
 __all__ = ["CHECKPOINT_BYTES", "COMPACT_ROWS", "Store", "StoreListener", "quarantine"]
@@ -89,6 +90,9 @@ class Store:
         clock_ms: Callable[[], int],
         reserve_bytes: int,
         listener: StoreListener | None = None,
+        state_dir: Path | None = None,
+        *,
+        check_marks: bool = True,
     ) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
@@ -101,8 +105,9 @@ class Store:
         """What failed as the file was lost: whether it was durable is not known yet."""
         self.path = connection.path
         self.store_id = ensure_store(self._cursor, self.path, clock_ms)
-        self._high_water_mark = HighWaterMark(self.path, self.store_id)
-        self._load()
+        self._state_dir = state_dir
+        self._high_water_mark = HighWaterMark(self.path, self.store_id, state_dir)
+        self._load(check_marks=check_marks)
         self.migration = self._migrate()
 
     @classmethod
@@ -114,6 +119,8 @@ class Store:
         memory_limit: str = "512MB",
         reserve_bytes: int = 4 * 1024 * 1024,
         listener: StoreListener | None = None,
+        state_dir: Path | None = None,
+        check_marks: bool = True,
     ) -> Store:
         """Open the store at ``path``, or make one. One of an older version is brought to the present one.
 
@@ -129,23 +136,29 @@ class Store:
             Free space below which a commit is refused with StoreFull before DuckDB meets the end of the disk.
         listener
             Told when the file is migrated, or has to be written again.
+        state_dir
+            Folder outside the data folder that remembers how many numbers the store has given, so that a restored
+            backup is noticed. None remembers nothing there.
+        check_marks
+            False opens a store that has given more numbers than it knows of, for ``renew_identity``.
 
-        Raises StoreLocked (another process has it; says which), StoreDamaged (see ``quarantine``), StoreFull or
-        StoreError.
+        Raises StoreLocked (another process has it; says which), StoreDamaged (see ``quarantine``), StoreRestored (see
+        ``renew_identity``), StoreFull or StoreError.
         """
         file = Path(path)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"The folder of {file} cannot be made: {error}.") from error
+            kind = StoreFull if is_full(error) else StoreError
+            raise kind(f"The folder of {file} cannot be made: {error.strerror}.") from error
         connection = StoreConnection(file, memory_limit=memory_limit)
         try:
-            return cls(connection, clock_ms, reserve_bytes, listener)
+            return cls(connection, clock_ms, reserve_bytes, listener, state_dir, check_marks=check_marks)
         except BaseException:
             connection.discard()
             raise
 
-    def _load(self) -> None:
+    def _load(self, *, check_marks: bool = True) -> None:
         """Read streams and watermarks; raises StoreDamaged when a stream has not as many candles as numbers."""
         keys = {i: StreamKey(*key) for i, *key in self._cursor.rows("SELECT * FROM streams ORDER BY stream_id")}
         newest_revision = dict(self._cursor.rows("SELECT stream_id, max(revision) FROM revisions GROUP BY stream_id"))
@@ -162,7 +175,8 @@ class Store:
         self._fresh_rows = int(self._cursor.rows("SELECT count(*) FROM candles_fresh")[0][0])
         self._swap_index({key: i for i, key in keys.items()}, marks)
         self._total_assigned = total_assigned(marks)
-        self._high_water_mark.check(self._total_assigned)
+        if check_marks:
+            self._high_water_mark.check(self._total_assigned)
         self._is_lost = False
 
     def _migrate(self) -> Migration | None:
@@ -372,6 +386,19 @@ class Store:
 
     def _candles_held(self) -> int:
         return sum(m.latest_sequence - m.first_sequence + 1 for m in self.watermarks().values() if m.first_sequence)
+
+    def renew_identity(self) -> str:
+        """Give the store a new ``store_id``, and return it: clients drop what they have and start over.
+
+        Clients of wire version 1 know no identity: their cache has to be emptied by hand. Raises StoreError.
+        """
+        renewed = uuid.uuid4().hex
+        self._write(lambda: store_rows.set_store_id(self._cursor, renewed))
+        self.store_id = renewed
+        self._high_water_mark.close()
+        self._high_water_mark = HighWaterMark(self.path, renewed, self._state_dir)
+        self._high_water_mark.write(self._total_assigned)
+        return renewed
 
     def load_universe(self, csv: Path | str) -> int:
         """Replace the universe by that of a CSV file; returns how many listings. Raises ConfigError, StoreError."""

@@ -19,7 +19,7 @@ from fluxcap.bridge.store.file import check_store
 from fluxcap.bridge.store.high_water_mark import HighWaterMark, total_assigned
 from fluxcap.bridge.store.schema import CANDLE_COLUMNS
 from fluxcap.schemas.candles import first_invalid_candle
-from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError
+from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError, StoreRestored
 from fluxcap.schemas.types import CandleArray, StreamKey, Watermark
 
 
@@ -47,10 +47,11 @@ def verify_exit_code(findings: Sequence[Finding]) -> int:
     return int(max(verdicts, default=Verdict.SOUND))
 
 
-def verify(path: Path | str) -> list[Finding]:
+def verify(path: Path | str, state_dir: Path | None = None) -> list[Finding]:
     """Everything that is wrong with the store at ``path``; nothing when it is sound. Changes nothing, never raises.
 
-    A store that another process holds, or that cannot be read, gives a single finding CANNOT_TELL.
+    A store that another process holds, or that cannot be read, gives a single finding CANNOT_TELL. ``state_dir``: as
+    ``Store.open`` has it, to know a backup that was put back.
     """
     file = Path(path)
     if not file.is_file():
@@ -61,7 +62,7 @@ def verify(path: Path | str) -> list[Finding]:
         return [_finding(str(file), error)]
     found: list[Finding] = []
     try:
-        found.extend(_inspect(connection.cursor(), file))
+        found.extend(_inspect(connection.cursor(), file, state_dir))
     except StoreError as error:
         found.append(_finding(str(file), error))
     finally:
@@ -70,7 +71,7 @@ def verify(path: Path | str) -> list[Finding]:
 
 
 def _finding(subject: str, error: StoreError) -> Finding:
-    verdict = Verdict.DAMAGE if isinstance(error, StoreDamaged) else Verdict.CANNOT_TELL
+    verdict = Verdict.DAMAGE if isinstance(error, StoreDamaged | StoreRestored) else Verdict.CANNOT_TELL
     return Finding(verdict, subject, str(error))
 
 
@@ -78,7 +79,7 @@ def _damage(subject: object, text: str) -> Finding:
     return Finding(Verdict.DAMAGE, str(subject), text)
 
 
-def _inspect(cursor: StoreCursor, path: Path) -> Iterator[Finding]:
+def _inspect(cursor: StoreCursor, path: Path, state_dir: Path | None) -> Iterator[Finding]:
     store_id = check_store(cursor, path)
     keys = {i: StreamKey(*key) for i, *key in cursor.rows("SELECT * FROM streams ORDER BY stream_id")}
     marks = {}
@@ -99,7 +100,7 @@ def _inspect(cursor: StoreCursor, path: Path) -> Iterator[Finding]:
             yield _damage(table, f"{orphans[0][0]} rows have no stream.")
     for gap in cursor.rows("SELECT source_id, symbol, from_ms, to_ms FROM gaps WHERE to_ms > 0 AND to_ms < from_ms"):
         yield _damage("gaps", f"A gap ends before it begins: {gap}.")
-    HighWaterMark(path, store_id).check(total_assigned(marks))
+    HighWaterMark(path, store_id, state_dir).check(total_assigned(marks))
 
 
 def _candles(cursor: StoreCursor, stream_id: int) -> tuple[CandleArray, np.ndarray[tuple[int], np.dtype[np.int64]]]:
@@ -170,18 +171,23 @@ class StoreSummary(msgspec.Struct, frozen=True):
     bytes: int
 
 
-def summarize(path: Path) -> StoreSummary:
-    """Look. Raises StoreLocked, StoreDamaged (a stream has not as many candles as numbers, too) or StoreError."""
+def summarize(path: Path, state_dir: Path | None = None) -> StoreSummary:
+    """Look. Raises StoreLocked, StoreDamaged (a stream has not as many candles as numbers, too), StoreRestored,
+    StoreError."""
     connection = StoreConnection(path, read_only=True)
     try:
         cursor = connection.cursor()
-        check_store(cursor, path)
+        store_id = check_store(cursor, path)
         rows = cursor.rows(
-            "SELECT stream_id, count(*), max(sequence) - min(sequence) + 1 FROM candles GROUP BY stream_id"
+            "SELECT stream_id, count(*), max(sequence) - min(sequence) + 1, max(sequence) FROM candles "
+            "GROUP BY stream_id"
         )
+        revisions = cursor.rows("SELECT max(revision) FROM revisions GROUP BY stream_id")
         streams = int(cursor.rows("SELECT count(*) FROM streams")[0][0])
     finally:
         connection.close()
-    if any(count != numbers for _, count, numbers in rows):
+    if any(count != numbers for _, count, numbers, _ in rows):
         raise StoreDamaged(f"{path}: a stream has fewer candles than sequences; `fluxcap verify` shows which.")
-    return StoreSummary(streams, sum(int(count) for _, count, _ in rows), path.stat().st_size)
+    given = sum(int(latest) for *_, latest in rows) + sum(int(newest) for (newest,) in revisions)
+    HighWaterMark(path, store_id, state_dir).check(given)
+    return StoreSummary(streams, sum(int(count) for _, count, *_ in rows), path.stat().st_size)

@@ -142,3 +142,7 @@ def replace_universe(cursor: StoreCursor, listings: Sequence[Listing]) -> None:
 def keep_fact(cursor: StoreCursor, source_id: str, name: str, value: str, kept_ms: int) -> None:
     """Replaces the fact of that source and name."""
     cursor.rows("INSERT OR REPLACE INTO kept_facts VALUES (?, ?, ?, ?)", (source_id, name, value, kept_ms))
+
+
+def set_store_id(cursor: StoreCursor, store_id: str) -> None:
+    cursor.rows("UPDATE meta SET value = ? WHERE name = 'store_id'", (store_id,))

@@ -139,8 +139,11 @@ def _clock(ts_ms: int) -> str:
 
 def verify(
     data_dir: Annotated[Path | None, typer.Option(help="Data folder. [default: data]")] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Keep what is sound of a damaged store, in a new one in its place.")
+    ] = False,
     aside: Annotated[
-        bool, typer.Option("--set-aside", help="Rename a damaged store, so that the next start begins a new one.")
+        bool, typer.Option("--set-aside", help="Rename a damaged store, so that the next start begins an empty one.")
     ] = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -173,6 +176,59 @@ def verify(
     raise typer.Exit(code)
 
 
+def _repair(data_dir: Path | None, as_json: bool) -> None:
+    import msgspec
+
+    from fluxcap.capture.runtime.settings import load_settings
+    from fluxcap.capture.tools.verify import repair_damaged
+
+    report = repair_damaged(data_dir or load_settings().data_dir)
+    if as_json:
+        typer.echo(msgspec.json.encode({"repaired": report}).decode())
+        return
+    if report is None:
+        typer.echo("The store is sound; it stays as it is.")
+        return
+    typer.echo(
+        f"Kept {report.candles:,} candles of {report.streams} streams, {report.revisions:,} revisions and "
+        f"{report.gaps:,} gaps in a new store; {report.lost_candles:,} candles are lost, `fluxcap gaps` says when."
+    )
+    if report.unread:
+        typer.echo(f"Not all could be read of: {', '.join(report.unread)}.")
+    if report.newest_may_be_lost:
+        typer.echo("The newest candles may be lost, too; an open gap stands for them until the next start.")
+    typer.echo(f"The damaged store is now {report.set_aside}. {_START_OVER}")
+
+
+_START_OVER = (
+    "Clients start over by themselves; those of wire version 1 do not notice, so empty their cache before they connect."
+)
+
+
+def restore(
+    data_dir: Annotated[Path | None, typer.Option(help="Data folder. [default: data]")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Give a store that was put back from a backup a new identity. Stop the daemon first.
+
+    A backup is older than what clients have: it would give their sequences to other candles. With a new identity they
+    start over by themselves, but for those of wire version 1, whose cache has to be emptied.
+    """
+    import msgspec
+
+    from fluxcap.capture.runtime.settings import load_settings
+    from fluxcap.capture.tools.verify import restore as renew
+
+    report = renew(data_dir or load_settings().data_dir)
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
+        return
+    typer.echo(
+        f"The store has a new identity, and its {report.candles:,} candles of {report.streams} streams. {_START_OVER}"
+    )
+
+
 def _set_aside(data_dir: Path | None, as_json: bool) -> None:
     from fluxcap.capture.runtime.settings import load_settings
     from fluxcap.capture.tools.verify import quarantine_damaged
@@ -183,4 +239,4 @@ def _set_aside(data_dir: Path | None, as_json: bool) -> None:
     elif target is None:
         typer.echo("The store is sound; it stays where it is.")
     else:
-        typer.echo(f"The damaged store is now {target}. The next start begins a new one, with sequences from 1.")
+        typer.echo(f"The damaged store is now {target}. The next start begins an empty one, with sequences from 1.")

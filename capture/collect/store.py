@@ -14,10 +14,11 @@ import msgspec
 from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.server.history_import import ImportResult, import_candles
 from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.store.store import Store
 from fluxcap.capture.platforms.base import Asset
 from fluxcap.capture.runtime.discovery import find_daemon
 from fluxcap.capture.runtime.run_file import read_run_file
-from fluxcap.capture.runtime.settings import STORE_FILE
+from fluxcap.capture.runtime.settings import STORE_FILE, state_dir
 from fluxcap.schemas.errors import FluxcapError, NotAnswering
 from fluxcap.schemas.types import Candle, StreamKey
 
@@ -44,7 +45,8 @@ class HistoryStore:
         if interval == self._live_interval:
             return None
         # Numbering and committing are the server's; nobody knows its ports.
-        with WireServer(self._data_dir / STORE_FILE, ANY_PORT, ANY_PORT) as server:
+        path = self._data_dir / STORE_FILE
+        with WireServer(lambda: Store.open(path, state_dir=state_dir()), ANY_PORT, ANY_PORT) as server:
             return import_candles(server, StreamKey(self._source, symbol, interval), candles)
 
     def assets(self) -> tuple[Asset, ...]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from pathlib import Path
 from types import TracebackType
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -20,6 +21,8 @@ from fastapi import FastAPI
 from fluxcap.bridge.jetstream.forward.status import ForwardStatus
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.transport.addresses import in_address, is_wildcard, reachable_here
+from fluxcap.bridge.store.connection import is_full
+from fluxcap.bridge.store.store import Store, StoreListener
 from fluxcap.bridge.transport.curve import ServerCurve, server_keys, with_own_client
 from fluxcap.capture.api.app import HttpServer, control_app
 from fluxcap.capture.api.metrics import Metrics, MetricsSnapshot
@@ -45,12 +48,13 @@ from fluxcap.capture.recording.recorder import market_times, open_recorder
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.ports import process_on_port
 from fluxcap.capture.runtime.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
-from fluxcap.capture.runtime.settings import Settings
-from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, StoreError
+from fluxcap.capture.runtime.settings import Settings, state_dir
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, StoreError, StoreFull
 from fluxcap.schemas.types import Candle, StreamKey, interval_ms
 
 CHECKPOINT_S = 60
 LEASES_S = 5
+PROGRESS_S = 5
 PRUNE_S = 3_600
 PRUNE_TIMEOUT_S = 60.0
 DAY_MS = 86_400_000
@@ -311,10 +315,27 @@ class Daemon:
             log.event("retention.pruned", candles=pruned, days=self.settings.retention_days)
 
     def _checkpoint(self) -> None:
+        if self._scheduler.running and read_run_file(self.settings.data_dir) is None:
+            self._write_run_file(tried_before=False)  # it was deleted, or the folder with it
         try:
             self.pipeline.call(self.server.store.checkpoint)
         except (NotAnswering, StoreError) as error:
             log.warn("store.checkpoint_failed", reason=str(error))
+
+
+class _StoreEvents(StoreListener):
+    """Logs what happens to the store's file."""
+
+    def __init__(self) -> None:
+        self._next_s = 0.0
+
+    def migrating(self, done_bytes: int, total_bytes: int) -> None:
+        if time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + PROGRESS_S
+            log.event("store.migrating", done_mb=done_bytes // 1_000_000, total_mb=total_bytes // 1_000_000)
+
+    def rewritten(self, path: Path) -> None:
+        log.warn("store.rewritten", path=str(path))
 
 
 def _wire_server(settings: Settings, curve: ServerCurve | None, observe: Callable[[str, float], None]) -> WireServer:
@@ -322,9 +343,17 @@ def _wire_server(settings: Settings, curve: ServerCurve | None, observe: Callabl
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"The data folder {settings.data_dir} cannot be made: {error.strerror}.") from None
+        kind = StoreFull if is_full(error) else ConfigError
+        raise kind(f"The data folder {settings.data_dir} cannot be made: {error.strerror}.") from None
+
+    def opened() -> Store:
+        store = Store.open(settings.store_path, listener=_StoreEvents(), state_dir=state_dir())
+        if store.migration is not None:
+            log.event("store.migrated", copy=str(store.migration.copy))
+        return store
+
     try:
-        return WireServer(settings.store_path, settings.pub, settings.rep, curve=curve, observe=observe)
+        return WireServer(opened, settings.pub, settings.rep, curve=curve, observe=observe)
     except AlreadyRunning as error:
         ports = [endpoint.rpartition(":")[2] for endpoint in (settings.pub, settings.rep) if endpoint in str(error)]
         holder = process_on_port(int(ports[0])) if ports and ports[0].isdecimal() else ""

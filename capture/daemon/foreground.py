@@ -4,32 +4,53 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Collection
 
 from fluxcap.capture.daemon.daemon import Daemon
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.capture.runtime.signals import catch_stop_signals, exit_code
+from fluxcap.schemas.errors import StoreFull
 
 POLL_S = 0.2
+RETRY_S = 1.0
 
 
 def run_daemon(settings: Settings, *, debug: bool = False) -> int:
     """Exit code: 0 after SIGTERM, 130 after Ctrl-C, 1 when the daemon failed.
 
-    Raises what ``Daemon`` raises, before anything runs.
+    A full disk is waited out, also by a first start. Raises what else ``Daemon`` raises, before anything runs.
     """
     log.set_up(as_json=settings.log_json, level=logging.DEBUG if debug else logging.INFO)
     hook_before, threading.excepthook = threading.excepthook, _log_thread_failure
     idle = threading.Event()
     try:
-        with catch_stop_signals() as asked, Daemon(settings) as daemon:
-            while not asked and daemon.pipeline.alive:
-                idle.wait(POLL_S)  # signal handlers run within
+        with catch_stop_signals() as asked:
+            made = _daemon_once_there_is_space(settings, asked, idle)
+            if made is None:
+                return exit_code(asked)
+            with made as daemon:
+                while not asked and daemon.pipeline.alive:
+                    idle.wait(POLL_S)  # signal handlers run within
     finally:
         threading.excepthook = hook_before
     if daemon.pipeline.failure is not None:
         return 1
     return exit_code(asked)
+
+
+def _daemon_once_there_is_space(settings: Settings, asked: Collection[object], idle: threading.Event) -> Daemon | None:
+    """Return the daemon, made as soon as the disk has room for its store; None when it is told to stop before."""
+    is_told = False
+    while not asked:
+        try:
+            return Daemon(settings)
+        except StoreFull as error:
+            if not is_told:
+                log.warn("store.waiting_for_space", reason=str(error))
+            is_told = True
+        idle.wait(RETRY_S)
+    return None
 
 
 def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:

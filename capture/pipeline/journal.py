@@ -64,6 +64,8 @@ RETENTION_MS = 21_600_000
 """Ticks older than this are dropped though no candle of theirs is in the store."""
 FOLDER_MAX_BYTES = 32 * 1024 * 1024
 """So many bytes of closed files at most, some 600,000 ticks: a start reads them in two or three seconds."""
+LOOK_MS = 1_000
+"""After so much time of ticks it is looked whether the file still lies where it was made."""
 RETRY_MS = 1_000
 """After a disk error no other file is begun for so long."""
 
@@ -107,6 +109,7 @@ class TickJournal:
         """The oldest one of those that no entry has yet."""
         self._has_failed = False
         self._waiting: BinaryIO | None = None
+        self._look_at_ms = 0
 
     def append(self, ticks: Sequence[Tick], since: Mapping[str, int]) -> None:
         """Write ticks taken in together. ``since``: start of the unbroken coverage of each of their assets, ms."""
@@ -116,6 +119,10 @@ class TickJournal:
         if self._file is None and 0 < self._retry_at_ms - now_ms <= RETRY_MS:
             self._mark_lost(ticks)
             return
+        if self._file is not None and now_ms >= self._look_at_ms:
+            self._look_at_ms = now_ms + LOOK_MS
+            if not self._is_in_place():
+                self._file_gone()
         try:
             self._roll(now_ms)
             whole = {symbol: max(from_ms, self._whole_from.get(symbol, 0)) for symbol, from_ms in since.items()}
@@ -222,6 +229,28 @@ class TickJournal:
         if self._has_failed:
             self._has_failed = False
             log.event("journal.write_recovered")
+
+    def _is_in_place(self) -> bool:
+        """Return whether the file that is written still lies where it was made."""
+        try:
+            there, ours = self._path.stat(), os.fstat(self._file.fileno()) if self._file else None
+        except OSError:
+            return False
+        return ours is None or (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+    def _file_gone(self) -> None:
+        """The file was deleted or replaced: its ticks are lost for the next start, and a new file begins anew."""
+        for symbol, newest_ms in self._newest.items():
+            since_ms = self._since.get(symbol, newest_ms)
+            self._lost_from[symbol] = min(since_ms, self._lost_from.get(symbol, since_ms))
+            self._whole_from[symbol] = max(newest_ms + 1, self._whole_from.get(symbol, 0))
+        with contextlib.suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+        self._file = None
+        self._since, self._until, self._newest, self._after = {}, {}, {}, ""
+        self._has_failed = True
+        log.warn("journal.write_failed", reason="its file was deleted", folder=str(self.folder))
 
     def _mark_lost(self, ticks: Sequence[Tick]) -> None:
         for tick in ticks:

@@ -49,7 +49,13 @@ class RecordingWriter:
         self._pending: list[Record] = []
         self._last_ns = 0
         self._due_ns = 0
-        self._write(MAGIC + self._block(header))
+        self._identity = _identity(path)
+        try:
+            self._write(MAGIC + self._block(header))
+        except FluxcapError as error:
+            if path.is_file():
+                path.unlink()  # an empty file would be in the way of the next attempt
+            raise FluxcapError(str(error).replace("It can be replayed up to here.", "Nothing was recorded.")) from None
 
     def add(self, record: Record) -> None:
         """Append one record, which is on its way to the disk about a second later at most."""
@@ -63,6 +69,9 @@ class RecordingWriter:
         """Write what was added."""
         self._due_ns = self._last_ns + BLOCK_NS
         if self._pending:
+            if _identity(self.path) != self._identity:
+                self._file.close()
+                raise FluxcapError(f"{self.path} was deleted or replaced while it was being written.")
             block = self._block(self._pending)
             self._pending.clear()
             self._write(block)
@@ -246,6 +255,15 @@ class RecordingReader:
 
 class _Version(msgspec.Struct):
     format: int
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return which file lies at a path, None without one."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _create(path: Path, force: bool) -> BinaryIO:

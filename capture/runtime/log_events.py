@@ -158,6 +158,28 @@ EVENTS: dict[str, LogEvent] = {
     "store.write_recovered": LogEvent(
         "The store can be written again", "All waiting candles were stored and published.", "nothing"
     ),
+    "store.waiting_for_space": LogEvent(
+        "The disk is full: waiting for space to start",
+        "The store cannot be made, or be brought to the present version. Nothing is captured; it is retried.",
+        "free space **now**; the start goes on by itself",
+        alert=True,
+    ),
+    "store.migrating": LogEvent(
+        "The store is being copied, to bring it to the present version",
+        "It was written by an older fluxcap. The start goes on when it is done.",
+        "nothing",
+    ),
+    "store.migrated": LogEvent(
+        "The store is of the present version now",
+        "`copy` is the store as it was before; nothing needs it any more.",
+        "nothing; delete the copy when you like",
+    ),
+    "store.rewritten": LogEvent(
+        "The store's file was deleted or moved away; it was written again",
+        "Nothing is lost: the new file has all that the old one held. Other files of the data folder may be gone.",
+        "find out what deletes files in the data folder; stop fluxcap before you move it",
+        alert=True,
+    ),
     "store.checkpoint_failed": LogEvent(
         "The store's checkpoint failed; retrying in a minute",
         "Nothing is lost; the store's write-ahead log grows meanwhile.",

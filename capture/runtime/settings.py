@@ -174,6 +174,16 @@ def names_of(field_name: str) -> tuple[str, ...]:
     return (field_name, *(old for old, new in OLD_NAMES.items() if new == field_name))
 
 
+def state_dir() -> Path:
+    """The user's own folder for what must not lie in the data folder: ``FLUXCAP_STATE_DIR``, or the system's place."""
+    chosen = os.environ.get("FLUXCAP_STATE_DIR")
+    if chosen:
+        return Path(chosen)
+    from platformdirs import user_state_path
+
+    return user_state_path("fluxcap", appauthor=False)
+
+
 def config_file(chosen: Path | None = None) -> Path | None:
     """The settings file in force: the one chosen, ``FLUXCAP_CONFIG``, or ``./fluxcap.toml`` when it exists."""
     if chosen is None and os.environ.get("FLUXCAP_CONFIG"):

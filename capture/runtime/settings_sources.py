@@ -58,7 +58,7 @@ def option_of(name: str) -> str:
 
 
 _OTHER_VARIABLES = (
-    *("CONFIG", "DEBUG", "KEYS", "VIA", "CHROME_BINARY", "CHROMEDRIVER"),
+    *("CONFIG", "DEBUG", "KEYS", "VIA", "CHROME_BINARY", "CHROMEDRIVER", "STATE_DIR"),
     *("ARTIFACTS", "CAPTURES", "CHROMIUM", "NODE_CACHE"),  # of the tests
 )
 """``FLUXCAP_…`` variables that are no settings."""

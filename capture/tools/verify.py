@@ -11,11 +11,13 @@ from pathlib import Path
 import msgspec
 
 from fluxcap.bridge.store.file import quarantine
+from fluxcap.bridge.store.repair import RepairReport, repair
+from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import Finding, Verdict
 from fluxcap.bridge.store.verify import verify as verify_store
 from fluxcap.capture.csvfiles.reader import CsvFile, check_csv, collected_files
 from fluxcap.capture.pipeline.journal import SUFFIX, check_journal
-from fluxcap.capture.runtime.settings import STORE_FILE
+from fluxcap.capture.runtime.settings import STORE_FILE, state_dir
 from fluxcap.schemas.errors import ConfigError, StoreError
 
 MAX_FAULTS = 3
@@ -40,7 +42,7 @@ def verify_folder(
     if not (store.is_file() or journal or files):
         raise ConfigError(f"Nothing to verify in {data_dir}; name the data folder with --data-dir.")
     advance = begin(len(files) + 1)
-    findings = list(verify_store(store))
+    findings = list(verify_store(store, state_dir()))
     advance(1)
     findings += [
         _note(check.path, f"ends with {check.torn_bytes} bytes of a record that was cut off; it is not used.")
@@ -62,12 +64,53 @@ def quarantine_damaged(data_dir: Path) -> Path | None:
     store = data_dir / STORE_FILE
     if not store.is_file():
         raise ConfigError(f"There is no store in {data_dir}; name the data folder with --data-dir.")
-    findings = verify_store(store)
+    findings = verify_store(store, state_dir())
     if not any(finding.verdict is Verdict.DAMAGE for finding in findings):
         for finding in findings:
             raise StoreError(finding.text)
         return None
     return quarantine(store)
+
+
+def repair_damaged(data_dir: Path) -> RepairReport | None:
+    """Put what is sound of a damaged store into a new one in its place. None when it is sound: nothing is done then.
+
+    Raises ConfigError when there is no store; what ``bridge.store.repair.repair`` raises; StoreError when it cannot be
+    told whether it is damaged.
+    """
+    store = data_dir / STORE_FILE
+    if not store.is_file():
+        raise ConfigError(f"There is no store in {data_dir}; name the data folder with --data-dir.")
+    findings = verify_store(store, state_dir())
+    if any(finding.verdict is Verdict.DAMAGE for finding in findings):
+        return repair(store)
+    for finding in findings:
+        raise StoreError(finding.text)
+    return None
+
+
+class RestoreReport(msgspec.Struct, frozen=True):
+    """The result of ``restore``: the store's identity before and now, and what it holds."""
+
+    store_id_before: str
+    store_id: str
+    streams: int
+    candles: int
+
+
+def restore(data_dir: Path) -> RestoreReport:
+    """Give a store that was put back from a backup a new identity, so that clients start over.
+
+    Raises ConfigError when there is no store, StoreLocked when a daemon has it, StoreDamaged, StoreError.
+    """
+    path = data_dir / STORE_FILE
+    if not path.is_file():
+        raise ConfigError(f"There is no store in {data_dir}; name the data folder with --data-dir.")
+    with Store.open(path, state_dir=state_dir(), check_marks=False) as store:
+        before = store.store_id
+        marks = store.watermarks().values()
+        candles = sum(mark.latest_sequence - mark.first_sequence + 1 for mark in marks if mark.first_sequence)
+        return RestoreReport(before, store.renew_identity(), len(marks), candles)
 
 
 def _csv_findings(file: CsvFile) -> list[Finding]:

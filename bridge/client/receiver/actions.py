@@ -45,6 +45,7 @@ class StartFrom(enum.Enum):
 class RestartReason(enum.Enum):
     STORE_REPLACED = "the server has a new store"
     STORE_WENT_BACK = "the server's store is older than what it served before"
+    STORE_DIFFERS = "the server's store has other candles under the same sequences"
 
 
 class Deliver(msgspec.Struct, frozen=True, eq=False):

@@ -10,6 +10,10 @@ the one its position belongs to:
 
 The order is that of the ZeroMQ guide's Clone pattern: subscribe first, learn the watermark second, fetch what lies
 between, and drop from the live feed what the fetch had.
+
+A server whose store was put back from a backup gives the same sequences to other candles, under the same store_id. So
+after each connecting the time of the newest candle delivered is compared with the one that the server has under its
+sequence, before anything else is delivered: a candle's time never changes, so another one means another store.
 """
 
 from __future__ import annotations
@@ -91,6 +95,8 @@ class StreamReceiver:
         self._start: StartFrom | int | None = None if known.store_id or known.latest_sequence else start
         self._store_id = known.store_id
         self._last_ts_ms = known.latest_ts_ms
+        self._last_sequence = known.latest_sequence if known.latest_ts_ms else 0
+        """The sequence of the candle at ``_last_ts_ms``; 0 for none."""
         self._candles = ReorderBuffer(known.latest_sequence, limit_rows=buffer_rows)
         self._revisions = ReorderBuffer(known.latest_revision, limit_rows=buffer_rows)
         self._out: list[Action] = []
@@ -149,6 +155,7 @@ class StreamReceiver:
             if self._is_other_store(status):
                 self._unverify()
             else:
+                self._check_newest(status, is_answer=False)
                 self._verify(status)
                 self._pacer.status_due = self._pacer.status_due or status.latest_sequence < self._candles.position
         return self._advance(now_ns)
@@ -157,9 +164,10 @@ class StreamReceiver:
         """The answer to RequestStatus."""
         if self._pacer.complete(RequestKind.STATUS):
             if self._is_other_store(status):
-                self._restart(RestartReason.STORE_REPLACED, status)
+                self._restart(RestartReason.STORE_REPLACED, status.store_id)
             else:
                 self._check_went_back(status, now_ns)
+                self._check_newest(status, is_answer=True)
             self._verify(status)
             if self._pacer.consecutive_empty >= MAX_EMPTY_REPLIES:
                 self._clamp_to_watermark(status)
@@ -168,7 +176,9 @@ class StreamReceiver:
     def on_page(self, page: BackfillCandlesResponse, now_ns: int) -> list[Action]:
         """The answer to Request."""
         if self._pacer.complete(RequestKind.CANDLES) and self._verified:
-            if self._candles.missing(1) is None:
+            if self._is_checking:
+                self._on_checked(page, now_ns)
+            elif self._candles.missing(1) is None:
                 self._progress()  # the live feed was quicker
             elif not _is_sound(page.start_sequence, page.candles):
                 self._pacer.on_empty(now_ns)
@@ -205,6 +215,7 @@ class StreamReceiver:
         """The request under way got an error, or no answer in time."""
         if self._pacer.kind is not None and self._pacer.complete(self._pacer.kind):
             self._pacer.on_empty(now_ns)
+            self._give_up_checking()
         return self._advance(now_ns)
 
     def on_time(self, now_ns: int) -> list[Action]:
@@ -217,6 +228,8 @@ class StreamReceiver:
         self._connected = False
         self._pacer.reset()
         self._verified = False
+        self._to_check = (self._last_sequence, self._last_ts_ms) if self._last_sequence else None
+        self._is_checking = False
         self._holes = 0
         self._went_back = 0
         self._candles.clear()
@@ -226,7 +239,7 @@ class StreamReceiver:
         offer = self._candles.offer(start, rows, is_backfill=False)
         if offer is Offer.DUPLICATE:
             self._out.append(Duplicate(len(rows)))
-        elif offer is Offer.KEPT and not (self._verified and start <= self._candles.position + 1):
+        elif offer is Offer.KEPT and (not self._verified or self._is_checking or start > self._candles.position + 1):
             self._out.append(Buffered(start, len(rows)))
 
     def _is_other_store(self, status: StreamStatus) -> bool:
@@ -239,14 +252,50 @@ class StreamReceiver:
         self._candles.clear()
         self._revisions.clear()
 
-    def _restart(self, reason: RestartReason, status: StreamStatus) -> None:
+    def _check_newest(self, status: StreamStatus, *, is_answer: bool) -> None:
+        """Compare the newest candle that was delivered with the server's, by its status or by a page of one candle."""
+        if self._to_check is None or self._is_checking:
+            return
+        sequence, ts_ms = self._to_check
+        if status.first_sequence > sequence:
+            self._to_check = None  # the server keeps it no more
+        elif status.latest_sequence == sequence and status.latest_ts_ms:
+            if status.latest_ts_ms == ts_ms:
+                self._to_check = None
+            elif is_answer:
+                self._restart(RestartReason.STORE_DIFFERS, self._store_id)
+            else:
+                self._pacer.status_due = True
+        elif status.latest_sequence > sequence:
+            self._is_checking = True
+
+    def _on_checked(self, page: BackfillCandlesResponse, now_ns: int) -> None:
+        """The answer to the request for the newest candle that was delivered."""
+        sequence, ts_ms = self._to_check or (0, 0)
+        if not _is_sound(page.start_sequence, page.candles) or page.start_sequence < sequence:
+            self._pacer.on_empty(now_ns)
+            self._give_up_checking()
+        elif page.start_sequence == sequence and int(page.candles["ts_ms"][0]) != ts_ms:
+            self._restart(RestartReason.STORE_DIFFERS, self._store_id)
+            self._progress()
+        else:
+            self._to_check, self._is_checking = None, False
+            self._progress()
+
+    def _give_up_checking(self) -> None:
+        """A server that cannot show the candle keeps nobody waiting for ever."""
+        if self._is_checking and self._pacer.consecutive_empty >= MAX_EMPTY_REPLIES:
+            self._to_check, self._is_checking = None, False
+
+    def _restart(self, reason: RestartReason, store_id: str) -> None:
         self._candles.restart()
         self._revisions.restart()
-        self._last_ts_ms = 0
+        self._last_ts_ms = self._last_sequence = 0
+        self._to_check, self._is_checking = None, False
         self._went_back = 0
-        self._store_id = status.store_id
+        self._store_id = store_id
         self._start = StartFrom.EARLIEST
-        self._out.append(Restart(reason, status.store_id))
+        self._out.append(Restart(reason, store_id))
 
     def _verify(self, status: StreamStatus) -> None:
         self._verified = True
@@ -296,7 +345,7 @@ class StreamReceiver:
             return
         self._went_back += 1
         if self._went_back >= ROLLBACK_CONFIRMATIONS:
-            self._restart(RestartReason.STORE_WENT_BACK, status)
+            self._restart(RestartReason.STORE_WENT_BACK, status.store_id)
         else:
             self._pacer.on_empty(now_ns)
 
@@ -314,7 +363,7 @@ class StreamReceiver:
     # --- the one place where things go on --------------------------------------------------------------------------
 
     def _advance(self, now_ns: int) -> list[Action]:
-        if self._verified:
+        if self._verified and not self._is_checking:
             self._deliver_candles()
             self._deliver_revisions()
         if self._connected:
@@ -331,7 +380,7 @@ class StreamReceiver:
                 self._out.append(Duplicate(known))
                 start, rows = start + known, rows[known:]
             if len(rows):
-                self._last_ts_ms = int(rows["ts_ms"][-1])
+                self._last_ts_ms, self._last_sequence = int(rows["ts_ms"][-1]), start + len(rows) - 1
                 self._out.append(Deliver(start, rows, run.is_backfill))
 
     def _deliver_revisions(self) -> None:
@@ -349,6 +398,9 @@ class StreamReceiver:
         if not self._verified or self._pacer.status_due:
             self._pacer.begin(RequestKind.STATUS)
             self._out.append(RequestStatus())
+        elif self._is_checking and self._to_check is not None:
+            self._pacer.begin(RequestKind.CANDLES)
+            self._out.append(RequestCandles(self._to_check[0] - 1, 1))
         elif missing := self._candles.missing(self._page_limit):
             self._pacer.begin(RequestKind.CANDLES)
             self._out.append(RequestCandles(*missing))
@@ -361,7 +413,7 @@ class StreamReceiver:
             self.state = ReceiverState.OFFLINE
         elif not self._verified:
             self.state = ReceiverState.VERIFYING
-        elif self._candles.missing(1) or self._revisions.missing(1):
+        elif self._is_checking or self._candles.missing(1) or self._revisions.missing(1):
             self.state = ReceiverState.CATCHING_UP
         else:
             self.state = ReceiverState.LIVE

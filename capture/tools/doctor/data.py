@@ -8,7 +8,7 @@ from typing import Any
 from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.store.verify import summarize
 from fluxcap.capture.runtime.run_file import RunFile, read_run_file
-from fluxcap.capture.runtime.settings import STORE_FILE, Settings, config_file, load_settings
+from fluxcap.capture.runtime.settings import STORE_FILE, Settings, config_file, load_settings, state_dir
 from fluxcap.capture.runtime.settings_sources import unknown_variables
 from fluxcap.capture.tools.doctor.finding import Finding, error_finding, from_error, ok, warning
 from fluxcap.schemas.errors import ConfigError, FluxcapError, StoreError
@@ -98,7 +98,7 @@ def check_store(data_dir: Path, status: dict[str, Any] | None) -> Finding:
     if not path.is_file():
         return ok("store", f"{path} does not exist yet; `fluxcap run` creates it.")
     try:
-        seen = summarize(path)
+        seen = summarize(path, state_dir())
     except StoreError as error:
         return from_error("store", error)
     return ok("store", f"{path}: {seen.streams} streams, {seen.candles:,} candles, {seen.bytes / 1e6:.1f} MB.")

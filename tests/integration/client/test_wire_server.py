@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import zmq
 
+from fluxcap.bridge.client.events import CaughtUp, Event, StoreReplaced
+from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.transport.curve import ClientCurve, ServerCurve, new_keys
 from fluxcap.schemas.codec import decode, encode
@@ -282,3 +284,40 @@ def test_clients_without_the_right_keys_hear_nothing(
                 assert not sub.poll(20)
             assert not client.answers_within(0)
         assert server.counters.get("requests", 0) == 0
+
+
+def test_a_client_notices_a_backup_that_went_on_under_the_same_identity(tmp_path: Path) -> None:
+    """Put back without `fluxcap restore`, on a machine that knows nothing of the store: the times of candles tell."""
+    key, path = EURUSD, tmp_path / "store.duckdb"
+
+    def heard(until: int) -> list[Event]:
+        with (
+            WireServer(path, ANY_PORT, ANY_PORT) as server,
+            LiveClient(server.pub_endpoint, server.rep_endpoint, tmp_path / "client", streams=[key]) as client,
+        ):
+            events = []
+            for event in client.events(timeout=60):
+                events.append(event)
+                if isinstance(event, CaughtUp) and event.sequence >= until:
+                    break
+            sequences, candles = client.candles(key)
+            page = server.store.reader().page(key)
+            assert sequences.tolist() == list(range(1, until + 1))
+            assert (candles == page.candles).all()
+            return events
+
+    with WireServer(path, ANY_PORT, ANY_PORT) as server:
+        server.publish({key: candle_rows(1, 5)})
+    backup = path.read_bytes()
+    with WireServer(path, ANY_PORT, ANY_PORT) as server:
+        server.publish({key: candle_rows(6, 5)})
+    heard(until=10)
+
+    path.write_bytes(backup)
+    path.with_name("store.duckdb.mark").unlink()
+    with WireServer(path, ANY_PORT, ANY_PORT) as server:
+        server.publish({key: candle_rows(106, 7)})
+    events = heard(until=12)
+
+    (replaced,) = [event for event in events if isinstance(event, StoreReplaced)]
+    assert replaced.reason == "the server's store has other candles under the same sequences"

@@ -208,6 +208,8 @@ def test_a_stream_left_and_taken_up_again_on_a_full_disk_is_stored_once() -> Non
     bench.now_ns += RETRY_NS
     order = bench.turn()
     order += bench.turn(ReplyReceived(bench.last_request()[0], status(6)))
+    newest = BackfillCandlesResponse(KEY, 5, candles(5, 1), True, 6)
+    order += bench.turn(ReplyReceived(bench.last_request()[0], newest))
     after = bench.last_request()[1]
     order += bench.turn(
         ReplyReceived(bench.last_request()[0], BackfillCandlesResponse(KEY, 6, candles(6, 1), False, 7))

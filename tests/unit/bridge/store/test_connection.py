@@ -40,8 +40,8 @@ def test_the_holder_of_a_lock_is_named() -> None:
 @pytest.mark.parametrize(
     "advice",
     [
-        ". However, you would be able to open this database in read-only mode, e.g. by using the -readonly parameter in "
-        "the CLI. See also https://duckdb.org/docs/stable/connect/concurrency",
+        ". However, you would be able to open this database in read-only mode, e.g. by using the -readonly parameter "
+        "in the CLI. See also https://duckdb.org/docs/stable/connect/concurrency",
         " by user trader. See also https://duckdb.org/docs/stable/connect/concurrency",
         "",
     ],

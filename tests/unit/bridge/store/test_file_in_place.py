@@ -99,14 +99,17 @@ def test_a_file_that_took_the_stores_place_is_not_touched_and_ours_is_kept_besid
     with Store.open(path) as store:
         store.commit([batch(1, 5)])
         (tmp_path / "backup.duckdb").replace(path)
+        log = path.with_name("store.duckdb.wal")
+        log.write_bytes(b"the log of the backup")
 
         for _ in range(2):
-            with pytest.raises(StoreError, match="Another file has taken the place of .* started again"):
+            with pytest.raises(StoreError, match=r"Another file has taken the place of .* started again"):
                 store.commit([batch(6, 1)])
         with pytest.raises(StoreError, match="Another file"):
             store.checkpoint()
 
     assert path.read_bytes() == backup
+    assert log.read_bytes() == b"the log of the backup"
     (rescued,) = tmp_path.glob("store.duckdb.rescued-*")
     with Store.open(rescued) as ours:
         assert minutes(ours.reader().page(EURUSD).candles) == [1, 2, 3, 4, 5]
@@ -163,7 +166,7 @@ def test_an_archive_whose_folder_was_deleted_says_so_and_claims_nothing(tmp_path
 MAKERS = {
     "store": "from fluxcap.bridge.store.store import Store; make = lambda: Store.open(folder / 'f.duckdb')",
     "cache": "from fluxcap.bridge.client.cache import CandleCache; make = lambda: CandleCache(folder)",
-    "archive": "from fluxcap.bridge.archive.checkpoint import ArchiveCheckpoint; make = lambda: ArchiveCheckpoint(folder)",
+    "archive": "from fluxcap.bridge.archive.checkpoint import ArchiveCheckpoint as Of; make = lambda: Of(folder)",
 }
 FULL_DISK = """
 import resource, signal, sys

@@ -10,7 +10,7 @@ import pytest
 
 from fluxcap.bridge.store.high_water_mark import HighWaterMark, total_assigned
 from fluxcap.bridge.store.store import Store
-from fluxcap.schemas.errors import StoreDamaged
+from fluxcap.schemas.errors import StoreDamaged, StoreRestored
 from fluxcap.schemas.types import CandleBatch, Watermark
 from tests.support.wire.samples import EURUSD, GBPUSD, candle_rows
 
@@ -30,6 +30,49 @@ def test_a_mark_ahead_of_the_store_is_damage(tmp_path: Path) -> None:
     mark.close()
 
 
+def test_a_mark_outside_that_is_ahead_tells_of_a_backup(tmp_path: Path) -> None:
+    HighWaterMark(tmp_path / "data" / "store", "identity", tmp_path / "state").write(10)
+    shutil.rmtree(tmp_path / "data")
+    backup = HighWaterMark(tmp_path / "data" / "store", "identity", tmp_path / "state")
+
+    backup.check(10)
+    with pytest.raises(StoreRestored, match=r"of 10 candles .* it holds 9"):
+        backup.check(9)
+    HighWaterMark(tmp_path / "data" / "store", "another identity", tmp_path / "state").check(0)
+
+
+def test_a_state_folder_that_cannot_be_made_keeps_nothing_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+
+    mark = HighWaterMark(tmp_path / "store", "identity", tmp_path / "state")
+    mark.write(10)
+
+    mark.check(10)
+    mark.close()
+
+
+def test_a_store_with_a_new_identity_opens_again_and_clients_see_another(tmp_path: Path) -> None:
+    path, state = tmp_path / "store.duckdb", tmp_path / "state"
+    with Store.open(path, state_dir=state) as store:
+        before = store.store_id
+        store.commit([CandleBatch(EURUSD, 1, candle_rows(1, 3))])
+        copy = path.read_bytes(), path.with_name("store.duckdb.wal").read_bytes()
+        store.commit([CandleBatch(EURUSD, 4, candle_rows(4, 2))])
+    path.write_bytes(copy[0])
+    path.with_name("store.duckdb.wal").write_bytes(copy[1])
+    path.with_name("store.duckdb.mark").unlink()
+
+    with pytest.raises(StoreRestored):
+        Store.open(path, state_dir=state)
+    with Store.open(path, state_dir=state, check_marks=False) as store:
+        renewed = store.renew_identity()
+
+    with Store.open(path, state_dir=state) as again:
+        assert again.store_id == renewed != before
+        assert again.watermarks()[EURUSD].latest_sequence == 3
+        again.commit([CandleBatch(EURUSD, 4, candle_rows(9, 1))])
+
+
 @pytest.mark.parametrize("content", ["", "other 00000000000000000010\n", "identity x\n", "identity\n", "ü", "a b c"])
 def test_a_mark_of_another_store_or_unreadable_means_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "store.mark").write_text(content)
@@ -47,6 +90,8 @@ def test_a_later_mark_overwrites_an_earlier(tmp_path: Path) -> None:
 
 
 def test_a_mark_that_cannot_be_written_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "absent").write_text("no folder")
+
     HighWaterMark(tmp_path / "absent" / "store", "identity").write(1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import threading
 import time
@@ -19,7 +20,8 @@ from fluxcap.capture.daemon.daemon import Daemon
 from fluxcap.capture.platforms.registry import platform_named
 from fluxcap.capture.runtime.run_file import RUN_FILE, read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE, Settings
-from fluxcap.schemas.errors import AlreadyRunning, ConfigError, StoreLocked
+from fluxcap.capture.tools.verify import restore, verify_folder
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError, StoreLocked, StoreRestored
 from fluxcap.schemas.types import Candle, StreamKey
 from tests.support.patience import PATIENCE_S, await_that
 
@@ -132,6 +134,51 @@ def test_one_that_listens_on_all_addresses_is_found_and_answers_by_each_of_its_o
 def test_an_address_that_nobody_can_use_is_refused_before_anything_runs(tmp_path: Path, wrong: dict[str, str]):
     with pytest.raises(ConfigError, match=r"cannot be used|not where Chrome can be"):
         Daemon(settings(tmp_path, **wrong))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a folder in use cannot be deleted there")
+def test_a_data_folder_deleted_under_it_is_noticed_and_made_again(tmp_path: Path, logged: list[str]):
+    with Daemon(settings(tmp_path, collect="both")) as daemon:
+        key = daemon.key("EURUSD_otc")
+        daemon.pipeline.call(lambda: daemon.server.publish({key: [Candle(60_000, 1.0, 1.0, 1.0, 1.0)]}))
+        shutil.rmtree(tmp_path / "data")
+        (tmp_path / "data").mkdir()  # as a CSV file does that is written
+
+        daemon._checkpoint()
+
+        run = read_run_file(tmp_path / "data")
+        assert run is not None
+        assert run.pid == os.getpid()
+    assert "store.rewritten" in logged
+    with WireServer(tmp_path / "data" / STORE_FILE, FREE, FREE) as server:
+        assert server.watermark(key).latest_sequence == 1
+
+
+def test_a_backup_put_back_is_noticed_and_starts_with_a_new_identity(tmp_path: Path):
+    key = StreamKey("TEST", "EURUSD_otc", "1m")
+
+    def publish(daemon: Daemon, minute: int) -> str:
+        candles = {key: [Candle(60_000 * minute, 1.0, 1.0, 1.0, 1.0)]}
+        daemon.pipeline.call(lambda: daemon.server.publish(candles))
+        return daemon.server.store_id
+
+    with Daemon(settings(tmp_path)) as daemon:
+        before = publish(daemon, 1)
+    shutil.copytree(tmp_path / "data", tmp_path / "backup")
+    with Daemon(settings(tmp_path)) as daemon:
+        publish(daemon, 2)
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "backup").rename(tmp_path / "data")
+
+    with pytest.raises(StoreRestored, match=r"of 2 candles and revisions that it had numbered it holds 1\..*restore"):
+        Daemon(settings(tmp_path))
+    (finding,) = verify_folder(tmp_path / "data").findings
+    report = restore(tmp_path / "data")
+
+    assert "older than it was" in finding.text
+    assert (report.store_id_before, report.candles) == (before, 1)
+    with Daemon(settings(tmp_path)) as daemon:
+        assert publish(daemon, 3) == report.store_id != before
 
 
 def test_a_second_one_on_the_folder_is_refused(daemon: Daemon):

@@ -15,7 +15,7 @@ import pytest
 from fluxcap.capture.daemon import foreground
 from fluxcap.capture.daemon.foreground import run_daemon
 from fluxcap.capture.runtime.settings import Settings
-from fluxcap.schemas.errors import StoreLocked
+from fluxcap.schemas.errors import StoreFull, StoreLocked
 
 
 class FakeDaemon:
@@ -82,6 +82,36 @@ def test_what_keeps_it_from_starting_comes_out(monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(StoreLocked):
         run_daemon(Settings(data_dir=tmp_path))
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_disk_that_is_full_at_the_start_is_waited_out(
+    fake: type[FakeDaemon], monkeypatch: pytest.MonkeyPatch, logged: list[str]
+):
+    attempts = iter([StoreFull("no room"), StoreFull("no room"), None])
+
+    def made(settings: Settings) -> FakeDaemon:
+        error = next(attempts)
+        if error is not None:
+            raise error
+        return fake(settings)
+
+    fake.alive = False
+    monkeypatch.setattr(foreground, "Daemon", made)
+    monkeypatch.setattr(foreground, "RETRY_S", 0.001)
+
+    assert run_daemon(Settings()) == 0
+    assert fake.stopped
+    assert logged == ["store.waiting_for_space"]
+
+
+def test_a_start_that_waits_for_space_can_be_stopped(monkeypatch: pytest.MonkeyPatch, fake: type[FakeDaemon]):
+    def full(settings: Settings) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise StoreFull("no room")
+
+    monkeypatch.setattr(foreground, "Daemon", full)
+
+    assert run_daemon(Settings()) == 0
 
 
 def test_the_failure_of_any_thread_is_logged_as_an_event(fake: type[FakeDaemon], logged: list[str]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,25 @@ def test_a_file_that_was_given_up_is_not_written_on(tmp_path: Path, monkeypatch:
         RecoveredSpan("GBPUSD_otc", T0, (tick(8, "GBPUSD_otc"),)),
     ]
     assert [check.torn_bytes for check in check_journal(tmp_path)] == [0, 0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an open file cannot be deleted there")
+def test_a_journal_whose_folder_is_deleted_goes_on_in_a_new_file_and_tells_what_is_lost(
+    tmp_path: Path, logged: list[str]
+) -> None:
+    folder = tmp_path / "data" / "journal"
+    journal = TickJournal(folder)
+    for one in (tick(0), tick(1)):
+        journal.append([one], {EUR: T0})
+    shutil.rmtree(tmp_path / "data")
+
+    for one in (tick(4), tick(5)):
+        journal.append([one], {EUR: T0})
+    journal.close()
+
+    (span,) = read_journal(folder)
+    assert span == RecoveredSpan(EUR, tick(1).ts_ms + 1, (tick(4), tick(5)), lost_from_ms=T0)
+    assert logged == ["journal.write_failed", "journal.write_recovered"]
 
 
 def test_two_runs_of_the_daemon_leave_one_history(tmp_path: Path) -> None:

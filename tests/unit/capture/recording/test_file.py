@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.recording import records as r
 from fluxcap.capture.recording.file import MAGIC, RecordingReader, RecordingWriter
 from fluxcap.schemas.errors import ConfigError, FluxcapError
+from tests.support.paths import ROOT
 
 SECOND_NS = 1_000_000_000
 RECORDS: list[r.Record] = [
@@ -200,3 +204,35 @@ def test_a_record_of_before_losses_were_kept_reads_as_one_without() -> None:
     told = msgspec.msgpack.encode([12, 0, 0, "EURUSD_otc", [[1, 1.5]], 1, 2, True])
 
     assert msgspec.msgpack.decode(told, type=r.Record) == r.Restored(0, 0, "EURUSD_otc", [(1, 1.5)], 1, 2, True)
+
+
+def test_a_recording_that_a_full_disk_did_not_let_begin_is_not_in_the_way_of_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "market.rec"
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from fluxcap.capture.recording import records as r\n"
+        "from fluxcap.capture.recording.file import RecordingWriter\n"
+        "header = r.Header()\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))\n"
+        "try: RecordingWriter(Path(sys.argv[1]), header)\n"
+        "except Exception as error: print(error)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+        "RecordingWriter(Path(sys.argv[1]), header).close()\n"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+    assert ran.returncode == 0, ran.stderr
+    assert "cannot be written: File too large. Nothing was recorded." in ran.stdout
+    assert read(path)[1] == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an open file cannot be deleted there")
+def test_a_recording_whose_file_is_deleted_says_so(file: Path) -> None:
+    writer = RecordingWriter(file, r.Header())
+    file.unlink()
+
+    with pytest.raises(FluxcapError, match="was deleted or replaced while it was being written"):
+        writer.add(RECORDS[0])

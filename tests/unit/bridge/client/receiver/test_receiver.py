@@ -238,8 +238,9 @@ def test_what_waited_is_fetched_anew_after_a_new_connection() -> None:
     it.on_batch(batch(14), 0)
     it.on_disconnected(0)
     it.on_connected(0)
+    it.on_status(status(14), 0)
 
-    assert told(it.on_status(status(14), 0)) == [("request", 10, 4)]
+    assert told(it.on_page(page(10, 1), 0)) == [("request", 10, 4)]
 
 
 def test_an_answer_of_an_older_connection_is_not_taken() -> None:
@@ -264,6 +265,90 @@ def test_a_store_that_went_back_is_believed_after_several_answers_only() -> None
         it.on_time(now_ns)
 
     assert answers[0] == ("restart", RestartReason.STORE_WENT_BACK, "a")
+
+
+# --- a store that was put back from a backup and went on ---
+
+
+def test_another_time_under_the_newest_sequence_starts_the_stream_over() -> None:
+    it = receiver(cursor=Cursor("a", 10, 9_999, 0))
+    it.on_connected(0)
+
+    restarted = told(it.on_status(status(10), 0))
+
+    assert restarted == [("restart", RestartReason.STORE_DIFFERS, "a"), ("request", 0, 10)]
+    assert told(it.on_page(page(1, 10), 0)) == [("deliver", 1, 10, True)]
+
+
+def test_a_server_that_is_ahead_is_asked_for_the_newest_candle_before_anything_is_delivered() -> None:
+    it = receiver(cursor=Cursor("a", 10, 9_999, 0))
+    it.on_connected(0)
+
+    assert told(it.on_status(status(11), 0)) == [("request", 9, 1)]
+    assert told(it.on_batch(batch(11), 0)) == [("buffered", 11, 1)]
+    restarted = told(it.on_page(page(10, 1), 0))
+
+    assert restarted == [("restart", RestartReason.STORE_DIFFERS, "a"), ("request", 0, 11)]
+    assert told(it.on_page(page(1, 11), 0)) == [("deliver", 1, 11, True)]
+
+
+def test_the_same_candle_under_the_newest_sequence_lets_the_stream_go_on() -> None:
+    it = receiver(cursor=Cursor("a", 10, 10_000, 0))
+    it.on_connected(0)
+    it.on_status(status(11), 0)
+    it.on_batch(batch(11), 0)
+
+    assert told(it.on_page(page(10, 1), 0)) == [("deliver", 11, 1, False)]
+    assert it.state is ReceiverState.LIVE
+
+
+def test_it_is_compared_once_a_connection() -> None:
+    it = live_receiver()
+
+    assert told(it.on_heartbeat(status(11), 0)) == [("request", 10, 1)]
+    it.on_page(page(11, 1), 0)
+    it.on_disconnected(0)
+    it.on_connected(0)
+    assert told(it.on_status(status(12), 0)) == [("request", 10, 1)]
+    assert told(it.on_page(page(11, 1), 0)) == [("request", 11, 1)]
+
+
+def test_a_newest_candle_that_the_server_keeps_no_more_is_not_compared() -> None:
+    it = receiver(cursor=Cursor("a", 10, 9_999, 0))
+    it.on_connected(0)
+
+    assert told(it.on_status(status(20, first=15), 0)) == [("lost", 11, 14), ("request", 14, 6)]
+
+
+def test_an_answer_that_begins_behind_the_newest_candle_proves_nothing() -> None:
+    it = receiver(cursor=Cursor("a", 10, 9_999, 0))
+    it.on_connected(0)
+    it.on_status(status(11), 0)
+
+    assert told(it.on_page(page(11, 1), 0)) == [("request", 10, 1)]
+
+
+def test_a_heartbeat_with_another_time_is_a_doubt_that_an_answer_settles() -> None:
+    it = receiver(cursor=Cursor("a", 10, 9_999, 0))
+    it.on_connected(0)
+
+    assert told(it.on_heartbeat(status(10), 0)) == []  # the request for the status is under way
+    assert told(it.on_status(status(10), 0))[0] == ("restart", RestartReason.STORE_DIFFERS, "a")
+
+
+def test_a_server_that_cannot_show_the_newest_candle_keeps_nobody_waiting_for_ever() -> None:
+    it = receiver(cursor=Cursor("a", 10, 10_000, 0))
+    it.on_connected(0)
+    it.on_status(status(11), 0)
+    it.on_batch(batch(11), 0)
+    now_ns, delivered = 0, list[tuple[object, ...]]()
+    for _ in range(MAX_EMPTY_REPLIES):
+        assert delivered == []
+        delivered = told(it.on_failed(now_ns))
+        now_ns += 60 * SECOND_NS
+        it.on_time(now_ns)
+
+    assert delivered == [("deliver", 11, 1, False)]
 
 
 def test_a_status_a_moment_behind_the_feed_restarts_nothing() -> None:
@@ -329,7 +414,8 @@ def test_a_cursor_goes_before_the_wish_where_to_begin() -> None:
     it = receiver(cursor=Cursor("a", 98, 98_000, 0), start=StartFrom.LATEST)
     it.on_connected(0)
 
-    assert told(it.on_status(status(100), 0)) == [("request", 98, 2)]
+    assert told(it.on_status(status(100), 0)) == [("request", 97, 1)]
+    assert told(it.on_page(page(98, 1), 0)) == [("request", 98, 2)]
 
 
 def test_a_number_on_the_wrong_time_is_left_to_the_servers_store() -> None:
@@ -441,7 +527,8 @@ def test_it_begins_offline_and_where_its_cursor_stands() -> None:
 def test_by_default_a_page_has_ten_thousand_candles_and_fifty_thousand_rows_wait() -> None:
     it = StreamReceiver(Backoff(lambda: 1.0), cursor=Cursor("a", 10, 10_000, 0))
     it.on_connected(0)
-    assert told(it.on_status(status(20_010), 0)) == [("request", 10, 10_000)]
+    it.on_status(status(20_010), 0)
+    assert told(it.on_page(page(10, 1), 0)) == [("request", 10, 10_000)]
 
     it.on_batch(batch(100_000, 50_000), 0)
     it.on_batch(batch(200_000), 0)
