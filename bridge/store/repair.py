@@ -389,7 +389,7 @@ def _increasing(times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 def _sealing_times(
     sequences: npt.NDArray[Any], sealed_ms: npt.NDArray[Any], kept: npt.NDArray[np.int64]
 ) -> npt.NDArray[Any]:
-    """When the kept candles were sealed; a revision that stands for one knows only its own time."""
+    """Return when the kept candles were sealed; a revision that stands for one knows only its own time."""
     known = {int(n): int(ms) for n, ms in zip(sequences.tolist(), sealed_ms.tolist(), strict=True) if ms}
     return np.array([known.get(int(number), 0) for number in sequences[kept].tolist()], dtype=np.int64)
 

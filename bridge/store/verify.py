@@ -172,8 +172,10 @@ class StoreSummary(msgspec.Struct, frozen=True):
 
 
 def summarize(path: Path, state_dir: Path | None = None) -> StoreSummary:
-    """Look. Raises StoreLocked, StoreDamaged (a stream has not as many candles as numbers, too), StoreRestored,
-    StoreError."""
+    """Look.
+
+    Raises StoreLocked, StoreDamaged (a stream has not as many candles as numbers, too), StoreRestored or StoreError.
+    """
     connection = StoreConnection(path, read_only=True)
     try:
         cursor = connection.cursor()

@@ -277,6 +277,7 @@ class StreamReceiver:
             self._give_up_checking()
         elif page.start_sequence == sequence and int(page.candles["ts_ms"][0]) != ts_ms:
             self._restart(RestartReason.STORE_DIFFERS, self._store_id)
+            self._pacer.status_due = True  # it says where the stream begins
             self._progress()
         else:
             self._to_check, self._is_checking = None, False

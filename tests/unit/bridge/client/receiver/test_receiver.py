@@ -288,7 +288,8 @@ def test_a_server_that_is_ahead_is_asked_for_the_newest_candle_before_anything_i
     assert told(it.on_batch(batch(11), 0)) == [("buffered", 11, 1)]
     restarted = told(it.on_page(page(10, 1), 0))
 
-    assert restarted == [("restart", RestartReason.STORE_DIFFERS, "a"), ("request", 0, 11)]
+    assert restarted == [("restart", RestartReason.STORE_DIFFERS, "a"), ("status",)]
+    assert told(it.on_status(status(11), 0)) == [("request", 0, 11)]
     assert told(it.on_page(page(1, 11), 0)) == [("deliver", 1, 11, True)]
 
 
