@@ -251,9 +251,9 @@ class _Salvage:
             marks = ", ".join("?" * (columns.count(",") + 3))
             sql = f"SELECT sequence, {columns} FROM {table} WHERE stream_id = ?"  # noqa: S608
             for sequence, *rest in self._few(sql, stream_id):
-                at = bisect_left(sequences, sequence)
-                if at < len(sequences) and sequences[at] == sequence:
-                    row = (stream_id, at + 1, *rest)
+                place = bisect_left(sequences, sequence)
+                if place < len(sequences) and sequences[place] == sequence:
+                    row = (stream_id, place + 1, *rest)
                     self._target.rows(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608
 
     def _keep_revisions(self, stream_id: int, revised: Columns, kept: npt.NDArray[Any]) -> int:
