@@ -27,6 +27,8 @@ class StreamStats(msgspec.Struct, frozen=True):
     offset_ms: int | None = None
     lag_ms: int | None = None
     ticks_per_second: float | None = None
+    compared: int | None = None
+    equal: int | None = None
 
 
 def stats_rows(sequence: int, facts: StreamStats) -> list[tuple[str, str]]:
@@ -37,6 +39,7 @@ def stats_rows(sequence: int, facts: StreamStats) -> list[tuple[str, str]]:
         ("offset", offset_text(facts.offset_ms)),
         ("ticks/s", "-" if facts.ticks_per_second is None else f"{facts.ticks_per_second:.1f}"),
         ("lag", "-" if facts.lag_ms is None else f"{facts.lag_ms / 1_000:.1f}s"),
+        ("agreement", f"{facts.equal} of {facts.compared}" if facts.compared else "-"),
     ]
 
 

@@ -151,8 +151,15 @@ class DaemonBackend:
                 continue
             trend = self._trends.setdefault(symbol, RateWindow())
             rate, lag_ms = trend.sample(now_ms, asset["ticks"], stream["age_ms"])
+            agreement = (status.get("agreement") or {}).get("streams", {}).get(stream["stream"], {})
             self._facts[symbol] = StreamStats(
-                stream["latest_sequence"], stream["latest_ts_ms"], status["platform_offset_ms"], lag_ms, rate
+                stream["latest_sequence"],
+                stream["latest_ts_ms"],
+                status["platform_offset_ms"],
+                lag_ms,
+                rate,
+                agreement.get("compared"),
+                agreement.get("equal"),
             )
 
 

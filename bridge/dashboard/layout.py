@@ -84,7 +84,7 @@ class Layout:
                 self.reason = _with_test_id(ui.label().classes("reason"), "reason")
             self.facts: dict[str, ui.label] = {}
             with ui.row().classes("facts"):
-                for name in ("sequence", "watermark", "offset", "ticks/s", "lag"):
+                for name in ("sequence", "watermark", "offset", "ticks/s", "lag", "agreement"):
                     with ui.row().classes("fact"):
                         ui.label(name).classes("fact-name")
                         self.facts[name] = _with_test_id(ui.label("-").classes("fact-value"), f"fact-{name}")

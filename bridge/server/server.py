@@ -25,6 +25,7 @@ from fluxcap.bridge.server.publisher import Publisher
 from fluxcap.bridge.server.requests import RequestHandler
 from fluxcap.bridge.server.responder import Responder
 from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.store.agreement import ComparedCandle
 from fluxcap.bridge.store.file import now_ms
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
@@ -305,6 +306,14 @@ class WireServer:
             if len(within) < len(page) or not page:
                 break
         return [found[ts_ms] for ts_ms in sorted(found)]
+
+    def not_compared(self, key: StreamKey, ts_ms: Sequence[int]) -> dict[int, tuple[int, Candle]]:
+        """The published candles without a flag at these times that were not compared yet, as ``Store.not_compared``."""
+        return self.store.not_compared(key, ts_ms)
+
+    def record_agreement(self, key: StreamKey, compared: Sequence[ComparedCandle]) -> None:
+        """Keep what a comparison with the platform's rows told, as ``Store.record_agreement``. Raises StoreError."""
+        self.store.record_agreement(key, compared)
 
     def record_gaps(self, gaps: Sequence[Gap]) -> None:
         """Commit blind times; one of the same source, symbol and ``from_ms`` is replaced. Raises StoreError."""

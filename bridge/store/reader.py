@@ -197,6 +197,14 @@ class StoreReader:
         )
         return [GapChange(Gap(*row[:5]), row[5]) for row in rows]
 
+    def kept_ticks(self, key: StreamKey, sequence: int) -> list[tuple[int, float]]:
+        """The ticks of a candle that differs from the platform's row: ``(ts_ms, price)`` in their order, if known."""
+        rows = self._cursor.rows(
+            "SELECT ts_ms, price FROM agreement_ticks WHERE stream_id = ? AND sequence = ? ORDER BY place",
+            (self._index().stream_ids.get(key, 0), sequence),
+        )
+        return [(ts_ms, price) for ts_ms, price in rows]
+
     def universe(self) -> list[Listing]:
         """The listings in the order of their file."""
         rows = self._cursor.rows(f"SELECT {', '.join(UNIVERSE_COLUMNS)} FROM universe ORDER BY rowid")  # noqa: S608

@@ -22,6 +22,14 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from fluxcap.bridge.store import writes as store_rows
+from fluxcap.bridge.store.agreement import (
+    AgreementSummary,
+    ComparedCandle,
+    differing_candles,
+    insert_compared,
+    not_compared,
+    read_agreement,
+)
 from fluxcap.bridge.store.connection import DAMAGE_HINT, StoreConnection, is_full
 from fluxcap.bridge.store.disk_space import DiskSpaceGuard
 from fluxcap.bridge.store.file import ensure_store, now_ms, quarantine, stored_version
@@ -41,6 +49,9 @@ COMPACT_ROWS = 1_000_000
 """Fresh rows that are worth sorting by stream; takes about 0.4 s each time."""
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 """Size of the write-ahead log at which a commit is followed by a checkpoint (10-40 ms)."""
+
+DIFFERING_MAX = 20
+"""So many of the newest candles that differ from the platform's rows are told."""
 
 _NOTHING = Watermark()
 
@@ -109,6 +120,7 @@ class Store:
         self._high_water_mark = HighWaterMark(self.path, self.store_id, state_dir)
         self._load(check_marks=check_marks)
         self.migration = self._migrate()
+        self._read_agreement()
 
     @classmethod
     def open(
@@ -382,10 +394,41 @@ class Store:
         held = self._candles_held()
         self._write(lambda: store_rows.delete_before(self._cursor, before_ts_ms, newest))
         self._load()
+        self._read_agreement()
         return held - self._candles_held()
 
     def _candles_held(self) -> int:
         return sum(m.latest_sequence - m.first_sequence + 1 for m in self.watermarks().values() if m.first_sequence)
+
+    @property
+    def agreement(self) -> AgreementSummary:
+        """How many candles agree with the platform's own rows; an immutable snapshot."""
+        return self._agreement
+
+    def not_compared(self, key: StreamKey, ts_ms: Sequence[int]) -> dict[int, tuple[int, Candle]]:
+        """The candles without a flag at these times (UTC ms) that were never compared with the platform's rows.
+
+        Returns ``{ts_ms: (sequence, candle)}``. Raises StoreError.
+        """
+        stream_id = self._index.stream_ids.get(key)
+        return {} if stream_id is None else not_compared(self._cursor, stream_id, ts_ms)
+
+    def record_agreement(self, key: StreamKey, compared: Sequence[ComparedCandle]) -> None:
+        """Keep that candles of a stream were compared with the platform's own rows, and where they differ.
+
+        Each candle once: see ``not_compared``. Raises StoreError; nothing was kept then.
+        """
+        if compared:
+            stream_id = self._index.stream_ids[key]
+            self._write(lambda: insert_compared(self._cursor, stream_id, compared, self._clock_ms()))
+            self._read_agreement()
+
+    def _read_agreement(self) -> None:
+        keys = {stream_id: key for key, stream_id in self._index.stream_ids.items()}
+        streams = {keys[i]: agreement for i, agreement in read_agreement(self._cursor).items() if i in keys}
+        is_whole = all(agreement.equal == agreement.compared for agreement in streams.values())
+        differing = () if is_whole else tuple(differing_candles(self._cursor, DIFFERING_MAX))
+        self._agreement = AgreementSummary(MappingProxyType(streams), differing)
 
     def renew_identity(self) -> str:
         """Give the store a new ``store_id``, and return it: clients drop what they have and start over.

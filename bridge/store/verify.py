@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from fluxcap.bridge.store.agreement import AgreementSummary, differing_candles, read_agreement
 from fluxcap.bridge.store.connection import StoreConnection, StoreCursor
-from fluxcap.bridge.store.file import check_store
+from fluxcap.bridge.store.file import check_store, stored_version
 from fluxcap.bridge.store.high_water_mark import HighWaterMark, total_assigned
 from fluxcap.bridge.store.schema import CANDLE_COLUMNS
 from fluxcap.schemas.candles import first_invalid_candle
@@ -161,6 +162,21 @@ def _differing(cursor: StoreCursor, stream_id: int) -> list[int]:
         (stream_id,),
     )
     return [number for (number,) in rows]
+
+
+def agreement_of(path: Path, limit: int = 1_000_000) -> AgreementSummary:
+    """How many candles of a store agree with the platform's own rows, and those that differ. Raises StoreError."""
+    connection = StoreConnection(path, read_only=True)
+    try:
+        cursor = connection.cursor()
+        check_store(cursor, path)
+        if stored_version(cursor) < 2:
+            return AgreementSummary()
+        keys = {i: StreamKey(*key) for i, *key in cursor.rows("SELECT * FROM streams")}
+        streams = {keys[i]: agreement for i, agreement in read_agreement(cursor).items() if i in keys}
+        return AgreementSummary(streams, tuple(differing_candles(cursor, limit)))
+    finally:
+        connection.close()
 
 
 class StoreSummary(msgspec.Struct, frozen=True):

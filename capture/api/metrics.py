@@ -4,7 +4,8 @@ Nearly all values are read from a snapshot of the pipeline at each scrape, so th
 Only durations of commits and publishing, and gaps, are counted as they happen.
 
 Times are in seconds. Counters begin at 0 with the process, except ``fluxcap_candles_total`` and
-``fluxcap_revisions_total``, which are the sequences themselves and survive restarts.
+``fluxcap_revisions_total``, which are the sequences themselves, and those of the agreement with the platform, which the
+store keeps: these survive restarts.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardStatus
+from fluxcap.bridge.store.agreement import AgreementSummary
 from fluxcap.capture.csvfiles.writer import CsvStatus
 from fluxcap.capture.market.market import MarketSnapshot
 from fluxcap.capture.pipeline.listeners import ChromeState, Listener, PublishedUpdate
@@ -41,6 +43,7 @@ class MetricsSnapshot(msgspec.Struct, frozen=True):
     wire: Mapping[str, int]
     now_ms: int
     forward: ForwardStatus | None = None
+    agreement: AgreementSummary = AgreementSummary()
 
 
 class Metrics(Listener):
@@ -119,6 +122,7 @@ class _SnapshotCollector(Collector):
         yield from _pipeline(snapshot.pipeline)
         yield from _market(snapshot.pipeline.market, snapshot.now_ms)
         yield from _streams(snapshot.pipeline.streams)
+        yield from _agreement(snapshot.agreement)
         yield from _collecting(snapshot.collect)
         if snapshot.forward is not None:
             yield from _forwarding(snapshot.forward)
@@ -171,6 +175,13 @@ def _streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
         (str(stream.key), state.name.lower()): stream.feed_state == state for stream in streams for state in FeedState
     }
     yield _gauge("feed_state", "1 for the state of a stream's feed, 0 for the others.", states, "stream", "state")
+
+
+def _agreement(agreement: AgreementSummary) -> Iterator[Metric]:
+    compared = {(str(key),): one.compared for key, one in agreement.streams.items()}
+    yield _counter("compared_candles", "Candles compared with the platform's own.", compared, "stream")
+    differing = {(str(key),): one.compared - one.equal for key, one in agreement.streams.items()}
+    yield _counter("differing_candles", "Candles that differ from the platform's own.", differing, "stream")
 
 
 def _collecting(view: CsvStatus) -> Iterator[Metric]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from fluxcap.bridge.jetstream.forward.status import ForwardStatus
+from fluxcap.bridge.store.agreement import AgreementSummary
 from fluxcap.capture.csvfiles.writer import CsvStatus
 from fluxcap.capture.pipeline.pipeline import PipelineView
-from fluxcap.schemas.types import FeedState
+from fluxcap.schemas.types import Candle, FeedState
 
 
 class StreamStatusView(msgspec.Struct, frozen=True):
@@ -19,6 +20,29 @@ class StreamStatusView(msgspec.Struct, frozen=True):
     latest_ts_ms: int
     last_tick_ts_ms: int
     age_ms: int | None
+
+
+class DifferingCandleView(msgspec.Struct, frozen=True):
+    """A candle that differs from the platform's own.
+
+    Prices are open, high, low and close. ``kept_ticks`` 0: its ticks were no longer known.
+    """
+
+    stream: str
+    sequence: int
+    ts_ms: int
+    ours: tuple[float, float, float, float]
+    platform: tuple[float, float, float, float]
+    kept_ticks: int
+
+
+class AgreementView(msgspec.Struct, frozen=True):
+    """How many candles were compared with the platform's own, how many are equal; the newest that differ."""
+
+    compared: int = 0
+    equal: int = 0
+    streams: dict[str, dict[str, int]] = {}
+    differing: tuple[DifferingCandleView, ...] = ()
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -63,6 +87,7 @@ class Status(msgspec.Struct, frozen=True):
     """What the platform's offset stands on; "" while it is not known."""
     computer_clock_off_ms: int = 0
     """How far this computer's clock is ahead of the platform's own; 0 while right, or while nobody knows."""
+    agreement: AgreementView = AgreementView()
 
 
 class DaemonInfo(msgspec.Struct, frozen=True):
@@ -87,6 +112,7 @@ def build_status(
     uptime_s: float,
     collect: CsvStatus,
     forward: ForwardStatus | None = None,
+    agreement: AgreementSummary = AgreementSummary(),  # noqa: B008  frozen
 ) -> Status:
     """Put a snapshot of the pipeline into words. ``now_ms``: wall clock."""
     market, session = view.market, view.session
@@ -148,4 +174,30 @@ def build_status(
         forward=forward,
         clock_basis=market.clock_basis,
         computer_clock_off_ms=market.wall_off_ms,
+        agreement=agreement_view(agreement),
     )
+
+
+def agreement_view(agreement: AgreementSummary) -> AgreementView:
+    """Put what the store knows of the agreement with the platform into the form of the status."""
+    streams = agreement.streams
+    return AgreementView(
+        compared=sum(one.compared for one in streams.values()),
+        equal=sum(one.equal for one in streams.values()),
+        streams={str(key): {"compared": one.compared, "equal": one.equal} for key, one in streams.items()},
+        differing=tuple(
+            DifferingCandleView(
+                stream=str(one.key),
+                sequence=one.sequence,
+                ts_ms=one.ours.ts_ms,
+                ours=_prices(one.ours),
+                platform=_prices(one.platform),
+                kept_ticks=one.kept_ticks,
+            )
+            for one in agreement.differing
+        ),
+    )
+
+
+def _prices(candle: Candle) -> tuple[float, float, float, float]:
+    return candle.open, candle.high, candle.low, candle.close

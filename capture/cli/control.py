@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -75,12 +76,34 @@ def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if seen.get("forward"):
         facts.append(("nats", _forwarding(seen["forward"])))
+    facts.append(("agreement", _agreement(seen.get("agreement"))))
     notable = {name: n for name, n in seen["counters"].items() if n}
     if notable:
         facts.append(("counters", ", ".join(f"{name} {n}" for name, n in sorted(notable.items()))))
     if seen["store_trouble"]:
         facts.append(("store", f"[red]{seen['store_trouble']}[/]"))
     return facts
+
+
+def _agreement(agreement: dict[str, Any] | None) -> str:
+    """How many candles have the prices of the platform's own, and the newest that have not."""
+    if not agreement or not agreement["compared"]:
+        return "no candle was compared with the platform's own yet"
+    compared, equal = agreement["compared"], agreement["equal"]
+    text = f"{equal:,} of {compared:,} candles equal the platform's own"
+    if equal == compared:
+        return text
+    newest = [agreement_line(one) for one in agreement["differing"][:3]]
+    more = compared - equal - len(newest)
+    return "\n".join([f"[yellow]{text}[/]", *newest, *([f"and {more:,} more: `fluxcap verify`"] if more else [])])
+
+
+def agreement_line(one: dict[str, Any]) -> str:
+    """Tell of one candle that differs, with the prices of both (open, high, low, close)."""
+    when = datetime.fromtimestamp(one["ts_ms"] / 1_000, UTC)
+    ours, theirs = (" ".join(f"{price:g}" for price in one[name]) for name in ("ours", "platform"))
+    ticks = f"{one['kept_ticks']} ticks kept" if one["kept_ticks"] else "its ticks were no longer known"
+    return f"{one['stream']} {when:%Y-%m-%d %H:%M:%S}: {ours}, the platform has {theirs} ({ticks})"
 
 
 def _chrome(state: str) -> str:

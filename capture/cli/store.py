@@ -156,7 +156,11 @@ def verify(
     if aside:
         _set_aside(data_dir, as_json)
         return
+    import msgspec
+
     from fluxcap.bridge.store.verify import Verdict, verify_exit_code
+    from fluxcap.capture.api.status import agreement_view
+    from fluxcap.capture.cli.control import agreement_line
     from fluxcap.capture.cli.options import progress_bar
     from fluxcap.capture.runtime.settings import load_settings
     from fluxcap.capture.tools.verify import verify_folder
@@ -164,13 +168,19 @@ def verify(
     with progress_bar("Verifying") as begin:
         report = verify_folder(data_dir or load_settings().data_dir, begin)
     code = verify_exit_code(report.findings)
+    agreement = agreement_view(report.agreement)
     if as_json:
         found = [{"verdict": f.verdict.name.lower(), "subject": f.subject, "text": f.text} for f in report.findings]
-        typer.echo(json.dumps({"verdict": Verdict(code).name.lower(), "checked": report.checked, "findings": found}))
+        told = {"verdict": Verdict(code).name.lower(), "checked": report.checked, "findings": found}
+        typer.echo(json.dumps(told | {"agreement": msgspec.to_builtins(agreement)}))
         raise typer.Exit(code)
     marks = {Verdict.SOUND: "note", Verdict.DAMAGE: "DAMAGE", Verdict.CANNOT_TELL: "cannot tell"}
     for finding in report.findings:
         typer.echo(f"{marks[finding.verdict]}: {finding.subject}: {finding.text}")
+    if agreement.compared:
+        typer.echo(f"{agreement.equal:,} of {agreement.compared:,} candles equal the platform's own.")
+    for one in agreement.differing:
+        typer.echo(f"differs: {agreement_line(msgspec.to_builtins(one))}")
     words = {Verdict.SOUND: "Sound", Verdict.DAMAGE: "Damaged", Verdict.CANNOT_TELL: "Cannot tell"}
     typer.echo(f"{words[Verdict(code)]}: {', '.join(f'{n} {what}' for what, n in report.checked.items())} checked.")
     raise typer.Exit(code)

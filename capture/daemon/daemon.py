@@ -203,12 +203,20 @@ class Daemon:
             uptime_s=time.monotonic() - self._started_s,
             collect=self.persistence.view(),
             forward=self._forward_view(),
+            agreement=self.server.store.agreement,
         )
 
     def _snapshot(self) -> MetricsSnapshot:
         now_ms = time.time_ns() // 1_000_000
         forward = self._forward_view()
-        return MetricsSnapshot(self.pipeline.view(), self.persistence.view(), self.server.counters, now_ms, forward)
+        return MetricsSnapshot(
+            self.pipeline.view(),
+            self.persistence.view(),
+            self.server.counters,
+            now_ms,
+            forward,
+            self.server.store.agreement,
+        )
 
     def _forward_view(self) -> ForwardStatus | None:
         return None if self._forwarding is None else self._forwarding.view()

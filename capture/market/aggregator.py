@@ -29,7 +29,8 @@ class MarketUpdate(msgspec.Struct):
     ``waiting``: ticks whose time is not known, since the clock is in question; their ``ts_ms`` is the platform's stamp
     since when their asset has been received without a break. ``settled``: they have got their time since, and stand
     among ``ticks``. ``correction``: all ticks before these were stamped with a wrong offset. ``dropped_after_ms``: what
-    earlier runs had stamped later than this was stamped by a wrong clock.
+    earlier runs had stamped later than this was stamped by a wrong clock. ``rows``: the platform's own candles, whole ones,
+    to compare with ours.
     """
 
     sealed: dict[str, list[Candle]] = msgspec.field(default_factory=dict)
@@ -37,12 +38,13 @@ class MarketUpdate(msgspec.Struct):
     gaps: list[GapUpdate] = msgspec.field(default_factory=list)
     ticks: list[Tick] = msgspec.field(default_factory=list)
     waiting: list[Tick] = msgspec.field(default_factory=list)
+    rows: dict[str, list[Candle]] = msgspec.field(default_factory=dict)
     settled: bool = False
     correction: Correction | None = None
     dropped_after_ms: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.sealed or self.revised or self.gaps or self.ticks or self.waiting or self._of_clock)
+        return bool(self.sealed or self.revised or self.gaps or self.ticks or self.waiting or self.rows or self._of_clock)
 
     @property
     def _of_clock(self) -> bool:
@@ -51,10 +53,10 @@ class MarketUpdate(msgspec.Struct):
     def take(self) -> MarketUpdate:
         """Remove and return all of it. The caller owns it."""
         taken = MarketUpdate(
-            self.sealed, self.revised, self.gaps, self.ticks, self.waiting, self.settled, self.correction,
-            self.dropped_after_ms,
+            self.sealed, self.revised, self.gaps, self.ticks, self.waiting, self.rows, self.settled,
+            self.correction, self.dropped_after_ms,
         )  # fmt: skip
-        self.sealed, self.revised, self.gaps, self.ticks, self.waiting = {}, {}, [], [], []
+        self.sealed, self.revised, self.gaps, self.ticks, self.waiting, self.rows = {}, {}, [], [], [], {}
         self.settled, self.correction, self.dropped_after_ms = False, None, 0
         return taken
 
@@ -66,6 +68,8 @@ class MarketUpdate(msgspec.Struct):
             self.revised.setdefault(symbol, []).extend(revisions)
         self.gaps += newer.gaps
         self.ticks = newer.ticks
+        for symbol, rows in newer.rows.items():
+            self.rows.setdefault(symbol, []).extend(rows)
 
 
 JUDGED_AFTER_MS = 10_000

@@ -174,6 +174,8 @@ class Market:
         self._sole_since: tuple[str, int] | None = None
         """The one asset that ticks, and since when (UTC ms)."""
         self._synchronised_before = False
+        self._told_rows: dict[str, list[Candle]] = {}
+        """The platform's own candles since time was advanced."""
         self._advanced_ms = 0
         self._prune_at_ms = 0
         self._stalled = False
@@ -254,6 +256,10 @@ class Market:
         self.feeds.expire(now_ms)
         self._update_sole_active(now_ms)
         self._aggregator.advance_time(now_ms)
+        # Now that the history has done what it does to candles, they can be compared with its rows.
+        for symbol, rows in self._told_rows.items():
+            self.pending.rows.setdefault(symbol, []).extend(rows)
+        self._told_rows.clear()
 
     def on_platform_date(self, date_ms: int, at: ArrivalTime, socket: SocketKey | None) -> None:
         """A response of the platform's told UTC in ms: the answer to a socket's handshake, or (None) another one."""
@@ -426,6 +432,11 @@ class Market:
         known = feed.server_candles(self._interval_ms) if feed is not None else {}
         return [known[ts_ms] for ts_ms in sorted(known)]
 
+    def ticks(self, symbol: str, start_ms: int) -> list[tuple[int, float]]:
+        """The ticks of the bucket from ``start_ms`` on, ``(ts_ms, price)`` in their order; none if some are gone."""
+        feed = self.feeds.get(symbol)
+        return feed.tape.ticks(start_ms, start_ms + self._interval_ms) if feed is not None else []
+
     def feed_state(self, symbol: str) -> FeedState:
         """Return the state of a stream's feed as the market knows it; the caller knows whether there is a browser."""
         return FeedState.NOT_IN_FOCUS if self.is_out_of_focus(symbol) else self._feed_state(symbol)
@@ -534,6 +545,7 @@ class Market:
         self.feeds.shift(by_ms)
         self._aggregator.shift(by_ms, self.clock.now_ms(at.mono_ms))
         self.pending.correction = found
+        self._told_rows, self.pending.rows = {}, {}  # they stand under wrong times
         self._prune_at_ms = 0
         self._advanced_ms = self.clock.now_ms(at.mono_ms)
 
@@ -671,6 +683,8 @@ class Market:
         offset_ms = self.clock.offset_ms or 0
         rows = server_candles(history, self._interval_ms, offset_ms, self.clock.now_ms(at.mono_ms))
         self.feeds.add_server_candles(history.symbol, self._interval_ms, rows)
+        if rows:
+            self._told_rows.setdefault(history.symbol, []).extend(rows)
         ticks = list(raw_ticks(history, offset_ms))
         added = self.feeds.add_history(socket, history.symbol, ticks)
         self.counters["history ticks"] += len(added)

@@ -104,6 +104,14 @@ class TickTape:
         prices.sort()
         return Candle(start_ms, first, prices[-1], prices[0], last, float(count), count)
 
+    def ticks(self, start_ms: int, end_ms: int) -> list[tuple[int, float]]:
+        """The ticks of ``[start_ms, end_ms)`` as ``(ts_ms, price)``, in their order; none where some were dropped."""
+        if start_ms < self.holds_from_ms:
+            return []
+        self._flush_pending()
+        low, high = bisect_left(self._ts, start_ms), bisect_left(self._ts, end_ms)
+        return list(zip(self._ts[low:high].tolist(), self._price[low:high].tolist(), strict=True))
+
     def next_tick_ts_ms(self, from_ms: int) -> int | None:
         """Time of the first tick at or after ``from_ms``."""
         if from_ms > self.last_ts_ms:

@@ -16,6 +16,8 @@ from typing import Protocol
 import msgspec
 
 from fluxcap.bridge.server.server import CandlesByStream, FeedInfo
+from fluxcap.bridge.store.agreement import ComparedCandle
+from fluxcap.capture.market.agreement import Comparison, compare
 from fluxcap.capture.market.candles import Revision
 from fluxcap.capture.market.clock import Correction
 from fluxcap.capture.market.feeds import GapUpdate
@@ -26,6 +28,8 @@ from fluxcap.schemas.errors import SequenceError, StoreError
 from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, StreamStatus, Tick, Watermark
 
 RETRY_NS = 1_000_000_000
+ROWS_WAITING_MAX = 10
+"""So many of the platform's candles of an asset wait for ours: it has whole ones that we are about to seal."""
 
 
 class FocusedMarket(Protocol):
@@ -36,6 +40,8 @@ class FocusedMarket(Protocol):
     def focused_symbols(self) -> tuple[str, ...]: ...
 
     def covered_since(self, symbol: str) -> int: ...
+
+    def ticks(self, symbol: str, start_ms: int) -> list[tuple[int, float]]: ...
 
 
 class WireOutput(Protocol):
@@ -55,6 +61,10 @@ class WireOutput(Protocol):
     def revise(self, better: CandlesByStream) -> list[CandleRevision]: ...
 
     def record_gaps(self, gaps: Sequence[Gap]) -> None: ...
+
+    def not_compared(self, key: StreamKey, ts_ms: Sequence[int]) -> dict[int, tuple[int, Candle]]: ...
+
+    def record_agreement(self, key: StreamKey, compared: Sequence[ComparedCandle]) -> None: ...
 
     def ensure_stream(self, key: StreamKey) -> None: ...
 
@@ -123,6 +133,8 @@ class PublishStage:
         self._journal = journal
         self._retry_ns = 0
         self._announced: set[StreamKey] = set()
+        self._rows: dict[str, dict[int, Candle]] = {}
+        """The platform's own candles of buckets that are not published yet, by symbol and start."""
         self.commits = 0
         self.dropped = 0
         self.store_error = ""
@@ -134,6 +146,8 @@ class PublishStage:
         ticks, update.ticks = update.ticks, []
         if self._journal is not None:
             self._keep(self._journal, update, ticks)
+        if update.correction is not None:
+            self._rows.clear()  # they stand under wrong times
         update.waiting, update.correction, update.dropped_after_ms, update.settled = [], None, 0, False
         done = _Applied(ticks=ticks)
         try:
@@ -199,6 +213,43 @@ class PublishStage:
             self._server.record_gaps(gaps)
             update.gaps = []
             done.gaps += gaps
+        self._compare(update, done)
+
+    def _compare(self, update: MarketUpdate, done: _Applied) -> None:
+        """Compare candles with the platform's rows: what is published already, the others once they are. Once each."""
+        symbols = [*update.rows, *(batch.key.symbol for batch in done.batches if batch.key.symbol in self._rows)]
+        for symbol, rows in update.rows.items():
+            self._rows.setdefault(symbol, {}).update((row.ts_ms, row) for row in rows)
+        update.rows = {}
+        for symbol in dict.fromkeys(symbols):
+            self._compare_symbol(symbol)
+
+    def _compare_symbol(self, symbol: str) -> None:
+        key, rows = self._key_of(symbol), self._rows[symbol]
+        found = compare(self._server.not_compared(key, sorted(rows)), rows.values())
+        self._server.record_agreement(key, [self._compared(symbol, one) for one in found])
+        latest_ms = self._server.watermark(key).latest_ts_ms
+        later = sorted(ts_ms for ts_ms in rows if ts_ms > latest_ms > 0)
+        self._rows[symbol] = {ts_ms: rows[ts_ms] for ts_ms in later[-ROWS_WAITING_MAX:]}
+        if not later:
+            del self._rows[symbol]
+        differing = [one for one in found if not one.is_equal]
+        if differing:
+            newest = differing[-1]
+            log.warn(
+                "agreement.candle_differs",
+                stream=str(key),
+                candles=len(differing),
+                newest_ts_ms=newest.ours.ts_ms,
+                ours=_prices(newest.ours),
+                platform=_prices(newest.row),
+            )
+
+    def _compared(self, symbol: str, one: Comparison) -> ComparedCandle:
+        if one.is_equal:
+            return ComparedCandle(one.sequence, one.ours.ts_ms)
+        ticks = tuple(self._market.ticks(symbol, one.ours.ts_ms))
+        return ComparedCandle(one.sequence, one.ours.ts_ms, one.row, ticks)
 
     def _gaps(self, gaps: Sequence[GapUpdate]) -> list[Gap]:
         return [
@@ -269,3 +320,7 @@ class PublishStage:
         if self.store_error:
             self.store_error = ""
             log.event("store.write_recovered")
+
+
+def _prices(candle: Candle) -> str:
+    return f"{candle.open} {candle.high} {candle.low} {candle.close}"

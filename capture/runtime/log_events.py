@@ -191,6 +191,12 @@ EVENTS: dict[str, LogEvent] = {
         "see `fluxcap verify`; restart fluxcap",
         alert=True,
     ),
+    "agreement.candle_differs": LogEvent(
+        "Candles differ from the platform's own",
+        "Ours stand; the platform's history shows other prices for these minutes. `fluxcap verify` lists them.",
+        "look at `fluxcap status`; if many differ, the platform has changed: send us a recording",
+        alert=True,
+    ),
     "store.candles_rejected": LogEvent(
         "The store rejected candles",
         f"{_REPORT} Candles that cannot follow their stream were dropped.",

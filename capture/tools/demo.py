@@ -214,6 +214,7 @@ def _spawn(arguments: list[str], log_path: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            env=os.environ | {"FLUXCAP_STATE_DIR": str(log_path.parent / "state")},
             start_new_session=True,
         )
 

@@ -14,6 +14,7 @@ import msgspec
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from fluxcap.bridge.server.server import CandlesByStream, FeedInfo
+from fluxcap.bridge.store.agreement import ComparedCandle
 from fluxcap.capture.chrome.endpoint import BrowserInfo
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
@@ -70,6 +71,11 @@ class NullOutput:
         return []
 
     def record_gaps(self, gaps: Sequence[Gap]) -> None: ...
+
+    def not_compared(self, key: StreamKey, ts_ms: Sequence[int]) -> dict[int, tuple[int, Candle]]:
+        return {}
+
+    def record_agreement(self, key: StreamKey, compared: Sequence[ComparedCandle]) -> None: ...
 
     def ensure_stream(self, key: StreamKey) -> None: ...
 

@@ -5,15 +5,17 @@ A tail cut off in a journal or CSV file is what a kill or a power failure leaves
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from fluxcap.bridge.store.agreement import AgreementSummary
 from fluxcap.bridge.store.file import quarantine
 from fluxcap.bridge.store.repair import RepairReport, repair
 from fluxcap.bridge.store.store import Store
-from fluxcap.bridge.store.verify import Finding, Verdict
+from fluxcap.bridge.store.verify import Finding, Verdict, agreement_of
 from fluxcap.bridge.store.verify import verify as verify_store
 from fluxcap.capture.csvfiles.reader import CsvFile, check_csv, collected_files
 from fluxcap.capture.pipeline.journal import SUFFIX, check_journal
@@ -25,10 +27,14 @@ MAX_FAULTS = 3
 
 
 class VerifyReport(msgspec.Struct, frozen=True):
-    """Findings, and the number of things checked: ``{"stores": 1, "journal files": 2, "CSV files": 30}``."""
+    """Findings, and the number of things checked: ``{"stores": 1, "journal files": 2, "CSV files": 30}``.
+
+    ``agreement``: of the store's candles with the platform's own rows. A candle that differs is no damage.
+    """
 
     findings: tuple[Finding, ...]
     checked: dict[str, int]
+    agreement: AgreementSummary = AgreementSummary()
 
 
 def verify_folder(
@@ -53,7 +59,11 @@ def verify_folder(
         findings += _csv_findings(file)
         advance(1)
     checked = {"stores": int(store.is_file()), "journal files": len(journal), "CSV files": len(files)}
-    return VerifyReport(tuple(findings), checked)
+    agreement = AgreementSummary()
+    with contextlib.suppress(StoreError):  # the findings tell of it
+        if store.is_file():
+            agreement = agreement_of(store)
+    return VerifyReport(tuple(findings), checked, agreement)
 
 
 def quarantine_damaged(data_dir: Path) -> Path | None:

@@ -113,6 +113,11 @@ class _NoOutlet:
 
     ensure_stream = forget_stream = record_gaps
 
+    def not_compared(self, *args: Any) -> dict[Any, Any]:
+        return {}
+
+    def record_agreement(self, *args: Any) -> None: ...
+
     def forming(self, *args: Any) -> bool:
         return True
 

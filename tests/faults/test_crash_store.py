@@ -19,13 +19,13 @@ import pytest
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import verify
-from fluxcap.capture.runtime.settings import STORE_FILE
+from fluxcap.capture.runtime.settings import STORE_FILE, state_dir
 from fluxcap.schemas.types import CandleBatch
 from tests.support.daemon.fault_rig import FOCUS, FaultRig, Hearing, filled, make_rig
 from tests.support.daemon.live_rig import DaemonProcess
 from tests.support.patience import PATIENCE_S, await_that
 from tests.support.small_disk import small_disk
-from tests.support.wire.samples import EURUSD, candle_rows
+from tests.support.wire.samples import EURUSD, MINUTE, candle_rows
 
 FREE_PORT_FOR_CHROME = 9
 
@@ -76,7 +76,7 @@ def test_a_damaged_store_is_told_with_the_next_step_and_never_replaced(data_dir:
 
     assert code == 1
     assert "Traceback" not in daemon.err
-    assert "fluxcap verify --set-aside" in daemon.err
+    assert "fluxcap verify --repair" in daemon.err
     assert store.read_bytes() == before
     told = fluxcap("verify", "--data-dir", str(data_dir))
     assert told.returncode == 1
@@ -90,6 +90,61 @@ def test_a_damaged_store_is_told_with_the_next_step_and_never_replaced(data_dir:
     again.run_file()
     assert again.end()[0] == 0
     assert verify(store) == []
+
+
+def test_a_repaired_store_keeps_what_is_sound_and_the_daemon_goes_on_with_it(data_dir: Path):
+    store = data_dir / STORE_FILE
+    lose_candles(store)
+
+    repaired = fluxcap("verify", "--repair", "--json", "--data-dir", str(data_dir))
+    gaps = fluxcap("gaps", "--json", "--data-dir", str(data_dir))
+
+    assert repaired.returncode == 0, repaired.stderr
+    report = json.loads(repaired.stdout)["repaired"]
+    assert (report["candles"], report["lost_candles"]) == (479, 21)
+    (gap,) = json.loads(gaps.stdout)
+    assert (gap["from_ms"], gap["to_ms"]) == (100 * MINUTE, 121 * MINUTE)
+    assert gap["reason"] == "lost from a damaged store"
+    again = DaemonProcess(data_dir.parent, FREE_PORT_FOR_CHROME)
+    again.run_file()
+    assert again.end()[0] == 0
+    assert verify(store) == []
+    told = fluxcap("verify", "--repair", "--data-dir", str(data_dir))
+    assert (told.returncode, told.stdout) == (0, "The store is sound; it stays as it is.\n")
+
+
+def test_a_backup_that_was_put_back_starts_again_after_restore(data_dir: Path):
+    copy = (data_dir / STORE_FILE).read_bytes()
+    with Store.open(data_dir / STORE_FILE, state_dir=state_dir()) as store:
+        store.commit([Sequencer(store.watermarks()).number(EURUSD, candle_rows(501, 10))])
+    shutil.rmtree(data_dir)
+    data_dir.mkdir()
+    (data_dir / STORE_FILE).write_bytes(copy)
+
+    refused = DaemonProcess(data_dir.parent, FREE_PORT_FOR_CHROME)
+    assert refused.wait() == 1
+    assert "`fluxcap restore` gives it a new identity" in refused.err
+    restored = fluxcap("restore", "--data-dir", str(data_dir))
+
+    assert restored.returncode == 0, restored.stderr
+    assert "wire version 1 do not notice" in restored.stdout
+    again = DaemonProcess(data_dir.parent, FREE_PORT_FOR_CHROME)
+    again.run_file()
+    assert again.end()[0] == 0
+
+
+def test_a_first_start_on_a_full_disk_waits_for_space(tmp_path: Path):
+    """The end of the disk is the largest size that a file may have, set and taken away from outside."""
+    daemon = DaemonProcess(tmp_path, FREE_PORT_FOR_CHROME, module="tests.support.daemon.limited_daemon")
+    await_that(lambda: "store.waiting_for_space" in daemon.err, "the event")
+    assert not (daemon.data_dir / STORE_FILE).exists()
+
+    unlimited = resource.RLIM_INFINITY
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
+    daemon.run_file()
+
+    assert daemon.end()[0] == 0
+    assert verify(daemon.data_dir / STORE_FILE) == []
 
 
 def test_a_sound_store_is_not_set_aside(data_dir: Path):

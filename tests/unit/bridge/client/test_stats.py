@@ -33,11 +33,11 @@ def test_the_offset_is_told_in_hours_and_minutes(offset_ms: int | None, text: st
 
 def test_every_fact_is_there_before_it_is_known_so_that_nothing_moves() -> None:
     unknown = stats_rows(0, StreamStats())
-    known = stats_rows(12, StreamStats(12, 60_000, 7_200_000, 812, 2.08))
+    known = stats_rows(12, StreamStats(12, 60_000, 7_200_000, 812, 2.08, 40, 39))
 
     assert [name for name, _ in unknown] == [name for name, _ in known]
     assert {value for _, value in unknown} == {"-"}
-    assert [value for _, value in known] == ["#12", "#12 00:01:00", "+2h", "2.1", "0.8s"]
+    assert [value for _, value in known] == ["#12", "#12 00:01:00", "+2h", "2.1", "0.8s", "39 of 40"]
 
 
 def test_rate_and_lag_are_of_the_last_ten_seconds() -> None:

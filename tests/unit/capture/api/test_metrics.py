@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fluxcap.bridge.store.agreement import Agreement, AgreementSummary
 from fluxcap.capture.api.metrics import Metrics, MetricsSnapshot
 from fluxcap.capture.csvfiles.writer import CsvStatus
 from fluxcap.capture.market.focus import FocusMode
@@ -117,6 +118,14 @@ def test_names_follow_the_conventions() -> None:
         for sample in family.samples:
             if family.type == "counter":
                 assert sample.name.endswith("_total"), sample.name
+
+
+def test_the_agreement_with_the_platform_is_told_by_stream() -> None:
+    agreement = AgreementSummary({StreamKey("TEST", "EURUSD_otc", "1m"): Agreement(40, 38)})
+    told = scrape(metrics(MetricsSnapshot(PIPELINE, COLLECT, {}, NOW_MS, None, agreement)))
+
+    assert value(told, "fluxcap_compared_candles_total", stream="TEST.EURUSD_otc.1m") == 40
+    assert value(told, "fluxcap_differing_candles_total", stream="TEST.EURUSD_otc.1m") == 2
 
 
 def test_an_asset_that_never_ticked_has_no_age() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from fluxcap.capture.api.status import DaemonInfo, Status, build_status
+from fluxcap.bridge.store.agreement import Agreement, AgreementSummary, DifferingCandle
+from fluxcap.capture.api.status import DaemonInfo, Status, agreement_view, build_status
 from fluxcap.capture.chrome.events import ArrivalTime, SocketId
 from fluxcap.capture.chrome.session import SessionSnapshot
 from fluxcap.capture.chrome.target import SocketSnapshot
@@ -15,7 +16,7 @@ from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.listeners import ChromeState
 from fluxcap.capture.pipeline.pipeline import PipelineView
 from fluxcap.capture.platforms.pocketoption import PocketOption
-from fluxcap.schemas.types import FeedState, StreamKey, StreamStatus
+from fluxcap.schemas.types import Candle, FeedState, StreamKey, StreamStatus
 
 NOW_MS = 1_756_866_774_000
 KEY = StreamKey("TEST", "EURUSD_otc", "1m")
@@ -58,6 +59,22 @@ def test_a_stream_has_the_age_of_its_last_tick_and_its_feed_by_name():
 
     assert (shown.stream, shown.feed, shown.latest_sequence) == ("TEST.EURUSD_otc.1m", "live", 5)
     assert shown.age_ms == 300
+
+
+def test_the_agreement_with_the_platform_is_summed_and_what_differs_is_told_with_both_prices():
+    ours, platform = Candle(60_000, 1.0, 1.4, 0.9, 1.2), Candle(60_000, 1.0, 1.4, 0.9, 1.3)
+    other = StreamKey("TEST", "GBPUSD_otc", "1m")
+    agreement = AgreementSummary(
+        {KEY: Agreement(5, 4), other: Agreement(2, 2)}, (DifferingCandle(KEY, 7, ours, platform, 0),)
+    )
+
+    view = agreement_view(agreement)
+
+    assert (view.equal, view.compared) == (6, 7)
+    assert view.streams["TEST.EURUSD_otc.1m"] == {"compared": 5, "equal": 4}
+    (one,) = view.differing
+    assert (one.sequence, one.ours, one.platform) == (7, (1.0, 1.4, 0.9, 1.2), (1.0, 1.4, 0.9, 1.3))
+    assert seen().agreement.compared == 0
 
 
 def test_a_stream_without_a_tick_has_no_age():

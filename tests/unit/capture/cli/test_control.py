@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fluxcap.capture.cli.control import render
+from fluxcap.capture.cli.control import _facts, render
 
 NOON_MS = 1_795_348_800_000
 SEEN: dict[str, Any] = {
@@ -56,6 +56,25 @@ def test_no_name_of_a_stream_is_cut_off() -> None:
 def test_the_newest_candle_has_its_date_unless_it_is_todays() -> None:
     assert " 11-21 12:00Z" in shown()
     assert " 11:59:00Z" in shown()
+
+
+def test_the_agreement_with_the_platform_is_one_line_and_what_differs_follows() -> None:
+    one = {"stream": "TEST.EURUSD_otc.1m", "sequence": 7, "ts_ms": 1_700_000_040_000, "kept_ticks": 0}
+    one |= {"ours": [1.1, 1.2, 1.0, 1.15], "platform": [1.1, 1.2, 1.0, 1.16]}
+    agreement = {"compared": 412, "equal": 412, "streams": {}, "differing": []}
+
+    def line(**changes: object) -> str:
+        return dict(_facts(SEEN | {"agreement": agreement | changes}))["agreement"]
+
+    assert line() == "412 of 412 candles equal the platform's own"
+    assert line(compared=0) == "no candle was compared with the platform's own yet"
+    assert dict(_facts(SEEN))["agreement"] == "no candle was compared with the platform's own yet"
+    assert line(equal=409, differing=[one]).splitlines() == [
+        "[yellow]409 of 412 candles equal the platform's own[/]",
+        "TEST.EURUSD_otc.1m 2023-11-14 22:14:00: 1.1 1.2 1 1.15, the platform has 1.1 1.2 1 1.16 "
+        "(its ticks were no longer known)",
+        "and 2 more: `fluxcap verify`",
+    ]
 
 
 def test_names_that_the_platform_does_not_know_are_told() -> None:

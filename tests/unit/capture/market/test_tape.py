@@ -48,6 +48,24 @@ def test_late_ticks_go_to_their_place_in_time() -> None:
     assert tape.fold(0, 5_000) == Candle(0, 1.0, 7.0, 1.0, 3.0, 3.0, 3)
 
 
+def test_the_ticks_of_a_stretch_come_in_their_order() -> None:
+    tape = TickTape()
+    for ts_ms, price in ((1_000, 1.0), (2_000, 3.0), (2_000, 2.0), (3_000, 1.5)):
+        tape.add(ts_ms, price)
+
+    assert tape.ticks(1_000, 3_000) == [(1_000, 1.0), (2_000, 3.0), (2_000, 2.0)]
+    assert tape.ticks(4_000, 5_000) == []
+
+
+def test_a_stretch_of_which_ticks_were_dropped_gives_none() -> None:
+    tape = TickTape(horizon_ms=1_000)
+    for ts_ms in range(0, 10_000, 100):
+        tape.add(ts_ms, 1.0)
+
+    assert tape.ticks(0, 1_000) == []
+    assert tape.ticks(9_500, 10_000) == [(ts_ms, 1.0) for ts_ms in range(9_500, 10_000, 100)]
+
+
 def test_the_same_tick_twice_is_one_tick() -> None:
     tape = TickTape()
 

@@ -10,6 +10,7 @@ import pytest
 
 from fluxcap.bridge.server.publisher import Publisher
 from fluxcap.bridge.server.server import FeedInfo, WireServer
+from fluxcap.bridge.store.agreement import Agreement
 from fluxcap.bridge.store.store import RecoveredCommit, Store
 from fluxcap.capture.market.candles import Revision
 from fluxcap.capture.market.feeds import GapReason, GapUpdate
@@ -51,12 +52,19 @@ class Market:
     def focused_symbols(self) -> tuple[str, ...]:
         return self.focused
 
+    def ticks(self, symbol: str, start_ms: int) -> list[tuple[int, float]]:
+        return [(start_ms, 1.5)]
+
+    def tell_rows(self, symbol: str, *rows: Candle) -> None:
+        self.outcome.rows.setdefault(symbol, []).extend(rows)
+
 
 class JournalStore(Store):
     """A store that fails when told to, and writes down every commit that stood."""
 
     failure: Exception | None = None
     fails_on_revisions = False
+    fails_to_compare = False
     journal: list[str]
 
     def commit(self, batches: Any = (), revisions: Any = (), gaps: Any = ()) -> RecoveredCommit | None:
@@ -66,6 +74,11 @@ class JournalStore(Store):
         if recovered is None and (batches or revisions or gaps):
             self.journal.append("commit")
         return recovered
+
+    def record_agreement(self, key: StreamKey, compared: Any) -> None:
+        if self.failure is not None and self.fails_to_compare:
+            raise self.failure
+        super().record_agreement(key, compared)
 
 
 class JournalPublisher(Publisher):
@@ -134,6 +147,61 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path)
     yield made
     made.close()
+
+
+# --- agreement with the platform's own rows ---
+
+
+def test_a_row_that_comes_before_its_candle_is_sealed_is_compared_then(bench: Bench):
+    bench.market.seal("EURUSD_otc", candle(0))
+    bench.flush()
+
+    bench.market.tell_rows("EURUSD_otc", candle(0), candle(1), candle(2, 1.7))
+    bench.flush()
+    assert bench.store.agreement.streams == {key_of("EURUSD_otc"): Agreement(1, 1)}
+    bench.market.seal("EURUSD_otc", candle(1), candle(2))
+    bench.flush()
+
+    assert bench.store.agreement.streams == {key_of("EURUSD_otc"): Agreement(3, 2)}
+    (one,) = bench.store.agreement.differing
+    assert (one.ours.ts_ms, one.kept_ticks) == (candle(2).ts_ms, 1)
+
+
+def test_a_candle_that_differs_is_an_event(bench: Bench, logged: list[str]):
+    bench.market.seal("EURUSD_otc", candle(0), candle(1))
+    bench.market.tell_rows("EURUSD_otc", candle(0, 1.7), candle(1, 1.7))
+
+    bench.flush()
+
+    assert logged == ["agreement.candle_differs"]
+    assert bench.told() == [candle(0), candle(1)]
+
+
+def test_rows_that_could_not_be_compared_for_a_full_disk_are_compared_with_the_next_candle(bench: Bench):
+    bench.market.seal("EURUSD_otc", candle(0))
+    bench.flush()
+    bench.store.failure = StoreFull("no room")
+    bench.store.fails_to_compare = True
+    bench.market.tell_rows("EURUSD_otc", candle(0))
+    bench.flush()
+    assert bench.store.agreement.streams == {}
+
+    bench.store.failure = None
+    bench.now_ns += RETRY_NS
+    bench.market.seal("EURUSD_otc", candle(1))
+    bench.flush()
+
+    assert bench.store.agreement.streams == {key_of("EURUSD_otc"): Agreement(1, 1)}
+
+
+def test_rows_of_an_asset_without_a_stream_are_not_kept(bench: Bench):
+    bench.market.tell_rows("GBPUSD_otc", candle(0), candle(1))
+    bench.flush()
+
+    bench.market.seal("GBPUSD_otc", candle(1))
+    bench.flush()
+
+    assert bench.store.agreement.streams == {}
 
 
 def test_a_candle_is_committed_then_published_then_told(bench: Bench):
