@@ -150,9 +150,13 @@ def verify(
 ) -> None:
     """Check store, tick journal and CSV files from end to end, changing nothing.
 
-    Exit code 0: sound. 1: damage. 2: unknown, for example because the daemon runs. With --set-aside a sound
-    store stays where it is, and nothing is ever deleted.
+    Exit code 0: sound. 1: damage. 2: unknown, for example because the daemon runs. With --repair or --set-aside a sound
+    store stays as it is; a damaged one is renamed, and nothing is ever deleted. A repaired store has a new identity:
+    clients start over by themselves, but for those of wire version 1, whose cache has to be emptied.
     """
+    if repair:
+        _repair(data_dir, as_json)
+        return
     if aside:
         _set_aside(data_dir, as_json)
         return
