@@ -20,9 +20,9 @@ from fastapi import FastAPI
 
 from fluxcap.bridge.jetstream.forward.status import ForwardStatus
 from fluxcap.bridge.server.server import WireServer
-from fluxcap.bridge.transport.addresses import in_address, is_wildcard, reachable_here
 from fluxcap.bridge.store.connection import is_full
 from fluxcap.bridge.store.store import Store, StoreListener
+from fluxcap.bridge.transport.addresses import in_address, is_wildcard, reachable_here
 from fluxcap.bridge.transport.curve import ServerCurve, server_keys, with_own_client
 from fluxcap.capture.api.app import HttpServer, control_app
 from fluxcap.capture.api.metrics import Metrics, MetricsSnapshot

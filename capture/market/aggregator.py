@@ -29,8 +29,8 @@ class MarketUpdate(msgspec.Struct):
     ``waiting``: ticks whose time is not known, since the clock is in question; their ``ts_ms`` is the platform's stamp
     since when their asset has been received without a break. ``settled``: they have got their time since, and stand
     among ``ticks``. ``correction``: all ticks before these were stamped with a wrong offset. ``dropped_after_ms``: what
-    earlier runs had stamped later than this was stamped by a wrong clock. ``rows``: the platform's own candles, whole ones,
-    to compare with ours.
+    earlier runs had stamped later than this was stamped by a wrong clock. ``rows``: the platform's own candles, whole
+    ones, to compare with ours.
     """
 
     sealed: dict[str, list[Candle]] = msgspec.field(default_factory=dict)
@@ -44,7 +44,9 @@ class MarketUpdate(msgspec.Struct):
     dropped_after_ms: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.sealed or self.revised or self.gaps or self.ticks or self.waiting or self.rows or self._of_clock)
+        return bool(
+            self.sealed or self.revised or self.gaps or self.ticks or self.waiting or self.rows or self._of_clock
+        )
 
     @property
     def _of_clock(self) -> bool:
