@@ -56,7 +56,7 @@ DIFFERING_MAX = 20
 _NOTHING = Watermark()
 
 
-OFFSET_FACT, ASSETS_FACT = "platform offset ms", "assets"
+OFFSET_FACT, ASSETS_FACT, FOLLOWED_FACT = "platform offset ms", "assets", "followed"
 _Asset = TypeVar("_Asset", bound=msgspec.Struct)
 
 
@@ -468,6 +468,15 @@ class Store:
     def kept_assets(self, source_id: str, kind: type[_Asset]) -> list[_Asset]:
         """The asset table that was kept last, as values of ``kind``; empty without one. Raises StoreError."""
         kept = self._kept(source_id, ASSETS_FACT, list[kind])  # type: ignore[valid-type]
+        return kept[0] if kept is not None else []
+
+    def keep_followed(self, source_id: str, symbols: Sequence[str]) -> None:
+        """Keep which assets are followed, the newest first, for the next start. Raises StoreError."""
+        self._keep(source_id, FOLLOWED_FACT, list(symbols))
+
+    def kept_followed(self, source_id: str) -> list[str]:
+        """The followed assets that were kept last, the newest first; empty without any. Raises StoreError."""
+        kept = self._kept(source_id, FOLLOWED_FACT, list[str])
         return kept[0] if kept is not None else []
 
     def _keep(self, source_id: str, name: str, fact: Any) -> None:

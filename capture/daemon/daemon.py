@@ -37,6 +37,7 @@ from fluxcap.capture.market.clock import ClockPrior
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.journal import TickJournal, read_journal_contents, read_waiting
+from fluxcap.capture.pipeline.kept import KeptFacts
 from fluxcap.capture.pipeline.listeners import Listener
 from fluxcap.capture.pipeline.pipeline import Connect, Pipeline
 from fluxcap.capture.pipeline.reconnect import ChromeReconnector, browser_locator
@@ -93,10 +94,13 @@ class Daemon:
                 prior,
                 self._stored,
             )
+            kept = KeptFacts(self.market, self.server.store, settings.source)
+            kept.restore()
             recorder = None
             if settings.record is not None:
                 published = self._published()
-                recorder, self._recording = open_recorder(settings.record, settings, platform, focus, published, prior)
+                begun = self.market.focus if settings.focus else Focus(FocusMode.FOLLOW, self.market.followed)
+                recorder, self._recording = open_recorder(settings.record, settings, platform, begun, published, prior)
             self._scheduler = BackgroundScheduler(
                 timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True}
             )
@@ -130,6 +134,7 @@ class Daemon:
                 journal=self.journal,
                 recorder=recorder,
                 keep_offset=self._keep_offset,
+                keep=kept.keep,
             )
             self.watch = ChromeReconnector(self.pipeline, self._scheduler, browser_locator(settings))
             hosts = () if is_wildcard(settings.web_host) else (settings.web_host,)

@@ -149,7 +149,7 @@ class FocusSnapshot(msgspec.Struct, frozen=True):
     unknown
         Names among them that fit no asset of the platform.
     active
-        What the page shows, once a frame named it.
+        What the page shows, once that is known; its period is 0 unless a frame told it.
     """
 
     mode: FocusMode
@@ -264,7 +264,8 @@ class FocusState:
 
     def snapshot(self, symbols: tuple[str, ...]) -> FocusSnapshot:
         """The focus as it is now; ``symbols``: as ``shown`` tells them."""
-        return FocusSnapshot(self.mode, symbols, self.unverified, self.unknown, self.active)
+        active = self.active or (ActiveAsset(self.active_symbol) if self.active_symbol else None)
+        return FocusSnapshot(self.mode, symbols, self.unverified, self.unknown, active)
 
     # --- who sets it ------------------------------------------------------------------------------------------------
 
@@ -316,6 +317,13 @@ class FocusState:
         """Take the table of an earlier run."""
         self.names.keep(assets)
         self._resolve_again()
+
+    def restore_followed(self, symbols: Sequence[str]) -> None:
+        """Take what the page showed in an earlier run, the newest first: followed as what it showed in this one."""
+        earlier = dict.fromkeys(reversed(symbols[:FOLLOWED_MAX]))
+        self._followed = earlier | self._followed
+        for symbol in symbols:
+            self.add_observed(symbol)
 
     def add_observed(self, symbol: str) -> None:
         """Take note of an asset that is seen for the first time, or that an earlier run saw."""

@@ -330,6 +330,11 @@ class Market:
         self._aggregator.track(symbols)
         self._update_focused()
 
+    def restore_followed(self, symbols: Sequence[str]) -> None:
+        """Take what the page showed in an earlier run, the newest first. Before anything is heard."""
+        self._focus.restore_followed(symbols)
+        self._update_focused()
+
     # --- focus ------------------------------------------------------------------------------------------------------
 
     @property
@@ -346,6 +351,16 @@ class Market:
     def active(self) -> ActiveAsset | None:
         """The asset the page shows, once a frame named it."""
         return self._focus.active
+
+    @property
+    def active_symbol(self) -> str | None:
+        """The asset the page shows, as far as a frame, a look at the page, or a single asset that ticks tells it."""
+        return self._focus.active_symbol
+
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """The assets that the page showed while it was followed, the newest first."""
+        return self._focus.followed
 
     def focused_symbols(self) -> tuple[str, ...]:
         """The assets that have, or are to have, a stream now: those in force whose names are understood."""

@@ -109,6 +109,7 @@ class Pipeline:
         journal: TickJournal | None = None,
         recorder: Recorder | None = None,
         keep_offset: Callable[[int], None] = lambda offset_ms: None,
+        keep: Callable[[], None] = lambda: None,
         wall_ns: Callable[[], int] = time.time_ns,
         mono_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -119,6 +120,7 @@ class Pipeline:
         self._listeners = ListenerGroup(listeners)
         self._publishing = PublishStage(market, server, key_of, self._listeners, mono_ns, journal)
         self._recorder = recorder
+        self._keep = keep
         self._browser = BrowserFeed(market, is_platform_url, self._listeners, recorder, self._stamp)
         self._connect = connect
         self._wall_ns = wall_ns
@@ -320,6 +322,7 @@ class Pipeline:
         if now_ns >= self._next_heartbeat_ns:
             self._next_heartbeat_ns = now_ns + HEARTBEAT_NS
             self._publishing.heartbeat(self._wall_ns() // 1_000_000, self._feed_info)
+            self._keep()
 
     def _feed_info(self, key: StreamKey) -> FeedInfo:
         if key != self._key_of(key.symbol):

@@ -40,6 +40,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     source: str = "POCKETOPTION"
     interval: str = "1m"
     focus: Focus = Focus()
+    """While following, its symbols are what the page had shown in earlier runs, the newest first."""
     times: MarketTimeouts = MarketTimeouts()
     arrivals: Arrivals = Arrivals.MEASURED
     began_ms: int = 0

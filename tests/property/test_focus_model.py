@@ -72,7 +72,8 @@ class World:
 
     def _start(self, focus: Focus) -> None:
         self.runs += 1
-        self.base, self.viewers, self.followed = focus, {}, set[str]()
+        kept = self.market.followed if self.stages else ()
+        self.base, self.viewers, self.followed = focus, {}, set(kept)
         self.stage = Stage(BUCKET, focus)
         self.stages.append(self.stage)
         self.stage.truth, self.stage.now_ms = self.truth, self.now_ms
@@ -91,6 +92,7 @@ class World:
             contents.stretches,
             left_open=[Gap("X", gap.symbol, gap.from_ms, 0, gap.reason.value) for gap in open_gaps],
         )
+        self.market.restore_followed(kept)
         self.market.track([symbol for symbol, candles in self.published.items() if candles])
         self.stage._take = self.commit  # type: ignore[method-assign]
         self.commit()

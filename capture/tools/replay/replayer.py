@@ -14,7 +14,7 @@ from typing import Protocol
 from fluxcap.bridge.server.server import FeedInfo, WireServer
 from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.market.clock import ClockPrior
-from fluxcap.capture.market.focus import Focus
+from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market, MarketUpdate
 from fluxcap.capture.pipeline.listeners import ListenerGroup
 from fluxcap.capture.pipeline.publish import PublishStage
@@ -70,7 +70,7 @@ class Replayer:
         self.market = Market(
             platform,
             interval_ms(self._interval),
-            focus or header.focus,
+            focus or _begun_with(header.focus),
             self._published_ts_ms,
             header.times,
             header.prior or ClockPrior(),
@@ -78,6 +78,7 @@ class Replayer:
         )
         self.playback = Playback(self.market, keep_focus=focus is not None)
         self._decisions = _BatchedUpdates(self.market)
+        self.market.restore_followed(header.focus.symbols if header.focus.mode is FocusMode.FOLLOW else ())
         self.market.track(self._published)
         self._publishing = PublishStage(
             self.market, server, self.key, ListenerGroup(), lambda: int(self._clock.monotonic() * 1e9)
@@ -173,6 +174,11 @@ class Replayer:
         """Return what the store has, with what was decided and is committed later here than in the daemon."""
         decided = [candle for candle in self._decisions.sealed(symbol) if candle.ts_ms >= from_ms]
         return [*self._server.candles_since(self.key(symbol), from_ms), *decided]
+
+
+def _begun_with(focus: Focus) -> Focus:
+    """The focus of a recording's header, without what had been followed before it."""
+    return Focus(FocusMode.FOLLOW) if focus.mode is FocusMode.FOLLOW else focus
 
 
 class _BatchedUpdates:

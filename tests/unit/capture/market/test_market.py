@@ -543,6 +543,92 @@ def test_follow_without_a_word_from_the_page_takes_the_only_asset_that_ticks() -
     assert stage.market.view(stage.at()).active_symbol == EUR
 
 
+def test_a_viewer_of_another_asset_takes_no_minute_from_the_one_that_is_followed() -> None:
+    stage = ready(focus=Focus(FocusMode.FOLLOW))
+    stage.turn(EUR)
+    stage.ticks_of(stage.minute(1), stage.minute(2) + 20_000, (EUR, GBP))
+    stage.market.acquire_lease("chart", GBP)
+    stage.ticks_of(stage.minute(2) + 20_000, stage.minute(40) + 1_000, (EUR, GBP), every_ms=1_000)
+
+    assert list(stage.flags(EUR).values()) == [WHOLE] * len(stage.flags(EUR))
+    assert set(stage.flags(EUR)) >= set(range(1, 40))
+    assert stage.market.feed_state(EUR) is FeedState.LIVE
+    assert stage.market.focus_snapshot().mode is FocusMode.FOLLOW
+
+
+def test_an_asset_that_the_page_turned_from_goes_on_while_it_is_sent() -> None:
+    stage = ready(focus=Focus(FocusMode.FOLLOW))
+    stage.turn(EUR)
+    stage.ticks_of(stage.minute(1), stage.minute(2) + 20_000, (EUR, GBP))
+    stage.turn(GBP)
+    stage.ticks_of(stage.minute(2) + 20_000, stage.minute(5) + 1_000, (EUR, GBP))
+
+    assert set(stage.flags(EUR)) >= {1, 2, 3, 4}
+    assert stage.market.focused_symbols() == (GBP, EUR)
+
+
+def test_an_asset_that_the_page_turned_from_and_no_longer_sends_is_told_to_be_so() -> None:
+    stage = ready(focus=Focus(FocusMode.FOLLOW))
+    stage.turn(EUR)
+    stage.ticks_of(stage.minute(1), stage.minute(2) + 20_000, (EUR,))
+    stage.turn(GBP)
+    stage.ticks_of(stage.minute(2) + 20_000, stage.minute(3) + 20_000, (GBP,))
+
+    assert stage.market.focused_symbols() == (GBP,)
+    assert stage.market.feed_state(EUR) is FeedState.UNSUBSCRIBED
+    assert [gap.reason for gap in stage.gaps if gap.symbol == EUR] == [GapReason.UNSUBSCRIBED]
+
+
+def test_the_stream_of_an_asset_out_of_focus_says_so_though_its_feed_lives() -> None:
+    stage = ready(focus=lock(GBP))
+
+    assert stage.market.feed_state(EUR) is FeedState.NOT_IN_FOCUS
+    assert stage.market.feed_state(GBP) is FeedState.LIVE
+    [eur] = [asset for asset in stage.market.view(stage.at()).assets if asset.symbol == EUR]
+    assert (eur.feed_state, eur.focused) == (FeedState.LIVE, False)
+
+
+def test_while_following_no_stream_is_out_of_focus_before_the_page_is_known() -> None:
+    market = Market(PocketOption(), MINUTE, Focus(FocusMode.FOLLOW))
+    market.track([EUR])
+
+    assert market.feed_state(EUR) is FeedState.NO_SOCKET
+
+
+def test_a_name_that_nothing_tells_opens_no_stream() -> None:
+    stage = ready(focus=lock("AUDCAD_OTC"))
+    stage.market.acquire_lease("chart", "usd/jpy otc")
+
+    assert stage.market.focused_symbols() == ()
+    assert stage.market.focus_snapshot().unverified == ("AUDCAD_OTC", "usd/jpy otc")
+    stage.tick(stage.minute(1), AUD)
+    assert stage.market.focused_symbols() == (AUD,)
+
+
+def test_assets_that_the_store_has_are_understood_as_typed() -> None:
+    market = Market(PocketOption(), MINUTE, lock("EURUSD_OTC"))
+    market.track([EUR])
+    market.acquire_lease("chart", "eur/usd otc")
+
+    assert market.focused_symbols() == (EUR,)
+
+
+def test_assets_that_the_journal_restored_are_understood_as_typed() -> None:
+    market = Market(PocketOption(), MINUTE, lock("EURUSD_OTC"))
+    market.restore(EUR, [(START_MS, 1.1)], START_MS, START_MS)
+
+    assert market.focused_symbols() == (EUR,)
+
+
+def test_what_was_followed_in_an_earlier_run_goes_on_at_once() -> None:
+    stage = Stage(focus=Focus(FocusMode.FOLLOW))
+    stage.market.restore_followed((EUR,))
+    stage.ticks_of(START_MS, stage.minute(1) + 15_000, (EUR, GBP))
+
+    assert stage.flags(EUR) == {0: WHOLE}
+    assert stage.market.focused_symbols() == (EUR,)
+
+
 # --- an earlier run ---
 
 

@@ -234,3 +234,57 @@ def test_the_tape_lets_go_of_what_was_restored() -> None:
 
     assert tape.first_ts_ms is not None
     assert tape.first_ts_ms >= minute(600)
+
+
+AWAY = GapReason.NOT_IN_FOCUS
+
+
+def test_an_asset_that_had_left_the_focus_is_not_told_to_have_been_interrupted() -> None:
+    stage = Stage(focus=lock(GBP))
+    ticks = tuple(Tick(EUR, minute(3) + at, 0, 1.1) for at in (0, 500))
+
+    restore_market(
+        stage.market, [RecoveredSpan(EUR, minute(3), ticks)], left_open=[Gap("X", EUR, minute(4), 0, AWAY.value)]
+    )
+    stage.now_ms = minute(20)
+    stage.ticks_of(minute(20), minute(22), (EUR, GBP))
+
+    assert [gap for gap in stage.gaps if gap.symbol == EUR] == []
+    assert stage.sealed[EUR] == []
+
+
+def test_an_asset_that_had_left_the_focus_comes_back_with_its_first_whole_minute() -> None:
+    stage = Stage(focus=lock(EUR))
+    restore_market(stage.market, [], left_open=[Gap("X", EUR, minute(4), 0, AWAY.value)])
+    stage.now_ms = minute(20)
+    stage.ticks_of(minute(20) + 20_000, minute(22) + 13_000)
+
+    assert stage.gaps == [GapUpdate(EUR, minute(4), minute(21), AWAY)]
+    assert min(stage.flags()) == 21
+
+
+def test_an_asset_left_by_the_focus_over_a_restart_finishes_its_minute_and_is_told(tmp_path: Path) -> None:
+    first = Life(tmp_path)
+    first.stage.ticks_of(minute(0), minute(2) + 20_000)
+
+    second = Life(tmp_path, first.killed(), minute(3), GBP)
+    second.stage.market.track([EUR])
+    second.stage.ticks_of(minute(3), minute(5), (EUR, GBP), socket="s9")
+
+    assert {2: CandleFlags.BLIND}.items() <= second.stage.flags().items()
+    assert [gap[2] for gap in told(second)] == [DOWN, AWAY]
+    second.stage.assert_truthful()
+
+
+def test_a_start_of_assets_out_of_focus_replays_to_the_same_gaps() -> None:
+    kept = Kept()
+    original, replayed = Stage(focus=lock(EUR)), Stage(focus=lock(EUR))
+    left_open = [Gap("X", EUR, minute(1), 0, AWAY.value), Gap("X", GBP, minute(2), 0, AWAY.value)]
+
+    restore_market(original.market, [], Recorder(PocketOption(), kept), left_open)
+    Playback(replayed.market).play(kept.records, lambda: None)
+    for stage in (original, replayed):
+        stage._take()
+        stage.ticks_of(minute(5), minute(7), (EUR, GBP))
+
+    assert original.gaps == replayed.gaps == [GapUpdate(EUR, minute(1), minute(5), AWAY)]
