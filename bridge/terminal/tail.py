@@ -19,6 +19,8 @@ from fluxcap.bridge.client.fetch import list_streams
 from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.client.options import ViaLike
 from fluxcap.bridge.client.receiver.actions import StartFrom
+from fluxcap.bridge.terminal.console import SafeConsole
+from fluxcap.bridge.terminal.printable import printable_json
 from fluxcap.bridge.terminal.selectors import StreamSelector
 from fluxcap.bridge.terminal.tail_view import TailScreen, to_json_lines
 from fluxcap.bridge.transport.curve import ClientCurve
@@ -147,12 +149,12 @@ def _printer(screen: TailScreen, as_json: bool, out: TextIO) -> Iterator[Callabl
 
         def show_json(event: Event) -> None:
             for line in to_json_lines(event):
-                out.write(line + "\n")
+                out.write(printable_json(line) + "\n")
             out.flush()
 
         yield show_json
         return
-    console = Console(file=out, highlight=False, soft_wrap=True)
+    console = SafeConsole(file=out, highlight=False, soft_wrap=True)
     if not console.is_terminal:
 
         def show_plain(event: Event) -> None:

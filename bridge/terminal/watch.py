@@ -17,6 +17,7 @@ from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.client.options import Via
 from fluxcap.bridge.client.stats import RateWindow, StreamStats
 from fluxcap.bridge.http.daemon_client import DaemonClient
+from fluxcap.bridge.terminal.console import SafeConsole
 from fluxcap.bridge.terminal.keyboard import keys
 from fluxcap.bridge.terminal.watch_view import StreamRow, render
 from fluxcap.bridge.transport.curve import ClientCurve
@@ -139,7 +140,7 @@ def watch(
     seconds: float | None = None,
 ) -> None:
     """Show the screen until q, Ctrl-C (KeyboardInterrupt leaves it), ``stop`` or so many ``seconds``."""
-    console = console or Console()
+    console = console or SafeConsole()
     watching = WatchModel(pub, rep, control, curve, via)
     watching.start()
     ending = threading.Event()

@@ -73,10 +73,10 @@ def _daemon(status: Mapping[str, Any] | None, error: str, width: int) -> Rendera
     facts.add_row("chrome", chrome)
     facts.add_row("focus", Text(f"{status['focus_mode']} {', '.join(status['focus_symbols']) or 'nothing yet'}"))
     period_s = status["detected_period_s"]
-    facts.add_row("page shows", f"{status['detected_asset'] or 'unknown'}{f', {period_s} s' if period_s else ''}")
+    facts.add_row("page shows", Text(f"{status['detected_asset'] or 'unknown'}{f', {period_s} s' if period_s else ''}"))
     collect = status["collect"]
     mode = collect["mode"] if isinstance(collect, Mapping) else collect
-    facts.add_row("collects", str(mode))
+    facts.add_row("collects", Text(str(mode)))
     offset_ms = status["platform_offset_ms"]
     clock = "not known yet" if offset_ms is None else f"{offset_text(offset_ms)} ahead of UTC"
     facts.add_row("clock", f"{clock}, queue {status['queue_depth']}")
@@ -97,7 +97,7 @@ def _streams(lines: Sequence[StreamRow], width: int) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for line in lines:
         cells = {name: value for name, value in _cells(line).items() if name in names}
-        table.add_row(line.name, _health(line.health, with_reason=is_wide), *(cells[name] for name in names))
+        table.add_row(Text(line.name), _health(line.health, with_reason=is_wide), *(cells[name] for name in names))
     return table
 
 

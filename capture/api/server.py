@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 
-import typer
-
 from fluxcap.bridge.dashboard.app import dashboard_app
 from fluxcap.bridge.dashboard.daemon_backend import DashboardTarget
 from fluxcap.capture.api.app import HttpServer
 from fluxcap.capture.runtime import log
+from fluxcap.capture.runtime.output import say
 from fluxcap.capture.runtime.signals import catch_stop_signals, exit_code
 
 LOOK_S = 0.2
@@ -20,9 +19,9 @@ def run_dashboard_server(target: DashboardTarget, port: int) -> int:
     log.set_up()
     server = HttpServer(dashboard_app(target), "127.0.0.1", port)
     idle = threading.Event()
-    with catch_stop_signals() as asked:
+    with log.own_output(as_json=False), catch_stop_signals() as asked:
         server.start()
-        typer.echo(f"Dashboard of {target} at http://127.0.0.1:{server.port}/  (Ctrl-C to stop)")
+        say(f"Dashboard of {target} at http://127.0.0.1:{server.port}/  (Ctrl-C to stop)")
         while not asked:
             idle.wait(LOOK_S)  # signal handlers run within
         server.stop()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -90,7 +91,13 @@ class SocketIoApi:
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         # Origins are checked before anything reaches us. Handlers of one client run in the order of its messages.
         self._sio = socketio.AsyncServer(
-            async_mode="asgi", cors_allowed_origins=[], async_handlers=False, max_http_buffer_size=100_000
+            async_mode="asgi",
+            cors_allowed_origins=[],
+            async_handlers=False,
+            max_http_buffer_size=100_000,
+            # Given none, both libraries put a handler of their own on stderr.
+            logger=logging.getLogger("socketio"),
+            engineio_logger=logging.getLogger("engineio"),
         )
         self.app = socketio.ASGIApp(self._sio)
         self._clients: dict[str, _Client] = {}

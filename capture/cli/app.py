@@ -1,11 +1,13 @@
 """The command line. Thin: every command parses its options, then hands over to the module that does the work.
 
 Heavy modules are imported inside the commands, so that ``fluxcap --help`` stays quick. Results go to stdout, logs and
-errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong use, 130 Ctrl-C.
+errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong use, 129 the terminal was closed, 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 from typing import Any
@@ -14,7 +16,12 @@ import typer
 
 from fluxcap.capture.cli import collect, control, develop, nats, record, run, setup, store, stream
 from fluxcap.capture.cli.help import GroupedCommands, GroupedOptions
-from fluxcap.schemas.errors import ConfigError, FluxcapError, UnknownAsset
+from fluxcap.capture.runtime.output import error_exit_code, say
+from fluxcap.capture.runtime.signals import HANG_UP_EXIT_CODE, HangUp, interrupt_on_hang_up
+from fluxcap.schemas.errors import FluxcapError
+
+_OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.EBADF)
+"""A pipe that nobody reads, a full disk, a closed terminal, the size allowed for a file, a quota, no output."""
 
 CAPTURE, READ, HISTORY, OPERATE, DEVELOP = ("Capture", "Read", "History", "Operate", "Develop")
 """Headings of the commands in ``fluxcap --help``, in the order of need."""
@@ -64,7 +71,7 @@ def _root(
     if version:
         from importlib.metadata import version as installed
 
-        typer.echo(f"fluxcap {installed('fluxcap')}")
+        say(f"fluxcap {installed('fluxcap')}")
         raise typer.Exit
     if debug:
         os.environ["FLUXCAP_DEBUG"] = "1"
@@ -76,13 +83,20 @@ _WrongUse: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name
 
 def main() -> None:
     """Entry point of the console command."""
+    interrupt_on_hang_up()
     sys.exit(run_cli(sys.argv[1:]))
 
 
 def run_cli(arguments: list[str]) -> int:
     """Run one command; returns its exit code."""
+    streams = sys.stdout, sys.stderr
     try:
-        return int(app(arguments, standalone_mode=False, prog_name="fluxcap") or 0)
+        code = int(app(arguments, standalone_mode=False, prog_name="fluxcap") or 0)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except HangUp:
+        return HANG_UP_EXIT_CODE
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except RuntimeError as error:
@@ -92,12 +106,29 @@ def run_cli(arguments: list[str]) -> int:
     except _WrongUse as error:
         error.show()
         return 2 if error.exit_code == 2 else 1
-    except BrokenPipeError:
-        # Whoever read our output has left (`fluxcap tail … | head`): nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        return _output_failed(error)
+    except SystemExit:
+        if sys.stdout is streams[0]:
+            raise
+        # What the parser makes of a broken pipe: it puts streams of its own in place and asks to leave.
+        sys.stdout, sys.stderr = streams
+        return _output_failed(BrokenPipeError(errno.EPIPE, ""))
     except FluxcapError as error:
         if os.environ.get("FLUXCAP_DEBUG"):
             raise
-        typer.echo(f"fluxcap: {error}", err=True)
-        return 2 if isinstance(error, ConfigError | UnknownAsset) else 1
+        say(f"fluxcap: {error}", err=True)
+        return error_exit_code(error)
+
+
+def _output_failed(error: OSError) -> int:
+    """The exit code when what we print cannot be written. Raises the error when it is about something else."""
+    if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
+        raise error
+    # What is left in the buffer goes nowhere: Python would complain about it at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if isinstance(error, BrokenPipeError):
+        return 0  # whoever read our output has left (`fluxcap tail … | head`): nothing is wrong
+    with contextlib.suppress(OSError):  # stderr may be as full
+        say(f"fluxcap: The output cannot be written: {error.strerror}.", err=True)
+    return 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fluxcap.capture.cli.options import ConfigOption, Debug, Json
+from fluxcap.capture.runtime.output import say
 
 if TYPE_CHECKING:
     from fluxcap.capture.collect.collection import CollectSummary
@@ -42,6 +43,7 @@ def collect(
     into the store too. A daemon may run meanwhile. The page is left as it was found; a run that was interrupted goes on
     where it stopped when started again on the same day.
     """
+    from fluxcap.bridge.terminal.printable import printable_json
     from fluxcap.capture.cli.options import progress_bar
     from fluxcap.capture.collect.collection import CollectOptions
     from fluxcap.capture.collect.collection import collect as run
@@ -56,21 +58,22 @@ def collect(
     with progress_bar("Collecting") as begin:
         summary = run(settings, order, begin, restart=restart)
     if as_json:
-        typer.echo(encoded(summary).decode())
+        say(printable_json(encoded(summary).decode()))
     else:
         _show(summary)
     raise typer.Exit(1 if summary.failed else 0)
 
 
 def _show(summary: CollectSummary) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from fluxcap.bridge.terminal.console import SafeConsole, plain
+
+    console = SafeConsole()
     rows = sum(saved.rows for saved in summary.saved)
     files = "1 file" if len(summary.saved) == 1 else f"{len(summary.saved)} files"
     skipped = f"; {summary.skipped} saved earlier today were left as they are" if summary.skipped else ""
-    console.print(f"Saved {files} with {rows:,} candles below {summary.folder}{skipped}.")
+    console.print(f"Saved {files} with {rows:,} candles below {plain(str(summary.folder))}{skipped}.")
     published = sum(saved.published for saved in summary.saved)
     revised = sum(saved.revised for saved in summary.saved)
     if published or revised:
@@ -80,9 +83,9 @@ def _show(summary: CollectSummary) -> None:
         for column in ("asset", "timeframe", "why"):
             table.add_column(column, overflow="fold")
         for failed in summary.failed:
-            table.add_row(failed.asset, failed.timeframe, failed.reason)
+            table.add_row(*plain((failed.asset, failed.timeframe, failed.reason)))
         console.print(table)
         console.print("Run the same command again to collect only these.")
     for problem in (summary.page_error, summary.store_error and f"Not in the store: {summary.store_error}"):
         if problem:
-            typer.echo(f"fluxcap: {problem}", err=True)
+            say(f"fluxcap: {problem}", err=True)

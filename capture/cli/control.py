@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from fluxcap.capture.cli.options import ControlUrl, DataDir, Json
+from fluxcap.capture.runtime.output import say, say_json
 
 
 def status(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
@@ -20,11 +20,11 @@ def status(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl 
     with find_daemon(data_dir, control) as daemon:
         seen = daemon.status()
     if as_json:
-        typer.echo(json.dumps(seen))
+        say_json(seen)
         return
-    from rich.console import Console
+    from fluxcap.bridge.terminal.console import SafeConsole
 
-    console = Console()
+    console = SafeConsole()
     for renderable in render(seen):
         console.print(renderable)
 
@@ -33,6 +33,9 @@ def render(seen: dict[str, Any]) -> list[Any]:
     """The status as rich renderables, most important first."""
     from rich.table import Table
 
+    from fluxcap.bridge.terminal.console import plain
+
+    seen = plain(seen)
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
@@ -187,7 +190,7 @@ def trust(
         raise ConfigError(f"{what!r} is no clock to trust; choose wall or earlier.")
     with find_daemon(data_dir, control) as daemon:
         seen = daemon.trust_clock(what)
-    typer.echo(json.dumps(seen) if as_json else f"clock  {seen['clock_reason']}")
+    say(json.dumps(seen) if as_json else f"clock  {seen['clock_reason']}")
 
 
 def reload(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
@@ -200,11 +203,11 @@ def reload(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl 
     with find_daemon(data_dir, control) as daemon:
         pages = daemon.reload()
     if as_json:
-        typer.echo(json.dumps({"pages": pages}))
+        say_json({"pages": pages})
     elif pages:
-        typer.echo(f"Reloaded {pages} page{'s' if pages > 1 else ''} of the platform.")
+        say(f"Reloaded {pages} page{'s' if pages > 1 else ''} of the platform.")
     else:
-        typer.echo("No page of the platform is open: open it in Chrome.")
+        say("No page of the platform is open: open it in Chrome.")
 
 
 focus_app = typer.Typer(help="Asset focus of the running daemon.", no_args_is_help=True, rich_markup_mode=None)
@@ -259,19 +262,19 @@ def _set_focus(
 
 def _show(focus: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(focus))
+        say_json(focus)
         return
     symbols = ", ".join(focus["symbols"]) or "none yet"
-    typer.echo(f"focus     {focus['mode']}: {symbols}")
+    say(f"focus     {focus['mode']}: {symbols}")
     if focus["unchecked"]:
-        typer.echo(
+        say(
             f"          not checked yet: {', '.join(focus['unchecked'])}. The platform sends its assets when the page "
             "loads; then `fluxcap focus get` shows whether they exist."
         )
     if focus["unknown"]:
-        typer.echo(f"          unknown on the platform: {', '.join(focus['unknown'])}")
+        say(f"          unknown on the platform: {', '.join(focus['unknown'])}")
     detected, period_s = focus["detected_asset"], focus["detected_period_s"]
-    typer.echo(f"detected  {detected or 'nothing yet'}{f' at {period_s} s' if period_s else ''}")
+    say(f"detected  {detected or 'nothing yet'}{f' at {period_s} s' if period_s else ''}")
 
 
 def collect_mode(
@@ -299,10 +302,10 @@ def collect_mode(
     with find_daemon(data_dir, control) as daemon:
         seen = daemon.set_collect_mode(mode, **sizes) if mode or sizes else daemon.collect_mode()
     if as_json:
-        typer.echo(json.dumps(seen))
+        say_json(seen)
         return
     for line in _lines(seen):
-        typer.echo(line)
+        say(line)
 
 
 def _lines(seen: dict[str, Any]) -> list[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from fluxcap.capture.runtime.output import say
 
 
 def devserver(
@@ -32,6 +35,7 @@ def devserver(
     from fluxcap.bridge.client.options import endpoints
     from fluxcap.bridge.devserver.process import run_devserver, run_panel
     from fluxcap.bridge.devserver.settings import DevSettings
+    from fluxcap.capture.runtime.signals import hang_up_as
 
     pub, rep = endpoints(pub, rep)
     settings = DevSettings(
@@ -49,7 +53,8 @@ def devserver(
         curve=str(curve) if curve else "",
         api_port=port,
     )
-    (run_panel if panel else run_devserver)(settings)
+    with hang_up_as(signal.SIGTERM):
+        (run_panel if panel else run_devserver)(settings)
 
 
 def simulate(
@@ -69,7 +74,7 @@ def simulate(
 
     symbols = tuple(part.strip() for part in assets.split(",") if part.strip()) if assets else DEFAULT_ASSETS
     config = SiteConfig(assets=symbols, rate_hz=rate, offset_s=offset, seed=seed, port=port, truth_path=truth)
-    run_site(config, lambda url: typer.echo(f"Simulated trading site at {url}  (Ctrl-C to stop)"))
+    run_site(config, lambda url: say(f"Simulated trading site at {url}  (Ctrl-C to stop)"))
 
 
 def demo(

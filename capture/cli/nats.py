@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fluxcap.capture.cli.options import Debug, Json, Keys, NatsCredentials, NatsStream, ViaLog, curve_of, via_of
+from fluxcap.capture.runtime.output import say, say_json
 
 
 def forward(
@@ -75,9 +75,7 @@ def forward(
     target = ForwardTarget(address, settings.nats_stream, settings.data_dir, pub, rep, curve_of(keys))
     view, code = forward_standalone(target, once=once, log_json=settings.log_json, debug=debug)
     if as_json:
-        import msgspec
-
-        typer.echo(msgspec.json.encode(view).decode())
+        say_json(view)
     raise typer.Exit(code)
 
 
@@ -91,14 +89,14 @@ def _set_up(address: Any, wanted: Any, stream: str, *, change: bool, as_json: bo
 
     result = asyncio.run(set_up(address, wanted, stream, change=change))
     if as_json:
-        typer.echo(json.dumps(msgspec.to_builtins(result)))
+        say_json(msgspec.to_builtins(result))
         return 1 if result.differences else 0
-    typer.echo(f"{result.stream}: {result.done.value}; {describe(result.settings)}.")
+    say(f"{result.stream}: {result.done.value}; {describe(result.settings)}.")
     for difference in result.differences:
         hint = "" if difference.fixable else " (cannot be changed; make another stream with --stream)"
-        typer.echo(f"  {difference.setting} is {difference.is_}, should be {difference.should_be}{hint}")
+        say(f"  {difference.setting} is {difference.is_}, should be {difference.should_be}{hint}")
     if not change and any(difference.fixable for difference in result.differences):
-        typer.echo("Run it again with --change to change that.")
+        say("Run it again with --change to change that.")
     return 1 if result.differences else 0
 
 
@@ -139,7 +137,6 @@ def archive(
     One file per source, symbol, day and interval, each candle once and as its newest revision has it. Files are
     replaced whole, so that they may be read at any time; killed at any time, it goes on where it was.
     """
-    import msgspec
 
     from fluxcap.bridge.archive.archiver import Archiver
     from fluxcap.capture.runtime.signals import catch_stop_signals, exit_code
@@ -150,13 +147,13 @@ def archive(
         raise ConfigError("Name the NATS server to archive from with --via nats://HOST:PORT.")
 
     def tell(text: str) -> None:
-        typer.echo(f"fluxcap: {text}", err=True)
+        say(f"fluxcap: {text}", err=True)
 
     archiver = Archiver(way, out, source=source, symbol=symbol, flush_s=flush_seconds, tell=tell)
     with catch_stop_signals() as asked:
         state = archiver.run(once=once, from_start=from_start, stopping=lambda: asked)
     if as_json:
-        typer.echo(msgspec.json.encode(state).decode())
+        say_json(state)
     else:
-        typer.echo(f"Archived {state.rows:,} rows in {state.files:,} files to {out}, up to message {state.position:,}.")
+        say(f"Archived {state.rows:,} rows in {state.files:,} files to {out}, up to message {state.position:,}.")
     raise typer.Exit(exit_code(asked))

@@ -85,15 +85,16 @@ def curve_of(keys: Path | None) -> ClientCurve | None:
 @contextmanager
 def progress_bar(text: str) -> Iterator[Callable[[int], Callable[[int], None]]]:
     """Gives ``begin(total) -> advance(done)``. The bar appears with ``begin`` and is gone at the end."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    from fluxcap.bridge.terminal.console import SafeConsole, plain
+
+    console = SafeConsole(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
 
         def begin(total: int) -> Callable[[int], None]:
-            task = progress.add_task(text, total=total)
+            task = progress.add_task(plain(text), total=total)
             return lambda done: progress.advance(task, done)
 
         yield begin

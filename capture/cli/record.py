@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fluxcap.capture.cli.options import ConfigOption, Debug, Json
+from fluxcap.capture.runtime.output import say, say_json
 
 if TYPE_CHECKING:
     from fluxcap.capture.market.focus import Focus
@@ -45,7 +46,6 @@ def replay(
     The digest at the end is equal for equal candles, sequences, flags, revisions and gaps: two replays of a recording
     have the same, at any speed. Captured frames carry no times of arrival; those are reconstructed from the ticks.
     """
-    import msgspec
 
     from fluxcap.bridge.export.export import ExportKind
     from fluxcap.capture.cli.options import as_total_progress, progress_bar
@@ -80,9 +80,12 @@ def replay(
             finish,
             as_total_progress(begin),
         )
-    typer.echo(msgspec.json.encode(summary).decode() if as_json else _told(summary, out))
+    if as_json:
+        say_json(summary)
+    else:
+        say(_told(summary, out))
     if summary.error and not as_json:
-        typer.echo(f"fluxcap: {summary.error}", err=True)
+        say(f"fluxcap: {summary.error}", err=True)
 
 
 def _speed(text: str) -> float | None:
@@ -159,8 +162,6 @@ def record(
     import logging
     import time
 
-    import msgspec
-
     from fluxcap.capture.cli.record import recording_line
     from fluxcap.capture.runtime import log
     from fluxcap.capture.runtime.settings import load_settings
@@ -183,9 +184,9 @@ def record(
             file, settings, force=force, stop=lambda: bool(asked) or time.monotonic() > until_s, on_progress=on_progress
         )
     if as_json:
-        typer.echo(msgspec.json.encode(result).decode())
+        say_json(result)
     else:
-        typer.echo(
+        say(
             f"Recorded {result.frames:,} frames of {result.sockets} sockets with {result.ticks:,} ticks in "
             f"{result.seconds:,.0f} s to {file} ({result.size_bytes / 1e3:,.0f} kB)."
         )
@@ -195,15 +196,16 @@ def record(
 @contextmanager
 def recording_line(file: Path) -> Iterator[Callable[[RecordingProgress], None]]:
     """Gives a function to call at each step."""
-    from rich.console import Console
     from rich.status import Status
 
-    console = Console(stderr=True)
+    from fluxcap.bridge.terminal.console import SafeConsole, plain
+
+    console = SafeConsole(stderr=True)
     if not console.is_terminal:
         yield lambda so_far: None
         return
-    with Status(f"Recording to {file}; Ctrl-C to stop", console=console) as status:
-        yield lambda so_far: status.update(line(file, so_far))
+    with Status(f"Recording to {plain(str(file))}; Ctrl-C to stop", console=console) as status:
+        yield lambda so_far: status.update(plain(line(file, so_far)))
 
 
 def line(file: Path, so_far: RecordingProgress) -> str:

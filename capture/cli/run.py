@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fluxcap.capture.cli.options import ConfigOption, Debug
+from fluxcap.capture.runtime.output import say
 
 CHROME, CANDLES, FILES, WEB = ("Chrome and platform", "Candles", "Store and files", "Web")
 WIRE, NATS, LATENESS = ("Wire", "NATS JetStream", "Late ticks and breaks")
@@ -222,4 +223,4 @@ def chrome(
 
     folder = profile or default_profile()
     started = start_chrome(port=port, profile=folder, headless=headless, url=url)
-    typer.echo(f"Chrome runs (process {started.pid}), DevTools on 127.0.0.1:{started.port}, profile {folder}.")
+    say(f"Chrome runs (process {started.pid}), DevTools on 127.0.0.1:{started.port}, profile {folder}.")

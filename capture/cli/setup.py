@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fluxcap.capture.cli.options import ConfigOption, Debug, Json
+from fluxcap.capture.runtime.output import say, say_json
 
 config_app = typer.Typer(help="Show settings, or write a settings file.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -27,18 +27,19 @@ def show(context: typer.Context, as_json: Json = False) -> None:
     settings = effective_settings(path, options)
     if as_json:
         values = {one.name: {"value": one.value, "from": one.origin.value, "where": one.where} for one in settings}
-        typer.echo(json.dumps({"file": str(path) if path else None, "settings": values}))
+        say_json({"file": str(path) if path else None, "settings": values})
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from fluxcap.bridge.terminal.console import SafeConsole, plain
 
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for column in ("setting", "value", "from"):
         table.add_column(column, overflow="fold")
     for one in settings:
         style = None if one.origin.value == "default" else "bold"
-        table.add_row(one.name, _text(one.value), f"{one.origin.value} {one.where}".strip(), style=style)
-    Console().print(table)
+        table.add_row(*plain((one.name, _text(one.value), f"{one.origin.value} {one.where}".strip())), style=style)
+    SafeConsole().print(table)
 
 
 @config_app.command()
@@ -52,7 +53,10 @@ def init(
     from fluxcap.capture.runtime.settings_sources import file_text, write_new_file
 
     path = write_new_file(file, file_text(_explained()))
-    typer.echo(json.dumps({"file": str(path)}) if as_json else f"Wrote {path}; every setting in it is commented out.")
+    if as_json:
+        say_json({"file": str(path)})
+    else:
+        say(f"Wrote {path}; every setting in it is commented out.")
 
 
 def _run_command() -> Any:
@@ -105,7 +109,6 @@ def doctor(
 
     Changes nothing, and works with nothing running. Exit code 1 when there is a problem, 0 with warnings alone.
     """
-    import msgspec
 
     from fluxcap.capture.tools.doctor.examine import run_checks
     from fluxcap.capture.tools.doctor.finding import exit_code
@@ -113,20 +116,21 @@ def doctor(
     options = {"chrome": chrome, "platform": platform, "platform_url": platform_url or None, "data_dir": data_dir}
     findings = run_checks(config, **options)
     if as_json:
-        typer.echo(msgspec.json.encode(findings).decode())
+        say_json(findings)
         raise typer.Exit(exit_code(findings))
-    from rich.console import Console
     from rich.table import Table
+
+    from fluxcap.bridge.terminal.console import SafeConsole, plain
 
     table = Table.grid(padding=(0, 2))
     for _ in range(3):
         table.add_column(overflow="fold")
     for finding in findings:
         colour = _COLOURS[finding.verdict.value]
-        table.add_row(f"[{colour}]{finding.verdict.value}[/]", finding.subject, finding.text)
+        table.add_row(f"[{colour}]{finding.verdict.value}[/]", finding.subject, plain(finding.text))
         if finding.fix:
-            table.add_row("", "", f"[bold]→ {finding.fix}[/]")
-    Console().print(table)
+            table.add_row("", "", f"[bold]→ {plain(finding.fix)}[/]")
+    SafeConsole().print(table)
     raise typer.Exit(exit_code(findings))
 
 
@@ -148,7 +152,7 @@ def keys(
         raise ConfigError(f"{names!r} are no names for key files; write for example server,client.")
     paths = create_keys(folder, wanted)
     if as_json:
-        typer.echo(json.dumps([str(path) for path in paths]))
+        say_json([str(path) for path in paths])
         return
     for path in paths:
-        typer.echo(f"{path}{'   keep to yourself' if path.stat().st_mode & 0o077 == 0 else ''}")
+        say(f"{path}{'   keep to yourself' if path.stat().st_mode & 0o077 == 0 else ''}")

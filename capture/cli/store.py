@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluxcap.capture.cli.options import ControlUrl, Debug, Json, Keys, curve_of
+from fluxcap.capture.runtime.output import say, say_json
 
 if TYPE_CHECKING:
     from fluxcap.schemas.types import Gap
@@ -40,7 +40,6 @@ def export(
     now, with what revisions made of them. Ticks are not in the store: they come from the files that
     `fluxcap collect-mode tick` collects.
     """
-    import msgspec
 
     from fluxcap.bridge.export.export import ExportKind, TimeRange
     from fluxcap.capture.cli.options import progress_bar
@@ -60,13 +59,13 @@ def export(
     with progress_bar(f"Exporting {what}") as begin:
         summary = write(wanted, where, begin)
     if as_json:
-        typer.echo(msgspec.json.encode(summary).decode())
+        say_json(summary)
         return
     several = f" of {len(summary.streams)} streams" if len(summary.streams) > 1 else ""
     size = f"{summary.bytes / 1e6:.1f} MB" if summary.bytes >= 100_000 else f"{summary.bytes:,} bytes"
-    typer.echo(f"Wrote {summary.rows:,} {what}{several} to {summary.out} ({size}), read from the {summary.through}.")
+    say(f"Wrote {summary.rows:,} {what}{several} to {summary.out} ({size}), read from the {summary.through}.")
     if summary.unreadable_lines:
-        typer.echo(
+        say(
             f"fluxcap: {summary.unreadable_lines:,} lines could not be read and were left out; "
             "`fluxcap verify` shows where.",
             err=True,
@@ -98,10 +97,10 @@ def gaps(
         wanted = match_symbols(typed, (gap.symbol for gap in found)) | {""}
         found = [gap for gap in found if gap.symbol in wanted]
     if as_json:
-        typer.echo(json.dumps([_as_json(gap) for gap in found]))
+        say_json([_as_json(gap) for gap in found])
         return
     if not found:
-        typer.echo("No gaps.")
+        say("No gaps.")
         return
     _print(found)
 
@@ -118,9 +117,9 @@ def _as_json(gap: Gap) -> dict[str, Any]:
 
 
 def _print(found: list[Gap]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from fluxcap.bridge.terminal.console import SafeConsole, plain
     from fluxcap.capture.cli.control import duration_text
 
     table = Table(box=None, padding=(0, 2), header_style="dim")
@@ -129,8 +128,8 @@ def _print(found: list[Gap]) -> None:
     for gap in found:
         lasted = duration_text((gap.to_ms - gap.from_ms) / 1_000) if gap.to_ms else ""
         end = _clock(gap.to_ms) if gap.to_ms else "[yellow]not over yet[/]"
-        table.add_row(_clock(gap.from_ms), end, lasted, gap.symbol or "all", gap.reason)
-    Console().print(table)
+        table.add_row(_clock(gap.from_ms), end, lasted, plain(gap.symbol) or "all", plain(gap.reason))
+    SafeConsole().print(table)
 
 
 def _clock(ts_ms: int) -> str:
@@ -176,17 +175,17 @@ def verify(
     if as_json:
         found = [{"verdict": f.verdict.name.lower(), "subject": f.subject, "text": f.text} for f in report.findings]
         told = {"verdict": Verdict(code).name.lower(), "checked": report.checked, "findings": found}
-        typer.echo(json.dumps(told | {"agreement": msgspec.to_builtins(agreement)}))
+        say_json(told | {"agreement": msgspec.to_builtins(agreement)})
         raise typer.Exit(code)
     marks = {Verdict.SOUND: "note", Verdict.DAMAGE: "DAMAGE", Verdict.CANNOT_TELL: "cannot tell"}
     for finding in report.findings:
-        typer.echo(f"{marks[finding.verdict]}: {finding.subject}: {finding.text}")
+        say(f"{marks[finding.verdict]}: {finding.subject}: {finding.text}")
     if agreement.compared:
-        typer.echo(f"{agreement.equal:,} of {agreement.compared:,} candles equal the platform's own.")
+        say(f"{agreement.equal:,} of {agreement.compared:,} candles equal the platform's own.")
     for one in agreement.differing:
-        typer.echo(f"differs: {agreement_line(msgspec.to_builtins(one))}")
+        say(f"differs: {agreement_line(msgspec.to_builtins(one))}")
     words = {Verdict.SOUND: "Sound", Verdict.DAMAGE: "Damaged", Verdict.CANNOT_TELL: "Cannot tell"}
-    typer.echo(f"{words[Verdict(code)]}: {', '.join(f'{n} {what}' for what, n in report.checked.items())} checked.")
+    say(f"{words[Verdict(code)]}: {', '.join(f'{n} {what}' for what, n in report.checked.items())} checked.")
     raise typer.Exit(code)
 
 
@@ -198,20 +197,20 @@ def _repair(data_dir: Path | None, as_json: bool) -> None:
 
     report = repair_damaged(data_dir or load_settings().data_dir)
     if as_json:
-        typer.echo(msgspec.json.encode({"repaired": report}).decode())
+        say(msgspec.json.encode({"repaired": report}).decode())
         return
     if report is None:
-        typer.echo("The store is sound; it stays as it is.")
+        say("The store is sound; it stays as it is.")
         return
-    typer.echo(
+    say(
         f"Kept {report.candles:,} candles of {report.streams} streams, {report.revisions:,} revisions and "
         f"{report.gaps:,} gaps in a new store; {report.lost_candles:,} candles are lost, `fluxcap gaps` says when."
     )
     if report.unread:
-        typer.echo(f"Not all could be read of: {', '.join(report.unread)}.")
+        say(f"Not all could be read of: {', '.join(report.unread)}.")
     if report.newest_may_be_lost:
-        typer.echo("The newest candles may be lost, too; an open gap stands for them until the next start.")
-    typer.echo(f"The damaged store is now {report.set_aside}. {_START_OVER}")
+        say("The newest candles may be lost, too; an open gap stands for them until the next start.")
+    say(f"The damaged store is now {report.set_aside}. {_START_OVER}")
 
 
 _START_OVER = (
@@ -236,9 +235,9 @@ def restore(
 
     report = renew(data_dir or load_settings().data_dir)
     if as_json:
-        typer.echo(msgspec.json.encode(report).decode())
+        say(msgspec.json.encode(report).decode())
         return
-    typer.echo(
+    say(
         f"The store has a new identity, and its {report.candles:,} candles of {report.streams} streams. {_START_OVER}"
     )
 
@@ -249,8 +248,8 @@ def _set_aside(data_dir: Path | None, as_json: bool) -> None:
 
     target = quarantine_damaged(data_dir or load_settings().data_dir)
     if as_json:
-        typer.echo(json.dumps({"set_aside": str(target) if target else None}))
+        say_json({"set_aside": str(target) if target else None})
     elif target is None:
-        typer.echo("The store is sound; it stays where it is.")
+        say("The store is sound; it stays where it is.")
     else:
-        typer.echo(f"The damaged store is now {target}. The next start begins an empty one, with sequences from 1.")
+        say(f"The damaged store is now {target}. The next start begins an empty one, with sequences from 1.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,7 @@ from fluxcap.capture.cli.options import (
     curve_of,
     via_of,
 )
+from fluxcap.capture.runtime.output import say, say_json
 
 if TYPE_CHECKING:
     from fluxcap.bridge.client.options import Via
@@ -70,9 +70,9 @@ def backfill(
             raise ConfigError(_unknown_stream(key, rep, curve, way)) from None
     export_candles(candles, out)
     if as_json:
-        typer.echo(json.dumps({"stream": str(key), "out": str(out), "rows": len(candles), "bytes": out.stat().st_size}))
+        say_json({"stream": str(key), "out": str(out), "rows": len(candles), "bytes": out.stat().st_size})
     else:
-        typer.echo(f"Wrote {len(candles):,} candles of {key} to {out}.")
+        say(f"Wrote {len(candles):,} candles of {key} to {out}.")
 
 
 def _unknown_stream(key: StreamKey, rep: str | None, curve: ClientCurve | None, via: Via | None) -> str:
@@ -123,7 +123,7 @@ def tail(
         as_json=as_json,
         curve=None if via else curve_of(keys),
         via=via_of(via, credentials, stream),
-        on_message=lambda text: typer.echo(f"fluxcap: {text}", err=True),
+        on_message=lambda text: say(f"fluxcap: {text}", err=True),
     )
 
 

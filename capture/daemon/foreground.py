@@ -1,4 +1,4 @@
-"""Runs a daemon in the foreground until it is to stop: SIGTERM, Ctrl-C, or its pipeline's failure."""
+"""Runs a daemon in the foreground until it is to stop: SIGTERM, SIGHUP, Ctrl-C, or its pipeline's failure."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ from collections.abc import Collection
 
 from fluxcap.capture.daemon.daemon import Daemon
 from fluxcap.capture.runtime import log
+from fluxcap.capture.runtime.output import error_exit_code
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.capture.runtime.signals import catch_stop_signals, exit_code
-from fluxcap.schemas.errors import StoreFull
+from fluxcap.schemas.errors import FluxcapError, StoreFull
 
 POLL_S = 0.2
 RETRY_S = 1.0
 
 
 def run_daemon(settings: Settings, *, debug: bool = False) -> int:
-    """Exit code: 0 after SIGTERM, 130 after Ctrl-C, 1 when the daemon failed.
+    """Exit code: 0 after SIGTERM or SIGHUP, 130 after Ctrl-C, 1 when the daemon failed.
 
-    A full disk is waited out, also by a first start. Raises what else ``Daemon`` raises, before anything runs.
+    A full disk is waited out, also by a first start. Raises what else ``Daemon`` raises, before anything runs; with a
+    log of JSON it is an event, and the exit code.
     """
     log.set_up(as_json=settings.log_json, level=logging.DEBUG if debug else logging.INFO)
-    hook_before, threading.excepthook = threading.excepthook, _log_thread_failure
     idle = threading.Event()
-    try:
-        with catch_stop_signals() as asked:
+    with log.own_output(as_json=settings.log_json), catch_stop_signals() as asked:
+        try:
             made = _daemon_once_there_is_space(settings, asked, idle)
             if made is None:
                 return exit_code(asked)
             with made as daemon:
                 while not asked and daemon.pipeline.alive:
                     idle.wait(POLL_S)  # signal handlers run within
-    finally:
-        threading.excepthook = hook_before
+        except FluxcapError as error:
+            if not settings.log_json:
+                raise
+            log.event("daemon.start_failed", level=logging.CRITICAL, reason=str(error))
+            return error_exit_code(error)
     if daemon.pipeline.failure is not None:
         return 1
     return exit_code(asked)
@@ -51,7 +55,3 @@ def _daemon_once_there_is_space(settings: Settings, asked: Collection[object], i
             is_told = True
         idle.wait(RETRY_S)
     return None
-
-
-def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
-    log.LOGGER.critical("thread.crashed", exc_info=failure.exc_value)

@@ -50,7 +50,7 @@ def forward_standalone(
     (NATS is unavailable or refuses) and NotAnswering (no daemon answers).
     """
     log.set_up(as_json=log_json, level=logging.DEBUG if debug else logging.INFO)
-    with catch_stop_signals() as asked, _source(target) as (source, ends):
+    with log.own_output(as_json=log_json), catch_stop_signals() as asked, _source(target) as (source, ends):
         forwarder = Forwarder(source, target.address, target.data_dir, stream=target.stream, on_event=log_forward_event)
         try:
             with forwarder:

@@ -4,26 +4,39 @@ Every event has a stable token and fields::
 
     log.event("chrome.attached", browser="Chrome/156")
 
-log_events.py lists all tokens with their sentences. Warnings of libraries go the same way. Events that may repeat go
-through a ``RateLimit``: at most one a minute, and the next one says how many were left out. Apart from that, no event
-is written more than 60 times a minute, and text that looks like a secret is removed (log_redaction.py).
+log_events.py lists all tokens with their sentences. Warnings of libraries go the same way, and with ``--log-json`` all
+that Python code prints on stderr, so that every line is JSON. Only what a dying process says outside of Python (an
+assertion of a C library) stays as it is: there is nobody left to word it.
+
+Events that may repeat go through a ``RateLimit``: at most one a minute, and the next one says how many were left out.
+Apart from that, no event is written more than 60 times a minute, and text that looks like a secret is removed
+(log_redaction.py).
 """
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any, TextIO
 
+from fluxcap.bridge.terminal.printable import printable
 from fluxcap.capture.runtime.log_events import EVENTS
 from fluxcap.capture.runtime.log_redaction import redact, redact_fields
 
 LOGGER = logging.getLogger("fluxcap")
 MAX_PER_MINUTE = 60
+MAX_EVENT_NAMES = 1_000
+"""Messages of which the number in the last minute is kept."""
+MAX_LINE = 10_000
+"""Characters without a line's end that make a line of their own, of what is printed on stderr."""
 LIBRARY_EVENT = "library.log"
 
 
@@ -91,6 +104,8 @@ class _RateCap(logging.Filter):
         if record.levelno >= logging.ERROR:
             return True
         name = f"{record.name} {record.msg}"
+        if len(self._begun_s) >= MAX_EVENT_NAMES and name not in self._begun_s:
+            self._forget(record.created)
         left_out = 0
         if record.created - self._begun_s.get(name, 0.0) >= 60.0:
             left_out = max(0, self._counts.get(name, 0) - MAX_PER_MINUTE)
@@ -99,6 +114,12 @@ class _RateCap(logging.Filter):
         if left_out:
             record.fields = {**getattr(record, "fields", {}), "left_out": left_out}
         return self._counts[name] <= MAX_PER_MINUTE
+
+    def _forget(self, now_s: float) -> None:
+        """Libraries put numbers and addresses into their messages: names whose minute is over go, else all."""
+        old = [name for name, begun_s in self._begun_s.items() if now_s - begun_s >= 60.0] or list(self._begun_s)
+        for name in old:
+            del self._begun_s[name], self._counts[name]
 
 
 class _Redaction(logging.Filter):
@@ -137,9 +158,9 @@ class _HumanFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
         mark = {"WARNING": " ! ", "ERROR": " !!", "CRITICAL": " !!"}.get(record.levelname, "   ")
-        fields = "  ".join(f"{key}={_printable(str(value))}" for key, value in getattr(record, "fields", {}).items())
-        line = f"{when}{mark}{_printable(_sentence(record))}{'  ' + fields if fields else ''}"
-        return f"{line}\n{record.exc_text}" if record.exc_text else line
+        fields = "  ".join(f"{key}={printable(str(value))}" for key, value in getattr(record, "fields", {}).items())
+        line = f"{when}{mark}{printable(_sentence(record))}{'  ' + fields if fields else ''}"
+        return "\n".join([line, printable(record.exc_text, keep="\n")]) if record.exc_text else line
 
 
 def _sentence(record: logging.LogRecord) -> str:
@@ -152,11 +173,6 @@ def _sentence(record: logging.LogRecord) -> str:
 def _besides(record: logging.LogRecord, entry: dict[str, Any]) -> dict[str, Any]:
     """Return the record's fields, except names that are the entry's own."""
     return {name: value for name, value in getattr(record, "fields", {}).items() if name not in entry}
-
-
-def _printable(text: str) -> str:
-    """Escape control characters, so that text of a page or a library cannot steer the terminal or fake a line."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -176,3 +192,96 @@ def set_up(*, as_json: bool = False, level: int = logging.INFO, stream: TextIO |
     LOGGER.handlers[:] = [handler]
     LOGGER.setLevel(level)
     LOGGER.propagate = False
+
+
+class _StderrLines(io.TextIOBase):
+    """In place of stderr: each line is logged. What the log itself prints when it fails goes to the true stderr."""
+
+    def __init__(self, true_stderr: TextIO) -> None:
+        self._true_stderr = true_stderr
+        self._pending = ""
+        self._inside = threading.local()
+        self._lock = threading.Lock()
+        self._logger = logging.getLogger("stderr")
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            *lines, self._pending = (self._pending + text).split("\n")
+            if len(self._pending) > MAX_LINE:
+                lines, self._pending = [*lines, self._pending], ""
+        for line in lines:
+            self._log(line)
+        return len(text)
+
+    def _log(self, line: str) -> None:
+        if not line.strip() or getattr(self._inside, "is_busy", False):
+            return
+        self._inside.is_busy = True
+        try:
+            self._logger.warning("%s", line)
+        finally:
+            self._inside.is_busy = False
+
+    def flush(self) -> None:
+        """Lines go out as they are ended."""
+
+    def finish(self) -> None:
+        """Log what was printed without a line's end."""
+        with self._lock:
+            left, self._pending = self._pending, ""
+        self._log(left)
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return False
+
+    def fileno(self) -> int:
+        return self._true_stderr.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._true_stderr.encoding
+
+
+@contextmanager
+def own_output(*, as_json: bool) -> Iterator[None]:
+    """Have the log tell, while held, what libraries and Python itself would print on stderr. After ``set_up``.
+
+    Always: warnings, failures of threads, exceptions that nobody can catch. With ``as_json`` also all else that is
+    written to ``sys.stderr``, so that each line of it is JSON.
+    """
+    hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
+    true_stderr = sys.stderr
+    lines = _StderrLines(true_stderr) if as_json and true_stderr is not None else None
+    logging.captureWarnings(True)
+    sys.unraisablehook = _log_unraisable
+    threading.excepthook = _log_thread_failure
+    if lines is not None:
+        sys.excepthook = _log_uncaught
+        sys.stderr = lines
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
+        logging.captureWarnings(False)
+        if lines is not None:
+            lines.finish()
+            sys.stderr = true_stderr
+
+
+def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
+    LOGGER.critical("thread.crashed", exc_info=failure.exc_value)
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    LOGGER.critical("thread.crashed", exc_info=(kind, error, trace))
+
+
+def _log_unraisable(failure: Any) -> None:
+    """What ``sys.unraisablehook`` gets."""
+    what = failure.err_msg or "Exception ignored in"
+    error = failure.exc_value
+    trace = (type(error), error, failure.exc_traceback) if error is not None else None
+    logging.getLogger("python").error("%s: %r", what, failure.object, exc_info=trace)

@@ -29,6 +29,12 @@ _REPORT = "This is a fault in fluxcap."
 EVENTS: dict[str, LogEvent] = {
     # the daemon
     "daemon.started": LogEvent("fluxcap is running", "All ports are open; the fields name them.", "nothing"),
+    "daemon.start_failed": LogEvent(
+        "fluxcap cannot start",
+        "Only with `--log-json`; without it the sentence in `reason` is printed as every command's.",
+        "do what `reason` says",
+        alert=True,
+    ),
     "daemon.stopped": LogEvent(
         "fluxcap has stopped", "Everything was written and closed.", "nothing, if you stopped it"
     ),

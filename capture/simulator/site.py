@@ -245,7 +245,7 @@ class SimulatedSite:
 
 
 def run_site(config: SiteConfig, on_ready: Callable[[str], None]) -> None:
-    """Run a site in the foreground until SIGINT or SIGTERM. ``on_ready(url)`` is called when it listens.
+    """Run a site in the foreground until SIGINT, SIGTERM or SIGHUP. ``on_ready(url)`` is called when it listens.
 
     Call it on the main thread. Raises AlreadyRunning if the port is taken, ConfigError for the truth file.
     """
@@ -257,6 +257,9 @@ def run_site(config: SiteConfig, on_ready: Callable[[str], None]) -> None:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, stopping.set)
+        hang_up = getattr(signal, "SIGHUP", None)
+        if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:  # as nohup has it
+            loop.add_signal_handler(hang_up, stopping.set)
         running = _RunningSite(config, None, continue_truth=False)
         loop.call_soon(on_ready, url)
         await running.serve(listener, stopping)

@@ -31,6 +31,7 @@ from fluxcap.bridge.client.health import Health
 from fluxcap.bridge.client.latest import LatestCandles
 from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.terminal.console import SafeConsole, plain
 from fluxcap.bridge.terminal.styles import HEALTH_STYLES
 from fluxcap.capture.chrome.launch import start_chrome
 from fluxcap.capture.runtime.discovery import find_daemon
@@ -64,7 +65,7 @@ class StreamResult(msgspec.Struct, frozen=True):
 
 def run_demo(seconds: int, interval: str, headless: bool | None) -> int:
     """Run it; returns the exit code."""
-    console = Console()
+    console = SafeConsole()
     interval_ms(interval)
     with ExitStack() as stack:
         # In order, so that no process stays behind.
@@ -81,7 +82,7 @@ def _run(
     site = stack.enter_context(_site(folder, truth_path))
     console.print(f"  [green]✓[/] simulated trading site at {site}, {len(SITE_ASSETS)} assets, ticks stamped UTC + 2 h")
     chrome = stack.enter_context(start_chrome(port=0, profile=folder / "chrome", headless=headless))
-    console.print(f"  [green]✓[/] {chrome.info.product} {'headless' if headless else 'in a window'}")
+    console.print(f"  [green]✓[/] {plain(chrome.info.product)} {'headless' if headless else 'in a window'}")
     daemon, run = stack.enter_context(_daemon(folder, chrome.port, site, interval))
     _wait_for(lambda: _attached(run), daemon, folder / "daemon.log")
     console.print(f"  [green]✓[/] daemon attached on port {chrome.port}, publishing on {run.pub}")
@@ -92,10 +93,10 @@ def _run(
     console.print("  [green]✓[/] client subscribed, keeping its own copy\n")
     ended_early = _watch(client, keys, seconds, console, asked, daemon)
     if ended_early:
-        console.print(f"\n[red]{ended_early}[/]" if ended_early != "interrupted" else "\nInterrupted.")
+        console.print(f"\n[red]{plain(ended_early)}[/]" if ended_early != "interrupted" else "\nInterrupted.")
         if ended_early == "interrupted":
             return 130
-        console.print((folder / "daemon.log").read_text()[-2_000:], highlight=False)
+        console.print((folder / "daemon.log").read_text()[-2_000:], highlight=False, markup=False)
         return 1
     _await_next_candles(client, keys)
     _end(daemon)
@@ -343,7 +344,7 @@ def _result_table(results: list[StreamResult]) -> Table:
 def _report(results: list[StreamResult], console: Console) -> int:
     for result in results:
         for line in result.differences[:10]:
-            console.print(f"  [red]{result.symbol}[/] {line}", highlight=False)
+            console.print(f"  [red]{result.symbol}[/] {plain(line)}", highlight=False)
     if any(result.differences for result in results):
         console.print("[red]Not equal.[/]")
         return 1

@@ -15,6 +15,7 @@ from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.pipeline.listeners import ChromeState
 from fluxcap.capture.runtime.log_events import EVENTS
 from fluxcap.capture.runtime.settings import Settings, variables_of
+from fluxcap.capture.runtime.signals import HangUp
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import CandleFlags, FeedState
 from tests.support.documents import OPERATIONS, names, quoted, rows, section
@@ -126,7 +127,7 @@ def exit_code_of(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -
 
 def test_every_exit_code_stands_there_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong_use = cli.run_cli(["run", "--no-such-option"])
-    errors = [None, FluxcapError("it failed"), KeyboardInterrupt()]
+    errors = [None, FluxcapError("it failed"), HangUp(), KeyboardInterrupt()]
 
     codes = {wrong_use, *(exit_code_of(monkeypatch, error) for error in errors)}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -336,3 +337,23 @@ def test_every_file_of_unit_tests_mirrors_a_module_of_the_product():
 
     assert len(files) > 100
     assert {file for file, module in files.items() if not (ROOT / module).is_file()} == UNMIRRORED
+
+
+def test_whatever_is_printed_goes_through_what_makes_it_harmless():
+    """Text of a page, a browser or a server could steer the terminal: ``say``, ``say_json`` and SafeConsole show it."""
+    raw = re.compile(r"\btyper\.echo\(|(?<![\w.])print\(|(?<!Safe)Console\((?!\w*\):)|std(?:out|err)\.write\(")
+    allowed = {
+        "bridge/terminal/console.py",
+        "capture/runtime/output.py",
+        "bridge/devserver/process.py",  # its own addresses, and its own settings
+        "schemas/generate.py",
+    }
+    found = [
+        f"{path.relative_to(ROOT).as_posix()}:{number}: {line.strip()}"
+        for path in [file for part in ("capture", "bridge", "schemas") for file in (ROOT / part).rglob("*.py")]
+        if path.relative_to(ROOT).as_posix() not in allowed
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if raw.search(line) and not line.lstrip().startswith((">>>", "..."))
+    ]
+
+    assert found == [], "use fluxcap.capture.runtime.output or fluxcap.bridge.terminal.console"

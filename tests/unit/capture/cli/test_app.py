@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ import pytest
 
 from fluxcap.capture.cli import app as cli
 from fluxcap.capture.cli.app import run_cli
+from fluxcap.capture.runtime.signals import HangUp
 from fluxcap.schemas.errors import (
     AlreadyRunning,
     ChromeUnavailable,
@@ -17,6 +22,7 @@ from fluxcap.schemas.errors import (
     StoreLocked,
     UnknownAsset,
 )
+from tests.support.patience import PATIENCE_S
 
 FREE = ("--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0", "--no-web", "--control-port", "0")
 
@@ -158,6 +164,67 @@ def test_without_a_daemon_commands_say_so(tmp_path: Path, capsys: pytest.Capture
 
     assert run_cli(["status", "--data-dir", str(tmp_path)]) == 1
     assert "process 4194304 ended" in capsys.readouterr().err
+
+
+FLUXCAP = (sys.executable, "-m", "fluxcap.capture.cli")
+
+
+@pytest.mark.parametrize(
+    "words", [("--version",), ("--help",), ("config", "show"), ("config", "show", "--json"), ("run", "--help")]
+)
+def test_a_full_output_is_a_sentence(words: tuple[str, ...]):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*FLUXCAP, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S)
+
+    assert (done.returncode, done.stderr) == (1, "fluxcap: The output cannot be written: No space left on device.\n")
+
+
+def test_with_stderr_full_too_it_ends_in_silence():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*FLUXCAP, "--version"], stdout=full, stderr=full, timeout=PATIENCE_S)
+
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("words", [("--help",), ("config", "show", "--json")])
+def test_an_output_that_nobody_reads_any_more_is_no_failure(words: tuple[str, ...]):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as pipe:
+        done = subprocess.run([*FLUXCAP, *words], stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_without_any_output_it_ends_well():
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *FLUXCAP, "--version"],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_another_failure_of_the_system_is_not_taken_for_the_outputs(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cli, "app", _raising(PermissionError(errno.EACCES, "no", "/root/x")))
+
+    with pytest.raises(PermissionError):
+        run_cli([])
+
+
+def test_an_error_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(cli, "app", _raising(ChromeUnavailable("Chrome says \x1b]0;x\x07\x1b[2J.")))
+
+    assert run_cli([]) == 1
+    assert capsys.readouterr().err == "fluxcap: Chrome says \\x1b]0;x\\x07\\x1b[2J.\n"
+
+
+def test_a_closed_terminal_has_exit_code_129(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cli, "app", _raising(HangUp()))
+
+    assert run_cli([]) == 129
 
 
 def _raising(error: BaseException) -> Any:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from rich.console import Console
-
+from fluxcap.bridge.terminal.console import SafeConsole
 from fluxcap.capture.cli.control import _facts, render
 
 NOON_MS = 1_795_348_800_000
@@ -41,9 +40,9 @@ SEEN: dict[str, Any] = {
 }
 
 
-def shown(width: int = 80) -> str:
-    console = Console(width=width, record=True, file=io.StringIO())
-    console.print(*render(SEEN), sep="\n")
+def shown(width: int = 80, seen: dict[str, Any] = SEEN) -> str:
+    console = SafeConsole(width=width, record=True, file=io.StringIO())
+    console.print(*render(seen), sep="\n")
     return console.export_text()
 
 
@@ -83,3 +82,25 @@ def test_names_that_the_platform_does_not_know_are_told() -> None:
 
 def test_names_that_could_not_be_checked_yet_are_told() -> None:
     assert "(not checked yet: GBPUSD)" in " ".join(shown(200).split())
+
+
+HOSTILE = "\x1b]0;x\x07[/oops][red]\x9b2J"
+
+
+def hostile(value: Any) -> Any:
+    """The same, with an escape sequence and brackets of rich's in every text."""
+    if isinstance(value, str):
+        return value + HOSTILE
+    if isinstance(value, dict):
+        return {name: hostile(item) for name, item in value.items()}
+    return [hostile(item) for item in value] if isinstance(value, list) else value
+
+
+def test_whatever_a_browser_calls_itself_and_its_tabs_the_terminal_is_not_steered() -> None:
+    seen = {**hostile(SEEN), "tabs": [{"url": f"https://a.test/{HOSTILE}"}], "focus_mode": "lock"}
+
+    text = shown(400, seen)
+
+    assert text.replace("\n", "").isprintable()
+    assert "Chrome/156\\x1b]0;x\\x07[/oops][red]\\x9b2J" in text
+    assert "https://a.test/\\x1b]0;x" in text

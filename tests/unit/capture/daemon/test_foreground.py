@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -47,7 +48,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeDaemon]:
     return Fake
 
 
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0)])
 def test_a_signal_stops_it_and_says_so_by_the_exit_code(fake: type[FakeDaemon], how: signal.Signals, code: int):
     fake.on_start = staticmethod(lambda: os.kill(os.getpid(), how))
 
@@ -62,7 +63,7 @@ def test_a_pipeline_that_failed_ends_it_with_exit_code_1(fake: type[FakeDaemon])
     assert fake.stopped
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_mean_afterwards_what_they_meant_before(fake: type[FakeDaemon], number: signal.Signals):
     before = signal.getsignal(number), threading.excepthook
     fake.alive = False
@@ -112,6 +113,19 @@ def test_a_start_that_waits_for_space_can_be_stopped(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(foreground, "Daemon", full)
 
     assert run_daemon(Settings()) == 0
+
+
+def test_with_a_log_of_json_what_keeps_it_from_starting_is_an_event(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    def refuse(_: Settings) -> None:
+        raise StoreLocked("held")
+
+    monkeypatch.setattr(foreground, "Daemon", refuse)
+
+    assert run_daemon(Settings(data_dir=tmp_path, log_json=True)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (json.loads(line)["event"], json.loads(line)["reason"]) == ("daemon.start_failed", "held")
 
 
 def test_the_failure_of_any_thread_is_logged_as_an_event(fake: type[FakeDaemon], logged: list[str]):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
-from collections.abc import Iterator
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -138,3 +144,130 @@ def test_a_rate_limit_lets_one_a_minute_through_and_says_what_it_left_out() -> N
         limit.warn("chrome.command_timeout", command="Runtime.evaluate")
 
     assert [entry.get("left_out", 0) for entry in entries(stream)] == [0, 2]
+
+
+def test_a_traceback_cannot_steer_the_terminal() -> None:
+    stream = io.StringIO()
+    log.set_up(stream=stream)
+
+    log.RateLimit().failure("listener.error", ValueError("\x1b[2J\x9b"))
+
+    assert "ValueError: \\x1b[2J\\x9b" in stream.getvalue()
+    assert stream.getvalue().replace("\n", "").isprintable()
+
+
+class Unraisable:
+    """Cannot be destroyed without complaint."""
+
+    def __del__(self) -> None:
+        raise ValueError("in a destructor")
+
+
+def warn() -> None:
+    warnings.warn("old\nname", DeprecationWarning, stacklevel=1)
+
+
+def print_lines() -> None:
+    print("a library's line", file=sys.stderr)
+    print("another", end="", file=sys.stderr)
+
+
+def fail_in_a_thread() -> None:
+    def fail() -> None:
+        raise RuntimeError("of a thread")
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+
+
+def bring_a_handler() -> None:
+    """As engineio does."""
+    logger = logging.getLogger("a.library.with.a.handler")
+    handler = logging.StreamHandler()
+    logger.addHandler(handler)
+    logger.error("by its own handler")
+    logger.removeHandler(handler)
+
+
+def print_a_traceback() -> None:
+    try:
+        raise KeyError("printed")
+    except KeyError:
+        traceback.print_exc()
+
+
+def fail_unraisably() -> None:
+    Unraisable()
+    gc.collect()
+
+
+def fail_uncaught() -> None:
+    sys.excepthook(OSError, OSError("uncaught"), None)
+
+
+NOISES: dict[Callable[[], None], str] = {
+    warn: "old\nname",
+    print_lines: "another",
+    fail_in_a_thread: "of a thread",
+    bring_a_handler: "by its own handler",
+    print_a_traceback: "KeyError: 'printed'",
+    fail_unraisably: "in a destructor",
+    fail_uncaught: "uncaught",
+}
+
+
+@pytest.mark.parametrize("noise", NOISES, ids=lambda noise: noise.__name__)
+def test_whatever_a_library_prints_every_line_of_the_log_is_json_and_says_it(
+    noise: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stderr = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    log.set_up(as_json=True)
+
+    with log.own_output(as_json=True), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        noise()
+
+    stderr.seek(0)
+    found = [json.loads(line) for line in stderr.read().splitlines()]
+    assert any(NOISES[noise] in entry["message"] + entry.get("traceback", "") for entry in found)
+    assert sys.stderr is stderr
+
+
+def test_for_people_warnings_are_lines_of_the_log_and_stderr_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    log.set_up()
+
+    with log.own_output(as_json=False), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        print("plain", file=sys.stderr)
+        warn()
+
+    plain, warned = stream.getvalue().splitlines()
+    assert plain == "plain"
+    assert "DeprecationWarning: old\\nname" in warned
+
+
+def test_a_log_that_cannot_be_written_ends_in_no_circle(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w", encoding="utf-8", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        log.set_up(as_json=True)
+
+        with log.own_output(as_json=True):
+            print("nobody hears it", file=sys.stderr)
+            log.event("daemon.started")
+
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
+
+
+def test_messages_that_all_differ_take_no_room_for_ever() -> None:
+    cap = log._RateCap()
+
+    for number in range(20 * log.MAX_EVENT_NAMES):
+        cap.filter(logging.LogRecord("a.library", logging.WARNING, "", 0, f"peer {number} left", None, None))
+
+    assert len(cap._counts) == len(cap._begun_s) <= log.MAX_EVENT_NAMES
