@@ -190,7 +190,10 @@ def trust(
         raise ConfigError(f"{what!r} is no clock to trust; choose wall or earlier.")
     with find_daemon(data_dir, control) as daemon:
         seen = daemon.trust_clock(what)
-    say(json.dumps(seen) if as_json else f"clock  {seen['clock_reason']}")
+    if as_json:
+        say_json(seen)
+    else:
+        say(f"clock  {seen['clock_reason']}")
 
 
 def reload(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
