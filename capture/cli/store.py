@@ -237,9 +237,7 @@ def restore(
     if as_json:
         say(msgspec.json.encode(report).decode())
         return
-    say(
-        f"The store has a new identity, and its {report.candles:,} candles of {report.streams} streams. {_START_OVER}"
-    )
+    say(f"The store has a new identity, and its {report.candles:,} candles of {report.streams} streams. {_START_OVER}")
 
 
 def _set_aside(data_dir: Path | None, as_json: bool) -> None:
