@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -70,7 +71,7 @@ class CsvView:
         file = next((file for file in self._files if file["path"] == path), None)
         if file is None or path is None:
             return
-        self._timeframe = "1m" if file["timeframe"] in ("tick", "") else file["timeframe"]
+        self._timeframe = "1m" if _is_tick(file) else file["timeframe"] or "1m"
         try:
             candles, error_text = await run.io_bound(self._read, path), ""
         except FluxcapError as error:
@@ -78,7 +79,7 @@ class CsvView:
         if self._path != path:  # something else was chosen meanwhile
             return
         self._candles, self._error = candles, error_text
-        timeframes = list(reachable_timeframes(file["timeframe"] or "1m"))
+        timeframes = list(reachable_timeframes("tick" if _is_tick(file) else self._timeframe))
         chosen = self._view.timeframe.value
         self._fill(self._view.timeframe, chosen if chosen in timeframes else next(iter(timeframes), None), timeframes)
         self.draw()
@@ -102,7 +103,7 @@ class CsvView:
         if self._candles is not None:
             return ("" if len(self._candles) else "This file holds no candles"), "", False
         if self._path is not None:
-            return "Reading the file", self._path.rpartition("/")[2], True
+            return "Reading the file", re.split(r"[/\\\\]", self._path)[-1], True
         if not self._files:
             return "No CSV files", "Switch collecting on, or run `fluxcap collect`.", False
         return "Choose an asset" if asset is None else "", f"{len(self._files)} files", False
@@ -111,6 +112,12 @@ class CsvView:
         return read_csv(self._hub.api.csv_text(path), self._timeframe)
 
 
+def _is_tick(file: dict[str, Any]) -> bool:
+    """Return whether a file holds ticks; a daemon before 0.2 says so with the timeframe."""
+    return "tick" in (file["timeframe"], file.get("kind"))
+
+
 def _file_label(file: dict[str, Any]) -> str:
-    stem = file["filename"].removesuffix(".csv").removeprefix(file["asset"]).strip("_")
-    return f"{file['timeframe'] or 'candles'}  {stem.partition('_')[2] or stem}"
+    stem = file["filename"].removesuffix(".csv").removeprefix(file.get("symbol", file["asset"])).strip("_")
+    kind = "tick" if _is_tick(file) else file["timeframe"] or "candles"
+    return f"{kind}  {stem.partition('_')[2] or stem}"

@@ -118,7 +118,8 @@ def control_app(
     async def put_focus(body: FocusRequest) -> dict[str, Any]:
         if body.mode is FocusMode.LOCK and not body.symbols:
             raise HTTPException(422, "Name at least one asset to lock.")
-        return focus_json(await asyncio.to_thread(pipeline.set_focus, Focus(body.mode, tuple(body.symbols))))
+        symbols = tuple(body.symbols) if body.mode is FocusMode.LOCK else ()
+        return focus_json(await asyncio.to_thread(pipeline.set_focus, Focus(body.mode, symbols)))
 
     @app.put("/api/focus/leases/{holder}")
     async def take_lease(holder: str, body: LeaseRequest) -> dict[str, Any]:
@@ -166,7 +167,7 @@ def focus_json(focus: FocusSnapshot) -> dict[str, Any]:
         "unchecked": list(focus.unverified),
         "unknown": list(focus.unknown),
         "detected_asset": active.symbol if active else None,
-        "detected_period_s": active.period_ms // 1_000 if active else None,
+        "detected_period_s": (active.period_ms // 1_000 or None) if active else None,
     }
 
 

@@ -2,6 +2,8 @@
 
 Versions of those programs read a candle either flat or under ``candle``: a ``candle_update`` has both. ``timestamp`` of
 a candle is whole seconds UTC, its start; ``timestamp`` of any other message is the time of sending in ISO 8601.
+
+Those programs compare names exactly: ``asset`` is the name as the client typed it, ``symbol`` beside it the platform's.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ def iso(ts_ms: int) -> str:
     return datetime.fromtimestamp(ts_ms / 1_000, UTC).isoformat(timespec="milliseconds" if ts_ms % 1_000 else "seconds")
 
 
-def candle_fields(symbol: str, candle: Candle) -> dict[str, Any]:
-    """One candle."""
+def candle_fields(symbol: str, candle: Candle, asset: str = "") -> dict[str, Any]:
+    """One candle. ``asset``: the symbol as the client typed it."""
     return {
-        "asset": symbol,
+        "asset": asset or symbol,
+        "symbol": symbol,
         "timestamp": candle.ts_ms // 1_000,
         "open": candle.open,
         "high": candle.high,
@@ -32,16 +35,25 @@ def candle_fields(symbol: str, candle: Candle) -> dict[str, Any]:
     }
 
 
-def candle_update(symbol: str, candle: Candle) -> dict[str, Any]:
+def candle_update(symbol: str, candle: Candle, asset: str = "") -> dict[str, Any]:
     """``candle_update``: flat and nested."""
-    fields = candle_fields(symbol, candle)
+    fields = candle_fields(symbol, candle, asset)
     return {**fields, "candle": fields}
 
 
-def historical_candles(symbol: str, candles: Iterable[Candle], source: str, now_ms: int) -> dict[str, Any]:
+def historical_candles(
+    symbol: str, candles: Iterable[Candle], source: str, now_ms: int, asset: str = ""
+) -> dict[str, Any]:
     """``historical_candles_loaded``; ``source``: store, platform, both, or none."""
-    rows = [candle_fields(symbol, candle) for candle in candles]
-    return {"asset": symbol, "candles": rows, "count": len(rows), "source": source, "timestamp": iso(now_ms)}
+    rows = [candle_fields(symbol, candle, asset) for candle in candles]
+    return {
+        "asset": asset or symbol,
+        "symbol": symbol,
+        "candles": rows,
+        "count": len(rows),
+        "source": source,
+        "timestamp": iso(now_ms),
+    }
 
 
 def connection_status(is_attached: bool, now_ms: int) -> dict[str, Any]:
@@ -53,6 +65,11 @@ def connection_status(is_attached: bool, now_ms: int) -> dict[str, Any]:
     }
 
 
+def backend_reconnected(is_attached: bool, now_ms: int) -> dict[str, Any]:
+    """``backend_reconnected``: that a client found us again, and whether Chrome is there."""
+    return {"timestamp": iso(now_ms), "chrome_status": "connected" if is_attached else "disconnected"}
+
+
 def timestamped(now_ms: int, **fields: Any) -> dict[str, Any]:
     """Any other message."""
     return {**fields, "timestamp": iso(now_ms)}
@@ -62,6 +79,11 @@ def requested_asset(data: Any) -> str:
     """The asset a client named, or "" when it named none that could be one."""
     asset = data.get("asset") if isinstance(data, dict) else None
     return asset.strip() if isinstance(asset, str) and len(asset) <= 64 else ""
+
+
+def names_no_asset(data: Any) -> bool:
+    """Return whether a client left the asset to us: it sent nothing, ``{}``, or an empty name."""
+    return data is None or (isinstance(data, dict) and data.get("asset") in (None, ""))
 
 
 def is_other_timeframe(data: Any, interval: str) -> bool:

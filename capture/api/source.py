@@ -30,9 +30,9 @@ class DaemonStreamBackend:
     def interval(self) -> str:
         return self._interval
 
-    def acquire_asset(self, client: str, asset: str) -> str:
+    def acquire_asset(self, client: str, asset: str) -> str | None:
         """Raises UnknownAsset, NotAnswering."""
-        return self._pipeline.acquire_lease(f"socket.io {client}", asset)[0]
+        return self.check_asset(self._pipeline.acquire_lease(f"socket.io {client}", asset)[0])
 
     def check_asset(self, asset: str) -> str | None:
         """Raises UnknownAsset, NotAnswering."""
@@ -49,8 +49,7 @@ class DaemonStreamBackend:
 
     def detected_asset(self) -> str | None:
         """Raises NotAnswering."""
-        active = self._pipeline.call(lambda: self._market.active)
-        return active.symbol if active else None
+        return self._pipeline.call(lambda: self._market.active_symbol)
 
     def history(self, symbol: str) -> tuple[Sequence[Candle], str]:
         """Return the store's candles, preceded by the platform's history. Raises NotAnswering, StoreError."""

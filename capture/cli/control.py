@@ -223,7 +223,7 @@ def set_(
     data_dir: DataDir = None,
     control: ControlUrl = None,
 ) -> None:
-    """Lock the focus to these assets."""
+    """Lock the focus to these assets; what charts and programs look at is added to them."""
     _set_focus("lock", as_json, data_dir, control, assets)
 
 
@@ -235,7 +235,7 @@ def release(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl
 
 @focus_app.command()
 def follow(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
-    """Follow the asset that the page shows."""
+    """Follow the asset that the page shows, and those that it showed before as long as it sends them."""
     _set_focus("follow", as_json, data_dir, control)
 
 

@@ -41,7 +41,9 @@ def run(
     focus: Annotated[
         str | None,
         typer.Option(
-            help="Assets to lock, comma-separated. Without it: the asset the page shows.", rich_help_panel=CANDLES
+            help="Assets to lock, comma-separated. Without it: the asset the page shows, and those it showed before as "
+            "long as it sends them.",
+            rich_help_panel=CANDLES,
         ),
     ] = None,
     interval: Annotated[

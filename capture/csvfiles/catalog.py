@@ -1,7 +1,8 @@
 """The CSV files under the data folder that charts may read: which there are, and which path is allowed. No HTTP.
 
-Served are regular ``.csv`` files below ``data_output/assets_data/{data_collect,realtime_stream}``, by their path below
-``assets_data`` or by their bare name. Nothing else can be named: not with ``..``, not absolute, not through a link.
+Served are regular ``.csv`` files below ``data_output/assets_data/{data_collect,realtime_stream}``, by their absolute
+path as listed, by their path below ``assets_data`` or by their bare name. Nothing else can be named: no path that leads
+out of the two folders, not with ``..`` and not through a link.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fluxcap.capture.csvfiles.format import decode_symbol, parse_file_name
+from fluxcap.capture.csvfiles.format import CsvKind, decode_symbol, parse_file_name
 
 ASSETS_FOLDER = Path("data_output", "assets_data")
 DATA_FOLDERS = ("data_collect", "realtime_stream")
@@ -22,17 +23,23 @@ _SAME = {"60m": "1h", "240m": "4h", "60s": "1m"}
 
 
 def list_csv_files(data_dir: Path, timeframe: str = "") -> list[dict[str, Any]]:
-    """Files as ``{path, filename, asset, timeframe, size}``, by path; all, or those of a timeframe (``tick`` too)."""
+    """Return the files by path: all, or those of a timeframe; ``tick``: those of ticks.
+
+    Each as ``{path, filename, asset, timeframe, size, symbol, kind}``: ``path`` is absolute, ``asset`` in capitals as
+    chart programs know it, ``timeframe`` of a tick file 1m, since they make candles of a minute of it.
+    """
     wanted = _normal(timeframe) if timeframe else ""
-    found = [_described(path, data_dir / ASSETS_FOLDER) for path in _files(data_dir)]
-    return [file for file in found if not wanted or file["timeframe"] == wanted]
+    found = [_described(path) for path in _files(data_dir)]
+    return [file for file in found if not wanted or wanted in (file["timeframe"], file["kind"])]
 
 
 def resolve_csv_file(data_dir: Path, name: str) -> Path | None:
     """The file of that name, or None when there is none that may be read."""
-    root = (data_dir / ASSETS_FOLDER).resolve()
+    folder = data_dir / ASSETS_FOLDER
+    root = folder.resolve()
     for path in _files(data_dir):
-        if name in (path.relative_to(data_dir / ASSETS_FOLDER).as_posix(), path.name):
+        absolute = path.absolute().as_posix()
+        if name in (path.relative_to(folder).as_posix(), path.name, str(path.absolute()), absolute, absolute[1:]):
             return path if path.resolve().is_relative_to(root) else None
     return None
 
@@ -51,18 +58,21 @@ def _files(data_dir: Path) -> Iterator[Path]:
                     yield path
 
 
-def _described(path: Path, root: Path) -> dict[str, Any]:
-    asset, timeframe = _parse_name(path.name)
+def _described(path: Path) -> dict[str, Any]:
+    symbol, timeframe = _parse_name(path.name)
+    is_tick = timeframe == CsvKind.TICK.value
     try:
         size = path.stat().st_size
     except OSError:  # removed meanwhile
         size = 0
     return {
-        "path": path.relative_to(root).as_posix(),
+        "path": str(path.absolute()),
         "filename": path.name,
-        "asset": asset,
-        "timeframe": timeframe,
+        "asset": symbol.upper(),
+        "timeframe": "1m" if is_tick else timeframe,
         "size": size,
+        "symbol": symbol,
+        "kind": (CsvKind.TICK if is_tick else CsvKind.CANDLE).value,
     }
 
 

@@ -41,9 +41,9 @@ class FakeSource:
         self.while_reading = lambda: None
         self.state = FeedState.LIVE
 
-    def acquire_asset(self, client: str, asset: str) -> str:
+    def acquire_asset(self, client: str, asset: str) -> str | None:
         self.held[client] = self.names.resolve(asset)
-        return self.held[client]
+        return self.check_asset(asset)
 
     def check_asset(self, asset: str) -> str | None:
         symbol = self.names.resolve(asset)
@@ -134,6 +134,11 @@ class Client:
         await self._io.eio.disconnect(abort=self._io.transport() == "polling")
 
 
+def named(event: dict[str, Any]) -> tuple[str, str]:
+    """The names in an event: as typed, and the platform's."""
+    return event["asset"], event["symbol"]
+
+
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 def test_socket_io_client_of_npm_streams_candles(rig: Rig, tmp_path: Path, transport: str) -> None:
     folder = node_packages(tmp_path)
@@ -159,13 +164,15 @@ def test_socket_io_client_of_npm_streams_candles(rig: Rig, tmp_path: Path, trans
     assert done.returncode == 0, done.stdout + done.stderr
     heard = [json.loads(line) for line in done.stdout.splitlines()]
     assert [event for event, _ in heard[:3]] == ["connection_status", "stream_started", "historical_candles_loaded"]
-    assert heard[1][1]["asset"] == "EURUSD_otc"
+    assert (heard[1][1]["asset"], heard[1][1]["symbol"]) == ("EUR/USD_OTC", "EURUSD_otc")
     assert heard[2][1]["count"] == len(heard[2][1]["candles"]) == 3
     updates = [data for event, data in heard if event == "candle_update"]
     assert len(updates) >= 5
     for update in updates:
         assert update == {**update["candle"], "candle": update["candle"]}
-        assert set(update["candle"]) == {"asset", "timestamp", "open", "high", "low", "close", "volume", "date"}
+        assert set(update["candle"]) == {
+            *("asset", "symbol", "timestamp", "open", "high", "low", "close", "volume", "date")
+        }
         assert update["timestamp"] % 60 == 0
 
 
@@ -178,8 +185,8 @@ async def _one_leaves(rig: Rig) -> None:
     rig.seal(EURUSD, 4)
     rig.seal(GBPUSD, 4)
 
-    assert (await second.wait("candle_update"))["asset"] == "EURUSD_otc"
-    assert (await third.wait("candle_update"))["asset"] == "GBPUSD_otc"
+    assert named(await second.wait("candle_update")) == ("EURUSD_OTC", "EURUSD_otc")
+    assert named(await third.wait("candle_update")) == ("gbpusd otc", "GBPUSD_otc")
     assert "stream_error" not in second.events() + third.events()
     assert "candle_update" not in first.events()
     async with asyncio.timeout(PATIENCE_S):
@@ -212,10 +219,11 @@ def test_what_happens_while_the_history_is_read_comes_after_it_and_is_not_lost(r
 
 async def _errors(rig: Rig) -> None:
     client = await Client().connect(rig.url)
-    for wrong in ({"asset": "EURUSX_otc"}, {"asset": "EURUSD_otc", "timeframe": "5m"}, {}, None, "x", {"asset": 5}):
+    for wrong in ({"asset": "EURUSX_otc"}, {"asset": "EURUSD_otc", "timeframe": "5m"}, "x", {"asset": 5}):
         await client.send("start_stream", wrong)
-    for _ in range(6):
-        await client.wait("stream_error", 6)
+    for nothing in ({}, None):
+        await client.send("change_asset", nothing)
+    await client.wait("stream_error", 6)
     errors = [data["error"] for event, data in client.heard if event == "stream_error"]
     assert "EURUSD_otc" in errors[0]
     assert "1m" in errors[1]
@@ -232,22 +240,150 @@ async def _named_too_early(rig: Rig) -> None:
     table = rig.source.names.assets
     rig.source.names = AssetNames()
     right, wrong = await Client().connect(rig.url), await Client().connect(rig.url)
-    await right.stream("eurusd otc")
-    await wrong.stream("EURUSX_otc")
+    await right.send("start_stream", {"asset": "eurusd otc"})
+    await wrong.send("start_stream", {"asset": "EURUSX_otc"})
+    assert named(await right.wait("stream_started")) == ("eurusd otc", None)
+    await wrong.wait("stream_started")
+    rig.seal(EURUSD, 4)
 
     rig.source.names.replace(table)
 
     assert "EURUSD_otc" in (await wrong.wait("stream_error"))["error"]
+    assert named(await right.wait("asset_changed")) == ("eurusd otc", "EURUSD_otc")
+    await right.wait("historical_candles_loaded")
+    rig.seal(EURUSD, 5)
+    assert named(await right.wait("candle_update")) == ("eurusd otc", "EURUSD_otc")
     assert list(rig.source.held.values()) == ["eurusd otc"]
-    rig.seal(EURUSD, 4)
-    await right.wait("candle_update")
-    assert "stream_error" not in right.events()
+    assert [event for event in right.events() if event != "connection_status"] == [
+        *("stream_started", "asset_changed", "historical_candles_loaded", "candle_update")
+    ]
     await right.leave()
     await wrong.leave()
 
 
-def test_an_asset_named_before_the_platform_told_its_own_is_checked_when_it_does(rig: Rig) -> None:
+def test_a_name_that_is_understood_late_is_told_to_its_client(rig: Rig) -> None:
     asyncio.run(_named_too_early(rig))
+
+
+async def _never_understood(rig: Rig) -> None:
+    rig.source.names = AssetNames()
+    client = await Client().connect(rig.url)
+    await client.send("start_stream", {"asset": "EURUSX_otc"})
+
+    error = (await client.wait("stream_error"))["error"]
+
+    assert error.startswith("'EURUSX_otc' is not known yet")
+    assert "historical_candles_loaded" not in client.events()
+    await client.leave()
+
+
+def test_a_name_that_nothing_tells_gets_one_true_sentence(rig: Rig) -> None:
+    asyncio.run(_never_understood(rig))
+
+
+async def _every_event_by_name(rig: Rig) -> None:
+    client = await Client().connect(rig.url)
+    await client.stream("EURUSD_OTC")
+    rig.seal(EURUSD, 4)
+    await client.send("detect_asset")
+    await client.wait("asset_detected")
+    await client.wait("candle_update")
+
+    by_name = {event: data for event, data in client.heard if "asset" in data}
+    assert by_name.keys() == {"stream_started", "historical_candles_loaded", "candle_update", "asset_detected"}
+    assert {named(data) for data in by_name.values()} == {("EURUSD_OTC", "EURUSD_otc")}
+    rows = [*by_name["historical_candles_loaded"]["candles"], by_name["candle_update"]["candle"]]
+    assert {named(row) for row in rows} == {("EURUSD_OTC", "EURUSD_otc")}
+    await client.leave()
+
+
+def test_every_event_names_the_asset_as_its_client_typed_it(rig: Rig) -> None:
+    asyncio.run(_every_event_by_name(rig))
+
+
+async def _two_spellings(rig: Rig) -> None:
+    first, second = await Client().connect(rig.url), await Client().connect(rig.url)
+    await first.stream("EURUSD_OTC")
+    await second.stream("eur/usd otc")
+    rig.seal(EURUSD, 4)
+
+    assert named(await first.wait("candle_update")) == ("EURUSD_OTC", "EURUSD_otc")
+    assert named(await second.wait("candle_update")) == ("eur/usd otc", "EURUSD_otc")
+    await first.leave()
+    await second.leave()
+
+
+def test_two_clients_of_one_asset_each_hear_their_own_spelling(rig: Rig) -> None:
+    asyncio.run(_two_spellings(rig))
+
+
+async def _page_asset(rig: Rig, nothing: Any) -> None:
+    client = await Client().connect(rig.url)
+    await client.send("start_stream", nothing)
+    assert named(await client.wait("stream_started")) == ("EURUSD_otc", "EURUSD_otc")
+    rig.source.detected = None
+    await client.send("start_stream", nothing)
+    assert "not shown its asset" in (await client.wait("stream_error"))["error"]
+    await client.leave()
+
+
+@pytest.mark.parametrize("nothing", [{}, None, {"asset": ""}, {"asset": None}])
+def test_a_stream_without_a_name_is_of_the_asset_that_the_page_shows(rig: Rig, nothing: Any) -> None:
+    asyncio.run(_page_asset(rig, nothing))
+
+
+async def _again(rig: Rig) -> None:
+    first = await Client().connect(rig.url)
+    second = await Client().connect(rig.url)
+    await first.leave()
+    async with asyncio.timeout(PATIENCE_S):
+        while rig.api.clients > 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    back = await Client().connect(rig.url)
+
+    told = await back.wait("backend_reconnected")
+
+    assert set(told) == {"timestamp", "chrome_status"}
+    assert told["chrome_status"] == "connected"
+    assert "backend_reconnected" not in first.events() + second.events()
+    await second.leave()
+    await back.leave()
+
+
+def test_a_client_that_connects_again_is_told_so(rig: Rig) -> None:
+    asyncio.run(_again(rig))
+
+
+CSV_CANDLES = [{"timestamp": 60 * n, "open": 1.1, "high": 1.2, "low": 1.0, "close": 1.15} for n in range(1, 4)]
+
+
+async def _csv(rig: Rig) -> None:
+    client = await Client().connect(rig.url)
+    await client.send("get_available_data")
+    assert await client.wait("available_data") == {"files": []}
+
+    await client.send("store_csv_candles", {"asset": "EURUSD_OTC", "candles": CSV_CANDLES})
+    stored = await client.wait("csv_storage_success")
+    await client.send("get_available_data")
+    [file] = (await client.wait("available_data", 2))["files"]
+    await client.send("store_csv_candles", {"asset": "EURUSD_OTC", "candles": [{"timestamp": 60}]})
+    wrong = await client.wait("csv_storage_error")
+
+    assert (stored["asset"], stored["candle_count"], set(stored)) == (
+        *("EURUSD_OTC", 3),
+        {"asset", "candle_count", "timestamp"},
+    )
+    assert (file["asset"], file["timeframe"]) == ("EURUSD_OTC", "1m")
+    assert Path(file["path"]).is_absolute()
+    assert "Candle 1" in wrong["error"]
+    served = await asyncio.to_thread(httpx.get, f"{rig.url}/api/csv-data/{file['path']}", trust_env=False)
+    assert served.text.splitlines()[0] == "timestamp,open,close,high,low"
+    assert len(served.text.splitlines()) == 4
+    await client.leave()
+
+
+def test_candles_of_a_csv_file_are_stored_and_listed(rig: Rig) -> None:
+    asyncio.run(_csv(rig))
 
 
 async def _change_and_stop(rig: Rig) -> None:
@@ -289,7 +425,7 @@ async def _chrome(rig: Rig) -> None:
     rig.seal(EURUSD, 9)
     assert (await streaming.wait("candle_update"))["timestamp"] == 540
     await idle.send("detect_asset")
-    assert (await idle.wait("asset_detected"))["asset"] == "EURUSD_otc"
+    assert named(await idle.wait("asset_detected")) == ("EURUSD_otc", "EURUSD_otc")
     await idle.leave()
     await streaming.leave()
 

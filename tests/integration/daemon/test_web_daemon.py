@@ -134,7 +134,7 @@ def _look(url: str, profile: Path) -> None:
     with web_page(profile) as page:
         page.open(f"{url}?source=platform&asset=GBPUSD_otc&theme=dark")
         _becomes_live(page)
-        page.wait_text("focus", "lock GBPUSD_otc")
+        page.wait_text("focus", "GBPUSD_otc")
         page.wait_text("fact-offset", "+2h")
         page.picture("dashboard-daemon")
         assert page.complaints() == []

@@ -12,6 +12,7 @@ from fluxcap.schemas.types import Candle
 CANDLE = Candle(1_760_000_040_000, 1.1, 1.4, 1.0, 1.2, 7.0, 7)
 FIELDS = {
     "asset": "EURUSD_otc",
+    "symbol": "EURUSD_otc",
     "timestamp": 1_760_000_040,
     "open": 1.1,
     "high": 1.4,
@@ -35,6 +36,7 @@ def test_history_says_how_many_candles_and_where_they_are_from() -> None:
 
     assert message == {
         "asset": "EURUSD_otc",
+        "symbol": "EURUSD_otc",
         "candles": [FIELDS],
         "count": 1,
         "source": "store",
@@ -64,3 +66,28 @@ def test_the_same_timeframe_is_understood_in_any_spelling(timeframe: Any) -> Non
 @pytest.mark.parametrize("timeframe", ["5m", "M5", "1h", 300, "nonsense", ["1m"]])
 def test_another_timeframe_is_told_apart(timeframe: Any) -> None:
     assert payloads.is_other_timeframe({"asset": "X", "timeframe": timeframe}, "1m")
+
+
+def test_a_client_reads_its_own_name_of_the_asset_and_the_platforms_beside_it() -> None:
+    update = payloads.candle_update("EURUSD_otc", CANDLE, "EURUSD_OTC")
+    history = payloads.historical_candles("EURUSD_otc", [CANDLE], "store", 0, "EURUSD_OTC")
+
+    for named in (update, update["candle"], history, history["candles"][0]):
+        assert (named["asset"], named["symbol"]) == ("EURUSD_OTC", "EURUSD_otc")
+
+
+@pytest.mark.parametrize("data", [None, {}, {"asset": ""}, {"asset": None}, {"timeframe": "1m"}])
+def test_a_request_without_a_name_leaves_the_asset_to_us(data: Any) -> None:
+    assert payloads.names_no_asset(data)
+
+
+@pytest.mark.parametrize("data", ["x", 3, [], {"asset": 7}, {"asset": "EURUSD_otc"}, {"asset": "x" * 65}])
+def test_a_request_with_a_name_or_with_nonsense_does_not(data: Any) -> None:
+    assert not payloads.names_no_asset(data)
+
+
+def test_a_client_that_is_back_is_told_of_chrome() -> None:
+    assert payloads.backend_reconnected(False, 0) == {
+        "timestamp": "1970-01-01T00:00:00+00:00",
+        "chrome_status": "disconnected",
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,22 +26,34 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_all_files_are_listed_with_what_their_names_tell(data: Path) -> None:
-    found = {file["path"]: (file["asset"], file["timeframe"], file["size"]) for file in list_csv_files(data)}
+def relative(data: Path, file: dict[str, Any]) -> str:
+    return Path(file["path"]).relative_to(data / "data_output" / "assets_data").as_posix()
+
+
+def test_all_files_are_listed_as_chart_programs_know_them(data: Path) -> None:
+    found = {relative(data, file): (file["asset"], file["timeframe"], file["size"]) for file in list_csv_files(data)}
 
     assert found == {
-        COLLECTED: ("EURUSD_otc", "5m", 15),
-        HOURS: ("EURUSD_otc", "1h", 15),
-        LIVE: ("#AAPL_otc", "1m", 15),
-        TICKS: ("EURUSD_otc", "tick", 15),
+        COLLECTED: ("EURUSD_OTC", "5m", 15),
+        HOURS: ("EURUSD_OTC", "1h", 15),
+        LIVE: ("#AAPL_OTC", "1m", 15),
+        TICKS: ("EURUSD_OTC", "1m", 15),
     }
 
 
+def test_the_platforms_symbol_and_what_the_rows_are_stand_beside(data: Path) -> None:
+    found = {relative(data, file): (file["symbol"], file["kind"]) for file in list_csv_files(data)}
+
+    assert found[LIVE] == ("#AAPL_otc", "candle")
+    assert found[TICKS] == ("EURUSD_otc", "tick")
+
+
 @pytest.mark.parametrize(
-    ("timeframe", "paths"), [("1h", [HOURS]), ("60m", [HOURS]), ("1H", [HOURS]), ("1m", [LIVE]), ("4h", [])]
+    ("timeframe", "paths"),
+    [("1h", [HOURS]), ("60m", [HOURS]), ("1H", [HOURS]), ("1m", [LIVE, TICKS]), ("tick", [TICKS]), ("4h", [])],
 )
 def test_files_of_one_timeframe_are_listed(data: Path, timeframe: str, paths: list[str]) -> None:
-    assert [file["path"] for file in list_csv_files(data, timeframe)] == paths
+    assert [relative(data, file) for file in list_csv_files(data, timeframe)] == paths
 
 
 def test_no_data_folder_is_no_files(tmp_path: Path) -> None:
@@ -77,8 +90,22 @@ def test_no_name_leads_out_of_the_data_folders(data: Path, name: str) -> None:
     assert resolve_csv_file(data, name) is None
 
 
-def test_an_absolute_path_is_refused_even_of_an_allowed_file(data: Path) -> None:
-    assert resolve_csv_file(data, str(data / "data_output" / "assets_data" / COLLECTED)) is None
+@pytest.mark.parametrize("strip", [0, 1])
+def test_the_absolute_path_that_was_listed_is_accepted_back(data: Path, strip: int) -> None:
+    listed = next(file for file in list_csv_files(data) if relative(data, file) == COLLECTED)
+
+    assert resolve_csv_file(data, listed["path"][strip:]) == Path(listed["path"])
+
+
+@pytest.mark.parametrize("name", ["fluxcap.csv", "data_output/assets_data/other.csv"])
+def test_an_absolute_path_outside_the_two_folders_is_refused(data: Path, name: str) -> None:
+    assert resolve_csv_file(data, str(data / name)) is None
+
+
+def test_an_absolute_path_that_leads_out_of_the_folders_is_refused(data: Path) -> None:
+    listed = str(data / "data_output/assets_data/data_collect/5M_candles/../../other.csv")
+
+    assert resolve_csv_file(data, listed) is None
 
 
 def test_links_are_not_followed(data: Path) -> None:
