@@ -35,19 +35,30 @@ class Gui:
         self.heard: list[tuple[str, Any]] = []
         self._news = asyncio.Event()
         self._io = socketio.AsyncClient(reconnection=True, reconnection_delay=1, reconnection_delay_max=1)
+        self._connected = asyncio.Event()
         self._io.on("*", self._hear)
+        self._io.on("connect", self._connect)
+        self._io.on("disconnect", self._disconnect)
+
+    async def _connect(self) -> None:
+        self._connected.set()
+
+    async def _disconnect(self, _reason: str = "") -> None:
+        self._connected.clear()
 
     async def _hear(self, event: str, data: Any = None) -> None:
         self.heard.append((event, data))
         self._news.set()
 
     async def connect(self) -> None:
-        await self._io.connect(self._url, transports=["websocket"])
+        await self._io.connect(self._url, transports=["websocket"], wait_timeout=PATIENCE_S)
 
     async def leave(self) -> None:
         await self._io.disconnect()
 
     async def say(self, event: str, data: Any = None) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            await self._connected.wait()  # what a server says on connecting comes before its word that it has accepted
         await self._io.emit(event, data)
 
     async def after(self, seen: int, event: str, holds: Callable[[Any], Any] = lambda data: True) -> Any:
