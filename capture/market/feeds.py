@@ -19,14 +19,15 @@ them. What the candle rule needs of an asset leaves as one value, ``coverage()``
 from __future__ import annotations
 
 import enum
-from collections.abc import Hashable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TypeAlias
 
 import msgspec
 
 from fluxcap.capture.market.coverage import FeedCoverage, TimeRanges
-from fluxcap.capture.market.tape import HORIZON_MS, NEVER_MS, TickTape
+from fluxcap.capture.market.tape import HORIZON_MS, NEVER_MS, TickResult, TickTape
 from fluxcap.schemas.types import Candle, FeedState
 
 SocketKey: TypeAlias = Hashable
@@ -112,12 +113,15 @@ class SocketFeed:
         "history_end_ms",
         "max_pause_ms",
         "pending_watermark_ms",
+        "stale_ts_ms",
         "symbols",
         "watermark_ms",
     )
 
     def __init__(self) -> None:
         self.watermark_ms = 0
+        self.stale_ts_ms = 0
+        """Newest stamp of the ticks, sent again on connecting, that proved nothing."""
         self.max_pause_ms = USUAL_PAUSE_MS
         """The longest silence between its stamps of late."""
         self.pending_watermark_ms = 0
@@ -175,6 +179,7 @@ class SocketFeed:
     def shift(self, by_ms: int) -> None:
         """Its stamps had the wrong offset."""
         self.watermark_ms += by_ms
+        self.stale_ts_ms += by_ms if self.stale_ts_ms else 0
         self.pending_watermark_ms += by_ms if self.pending_watermark_ms else 0
         self._pending_due_ms += by_ms
         self._last_activity_ms += by_ms
@@ -197,7 +202,6 @@ class SymbolFeed:
         "gap_from_ms",
         "gap_reason",
         "history",
-        "history_only_ts_ms",
         "hold_until_ms",
         "last_price",
         "live",
@@ -212,15 +216,13 @@ class SymbolFeed:
         "tick_count",
     )
 
-    def __init__(self, symbol: str) -> None:
+    def __init__(self, symbol: str, *, repeats: bool = False) -> None:
         self.symbol = symbol
-        self.tape = TickTape()
+        self.tape = TickTape(repeats=repeats)
         self.live = TimeRanges()
         self.history = TimeRanges()
         self.rows: dict[int, dict[int, Candle]] = {}
         """Server candles by interval (ms) and start; volume 0, since the platform does not send it."""
-        self.history_only_ts_ms: set[int] = set()
-        """Times of the history's newest ticks that have not come live."""
         self.sockets: dict[SocketKey, int] = {}
         self.pending_unsubscribes: dict[SocketKey, PendingUnsubscribe] = {}
         self.hold_until_ms = 0
@@ -261,7 +263,6 @@ class SymbolFeed:
             }
             for interval_ms, rows in self.rows.items()
         }
-        self.history_only_ts_ms = {ts_ms + by_ms for ts_ms in self.history_only_ts_ms}
         self.sockets = {socket: since_ms + by_ms for socket, since_ms in self.sockets.items()}
         for pending in self.pending_unsubscribes.values():
             pending.asset_changed_ms += by_ms
@@ -296,17 +297,7 @@ class AssetSnapshot(msgspec.Struct, frozen=True):
     gap_reason: str
 
 
-class TickResult(enum.Enum):
-    """The meaning of a tick to its asset."""
-
-    NEW = "new"
-    FIRST_LIVE = "first live"
-    """Only the platform's history had it before."""
-    KNOWN = "known"
-    """A second tab, or a socket that repeats itself."""
-
-
-_NEW = TickResult.NEW
+_NEW, _KNOWN = TickResult.NEW, TickResult.KNOWN
 """Python 3.11 takes 0.1 µs to find a member of an enum: too long to do it for every tick."""
 
 UNSUBSCRIBED_AFTER_MS = 5_000
@@ -315,8 +306,6 @@ FRESH_TICK_MS = 1_000
 JOIN_MIN_MS, JOIN_MAX_MS = 1_000, 10_000
 """Live ticks join the history before them when they follow within twice its usual pause; recorded OTC assets pause for
 0.74 s at most. A history that ends earlier is stale: it says nothing of the ticks between."""
-LIVE_AFTER_MS = 120_000
-"""No live tick comes so late behind a history that has it; another tab's sockets are late by seconds at most."""
 ROWS_MAX = 1_000
 TOLD_GAPS_MAX = 2_000
 RESTORED_MINUTES = 3
@@ -324,10 +313,15 @@ RESTORED_MINUTES = 3
 
 
 class FeedTracker:
-    """All sockets and assets. ``history_wait_ms``: how long after a break newer candles wait for the page's history."""
+    """All sockets and assets.
 
-    def __init__(self, history_wait_ms: int = 10_000) -> None:
+    ``history_wait_ms``: how long after a break newer candles wait for the page's history. ``repeats``: whether exact
+    repeats of a tick are ticks of their own, see ``TickTape``.
+    """
+
+    def __init__(self, history_wait_ms: int = 10_000, *, repeats: bool = False) -> None:
         self._history_wait_ms = history_wait_ms
+        self._repeats = repeats
         self._sockets: dict[SocketKey, SocketFeed] = {}
         self._symbols: dict[str, SymbolFeed] = {}
         self._gap_updates: list[GapUpdate] = []
@@ -360,7 +354,7 @@ class FeedTracker:
         """The asset's feed, made on first use."""
         found = self._symbols.get(symbol)
         if found is None:
-            found = self._symbols[symbol] = SymbolFeed(symbol)
+            found = self._symbols[symbol] = SymbolFeed(symbol, repeats=self._repeats)
             found.gap_from_ms, found.gap_reason = self._restored_gaps.pop(symbol, (None, None))
         return found
 
@@ -395,6 +389,11 @@ class FeedTracker:
         feed = self._symbols.get(symbol)
         return symbol in self._restored_gaps or (feed is not None and feed.gap_reason is not None)
 
+    def newest_stamp_ms(self, socket: SocketKey) -> int:
+        """Newest stamp (UTC ms) that a socket has told, also where it proves nothing; 0 for any that told none."""
+        source = self._sockets.get(socket)
+        return max(source.watermark_ms, source.stale_ts_ms) if source is not None else 0
+
     def watermark_ms(self, socket: SocketKey) -> int:
         """Newest stamp (UTC ms) of a socket that carries ticks; 0 for any other."""
         source = self._sockets.get(socket)
@@ -402,10 +401,12 @@ class FeedTracker:
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
-    def tick(self, socket: SocketKey, symbol: str, ts_ms: int, price: float, now_ms: int) -> TickResult:
-        """Take one tick, and say what it is to its asset."""
+    def tick(
+        self, socket: SocketKey, symbol: str, ts_ms: int, price: float, now_ms: int, trade_id: str = ""
+    ) -> TickResult:
+        """Take one tick, and say what it is to its asset. ``trade_id``: the platform's own id of it, "" for none."""
         feed = self._symbols.get(symbol) or self.feed(symbol)
-        is_new = feed.tape.add(ts_ms, price)
+        result = feed.tape.take(ts_ms, price, socket, trade_id)
         source = self._sockets.get(socket)
         if source is not None:
             ahead_ms = ts_ms - source.watermark_ms
@@ -414,9 +415,11 @@ class FeedTracker:
         if socket not in feed.sockets:
             # A tick sent again on connecting proves nothing of the time since; of a second tab it is only as old as
             # live ticks are.
-            known_and_stale = not is_new and (feed.stalled or not feed.sockets or now_ms - ts_ms > FRESH_TICK_MS)
-            if known_and_stale:
-                return self._known_tick(feed, ts_ms, price)
+            is_stale = feed.stalled or not feed.sockets or now_ms - ts_ms > FRESH_TICK_MS
+            if is_stale and result is not _NEW:
+                source = self._source(socket)
+                source.stale_ts_ms = max(source.stale_ts_ms, ts_ms)
+                return self._counted(feed, price, result)
             source = self._start_coverage(socket, feed, ts_ms, now_ms)
         elif (
             feed.pending_unsubscribes
@@ -426,20 +429,26 @@ class FeedTracker:
             del feed.pending_unsubscribes[socket]
         if source is not None and ts_ms > source.watermark_ms:
             source.watermark_ms = ts_ms
-        if not is_new:
-            return self._known_tick(feed, ts_ms, price)
-        feed.tick_count += 1
-        feed.last_price = price
-        return _NEW
+        return self._counted(feed, price, result)
 
-    def _known_tick(self, feed: SymbolFeed, ts_ms: int, price: float) -> TickResult:
-        """A tick that is on the tape already."""
-        if ts_ms not in feed.history_only_ts_ms:
-            return TickResult.KNOWN
-        feed.history_only_ts_ms.remove(ts_ms)
-        feed.tick_count += 1
-        feed.last_price = price
-        return TickResult.FIRST_LIVE
+    def _counted(self, feed: SymbolFeed, price: float, result: TickResult) -> TickResult:
+        if result is not _KNOWN:
+            feed.tick_count += 1
+            feed.last_price = price
+        return result
+
+    def is_resent(self, socket: SocketKey, ticks: Sequence[tuple[str, int, float]]) -> bool:
+        """Return whether a frame of ticks ``(symbol, ts_ms, price)`` is an older one of its socket, sent again whole.
+
+        Each of them is older than the socket's newest stamp, and the socket has told it before.
+        """
+        newest_ms = self.newest_stamp_ms(socket)
+        frame: dict[str, Counter[tuple[int, float]]] = {}
+        for symbol, ts_ms, price in ticks:
+            if ts_ms >= newest_ms or symbol not in self._symbols:
+                return False
+            frame.setdefault(symbol, Counter())[ts_ms, price] += 1
+        return all(self._symbols[symbol].tape.has_told(socket, told) for symbol, told in frame.items())
 
     def on_activity(self, socket: SocketKey, now_ms: int) -> None:
         """A socket said something that is neither tick nor ping."""
@@ -454,19 +463,13 @@ class FeedTracker:
         and they follow soon, nothing lies between. (Recorded: history ends 785.484, live begins 786.001.)
         """
         feed = self.feed(symbol)
-        added: list[int] = []
-        times: list[int] = []
-        for ts_ms, price in ticks:
-            times.append(ts_ms)
-            if feed.tape.add(ts_ms, price):
-                added.append(ts_ms)
+        sent = list(ticks)
+        times = [ts_ms for ts_ms, _ in sent]
+        added = feed.tape.add_history(sent)
         source = self._source(socket)
         source.history_end_ms.setdefault(symbol, (0, 0))
         if times:
             feed.history.add(times[0], times[-1])
-            feed.history_only_ts_ms = {
-                ts_ms for ts_ms in (*feed.history_only_ts_ms, *added) if ts_ms > times[-1] - LIVE_AFTER_MS
-            }
             pauses = (after - before for before, after in pairwise(times[-100:]))
             join_ms = min(max(2 * max(pauses, default=0), JOIN_MIN_MS), JOIN_MAX_MS)
             source.history_end_ms[symbol] = (times[-1], join_ms)
@@ -546,7 +549,7 @@ class FeedTracker:
         """
         feed = self.feed(symbol)
         self.keep_from(symbol, from_ms)
-        added = [(ts_ms, price) for ts_ms, price in ticks if feed.tape.add(ts_ms, price)]
+        added = [(ts_ms, price) for ts_ms, price in ticks if feed.tape.add_waiting(ts_ms, price)]
         to_ms = feed.tape.last_tick_ts_ms
         feed.live.add(from_ms, to_ms)
         feed.restored_to_ms = max(feed.restored_to_ms, to_ms + 1)

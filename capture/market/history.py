@@ -22,11 +22,15 @@ def is_current(history: History, raw_now_ms: int) -> bool:
     return not history.ticks or -MAX_AHEAD_MS <= raw_now_ms - history.ticks[-1][0] <= CURRENT_MS
 
 
-def raw_ticks(history: History, offset_ms: int) -> Iterator[tuple[int, float]]:
-    """Its ticks in UTC, where they are raw."""
-    if history.has_raw_ticks:
-        for raw_ts_ms, price in history.ticks:
+def raw_ticks(history: History, offset_ms: int, *, repeats: bool = False) -> Iterator[tuple[int, float]]:
+    """Its ticks in UTC, where they are raw; without exact repeats unless ``repeats``, see ``TickTape``."""
+    if not history.has_raw_ticks:
+        return
+    before = None
+    for raw_ts_ms, price in history.ticks:
+        if repeats or (raw_ts_ms, price) != before:
             yield raw_ts_ms - offset_ms, price
+        before = raw_ts_ms, price
 
 
 def server_candles(history: History, interval_ms: int, offset_ms: int, now_ms: int) -> list[Candle]:

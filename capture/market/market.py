@@ -21,11 +21,11 @@ from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.market.aggregator import CandleAggregator, MarketUpdate
 from fluxcap.capture.market.candles import CandleTimeouts
 from fluxcap.capture.market.clock import ClockEvent, ClockPrior, ClockState, PlatformClock, Trust
-from fluxcap.capture.market.feeds import AssetSnapshot, FeedTracker, GapReason, SocketKey, SymbolFeed, TickResult
+from fluxcap.capture.market.feeds import AssetSnapshot, FeedTracker, GapReason, SocketKey, SymbolFeed
 from fluxcap.capture.market.focus import AssetNames, Focus, FocusMode, FocusSnapshot, FocusState
 from fluxcap.capture.market.history import is_current, raw_ticks, server_candles
 from fluxcap.capture.market.pending_events import PendingEvent, PendingEvents
-from fluxcap.capture.market.tape import HORIZON_MS
+from fluxcap.capture.market.tape import HORIZON_MS, TickResult
 from fluxcap.capture.platforms.base import (
     ActiveAsset,
     Asset,
@@ -153,7 +153,8 @@ class Market:
         self._published_ts_ms = published_ts_ms
         self._focus = FocusState(focus)
         self.clock = PlatformClock(prior)
-        self.feeds = FeedTracker(times.history_wait_ms)
+        self._repeats = bool(getattr(platform, "repeats", False))
+        self.feeds = FeedTracker(times.history_wait_ms, repeats=self._repeats)
         timeouts = CandleTimeouts(interval_ms, times.allowed_lateness_ms, times.idle_timeout_ms)
         self._focused: set[str] = set()
         """The assets that become candles now: looked up for every tick, so it is kept up with what ``_focus`` tells."""
@@ -495,6 +496,9 @@ class Market:
 
     def _ingest(self, socket: SocketKey, events: Sequence[MarketEvent], at: ArrivalTime) -> None:
         """Take in the events of one frame."""
+        if events and type(events[0]) is RawTick and self._is_resent(socket, events):
+            self.counters["duplicate"] += len(events)
+            return
         for event in events:
             if type(event) is not RawTick:
                 self._event(socket, event, at)
@@ -621,10 +625,12 @@ class Market:
         self._waiting = False
         for socket, event, at in pending:
             if isinstance(event, RawTick):
-                if self._fits_clock(socket, event, at):
-                    self._accepted(socket, event, at)
-                else:
+                if not self._fits_clock(socket, event, at):
                     self.counters["malformed.tick time"] += 1
+                elif self._is_resent(socket, (event,)):
+                    self.counters["duplicate"] += 1
+                else:
+                    self._accepted(socket, event, at)
             elif isinstance(event, GapReason):
                 self.feeds.on_socket_closed(socket, event)
             elif isinstance(event, ActiveAsset):
@@ -656,6 +662,17 @@ class Market:
             elif isinstance(event, History) and socket in self._decoders:
                 self._history(socket, event, at)
 
+    def _is_resent(self, socket: SocketKey, events: Sequence[MarketEvent]) -> bool:
+        """Return whether a frame of ticks is an older one, sent again whole. Where trades have ids, those tell it."""
+        first, offset_ms = events[0], self.clock.offset_ms
+        if offset_ms is None or not isinstance(first, RawTick):
+            return False
+        if first.raw_ts_ms - offset_ms >= self.feeds.newest_stamp_ms(socket):  # nearly always
+            return False
+        ticks = [event for event in events if isinstance(event, RawTick) and not event.trade_id]
+        told = [(tick.symbol, tick.raw_ts_ms - offset_ms, tick.price) for tick in ticks]
+        return len(ticks) == len(events) and self.feeds.is_resent(socket, told)
+
     def _fits_clock(self, socket: SocketKey, tick: RawTick, at: ArrivalTime) -> bool:
         heard_ms = self.feeds.watermark_ms(socket)
         return self.clock.accept(tick.raw_ts_ms, at, heard_ms and heard_ms + (self.clock.offset_ms or 0))
@@ -666,7 +683,7 @@ class Market:
         feed = feeds.get(symbol) or self._new_feed(symbol)
         if feed is None:
             return
-        result = feeds.tick(socket, symbol, ts_ms, price, clock.now_ms(at.mono_ms))
+        result = feeds.tick(socket, symbol, ts_ms, price, clock.now_ms(at.mono_ms), raw.trade_id)
         if result is _NEW:
             self._aggregator.tick(feed, ts_ms, raw.raw_ts_ms, price)
         elif result is TickResult.FIRST_LIVE:  # it has yet to go into an update
@@ -700,7 +717,7 @@ class Market:
         self.feeds.add_server_candles(history.symbol, self._interval_ms, rows)
         if rows:
             self._told_rows.setdefault(history.symbol, []).extend(rows)
-        ticks = list(raw_ticks(history, offset_ms))
+        ticks = list(raw_ticks(history, offset_ms, repeats=self._repeats))
         added = self.feeds.add_history(socket, history.symbol, ticks)
         self.counters["history ticks"] += len(added)
         self._aggregator.history(feed, [ts_ms for ts_ms, _ in ticks], added)

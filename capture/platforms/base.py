@@ -19,7 +19,7 @@ import msgspec
 from fluxcap.schemas.types import Candle
 
 
-class RawTick(msgspec.Struct, frozen=True, gc=False):
+class RawTick(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One price as it came.
 
     Attributes
@@ -30,11 +30,14 @@ class RawTick(msgspec.Struct, frozen=True, gc=False):
         UNIX milliseconds of the platform's clock.
     price
         Above 0.
+    trade_id
+        The platform's own id of the trade, by which it counts once; ``""``: it has none.
     """
 
     symbol: str
     raw_ts_ms: int
     price: float
+    trade_id: str = ""
 
 
 RAW_TICKS_PERIOD_MS = 60_000
@@ -258,6 +261,9 @@ class Redaction(Protocol):
 
 class Platform(Protocol):
     """A trading platform.
+
+    One whose attribute ``repeats`` is True means each tick that it sends: also one that a socket tells again at once,
+    with the same stamp and price, is a tick of its own. Without it, or with False, such a tick is dropped.
 
     Attributes
     ----------

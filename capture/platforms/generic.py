@@ -11,6 +11,8 @@
     time = "T"
     time_unit = "ms"                                # s, ms, us, ns or iso
     price = "p"                                     # a number, or a string that holds one
+    id = "t"                                        # the id of a trade, by which it counts once; left out: none
+    repeats = true                                  # whether a trade told twice, same time and price, is two trades
     filter = { e = "trade" }                        # messages that are to be read; left out: all that have the three
     shown_asset = ".symbol"                         # CSS selector of the shown asset's name on the page, if it has one
 
@@ -46,6 +48,7 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)
 _UNITS = {"s": SECONDS, "ms": MILLISECONDS, "us": MICROSECONDS, "ns": NANOSECONDS}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+_TRADE_ID_MAX = 64
 _json = msgspec.json.Decoder(float_hook=as_written)
 """Numbers stay as they are written: a double cannot hold every stamp."""
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -62,6 +65,8 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     frames: Literal["text", "binary"] = "text"
     messages: str = ""
     time_unit: Literal["s", "ms", "us", "ns", "iso"] = "ms"
+    id: str = ""
+    repeats: bool = True
     filter: dict[str, str | int | float | bool] = {}
     shown_asset: str = ""
 
@@ -82,6 +87,7 @@ class GenericPlatform:
         if not described.pages:
             raise ConfigError("its table names no pages; add them like pages = ['https://example.com/*'].")
         self._shape = Shape(described)
+        self.repeats = described.repeats
         selector = msgspec.json.encode(described.shown_asset).decode()
         self.shown_asset_js = f"document.querySelector({selector})?.textContent ?? ''" if described.shown_asset else ""
         hosts = hosts_of(extra_hosts)
@@ -109,9 +115,12 @@ class Shape:
         self.messages = JsonPath(description.messages)
         texts = description.symbol, description.time, description.price
         self.symbol, self.time, self.price = (JsonPath(text) for text in texts)
-        if any(path.is_list or not path.keys for path in (self.symbol, self.time, self.price)):
-            raise ConfigError("symbol, time and price must each name one field of a message.")
+        self.id = JsonPath(description.id) if description.id else None
+        named = [self.symbol, self.time, self.price, *([self.id] if self.id is not None else [])]
+        if any(path.is_list or not path.keys for path in named):
+            raise ConfigError("symbol, time, price and id must each name one field of a message.")
         self.filter = [(JsonPath(text), value) for text, value in description.filter.items()]
+        self._kept = [*named, *(path for path, _ in self.filter)]
         self._time_unit = description.time_unit
 
     def found(self, opcode: int, payload: str) -> list[Any]:
@@ -127,12 +136,13 @@ class Shape:
         if all(value is None for value in values):
             return None
         symbol, time, price = values
-        return RawTick(_symbol(symbol), _time_ms(time, self._time_unit), _price(price))
+        trade_id = _trade_id(self.id.one(message)) if self.id is not None else ""
+        return RawTick(_symbol(symbol), _time_ms(time, self._time_unit), _price(price), trade_id)
 
     def reduced(self, message: Any) -> Any:
         """Return only the fields of a message that are read."""
         kept: Any = None
-        for path in (self.symbol, self.time, self.price, *(path for path, _ in self.filter)):
+        for path in self._kept:
             kept = path.put(kept, path.one(message))
         return kept
 
@@ -214,6 +224,12 @@ def _symbol(value: Any) -> str:
 def _plain(value: Any) -> Any:
     """The value as the settings file would write it."""
     return float(value) if isinstance(value, Decimal) else value
+
+
+def _trade_id(value: Any) -> str:
+    """ "" for what is no id: then the trade is told apart by its time and price."""
+    is_id = isinstance(value, int | str) and not isinstance(value, bool) and len(str(value)) <= _TRADE_ID_MAX
+    return str(value) if is_id else ""
 
 
 def _price(value: Any) -> float:

@@ -171,13 +171,13 @@ def fold_tape() -> Callable[[], object]:
 
     def work() -> object:
         tape = TickTape()
-        add = tape.add
+        take = tape.take
         end_ms = START_MS + MINUTE
         for ts_ms, price in told:
             if ts_ms >= end_ms:
                 tape.fold(end_ms - MINUTE, end_ms)
                 end_ms += MINUTE
-            add(ts_ms, price)
+            take(ts_ms, price, "s")
         return tape
 
     return work

@@ -47,10 +47,10 @@ def minutes() -> Minutes:
 def fold(told: Minutes) -> object:
     """The tape, and a fold a minute."""
     tape = TickTape()
-    add = tape.add
+    take = tape.take
     for ticks in told:
         for ts_ms, price in ticks:
-            add(ts_ms, price)
+            take(ts_ms, price, "s")
         start_ms = ticks[0][0] - ticks[0][0] % MINUTE_MS
         candle = tape.fold(start_ms, start_ms + MINUTE_MS)
         assert candle is not None
@@ -60,11 +60,11 @@ def fold(told: Minutes) -> object:
 def make_and_fold(told: Minutes) -> object:
     """The same, with the tick made that the decoder makes."""
     tape = TickTape()
-    add = tape.add
+    take = tape.take
     for ticks in told:
         for ts_ms, price in ticks:
             tick = RawTick("EURUSD_otc", ts_ms, price)
-            add(tick.raw_ts_ms, tick.price)
+            take(tick.raw_ts_ms, tick.price, "s")
         start_ms = ticks[0][0] - ticks[0][0] % MINUTE_MS
         candle = tape.fold(start_ms, start_ms + MINUTE_MS)
         assert candle is not None

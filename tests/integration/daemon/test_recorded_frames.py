@@ -111,8 +111,7 @@ def test_the_offset_of_the_recording_is_two_hours(replay: Replay) -> None:
 def test_raw_history_folds_to_every_full_server_candle(history: tuple[History, History]) -> None:
     raw, _ = history
     tape = TickTape()
-    for tick in raw.ticks:
-        tape.add(*tick)
+    tape.add_history(raw.ticks)
     first_full_ms = bucket_start(raw.ticks[0][0] - 1, MINUTE) + MINUTE
     full = [row for row in raw.candles if row.ts_ms >= first_full_ms]
 

@@ -74,6 +74,7 @@ UNMIRRORED = {
     "tests/unit/bridge/client/test_public_surface.py",  # of the package fluxcap
     "tests/unit/bridge/jetstream/test_extra_missing.py",  # of the whole folder
     "tests/unit/capture/market/test_market_clock.py",
+    "tests/unit/capture/market/test_market_same_stamp.py",  # a third file for market.py
     "tests/unit/capture/market/test_market_tabs.py",  # a second file for market.py
     "tests/unit/schemas/codec/test_golden.py",  # of the whole folder
 }

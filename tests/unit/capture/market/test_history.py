@@ -48,3 +48,11 @@ def test_ticks_of_a_longer_period_are_not_known_to_be_raw() -> None:
 def test_only_rows_of_the_same_interval_that_are_over_are_candles() -> None:
     assert [row.ts_ms for row in server_candles(history(), MINUTE, OFFSET_MS, NOW_MS)] == [98 * MINUTE, 99 * MINUTE]
     assert server_candles(history(), 5 * MINUTE, OFFSET_MS, NOW_MS) == []
+
+
+def test_exact_repeats_of_a_history_are_left_out_unless_the_platform_means_them() -> None:
+    ticks = ((7_200_000, 1.0), (7_200_000, 1.0), (7_200_000, 2.0), (7_200_000, 1.0))
+    history = History("A", 60_000, ticks)
+
+    assert [price for _, price in raw_ticks(history, 7_200_000)] == [1.0, 2.0, 1.0]
+    assert [price for _, price in raw_ticks(history, 7_200_000, repeats=True)] == [1.0, 1.0, 2.0, 1.0]

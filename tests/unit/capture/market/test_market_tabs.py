@@ -190,16 +190,6 @@ def test_a_live_tick_that_the_history_of_another_tab_told_first_is_told_once() -
     assert stage.market.counters["duplicate"] == 1
 
 
-def test_older_ticks_of_a_history_are_not_waited_for() -> None:
-    stage = Stage(focus=lock(EUR))
-    stage.ticks_of(START_MS - 600_000, START_MS, socket=None)
-    stage.history(START_MS - 600_000, START_MS, socket="s1")
-    stage.ticks_of(START_MS, stage.minute(1))
-
-    oldest_ms = min(stage.market.feeds.feed(EUR).history_only_ts_ms)
-    assert START_MS - 121_000 < oldest_ms < START_MS - 119_000
-
-
 # --- following ---
 
 

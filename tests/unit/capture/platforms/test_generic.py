@@ -104,6 +104,30 @@ def test_binary_frames_hold_the_same_json():
     assert ticks(TRADE, opcode=1, frames="binary") == []
 
 
+@pytest.mark.parametrize(
+    ("written", "read"), [(7, "7"), ("a-1", "a-1"), (None, ""), (True, ""), (1.5, ""), ("x" * 65, "")]
+)
+def test_a_trade_has_the_id_that_the_path_names(written: object, read: str):
+    assert [tick.trade_id for tick in ticks(message(t=written), id="t")] == [read]
+
+
+def test_without_a_path_a_trade_has_no_id():
+    assert [tick.trade_id for tick in ticks(message(t=7))] == [""]
+
+
+def test_a_recording_keeps_the_id_of_a_trade():
+    described = platform(id="t")
+    kept = described.redaction().received(1, message(t=7, m=True))
+
+    assert "m" not in json.loads(kept.payload)["data"]
+    assert [tick.trade_id for tick in described.decoder().received(1, kept.payload)] == ["7"]
+
+
+def test_repeats_count_unless_the_table_says_that_they_do_not():
+    assert platform().repeats
+    assert not platform(repeats=False).repeats
+
+
 def test_signs_that_a_topic_cannot_have_become_dashes():
     assert [tick.symbol for tick in ticks(message(s="XBT/USD"))] == ["XBT-USD"]
 
