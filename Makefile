@@ -31,8 +31,8 @@ demo: setup system ## Run simulated site, real Chrome, daemon and client, and co
 test: setup system ## Run all tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-check: lint ## Check style and types, and run the quick tests: unit and property, with fewer examples
-	@QUICK_TESTS=1 $(BIN)/python -m pytest -q -n $(CHECK_WORKERS) --dist loadfile -m 'not slow and not browser' tests/unit tests/property $(PYTEST_ARGS)
+check: lint ## Check style and types, and run the quick tests: unit and property, with fewer examples, without the costly ones
+	@QUICK_TESTS=1 $(BIN)/python -m pytest -q -n $(CHECK_WORKERS) --dist loadfile -m 'not slow and not costly and not browser' tests/unit tests/property $(PYTEST_ARGS)
 
 lint: setup ## Check style and types
 	@$(BIN)/ruff check .

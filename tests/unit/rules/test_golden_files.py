@@ -868,6 +868,7 @@ def missing(golden: Any, now: Any, where: str = "") -> list[str]:
     return [] if golden in ("NoneType", "any") or now in known else [f"{where}: was {golden}, is {now}"]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("part", SURFACE)
 def test_nothing_that_other_programs_read_has_gone(part: str, tmp_path: Path, nowhere: Path) -> None:
     assert missing(SURFACE[part], PARTS[part](tmp_path)) == []

@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.costly
+
 NOWHERE = ("--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0")
 COMMANDS = (
     ("forward", "nats://127.0.0.1:1", "--setup"),

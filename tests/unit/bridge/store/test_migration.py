@@ -21,6 +21,8 @@ from fluxcap.schemas.errors import StoreDamaged, StoreError, StoreFull
 from fluxcap.schemas.types import CandleFlags, GapState, StreamKey
 from tests.support.golden import expected, opened
 
+pytestmark = pytest.mark.costly
+
 FILE = "fluxcap.duckdb"
 EURUSD = StreamKey("POCKETOPTION", "EURUSD_otc", "1m")
 DIGEST = expected("store/closed")["digest"]

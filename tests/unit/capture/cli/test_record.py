@@ -14,6 +14,8 @@ from fluxcap.capture.recording.file import RecordingReader, RecordingWriter
 from fluxcap.capture.tools.record import RecordingProgress
 from tests.golden.write_recording import EXPECTED, RECORDING
 
+pytestmark = pytest.mark.costly
+
 NO_CHROME = ("--chrome", "127.0.0.1:1", "--seconds", "0.3")
 
 

@@ -25,6 +25,8 @@ from fluxcap.schemas.errors import AlreadyRunning, ConfigError, StoreLocked, Sto
 from fluxcap.schemas.types import Candle, StreamKey
 from tests.support.patience import PATIENCE_S, await_that
 
+pytestmark = pytest.mark.costly
+
 FREE = "tcp://127.0.0.1:0"
 
 

@@ -22,6 +22,8 @@ from fluxcap.capture.tools.demo import StreamResult
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, StreamKey, candle_array
 
+pytestmark = pytest.mark.costly
+
 KEY = StreamKey("DEMO", "EURUSD_otc", "1s")
 
 

@@ -23,6 +23,8 @@ from fluxcap.schemas.errors import ConfigError, StoreLocked, UnknownAsset
 from fluxcap.schemas.types import Candle, Gap, StreamKey, Tick
 from tests.support.wire.samples import ANY_PORT, EURUSD, GBPUSD, MINUTE, candle, candles
 
+pytestmark = pytest.mark.costly
+
 FIVE_SECONDS = StreamKey("OTHER", "#AAPL_otc", "5s")
 
 

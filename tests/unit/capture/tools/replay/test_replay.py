@@ -21,6 +21,8 @@ from fluxcap.capture.tools.replay.replay import ReplayOptions, ReplaySummary
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError
 from tests.golden.write_recording import EUR, EXPECTED, RECORDING, found_in, write
 
+pytestmark = pytest.mark.costly
+
 
 def replay(**how: Any) -> ReplaySummary:
     return replaying.replay(ReplayOptions(**({"path": RECORDING} | how)), lambda name: PocketOption())

@@ -17,6 +17,8 @@ from fluxcap.schemas.errors import StoreError
 from fluxcap.schemas.types import StreamKey
 from tests.golden.write_recording import EUR, RECORDING
 
+pytestmark = pytest.mark.costly
+
 SECOND_NS = 1_000_000_000
 
 
