@@ -37,7 +37,7 @@ class DifferingCandleView(msgspec.Struct, frozen=True):
 
 
 class AgreementView(msgspec.Struct, frozen=True):
-    """How many candles were compared with the platform's own, how many are equal; the newest that differ."""
+    """The number of candles compared with the platform's own, that of equal ones, and the newest that differ."""
 
     compared: int = 0
     equal: int = 0

@@ -89,7 +89,7 @@ def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _agreement(agreement: dict[str, Any] | None) -> str:
-    """How many candles have the prices of the platform's own, and the newest that have not."""
+    """Say how many candles have the prices of the platform's own, and the newest that have not."""
     if not agreement or not agreement["compared"]:
         return "no candle was compared with the platform's own yet"
     compared, equal = agreement["compared"], agreement["equal"]
