@@ -34,7 +34,7 @@ class ComparedCandle(msgspec.Struct, frozen=True):
 
 
 class Agreement(msgspec.Struct, frozen=True):
-    """How many candles were compared with the platform's own rows, and how many of them are equal."""
+    """The number of candles compared with the platform's own rows, and of those that are equal."""
 
     compared: int = 0
     equal: int = 0
@@ -113,7 +113,7 @@ def not_compared(cursor: StoreCursor, stream_id: int, ts_ms: Iterable[int]) -> d
 
 
 def read_agreement(cursor: StoreCursor) -> dict[int, Agreement]:
-    """How many candles agree, by ``stream_id``. Raises StoreError."""
+    """Return how many candles agree, by ``stream_id``. Raises StoreError."""
     sql = "SELECT stream_id, count(*), count(*) FILTER (equal) FROM agreement GROUP BY stream_id"
     return {stream_id: Agreement(compared, equal) for stream_id, compared, equal in cursor.rows(sql)}
 

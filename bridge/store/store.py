@@ -402,7 +402,7 @@ class Store:
 
     @property
     def agreement(self) -> AgreementSummary:
-        """How many candles agree with the platform's own rows; an immutable snapshot."""
+        """The agreement of the candles with the platform's own rows; an immutable snapshot."""
         return self._agreement
 
     def not_compared(self, key: StreamKey, ts_ms: Sequence[int]) -> dict[int, tuple[int, Candle]]:

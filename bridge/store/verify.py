@@ -165,7 +165,10 @@ def _differing(cursor: StoreCursor, stream_id: int) -> list[int]:
 
 
 def agreement_of(path: Path, limit: int = 1_000_000) -> AgreementSummary:
-    """Return how many candles of a store agree with the platform's own rows, and those that differ. Raises StoreError."""
+    """Return how many candles of a store agree with the platform's own rows, and those that differ.
+
+    Raises StoreError.
+    """
     connection = StoreConnection(path, read_only=True)
     try:
         cursor = connection.cursor()
