@@ -84,7 +84,7 @@ class Daemon:
                 settings.data_dir, settings.collect, settings.tick_chunk_size, settings.candle_chunk_size
             )
             focus = Focus(FocusMode.LOCK, settings.focus) if settings.focus else Focus(FocusMode.FOLLOW)
-            prior = self._clock_prior()
+            self.clock_prior = prior = self._clock_prior()
             self.market = Market(
                 platform,
                 interval_ms(settings.interval),

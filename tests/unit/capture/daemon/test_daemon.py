@@ -17,6 +17,7 @@ import pytest
 from fluxcap import Candles, LiveClient
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.capture.daemon.daemon import Daemon
+from fluxcap.capture.market.clock import ClockPrior
 from fluxcap.capture.platforms.registry import platform_named
 from fluxcap.capture.runtime.run_file import RUN_FILE, read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE, Settings
@@ -236,3 +237,39 @@ def test_beyond_loopback_it_wants_keys_and_says_so_in_one_sentence(tmp_path: Pat
         ConfigError, match=r"^tcp://0\.0\.0\.0:0 can be reached .* `--curve keys`, or bind to 127\.0\.0\.1\.$"
     ):
         Daemon(settings(tmp_path, pub="tcp://0.0.0.0:0"))
+
+
+# --- the clock ------------------------------------------------------------------------------------------------------
+
+
+def test_the_offset_is_kept_for_the_next_start_with_the_time_of_its_first_keeping(tmp_path: Path):
+    with Daemon(settings(tmp_path)) as daemon:
+        daemon._keep_offset(7_200_000)
+        first = daemon.server.store.kept_offset("TEST")
+        daemon._keep_offset(7_200_000)
+        assert daemon.server.store.kept_offset("TEST") == first
+
+    with Daemon(settings(tmp_path)) as again:
+        assert first is not None
+        assert again.clock_prior == ClockPrior(7_200_000, 0, first.kept_ms)
+
+
+def test_what_the_store_has_bounds_what_time_it_can_be(tmp_path: Path):
+    key = StreamKey("TEST", "EURUSD_otc", "1m")
+    with WireServer(tmp_path / "data" / STORE_FILE, FREE, FREE) as server:
+        server.publish({key: [Candle(1_760_000_040_000, 1.0, 1.0, 1.0, 1.0, 1.0, 1)]})
+
+    with Daemon(settings(tmp_path)) as daemon:
+        assert daemon.clock_prior == ClockPrior(None, 1_760_000_100_000)
+
+
+def test_what_the_store_has_from_a_time_on_is_told_with_the_minutes_the_stream_passed_over(tmp_path: Path):
+    key = StreamKey("TEST", "EURUSD_otc", "1m")
+    candles = [Candle(1_760_000_040_000 + at * 60_000, 1.0, 1.0, 1.0, 1.0, 1.0, 1) for at in range(5)]
+    with Daemon(settings(tmp_path)) as daemon:
+        daemon.pipeline.call(lambda: daemon.server.publish({key: [candles[0], candles[2], candles[4]]}))
+        daemon.pipeline.call(lambda: daemon.server.revise({key: [candles[1], candles[3]]}))
+
+        found = daemon.pipeline.call(lambda: daemon.server.candles_since(key, candles[1].ts_ms))
+
+    assert [candle.ts_ms for candle in found] == [candle.ts_ms for candle in candles[1:]]
