@@ -56,7 +56,7 @@ DIFFERING_MAX = 20
 _NOTHING = Watermark()
 
 
-OFFSET_FACT, ASSETS_FACT, FOLLOWED_FACT = "platform offset ms", "assets", "followed"
+ASSETS_FACT, FOLLOWED_FACT = "assets", "followed"
 _Asset = TypeVar("_Asset", bound=msgspec.Struct)
 
 
@@ -430,13 +430,24 @@ class Store:
         differing = () if is_whole else tuple(differing_candles(self._cursor, DIFFERING_MAX))
         self._agreement = AgreementSummary(MappingProxyType(streams), differing)
 
-    def renew_identity(self) -> str:
+    def renew_identity(self, *, forget_from_ms: int | None = None) -> str:
         """Give the store a new ``store_id``, and return it: clients drop what they have and start over.
 
-        Clients of wire version 1 know no identity: their cache has to be emptied by hand. Raises StoreError.
+        Clients of wire version 1 know no identity: their cache has to be emptied by hand. ``forget_from_ms``: what is
+        of this time (UTC ms) or later is deleted with it, since a wrong clock had stamped it. Raises StoreError;
+        nothing was changed then.
         """
         renewed = uuid.uuid4().hex
-        self._write(lambda: store_rows.set_store_id(self._cursor, renewed))
+
+        def renew() -> None:
+            if forget_from_ms is not None:
+                store_rows.delete_from(self._cursor, forget_from_ms)
+            store_rows.set_store_id(self._cursor, renewed)
+
+        self._write(renew)
+        if forget_from_ms is not None:
+            self._load(check_marks=False)
+            self._read_agreement()
         self.store_id = renewed
         self._high_water_mark.close()
         self._high_water_mark = HighWaterMark(self.path, renewed, self._state_dir)
@@ -454,11 +465,11 @@ class Store:
 
     def keep_offset(self, source_id: str, offset_ms: int) -> None:
         """Keep how far the platform's stamps are ahead of UTC (ms), for the next start. Raises StoreError."""
-        self._keep(source_id, OFFSET_FACT, offset_ms)
+        self._keep(source_id, store_rows.OFFSET_FACT, offset_ms)
 
     def kept_offset(self, source_id: str) -> KeptOffset | None:
         """The offset that was kept last, and when (UTC ms); None for a source without one. Raises StoreError."""
-        kept = self._kept(source_id, OFFSET_FACT, int)
+        kept = self._kept(source_id, store_rows.OFFSET_FACT, int)
         return kept and KeptOffset(*kept)
 
     def keep_assets(self, source_id: str, assets: Sequence[msgspec.Struct]) -> None:

@@ -16,6 +16,7 @@ from fluxcap.bridge.store.schema import candle_columns, concatenate
 from fluxcap.bridge.store.universe import UNIVERSE_COLUMNS, Listing
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleBatch, CandleFlags, CandleRevision, Gap, StreamKey
 
+OFFSET_FACT = "platform offset ms"
 Columns = dict[str, npt.NDArray[Any]]
 StreamIds = Mapping[StreamKey, int]
 
@@ -128,6 +129,29 @@ def delete_before(cursor: StoreCursor, before_ts_ms: int, newest: Mapping[int, i
         "DELETE FROM gap_states AS s WHERE NOT EXISTS (SELECT 1 FROM gaps AS g "
         "WHERE g.source_id = s.source_id AND g.symbol = s.symbol AND g.from_ms = s.from_ms)"
     )
+
+
+def delete_from(cursor: StoreCursor, from_ts_ms: int) -> None:
+    """Delete what is of a time or later, which a wrong clock had stamped; gaps that reach beyond it end there.
+
+    Of a stream the newest candles go, so that its sequences stay dense; the revisions that stay are numbered anew. What
+    was kept of an offset at such a time goes, too.
+    """
+    for table in ("candles_fresh", "candles_settled", "revisions", "first_versions", "agreement"):
+        cursor.rows(f"DELETE FROM {table} WHERE ts_ms >= ?", (from_ts_ms,))  # noqa: S608
+    cursor.rows(
+        "UPDATE revisions AS r SET revision = n.number FROM (SELECT stream_id, revision, "
+        "row_number() OVER (PARTITION BY stream_id ORDER BY revision) AS number FROM revisions) AS n "
+        "WHERE r.stream_id = n.stream_id AND r.revision = n.revision"
+    )
+    cursor.rows(
+        "DELETE FROM agreement_ticks AS t WHERE NOT EXISTS (SELECT 1 FROM agreement AS a "
+        "WHERE a.stream_id = t.stream_id AND a.sequence = t.sequence)"
+    )
+    for table in ("gaps", "gap_states"):
+        cursor.rows(f"DELETE FROM {table} WHERE from_ms >= ?", (from_ts_ms,))  # noqa: S608
+        cursor.rows(f"UPDATE {table} SET to_ms = $1 WHERE to_ms > $1", (from_ts_ms,))  # noqa: S608
+    cursor.rows("DELETE FROM kept_facts WHERE name = ? AND kept_ms >= ?", (OFFSET_FACT, from_ts_ms))
 
 
 def replace_universe(cursor: StoreCursor, listings: Sequence[Listing]) -> None:

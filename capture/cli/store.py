@@ -220,6 +220,10 @@ _START_OVER = (
 
 def restore(
     data_dir: Annotated[Path | None, typer.Option(help="Data folder. [default: data]")] = None,
+    before: Annotated[
+        str | None,
+        typer.Option(help="Keep only what is older: now, or 2026-11-21T10:30 (UTC); for a clock that was ahead."),
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -227,17 +231,26 @@ def restore(
 
     A backup is older than what clients have: it would give their sequences to other candles. With a new identity they
     start over by themselves, but for those of wire version 1, whose cache has to be emptied.
+
+    With --before, candles of later times are deleted, too: a clock that was ahead had stamped them.
     """
+    import time
+
     import msgspec
 
     from fluxcap.capture.runtime.settings import load_settings
+    from fluxcap.capture.tools.export import parse_time
     from fluxcap.capture.tools.verify import restore as renew
 
-    report = renew(data_dir or load_settings().data_dir)
+    now_ms = time.time_ns() // 1_000_000
+    before_ms = None if before is None else now_ms if before == "now" else parse_time(before)
+    report = renew(data_dir or load_settings().data_dir, before_ms)
     if as_json:
         say(msgspec.json.encode(report).decode())
         return
     say(f"The store has a new identity, and its {report.candles:,} candles of {report.streams} streams. {_START_OVER}")
+    if before is not None:
+        say(f"{report.deleted:,} candles of later times were deleted.")
 
 
 def _set_aside(data_dir: Path | None, as_json: bool) -> None:

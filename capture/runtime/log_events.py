@@ -106,7 +106,7 @@ EVENTS: dict[str, LogEvent] = {
         "The store has candles of times yet to come",
         "A clock that was ahead by about `seconds` had stamped them. They are revised to BLIND, and to the true candle "
         "as its time comes; a stream more than a day ahead is not continued.",
-        "nothing",
+        "nothing; for one more than a day ahead: stop, `fluxcap restore --before now`, start",
         alert=True,
     ),
     # Chrome

@@ -100,16 +100,19 @@ def repair_damaged(data_dir: Path) -> RepairReport | None:
 
 
 class RestoreReport(msgspec.Struct, frozen=True):
-    """The result of ``restore``: the store's identity before and now, and what it holds."""
+    """The result of ``restore``: the store's identity before and now, what it holds, and how much was deleted."""
 
     store_id_before: str
     store_id: str
     streams: int
     candles: int
+    deleted: int = 0
 
 
-def restore(data_dir: Path) -> RestoreReport:
+def restore(data_dir: Path, before_ms: int | None = None) -> RestoreReport:
     """Give a store that was put back from a backup a new identity, so that clients start over.
+
+    ``before_ms``: what is of this time (UTC ms) or later is deleted, since a wrong clock had stamped it.
 
     Raises ConfigError when there is no store, StoreLocked when a daemon has it, StoreDamaged, StoreError.
     """
@@ -117,10 +120,15 @@ def restore(data_dir: Path) -> RestoreReport:
     if not path.is_file():
         raise ConfigError(f"There is no store in {data_dir}; name the data folder with --data-dir.")
     with Store.open(path, state_dir=state_dir(), check_marks=False) as store:
-        before = store.store_id
-        marks = store.watermarks().values()
-        candles = sum(mark.latest_sequence - mark.first_sequence + 1 for mark in marks if mark.first_sequence)
-        return RestoreReport(before, store.renew_identity(), len(marks), candles)
+        before, held = store.store_id, _candles_of(store)
+        renewed = store.renew_identity(forget_from_ms=before_ms)
+        candles = _candles_of(store)
+        return RestoreReport(before, renewed, len(store.watermarks()), candles, held - candles)
+
+
+def _candles_of(store: Store) -> int:
+    marks = store.watermarks().values()
+    return sum(mark.latest_sequence - mark.first_sequence + 1 for mark in marks if mark.first_sequence)
 
 
 def _csv_findings(file: CsvFile) -> list[Finding]:

@@ -70,6 +70,10 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
         "capture/platforms/socketio.py",
         ("unit/capture/platforms/test_socketio.py", "property/test_garbage.py"),
     ),
+    "platform_dates": (
+        "capture/market/platform_dates.py",
+        ("unit/capture/market/test_platform_dates.py",),
+    ),
     "platform_clock": (
         "capture/market/clock.py",
         ("unit/capture/market/test_clock.py", "property/test_clock_model.py"),

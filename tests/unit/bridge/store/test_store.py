@@ -13,6 +13,7 @@ import pytest
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.bridge.store import store as store_module
 from fluxcap.bridge.store.store import RecoveredCommit, Store
+from fluxcap.bridge.store.verify import verify
 from fluxcap.schemas.errors import ConfigError, SequenceError, StoreDamaged, StoreError, StoreFull, StoreLocked
 from fluxcap.schemas.types import CandleBatch, CandleFlags, CandleRevision, Gap, StreamKey, Watermark
 from tests.support.market.failing_store import lost_store
@@ -505,3 +506,42 @@ def test_a_commit_refused_for_lack_of_room_leaves_nothing_to_recover(
             store.commit([batch(EURUSD, 1, 1)])
 
     assert store.commit([batch(EURUSD, 1, 1)]) is None
+
+
+# --- a clock that was ahead ---
+
+
+def test_what_is_of_a_later_time_is_deleted_with_the_old_identity_and_the_rest_stays_dense(path: Path) -> None:
+    with Store.open(path) as store:
+        before = store.store_id
+        store.commit([batch(EURUSD, 1, 10), batch(GBPUSD, 1, 2)])
+        store.commit(revisions=[revision(1, [9, 2, 8, 3], [9, 2, 8, 3])])
+        gaps = [Gap("S", "A", 2 * MINUTE, 3 * MINUTE, "x"), Gap("S", "A", 4 * MINUTE, 9 * MINUTE, "x")]
+        store.commit(gaps=[*gaps, Gap("S", "A", 8 * MINUTE, 0, "x")])
+        store.keep_offset("S", 7_200_000)
+
+        renewed = store.renew_identity(forget_from_ms=6 * MINUTE)
+
+        assert renewed != before
+    assert verify(path) == []
+    with Store.open(path) as store:
+        reader = store.reader()
+        assert reader.page(EURUSD).candles["ts_ms"].tolist() == [at * MINUTE for at in range(1, 6)]
+        assert reader.revisions(EURUSD).sequences.tolist() == [2, 3]
+        assert store.watermarks()[EURUSD] == Watermark(5, 5 * MINUTE, 2, 1)
+        assert [(gap.from_ms, gap.to_ms) for gap in reader.gaps()] == [
+            (2 * MINUTE, 3 * MINUTE),
+            (4 * MINUTE, 6 * MINUTE),
+        ]
+        assert store.kept_offset("S") is None  # the clock of then had found it
+        store.commit([batch(EURUSD, 6, 1)])
+
+
+def test_a_stream_that_was_ahead_altogether_begins_anew(path: Path) -> None:
+    with Store.open(path) as store:
+        store.commit([batch(EURUSD, 1, 3)])
+        store.renew_identity(forget_from_ms=0)
+
+    with Store.open(path) as store:
+        store.commit([batch(EURUSD, 1, 1)])
+        assert store.watermarks()[EURUSD].latest_sequence == 1

@@ -106,3 +106,48 @@ def test_after_a_sleep_nothing_is_known() -> None:
 
     assert dates.utc_ms(1_000) is None
     assert not dates.add(header(1_000), 1_000, is_handshake=False)
+
+
+def test_what_contradicts_by_half_a_minute_to_the_millisecond_still_agrees() -> None:
+    dates = PlatformDates()
+    dates.add(header(0), 0, is_handshake=True)
+
+    assert dates.add(header(5_000) + 30_000, 5_000, is_handshake=True)
+
+
+@pytest.mark.parametrize(("apart_ms", "believed"), [(2_000, True), (3_000, False)])
+def test_two_that_contradict_agree_with_each_other_within_two_seconds(apart_ms: int, believed: bool) -> None:
+    dates = PlatformDates()
+    dates.add(header(0), 0, is_handshake=True)
+
+    dates.add(header(5_000) + 3_600_000, 5_000, is_handshake=True)
+
+    assert dates.add(header(5_000) + 3_600_000 + apart_ms, 5_000, is_handshake=True) is believed
+
+
+@pytest.mark.parametrize(("later_ms", "stands"), [(600_000, True), (601_000, False)])
+def test_the_best_of_ten_minutes_stands(later_ms: int, stands: bool) -> None:
+    dates = PlatformDates()
+    dates.add(header(0), 0, is_handshake=True)
+
+    dates.add(header(later_ms, 1_000), later_ms, is_handshake=True)
+
+    assert (dates.utc_ms(later_ms) == UTC_0_MS + later_ms) is stands
+
+
+def test_the_arrival_of_the_newest_that_counts_is_known() -> None:
+    dates = PlatformDates()
+    assert dates.newest_mono_ms == 0
+
+    dates.add(header(4_000), 4_000, is_handshake=True)
+    dates.add(header(5_000) + 3_600_000, 5_000, is_handshake=True)
+
+    assert dates.newest_mono_ms == 4_000
+
+
+def test_memory_is_bounded() -> None:
+    dates = PlatformDates()
+    for mono_ms in range(0, 100_000, 1_000):
+        dates.add(header(mono_ms), mono_ms, is_handshake=mono_ms % 2_000 == 0)
+
+    assert len(dates._responses) == len(dates._witnesses) == 8
