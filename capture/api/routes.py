@@ -78,7 +78,7 @@ class HistoryImportRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    symbol: str = Field(pattern=r"^[#A-Za-z0-9][A-Za-z0-9_#&-]{0,63}$")
+    symbol: str = Field(pattern=r"^[#A-Za-z0-9~][A-Za-z0-9_#&~-]{0,127}$")
     interval: str = Field(pattern=r"^[1-9][0-9]{0,5}[smhd]$")
     candles: list[tuple[CandleStartMs, Finite, Finite, Finite, Finite, Finite]] = Field(max_length=MOST_CANDLES)
 

@@ -241,6 +241,12 @@ class CandleAggregator:
 
     # --- what loses the focus, and what comes back ----------------------------------------------------------------
 
+    def forget(self, symbol: str) -> None:
+        """Forget an asset that has no stream."""
+        self.invalidate_idle()
+        for known in (self._builders, self._leaving, self._newest_gaps, self._emitted_from_ms, self._began_ms):
+            known.pop(symbol, None)
+
     def on_focus_change(self, left: Iterable[str], joined: Iterable[str], now_ms: int) -> None:
         """Follow a change of the focus at ``now_ms`` (platform time, UTC ms; 0 while it is not known)."""
         self.invalidate_idle()

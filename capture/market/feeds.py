@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -346,6 +346,20 @@ class FeedTracker:
 
     def __len__(self) -> int:
         return len(self._symbols)
+
+    def oldest(self, count: int, is_kept: Callable[[str], bool]) -> list[str]:
+        """The assets that have not ticked for longest, but for those to be kept."""
+        found = [feed for feed in self._symbols.values() if not is_kept(feed.symbol)]
+        found.sort(key=lambda feed: feed.last_tick_ts_ms)
+        return [feed.symbol for feed in found[:count]]
+
+    def forget(self, symbol: str) -> None:
+        """Forget an asset. Nothing is told of it: that is for assets without a stream."""
+        feed = self._symbols.pop(symbol)
+        for socket in feed.sockets:
+            self._sockets[socket].symbols.discard(symbol)
+        self._restored.pop(symbol, None)
+        self.socket_changes += 1
 
     def get(self, symbol: str) -> SymbolFeed | None:
         return self._symbols.get(symbol)

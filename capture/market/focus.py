@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from fluxcap.capture.platforms.base import ActiveAsset, Asset
+from fluxcap.capture.platforms.symbols import decode_symbol, encode_symbol
 from fluxcap.schemas.errors import UnknownAsset
 
 FOLLOWED_MAX = 64
@@ -41,7 +42,7 @@ class Focus(msgspec.Struct, frozen=True):
 
 def canonical_key(name: str) -> tuple[str, bool]:
     """Return the key two spellings of one asset share: letters and digits in upper case, and whether it is OTC."""
-    bare = _SEPARATORS.sub("", name).upper()
+    bare = _SEPARATORS.sub("", decode_symbol(name)).upper()
     is_otc = bare.endswith("OTC") and bare != "OTC"
     return (bare[:-3] if is_otc else bare, is_otc)
 
@@ -106,14 +107,21 @@ class AssetNames:
             self._by_key[key] = symbol
         return True
 
+    def forget(self, symbol: str) -> None:
+        """An asset was seen so long ago that it is not known any more."""
+        self._observed.pop(symbol, None)
+        if self._by_key.get(canonical_key(symbol)) == symbol:
+            self._index()
+
     def contains(self, symbol: str) -> bool:
         """Return whether it is a symbol of the platform's, as far as anything tells."""
         return symbol in self._assets or symbol in self._observed or symbol in self._kept
 
     def resolve(self, typed: str) -> str:
         """The symbol meant; before a table came, the name as typed. Raises UnknownAsset with the nearest symbols."""
-        if self.contains(typed):
-            return typed
+        for symbol in (typed, encode_symbol(typed)):
+            if self.contains(symbol):
+                return symbol
         found = self._by_key.get(canonical_key(typed))
         if found is not None:
             return found
@@ -329,6 +337,10 @@ class FocusState:
         """Take note of an asset that is seen for the first time, or that an earlier run saw."""
         if self.names.add_observed(symbol):
             self._resolve_again()
+
+    def forget(self, symbol: str) -> None:
+        """Take note that an asset was not seen for long."""
+        self.names.forget(symbol)
 
     def set_active(self, active: ActiveAsset) -> None:
         """Take the asset that the page shows. A period of 0 stays as it was."""

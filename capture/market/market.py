@@ -54,7 +54,8 @@ SOLE_AFTER_MS = 3_000
 WAITING_MAX_MS = 604_800_000
 """What seems to have waited for the clock for longer was stamped absurdly."""
 ASSETS_MAX = 2_000
-"""More assets than any platform has: beyond it names are garbage."""
+"""More assets than any platform has: beyond it the oldest are forgotten."""
+FORGOTTEN_AT_ONCE = 100
 
 _WAITING_STATES = (ClockState.IN_QUESTION, ClockState.AMBIGUOUS)
 _NEW = TickResult.NEW
@@ -329,6 +330,8 @@ class Market:
         for symbol in symbols:
             self._focus.add_observed(symbol)
         self._aggregator.track(symbols)
+        if (keep_names := getattr(self._platform, "keep_names", None)) is not None:
+            keep_names(symbols)
         self._update_focused()
 
     def restore_followed(self, symbols: Sequence[str]) -> None:
@@ -694,13 +697,28 @@ class Market:
     def _new_feed(self, symbol: str) -> SymbolFeed | None:
         """An asset seen for the first time. It may be one that the focus names, as people type it."""
         self._aggregator.invalidate_idle()
-        if len(self.feeds) >= ASSETS_MAX:
+        if len(self.feeds) >= ASSETS_MAX and not self._forget_oldest():
             self.counters["malformed.too many assets"] += 1
             return None
         feed = self.feeds.feed(symbol)
         self._focus.add_observed(symbol)
         self._update_focused()
         return feed
+
+    def _forget_oldest(self) -> bool:
+        """Make room for an asset: those silent for longest go, but for what is in focus or has a stream."""
+
+        def is_kept(symbol: str) -> bool:
+            named = symbol in self._focused and self._focus.mode is not FocusMode.ALL
+            return named or bool(self._published_ts_ms(symbol))
+
+        forgotten = self.feeds.oldest(FORGOTTEN_AT_ONCE, is_kept)
+        for symbol in forgotten:
+            self.feeds.forget(symbol)
+            self._focus.forget(symbol)
+            self._aggregator.forget(symbol)
+        self.counters["forgotten assets"] += len(forgotten)
+        return bool(forgotten)
 
     def _fits(self, history: History, at: ArrivalTime) -> bool:
         return is_current(history, self.clock.now_ms(at.mono_ms) + (self.clock.offset_ms or 0))

@@ -25,7 +25,7 @@ import binascii
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
@@ -36,13 +36,13 @@ from fluxcap.capture.platforms.addresses import PAGES, SOCKETS, AddressPatterns,
 from fluxcap.capture.platforms.base import Keep, Kept, MarketEvent, RawTick
 from fluxcap.capture.platforms.json_path import JsonPath
 from fluxcap.capture.platforms.stamps import MICROSECONDS, MILLISECONDS, NANOSECONDS, SECONDS, as_written, floor_ms
+from fluxcap.capture.platforms.symbols import StreamNames
 from fluxcap.schemas.errors import ConfigError
 
 TEXT, BINARY = 1, 2
 MAX_PRICE = 1e12
 MAX_TS_MS = 32_503_680_000_000
 """The year 3000."""
-_SYMBOL = re.compile(r"[#A-Za-z0-9][A-Za-z0-9_#&-]{0,31}")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 """Python itself would also take 1_000, other scripts' digits and blanks, none of which an exchange means."""
 _UNITS = {"s": SECONDS, "ms": MILLISECONDS, "us": MICROSECONDS, "ns": NANOSECONDS}
@@ -100,6 +100,10 @@ class GenericPlatform:
     def is_socket(self, url: str) -> bool:
         return self._sockets is None or self._sockets.match(url)
 
+    def keep_names(self, existing: Iterable[str]) -> None:
+        """Take the names of the streams that the store has, see ``StreamNames``."""
+        self._shape.names.keep(existing)
+
     def decoder(self) -> GenericDecoder:
         return GenericDecoder(self._shape)
 
@@ -122,6 +126,7 @@ class Shape:
         self.filter = [(JsonPath(text), value) for text, value in description.filter.items()]
         self._kept = [*named, *(path for path, _ in self.filter)]
         self._time_unit = description.time_unit
+        self.names = StreamNames()
 
     def found(self, opcode: int, payload: str) -> list[Any]:
         """The messages of a frame that the filter lets pass. Raises ValueError for what is no JSON."""
@@ -137,7 +142,9 @@ class Shape:
             return None
         symbol, time, price = values
         trade_id = _trade_id(self.id.one(message)) if self.id is not None else ""
-        return RawTick(_symbol(symbol), _time_ms(time, self._time_unit), _price(price), trade_id)
+        if not isinstance(symbol, str):
+            raise ValueError("symbol")
+        return RawTick(self.names.name_of(symbol), _time_ms(time, self._time_unit), _price(price), trade_id)
 
     def reduced(self, message: Any) -> Any:
         """Return only the fields of a message that are read."""
@@ -211,14 +218,6 @@ class GenericRedaction:
 
 def _packed(opcode: int, content: bytes) -> str:
     return binascii.b2a_base64(content, newline=False).decode() if opcode == BINARY else content.decode()
-
-
-def _symbol(value: Any) -> str:
-    """Symbols go into topics and file names: ``XBT/USD`` becomes ``XBT-USD``."""
-    text = re.sub(r"[/:.\s]", "-", value) if isinstance(value, str) else ""
-    if _SYMBOL.fullmatch(text) is None:
-        raise ValueError("symbol")
-    return text
 
 
 def _plain(value: Any) -> Any:

@@ -479,3 +479,27 @@ def test_only_what_changes_the_focus_in_force_is_said_to() -> None:
     ]
 
     assert changes == [True, False, False, False, True, True]
+
+
+def test_an_exact_symbol_is_meant_before_one_that_only_reads_alike() -> None:
+    names = AssetNames()
+    for symbol in ("BTC~2FUSD", "BTC-USD", "ETH~2FUSD"):
+        names.add_observed(symbol)
+
+    assert [names.resolve(typed) for typed in ("BTC-USD", "BTC/USD", "ETH-USD", "eth/usd")] == [
+        "BTC-USD",
+        "BTC~2FUSD",
+        "ETH~2FUSD",
+        "ETH~2FUSD",
+    ]
+
+
+def test_a_forgotten_asset_is_not_known_and_leaves_its_name_to_another_one() -> None:
+    names = AssetNames()
+    for symbol in ("BTC~2FUSD", "BTC-USD"):
+        names.add_observed(symbol)
+
+    names.forget("BTC~2FUSD")
+
+    assert not names.contains("BTC~2FUSD")
+    assert names.resolve("btc usd") == "BTC-USD"

@@ -128,8 +128,27 @@ def test_repeats_count_unless_the_table_says_that_they_do_not():
     assert not platform(repeats=False).repeats
 
 
-def test_signs_that_a_topic_cannot_have_become_dashes():
-    assert [tick.symbol for tick in ticks(message(s="XBT/USD"))] == ["XBT-USD"]
+def test_symbols_that_differ_are_streams_that_differ():
+    decoder = platform().decoder()
+    symbols = ["XBT/USD", "XBT-USD", "XBT.USD", "XBT:USD", "XBT USD"]
+
+    names = [tick.symbol for symbol in symbols for tick in decoder.received(1, message(s=symbol))]
+
+    assert names == ["XBT~2FUSD", "XBT-USD", "XBT~2EUSD", "XBT~3AUSD", "XBT~20USD"]
+
+
+def test_a_stream_of_the_store_keeps_its_name_while_one_symbol_belongs_to_it():
+    described = platform()
+    described.keep_names(["XBT-USD"])
+    decoder, other = described.decoder(), described.decoder()
+
+    names = [
+        tick.symbol
+        for decoder, symbol in ((decoder, "XBT/USD"), (other, "XBT/USD"), (other, "XBT-USD"), (decoder, "XBT/USD"))
+        for tick in decoder.received(1, message(s=symbol))
+    ]
+
+    assert names == ["XBT-USD", "XBT-USD", "XBT-USD", "XBT~2FUSD"]
 
 
 def test_messages_that_the_filter_holds_back_are_dropped_and_are_no_fault():
