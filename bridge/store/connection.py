@@ -368,8 +368,10 @@ class StoreCursor:
             result: list[tuple[Any, ...]] = handle.execute(sql, parameters).fetchall()
             return result
 
-    def load(self, sql: str, incoming: dict[str, npt.NDArray[Any]]) -> None:
+    def load(self, sql: str, incoming: dict[str, npt.NDArray[Any]]) -> int:
         """Run a statement that reads NumPy columns as the table ``incoming``. Raises StoreError.
+
+        Returns how many rows it inserted, updated or deleted.
 
         DuckDB finds ``incoming`` by its name in this frame. Of the ways in, this one costs least or nearly least at
         any size: 1.6 ms for one durable row (appender 1.5), 2.5 ms for 1,000 (appender 5.5, prepared inserts 860).
@@ -377,7 +379,8 @@ class StoreCursor:
         with self._running() as handle:
             columns = {name: np.ascontiguousarray(column) for name, column in incoming.items()}
             incoming = columns
-            handle.execute(sql).fetchall()
+            changed: list[tuple[int]] = handle.execute(sql).fetchall()
+            return changed[0][0] if changed else 0
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

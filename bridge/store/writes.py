@@ -73,14 +73,17 @@ def _replace_candles(cursor: StoreCursor, columns: Columns) -> None:
         f"AND c.flags & {int(CandleFlags.REVISED)} = 0",
         columns,
     )
+    left = len(columns["sequence"])
     for table in ("candles_fresh", "candles_settled"):
         # Literal bounds, so that the zone maps skip the rest of the table.
-        cursor.load(
+        left -= cursor.load(
             f"UPDATE {table} AS c SET open = i.open, high = i.high, low = i.low, close = i.close, "  # noqa: S608
             "volume = i.volume, tick_count = i.tick_count, flags = i.flags FROM incoming AS i "
             f"WHERE c.stream_id = {stream_id} AND c.sequence BETWEEN {low} AND {high} AND c.sequence = i.sequence",
             columns,
         )
+        if not left:
+            return  # each candle is in one of the tables: nearly always in the first, since it is young
 
 
 def upsert_gaps(cursor: StoreCursor, gaps: Sequence[Gap], at_ms: int) -> None:
