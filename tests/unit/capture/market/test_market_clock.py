@@ -10,7 +10,7 @@ from fluxcap.capture.market.clock import ClockBasis, ClockEvent, ClockState, Cor
 from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.market import WaitingSpan
 from fluxcap.schemas.types import CandleFlags, FeedState
-from tests.support.market.simulated_market import EUR
+from tests.support.market.simulated_market import EUR, GBP, lock
 from tests.support.market.wrong_clock import Computer
 
 HOUR_MS, MINUTE = 3_600_000, 60_000
@@ -117,6 +117,24 @@ def test_gaps_of_a_wrong_clock_are_withdrawn_and_told_again_for_their_true_time(
     assert all(gap.from_ms == gap.to_ms for gap in wrong)
     assert abs(true.from_ms - lost_ms) < 2_000
     assert 29_000 < true.to_ms - true.from_ms < 33_000
+
+
+def test_times_out_of_focus_are_told_again_for_their_true_time() -> None:
+    computer = started_ahead(minutes=2)
+    computer.market.set_focus(lock(GBP))
+    left_ms = computer.now_ms
+    computer.trade(130)
+
+    computer.header()
+    computer.trade(4)
+
+    away = [gap for gap in computer.store.gaps.values() if gap.reason is GapReason.NOT_IN_FOCUS]
+    wrong = [gap for gap in away if gap.from_ms > computer.now_ms]
+    (true,) = [gap for gap in away if gap.from_ms <= computer.now_ms]
+    assert wrong
+    assert all(gap.from_ms == gap.to_ms for gap in wrong)
+    assert abs(true.from_ms - left_ms) < 2 * MINUTE
+    assert true.to_ms == 0
 
 
 def test_the_journal_hears_of_a_correction() -> None:
