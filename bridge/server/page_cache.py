@@ -21,6 +21,8 @@ DEPTH = 10_000
 """Candles kept per stream: one full page, a week of minutes."""
 BUDGET_ROWS = 2_000_000
 """Candles kept of all streams together: 108 MB. With many streams each keeps fewer."""
+SPARE_PART = 8
+"""An eighth of the depth is room for growth: what is held stays close to what is asked for, and moves seldom."""
 _LEAST_DEPTH = 64
 _LEAST_CAPACITY = 64
 
@@ -48,7 +50,7 @@ class RecentCandles:
     Parameters
     ----------
     depth
-        Candles to keep per stream, at least; up to twice as many stay until they are trimmed.
+        Candles to keep per stream, at least; up to an eighth more stay until they are trimmed.
     budget_rows
         Candles to keep of all streams together.
     """
@@ -73,7 +75,7 @@ class RecentCandles:
         """The newest rows in a new buffer with room for ``more`` and for growth."""
         depth = max(_LEAST_DEPTH, min(self._depth, self._budget_rows // (2 * max(len(self._views), 1))))
         keep = min(view.stop - view.start, max(depth - more, 0))
-        room = max(more, min(keep + more, depth), _LEAST_CAPACITY)
+        room = max(more, min(keep + more, depth // SPARE_PART), _LEAST_CAPACITY)
         buffer = np.empty(keep + room, dtype=CANDLE_DTYPE)
         buffer[:keep] = view.buffer[view.stop - keep : view.stop]
         return _View(buffer, 0, keep, view.next_sequence - keep)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fluxcap.bridge.server.page_cache import CachedReader, RecentCandles
+from fluxcap.bridge.server.page_cache import SPARE_PART, CachedReader, RecentCandles
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.candles import CandlePage
@@ -43,6 +43,17 @@ def test_the_newest_are_kept_when_there_are_too_many() -> None:
     kept = held(recent)
     assert kept[-1] == 1000
     assert 100 <= len(kept) <= 200
+
+
+def test_what_is_held_and_its_spare_room_stay_close_to_the_depth_for_ever() -> None:
+    recent = RecentCandles(depth=1_000)
+    most = 0
+    for start in range(1, 5_001):
+        recent.append(batch(start, 1))
+        most = max(most, recent.rows)
+
+    assert most <= 1_000 + 1_000 // SPARE_PART
+    assert held(recent)[-1_000:] == list(range(4_001, 5_001))
 
 
 def test_one_batch_longer_than_the_depth_is_held_whole() -> None:
