@@ -61,6 +61,12 @@ def simulate(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on loopback; 0 for any free one.")] = 8400,
     assets: Annotated[str | None, typer.Option(help="Symbols, comma-separated. [default: ten of them]")] = None,
     rate: Annotated[float, typer.Option(help="Ticks a second and asset.")] = 2.1,
+    thin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SYMBOL=SECONDS", help="Trades of this asset are rare, so far apart on average; repeatable."
+        ),
+    ] = None,
     offset: Annotated[int, typer.Option(help="How far stamps are ahead of UTC, seconds.")] = 7200,
     seed: Annotated[int, typer.Option(help="The same seed gives the same prices.")] = 1,
     truth: Annotated[Path | None, typer.Option(help="JSONL file for what the market did.")] = None,
@@ -69,11 +75,19 @@ def simulate(
 
     Open its address in the Chrome that `fluxcap chrome` started, and tell `fluxcap run --platform-url` about it.
     """
-    from fluxcap.capture.simulator.config import DEFAULT_ASSETS, SiteConfig
+    from fluxcap.capture.simulator.config import DEFAULT_ASSETS, SiteConfig, mean_pauses
     from fluxcap.capture.simulator.site import run_site
 
     symbols = tuple(part.strip() for part in assets.split(",") if part.strip()) if assets else DEFAULT_ASSETS
-    config = SiteConfig(assets=symbols, rate_hz=rate, offset_s=offset, seed=seed, port=port, truth_path=truth)
+    config = SiteConfig(
+        assets=symbols,
+        rate_hz=rate,
+        thin=mean_pauses(thin or ()),
+        offset_s=offset,
+        seed=seed,
+        port=port,
+        truth_path=truth,
+    )
     run_site(config, lambda url: say(f"Simulated trading site at {url}  (Ctrl-C to stop)"))
 
 

@@ -5,7 +5,7 @@ One frozen value; every field has the platform's measured behaviour as its defau
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -27,6 +27,8 @@ DEFAULT_ASSETS = (
 
 MAX_RATE_HZ = 250.0
 """Above this two ticks of an asset could share a millisecond, and the order of a tie would not be defined."""
+MAX_PAUSE_S = 3_600.0
+"""A market that trades more rarely is quiet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class SiteConfig:
     """Symbols whose market is open, in the order of the favourites bar."""
     rate_hz: float = 2.1
     """Ticks a second of one OTC asset, keep-alive repeats included. Ordinary assets tick a fifth less."""
+    thin: Mapping[str, float] = field(default_factory=dict)
+    """Symbol to the mean pause between its trades, seconds, where they shall be rare and come at random."""
     offset_s: int = 7200
     """How far the platform's stamps are ahead of UTC, seconds."""
     date_off_s: int | None = 0
@@ -93,7 +97,7 @@ class SiteConfig:
     """updateAssets is sent again this long after connecting, seconds."""
 
     def __post_init__(self) -> None:
-        unknown = [symbol for symbol in (*self.assets, *self.decimals) if symbol not in load_assets()]
+        unknown = [symbol for symbol in (*self.assets, *self.decimals, *self.thin) if symbol not in load_assets()]
         if unknown:
             raise ConfigError(
                 f"The simulated site has no asset {', '.join(unknown)}; see capture/simulator/assets.csv."
@@ -104,8 +108,22 @@ class SiteConfig:
             raise ConfigError(f"The rate must be above 0 and at most {MAX_RATE_HZ:.0f} ticks a second and asset.")
         if not 0 <= self.lag_ms[0] <= self.lag_ms[1]:
             raise ConfigError("The lag is a range in milliseconds, smaller first, such as (700, 800).")
+        if any(not 0 < pause_s <= MAX_PAUSE_S for pause_s in self.thin.values()):
+            raise ConfigError(f"The mean pause of a thin market is above 0 and at most {MAX_PAUSE_S:.0f} s.")
         if any(not 0 <= decimals <= 12 for decimals in self.decimals.values()):
             raise ConfigError("Decimals are between 0 and 12.")
+
+
+def mean_pauses(typed: Iterable[str]) -> dict[str, float]:
+    """``SYMBOL=SECONDS`` as people type it, for ``SiteConfig.thin``. Raises ConfigError."""
+    found = {}
+    for text in typed:
+        symbol, _, pause_s = text.partition("=")
+        try:
+            found[symbol.strip()] = float(pause_s)
+        except ValueError:
+            raise ConfigError(f"{text!r} is no thin market; write it like EURUSD=30.") from None
+    return found
 
 
 PAGE_URL = "http://pocketoption.com/"

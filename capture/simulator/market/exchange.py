@@ -72,7 +72,8 @@ class Exchange:
         asset: SimulatedAsset = load_assets()[symbol]
         if symbol in self._config.decimals:
             asset = asset.with_decimals(self._config.decimals[symbol])
-        return SimulatedMarket(asset, seed=self._config.seed, rate_hz=self._config.rate_hz)
+        mean_pause_s = self._config.thin.get(symbol, 0.0)
+        return SimulatedMarket(asset, seed=self._config.seed, rate_hz=self._config.rate_hz, mean_pause_s=mean_pause_s)
 
     def _block_length_ms(self) -> int:
         ticks_a_ms = len(self._config.assets) * self._config.rate_hz / 1000

@@ -6,7 +6,8 @@ live ticks, history and candles of one asset can never disagree, not even after 
 
 The rhythm is the platform's, at its own rate of 2.1 ticks a second: a slot of 0.5 s, jittered; every sixth slot (three
 seconds) is followed by a keep-alive that repeats the price, which mostly takes the next slot's place; about a quarter
-of all ticks repeat the price before. Ordinary (not OTC) assets leave out slots besides.
+of all ticks repeat the price before. Ordinary (not OTC) assets leave out slots besides. In a thin market most ticks are
+left out at random: what is left comes as trades do, with pauses of any length about their mean.
 """
 
 from __future__ import annotations
@@ -46,31 +47,48 @@ _UNIT = 2.0**-53
 
 
 class SimulatedMarket:
-    """The ticks of one asset."""
+    """The ticks of one asset. ``mean_pause_s``: of a thin market, 0 for one that ticks at ``rate_hz``."""
 
-    def __init__(self, asset: SimulatedAsset, *, seed: int, rate_hz: float) -> None:
+    def __init__(self, asset: SimulatedAsset, *, seed: int, rate_hz: float, mean_pause_s: float = 0.0) -> None:
         self.asset = asset
         self.slot_ms = 1000.0 * _TICKS_A_SLOT / rate_hz
         self._scale: int = 10**asset.decimals
         self._key = np.uint64(zlib.crc32(f"{seed}/{asset.symbol}".encode()) << 16)
         self._move = max(_MIN_MOVE_POINTS, _MOVE_A_SECOND[asset.kind] * asset.points)
         self._white = max(1, round(self._move * 0.8))
-        self.pauses: list[tuple[int, int | None]] = []
+        self._share = self._share_of(mean_pause_s)
+        self.pauses: list[tuple[int, int | None, float]] = []
+        """Times in which only a share of the ticks happens: begin, end (None: not yet), share."""
 
     def price(self, points: int) -> float:
         """Points as the price a platform would write."""
         return points / self._scale
 
-    def pause(self, at_ms: int) -> None:
-        """From then on the market is quiet: no tick happens."""
-        self.pauses.append((at_ms, None))
+    def pause(self, at_ms: int, mean_pause_s: float = 0.0) -> None:
+        """From then on the market is thin, or quiet: without ``mean_pause_s`` no tick happens."""
+        self.pauses.append((at_ms, None, self._share_of(mean_pause_s) if mean_pause_s else 0.0))
 
-    def resume(self, at_ms: int) -> None:
-        """From then on it ticks again, at the price where it then is."""
-        self.pauses = [(begin, at_ms if end is None else end) for begin, end in self.pauses]
+    def resume(self, at_ms: int, mean_pause_s: float = 0.0) -> None:
+        """From then on it ticks again, at the price where it then is. ``mean_pause_s`` as it was given to ``pause``."""
+        share = self._share_of(mean_pause_s) if mean_pause_s else 0.0
+        self.pauses = [(begin, at_ms if end is None and of == share else end, of) for begin, end, of in self.pauses]
 
     def paused_at(self, ts_ms: int) -> bool:
-        return any(begin <= ts_ms and (end is None or ts_ms < end) for begin, end in self.pauses)
+        """Return whether a tick at that time does not happen."""
+        return any(
+            begin <= ts_ms and (end is None or ts_ms < end) and not self._happens(np.array([ts_ms]), share)[0]
+            for begin, end, share in self.pauses
+        )
+
+    def _share_of(self, mean_pause_s: float) -> float:
+        """Return the share of ticks that happens in a market with pauses so long on average; 1 for 0 or too short."""
+        usual_s = self.slot_ms / _TICKS_A_SLOT / 1_000 / (1.0 if self.asset.is_otc else 1.0 - _ORDINARY_GAPS)
+        return min(1.0, usual_s / mean_pause_s) if mean_pause_s else 1.0
+
+    def _happens(self, ts: Int64s, share: float) -> npt.NDArray[np.bool_]:
+        """Return which ticks at these times are of that share, the same every time."""
+        happens: npt.NDArray[np.bool_] = self._unit(ts, 25) < share
+        return happens
 
     def ticks(self, from_ms: int, to_ms: int, *, heed_quiet: bool = True) -> tuple[Int64s, Int64s]:
         """Ticks with ``from_ms <= ts_ms < to_ms`` (true UTC): two arrays, times and points, ascending in time.
@@ -80,9 +98,11 @@ class SimulatedMarket:
         slots = np.arange(int(from_ms // self.slot_ms) - 2, int(to_ms // self.slot_ms) + 3, dtype=np.int64)
         ts, points = self._all_ticks(slots)
         wanted = (ts >= from_ms) & (ts < to_ms)
-        for begin, end in self.pauses:
+        if self._share < 1.0:
+            wanted &= self._happens(ts, self._share)
+        for begin, end, share in self.pauses:
             if end is not None or heed_quiet:
-                wanted &= (ts < begin) | (ts >= (to_ms if end is None else end))
+                wanted &= (ts < begin) | (ts >= (to_ms if end is None else end)) | self._happens(ts, share)
         return ts[wanted], points[wanted]
 
     def points_at(self, times_ms: Floats) -> Int64s:

@@ -1,7 +1,8 @@
 """Troubles on purpose: what can go wrong between a platform and its page, each begun and ended on command.
 
-None of them changes the truth: the market goes on, only its delivery suffers. Each writes a ``fault_begun`` line into
-the truth, and a ``fault_ended`` line when it is over (at once, for what is done in a moment).
+But for a quiet and a thin market none of them changes the truth: the market goes on, only its delivery suffers. Each
+writes a ``fault_begun`` line into the truth, and a ``fault_ended`` line when it is over (at once, for what is done in a
+moment).
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class Fault(enum.StrEnum):
     SILENCE = "silence"
     """Market sockets stay open, but nothing is sent and what was to be sent is lost (``pings``: not even pings)."""
     QUIET_MARKET = "quiet_market"
-    """No ticks happen for ``symbols``. The one fault that is the market's own: the truth has no ticks either."""
+    """No ticks happen for ``symbols``. It is the market's own: the truth has no ticks either."""
+    THIN_MARKET = "thin_market"
+    """Trades of ``symbols`` become rare: at random, ``mean_s`` apart on average. The market's own, as a quiet one."""
     BACKLOG = "backlog"
     """Everything to market sockets is held, and comes in one burst at the end."""
     JITTER = "jitter"
@@ -44,6 +47,8 @@ class Fault(enum.StrEnum):
     """``share`` of the ticks is sent twice."""
     DATE_HEADER = "date_header"
     """``Date`` headers are ``offset_s`` ahead of the truth (``omit``: there are none)."""
+    LOGGED_OUT = "logged_out"
+    """The session has ended: whoever is signed in is told so, and nobody can sign in."""
     REFUSE = "refuse"
     """New market sockets are refused with HTTP 503."""
 
@@ -66,6 +71,7 @@ class FaultRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offset_s: int = 3600
     extra_ms: float = 1500.0
     share: float = 0.2
+    mean_s: float = 4.0
 
 
 def parse_order(body: bytes) -> FaultRequest:
@@ -127,6 +133,8 @@ class FaultController:
             )
         if order.seconds is not None and order.seconds < 0:
             raise ConfigError("A fault's duration must not be negative.")
+        if order.mean_s <= 0:
+            raise ConfigError("The mean pause of a thin market is above 0 s.")
 
     def _apply(self, order: FaultRequest) -> None:
         hub, delivery, now_ms = self._hub, self._hub.exchange.delivery, self._hub.clock_ms()
@@ -138,6 +146,9 @@ class FaultController:
             case Fault.QUIET_MARKET:
                 for symbol in order.symbols or hub.exchange.markets:
                     hub.exchange.markets[symbol].pause(now_ms)
+            case Fault.THIN_MARKET:
+                for symbol in order.symbols or hub.exchange.markets:
+                    hub.exchange.markets[symbol].pause(now_ms, order.mean_s)
             case Fault.BACKLOG:
                 hub.market_valve.flow = FlowState.HELD
             case Fault.JITTER:
@@ -155,6 +166,10 @@ class FaultController:
                 hub.date_off_s = None if order.omit else order.offset_s
             case Fault.REFUSE:
                 hub.refusing = True
+            case Fault.LOGGED_OUT:
+                hub.logged_out = True
+                for session in list(hub.market_sessions.values()):
+                    session.refuse()
 
     def _undo(self, order: FaultRequest) -> None:
         hub, delivery, now_ms = self._hub, self._hub.exchange.delivery, self._hub.clock_ms()
@@ -164,6 +179,9 @@ class FaultController:
             case Fault.QUIET_MARKET:
                 for symbol in order.symbols or hub.exchange.markets:
                     hub.exchange.markets[symbol].resume(now_ms)
+            case Fault.THIN_MARKET:
+                for symbol in order.symbols or hub.exchange.markets:
+                    hub.exchange.markets[symbol].resume(now_ms, order.mean_s)
             case Fault.JITTER:
                 delivery.jitter_ms = 0.0
             case Fault.LATE_TICKS:
@@ -176,6 +194,8 @@ class FaultController:
                 hub.date_off_s = hub.config.date_off_s
             case Fault.REFUSE:
                 hub.refusing = False
+            case Fault.LOGGED_OUT:
+                hub.logged_out = False
             case Fault.CLOSE_SOCKETS | Fault.GARBAGE:
                 pass
 

@@ -164,8 +164,17 @@ class MarketSession(EngineSession):
             self.hub.account.favourites = [symbol for symbol in argument if self._is_open(symbol)]
             self.emit("successfavorite/change", self.hub.account.favourites)
 
+    def refuse(self) -> None:
+        """The session is not good any more: say so as the platform does. The page closes the socket."""
+        self.streaming = False
+        self.emit_text("NotAuthorized")
+        self.outlet.send(framing.text_frame("41"))
+
     def _sign_in(self, credentials: Any) -> None:
         user = self.hub.account
+        if self.hub.logged_out:
+            self.refuse()
+            return
         if not isinstance(credentials, dict) or credentials.get("session") != user.secrets.session:
             self.outlet.send(framing.text_frame("41"))
             return
@@ -285,6 +294,7 @@ class SessionRegistry:
         self.market_valve = FlowControl()
         self.other_valve = FlowControl()
         self.refusing = False
+        self.logged_out = False
         """New market sockets are turned away."""
         self.date_off_s = config.date_off_s
         self.duplicate_share = 0.0

@@ -118,7 +118,7 @@ class Storm:
             for fault in faults:
                 begin_s = time.time()
                 stack.enter_context(fault.make(self._rig, self._draw))
-                # A socket that is silent for less than 3 s cannot be told from a quiet one: each has its whole time.
+                # A socket that is silent for less than 5 s cannot be told from a quiet one: each has its whole time.
                 until_s = max(until_s, begin_s + self._draw.uniform(*fault.hold_s))
                 if len(faults) == 1 and fault.told is not None:
                     told = partial(fault.told(self._rig), begin_s)

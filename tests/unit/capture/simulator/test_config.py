@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fluxcap.capture.simulator.config import Secrets, SiteConfig
+from fluxcap.capture.simulator.config import Secrets, SiteConfig, mean_pauses
 from fluxcap.schemas.errors import ConfigError
 
 
@@ -20,6 +20,8 @@ from fluxcap.schemas.errors import ConfigError
         {"rate_hz": 1_000},
         {"lag_ms": (800, 700)},
         {"decimals": {"EURUSD_otc": -1}},
+        {"thin": {"NOSUCH_otc": 30.0}},
+        {"thin": {"EURUSD_otc": 0.0}},
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
@@ -31,3 +33,13 @@ def test_every_secret_is_listed_for_the_search() -> None:
     secrets = Secrets(session="a-session", balance="12.34")
 
     assert {"a-session", "12.34", secrets.uid, secrets.deal_id, secrets.chat_text} <= set(secrets.all())
+
+
+def test_thin_markets_are_typed_with_their_mean_pause() -> None:
+    assert mean_pauses(["EURUSD=30", " LBPUSD_otc = 2.5"]) == {"EURUSD": 30.0, "LBPUSD_otc": 2.5}
+
+
+@pytest.mark.parametrize("typed", ["EURUSD", "EURUSD=", "EURUSD=often"])
+def test_a_thin_market_without_a_pause_is_refused(typed: str) -> None:
+    with pytest.raises(ConfigError, match="EURUSD=30"):
+        mean_pauses([typed])

@@ -12,8 +12,10 @@ START_MS = 1_795_303_500_000
 HOUR_MS = 3_600_000
 
 
-def market(symbol: str = "EURUSD_otc", *, seed: int = 1, rate_hz: float = 2.1) -> SimulatedMarket:
-    return SimulatedMarket(load_assets()[symbol], seed=seed, rate_hz=rate_hz)
+def market(
+    symbol: str = "EURUSD_otc", *, seed: int = 1, rate_hz: float = 2.1, mean_pause_s: float = 0.0
+) -> SimulatedMarket:
+    return SimulatedMarket(load_assets()[symbol], seed=seed, rate_hz=rate_hz, mean_pause_s=mean_pause_s)
 
 
 @pytest.mark.parametrize("piece_ms", [1, 137, 7_777, 60_000])
@@ -104,3 +106,40 @@ def test_a_market_still_quiet_has_no_ticks_after_the_pause() -> None:
     ts, _ = quiet.ticks(START_MS, START_MS + 30_000)
 
     assert ts.max() < START_MS + 10_000
+
+
+@pytest.mark.parametrize("symbol", ["EURUSD_otc", "EURUSD"])
+@pytest.mark.parametrize("mean_pause_s", [4.0, 30.0])
+def test_trades_of_a_thin_market_come_at_random_about_their_mean(symbol: str, mean_pause_s: float) -> None:
+    ts, _ = market(symbol, mean_pause_s=mean_pause_s).ticks(START_MS, START_MS + 48 * HOUR_MS)
+    pauses_s = np.diff(ts) / 1_000
+
+    assert pauses_s.mean() == pytest.approx(mean_pause_s, rel=0.1)
+    assert pauses_s.std() == pytest.approx(mean_pause_s, rel=0.2)
+
+
+def test_a_thin_market_is_the_usual_one_with_most_ticks_left_out() -> None:
+    usual = dict(zip(*(column.tolist() for column in market().ticks(START_MS, START_MS + HOUR_MS)), strict=True))
+    thin = dict(
+        zip(*(column.tolist() for column in market(mean_pause_s=30).ticks(START_MS, START_MS + HOUR_MS)), strict=True)
+    )
+
+    assert thin.items() <= usual.items()
+    assert market(mean_pause_s=0.01).ticks(START_MS, START_MS + HOUR_MS)[0].tolist() == list(usual)
+
+
+def test_a_market_may_become_thin_for_a_while_and_be_quiet_within() -> None:
+    thin = market()
+    thin.pause(START_MS + 100_000, 4.0)
+    thin.pause(START_MS + 300_000)
+    thin.resume(START_MS + 400_000)
+    thin.resume(START_MS + 600_000, 4.0)
+
+    ts, _ = thin.ticks(START_MS, START_MS + 700_000)
+
+    counts = np.histogram(ts - START_MS, bins=range(0, 700_001, 100_000))[0].tolist()
+    assert min(counts[0], counts[6]) > 190
+    assert counts[3] == 0
+    assert all(10 < counts[at] < 50 for at in (1, 2, 4, 5))
+    happened = [at for at in market().ticks(START_MS, START_MS + 700_000)[0].tolist() if not thin.paused_at(at)]
+    assert happened == ts.tolist()
