@@ -155,7 +155,7 @@ def test_a_second_run_says_who_holds_the_folder_or_the_ports(start: Callable[...
     assert first.running
 
 
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0)])
 def test_a_signal_ends_run_in_time(start: Callable[..., DaemonProcess], how: signal.Signals, code: int):
     daemon = start(free_port())
     daemon.run_file()
