@@ -437,11 +437,11 @@ class CandleBuilder:
 
         BLIND if its true open was seen, JOINED_LATE if not, 0 if nothing of it was seen.
         """
-        if not coverage.live.touches(start_ms, start_ms + self._timeouts.interval_ms):
-            return CandleFlags.NONE
         first_ms = self._tape.next_tick_ts_ms(start_ms)
-        opened = first_ms is not None and first_ms < coverage.live.covered_until(start_ms)
-        return CandleFlags.BLIND if opened else CandleFlags.JOINED_LATE
+        if first_ms is not None and coverage.live.reaches(start_ms, first_ms):
+            return CandleFlags.BLIND
+        touched = coverage.live.touches(start_ms, start_ms + self._timeouts.interval_ms)
+        return CandleFlags.JOINED_LATE if touched else CandleFlags.NONE
 
     def _forming_flags(self, start_ms: int, coverage: FeedCoverage) -> CandleFlags:
         seen_ms = self._tape.last_tick_ts_ms

@@ -65,6 +65,14 @@ class TimeRanges:
         at = bisect_right(self._starts, to_ms - 1) - 1
         return from_ms < to_ms and at >= 0 and self._ends[at] > from_ms
 
+    def reaches(self, from_ms: int, to_ms: int) -> bool:
+        """Return whether one stretch reaches from ``from_ms`` or earlier up to ``to_ms``, where it may end.
+
+        A stretch ends at the newest stamp of its socket. That tick is not within it, but all before it is.
+        """
+        at = bisect_right(self._starts, from_ms) - 1
+        return at >= 0 and self._ends[at] >= to_ms
+
     def uncovered(self, from_ms: int, to_ms: int) -> list[tuple[int, int]]:
         """Return the ranges of ``[from_ms, to_ms)`` that are not in the set, ascending."""
         found = []

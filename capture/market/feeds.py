@@ -8,8 +8,9 @@ on a socket proves that every tick before it on that socket has arrived. A quiet
 What ends coverage:
 
 - the socket is gone;
-- the socket's stamps jump: it said nothing for much longer than it is used to, so its server may have dropped ticks
-  ("streams that die silently"). Pings do not count as talk: they come from a layer below that goes on regardless;
+- the socket is silent: it brought no tick for much longer than it is used to (``silent_after_ms``), so its server may
+  have dropped ticks ("streams that die silently"). Only ticks prove a feed. Pings come from a layer below that goes on
+  regardless, and messages of other kinds from another part of the server;
 - the page turned to another asset, and this one did not tick again soon, or the page came back to it before.
 
 ``FeedTracker`` owns what is known of a socket (``SocketFeed``) and of an asset (``SymbolFeed``): nobody else changes
@@ -19,6 +20,7 @@ them. What the candle rule needs of an asset leaves as one value, ``coverage()``
 from __future__ import annotations
 
 import enum
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -32,19 +34,18 @@ from fluxcap.schemas.types import Candle, FeedState
 
 SocketKey: TypeAlias = Hashable
 
-GAP_THRESHOLD_MIN_MS = 3_000
-GAP_THRESHOLD_MAX_MS = 60_000
-"""Bounds of the silence between two stamps of a socket that ends coverage: three times what it is used to. Recorded OTC
-assets never pause longer than 2 s; ordinary ones did for 5 s."""
-USUAL_PAUSE_MS = 1_000
-GAPPY_MS = 2_000
-"""A socket whose ticks pause as long as this in the ordinary way: there its other messages tell whether it lives."""
-SILENT_AFTER_MS = 5_000
-"""Live OTC assets tick twice a second; a socket silent this long is said to be stalled."""
-ACTIVITY_MARGIN_MS = 1_000
-"""Other messages overtake ticks: they prove only what is older than the ticks' delivery lag and its jitter."""
-ACTIVITY_CONFIRMED_MS = 2_000
-"""A message counts as proof once so long has passed in which no older tick followed: it was not in a backlog."""
+SILENT_MIN_MS = 5_000
+"""No socket is called silent earlier. Recorded OTC assets never pause longer than 2 s."""
+DAY_MS = 86_400_000
+WAIT_MAX_MS = DAY_MS / math.e
+"""A longer wait is taken as this one: the rule has its maximum here, a silence of 8.8 hours."""
+PAUSES_REMEMBERED = 200
+REMEMBERED_MS = 120_000
+"""About so many pauses of a socket, and those of so long a time, tell what it is used to: enough to know it to a tenth,
+and that a dead stream of a fast one weighs little; few enough to forget."""
+SHORT_PAUSE_MS = 1_000
+"""Shorter pauses are learnt ``PAUSES_AT_ONCE`` together: what a tick costs is what a computer can follow."""
+PAUSES_AT_ONCE = 16
 CONFIRMED_AFTER_MS = 3_000
 """A tick this long after the page turned away was not merely under way then: the asset is still sent."""
 
@@ -62,6 +63,7 @@ class GapReason(enum.StrEnum):
     SOCKET_BROKEN = "socket broken"
     SOCKET_SILENT = "socket silent"
     UNSUBSCRIBED = "page turned to another asset"
+    OTHER_ACCOUNT = "page turned to another account"
     CLOCK_STEP = "platform clock changed"
     CLOCK_WRONG = "clock was wrong"
     DAEMON_DOWN = "fluxcap was not running"
@@ -97,22 +99,64 @@ class PendingUnsubscribe:
         return ts_ms - self.asset_changed_ms >= CONFIRMED_AFTER_MS
 
 
-class SocketFeed:
-    """One socket: how far it has spoken, and how silent it is used to be.
+def silent_after_ms(wait_ms: float) -> int:
+    """Return after how long without a tick a socket is silent: ``max(5 s, wait x ln(86,400 s / wait))``, in ms.
 
-    Ticks speak for themselves. On a socket of gappy markets its other messages (signals and the like) speak for it,
-    too, as long as they come as steadily as they used to; pings never do, since they come from a layer below.
+    ``wait_ms`` is the mean wait for its next tick. Where trades come at random that is their mean pause, and a pause
+    longer than this happens once a day. It is half the pause where ticks come regularly, and longer than the mean pause
+    where they come in bursts.
+    """
+    wait_ms = min(wait_ms, WAIT_MAX_MS)
+    return max(SILENT_MIN_MS, int(wait_ms * math.log(DAY_MS / wait_ms))) if wait_ms > 0 else SILENT_MIN_MS
+
+
+class Pauses:
+    """The pauses between stamps that a socket is used to, over all its assets.
+
+    The mean wait for the next tick, seen from any moment, is half the mean square of the pauses by their mean. A pause
+    that was longer than the socket's silence counts as that silence: one dead stream teaches hardly any patience, a
+    market that is thin does it within three or four pauses. The newest ``PAUSES_REMEMBERED`` count, or those of
+    ``REMEMBERED_MS`` where they are more.
     """
 
+    __slots__ = ("_count", "_squares_ms2", "_sum_ms", "silent_after_ms")
+
+    def __init__(self) -> None:
+        self._count = 0.0
+        self._sum_ms = 0.0
+        self._squares_ms2 = 0.0
+        self.silent_after_ms = SILENT_MIN_MS
+        """A silence of so long is not the market's."""
+
+    def add(self, pause_ms: int) -> None:
+        """Take one pause."""
+        pause_ms = min(pause_ms, self.silent_after_ms)
+        self.add_sums(1, pause_ms, pause_ms * pause_ms)
+
+    def add_sums(self, count: int, sum_ms: int, squares_ms2: int) -> None:
+        """Take several pauses, none of them long: their number, their sum and the sum of their squares."""
+        self._count += count
+        self._sum_ms += sum_ms
+        self._squares_ms2 += squares_ms2
+        if self._count > PAUSES_REMEMBERED and self._sum_ms > REMEMBERED_MS:
+            kept = max(PAUSES_REMEMBERED / self._count, REMEMBERED_MS / self._sum_ms)
+            self._count *= kept
+            self._sum_ms *= kept
+            self._squares_ms2 *= kept
+        self.silent_after_ms = silent_after_ms(self._squares_ms2 / (2 * self._sum_ms))
+
+
+class SocketFeed:
+    """One socket: how far it has spoken, and how silent it is used to be."""
+
     __slots__ = (
-        "_activity_interval_ms",
-        "_last_activity_ms",
-        "_pending_due_ms",
-        "_steady_since_ms",
+        "_pauses",
+        "_short_count",
+        "_short_squares_ms2",
+        "_short_sum_ms",
         "active_symbol",
         "history_end_ms",
-        "max_pause_ms",
-        "pending_watermark_ms",
+        "silent_after_ms",
         "stale_ts_ms",
         "symbols",
         "watermark_ms",
@@ -122,77 +166,52 @@ class SocketFeed:
         self.watermark_ms = 0
         self.stale_ts_ms = 0
         """Newest stamp of the ticks, sent again on connecting, that proved nothing."""
-        self.max_pause_ms = USUAL_PAUSE_MS
-        """The longest silence between its stamps of late."""
-        self.pending_watermark_ms = 0
-        """A message that is no tick claims that all before this time has arrived; 0 for none."""
-        self._pending_due_ms = 0
-        self._activity_interval_ms = 0
-        self._last_activity_ms = 0
-        self._steady_since_ms = 0
         self.active_symbol: str | None = None
         """The asset its page turned to last."""
         self.symbols: set[str] = set()
         self.history_end_ms: dict[str, tuple[int, int]] = {}
         """Assets whose history came on this socket since the page turned to them: its end, and how soon the first live
         tick must follow to join it (ms)."""
-
-    @property
-    def gap_threshold_ms(self) -> int:
+        self._pauses = Pauses()
+        self._short_count = self._short_sum_ms = self._short_squares_ms2 = 0
+        """Short pauses that have yet to be learnt."""
+        self.silent_after_ms = SILENT_MIN_MS
         """A silence of so long between two stamps is not the market's."""
-        return min(max(3 * self.max_pause_ms, GAP_THRESHOLD_MIN_MS), GAP_THRESHOLD_MAX_MS)
 
     def is_silent(self, now_ms: int) -> bool:
-        """Return whether it has said nothing for longer than it should."""
-        allowed_ms = max(SILENT_AFTER_MS, self.gap_threshold_ms)
-        if self.max_pause_ms >= GAPPY_MS:
-            allowed_ms = max(allowed_ms, 2 * self._activity_interval_ms)
-        return now_ms - max(self.watermark_ms, self.pending_watermark_ms) >= allowed_ms
+        """Return whether it has brought no tick for longer than it should."""
+        return now_ms - self.watermark_ms >= self.silent_after_ms
 
-    def on_activity(self, now_ms: int) -> None:
-        """A message that is neither tick nor ping came at ``now_ms``."""
-        pause_ms = now_ms - self._last_activity_ms
-        if pause_ms > max(self._activity_interval_ms * 3 // 2, GAP_THRESHOLD_MIN_MS):
-            self._steady_since_ms = now_ms
-        if 0 < pause_ms < GAP_THRESHOLD_MAX_MS:
-            self._activity_interval_ms = max(self._activity_interval_ms, pause_ms)
-        self._last_activity_ms = now_ms
-        until_ms = now_ms - ACTIVITY_MARGIN_MS
-        speaks = self.max_pause_ms >= GAPPY_MS and self._steady_since_ms <= self.watermark_ms < until_ms
-        if speaks and not self.pending_watermark_ms:
-            self.pending_watermark_ms = until_ms
-            self._pending_due_ms = now_ms + ACTIVITY_CONFIRMED_MS
-
-    def confirm_watermark(self, now_ms: int) -> None:
-        """Time passed: no older tick followed the message, so all before it has arrived."""
-        if self.pending_watermark_ms and now_ms >= self._pending_due_ms:
-            self.watermark_ms = max(self.watermark_ms, self.pending_watermark_ms)
-            self.pending_watermark_ms = 0
-
-    def pause_before(self, ts_ms: int) -> int:
-        """Return the ms of silence before a tick at ``ts_ms``; this also settles a claim by other messages."""
-        if ts_ms >= self.pending_watermark_ms:
-            self.watermark_ms = max(self.watermark_ms, self.pending_watermark_ms)
-        self.pending_watermark_ms = 0
-        return ts_ms - self.watermark_ms
+    def learn(self, pause_ms: int) -> None:
+        """Learn a pause between two of its stamps."""
+        if pause_ms < SHORT_PAUSE_MS:
+            self._short_count += 1
+            self._short_sum_ms += pause_ms
+            self._short_squares_ms2 += pause_ms * pause_ms
+            if self._short_count < PAUSES_AT_ONCE:
+                return
+        pauses = self._pauses
+        if self._short_count:
+            pauses.add_sums(self._short_count, self._short_sum_ms, self._short_squares_ms2)
+            self._short_count = self._short_sum_ms = self._short_squares_ms2 = 0
+        if pause_ms >= SHORT_PAUSE_MS:
+            pauses.add(pause_ms)
+        self.silent_after_ms = pauses.silent_after_ms
 
     def shift(self, by_ms: int) -> None:
         """Its stamps had the wrong offset."""
         self.watermark_ms += by_ms
         self.stale_ts_ms += by_ms if self.stale_ts_ms else 0
-        self.pending_watermark_ms += by_ms if self.pending_watermark_ms else 0
-        self._pending_due_ms += by_ms
-        self._last_activity_ms += by_ms
-        self._steady_since_ms += by_ms
         self.history_end_ms = {
             symbol: (end_ms + by_ms if end_ms else 0, join_ms)
             for symbol, (end_ms, join_ms) in self.history_end_ms.items()
         }
 
     def forget_pauses(self) -> None:
-        """About a minute has passed: what was long ago is not usual any more."""
-        self.max_pause_ms = max(USUAL_PAUSE_MS, self.max_pause_ms * 3 // 4)
-        self._activity_interval_ms = self._activity_interval_ms * 3 // 4
+        """Another market begins on the socket: what the old one was used to says nothing of it."""
+        self._pauses = Pauses()
+        self._short_count = self._short_sum_ms = self._short_squares_ms2 = 0
+        self.silent_after_ms = SILENT_MIN_MS
 
 
 class SymbolFeed:
@@ -303,9 +322,12 @@ _NEW, _KNOWN = TickResult.NEW, TickResult.KNOWN
 UNSUBSCRIBED_AFTER_MS = 5_000
 """An asset the page has turned away from, silent this long on a talking socket, is not sent any more."""
 FRESH_TICK_MS = 1_000
-JOIN_MIN_MS, JOIN_MAX_MS = 1_000, 10_000
-"""Live ticks join the history before them when they follow within twice its usual pause; recorded OTC assets pause for
-0.74 s at most. A history that ends earlier is stale: it says nothing of the ticks between."""
+JOIN_MIN_MS = 1_000
+"""Live ticks join the history before them when they follow within twice its longest pause, and no silence lies between;
+recorded OTC assets pause for 0.74 s at most. A history that ends earlier is stale: it says nothing of the ticks
+between."""
+JOIN_PAUSES = 100
+"""So many pauses at the end of a history are looked at."""
 ROWS_MAX = 1_000
 TOLD_GAPS_MAX = 2_000
 RESTORED_MINUTES = 3
@@ -408,6 +430,11 @@ class FeedTracker:
         source = self._sockets.get(socket)
         return max(source.watermark_ms, source.stale_ts_ms) if source is not None else 0
 
+    def carries(self, socket: SocketKey) -> bool:
+        """Return whether a socket brings any asset."""
+        source = self._sockets.get(socket)
+        return source is not None and bool(source.symbols)
+
     def watermark_ms(self, socket: SocketKey) -> int:
         """Newest stamp (UTC ms) of a socket that carries ticks; 0 for any other."""
         source = self._sockets.get(socket)
@@ -423,9 +450,12 @@ class FeedTracker:
         result = feed.tape.take(ts_ms, price, socket, trade_id)
         source = self._sockets.get(socket)
         if source is not None:
-            ahead_ms = ts_ms - source.watermark_ms
-            if source.pending_watermark_ms or ahead_ms > USUAL_PAUSE_MS:
-                self._after_silence(socket, source, ts_ms)
+            pause_ms = ts_ms - source.watermark_ms
+            if pause_ms > 0 and source.symbols:
+                if pause_ms >= source.silent_after_ms:
+                    for each in tuple(source.symbols):
+                        self._jumped(socket, self._symbols[each], ts_ms)
+                source.learn(pause_ms)
         if socket not in feed.sockets:
             # A tick sent again on connecting proves nothing of the time since; of a second tab it is only as old as
             # live ticks are.
@@ -464,12 +494,6 @@ class FeedTracker:
             frame.setdefault(symbol, Counter())[ts_ms, price] += 1
         return all(self._symbols[symbol].tape.has_told(socket, told) for symbol, told in frame.items())
 
-    def on_activity(self, socket: SocketKey, now_ms: int) -> None:
-        """A socket said something that is neither tick nor ping."""
-        source = self._sockets.get(socket)
-        if source is not None and source.symbols:
-            source.on_activity(now_ms)
-
     def add_history(self, socket: SocketKey, symbol: str, ticks: Iterable[tuple[int, float]]) -> list[int]:
         """The page's history of raw ticks, ascending. Returns the times (ms) of those not known yet.
 
@@ -484,9 +508,7 @@ class FeedTracker:
         source.history_end_ms.setdefault(symbol, (0, 0))
         if times:
             feed.history.add(times[0], times[-1])
-            pauses = (after - before for before, after in pairwise(times[-100:]))
-            join_ms = min(max(2 * max(pauses, default=0), JOIN_MIN_MS), JOIN_MAX_MS)
-            source.history_end_ms[symbol] = (times[-1], join_ms)
+            source.history_end_ms[symbol] = (times[-1], _join_within_ms(times))
         feed.hold_until_ms = 0
         self._review(feed)
         return added
@@ -510,6 +532,8 @@ class FeedTracker:
         When an unproven one returns, what it missed meanwhile is unknown: its coverage starts again.
         """
         source = self._source(socket)
+        if symbol not in source.symbols and len(source.symbols) <= 1:
+            source.forget_pauses()
         source.active_symbol = symbol
         source.history_end_ms.pop(symbol, None)
         for other in tuple(source.symbols):
@@ -532,6 +556,10 @@ class FeedTracker:
         for symbol in tuple(source.symbols):
             self._end_coverage(socket, self._symbols[symbol], reason)
         del self._sockets[socket]
+
+    def end(self, socket: SocketKey, symbol: str, reason: GapReason) -> None:
+        """End an asset's coverage by a socket: whatever else that brings of it does not count."""
+        self._end_coverage(socket, self._symbols[symbol], reason)
 
     def restore(self, symbol: str, ticks: Iterable[tuple[int, float]], from_ms: int, to_ms: int) -> None:
         """Restore ticks an earlier run received, which cover ``[from_ms, to_ms)``.
@@ -614,7 +642,6 @@ class FeedTracker:
         """End what is overdue: assets the page turned away from that stayed silent, sockets that say nothing."""
         silent = False
         for socket, source in self._sockets.items():
-            source.confirm_watermark(now_ms)
             if self._any_unsubscribing:
                 self._expire_unsubscribes(socket, source, now_ms)
             silent = silent or (bool(source.symbols) and source.is_silent(now_ms))
@@ -704,12 +731,10 @@ class FeedTracker:
         return from_ms + moved_by_ms
 
     def prune_before(self, ts_ms: int) -> None:
-        """Keep memory bounded over days. Call about once a minute: sockets forget old silences by it, too."""
+        """Keep memory bounded over days. Call about once a minute."""
         for feed in self._symbols.values():
             feed.live.prune_before(ts_ms)
             feed.history.prune_before(ts_ms)
-        for source in self._sockets.values():
-            source.forget_pauses()
         self._let_go_of_restored()
 
     # --- within ---------------------------------------------------------------------------------------------------
@@ -722,15 +747,6 @@ class FeedTracker:
             feed.live.add(since_ms, until_ms)
             proven_ms = max(proven_ms, until_ms)
         return proven_ms
-
-    def _after_silence(self, socket: SocketKey, source: SocketFeed, ts_ms: int) -> None:
-        """Decide whether a tick after other messages, or after a pause, continues its socket's coverage."""
-        quiet_ms = source.pause_before(ts_ms)
-        if quiet_ms < source.gap_threshold_ms:
-            source.max_pause_ms = max(source.max_pause_ms, quiet_ms)
-            return
-        for symbol in tuple(source.symbols):
-            self._jumped(socket, self._symbols[symbol], ts_ms)
 
     def _jumped(self, socket: SocketKey, feed: SymbolFeed, ts_ms: int) -> None:
         """The socket's stamps jumped to ``ts_ms``: the asset was not seen meanwhile, unless by another socket."""
@@ -812,7 +828,7 @@ class FeedTracker:
         for begin_ms, end_ms in feed.live.uncovered(from_ms, to_ms):
             end_ms = min([end_ms, *(since_ms for since_ms, _ in others if since_ms > begin_ms)])
             goes_on = any(
-                since_ms <= begin_ms and end_ms - self._until(other, feed) < self._sockets[other].gap_threshold_ms
+                since_ms <= begin_ms and end_ms - self._until(other, feed) < self._sockets[other].silent_after_ms
                 for since_ms, other in others
             )
             if not goes_on:
@@ -845,3 +861,13 @@ class FeedTracker:
             ]
             self._review(feed)
         feed.gap_from_ms = feed.gap_reason = None
+
+
+def _join_within_ms(times: list[int]) -> int:
+    """Return how soon the first live tick must follow a history of ticks at ``times`` (ms, ascending) to join it."""
+    pauses, longest_ms = Pauses(), 0
+    for before_ms, after_ms in pairwise(times[-JOIN_PAUSES - 1 :]):
+        if after_ms > before_ms:
+            pauses.add(after_ms - before_ms)
+            longest_ms = max(longest_ms, after_ms - before_ms)
+    return min(max(2 * longest_ms, JOIN_MIN_MS), pauses.silent_after_ms)

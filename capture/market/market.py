@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from fluxcap.capture.chrome.events import ArrivalTime
+from fluxcap.capture.market.accounts import Accounts
 from fluxcap.capture.market.aggregator import CandleAggregator, MarketUpdate
 from fluxcap.capture.market.candles import CandleTimeouts
 from fluxcap.capture.market.clock import ClockEvent, ClockPrior, ClockState, PlatformClock, Trust
@@ -32,8 +33,10 @@ from fluxcap.capture.platforms.base import (
     Assets,
     Favourites,
     History,
+    LoggedOut,
     MarketEvent,
     Platform,
+    PlatformHints,
     RawTick,
     SocketDecoder,
 )
@@ -103,6 +106,9 @@ class MarketSnapshot(msgspec.Struct, frozen=True):
     clock_in_question: bool = False
     wall_off_ms: int = 0
     """How far this computer's clock is ahead of the platform's own; 0 while right, or while nobody knows."""
+    logged_out: bool = False
+    accounts: dict[str, str] = {}
+    """Assets of which another kind of account brings prices, too: the kind that counts."""
 
 
 class Market:
@@ -150,6 +156,8 @@ class Market:
         self._platform = platform
         self._prior = prior
         self._lateness_ms = times.allowed_lateness_ms
+        self._account_of = PlatformHints(platform).account
+        self._accounts = Accounts(interval_ms)
         self._interval_ms = interval_ms
         self._published_ts_ms = published_ts_ms
         self._focus = FocusState(focus)
@@ -178,6 +186,8 @@ class Market:
         self._synchronised_before = False
         self._told_rows: dict[str, list[Candle]] = {}
         """The platform's own candles since time was advanced."""
+        self.logged_out = False
+        """Whether the platform refused the page's session, and no tick has come since."""
         self._advanced_ms = 0
         self._prune_at_ms = 0
         self._stalled = False
@@ -185,10 +195,16 @@ class Market:
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
-    def socket_opened(self, socket: SocketKey, url: str) -> None:
+    def socket_opened(self, socket: SocketKey, url: str, page_url: str = "") -> None:
         """A socket appeared. ``url`` is "" for one that was open before the attach: its frames tell what it is."""
-        if socket not in self._decoders:
-            self._decoders[socket] = self._platform.decoder() if not url or self._platform.is_socket(url) else None
+        if socket in self._decoders:
+            return
+        self._decoders[socket] = self._platform.decoder() if not url or self._platform.is_socket(url) else None
+        self.note_account(socket, url, page_url)
+
+    def note_account(self, socket: SocketKey, url: str, page_url: str) -> None:
+        """Take from the addresses of a socket and its page which kind of account it is of. Either may be ""."""
+        self._accounts.opened(socket, self._account_of(url, page_url), self.feeds.symbols())
 
     def received(self, socket: SocketKey, opcode: int, payload: str, at: ArrivalTime) -> None:
         """A frame the page received."""
@@ -201,17 +217,11 @@ class Market:
         events = decoder.received(opcode, payload)
         if events:
             self._ingest(socket, events, at)
-        elif len(payload) > 1:  # a ping is one character
-            self._on_activity(socket, at)
 
-    def record_activity(self, socket: SocketKey, at: ArrivalTime, *, talks: bool) -> None:
-        """Record that a frame without market events arrived; a recording keeps no more of it.
-
-        ``talks``: it was neither a ping nor a greeting, so it shows that the feed behind the socket is alive.
-        """
-        decoder = self._decoders[socket] if socket in self._decoders else self._new_decoder(socket)
-        if talks and decoder is not None:
-            self._on_activity(socket, at)
+    def received_withheld(self, socket: SocketKey) -> None:
+        """A frame came of which a recording keeps nothing, since it had no market event: the socket is there."""
+        if socket not in self._decoders:
+            self._new_decoder(socket)
 
     def sent(self, socket: SocketKey, opcode: int, payload: str, at: ArrivalTime) -> None:
         """A frame the page sent."""
@@ -222,6 +232,9 @@ class Market:
     def on_socket_closed(self, socket: SocketKey, reason: GapReason, at: ArrivalTime) -> None:
         """A socket is gone. Its frames have all been seen; should some wait for the clock, it ends after them."""
         decoder = self._decoders.pop(socket, None)
+        self._accounts.closed(socket)
+        if reason in (GapReason.TAB_CLOSED, GapReason.CHROME_GONE):
+            self.logged_out = False
         if decoder is None:
             return
         self.counters.update({f"malformed.{kind}": n for kind, n in decoder.malformed.items() if n})
@@ -472,6 +485,7 @@ class Market:
             if decoder is not None:
                 counters.update({f"malformed.{kind}": n for kind, n in decoder.malformed.items() if n})
         counters.update(dict(self._aggregator.counters()))
+        counters.update({f"other_account.{symbol}": n for symbol, n in self._accounts.refused.items()})
         return MarketSnapshot(
             clock=(ClockState.IN_QUESTION if self.clock.in_question else self.clock.state).value,
             clock_reason=self.clock.reason,
@@ -493,7 +507,14 @@ class Market:
             clock_basis=self.clock.basis.value if self.clock.basis is not None else "",
             clock_in_question=self.clock.in_question,
             wall_off_ms=self.clock.wall_off_ms,
+            logged_out=self.logged_out,
+            accounts=self.accounts,
         )
+
+    @property
+    def accounts(self) -> dict[str, str]:
+        """Assets of which another kind of account brings prices, too, which are left out: the kind that counts."""
+        return {symbol: self._accounts.kind_of(symbol) for symbol in self._accounts.refused}
 
     # --- events of a socket, once the clock tells their time ----------------------------------------------------------
 
@@ -565,6 +586,7 @@ class Market:
             return
         by_ms = found.wrong_ms - found.right_ms
         self.feeds.shift(by_ms)
+        self._accounts.shift(by_ms)
         self._aggregator.shift(by_ms, self.clock.now_ms(at.mono_ms))
         self.pending.correction = found
         self._told_rows, self.pending.rows = {}, {}  # they stand under wrong times
@@ -598,6 +620,8 @@ class Market:
         if isinstance(event, Assets):
             self._focus.set_catalogue(event.assets)
             self._update_focused()
+        elif isinstance(event, LoggedOut):
+            self._on_logged_out(socket)
         elif isinstance(event, Favourites):
             self._favourites = event.symbols
         elif isinstance(event, ActiveAsset):
@@ -612,6 +636,11 @@ class Market:
                 self._pending_events.add(socket, event, at)
             else:
                 self._history(socket, event, at)
+
+    def _on_logged_out(self, socket: SocketKey) -> None:
+        """The platform refused a socket: one that brought ticks, or any while none does. Chat may end by itself."""
+        if self.feeds.carries(socket) or not self.feeds.live_symbols():
+            self.logged_out = True
 
     def _release(self) -> None:
         """The clock is settled: take in what waited for it, in order."""
@@ -686,6 +715,10 @@ class Market:
         feed = feeds.get(symbol) or self._new_feed(symbol)
         if feed is None:
             return
+        if self._accounts.is_mixed and self._account_from_ms(socket, feed, ts_ms) is None:
+            return
+        if self.logged_out:
+            self.logged_out = False
         result = feeds.tick(socket, symbol, ts_ms, price, clock.now_ms(at.mono_ms), raw.trade_id)
         if result is _NEW:
             self._aggregator.tick(feed, ts_ms, raw.raw_ts_ms, price)
@@ -693,6 +726,14 @@ class Market:
             self._aggregator.emit_tick(symbol, ts_ms, raw.raw_ts_ms, price)
         else:
             self.counters["duplicate"] += 1
+
+    def _account_from_ms(self, socket: SocketKey, feed: SymbolFeed, ts_ms: int) -> int | None:
+        """Return since when what a socket tells of an asset counts; None: another kind of account brings it."""
+        from_ms = self._accounts.from_ms(socket, feed, ts_ms)
+        if from_ms:
+            for other in self._accounts.others(feed):
+                self.feeds.end(other, feed.symbol, GapReason.OTHER_ACCOUNT)
+        return from_ms
 
     def _new_feed(self, symbol: str) -> SymbolFeed | None:
         """An asset seen for the first time. It may be one that the focus names, as people type it."""
@@ -731,21 +772,28 @@ class Market:
         if feed is None:
             return
         offset_ms = self.clock.offset_ms or 0
+        from_ms = 0
+        if self._accounts.is_mixed:
+            newest_ms = max((raw_ms for raw_ms, _ in history.ticks[-1:]), default=offset_ms) - offset_ms
+            counts = self._account_from_ms(socket, feed, newest_ms)
+            if counts is None:
+                return
+            from_ms = counts
         rows = server_candles(history, self._interval_ms, offset_ms, self.clock.now_ms(at.mono_ms))
+        ticks = list(raw_ticks(history, offset_ms, repeats=self._repeats))
+        if from_ms:
+            rows = [row for row in rows if row.ts_ms >= from_ms]
+            ticks = [tick for tick in ticks if tick[0] >= from_ms]
         self.feeds.add_server_candles(history.symbol, self._interval_ms, rows)
         if rows:
             self._told_rows.setdefault(history.symbol, []).extend(rows)
-        ticks = list(raw_ticks(history, offset_ms, repeats=self._repeats))
         added = self.feeds.add_history(socket, history.symbol, ticks)
         self.counters["history ticks"] += len(added)
         self._aggregator.history(feed, [ts_ms for ts_ms, _ in ticks], added)
 
-    def _on_activity(self, socket: SocketKey, at: ArrivalTime) -> None:
-        """A message that is neither tick nor ping: a backlog's says nothing of now."""
-        if at.drained and self.clock.synchronised:
-            self.feeds.on_activity(socket, self.clock.now_ms(at.mono_ms))
-
     def _feed_state(self, symbol: str) -> FeedState:
+        if self.logged_out:
+            return FeedState.LOGGED_OUT
         if not self.clock.synchronised:
             if not self._decoders:
                 return FeedState.NO_SOCKET

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from fluxcap.capture.market.feeds import GAP_THRESHOLD_MIN_MS
+from fluxcap.capture.market.feeds import SILENT_MIN_MS
 from fluxcap.capture.market.market import WaitingSpan
 from fluxcap.capture.pipeline.journal_file import (
     JournalEntry,
@@ -88,7 +88,7 @@ def read_waiting(folder: Path) -> list[WaitingSpan]:
         last_ms, part = 0, 0
         for entry, _ in decode_entries(read_bytes_or_empty(path)):
             for symbol, since_ms, raw_ms, price in entry.ticks:
-                if raw_ms - last_ms > GAP_THRESHOLD_MIN_MS:
+                if raw_ms - last_ms > SILENT_MIN_MS:
                     part += 1
                 last_ms = max(raw_ms, last_ms)
                 found.setdefault((symbol, since_ms, number << 32 | part), []).append((raw_ms, price))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -146,7 +146,11 @@ class Greeting(msgspec.Struct, frozen=True):
     ping_interval_ms: int
 
 
-MarketEvent: TypeAlias = RawTick | History | Assets | ActiveAsset | Favourites | Greeting
+class LoggedOut(msgspec.Struct, frozen=True):
+    """The platform refused the page's session: the trader is logged out, or has to log in again."""
+
+
+MarketEvent: TypeAlias = RawTick | History | Assets | ActiveAsset | Favourites | Greeting | LoggedOut
 
 
 class SocketDecoder(Protocol):
@@ -259,11 +263,44 @@ class Redaction(Protocol):
         ...
 
 
+def _never(url: str) -> bool:
+    return False
+
+
+def _unknown(socket_url: str, page_url: str) -> str:
+    return ""
+
+
+class PlatformHints:
+    """Answers about addresses that only some platforms give, see ``Platform``.
+
+    Parameters
+    ----------
+    platform
+        Any; None: nothing is told.
+
+    Attributes
+    ----------
+    is_mirror, resembles_page, account
+        The platform's methods of these names; of one that it lacks, a function that answers ``False`` or ``""``.
+    """
+
+    def __init__(self, platform: Platform | None = None) -> None:
+        self.is_mirror: Callable[[str], bool] = getattr(platform, "is_mirror", _never)
+        self.resembles_page: Callable[[str], bool] = getattr(platform, "resembles_page", _never)
+        self.account: Callable[[str, str], str] = getattr(platform, "account", _unknown)
+
+
 class Platform(Protocol):
     """A trading platform.
 
     One whose attribute ``repeats`` is True means each tick that it sends: also one that a socket tells again at once,
     with the same stamp and price, is a tick of its own. Without it, or with False, such a tick is dropped.
+
+    Three more methods are used where a platform has them. ``is_mirror(url)``: whether a page is served under a name
+    that may change hands; of it only sockets of known addresses count. ``resembles_page(url)``: whether a page that is
+    not the platform's looks like it, so that its user is told how to allow it. ``account(socket_url, page_url)``: the
+    kind of account that a socket is of, such as ``demo``, ``""`` where it cannot be told; either address may be ``""``.
 
     Attributes
     ----------

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, TypeGuard
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -22,6 +23,7 @@ from fluxcap.capture.platforms.base import (
     Assets,
     Favourites,
     History,
+    LoggedOut,
     MarketEvent,
     RawTick,
 )
@@ -31,6 +33,24 @@ from fluxcap.capture.platforms.stamps import SECONDS, as_written, floor_ms
 from fluxcap.schemas.types import Candle
 
 DEFAULT_HOSTS = ("pocketoption.com", "*.pocketoption.com", "po.market", "*.po.market", "po.trade", "*.po.trade")
+MIRROR_HOSTS = (
+    "po.cash",
+    "po2.cash",
+    "po.site",
+    "po.zone",
+    "po-ru.co",
+    "p.finance",
+    "pocket-option.com",
+    "pocketoption.net",
+    "pocketoption.co",
+)
+"""Where the page is served, too, from public reports. Such names lapse and change hands, so that of these pages only
+sockets to the platform's own hosts count."""
+_LOOKS_ALIKE = re.compile(r"pocket[-_]?option", re.IGNORECASE)
+DEMO, REAL = "demo", "real"
+_ACCOUNT_HOSTS = (".po.market", ".po.trade")
+_TRADING_PATH = re.compile(r"/cabinet/(?:[a-z]+-)*high-low(?:/|$)")
+"""The trading page's path on every mirror, as ``/en/cabinet/demo-quick-high-low/``."""
 MAX_PRICE = 1e12
 _SYMBOL = re.compile(r"[#A-Za-z0-9][A-Za-z0-9_#&-]{0,31}")
 """All 183 symbols of the recorded table, and nothing that could do harm in a topic or a file name."""
@@ -95,7 +115,10 @@ SHOWN_ASSET_JS = """
 
 
 class PocketOption:
-    """The platform. ``extra_hosts``: further host patterns (``*`` allowed) of mirrors, for pages and sockets alike."""
+    """The platform. ``extra_hosts``: further host patterns (``*`` allowed) of mirrors, for pages and sockets alike.
+
+    Known mirrors are pages of it, but no hosts of its sockets.
+    """
 
     name = "pocketoption"
     shown_asset_js = SHOWN_ASSET_JS
@@ -103,10 +126,32 @@ class PocketOption:
     def __init__(self, extra_hosts: Sequence[str] = ()) -> None:
         hosts = (*DEFAULT_HOSTS, *hosts_of(extra_hosts))
         self._pages = AddressPatterns(hosts, PAGES)
+        self._mirrors = AddressPatterns([*MIRROR_HOSTS, *(f"*.{host}" for host in MIRROR_HOSTS)], PAGES)
         self._sockets = AddressPatterns(hosts, SOCKETS)
 
     def is_page(self, url: str) -> bool:
-        return self._pages.match(url)
+        return self._pages.match(url) or self._mirrors.match(url)
+
+    def is_mirror(self, url: str) -> bool:
+        return self._mirrors.match(url) and not self._pages.match(url)
+
+    def resembles_page(self, url: str) -> bool:
+        parts = _parts_of(url)
+        named = _LOOKS_ALIKE.search(parts.hostname or "") or _TRADING_PATH.search(parts.path)
+        return parts.scheme in PAGES and named is not None and not self.is_page(url)
+
+    def account(self, socket_url: str, page_url: str) -> str:
+        """Demo and real accounts have sockets of their own, ``demo-api-…`` and ``try-demo-…`` beside ``api-…``.
+
+        Of a socket that was open before the attach only its page is known, ``/cabinet/demo-quick-high-low/``.
+        """
+        host = _parts_of(socket_url).hostname or ""
+        if host.endswith(_ACCOUNT_HOSTS):
+            return DEMO if "demo" in host.partition(".")[0].split("-") else REAL
+        path = _parts_of(page_url).path
+        if _TRADING_PATH.search(path):
+            return DEMO if "/demo-" in path else REAL
+        return ""
 
     def is_socket(self, url: str) -> bool:
         return self._sockets.match(url)
@@ -123,6 +168,14 @@ class PocketOptionDecoder(SocketIoMarketDecoder):
 
     def __init__(self) -> None:
         super().__init__(_INBOUND, _OUTBOUND)
+
+
+def _parts_of(url: str) -> SplitResult:
+    """Return the parts of an address; all are empty for what is none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 _sound_symbols: set[str] = set()
@@ -265,6 +318,11 @@ def _read_change(payload: bytes | str, malformed: Counter[str]) -> Sequence[Mark
     return (ActiveAsset(message.asset, _period_ms(message.period)),) if _is_symbol(message.asset) else ()
 
 
+def _read_logged_out(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
+    """The name says it; what came with it is the trader's own business."""
+    return (LoggedOut(),)
+
+
 _INBOUND: dict[str, EventHandler] = {
     "updateStream": _read_ticks,
     "updateHistoryNewFast": _read_history,
@@ -274,6 +332,9 @@ _INBOUND: dict[str, EventHandler] = {
     "updateCharts": _read_charts,
     "updateAssets": _read_assets,
     "successfavorite/change": _read_favourites,
+    "NotAuthorized": _read_logged_out,
+    "notAuthorized": _read_logged_out,
+    "auth_error": _read_logged_out,
 }
 _OUTBOUND: dict[str, EventHandler] = {"changeSymbol": _read_change}
 
@@ -288,4 +349,14 @@ def _reduce_charts(payload: bytes | str) -> bytes | None:
     return msgspec.json.encode([{"settings": {"symbol": symbol}} for symbol in symbols])
 
 
-_REDUCED = {"updateCharts": _reduce_charts}
+def _reduce_all(payload: bytes | str) -> bytes | None:
+    """Only the event's name is kept."""
+    return b"null"
+
+
+_REDUCED = {
+    "updateCharts": _reduce_charts,
+    "NotAuthorized": _reduce_all,
+    "notAuthorized": _reduce_all,
+    "auth_error": _reduce_all,
+}

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from fluxcap.capture.platforms.base import Greeting, MarketEvent
+from fluxcap.capture.platforms.base import Greeting, LoggedOut, MarketEvent
 
 TEXT, BINARY = 1, 2
 MAX_ATTACHMENTS = 16
@@ -174,6 +174,8 @@ class SocketIoDecoder:
 class SocketIoMarketDecoder:
     """Frames of one socket into market events. ``malformed`` and ``dropped`` count by kind, for metrics.
 
+    A namespace that is refused or ended (``41``, ``44``) is a ``LoggedOut``.
+
     ``inbound``, ``outbound``: the handler of each event that is read, by its name; all other events are dropped.
     """
 
@@ -197,7 +199,7 @@ class SocketIoMarketDecoder:
                 return ()
         if isinstance(event, OpenPacket):
             return (Greeting(event.ping_interval_ms),)
-        return ()
+        return (LoggedOut(),)
 
     def sent(self, opcode: int, payload: str) -> Sequence[MarketEvent]:
         """Decode a frame the page sent. Never raises for what it holds."""

@@ -149,6 +149,30 @@ EVENTS: dict[str, LogEvent] = {
         "It was closed, crashed or left the platform; `reason` says which.",
         "reopen the trading page, unless you closed it",
     ),
+    "target.lookalike": LogEvent(
+        "A tab looks like the platform, but its address is on no list; it is not attached",
+        "No candle is made of it. It may be a mirror that fluxcap does not know, or somebody's imitation.",
+        "if it is your trading page, start with the `option` that the event names",
+        alert=True,
+    ),
+    "socket.unseen": LogEvent(
+        "A mirror's tab was open before fluxcap; its sockets do not count until it is reloaded",
+        "Of a mirror only sockets to the platform's own hosts count, and where an open one goes cannot be seen.",
+        "reload the tab",
+        alert=True,
+    ),
+    "platform.logged_out": LogEvent(
+        "The platform refused the page's session",
+        "The trader is logged out; no ticks come.",
+        "log in on the trading page",
+        alert=True,
+    ),
+    "platform.logged_in": LogEvent("Ticks come again after a log-in", "Candles go on.", "nothing"),
+    "platform.accounts_differ": LogEvent(
+        "A demo and a real account bring the same asset; only one of them counts",
+        "Candles are never made of both. `counts` is the kind of account that brought the asset first.",
+        "close the tab of the account that you do not want",
+    ),
     "socket.closed": LogEvent(
         "A WebSocket of the platform closed",
         "Candles have a gap until the page has reconnected.",

@@ -17,7 +17,7 @@ from tests.support.market.simulated_market import EUR, GBP, START_MS, Stage
 STEP_MS = 500
 LENGTH_MS = 60_000
 """No life is longer."""
-SEEN_STEPS = 7
+SEEN_STEPS = 11
 """A server's silence shorter than this cannot be told from the market's."""
 SYMBOLS = (EUR, GBP)
 

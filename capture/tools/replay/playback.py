@@ -52,6 +52,8 @@ class Playback:
         self.wall_ns = 0
         self._records = self._frames = self._withheld = 0
         self._sockets: set[int] = set()
+        self._pages: dict[int, str] = {}
+        """Addresses of the tabs, by number."""
         self._first_ns = 0
 
     @property
@@ -107,7 +109,7 @@ class Playback:
             case RedactedFrame():
                 self._frames += 1
                 self._withheld += 1
-                market.record_activity(record.socket, at, talks=record.talks)
+                market.received_withheld(record.socket)
             case RawFrame():
                 self._frames += 1
                 market.received(record.socket, record.opcode, record.payload, at)
@@ -117,6 +119,9 @@ class Playback:
             case recording.SocketOpened():
                 self._sockets.add(record.socket)
                 market.socket_opened(record.socket, "")  # only the platform's are recorded
+                market.note_account(record.socket, record.url, self._pages.get(record.tab, ""))
+            case recording.TabAttached():
+                self._pages[record.tab] = record.url
             case recording.SocketLost():
                 market.on_socket_closed(record.socket, _REASONS.get(record.reason, GapReason.SOCKET_CLOSED), at)
             case recording.FocusChanged() if not self._keep_focus:

@@ -144,6 +144,21 @@ def test_a_feed_that_is_not_proven_is_waited_for_until_the_doubt_is_over() -> No
     assert candle.flags == CandleFlags.BLIND
 
 
+@pytest.mark.parametrize("at_ms", [0, 40_000, 59_999])
+def test_a_minute_with_one_trade_goes_out_blind_and_is_whole_once_the_next_tick_proves_it(at_ms: int) -> None:
+    bench = Bench()
+    for before_ms in range(-1_200_000, 0, 60_000):
+        bench.tick(before_ms)
+    bench.tick(at_ms, 3.0)
+
+    (blind,) = bench.sealed(70_000)[-1:]
+    bench.tick(130_000, 4.0)
+    (whole,) = bench.revisions()
+
+    assert blind == Candle(M0, 3.0, 3.0, 3.0, 3.0, 1.0, 1, int(CandleFlags.BLIND))
+    assert whole == Revision(Candle(M0, 3.0, 3.0, 3.0, 3.0, 1.0, 1, int(CandleFlags.REVISED)), published=True)
+
+
 def test_a_bucket_covered_to_its_end_needs_no_doubt_though_its_socket_is_gone() -> None:
     bench = Bench()
     bench.ticks(0, 60_000)

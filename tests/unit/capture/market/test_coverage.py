@@ -94,3 +94,11 @@ def test_what_a_wrong_clock_covered_is_dropped() -> None:
     ranges.drop_after(25)
 
     assert list(ranges) == [(0, 10), (20, 25)]
+
+
+def test_a_stretch_reaches_to_its_very_end_and_no_stretch_reaches_over_a_hole() -> None:
+    spans = spans_of((0, 10), (20, 30))
+
+    assert [spans.reaches(5, to) for to in (5, 10, 11, 20)] == [True, True, False, False]
+    assert [spans.reaches(at, 30) for at in (0, 15, 20, 30)] == [False, False, True, True]
+    assert not spans.reaches(-1, 5)

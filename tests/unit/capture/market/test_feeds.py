@@ -6,13 +6,16 @@ import pytest
 
 from fluxcap.capture.market.feeds import (
     CONFIRMED_AFTER_MS,
+    PAUSES_AT_ONCE,
     FeedTracker,
     GapReason,
     GapUpdate,
+    Pauses,
     PendingUnsubscribe,
     SocketFeed,
     SymbolFeed,
     TickResult,
+    silent_after_ms,
 )
 from fluxcap.schemas.types import Candle
 
@@ -86,8 +89,7 @@ def test_the_last_tick_sent_again_after_a_break_does_not_bridge_it(feeds: FeedTr
     assert live(feeds) == [(T0, T0 + 1_000), (T0 + 4_000, T0 + 5_000)]
 
 
-def test_a_message_of_an_unknown_socket_or_a_second_end_does_no_harm(feeds: FeedTracker) -> None:
-    feeds.on_activity("chat", T0)
+def test_the_end_of_an_unknown_socket_does_no_harm(feeds: FeedTracker) -> None:
     feeds.on_socket_closed("chat", GapReason.SOCKET_CLOSED)
 
     assert feeds.drain_gaps() == []
@@ -160,63 +162,62 @@ def test_a_market_that_pauses_now_and_then_is_not_taken_for_a_dead_stream(feeds:
     assert feeds.drain_gaps() == []
 
 
-def test_pauses_long_ago_make_nobody_patient(feeds: FeedTracker) -> None:
-    tick(feeds, T0, T0 + 2_000, every_ms=2_000)
-    for _ in range(10):
-        feeds.prune_before(0)
-    feeds.tick("s", A, T0 + 6_000, 1.0, T0 + 6_000)
+@pytest.mark.parametrize("every_ms", [1_000, 4_000, 30_000, 120_000])
+def test_a_market_that_trades_rarely_is_covered_throughout_once_its_pauses_are_known(
+    feeds: FeedTracker, every_ms: int
+) -> None:
+    ticks = range(T0, T0 + 30 * every_ms, every_ms)
+    for ts_ms in ticks:
+        for at_ms in range(ts_ms - every_ms + 1_000, ts_ms, 1_000):
+            feeds.expire(at_ms)
+        feeds.tick("s", A, ts_ms, 1.0, ts_ms)
 
-    assert [update.to_ms for update in feeds.drain_gaps()] == [T0 + 6_000]
-
-
-def gappy(feeds: FeedTracker, talk_every_ms: int) -> int:
-    """An ordinary asset that pauses by 2.5 s, on a socket that sends signals as well. Returns the last tick's time."""
-    tick(feeds, T0, T0 + 30_000, every_ms=2_500)
-    for at_ms in range(T0, T0 + 30_001, talk_every_ms):
-        feeds.on_activity("s", at_ms)
-    return T0 + 30_000
+    assert live(feeds)[-1][1] == ticks[-1]
+    assert live(feeds)[-1][0] <= ticks[4]
+    assert [gap for gap in feeds.drain_gaps() if max(gap.from_ms, gap.to_ms) > ticks[4]] == []
 
 
-def test_steady_signals_prove_a_gappy_market_quiet(feeds: FeedTracker) -> None:
-    last_ms = gappy(feeds, 3_000)
-    for at_ms in range(last_ms + 3_000, last_ms + 60_001, 1_000):
-        if at_ms % 3_000 == last_ms % 3_000:
-            feeds.on_activity("s", at_ms)
-        feeds.expire(at_ms)
-    feeds.tick("s", A, last_ms + 61_000, 1.0, last_ms + 61_000)
+def test_a_trade_every_four_seconds_on_a_new_socket_is_never_silence(feeds: FeedTracker) -> None:
+    tick(feeds, T0, T0 + 600_000, every_ms=4_000)
 
     assert feeds.drain_gaps() == []
-    assert len(live(feeds)) == 1
+    assert live(feeds) == [(T0, T0 + 600_000)]
 
 
-def test_signals_that_paused_as_well_prove_nothing(feeds: FeedTracker) -> None:
-    last_ms = gappy(feeds, 3_000)
-    for at_ms in (last_ms + 15_000, last_ms + 17_000, last_ms + 19_000):
-        feeds.on_activity("s", at_ms)
-        feeds.expire(at_ms)
-    feeds.tick("s", A, last_ms + 20_000, 1.0, last_ms + 20_000)
+def test_a_thin_market_that_dies_is_found_after_its_own_silence_and_not_after_a_minute(feeds: FeedTracker) -> None:
+    tick(feeds, T0, T0 + 600_000, every_ms=4_000)
+    allowed_ms = silent_after_ms(2_000)
 
-    assert live(feeds) == [(T0, last_ms)]
-    assert [update.to_ms for update in feeds.drain_gaps()][-1] == last_ms + 20_000
+    feeds.expire(T0 + 600_000 + allowed_ms - 1_000)
+    assert not feeds.feed(A).stalled
 
-
-def test_signals_prove_nothing_where_ticks_never_pause(feeds: FeedTracker) -> None:
-    tick(feeds, T0, T0 + 10_000)
-    for at_ms in range(T0, T0 + 20_001, 1_000):
-        feeds.on_activity("s", at_ms)
-        feeds.expire(at_ms)
-    feeds.tick("s", A, T0 + 21_000, 1.0, T0 + 21_000)
-
-    assert live(feeds) == [(T0, T0 + 10_000)]
+    feeds.expire(T0 + 600_000 + allowed_ms + 1_000)
+    assert feeds.feed(A).stalled
 
 
-def test_a_signal_in_a_backlog_does_not_overtake_the_ticks_behind_it(feeds: FeedTracker) -> None:
-    last_ms = gappy(feeds, 3_000)
-    feeds.on_activity("s", last_ms + 3_000)
-    feeds.tick("s", A, last_ms + 1_000, 1.0, last_ms + 3_000)
-    feeds.expire(last_ms + 5_000)
+def test_the_pauses_are_those_of_all_assets_of_the_socket(feeds: FeedTracker) -> None:
+    for ts_ms in range(T0, T0 + 600_001, 500):
+        feeds.tick("s", A if ts_ms % 30_000 == 0 else B, ts_ms, 1.0, ts_ms)
+    feeds.expire(T0 + 605_500)
 
-    assert feeds.watermark_ms("s") == last_ms + 1_000
+    assert feeds.feed(A).stalled
+
+
+def test_a_page_that_leaves_its_only_asset_leaves_its_pauses(feeds: FeedTracker) -> None:
+    tick(feeds, T0, T0 + 600_000, A, every_ms=30_000)
+    feeds.on_asset_change("s", B, T0 + 600_000)
+    tick(feeds, T0 + 600_500, T0 + 610_000, B)
+    feeds.expire(T0 + 615_500)
+
+    assert feeds.feed(B).stalled
+
+
+def test_a_page_that_turns_to_another_of_many_assets_changes_no_pauses(feeds: FeedTracker) -> None:
+    tick(feeds, T0, T0 + 600_000, A, B, every_ms=30_000)
+    feeds.on_asset_change("s", "AUDCAD_otc", T0 + 600_000)
+    feeds.expire(T0 + 629_000)
+
+    assert not feeds.feed(A).stalled
 
 
 def test_while_this_process_stood_still_nobody_is_suspected(feeds: FeedTracker) -> None:
@@ -319,7 +320,8 @@ def test_history_after_the_first_live_tick_joins_it_too(feeds: FeedTracker) -> N
 
 
 @pytest.mark.parametrize(
-    ("pause_ms", "stale_ms", "joined"), [(500, 1_000, True), (500, 1_500, False), (3_000, 5_000, True)]
+    ("pause_ms", "stale_ms", "joined"),
+    [(500, 1_000, True), (500, 1_500, False), (3_000, 5_000, True), (30_000, 59_000, True), (30_000, 61_000, False)],
 )
 def test_live_ticks_join_history_only_when_they_follow_as_soon_as_its_own_ticks_do(
     feeds: FeedTracker, pause_ms: int, stale_ms: int, joined: bool
@@ -379,6 +381,14 @@ def test_of_too_many_rows_the_newest_are_kept(feeds: FeedTracker) -> None:
 
     rows = feeds.feed(A).rows[60_000]
     assert (len(rows), min(rows)) == (1_000, 4_000 * 60_000)
+
+
+def test_a_hole_in_the_history_makes_nothing_join_that_came_much_later(feeds: FeedTracker) -> None:
+    times = [*range(T0, T0 + 10_000, 500), *range(T0 + 600_000, T0 + 610_000, 500)]
+    feeds.add_history("s", A, [(at, 1.0) for at in times])
+    tick(feeds, T0 + 630_000, T0 + 631_000)
+
+    assert not feeds.coverage(feeds.feed(A)).covers(T0 + 609_000, T0 + 630_000)
 
 
 # --- an earlier run ---
@@ -445,32 +455,80 @@ def test_a_doubt_is_over_once_the_asset_ticks_long_after_the_page_turned() -> No
     assert doubt.ticked(10_000 + CONFIRMED_AFTER_MS)
 
 
-def test_a_socket_is_used_to_pauses_three_times_as_long_as_its_own_within_bounds() -> None:
-    source = SocketFeed()
-    told = []
-    for quiet_ms in (1_000, 4_000, 50_000):
-        source.max_pause_ms = quiet_ms
-        told.append(source.gap_threshold_ms)
+@pytest.mark.parametrize(
+    ("wait_ms", "silent_s"),
+    [(0, 5), (250, 5), (1_000, 11.36), (4_000, 39.92), (30_000, 238.96), (120_000, 789.50), (10**9, 31_784.78)],
+)
+def test_a_socket_is_silent_after_so_long_that_random_trades_pause_for_it_once_a_day(
+    wait_ms: float, silent_s: float
+) -> None:
+    assert silent_after_ms(wait_ms) / 1_000 == pytest.approx(silent_s, abs=0.01)
 
-    assert told == [3_000, 12_000, 60_000]
+
+def pauses(*pauses_ms: int) -> Pauses:
+    known = Pauses()
+    for pause_ms in pauses_ms:
+        known.add(pause_ms)
+    return known
 
 
-def test_a_socket_is_silent_after_five_seconds_or_longer_if_it_is_used_to_that() -> None:
+def test_a_new_socket_is_silent_after_five_seconds() -> None:
     source = SocketFeed()
     source.watermark_ms = 100_000
+
     assert (source.is_silent(104_999), source.is_silent(105_000)) == (False, True)
 
-    source.max_pause_ms = 4_000
-    assert (source.is_silent(111_999), source.is_silent(112_000)) == (False, True)
+
+def test_regular_ticks_are_awaited_for_half_their_pause_and_bursts_for_more_than_their_mean() -> None:
+    regular = pauses(*[4_000] * 50)
+    bursts = pauses(*[10_000, *[10] * 9] * 50)  # 1 s on average, in bursts of ten
+
+    assert regular.silent_after_ms == silent_after_ms(2_000)
+    assert bursts.silent_after_ms > 40_000 > silent_after_ms(1_009)
 
 
-def test_old_pauses_are_forgotten_by_and_by() -> None:
+def test_ticks_of_less_than_a_second_on_average_that_come_regularly_are_missed_after_five_seconds() -> None:
+    assert pauses(*[480] * 200).silent_after_ms == 5_000
+    assert pauses(*[300, 700] * 100).silent_after_ms == 5_000
+
+
+def test_one_dead_stream_teaches_no_patience() -> None:
+    known = pauses(*[500] * 200, 3_600_000)
+
+    assert known.silent_after_ms == 5_000
+
+
+def test_a_fast_socket_that_died_is_watched_as_closely_when_it_is_back() -> None:
+    known = pauses(*[50] * 2_400, 60_000, *[50] * 40, 60_000, *[50] * 40, 60_000, *[50] * 40)
+
+    assert known.silent_after_ms == 5_000
+
+
+def test_a_thin_market_teaches_its_patience_in_four_pauses_whatever_came_before() -> None:
+    assert pauses(*[120_000] * 4).silent_after_ms > 240_000
+    assert pauses(*[500] * 200, *[30_000] * 14).silent_after_ms > 60_000
+
+
+def test_old_pauses_are_forgotten() -> None:
+    assert pauses(*[30_000] * 200, *[500] * 2_000).silent_after_ms < 8_000
+
+
+def test_short_pauses_are_learnt_together_as_one_by_one() -> None:
     source = SocketFeed()
-    source.max_pause_ms = 8_000
-    for _ in range(20):
-        source.forget_pauses()
+    one_by_one = pauses(*[900] * PAUSES_AT_ONCE, 4_000)
+    for pause_ms in [900] * PAUSES_AT_ONCE:
+        source.learn(pause_ms)
+    source.learn(4_000)
 
-    assert source.gap_threshold_ms == 3_000
+    assert source.silent_after_ms == one_by_one.silent_after_ms > 5_000
+
+
+def test_a_long_pause_is_learnt_after_the_short_ones_before_it() -> None:
+    source = SocketFeed()
+    for pause_ms in (900, 900, 4_000):
+        source.learn(pause_ms)
+
+    assert source.silent_after_ms == pauses(900, 900, 4_000).silent_after_ms
 
 
 def test_an_asset_knows_its_own_rows_by_interval_and_start() -> None:

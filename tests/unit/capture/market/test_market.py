@@ -818,3 +818,66 @@ def test_time_before_anything_happened_does_no_harm() -> None:
 
     assert not market.drain()
     assert market.forming() == {}
+
+
+# --- logged out ---
+
+
+@pytest.mark.parametrize("frame", ['42["NotAuthorized"]', '42["notAuthorized"]', '42["auth_error",{"x":1}]', "41"])
+def test_a_refused_session_is_a_state_of_every_feed_until_a_tick_comes(frame: str) -> None:
+    stage = ready()
+    stage.lose("s1", GapReason.RELOADED)
+    stage.market.received("s2", 1, frame, stage.at())
+    refused = (
+        stage.market.feed_state(EUR),
+        stage.market.feed_state("never seen"),
+        stage.market.view(stage.at()).logged_out,
+    )
+
+    stage.tick(stage.now_ms, EUR, "s3")
+
+    assert refused == (FeedState.LOGGED_OUT, FeedState.LOGGED_OUT, True)
+    assert stage.market.feed_state(EUR) is FeedState.LIVE
+
+
+def test_a_session_that_is_refused_before_anything_came_is_told_too() -> None:
+    stage = Stage()
+    stage.market.received("s1", 1, "41", stage.at())
+
+    assert stage.market.feed_state(EUR) is FeedState.LOGGED_OUT
+
+
+def test_another_socket_that_ends_by_itself_says_nothing_of_a_feed_that_goes_on() -> None:
+    stage = ready()
+    stage.market.received("chat", 1, "41", stage.at())
+
+    assert stage.market.feed_state(EUR) is FeedState.LIVE
+
+
+def test_the_socket_of_the_ticks_that_is_refused_stops_the_feed_at_once() -> None:
+    stage = ready()
+    stage.market.received("s1", 1, '42["NotAuthorized"]', stage.at())
+
+    assert stage.market.feed_state(EUR) is FeedState.LOGGED_OUT
+
+
+def test_a_closed_tab_is_logged_out_no_more() -> None:
+    stage = ready()
+    stage.market.received("s1", 1, "41", stage.at())
+    stage.lose("s1", GapReason.TAB_CLOSED)
+
+    assert stage.market.feed_state(EUR) is FeedState.NO_SOCKET
+
+
+# --- only ticks prove a feed ---
+
+
+def test_pings_and_signals_prove_no_feed() -> None:
+    stage = ready()
+    last_ms = stage.now_ms
+    for at_ms in range(last_ms, last_ms + 20_000, 1_000):
+        stage.market.received("s1", 1, "2", stage.at(at_ms))
+        stage.market.received("s1", 1, '42["signals/update",[]]', stage.at())
+        stage.pass_time(at_ms + 1_000)
+
+    assert stage.market.feed_state(EUR) is FeedState.STALLED

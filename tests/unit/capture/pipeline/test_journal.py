@@ -414,11 +414,11 @@ def test_a_break_and_a_pause_part_what_waits(tmp_path: Path) -> None:
     journal = TickJournal(tmp_path)
     journal.hold([waiting(0), waiting(1)])
     journal.hold([waiting(2, since=2)])  # its socket ended between
-    journal.hold([waiting(9, since=2), waiting(10, since=2)])  # nothing came for longer than three seconds
+    journal.hold([waiting(13, since=2), waiting(14, since=2)])  # nothing came for longer than five seconds
     journal.close()
 
     spans = read_waiting(tmp_path)
-    assert [(span.from_raw_ms, len(span.ticks)) for span in spans] == [(T0, 2), (T0 + 1_000, 1), (T0 + 4_500, 2)]
+    assert [(span.from_raw_ms, len(span.ticks)) for span in spans] == [(T0, 2), (T0 + 1_000, 1), (T0 + 6_500, 2)]
 
 
 def test_what_several_runs_left_waiting_is_read_together(tmp_path: Path) -> None:

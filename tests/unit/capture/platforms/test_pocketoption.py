@@ -13,6 +13,7 @@ from fluxcap.capture.platforms.base import (
     Favourites,
     Greeting,
     History,
+    LoggedOut,
     MarketEvent,
     RawTick,
 )
@@ -74,6 +75,89 @@ def test_mirrors_are_a_setting() -> None:
     assert platform.is_page("https://www.Mirror.example/")
     assert platform.is_socket("ws://127.0.0.1:8080/socket.io/")
     assert not platform.is_page("http://127.0.0.1:8081/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://po.cash/en/cabinet/",
+        "https://po2.cash/",
+        "https://p.finance/",
+        "https://pocket-option.com/",
+        "https://www.pocketoption.net/",
+        "https://pocketoption.co/",
+        "https://po.site/",
+        "https://po.zone/",
+        "https://po-ru.co/",
+    ],
+)
+def test_known_mirrors_are_pages_and_no_hosts_of_sockets(url: str) -> None:
+    platform = PocketOption()
+
+    assert platform.is_page(url)
+    assert platform.is_mirror(url)
+    assert not platform.is_socket(url.replace("https://", "wss://"))
+    assert not platform.resembles_page(url)
+
+
+def test_a_mirror_that_the_user_names_is_trusted_as_a_whole() -> None:
+    platform = PocketOption(["po.cash"])
+
+    assert platform.is_page("https://po.cash/")
+    assert not platform.is_mirror("https://po.cash/")
+    assert platform.is_socket("wss://po.cash/")
+
+
+@pytest.mark.parametrize("url", ["https://pocketoption.com/", "https://po.trade/x"])
+def test_the_platforms_own_pages_are_no_mirrors(url: str) -> None:
+    assert not PocketOption().is_mirror(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "alike"),
+    [
+        ("https://pocketoption.example/en/cabinet/", True),
+        ("https://pocket-option.trade-now.example/", True),
+        ("https://po9.cash/en/cabinet/demo-quick-high-low/", True),
+        ("https://po9.cash/en/cabinet/quick-high-low", True),
+        ("https://po9.cash/", False),
+        ("https://search.example/?q=pocketoption", False),
+        ("https://bank.example/cabinet/", False),
+        ("chrome-extension://pocketoption/", False),
+        ("https://pocketoption.com/", False),
+        ("http://[", False),
+        ("", False),
+    ],
+)
+def test_a_page_that_looks_like_the_platforms_is_known_by_its_host_or_its_path(url: str, alike: bool) -> None:
+    assert PocketOption().resembles_page(url) is alike
+
+
+@pytest.mark.parametrize(
+    ("socket", "page", "kind"),
+    [
+        ("wss://api-eu.po.market/socket.io/", "", "real"),
+        ("wss://demo-api-eu.po.market/socket.io/", "https://pocketoption.com/en/cabinet/quick-high-low/", "demo"),
+        ("wss://try-demo-eu.po.market/", "", "demo"),
+        ("", "https://pocketoption.com/en/cabinet/demo-quick-high-low/", "demo"),
+        ("", "https://pocketoption.com/en/cabinet/quick-high-low/", "real"),
+        ("", "https://pocketoption.com/en/", ""),
+        ("wss://chat.example/", "", ""),
+        ("ws://[", "http://[", ""),
+        ("", "", ""),
+    ],
+)
+def test_the_kind_of_account_is_told_by_the_sockets_host_else_by_the_pages_path(
+    socket: str, page: str, kind: str
+) -> None:
+    assert PocketOption().account(socket, page) == kind
+
+
+@pytest.mark.parametrize("name", ["NotAuthorized", "notAuthorized", "auth_error"])
+def test_a_refused_session_is_known_by_the_events_name(decoder: PocketOptionDecoder, name: str) -> None:
+    assert decoder.received(1, f'42["{name}"]') == (LoggedOut(),)
+    assert decoder.received(1, f'42["{name}",{{"session":"SECRET"}}]') == (LoggedOut(),)
+    assert decoder.received(1, "41") == (LoggedOut(),)
 
 
 # --- ticks ---

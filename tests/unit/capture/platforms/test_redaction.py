@@ -102,3 +102,11 @@ def test_without_reducing_an_allowed_event_is_kept_whole() -> None:
     redaction = SocketIoRedaction({"updateCharts"}, ())
 
     assert redaction.received(1, '42["updateCharts",[]]') == Kept(Keep.CONTENT, '42["updateCharts",[]]')
+
+
+@pytest.mark.parametrize("name", ["NotAuthorized", "notAuthorized", "auth_error"])
+def test_of_a_refused_session_only_the_events_name_is_kept(name: str) -> None:
+    for frames in ([(1, f'42["{name}"]')], [(1, f'42["{name}",{{"session":"SECRET","uid":7}}]')]):
+        assert received(*frames) == [Kept(Keep.CONTENT, f'42["{name}",null]')]
+
+    assert "SECRET" not in "".join(kept.payload for kept in received(*event(name, {"session": "SECRET"})))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from fluxcap.capture.platforms.base import ActiveAsset, Favourites, Greeting, MarketEvent
+from fluxcap.capture.platforms.base import ActiveAsset, Favourites, Greeting, LoggedOut, MarketEvent
 from fluxcap.capture.platforms.socketio import (
     NamedEvent,
     OpenPacket,
@@ -311,7 +311,15 @@ def test_the_greeting_of_the_server_becomes_one_of_the_market(market: SocketIoMa
     assert market.received(1, '0{"pingInterval":45000,"pingTimeout":5000}') == (Greeting(45_000),)
 
 
-@pytest.mark.parametrize("frame", ["40", "41", "2"])
+@pytest.mark.parametrize("frame", ["41", '44{"message":"no"}', "41/chat,"])
+def test_a_namespace_that_the_server_refuses_or_ends_is_a_log_out_and_one_that_the_page_ends_is_none(
+    market: SocketIoMarketDecoder, frame: str
+) -> None:
+    assert market.received(1, frame) == (LoggedOut(),)
+    assert market.sent(1, frame) == ()
+
+
+@pytest.mark.parametrize("frame", ["40", "2"])
 def test_frames_that_are_no_event_and_no_greeting_are_no_market_event(
     market: SocketIoMarketDecoder, frame: str
 ) -> None:

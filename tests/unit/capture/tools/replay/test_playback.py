@@ -49,9 +49,8 @@ ADVANCED = ("advance_time", ARRIVAL)
         (r.TextFrame(*AT, 3, True, "42[]"), ("received", 3, 1, "42[]", ARRIVAL)),
         (r.BinaryFrame(*AT, 3, False, b"[1]"), ("received", 3, 2, attachment([1]), WAITING)),
         (r.RawFrame(*AT, 3, False, 9, "x"), ("received", 3, 9, "x", WAITING)),
-        (r.RedactedFrame(*AT, 3, True, False), ("record_activity", 3, ARRIVAL, False)),
+        (r.RedactedFrame(*AT, 3, True, False), ("received_withheld", 3)),
         (r.SentFrame(*AT, 3, 1, "x"), ("sent", 3, 1, "x", WAITING)),
-        (r.SocketOpened(*AT, 3, "wss://x/", 1), ("socket_opened", 3, "")),
         (r.SocketLost(*AT, 3, "page reloaded"), ("on_socket_closed", 3, GapReason.RELOADED, WAITING)),
         (r.SocketLost(*AT, 3, "of a later version"), ("on_socket_closed", 3, GapReason.SOCKET_CLOSED, WAITING)),
         (r.FocusChanged(*AT, Focus(FocusMode.ALL)), ("set_focus", Focus(FocusMode.ALL), False)),
@@ -63,6 +62,13 @@ def test_a_record_is_given_as_the_original_was(market: Heard, record: r.Record, 
     play(market, record)
 
     assert [call for call in market.told if call != ADVANCED] == [told]
+
+
+def test_a_socket_is_the_platforms_and_its_addresses_tell_of_its_account(market: Heard) -> None:
+    play(market, r.TabAttached(*AT, 1, "page", "https://p/demo"), r.SocketOpened(*AT, 3, "wss://x/", 1))
+
+    told = [call for call in market.told if call != ADVANCED and call[0] != "advance_time"]
+    assert told == [("socket_opened", 3, ""), ("note_account", 3, "wss://x/", "https://p/demo")]
 
 
 @pytest.mark.parametrize(
