@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from fluxcap.bridge.jetstream.forward.status import ForwardStatus
 from fluxcap.bridge.store.agreement import AgreementSummary
 from fluxcap.capture.csvfiles.writer import CsvStatus
+from fluxcap.capture.market.clock import ClockState
+from fluxcap.capture.pipeline.listeners import ChromeState
 from fluxcap.capture.pipeline.pipeline import PipelineView
 from fluxcap.schemas.types import Candle, FeedState
+
+NAMED_MAX = 3
+"""Assets that a sentence names."""
 
 
 class StreamStatusView(msgspec.Struct, frozen=True):
@@ -88,6 +95,12 @@ class Status(msgspec.Struct, frozen=True):
     computer_clock_off_ms: int = 0
     """How far this computer's clock is ahead of the platform's own; 0 while right, or while nobody knows."""
     agreement: AgreementView = AgreementView()
+    no_candles: str = ""
+    """Why no asset in focus gets candles, and what to do; "" when one does."""
+    lookalikes: tuple[str, ...] = ()
+    """Hosts of tabs that look like the platform's and are not attached."""
+    accounts: dict[str, str] = {}
+    """Assets that both a demo and a real account bring: the one that counts."""
 
 
 class DaemonInfo(msgspec.Struct, frozen=True):
@@ -175,7 +188,68 @@ def build_status(
         clock_basis=market.clock_basis,
         computer_clock_off_ms=market.wall_off_ms,
         agreement=agreement_view(agreement),
+        no_candles=why_no_candles(view, identity.interval),
+        lookalikes=session.lookalikes if session else (),
+        accounts=market.accounts,
     )
+
+
+def why_no_candles(view: PipelineView, interval: str) -> str:
+    """Return why no asset in focus gets candles, and what to do, in a sentence or two; "" when one does.
+
+    The first that is wrong, in the order in which things are needed.
+    """
+    market, session = view.market, view.session
+    if view.store_error:
+        return f"Nothing can be published: {view.store_error}"
+    if view.chrome is ChromeState.UNAVAILABLE or session is None:
+        return view.chrome_reason
+    if not session.tabs:
+        if session.lookalikes:
+            host = session.lookalikes[0]
+            return lookalike_sentence(host)
+        return "No tab of the platform is open. Open the trading page in that Chrome."
+    if market.logged_out:
+        return "The trading page is logged out of the platform; log in there."
+    live = [asset for asset in market.assets if asset.feed_state is FeedState.LIVE]
+    if market.clock != ClockState.SYNCHRONISED:
+        if market.clock == ClockState.WAITING:
+            return (
+                "The platform's tab is open, but no tick has come. Log in, choose an asset whose price moves; if the "
+                "page was open before fluxcap, reload it."
+            )
+        return market.clock_reason
+    if market.focus_unknown:
+        return f"The focus is on {_named(market.focus_unknown)}, which the platform does not have: `fluxcap focus set`."
+    focused = [asset for asset in market.assets if asset.focused]
+    if live and not any(asset.focused for asset in live):
+        ticking = _named([asset.symbol for asset in live])
+        if not market.focus_symbols:
+            return f"Ticks of {ticking} come, but no asset is in focus: `fluxcap focus set`, or `fluxcap focus all`."
+        return (
+            f"Ticks of {ticking} come, but the focus is on {_named(market.focus_symbols)}, which the page does not "
+            "bring: turn the page to it, or `fluxcap focus follow`."
+        )
+    if not live:
+        reason = next((asset.gap_reason for asset in focused if asset.gap_reason), "")
+        return f"No asset ticks any more{f' ({reason})' if reason else ''}. Reload the trading page."
+    published = {stream.key.symbol for stream in view.streams if stream.latest_sequence}
+    if not published & {asset.symbol for asset in live if asset.focused}:
+        return f"Ticks come; the first candle follows when a whole one of {interval} has been seen."
+    return ""
+
+
+def lookalike_sentence(host: str) -> str:
+    """Say how a page that looks like the platform's is allowed."""
+    return (
+        f"A tab at {host} looks like the platform, but its address is on no list, so it is not read. If it is your "
+        f"trading page, start fluxcap with `--platform-url {host}`."
+    )
+
+
+def _named(symbols: Sequence[str]) -> str:
+    more = len(symbols) - NAMED_MAX
+    return ", ".join(symbols[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def agreement_view(agreement: AgreementSummary) -> AgreementView:

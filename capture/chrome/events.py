@@ -144,6 +144,12 @@ class TabGone(msgspec.Struct, frozen=True, gc=False):
     reason: EndReason
 
 
+class LookalikeSeen(msgspec.Struct, frozen=True, gc=False):
+    """A page that is not the platform's looks like it. It is not attached; its ``host``, with its port, is known."""
+
+    host: str
+
+
 class CommandTimedOut(msgspec.Struct, frozen=True, gc=False):
     """The browser (``target_id`` ``""``) or a tab has not answered in time: frozen, discarded or busy."""
 
@@ -188,6 +194,7 @@ ChromeEvent: TypeAlias = (
     | TabAttached
     | TabChanged
     | TabGone
+    | LookalikeSeen
     | CommandTimedOut
     | CommandRefused
     | CommandRecovered

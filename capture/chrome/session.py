@@ -73,22 +73,34 @@ class SessionSnapshot(msgspec.Struct, frozen=True):
     tabs: tuple[TabSnapshot, ...]
     sockets: tuple[SocketSnapshot, ...]
     pending_commands: int
+    lookalikes: tuple[str, ...] = ()
+    """Hosts of pages that look like the platform's and are not attached."""
 
 
 class CdpSession:
     """The CDP session of one browser connection.
 
     ``is_platform_url(url)``: whether a page, frame or worker of this address is the platform's; anything else is never
-    attached. ``timeout_ns``: after which an unanswered command is reported.
+    attached. ``resembles(url)``: whether a page that is not looks like it. ``is_mirror(url)``: whether a page is one of
+    the platform's whose name may change hands: its responses do not tell the time. ``timeout_ns``: after which an
+    unanswered command is reported.
 
     ``unsent``: whether there is anything for ``outgoing`` to hand out; looked at after every message.
     """
 
-    def __init__(self, is_platform_url: Callable[[str], bool], *, timeout_ns: int = DEFAULT_TIMEOUT_NS) -> None:
+    def __init__(
+        self,
+        is_platform_url: Callable[[str], bool],
+        *,
+        resembles: Callable[[str], bool] = lambda url: False,
+        is_mirror: Callable[[str], bool] = lambda url: False,
+        timeout_ns: int = DEFAULT_TIMEOUT_NS,
+    ) -> None:
         self._commands = CommandTracker(timeout_ns)
         self.unsent: Sequence[str] = self._commands.unsent
         self._is_platform_url = is_platform_url
-        self._targets = Targets(is_platform_url, self._commands)
+        self._is_mirror = is_mirror
+        self._targets = Targets(is_platform_url, self._commands, resembles)
         self._sessions = self._targets.sessions
         self._asset_query = ActiveAssetQuery(self._commands)
         self._root_handlers: dict[str, Callable[[Head, Any, int, list[ChromeEvent]], None]] = {
@@ -212,7 +224,8 @@ class CdpSession:
             for session in self._sessions.values()
             for s in session.sockets.open.values()
         )
-        return SessionSnapshot(tabs, sockets, self._commands.pending)
+        lookalikes = tuple(dict.fromkeys(self._targets.lookalikes.values()))
+        return SessionSnapshot(tabs, sockets, self._commands.pending, lookalikes)
 
     # --- frames -------------------------------------------------------------------------------------------------
 
@@ -302,6 +315,8 @@ class CdpSession:
         if response.is_cached or params.type not in _MADE_TYPES:
             return
         page = origin(session.target.info.url)
+        if self._is_mirror(response.url):
+            return  # its name may have changed hands
         if self._is_platform_url(response.url) or (page and origin(response.url) == page):
             _add_date(response.headers, None, stamp, out)
 

@@ -2,7 +2,7 @@
 
 Only targets whose address is the platform's are ever attached: pages, frames of other processes, shared and service
 workers one by one from what discovery reports, dedicated workers with the page or frame that owns them. Of any other
-target nothing is kept, not even its address.
+target nothing is kept, not even its address, but for the host of a page that looks like the platform's.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from fluxcap.capture.chrome.events import (
     ChromeEvent,
     CommandRefused,
     EndReason,
+    LookalikeSeen,
     Malformed,
     SocketClosed,
     TabAttached,
@@ -45,11 +46,19 @@ _AUTO_ATTACH_WORKERS = {
 class Targets:
     """The platform's targets and their sessions. Methods append what happened to ``out``."""
 
-    def __init__(self, is_platform_url: Callable[[str], bool], commands: CommandTracker) -> None:
+    def __init__(
+        self,
+        is_platform_url: Callable[[str], bool],
+        commands: CommandTracker,
+        resembles: Callable[[str], bool] = lambda url: False,
+    ) -> None:
         self._is_platform_url = is_platform_url
+        self._resembles = resembles
         self._commands = commands
         self._targets: dict[str, Target] = {}
         self.sessions: dict[str, Attachment] = {}
+        self.lookalikes: dict[str, str] = {}
+        """Pages that are not the platform's but look like it, by target: their hosts. They are not attached."""
 
     def __iter__(self) -> Iterator[Target]:
         return iter(self._targets.values())
@@ -64,6 +73,8 @@ class Targets:
     def on_target_info(self, info: TargetInfo, mono_ns: int, out: list[ChromeEvent]) -> None:
         """A target was created or has changed: attach, detach, or note its new address."""
         target = self._targets.get(info.target_id)
+        if info.type == "page":
+            self._note_lookalike(info, out)
         if target is None:
             if info.type in DISCOVERED and self._is_ours(info.url):
                 self._add(info, mono_ns, out)
@@ -78,7 +89,17 @@ class Targets:
             elif target.state in (TargetState.SILENT, TargetState.REFUSED):
                 self._enable(target, mono_ns)
 
+    def _note_lookalike(self, info: TargetInfo, out: list[ChromeEvent]) -> None:
+        if not self._resembles(info.url):
+            self.lookalikes.pop(info.target_id, None)
+            return
+        host = origin(info.url).partition("://")[2]
+        if self.lookalikes.get(info.target_id) != host and len(self.lookalikes) < MAX_TARGETS:
+            self.lookalikes[info.target_id] = host
+            out.append(LookalikeSeen(host))
+
     def destroyed(self, target_id: str, out: list[ChromeEvent]) -> None:
+        self.lookalikes.pop(target_id, None)
         target = self._targets.pop(target_id, None)
         if target is not None and target.session is not None:
             self._drop(target.session, _end_of(target), out)

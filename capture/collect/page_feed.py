@@ -30,11 +30,14 @@ from fluxcap.capture.platforms.base import (
     Asset,
     Assets,
     History,
+    LoggedOut,
     MarketEvent,
     Platform,
+    PlatformHints,
     RawTick,
     SocketDecoder,
 )
+from fluxcap.capture.platforms.pages import WatchedPages
 from fluxcap.schemas.errors import BrowserGone, PageUnavailable
 
 
@@ -73,6 +76,8 @@ class HistoryFeed:
         The platform's asset table, once it was received.
     frames
         How many of the platform's frames have been looked at.
+    logged_out
+        Whether the platform refused the page's session.
     """
 
     def __init__(self, websocket_url: str, platform: Platform, *, connect: Connect = Connection) -> None:
@@ -83,7 +88,9 @@ class HistoryFeed:
         self._received: list[ReceivedHistory] = []
         self._reset_ns = 0
         self._ahead_ms: float | None = None
+        self._pages = WatchedPages(PlatformHints(platform))
         self.frames = 0
+        self.logged_out = False
         self.clock = PlatformClock()
         self.requested_asset: ActiveAsset | None = None
         self.assets: tuple[Asset, ...] = ()
@@ -172,8 +179,10 @@ class HistoryFeed:
             self._connection.send(command)
 
     def _on_event(self, event: ChromeEvent) -> None:
+        self._pages.on_event(event)
         if isinstance(event, SocketOpened):
-            ours = not event.url or self._platform.is_socket(event.url)
+            url = self._pages.socket_url(event)
+            ours = not url or self._platform.is_socket(url)
             self._decoders[event.socket] = self._platform.decoder() if ours else None
         elif isinstance(event, SocketClosed):
             self._decoders.pop(event.socket, None)
@@ -189,6 +198,8 @@ class HistoryFeed:
         for event in events:
             if isinstance(event, RawTick):
                 self._tick(event, stamp)
+            elif isinstance(event, LoggedOut):
+                self.logged_out = True
             elif isinstance(event, Assets):
                 self.assets = event.assets
             elif isinstance(event, ActiveAsset) and current:

@@ -43,6 +43,7 @@ from fluxcap.capture.pipeline.pipeline import Connect, Pipeline
 from fluxcap.capture.pipeline.reconnect import ChromeReconnector, browser_locator
 from fluxcap.capture.pipeline.restore import restore_market
 from fluxcap.capture.pipeline.tick_publisher import TickPublisher
+from fluxcap.capture.platforms.base import PlatformHints
 from fluxcap.capture.platforms.registry import platform_named
 from fluxcap.capture.recording.file import RecordingWriter
 from fluxcap.capture.recording.recorder import market_times, open_recorder
@@ -135,6 +136,7 @@ class Daemon:
                 recorder=recorder,
                 keep_offset=self._keep_offset,
                 keep=kept.keep,
+                hints=PlatformHints(platform),
             )
             self.watch = ChromeReconnector(self.pipeline, self._scheduler, browser_locator(settings))
             hosts = () if is_wildcard(settings.web_host) else (settings.web_host,)

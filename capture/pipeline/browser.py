@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from fluxcap.capture.chrome.events import (
     ActiveAssetLabel,
     ArrivalTime,
@@ -19,6 +21,7 @@ from fluxcap.capture.chrome.events import (
     EndReason,
     FrameReceived,
     FrameSent,
+    LookalikeSeen,
     PlatformDate,
     SocketClosed,
     SocketOpened,
@@ -29,12 +32,15 @@ from fluxcap.capture.chrome.session import CdpSession, SessionSnapshot
 from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.listeners import ChromeState, ListenerGroup
+from fluxcap.capture.platforms.base import PlatformHints
+from fluxcap.capture.platforms.pages import WatchedPages
 from fluxcap.capture.recording.recorder import Recorder
 from fluxcap.capture.runtime import log
 from fluxcap.schemas.errors import BrowserGone
 
 EXPIRE_NS = 250_000_000
 PROBE_NS = 2_000_000_000
+LOOKALIKES_MAX = 100
 
 _GAP_REASONS: dict[EndReason, GapReason] = {
     EndReason.CLOSED: GapReason.SOCKET_CLOSED,
@@ -81,8 +87,14 @@ class BrowserFeed:
         listeners: ListenerGroup,
         recorder: Recorder | None,
         stamp: Callable[[], ArrivalTime],
+        hints: PlatformHints,
     ) -> None:
         self._market = market
+        self._hints = hints
+        self._pages = WatchedPages(hints)
+        self._lookalikes: set[str] = set()
+        self._told_accounts: set[str] = set()
+        self._was_logged_out = False
         self._is_platform_url = is_platform_url
         self._listeners = listeners
         self._recorder = recorder
@@ -119,7 +131,9 @@ class BrowserFeed:
         stamp = self._stamp()
         self._connection = connection
         self._number = number
-        self._session = CdpSession(self._is_platform_url)
+        self._session = CdpSession(
+            self._is_platform_url, resembles=self._hints.resembles_page, is_mirror=self._hints.is_mirror
+        )
         self._product = product
         if self._recorder is not None:
             self._recorder.browser(True, product, stamp)
@@ -200,19 +214,38 @@ class BrowserFeed:
         if stamp.mono_ns >= self._next_probe_ns:
             self._next_probe_ns = stamp.mono_ns + PROBE_NS
             session.probe(stamp.mono_ns)
+            self._tell_of_account()
             if query := self._market.active_asset_query:
                 session.query_active_asset(query, stamp.mono_ns)
         self._send(session)
 
     # --- within ---------------------------------------------------------------------------------------------------
 
+    def _tell_of_account(self) -> None:
+        """Log that the page was logged out of the platform, or in again, and which account's prices count."""
+        logged_out = self._market.logged_out
+        if logged_out is not self._was_logged_out:
+            self._was_logged_out = logged_out
+            if logged_out:
+                log.warn("platform.logged_out")
+            else:
+                log.event("platform.logged_in")
+        for symbol, kind in self._market.accounts.items():
+            if symbol not in self._told_accounts:
+                self._told_accounts.add(symbol)
+                log.warn("platform.accounts_differ", asset=symbol, counts=kind)
+
     def _on_event(self, event: ChromeEvent, stamp: ArrivalTime) -> None:
+        self._pages.on_event(event)
+        if isinstance(event, SocketOpened) and (url := self._pages.socket_url(event)) != event.url:
+            event = msgspec.structs.replace(event, url=url)
+            self._limit.warn("socket.unseen", page=self._pages.url(event.target_id))
         if self._recorder is not None:
             self._recorder.on_event(event, stamp)
         if isinstance(event, FrameSent):
             self._market.sent(event.socket, event.opcode, event.payload, event.stamp)
         elif isinstance(event, SocketOpened):
-            self._market.socket_opened(event.socket, event.url)
+            self._market.socket_opened(event.socket, event.url, self._pages.url(event.target_id))
         elif isinstance(event, SocketClosed):
             if self._recorder is not None:
                 self._recorder.on_socket_lost(event, _GAP_REASONS[event.reason], stamp)
@@ -222,6 +255,8 @@ class BrowserFeed:
             self._market.on_platform_date(event.date_ms, event.stamp, event.socket)
         elif isinstance(event, TabAttached):
             log.event("target.attached", kind=event.kind, url=event.url)
+        elif isinstance(event, LookalikeSeen):
+            self._on_lookalike(event.host)
         elif isinstance(event, TabGone):
             log.event("target.detached", reason=event.reason.value)
         elif isinstance(event, ActiveAssetLabel):
@@ -232,6 +267,12 @@ class BrowserFeed:
                 self._set_state(ChromeState.SILENT, "Chrome does not answer; it may be frozen or very busy.")
         elif isinstance(event, CommandRecovered) and not event.target_id:
             self._set_state(ChromeState.ATTACHED, "")
+
+    def _on_lookalike(self, host: str) -> None:
+        """Tell of each such page once."""
+        if host not in self._lookalikes and len(self._lookalikes) < LOOKALIKES_MAX:
+            self._lookalikes.add(host)
+            log.warn("target.lookalike", host=host, option=f"--platform-url {host}")
 
     def _send(self, session: CdpSession) -> None:
         for command in session.outgoing():

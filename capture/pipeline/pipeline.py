@@ -28,6 +28,7 @@ from fluxcap.capture.pipeline.browser import BrowserFeed, CdpTransport
 from fluxcap.capture.pipeline.journal import TickJournal
 from fluxcap.capture.pipeline.listeners import ChromeState, Listener, ListenerGroup
 from fluxcap.capture.pipeline.publish import PublishStage, WireOutput
+from fluxcap.capture.platforms.base import PlatformHints
 from fluxcap.capture.recording.recorder import Recorder
 from fluxcap.capture.runtime import log
 from fluxcap.schemas.errors import NotAnswering
@@ -110,6 +111,7 @@ class Pipeline:
         recorder: Recorder | None = None,
         keep_offset: Callable[[int], None] = lambda offset_ms: None,
         keep: Callable[[], None] = lambda: None,
+        hints: PlatformHints | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
         mono_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -121,7 +123,9 @@ class Pipeline:
         self._publishing = PublishStage(market, server, key_of, self._listeners, mono_ns, journal)
         self._recorder = recorder
         self._keep = keep
-        self._browser = BrowserFeed(market, is_platform_url, self._listeners, recorder, self._stamp)
+        self._browser = BrowserFeed(
+            market, is_platform_url, self._listeners, recorder, self._stamp, hints or PlatformHints()
+        )
         self._connect = connect
         self._wall_ns = wall_ns
         self._mono_ns = mono_ns

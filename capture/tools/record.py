@@ -20,6 +20,7 @@ from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.pipeline import Pipeline
 from fluxcap.capture.pipeline.reconnect import ChromeReconnector, browser_locator
+from fluxcap.capture.platforms.base import PlatformHints
 from fluxcap.capture.platforms.registry import platform_named
 from fluxcap.capture.recording.recorder import market_times, open_recorder
 from fluxcap.capture.runtime.settings import Settings
@@ -110,6 +111,7 @@ def record(
         lambda symbol: StreamKey(settings.source, symbol, settings.interval),
         platform.is_page,
         recorder=recorder,
+        hints=PlatformHints(platform),
     )
     begun_s = time.monotonic()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -12,9 +13,17 @@ from fluxcap.capture.chrome.launch import find_chrome
 from fluxcap.capture.collect.page import find_chromedriver
 from fluxcap.capture.collect.page_feed import HistoryFeed
 from fluxcap.capture.market.clock import STEP_MS, TOLERANCE_MS
-from fluxcap.capture.platforms.base import Platform
+from fluxcap.capture.platforms.base import Platform, PlatformHints
 from fluxcap.capture.runtime.ports import process_on_port
-from fluxcap.capture.tools.doctor.finding import Finding, error_finding, from_error, ok, warning
+from fluxcap.capture.tools.doctor.finding import (
+    Finding,
+    error_finding,
+    from_error,
+    lookalike,
+    no_tab,
+    ok,
+    warning,
+)
 from fluxcap.schemas.errors import BrowserGone, ChromeUnavailable, ConfigError
 
 LISTEN_S = 1.2
@@ -92,26 +101,30 @@ def check_page(browser: BrowserInfo, platform: Platform) -> list[Finding]:
     """The platform's tab, and over an attach of about a second what its sockets say."""
     host, port = parse_endpoint(browser.websocket_url.removeprefix("ws://").partition("/")[0])
     try:
-        pages = [page for page in open_pages(host, port) if platform.is_page(page.url)]
+        open_now = open_pages(host, port)
     except ChromeUnavailable as error:
         return [from_error("platform tab", error)]
+    pages = [page for page in open_now if platform.is_page(page.url)]
+    resembles = PlatformHints(platform).resembles_page
+    alike = [lookalike(urlsplit(page.url).netloc.rpartition("@")[2]) for page in open_now if resembles(page.url)]
     if not pages:
-        mend = "Open the trading page in that Chrome; a mirror's host is named with --platform-url."
-        return [warning("platform tab", "No tab of the platform is open.", mend)]
-    tab = ok("platform tab", f"{len(pages)} open: {pages[0].url.partition('?')[0]}")
+        return alike or [no_tab()]
+    tabs = [ok("platform tab", f"{len(pages)} open: {pages[0].url.partition('?')[0]}"), *alike]
     try:
-        return [tab, *_listen(browser, platform)]
+        return [*tabs, *_listen(browser, platform)]
     except BrowserGone as error:
-        return [tab, from_error("platform socket", error)]
+        return [*tabs, from_error("platform socket", error)]
 
 
 def _listen(browser: BrowserInfo, platform: Platform) -> list[Finding]:
     feed = HistoryFeed(browser.websocket_url, platform)
     try:
         ahead_ms = feed.await_tick_ahead_ms(LISTEN_S)
-        frames = feed.frames
+        frames, logged_out = feed.frames, feed.logged_out
     finally:
         feed.close()
+    if ahead_ms is None and logged_out:
+        return [warning("platform socket", "The trading page is logged out of the platform.", "Log in on the page.")]
     if ahead_ms is None:
         mend = "Log in on the page and choose an asset whose price moves; reload the page if it does not."
         said = f"said {frames} things, but no tick," if frames else "said nothing"

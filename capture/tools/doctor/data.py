@@ -10,7 +10,15 @@ from fluxcap.bridge.store.verify import summarize
 from fluxcap.capture.runtime.run_file import RunFile, read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE, Settings, config_file, load_settings, state_dir
 from fluxcap.capture.runtime.settings_sources import unknown_variables
-from fluxcap.capture.tools.doctor.finding import Finding, error_finding, from_error, ok, warning
+from fluxcap.capture.tools.doctor.finding import (
+    Finding,
+    error_finding,
+    from_error,
+    lookalike,
+    no_tab,
+    ok,
+    warning,
+)
 from fluxcap.schemas.errors import ConfigError, FluxcapError, StoreError
 
 ANSWER_S = 1.0
@@ -66,11 +74,18 @@ def _seen_by_daemon(status: dict[str, Any]) -> list[Finding]:
         return [from_error("devtools port", Exception(status["chrome_reason"]), is_problem=False)]
     findings = [ok("devtools port", f"{status['browser']} answers on {status['chrome_endpoint']}.")]
     tabs = status["tabs"]
+    lookalikes = [lookalike(host) for host in status.get("lookalikes", ())]
     if not tabs:
-        mend = "Open the trading page in that Chrome; a mirror's host is named with --platform-url."
-        return [*findings, warning("platform tab", "No tab of the platform is open.", mend)]
+        return [*findings, *(lookalikes or [no_tab()])]
+    findings += lookalikes
     findings.append(ok("platform tab", f"{len(tabs)} open: {tabs[0]['url']}"))
     live = [stream["stream"] for stream in status["streams"] if stream["feed"] == "live"]
+    if why := status.get("no_candles"):
+        text, _, mend = why.partition(". ")
+        findings.append(warning("candles", f"{text.rstrip('.')}.", mend or "`fluxcap status` shows details."))
+    for asset, kind in status.get("accounts", {}).items():
+        text = f"A demo and a real account bring {asset}; only the {kind} one counts."
+        findings.append(warning("accounts", text, "Close the tab of the account that you do not want."))
     if live:
         findings.append(ok("platform socket", f"Data arrives: {len(live)} live, {live[0]} among them."))
     else:

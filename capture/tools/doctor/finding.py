@@ -49,3 +49,15 @@ def from_error(subject: str, error: Exception, *, is_problem: bool = True) -> Fi
 def exit_code(findings: Iterable[Finding]) -> int:
     """1 when there is a problem, else 0."""
     return int(any(finding.verdict is Verdict.PROBLEM for finding in findings))
+
+
+def no_tab() -> Finding:
+    """No page of the platform is open."""
+    mend = "Open the trading page in that Chrome; a mirror's host is named with --platform-url."
+    return warning("platform tab", "No tab of the platform is open.", mend)
+
+
+def lookalike(host: str) -> Finding:
+    """A page that is not the platform's looks like it."""
+    text = f"The tab at {host} looks like the platform, but its address is on no list; it is not read."
+    return warning("platform tab", text, f"If it is your trading page, start fluxcap with --platform-url {host}.")

@@ -91,8 +91,13 @@ class Dialogue:
     ``mute(command)`` true: that command gets no answer (a discarded or busy tab).
     """
 
-    def __init__(self, timeout_ns: int = 5 * SECOND_NS) -> None:
-        self.session = CdpSession(is_platform_url, timeout_ns=timeout_ns)
+    def __init__(
+        self,
+        timeout_ns: int = 5 * SECOND_NS,
+        resembles: Callable[[str], bool] = lambda _url: False,
+        is_mirror: Callable[[str], bool] = lambda _url: False,
+    ) -> None:
+        self.session = CdpSession(is_platform_url, resembles=resembles, is_mirror=is_mirror, timeout_ns=timeout_ns)
         self.now_ns = 100 * SECOND_NS
         self.commands: list[dict[str, Any]] = []
         self.unanswered: list[dict[str, Any]] = []

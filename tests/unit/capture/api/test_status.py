@@ -10,13 +10,15 @@ from fluxcap.bridge.store.agreement import Agreement, AgreementSummary, Differin
 from fluxcap.capture.api.status import DaemonInfo, Status, agreement_view, build_status
 from fluxcap.capture.chrome.events import ArrivalTime, SocketId
 from fluxcap.capture.chrome.session import SessionSnapshot
-from fluxcap.capture.chrome.target import SocketSnapshot
+from fluxcap.capture.chrome.target import SocketSnapshot, TabSnapshot
+from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.listeners import ChromeState
 from fluxcap.capture.pipeline.pipeline import PipelineView
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.schemas.types import Candle, FeedState, StreamKey, StreamStatus
+from tests.support.market.simulated_market import EUR, GBP, START_MS, Stage, lock
 
 NOW_MS = 1_756_866_774_000
 KEY = StreamKey("TEST", "EURUSD_otc", "1m")
@@ -103,3 +105,76 @@ def test_a_feed_state_of_a_newer_stream_is_shown_as_unknown():
     [shown] = seen(StreamStatus(KEY, feed_state=99)).streams
 
     assert shown.feed == "unknown"
+
+
+# --- why no candle comes ---
+
+TAB = TabSnapshot("T", "page", "https://pocketoption.com/", "", "listening")
+
+
+def why(stage: Stage, stream: StreamStatus | None = None, **changes: Any) -> str:
+    """The sentence for a browser that is attached, with a tab open unless told otherwise."""
+    tabs = changes.pop("tabs", (TAB,))
+    session = SessionSnapshot(tabs, (), 0, changes.pop("lookalikes", ()))
+    view = {"session": session, "chrome": ChromeState.ATTACHED, "market": stage.market.view(stage.at())}
+    return seen(stream, **view | changes).no_candles
+
+
+def ticking(focus: Focus, seconds: int = 10) -> Stage:
+    stage = Stage(60_000, focus)
+    stage.ticks_of(START_MS, START_MS + seconds * 1_000, (EUR,))
+    return stage
+
+
+def test_when_candles_come_nothing_is_said():
+    stream = StreamStatus(StreamKey("TEST", EUR, "1m"), 5, START_MS)
+
+    assert why(ticking(lock(EUR)), stream) == ""
+
+
+def test_the_true_reason_is_the_first_thing_that_is_wrong():
+    waiting, stage = Stage(), ticking(lock(EUR))
+
+    assert why(stage, store_error="disk full") == "Nothing can be published: disk full"
+    assert why(stage, chrome=ChromeState.UNAVAILABLE, chrome_reason="No Chrome; start it.") == "No Chrome; start it."
+    assert "No tab of the platform" in why(stage, tabs=())
+    assert "no tick has come" in why(waiting)
+    assert "first candle follows when a whole one of 1m" in why(stage)
+
+
+def test_a_tab_that_is_on_no_list_is_named_with_the_option_that_allows_it():
+    told = why(Stage(), tabs=(), lookalikes=("po9.cash",))
+
+    assert "A tab at po9.cash" in told
+    assert "`--platform-url po9.cash`" in told
+
+
+def test_a_page_that_is_logged_out_is_told_so():
+    stage = ticking(lock(EUR))
+    stage.market.received("s1", 1, '42["NotAuthorized"]', stage.at())
+
+    assert "logged out" in why(stage)
+
+
+def test_ticks_of_a_clock_that_is_not_known_are_told_with_its_reason():
+    stage = Stage()
+    stage.offset_ms = 7_400_000
+    stage.ticks_of(START_MS, START_MS + 20_000)
+
+    assert why(stage) == stage.market.clock.reason
+    assert "quarter-hour" in why(stage)
+
+
+def test_ticks_of_other_assets_than_those_in_focus_are_named():
+    told = why(ticking(lock(GBP)))
+
+    assert EUR in told
+    assert GBP in told
+    assert "fluxcap focus follow" in told
+
+
+def test_a_feed_that_ended_is_told_with_its_reason():
+    stage = ticking(lock(EUR))
+    stage.lose("s1", GapReason.SOCKET_CLOSED)
+
+    assert "(socket closed)" in why(stage)

@@ -257,6 +257,14 @@ def test_the_date_of_a_handshake_is_read_to_the_second(chrome: Dialogue, name: s
     assert told == PlatformDate(DATE_MS, SocketId(session, "7.1"), chrome.stamp())
 
 
+def test_the_date_of_a_mirrors_response_is_not_read_since_its_name_may_have_changed_hands() -> None:
+    chrome = Dialogue(is_mirror=lambda url: "mirror" in url)
+    session = chrome.open_tab("T", "https://mirror.test/trade")
+
+    assert chrome.say(response(session, "https://mirror.test/trade")) == []
+    assert chrome.say(response(session)) == [PlatformDate(DATE_MS, None, chrome.stamp())]
+
+
 def test_the_date_of_a_response_of_the_platforms_is_read(chrome: Dialogue) -> None:
     session = chrome.open_tab("T")
 

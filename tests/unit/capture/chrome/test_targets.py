@@ -12,6 +12,7 @@ from fluxcap.capture.chrome.events import (
     CommandRefused,
     CommandTimedOut,
     EndReason,
+    LookalikeSeen,
     Malformed,
     SocketClosed,
     SocketId,
@@ -514,3 +515,33 @@ def test_outgoing_commands_of_a_whole_day_never_name_a_foreign_target(chrome: Di
     assert '"X"' not in said
     assert '"Y"' not in said
     assert "S-X" not in said
+
+
+def test_a_page_that_looks_like_the_platforms_is_told_by_its_host_and_not_attached() -> None:
+    chrome = Dialogue(resembles=lambda url: "alike" in url)
+
+    told = chrome.say(created("T", "https://user@alike.test:8080/trade?token=SECRET"))
+
+    assert told == [LookalikeSeen("alike.test:8080")]
+    assert chrome.session.snapshot().lookalikes == ("alike.test:8080",)
+    assert chrome.session.snapshot().tabs == ()
+    assert chrome.sent("Target.attachToTarget") == []
+
+
+def test_it_is_told_once_an_address_and_forgotten_when_it_has_gone() -> None:
+    chrome = Dialogue(resembles=lambda url: "alike" in url)
+    chrome.say(created("T", "https://alike.test/"))
+    chrome.say(created("U", "https://alike.test/"))
+
+    assert chrome.say(changed("T", "https://alike.test/other")) == []
+    assert chrome.session.snapshot().lookalikes == ("alike.test",)
+
+    chrome.say(destroyed("U"))
+    chrome.say(changed("T", FOREIGN_URL))
+    assert chrome.session.snapshot().lookalikes == ()
+
+
+def test_a_frame_that_looks_alike_is_none_of_our_business() -> None:
+    chrome = Dialogue(resembles=lambda url: "alike" in url)
+
+    assert chrome.say(created("T", "https://alike.test/", "iframe")) == []

@@ -130,3 +130,25 @@ def test_a_store_is_counted_and_one_that_is_none_is_a_problem(tmp_path: Path):
     assert data.check_store(tmp_path, None).verdict is Verdict.PROBLEM
     with pytest.raises(StoreDamaged):
         summarize(tmp_path / "fluxcap.duckdb")
+
+
+def test_why_no_candle_comes_is_a_finding_with_what_to_do(tmp_path: Path):
+    why = "Ticks of EURUSD_otc come, but no asset is in focus: `fluxcap focus set`."
+    run = RunFile(7, "http://127.0.0.1:1", FREE, FREE)
+
+    findings = data.check_daemon(tmp_path, run, status(no_candles=why, streams=[]))
+
+    assert warning("candles", why, "`fluxcap status` shows details.") in findings
+
+
+def test_a_tab_on_no_list_and_two_accounts_of_one_asset_are_told(tmp_path: Path):
+    run = RunFile(7, "http://127.0.0.1:1", FREE, FREE)
+    seen = status(lookalikes=["po9.cash"], accounts={"EURUSD_otc": "demo"})
+
+    findings = data.check_daemon(tmp_path, run, seen)
+    without_tab = data.check_daemon(tmp_path, run, seen | {"tabs": []})
+
+    told = " ".join(f"{finding.text} {finding.fix}" for finding in findings)
+    assert "--platform-url po9.cash" in told
+    assert "only the demo one counts" in told
+    assert "--platform-url po9.cash" in " ".join(finding.fix for finding in without_tab)
