@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def replay(
     file: Annotated[
-        Path, typer.Argument(help="A recording, or captured frames as JSON to import.", show_default=False)
+        Path, typer.Argument(help="A recording, or frames of another program: JSON, HAR.", show_default=False)
     ],
     speed: Annotated[str, typer.Option(help="Times the recorded pace, or max.")] = "max",
     data_dir: Annotated[Path | None, typer.Option(help="Folder for the candles. [default: a temporary one]")] = None,
@@ -30,6 +30,9 @@ def replay(
         str | None, typer.Option(help="Other assets than recorded, comma-separated; all or follow.")
     ] = None,
     interval: Annotated[str | None, typer.Option(help="Another candle length than recorded.")] = None,
+    platform: Annotated[
+        str | None, typer.Option(help="Another platform than recorded; of captured frames, theirs.")
+    ] = None,
     platform_url: Annotated[
         list[str] | None, typer.Option(help="A further page or socket host of the platform; * allowed; repeatable.")
     ] = None,
@@ -44,7 +47,8 @@ def replay(
     """Make candles of a recording, by the same way as the daemon does, into a store of their own.
 
     The digest at the end is equal for equal candles, sequences, flags, revisions and gaps: two replays of a recording
-    have the same, at any speed. Captured frames carry no times of arrival; those are reconstructed from the ticks.
+    have the same, at any speed. Frames that a collector stored as JSON carry no times of arrival; those are
+    reconstructed from the ticks. Chrome's HAR export has them.
     """
 
     from fluxcap.bridge.export.export import ExportKind
@@ -56,7 +60,7 @@ def replay(
     from fluxcap.capture.tools.replay.replay import ReplayOptions
     from fluxcap.capture.tools.replay.replay import replay as play
 
-    settings = load_settings(config, platform_url=platform_url, pub=pub, rep=rep)
+    settings = load_settings(config, platform=platform, platform_url=platform_url, pub=pub, rep=rep)
     order = ReplayOptions(
         path=file,
         data_dir=data_dir,
@@ -64,6 +68,7 @@ def replay(
         speed=_speed(speed),
         focus=_focus(focus),
         interval=interval,
+        platform=platform or "",
         publish=publish,
         pub=settings.pub,
         rep=settings.rep,
@@ -149,6 +154,9 @@ def record(
     interval: Annotated[str | None, typer.Option(help="Candle length of a replay. [default: 1m]")] = None,
     source: Annotated[str | None, typer.Option(help="Source name in a replay. [default: POCKETOPTION]")] = None,
     seconds: Annotated[float | None, typer.Option(help="Stop after this long. [default: until Ctrl-C]")] = None,
+    frames: Annotated[
+        Path | None, typer.Option("--from", help="Take the frames of this file, JSON or HAR, in place of Chrome's.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     config: ConfigOption = None,
     as_json: Json = False,
@@ -158,6 +166,9 @@ def record(
 
     Only market data is kept. Of everything else (sessions, balances, deals, chat, events that fluxcap does not know)
     the file holds nothing but that the socket spoke. `fluxcap replay` makes candles of it.
+
+    With --from the frames are those of a file: a collector's JSON, or what Chrome's network panel exports as HAR. What
+    comes of it can be sent to others; the file itself holds sessions and cookies.
     """
     import logging
     import time
@@ -166,6 +177,7 @@ def record(
     from fluxcap.capture.runtime import log
     from fluxcap.capture.runtime.settings import load_settings
     from fluxcap.capture.runtime.signals import catch_stop_signals, exit_code
+    from fluxcap.capture.tools.record import import_frames
     from fluxcap.capture.tools.record import record as run
 
     settings = load_settings(
@@ -178,6 +190,14 @@ def record(
         source=source,
     )
     log.set_up(as_json=False, level=logging.DEBUG if debug else logging.WARNING)
+    if frames is not None:
+        made = import_frames(frames, file, settings, force=force)
+        said = f"Took {made.frames:,} frames of {made.sockets} sockets from {frames} to {file}"
+        if as_json:
+            say_json(made)
+        else:
+            say(f"{said}; {made.withheld:,} without content.")
+        return
     until_s = time.monotonic() + seconds if seconds else float("inf")
     with catch_stop_signals() as asked, recording_line(file) as on_progress:
         result = run(

@@ -1,10 +1,14 @@
 """Imports frames that other programs stored as JSON, and gives them out as a recording. No I/O but reading the file.
 
-The file: ``{"messages": [{"timestamp", "frame_type", "request_id", "opcode", "payload"}, …]}``, time stamps in epoch
-seconds, binary payloads in base64. Such programs collect Chrome's performance log now and then, so most frames carry
-the moment of collecting, not of their arrival, and the platform's clock could not be measured by them. So arrivals are
-reconstructed: each tick arrives as long after its own stamp as the quickest of the file did, and everything else
-together with the tick after it. The header says so (``Arrivals.RECONSTRUCTED``).
+Two kinds of files. Collectors of Chrome's performance log write ``{"messages": [{"timestamp", "frame_type",
+"request_id", "opcode", "payload"}, …]}``, or the same under ``websocket_messages``; time stamps in epoch seconds,
+binary payloads in base64. Chrome's own export of its network panel, HAR, has ``_webSocketMessages`` at each socket's
+entry. Nothing else of either file is looked at.
+
+Collectors look at the log now and then, so most of their frames carry the moment of collecting, not of their arrival,
+and the platform's clock could not be measured by them. So arrivals are reconstructed: each tick arrives as long after
+its own stamp as the quickest of the file did, and everything else together with the tick after it. The header says so
+(``Arrivals.RECONSTRUCTED``). A HAR file has the times of arrival.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from fluxcap.capture.chrome.events import ArrivalTime, FrameReceived, FrameSent, SocketId
+from fluxcap.capture.chrome.events import ArrivalTime, FrameReceived, FrameSent, SocketId, SocketOpened
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.platforms.base import History, Platform, RawTick, SocketDecoder
 from fluxcap.capture.recording import records as recording
@@ -34,10 +38,40 @@ class _Message(msgspec.Struct):
     opcode: int
     payload: str
     frame_type: str = "received"
+    url: str = ""
 
 
 class _Captured(msgspec.Struct):
-    messages: list[_Message]
+    messages: list[_Message] | None = None
+    websocket_messages: list[_Message] | None = None
+
+
+class _HarMessage(msgspec.Struct):
+    time: float
+    opcode: int
+    data: str
+    type: str = "receive"
+
+
+class _HarRequest(msgspec.Struct):
+    url: str = ""
+
+
+class _HarEntry(msgspec.Struct):
+    request: _HarRequest = msgspec.field(default_factory=_HarRequest)
+    messages: list[_HarMessage] = msgspec.field(default_factory=list, name="_webSocketMessages")
+
+
+class _HarLog(msgspec.Struct):
+    entries: list[_HarEntry]
+
+
+class _Har(msgspec.Struct):
+    log: _HarLog
+
+
+class _Kind(msgspec.Struct):
+    log: msgspec.Raw = msgspec.Raw()
 
 
 def is_json_frame_file(path: Path) -> bool:
@@ -59,13 +93,13 @@ class JsonFrameFile:
 
     def __init__(self, path: Path, platform: Platform) -> None:
         self._platform = platform
-        self._messages = _read(path)
+        self._messages, self._is_timed = _read(path)
         self.read_bytes = self.size_bytes = path.stat().st_size
         self.header = recording.Header(
             fluxcap=version("fluxcap"),
             platform=platform.name,
             focus=Focus(FocusMode.ALL),
-            arrivals=recording.Arrivals.RECONSTRUCTED,
+            arrivals=recording.Arrivals.MEASURED if self._is_timed else recording.Arrivals.RECONSTRUCTED,
             began_ms=round(self._messages[0].timestamp * 1_000) if self._messages else 0,
         )
 
@@ -82,6 +116,8 @@ class JsonFrameFile:
                 wall_ns, wall_ns - arrivals_ms[0] * _MS + MONO_ZERO_NS, next_ms is None or next_ms > at_ms
             )
             socket = SocketId("", message.request_id)
+            if message.url:
+                recorder.on_event(SocketOpened(socket, "", message.url), stamp)
             if message.frame_type == "sent":
                 recorder.on_event(FrameSent(socket, "", message.opcode, message.payload, stamp), stamp)
             else:
@@ -92,6 +128,8 @@ class JsonFrameFile:
         """Nothing is open."""
 
     def _arrivals_ms(self) -> list[int]:
+        if self._is_timed:
+            return _monotonic(round(message.timestamp * 1_000) for message in self._messages)
         stamps = list(self._newest_stamps())
         leads = [
             stamp - message.timestamp * 1_000 for stamp, message in zip(stamps, self._messages, strict=True) if stamp
@@ -138,15 +176,40 @@ def _monotonic(times_ms: Iterable[int]) -> list[int]:
     return list(accumulate(times_ms, max))
 
 
-def _read(path: Path) -> list[_Message]:
+def _read(path: Path) -> tuple[list[_Message], bool]:
+    """The frames, and whether their times are those of their arrival."""
     try:
         if path.stat().st_size > SIZE_MAX:
             raise ConfigError(f"{path} is larger than {SIZE_MAX // 2**30} GB; split it.")
-        return msgspec.json.decode(path.read_bytes(), type=_Captured).messages
+        data = path.read_bytes()
+        if bytes(msgspec.json.decode(data, type=_Kind).log):
+            return _har_messages(msgspec.json.decode(data, type=_Har).log.entries), True
+        captured = msgspec.json.decode(data, type=_Captured, strict=False)
+        messages = captured.messages if captured.messages is not None else captured.websocket_messages
+        if messages is None:
+            raise msgspec.ValidationError("Object has neither `messages` nor `websocket_messages`")
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ConfigError(
             f"{path} holds no captured frames: {error}. Expected are messages with timestamp, request_id, opcode and "
-            "payload."
+            "payload, or Chrome's HAR with its WebSocket messages."
         ) from None
+    return messages, False
+
+
+def _har_messages(entries: Sequence[_HarEntry]) -> list[_Message]:
+    """The frames of all sockets, in order of arrival."""
+    found = [
+        _Message(
+            message.time,
+            str(number),
+            message.opcode,
+            message.data,
+            "sent" if message.type == "send" else "received",
+            entry.request.url,
+        )
+        for number, entry in enumerate(entries)
+        for message in entry.messages
+    ]
+    return sorted(found, key=lambda message: message.timestamp)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -34,6 +34,7 @@ from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.focus import Focus
 from fluxcap.capture.market.market import MarketTimeouts, WaitingSpan
 from fluxcap.capture.platforms.base import Keep, Platform, Redaction
+from fluxcap.capture.platforms.registry import GENERIC
 from fluxcap.capture.platforms.socketio import BINARY, TEXT
 from fluxcap.capture.recording import records as recording
 from fluxcap.capture.recording.file import RecordingWriter
@@ -254,10 +255,11 @@ def open_recorder(
 
     Raises ConfigError, FluxcapError.
     """
+    table = described_table(settings, platform)
     header = Header(
         format=FORMAT,
         fluxcap=version("fluxcap"),
-        platform=platform.name,
+        platform=settings.platform if table is not None else platform.name,
         source=settings.source,
         interval=settings.interval,
         focus=focus,
@@ -265,9 +267,15 @@ def open_recorder(
         began_ms=time.time_ns() // 1_000_000,
         published=dict(published or {}),
         prior=prior,
+        table=msgspec.UNSET if table is None else table,
     )
     writer = RecordingWriter(path, header, force=force)
     return Recorder(platform, writer), writer
+
+
+def described_table(settings: Settings, platform: Platform) -> dict[str, Any] | None:
+    """Return the table with which the settings describe the platform; None for a plug-in, whose table is its own."""
+    return dict(settings.platforms[settings.platform]) if platform.name == GENERIC else None
 
 
 def market_times(settings: Settings) -> MarketTimeouts:

@@ -9,7 +9,7 @@ the reader's sake. Nothing of the trader's is in it: see platforms/redaction.py.
 from __future__ import annotations
 
 import enum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -49,6 +49,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """Start (UTC ms) of the newest candle that the store had of each asset when the recording began."""
     prior: ClockPrior | msgspec.UnsetType = msgspec.UNSET
     """What earlier runs knew of the platform's clock; a recording of format 1 says nothing of it."""
+    table: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    """The settings' table of a platform that they describe: a replay reads its frames without those settings."""
 
 
 class _Record(msgspec.Struct, frozen=True, array_like=True, gc=False):

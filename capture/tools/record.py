@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -22,7 +23,11 @@ from fluxcap.capture.pipeline.pipeline import Pipeline
 from fluxcap.capture.pipeline.reconnect import ChromeReconnector, browser_locator
 from fluxcap.capture.platforms.base import PlatformHints
 from fluxcap.capture.platforms.registry import platform_named
-from fluxcap.capture.recording.recorder import market_times, open_recorder
+from fluxcap.capture.recording import records
+from fluxcap.capture.recording.file import RecordingWriter
+from fluxcap.capture.recording.json_import import JsonFrameFile
+from fluxcap.capture.recording.recorder import described_table, market_times, open_recorder
+from fluxcap.capture.recording.records import Record
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import FluxcapError, NotAnswering
 from fluxcap.schemas.types import (
@@ -136,6 +141,36 @@ def record(
             raise FluxcapError(f"The recording stopped because of an internal error: {pipeline.failure!r}.")
         writer.close()
         return so_far()
+
+
+def import_frames(frames: Path, path: Path, settings: Settings, *, force: bool) -> RecordingProgress:
+    """Make a recording of the frames that another program stored, redacted as one of its own.
+
+    Raises ConfigError for a file that holds none, FluxcapError when the disk takes no more.
+    """
+    platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
+    source = JsonFrameFile(frames, platform)
+    table = described_table(settings, platform)
+    header = msgspec.structs.replace(
+        source.header,
+        platform=settings.platform if table is not None else platform.name,
+        table=msgspec.UNSET if table is None else table,
+        source=settings.source,
+        interval=settings.interval,
+        times=market_times(settings),
+    )
+    counts: Counter[type[Record]] = Counter()
+    with RecordingWriter(path, header, force=force) as writer:
+        for block in source.blocks():
+            for record in block:
+                counts[type(record)] += 1
+                writer.add(record)
+        writer.close()
+        withheld = counts[records.RedactedFrame]
+        kept = sum(
+            counts[kind] for kind in (records.TextFrame, records.BinaryFrame, records.RawFrame, records.SentFrame)
+        )
+        return RecordingProgress("", 0.0, counts[records.SocketOpened], kept + withheld, withheld, 0, writer.size_bytes)
 
 
 def _run_until(ended: Callable[[], bool], pipeline: Pipeline, find: Callable[[], BrowserInfo]) -> None:

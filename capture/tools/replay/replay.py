@@ -17,6 +17,7 @@ from fluxcap.bridge.store.file import quarantine
 from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
 from fluxcap.capture.market.focus import Focus
 from fluxcap.capture.platforms.base import Platform
+from fluxcap.capture.platforms.registry import GENERIC, platform_named
 from fluxcap.capture.recording.file import RecordingReader
 from fluxcap.capture.recording.json_import import JsonFrameFile, is_json_frame_file
 from fluxcap.capture.recording.records import Arrivals, Header, Record
@@ -42,6 +43,8 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Times the recorded pace; None as fast as it goes."""
     focus: Focus | None = None
     interval: str | None = None
+    platform: str = ""
+    """"" for the one that was recorded."""
     publish: bool = False
     pub: str = DEFAULT_PUB
     rep: str = DEFAULT_REP
@@ -100,9 +103,10 @@ def replay(
         interval_ms(order.interval)
     if order.speed is not None and not order.speed > 0:
         raise ConfigError("The speed is a number above 0, or max.")
-    source = _open(order.path, platform_of)
+    source = open_frames(order.path, platform_of)
     try:
-        platform = platform_of(source.header.platform)
+        is_import = isinstance(source, JsonFrameFile)
+        platform = platform_of(order.platform) if is_import else _platform(source.header, order, platform_of)
         with _folder(order) as folder:
             summary = _replay_into(folder, order, source, platform, progress)
             finish(folder)
@@ -111,7 +115,22 @@ def replay(
         source.close()
 
 
-def _open(path: Path, platform_of: PlatformOf) -> RecordSource:
+def _platform(header: Header, order: ReplayOptions, platform_of: PlatformOf) -> Platform:
+    """The platform as it was recorded, unless another one is named. Raises ConfigError."""
+    if order.platform:
+        return platform_of(order.platform)
+    if header.table is not msgspec.UNSET:
+        return platform_named(header.platform, (), {header.platform: header.table})
+    if header.platform == GENERIC:
+        raise ConfigError(
+            f"{order.path} was recorded before recordings kept how the settings describe a platform: name it with "
+            "--platform, with its table in the settings file."
+        )
+    return platform_of(header.platform)
+
+
+def open_frames(path: Path, platform_of: PlatformOf) -> RecordSource:
+    """Open a recording, or a file of another program's frames. Raises ConfigError."""
     if is_json_frame_file(path):
         return JsonFrameFile(path, platform_of(""))
     return RecordingReader(path)
@@ -137,7 +156,7 @@ def _replay_into(
         view = stage.market.view(stage.at())
         return ReplaySummary(
             recording=str(order.path),
-            platform=platform.name,
+            platform=order.platform or source.header.platform or platform.name,
             arrivals=source.header.arrivals,
             played=stage.playback.played,
             ticks=stage.market.feeds.tick_count,

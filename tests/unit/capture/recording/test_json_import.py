@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from fluxcap.bridge.store.store import Store
+from fluxcap.capture.cli import record as command
 from fluxcap.capture.platforms.base import History
 from fluxcap.capture.platforms.pocketoption import PocketOption
+from fluxcap.capture.platforms.registry import platform_named
 from fluxcap.capture.recording import records as r
+from fluxcap.capture.recording.file import RecordingWriter
 from fluxcap.capture.recording.json_import import JsonFrameFile, is_json_frame_file
+from fluxcap.capture.runtime.settings import load_settings
+from fluxcap.capture.tools.record import import_frames
 from fluxcap.capture.tools.replay.replay import ReplayOptions, ReplaySummary, replay
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import Candle, StreamKey, candles_from
@@ -188,3 +195,86 @@ def test_the_recorded_live_tail_becomes_candles_of_its_own_ticks(
 
 def test_recorded_frames_replay_to_the_same_digest(recorded: list[dict[str, Any]], tmp_path: Path) -> None:
     assert replayed(tmp_path / "a", "1m")[0].digest == replayed(tmp_path / "b", "1m")[0].digest
+
+
+# --- other files ---
+
+
+def test_the_original_collectors_files_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "collected.json"
+    rows = [row for at in range(5) for row in tick(COLLECTED_S - 5 + at)]
+    file.write_text(json.dumps({"websocket_messages": rows, "page_info": {"title": "x"}}))
+
+    assert is_json_frame_file(file)
+    assert [type(record) for record in import_(file)].count(r.BinaryFrame) == 5
+
+
+def har(path: Path) -> Path:
+    """What Chrome's network panel exports of a socket of the platform's, of another one, and of a page."""
+    login = {"type": "send", "time": COLLECTED_S, "opcode": 1, "data": '42["auth",{"session":"SECRET"}]'}
+    messages: list[dict[str, Any]] = [login]
+    for at in range(200):
+        for frame in tick(COLLECTED_S + at / 2 - 0.75):
+            now_s, opcode, data = COLLECTED_S + at / 2, frame["opcode"], frame["payload"]
+            messages.append({"type": "receive", "time": now_s, "opcode": opcode, "data": data})
+    url = "wss://api-eu.po.market/socket.io/?EIO=4&token=SECRET"
+    socket = {"request": {"url": url, "cookies": [{"value": "SECRET"}]}, "_webSocketMessages": messages}
+    other = {"request": {"url": "wss://chat.example/"}, "_webSocketMessages": messages[:3]}
+    page = {"request": {"url": "https://pocketoption.com/"}, "response": {"content": {"text": "SECRET"}}}
+    path.write_text(json.dumps({"log": {"version": "1.2", "entries": [page, socket, other]}}))
+    return path
+
+
+def test_a_har_of_chromes_is_a_recording_with_its_own_times_and_no_secret(tmp_path: Path) -> None:
+    file = JsonFrameFile(har(tmp_path / "page.har"), PocketOption())
+    records = [record for block in file.blocks() for record in block]
+    opened = [record.url for record in records if isinstance(record, r.SocketOpened)]
+
+    assert file.header.arrivals is r.Arrivals.MEASURED
+    assert opened == ["wss://api-eu.po.market/socket.io/"]
+    assert [type(record) for record in records].count(r.BinaryFrame) == 200
+    assert b"SECRET" not in msgspec.msgpack.encode(records)
+    assert arrivals_ms(records)[-1] == round((COLLECTED_S + 99.5) * 1_000)
+
+
+def test_a_har_replays_to_candles_and_so_does_the_recording_made_of_it(tmp_path: Path) -> None:
+    import_frames(har(tmp_path / "page.har"), tmp_path / "made.fluxcap", load_settings(None), force=False)
+
+    summaries = [
+        replay(ReplayOptions(path=tmp_path / name), lambda name: PocketOption())
+        for name in ("page.har", "made.fluxcap")
+    ]
+
+    assert [summary.ticks for summary in summaries] == [200, 200]
+    assert summaries[0].candles > 0
+    assert summaries[0].digest == summaries[1].digest
+    assert b"SECRET" not in gzip.decompress((tmp_path / "made.fluxcap").read_bytes())
+
+
+def test_the_command_says_what_it_took(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command.record(tmp_path / "made.fluxcap", frames=har(tmp_path / "page.har"))
+
+    assert "400 frames of 1 sockets" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_a_recording_of_a_described_platform_replays_without_its_settings(tmp_path: Path) -> None:
+    table = {"pages": ["https://x.test/*"], "symbol": "s", "time": "t", "price": "p", "time_unit": "s", "id": "i"}
+    settings = load_settings(None).model_copy(update={"platform": "mine", "platforms": {"mine": table}})
+    rows = [
+        message(json.dumps({"s": "BTC/USD", "t": COLLECTED_S + at / 2, "p": "1.5", "i": at}), 1, COLLECTED_S + at / 2)
+        for at in range(200)
+    ]
+    import_frames(write(tmp_path / "f.json", rows), tmp_path / "made.fluxcap", settings, force=False)
+
+    summary = replay(ReplayOptions(path=tmp_path / "made.fluxcap"), lambda name: platform_named(name, (), {}))
+
+    assert (summary.platform, summary.ticks) == ("mine", 200)
+    assert [str(stream.key) for stream in summary.streams] == ["POCKETOPTION.BTC~2FUSD.1m"]
+
+
+def test_a_recording_that_does_not_say_how_its_platform_is_described_asks_for_it(tmp_path: Path) -> None:
+    with RecordingWriter(tmp_path / "old.fluxcap", r.Header(platform="generic")):
+        pass
+
+    with pytest.raises(ConfigError, match="--platform"):
+        replay(ReplayOptions(path=tmp_path / "old.fluxcap"), lambda name: platform_named(name, (), {}))
