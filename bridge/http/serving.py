@@ -1,4 +1,4 @@
-"""What a local web server takes from its peers: bodies, heads and connections, each bounded in size and in time.
+"""Bounds of what a local web server takes from its peers: bodies, heads and connections, in size and in time.
 
 uvicorn bounds none of them: a peer that connects and says nothing, or begins a request and never ends it, would hold a
 file descriptor for ever, and capture needs those, too. ``server_config`` makes a configuration with the bounds in it.

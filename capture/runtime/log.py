@@ -280,7 +280,7 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, trace: Traceb
 
 
 def _log_unraisable(failure: Any) -> None:
-    """What ``sys.unraisablehook`` gets."""
+    """Log an exception that nobody could be given, as ``sys.unraisablehook`` gets it."""
     what = failure.err_msg or "Exception ignored in"
     error = failure.exc_value
     trace = (type(error), error, failure.exc_traceback) if error is not None else None

@@ -1,4 +1,4 @@
-"""What commands print: words for people on stdout or stderr, JSON for programs; and their exit codes. Light.
+"""The output of commands: words for people on stdout or stderr, JSON for programs; and their exit codes. Light.
 
 Every command prints through here or through a ``SafeConsole``, so that text of a page, a browser or a server cannot
 steer the terminal.

@@ -33,7 +33,7 @@ def test_a_file_has_the_originals_folder_name_columns_and_times(tmp_path: Path):
 def test_charts_find_and_read_it(tmp_path: Path):
     path = CollectedFiles(tmp_path).save(HOUR, "#AAPL_otc", CANDLES, NOW_MS)
 
-    assert [(f["asset"], f["timeframe"]) for f in list_csv_files(tmp_path, "1h")] == [("#AAPL_otc", "1h")]
+    assert [(f["asset"], f["timeframe"]) for f in list_csv_files(tmp_path, "1h")] == [("#AAPL_OTC", "1h")]
     assert read_csv(path.read_text())["close"].tolist() == [1.2, 1.25]
 
 
