@@ -209,12 +209,12 @@ class BrowserFeed:
         if session is None or stamp.mono_ns < self._next_expire_ns:
             return
         self._next_expire_ns = stamp.mono_ns + EXPIRE_NS
+        self._tell_of_account()
         for event in session.expire(stamp.mono_ns):
             self._on_event(event, stamp)
         if stamp.mono_ns >= self._next_probe_ns:
             self._next_probe_ns = stamp.mono_ns + PROBE_NS
             session.probe(stamp.mono_ns)
-            self._tell_of_account()
             if query := self._market.active_asset_query:
                 session.query_active_asset(query, stamp.mono_ns)
         self._send(session)

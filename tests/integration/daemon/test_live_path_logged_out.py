@@ -12,6 +12,7 @@ from fluxcap.capture.simulator import Fault, SimulatedSite, SiteConfig
 from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.browser.devtools import Remote
 from tests.support.daemon.live_rig import DaemonProcess
+from tests.support.patience import await_that
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -42,10 +43,12 @@ def test_a_page_that_is_logged_out_is_told_and_a_log_in_ends_it(tmp_path: Path) 
 
         site.inject(Fault.LOGGED_OUT)
         told = daemon.await_status(lambda seen: feed(seen) == "logged_out", "the log-out")
+        await_that(lambda: "platform.logged_out" in daemon.err, "its log event")
         site.end(Fault.LOGGED_OUT)
         tab.call("Page.reload")
         again = daemon.await_status(lambda seen: feed(seen) == "live", "the log-in")
         daemon.await_status(lambda seen: not seen["no_candles"], "candles")
+        await_that(lambda: "platform.logged_in" in daemon.err, "the log event of the log-in")
         daemon.end()
 
     assert "logged out" in told["no_candles"]
