@@ -25,6 +25,7 @@ from fluxcap.capture.chrome.events import (
 )
 from fluxcap.capture.chrome.session import CdpSession
 from fluxcap.capture.market.clock import ClockState, PlatformClock
+from fluxcap.capture.market.history import whole_rows
 from fluxcap.capture.platforms.base import (
     ActiveAsset,
     Asset,
@@ -85,6 +86,8 @@ class HistoryFeed:
         self._session = CdpSession(platform.is_page)
         self._queue: queue.Queue[_Item] = queue.Queue()
         self._decoders: dict[SocketId, SocketDecoder | None] = {}
+        self._heard_raw_ms: dict[SocketId, int] = {}
+        """Newest stamp of the ticks that each socket has told."""
         self._received: list[ReceivedHistory] = []
         self._reset_ns = 0
         self._ahead_ms: float | None = None
@@ -186,26 +189,36 @@ class HistoryFeed:
             self._decoders[event.socket] = self._platform.decoder() if ours else None
         elif isinstance(event, SocketClosed):
             self._decoders.pop(event.socket, None)
+            self._heard_raw_ms.pop(event.socket, None)
         elif isinstance(event, FrameReceived | FrameSent):
             decoder = self._decoders.get(event.socket)
             if decoder is not None:
                 decode = decoder.received if isinstance(event, FrameReceived) else decoder.sent
                 self.frames += 1
-                self._take_in(decode(event.opcode, event.payload), event.stamp)
+                self._take_in(event.socket, decode(event.opcode, event.payload), event.stamp)
 
-    def _take_in(self, events: Sequence[MarketEvent], stamp: ArrivalTime) -> None:
+    def _take_in(self, socket: SocketId, events: Sequence[MarketEvent], stamp: ArrivalTime) -> None:
         current = stamp.mono_ns >= self._reset_ns
         for event in events:
             if isinstance(event, RawTick):
+                self._heard_raw_ms[socket] = max(event.raw_ts_ms, self._heard_raw_ms.get(socket, 0))
                 self._tick(event, stamp)
             elif isinstance(event, LoggedOut):
                 self.logged_out = True
             elif isinstance(event, Assets):
                 self.assets = event.assets
             elif isinstance(event, ActiveAsset) and current:
-                self.requested_asset = event
+                if event.turned or self.requested_asset is None:
+                    self.requested_asset = event
             elif isinstance(event, History) and current and _is_turned_to(event, events):
-                self._received.append(ReceivedHistory(event, stamp.mono_ns))
+                self._received.append(ReceivedHistory(self._whole(socket, event, stamp), stamp.mono_ns))
+
+    def _whole(self, socket: SocketId, history: History, stamp: ArrivalTime) -> History:
+        """Leave out the rows of which nothing proves that they were over when the platform sent them."""
+        offset_ms = self.clock.offset_ms
+        raw_now_ms = self.clock.now_ms(stamp.mono_ms) + offset_ms if offset_ms is not None else 0
+        rows = whole_rows(history, self._heard_raw_ms.get(socket, 0), raw_now_ms)
+        return msgspec.structs.replace(history, candles=rows)
 
     def _tick(self, tick: RawTick, stamp: ArrivalTime) -> None:
         self._ahead_ms = tick.raw_ts_ms - stamp.wall_ms
@@ -215,4 +228,5 @@ class HistoryFeed:
 
 def _is_turned_to(history: History, events: Sequence[MarketEvent]) -> bool:
     """Not one of the older pages that a chart asks for as it is scrolled."""
-    return bool(history.ticks) or any(isinstance(event, ActiveAsset) for event in events)
+    told_ticks = bool(history.ticks) and history.period_ms > 0
+    return told_ticks or any(isinstance(event, ActiveAsset) for event in events)

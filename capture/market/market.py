@@ -624,6 +624,11 @@ class Market:
             self._on_logged_out(socket)
         elif isinstance(event, Favourites):
             self._favourites = event.symbols
+        elif isinstance(event, ActiveAsset) and not event.turned:
+            shown = self._focus.active
+            if shown is None or not self.feeds.is_live(shown.symbol):  # a page of several charts asks for each
+                self._focus.set_active(event)
+                self._update_focused()
         elif isinstance(event, ActiveAsset):
             self._focus.set_active(event)
             self._update_focused()
@@ -779,8 +784,9 @@ class Market:
             if counts is None:
                 return
             from_ms = counts
-        rows = server_candles(history, self._interval_ms, offset_ms, self.clock.now_ms(at.mono_ms))
-        ticks = list(raw_ticks(history, offset_ms, repeats=self._repeats))
+        now_ms, heard_ms = self.clock.now_ms(at.mono_ms), self.feeds.newest_stamp_ms(socket)
+        rows = server_candles(history, self._interval_ms, offset_ms, now_ms, heard_ms)
+        ticks = raw_ticks(history, offset_ms, feed.tape.live_ticks, repeats=self._repeats)
         if from_ms:
             rows = [row for row in rows if row.ts_ms >= from_ms]
             ticks = [tick for tick in ticks if tick[0] >= from_ms]

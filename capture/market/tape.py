@@ -230,6 +230,13 @@ class TickTape:
         low, high = bisect_left(self._ts, start_ms), bisect_left(self._ts, end_ms)
         return list(zip(self._ts[low:high].tolist(), self._price[low:high].tolist(), strict=True))
 
+    def live_ticks(self, start_ms: int, end_ms: int) -> list[tuple[int, float]]:
+        """The ticks of ``[start_ms, end_ms)`` that sockets told, of this run or an earlier one, in their order."""
+        self._flush_pending()
+        low, high = bisect_left(self._ts, start_ms), bisect_left(self._ts, end_ms)
+        ticks = zip(self._ts[low:high], self._price[low:high], self._marks[low:high], strict=True)
+        return [(ts_ms, price) for ts_ms, price, marks in ticks if marks & _LIVE_MARK]
+
     def next_tick_ts_ms(self, from_ms: int) -> int | None:
         """Time of the first tick at or after ``from_ms``."""
         if from_ms > self.last_ts_ms:

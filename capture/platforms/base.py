@@ -41,7 +41,7 @@ class RawTick(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 RAW_TICKS_PERIOD_MS = 60_000
-"""Up to this period a history's ticks are known to be raw (recorded at 60 s)."""
+"""Up to this period a history's ticks are known to be raw (recorded at 60 s); of an unknown one they may be."""
 
 
 class History(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class History(msgspec.Struct, frozen=True):
     ticks
         ``(raw_ts_ms, price)`` each, ascending.
     candles
-        Ascending, ``ts_ms`` on the platform's clock.
+        Ascending, ``ts_ms`` on the platform's clock. The last one may still be under way.
     """
 
     symbol: str
@@ -66,8 +66,8 @@ class History(msgspec.Struct, frozen=True):
 
     @property
     def has_raw_ticks(self) -> bool:
-        """True if its ticks are all there were, so that candles may be made of them."""
-        return self.period_ms <= RAW_TICKS_PERIOD_MS
+        """True if its period tells that its ticks are all there were, so that candles may be made of them."""
+        return 0 < self.period_ms <= RAW_TICKS_PERIOD_MS
 
 
 class Asset(msgspec.Struct, frozen=True):
@@ -108,7 +108,7 @@ class Assets(msgspec.Struct, frozen=True):
 
 
 class ActiveAsset(msgspec.Struct, frozen=True):
-    """The page turned to an asset.
+    """The page turned to an asset, or said that it shows one.
 
     Attributes
     ----------
@@ -116,10 +116,13 @@ class ActiveAsset(msgspec.Struct, frozen=True):
         The platform's own, with its case.
     period_ms
         Length of the chart's candles in milliseconds; 0: unknown.
+    turned
+        Whether it may have shown another one before, whose ticks may end now.
     """
 
     symbol: str
     period_ms: int = 0
+    turned: bool = True
 
 
 class Favourites(msgspec.Struct, frozen=True):

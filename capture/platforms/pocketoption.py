@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, TypeGuard
 from urllib.parse import SplitResult, urlsplit
 
@@ -63,48 +64,49 @@ _HUGE = 1e300
 _COMMA, _POINT = b",."
 
 
+_REQUESTS_MAX = 64
+"""Requests for earlier candles that may be unanswered; older ones are forgotten."""
+_OFF_GRID_SHARE = 0.1
+"""So many of the steps between rows may be no multiple of the usual one: their times are wrong."""
+
+
 class _HistoryPayload(msgspec.Struct):
     asset: str
-    period: int
-    history: list[Any] = []
-    candles: list[Any] = []
+    period: Any = None
+    history: Any = None
+    candles: Any = None
 
 
-class _PeriodRow(msgspec.Struct):
-    time: msgspec.Raw
-    open: float
-    close: float
-    high: float
-    low: float
+class _EarlierPayload(msgspec.Struct):
+    asset: str | None = None
+    period: Any = None
+    index: Any = None
+    data: Any = None
 
 
-class _PeriodPayload(msgspec.Struct):
+class _EarlierRequest(msgspec.Struct):
     asset: str
-    period: int
-    data: list[_PeriodRow] = []
+    period: Any = None
+    index: Any = None
 
 
 class _Chart(msgspec.Struct):
-    settings: str | dict[str, Any] = ""
-
-
-class _ChartSettings(msgspec.Struct):
-    symbol: str = ""
+    settings: Any
 
 
 class _ChangeSymbol(msgspec.Struct):
     asset: str
-    period: int = 0
+    period: Any = None
 
 
 _ticks = msgspec.json.Decoder(list[tuple[str, float, float]])
 _any = msgspec.json.Decoder(float_hook=as_written)
 _history = msgspec.json.Decoder(_HistoryPayload, float_hook=as_written)
-_period = msgspec.json.Decoder(_PeriodPayload)
-_charts = msgspec.json.Decoder(list[_Chart])
-_settings = msgspec.json.Decoder(_ChartSettings)
+_earlier = msgspec.json.Decoder(_EarlierPayload, float_hook=as_written)
+_request = msgspec.json.Decoder(_EarlierRequest, float_hook=as_written)
+_charts = msgspec.json.Decoder(list[Any] | _Chart, float_hook=as_written)
 _symbols = msgspec.json.Decoder(list[str])
-_change = msgspec.json.Decoder(_ChangeSymbol)
+_change = msgspec.json.Decoder(_ChangeSymbol, float_hook=as_written)
 
 SHOWN_ASSET_JS = """
 (document.querySelector(".current-symbol")
@@ -160,14 +162,55 @@ class PocketOption:
         return PocketOptionDecoder()
 
     def redaction(self) -> SocketIoRedaction:
-        return SocketIoRedaction(_INBOUND, _OUTBOUND, _REDUCED)
+        return SocketIoRedaction({*_INBOUND, *_EARLIER}, {*_OUTBOUND, _REQUEST}, _REDUCED)
 
 
 class PocketOptionDecoder(SocketIoMarketDecoder):
     """Frames of one socket into market events."""
 
     def __init__(self) -> None:
-        super().__init__(_INBOUND, _OUTBOUND)
+        self._requests: dict[str, History] = {}
+        """By their index: what the page asked earlier candles of, as a history without any."""
+        inbound = _INBOUND | dict.fromkeys(_EARLIER, self._read_earlier)
+        super().__init__(inbound, _OUTBOUND | {_REQUEST: self._read_request})
+
+    def _read_request(self, payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
+        """The page asks for earlier candles of what it shows. The answer need not say of what it is."""
+        asked = _request.decode(payload)
+        if not _is_symbol(asked.asset):
+            return ()
+        period_ms = _period_ms(asked.period)
+        if (index := _index(asked.index)) is not None:
+            self._requests[index] = History(asked.asset, period_ms)
+            if len(self._requests) > _REQUESTS_MAX:
+                del self._requests[next(iter(self._requests))]
+        return (ActiveAsset(asked.asset, period_ms, turned=False),)
+
+    def _read_earlier(self, payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
+        """Candles further back, or ticks, of which nobody says how many they leave out: their period is unknown."""
+        message = _earlier.decode(payload)
+        asked = self._requests.pop(_index(message.index) or "", None)
+        symbol = message.asset if message.asset is not None or asked is None else asked.symbol
+        if symbol is None or not _is_symbol(symbol):
+            malformed["loadHistoryPeriodFast"] += 1
+            return ()
+        rows = _rows(message.data)
+        candles = _candles(
+            (row["time"], row["open"], row["high"], row["low"], row["close"])
+            for row in rows
+            if isinstance(row, dict) and row.keys() >= _CANDLE_COLUMNS
+        )
+        ticks = _history_ticks(
+            (row["time"], row["price"])
+            for row in rows
+            if isinstance(row, dict) and row.keys() >= {"time", "price"} and row.keys().isdisjoint(_OHLC)
+        )
+        malformed["history row"] += len(rows) - len(candles) - len(ticks)
+        period_ms = _period_ms(message.period)
+        if not period_ms and asked is not None and asked.symbol == symbol:
+            period_ms = asked.period_ms
+        found = [History(symbol, period_ms or _spacing_ms(candles), (), candles)] if candles or not ticks else []
+        return (*found, History(symbol, 0, ticks)) if ticks else found
 
 
 def _parts_of(url: str) -> SplitResult:
@@ -244,16 +287,12 @@ def _read_history(payload: bytes | str, malformed: Counter[str]) -> Sequence[Mar
         malformed["updateHistoryNewFast"] += 1
         return ()
     # Columns are never dropped to make a row fit: the rest would move to wrong positions.
-    ticks = [
-        (floor_ms(row[0], SECONDS), float(row[1]))
-        for row in message.history
-        if isinstance(row, list) and len(row) >= 2 and _is_tick(row[0], row[1])
-    ]
-    ticks.sort(key=_time_of)  # stable: ticks of one millisecond stay in their order
-    rows = [row for row in message.candles if isinstance(row, list) and len(row) >= 5 and all(map(_is_number, row[:5]))]
-    candles = _candles((ts, float(o), float(h), float(low), float(c)) for ts, o, c, h, low, *_ in rows)
-    malformed["history row"] += len(message.history) - len(ticks) + len(message.candles) - len(candles)
-    period_ms = _period_ms(message.period)
+    told, rows = _rows(message.history), _rows(message.candles)
+    ticks = _history_ticks((row[0], row[1]) for row in told if isinstance(row, list) and len(row) >= 2)
+    listed = (row for row in rows if isinstance(row, list) and len(row) >= 5)
+    candles = _candles((ts, open_, high, low, close) for ts, open_, close, high, low, *_ in listed)
+    malformed["history row"] += len(told) - len(ticks) + len(rows) - len(candles)
+    period_ms = _period_ms(message.period) or _spacing_ms(candles)
     return (ActiveAsset(message.asset, period_ms), History(message.asset, period_ms, tuple(ticks), candles))
 
 
@@ -261,38 +300,82 @@ def _time_of(tick: tuple[int, float]) -> int:
     return tick[0]
 
 
-def _period_ms(period_s: int) -> int:
-    return period_s * 1_000 if 0 < period_s <= MAX_PERIOD_S else 0
+def _rows(value: Any) -> list[Any]:
+    """The rows of a list; anything else has none."""
+    return value if isinstance(value, list) else []
 
 
-def _read_period(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
-    message = _period.decode(payload)
-    candles = _candles((_any.decode(row.time), row.open, row.high, row.low, row.close) for row in message.data)
-    malformed["history row"] += len(message.data) - len(candles)
-    if not _is_symbol(message.asset):
-        malformed["loadHistoryPeriodFast"] += 1
-        return ()
-    return (History(message.asset, _period_ms(message.period), (), candles),)
+def _period_ms(period_s: Any) -> int:
+    """A period in milliseconds; 0 where it is none that can be."""
+    return int(period_s) * 1_000 if _is_number(period_s) and 1 <= period_s <= MAX_PERIOD_S and period_s % 1 == 0 else 0
 
 
-def _candles(rows: Iterable[tuple[Any, float, float, float, float]]) -> tuple[Candle, ...]:
-    """Rows ``(ts_s, open, high, low, close)`` in any order → sane candles, ascending, each start once."""
+def _spacing_ms(candles: Sequence[Candle]) -> int:
+    """The period of candles, ascending, that nobody tells: the usual step from one to the next; 0 where none is.
+
+    Minutes without a trade make multiples of it. Where steps are no multiples, one row more would tell another period.
+    """
+    steps = Counter(after.ts_ms - before.ts_ms for before, after in pairwise(candles))
+    if not steps:
+        return 0
+    usual_ms, count = steps.most_common(1)[0]
+    off_grid = sum(n for step_ms, n in steps.items() if step_ms % usual_ms)
+    return usual_ms if count >= 2 and off_grid <= _OFF_GRID_SHARE * steps.total() and usual_ms % 1_000 == 0 else 0
+
+
+def _index(value: Any) -> str | None:
+    """The key that ties an answer to a request."""
+    return str(value) if isinstance(value, str) or _is_number(value) else None
+
+
+def _history_ticks(rows: Iterable[tuple[Any, Any]]) -> tuple[tuple[int, float], ...]:
+    """Rows ``(ts_s, price)`` → sound ticks, ascending; those of one millisecond stay in their order."""
+    ticks = [(floor_ms(ts_s, SECONDS), float(price)) for ts_s, price in rows if _is_tick(ts_s, price)]
+    return tuple(sorted(ticks, key=_time_of))
+
+
+def _candles(rows: Iterable[tuple[Any, Any, Any, Any, Any]]) -> tuple[Candle, ...]:
+    """Rows ``(ts_s, open, high, low, close)`` in any order → sound candles, ascending, each start once."""
     found: dict[int, Candle] = {}
-    for ts_s, open_, high, low, close in rows:
-        if _is_tick(ts_s, Decimal(low)) and low <= min(open_, close) and max(open_, close) <= high < MAX_PRICE:
+    for ts_s, *prices in rows:
+        if not _is_number(ts_s) or not 0 < ts_s < MAX_TS_S or not all(map(_is_number, prices)):
+            continue
+        open_, high, low, close = map(float, prices)
+        if 0.0 < low <= min(open_, close) and max(open_, close) <= high < MAX_PRICE:
             ts_ms = floor_ms(ts_s, SECONDS)
             found[ts_ms] = Candle(ts_ms, open_, high, low, close)
     return tuple(found[ts_ms] for ts_ms in sorted(found))
 
 
+def _charts_symbols(payload: bytes | str) -> list[str]:
+    """The assets of a page's charts, in order, each once. Raises ``NOT_READABLE``.
+
+    Charts come as a list or alone, their settings as an object, a list, or as JSON that is text in JSON. Only the
+    symbol is read: ``chartPeriod`` is a code (4 means 60 s), not a length of time.
+    """
+    charts = _charts.decode(payload)
+    symbols: dict[str, None] = {}
+    listed = charts if isinstance(charts, list) else [{"settings": charts.settings}]
+    for chart in listed:
+        settings = chart.get("settings") if isinstance(chart, dict) else None
+        if isinstance(settings, str):
+            settings = _any.decode(settings)
+        for one in settings if isinstance(settings, list) else [settings]:
+            symbol = one.get("symbol") if isinstance(one, dict) else None
+            if isinstance(symbol, str) and _is_symbol(symbol):
+                symbols[symbol] = None
+    return list(symbols)
+
+
 def _read_charts(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
-    """Only the symbol: ``chartPeriod`` is a code (4 means 60 s), not a length of time."""
-    for chart in _charts.decode(payload)[:1]:
-        settings = chart.settings
-        symbol = settings.get("symbol") if isinstance(settings, dict) else _settings.decode(settings).symbol
-        if isinstance(symbol, str) and _is_symbol(symbol):
-            return (ActiveAsset(symbol),)
-    return ()
+    """The server tells a new page the charts that it had; the first one is shown."""
+    return tuple(ActiveAsset(symbol) for symbol in _charts_symbols(payload)[:1])
+
+
+def _read_saved_charts(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
+    """The page saves its charts. Of several assets nobody says which one is looked at."""
+    symbols = _charts_symbols(payload)
+    return (ActiveAsset(symbols[0], turned=False),) if len(symbols) == 1 else ()
 
 
 def _read_assets(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
@@ -323,12 +406,14 @@ def _read_logged_out(payload: bytes | str, malformed: Counter[str]) -> Sequence[
     return (LoggedOut(),)
 
 
+_OHLC = frozenset(("open", "high", "low", "close"))
+_CANDLE_COLUMNS = _OHLC | {"time"}
+_EARLIER = ("loadHistoryPeriodFast", "loadHistoryPeriod")
+_REQUEST = "loadHistoryPeriod"
 _INBOUND: dict[str, EventHandler] = {
     "updateStream": _read_ticks,
     "updateHistoryNewFast": _read_history,
     "updateHistoryNew": _read_history,
-    "loadHistoryPeriodFast": _read_period,
-    "loadHistoryPeriod": _read_period,
     "updateCharts": _read_charts,
     "updateAssets": _read_assets,
     "successfavorite/change": _read_favourites,
@@ -336,16 +421,15 @@ _INBOUND: dict[str, EventHandler] = {
     "notAuthorized": _read_logged_out,
     "auth_error": _read_logged_out,
 }
-_OUTBOUND: dict[str, EventHandler] = {"changeSymbol": _read_change}
+_OUTBOUND: dict[str, EventHandler] = {"changeSymbol": _read_change, "saveCharts": _read_saved_charts}
 
 
 def _reduce_charts(payload: bytes | str) -> bytes | None:
     """Charts hold what the trader stakes, among much else: only the symbol is kept."""
     try:
-        shown = _read_charts(payload, Counter())
+        symbols = _charts_symbols(payload)
     except NOT_READABLE:
         return None
-    symbols = [event.symbol for event in shown if isinstance(event, ActiveAsset)]
     return msgspec.json.encode([{"settings": {"symbol": symbol}} for symbol in symbols])
 
 
@@ -356,6 +440,7 @@ def _reduce_all(payload: bytes | str) -> bytes | None:
 
 _REDUCED = {
     "updateCharts": _reduce_charts,
+    "saveCharts": _reduce_charts,
     "NotAuthorized": _reduce_all,
     "notAuthorized": _reduce_all,
     "auth_error": _reduce_all,

@@ -28,14 +28,14 @@ _PERSONAL = re.compile(
 class SocketIoRedaction:
     """One socket's frames, in order.
 
-    ``inbound``, ``outbound``: names of the events that may be kept. ``reduce``: what is kept of some of the inbound.
+    ``inbound``, ``outbound``: names of the events that may be kept. ``reduce``: what is kept of some.
     """
 
     def __init__(
         self, inbound: Collection[str], outbound: Collection[str], reduce: Mapping[str, Reduce] | None = None
     ) -> None:
         self._inbound = _Direction(inbound, reduce or {})
-        self._outbound = _Direction(outbound, {})
+        self._outbound = _Direction(outbound, reduce or {})
 
     def received(self, opcode: int, payload: str) -> Kept:
         return self._inbound.frame(opcode, payload)

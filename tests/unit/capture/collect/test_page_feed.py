@@ -144,6 +144,40 @@ def test_older_pages_of_a_chart_are_not_the_history_of_a_turn(feed: HistoryFeed,
     assert feed.await_history(of("EURUSD_otc", 3_600_000), SHORT_S) is None
 
 
+def late_row(feed: HistoryFeed, browser: Browser, newest_tick_s: int) -> list[int]:
+    """Starts of the rows in a history of three, the last one from 120 s to 180 s."""
+    feed.reset()
+    browser.later(1)
+    rows = [[start_s, 1, 1, 1, 1] for start_s in (120, 60, 0)]
+    ticks = [[newest_tick_s, 1.5]]
+    browser.event("updateHistoryNewFast", {"asset": "A", "period": 60, "history": ticks, "candles": rows})
+    found = feed.await_history(of("A", 60_000), 5)
+    assert found is not None
+    return [row.ts_ms // 1_000 for row in found.candles]
+
+
+def test_a_row_that_may_have_been_under_way_is_left_out_however_late_it_comes(feed: HistoryFeed, browser: Browser):
+    assert late_row(feed, browser, newest_tick_s=179) == [60]
+    assert late_row(feed, browser, newest_tick_s=180) == [60, 120]
+
+
+def test_a_row_is_whole_if_its_socket_told_a_later_tick_before_it(feed: HistoryFeed, browser: Browser):
+    browser.say(socket_created(SESSION, "1.2", SOCKET))
+    browser.event("updateStream", [["B", 180.5, 1.5]], socket="1.2")
+    assert late_row(feed, browser, newest_tick_s=150) == [60]
+
+    browser.event("updateStream", [["B", 180.5, 1.5]])
+    assert late_row(feed, browser, newest_tick_s=150) == [60, 120]
+
+
+def test_older_ticks_of_a_chart_are_not_the_history_of_a_turn(feed: HistoryFeed, browser: Browser):
+    feed.reset()
+    browser.later(1)
+    browser.event("loadHistoryPeriodFast", {"asset": "A", "period": 0, "data": [{"time": 60, "price": 1.5}]})
+
+    assert feed.await_history(lambda history, asked: True, SHORT_S) is None
+
+
 def test_what_the_page_asks_for_is_known(feed: HistoryFeed, browser: Browser):
     feed.reset()
     browser.later(1)

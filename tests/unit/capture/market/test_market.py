@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import msgspec
@@ -185,6 +186,140 @@ def test_after_a_long_break_missing_minutes_are_filled_and_the_blind_one_is_revi
         1: BLIND | FILLED | REVISED,
     }
     stage.assert_truthful()
+
+
+def after_a_break(history: Callable[[Stage, int], None]) -> Stage:
+    """The page reloads in minute 2. Its history is made 30 s later, and arrives when Chrome goes on, in minute 4."""
+    stage = ready()
+    stage.ticks_of(stage.minute(1), stage.minute(2) + 20_000)
+    stage.lose(reason=GapReason.RELOADED)
+    made_ms, back_ms = stage.minute(2) + 50_000, stage.minute(4) + 5_000
+    for ts_ms in range(stage.minute(2) + 20_000, back_ms, 500):
+        stage.happen(ts_ms)
+    history(stage, made_ms)
+    stage.ticks_of(back_ms, stage.minute(5) + 1_000, socket="s2")
+    return stage
+
+
+def rows_of(stage: Stage, until_ms: int) -> list[Candle]:
+    """The platform's rows at that time, the last one under way."""
+    ticks = stage.truth[EUR]
+    stage.truth[EUR] = [tick for tick in ticks if tick[0] < until_ms]
+    rows = [row for number in range(3) if (row := stage.true_candle(stage.minute(number))) is not None]
+    stage.truth[EUR] = ticks
+    return rows
+
+
+def test_a_row_that_was_under_way_and_came_late_is_no_candle() -> None:
+    def late(stage: Stage, made_ms: int) -> None:
+        rows = rows_of(stage, made_ms)
+        stage.history(0, 0, socket="s2", rows=rows, with_ticks=False, arrives_ms=stage.minute(4) + 5_000)
+
+    stage = after_a_break(late)
+
+    assert stage.flags()[2] == BLIND
+    assert [row.ts_ms for row in stage.market.server_candles(EUR)] == [stage.minute(0), stage.minute(1)]
+    stage.assert_truthful()
+
+
+def test_a_row_that_was_under_way_and_came_late_with_ticks_of_its_time_is_no_candle() -> None:
+    def late(stage: Stage, made_ms: int) -> None:
+        rows = rows_of(stage, made_ms)
+        stage.history(made_ms - 10_000, made_ms, socket="s2", rows=rows, arrives_ms=stage.minute(4) + 5_000)
+
+    stage = after_a_break(late)
+
+    assert stage.flags()[2] == BLIND
+    stage.assert_truthful()
+
+
+def test_a_row_is_a_candle_once_its_socket_has_told_a_later_tick() -> None:
+    def proven(stage: Stage, made_ms: int) -> None:
+        rows = rows_of(stage, stage.minute(3))
+        stage.tick(stage.minute(3) + 17, GBP, "s2", arrives_ms=stage.minute(4) + 5_000)
+        stage.history(0, 0, socket="s2", rows=rows, with_ticks=False)
+
+    stage = after_a_break(proven)
+
+    assert stage.flags()[2] == BLIND | FILLED
+    stage.assert_truthful()
+
+
+def test_the_ticks_of_another_socket_do_not_prove_a_row() -> None:
+    def late(stage: Stage, made_ms: int) -> None:
+        rows = rows_of(stage, made_ms)
+        stage.tick(stage.minute(3) + 17, GBP, "s3", arrives_ms=stage.minute(4) + 5_000)
+        stage.history(0, 0, socket="s2", rows=rows, with_ticks=False)
+
+    stage = after_a_break(late)
+
+    assert stage.flags()[2] == BLIND
+    stage.assert_truthful()
+
+
+def tick_rows(stage: Stage, from_ms: int, to_ms: int, every: int) -> dict[str, object]:
+    """Every so manyeth tick of a time, in an answer that names no period."""
+    ticks = [tick for tick in stage.truth[EUR] if from_ms <= tick[0] < to_ms][::every]
+    return {
+        "asset": EUR,
+        "period": 0,
+        "data": [{"time": (ts + stage.offset_ms) / 1_000, "price": p} for ts, p in ticks],
+    }
+
+
+@pytest.mark.parametrize(("every", "flags"), [(1, BLIND | FILLED), (2, BLIND)])
+def test_ticks_of_an_unknown_period_fill_a_break_only_if_they_hold_the_live_ones(
+    every: int, flags: CandleFlags
+) -> None:
+    def asked(stage: Stage, made_ms: int) -> None:
+        back_ms = stage.minute(4) + 5_000
+        stage.event("s2", "loadHistoryPeriodFast", tick_rows(stage, stage.minute(1), back_ms, every), back_ms)
+
+    stage = after_a_break(asked)
+
+    assert stage.flags()[2] == flags
+    stage.assert_truthful()
+
+
+def test_an_older_page_of_the_chart_does_not_undo_that_live_ticks_join_the_history() -> None:
+    stage = ready()
+    stage.ticks_of(stage.minute(1), stage.minute(1) + 40_000)
+    stage.lose(reason=GapReason.RELOADED)
+    back_ms = stage.minute(2) + 5_000
+    stage.ticks_of(stage.minute(1) + 40_000, back_ms, socket=None)
+    stage.history(back_ms - 600_000, back_ms, socket="s2", arrives_ms=back_ms)
+    older = tick_rows(stage, stage.minute(0), stage.minute(1) + 30_000, 1)
+    stage.event("s2", "loadHistoryPeriodFast", older)
+    stage.ticks_of(back_ms, stage.minute(3) + 1_000, socket="s2")
+
+    assert stage.flags() == {1: BLIND | FILLED, 2: JOINED_LATE | FILLED}
+    stage.assert_truthful()
+
+
+SAVED = [{"settings": {"symbol": GBP}}]
+REQUESTED = {"asset": GBP, "period": 60, "time": 7, "index": 1, "offset": 9000}
+
+
+@pytest.mark.parametrize(("name", "told"), [("saveCharts", SAVED), ("loadHistoryPeriod", REQUESTED)])
+def test_after_a_late_attach_what_the_page_sends_tells_the_asset_it_shows(name: str, told: object) -> None:
+    stage = ready(focus=Focus(FocusMode.FOLLOW))
+    assert stage.market.active_symbol is None
+
+    stage.market.sent("s1", 1, "42" + json.dumps([name, told]), stage.at())
+    stage.ticks_of(stage.minute(1), stage.minute(2) + 1_000, (EUR, GBP))
+
+    assert stage.market.active_symbol == GBP
+    assert set(stage.sealed) == {GBP}
+    assert stage.gaps == []
+
+
+def test_charts_that_the_page_saves_take_nothing_from_the_asset_it_turned_to() -> None:
+    stage = ready(focus=Focus(FocusMode.FOLLOW))
+    stage.turn(EUR)
+
+    stage.market.sent("s1", 1, "42" + json.dumps(["saveCharts", SAVED]), stage.at())
+
+    assert stage.market.active_symbol == EUR
 
 
 def test_a_tick_overtaken_by_others_and_lost_with_its_socket_comes_with_the_history() -> None:

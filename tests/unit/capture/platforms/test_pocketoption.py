@@ -340,6 +340,106 @@ def test_history_of_an_asset_that_cannot_be_is_dropped(decoder: PocketOptionDeco
     assert told(decoder, "loadHistoryPeriodFast", {"asset": asset, "period": 60}) == []
 
 
+T0 = 1_756_851_840
+"""A whole minute in platform seconds."""
+
+
+def candle_row(n: int, **other: object) -> dict[str, object]:
+    """A sound row of ``loadHistoryPeriodFast``, ``n`` minutes on."""
+    return {"time": T0 + 60 * n, "open": 1.0, "close": 1.1, "high": 1.3, "low": 0.9} | other
+
+
+def candle(n: int) -> Candle:
+    return Candle((T0 + 60 * n) * 1_000, 1.0, 1.3, 0.9, 1.1)
+
+
+@pytest.mark.parametrize("period", [None, "M1", 0, -60, 60.5, True, [60]])
+def test_a_period_that_is_missing_or_odd_is_the_usual_step_of_the_rows(
+    decoder: PocketOptionDecoder, period: object
+) -> None:
+    rows = [candle_row(n) for n in (0, 1, 2, 5)]
+    expected = [History("A", 60_000, (), tuple(candle(n) for n in (0, 1, 2, 5)))]
+
+    assert told(decoder, "loadHistoryPeriodFast", {"asset": "A", "period": period, "data": rows}) == expected
+    assert told(decoder, "loadHistoryPeriod", {"asset": "A", "data": rows}) == expected
+
+
+@pytest.mark.parametrize("minutes", [(), (0,), (0, 1), (0, 1, 3, 5, 7), (0, 3, 5, 8)])
+def test_steps_that_tell_no_period_leave_it_unknown(decoder: PocketOptionDecoder, minutes: tuple[int, ...]) -> None:
+    (history,) = told(decoder, "loadHistoryPeriodFast", {"asset": "A", "data": [candle_row(n) for n in minutes]})
+
+    assert history == History("A", 0, (), tuple(candle(n) for n in minutes))
+
+
+@pytest.mark.parametrize("index", [175686678578, 1756866785.5, "chart-1"])
+def test_an_answer_that_names_neither_asset_nor_period_is_tied_to_its_request(
+    decoder: PocketOptionDecoder, index: object
+) -> None:
+    request = {"asset": "EURGBP_otc", "period": 60, "time": T0, "index": index, "offset": 9000}
+    decoder.sent(1, "42" + json.dumps(["loadHistoryPeriod", request]))
+    answer = {"index": index, "data": [candle_row(0)]}
+
+    assert told(decoder, "loadHistoryPeriodFast", {"index": 7, "data": [candle_row(0)]}) == []
+    assert told(decoder, "loadHistoryPeriodFast", answer) == [History("EURGBP_otc", 60_000, (), (candle(0),))]
+    assert told(decoder, "loadHistoryPeriodFast", answer) == []
+    assert decoder.malformed["loadHistoryPeriodFast"] == 2
+
+
+def test_the_request_for_another_asset_tells_no_period(decoder: PocketOptionDecoder) -> None:
+    decoder.sent(1, '42["loadHistoryPeriod",{"asset":"A","period":60,"index":1}]')
+
+    assert told(decoder, "loadHistoryPeriodFast", {"asset": "B", "index": 1, "data": [candle_row(0)]}) == [
+        History("B", 0, (), (candle(0),))
+    ]
+
+
+def test_requests_without_an_answer_are_forgotten(decoder: PocketOptionDecoder) -> None:
+    for index in range(100):
+        decoder.sent(1, f'42["loadHistoryPeriod",{{"asset":"A","period":60,"index":{index}}}]')
+
+    assert told(decoder, "loadHistoryPeriodFast", {"index": 0, "data": [candle_row(0)]}) == []
+    assert len(told(decoder, "loadHistoryPeriodFast", {"index": 99, "data": [candle_row(0)]})) == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"open": None}, {"high": "1.3"}, {"low": True}, {"close": 2.0}, {"low": 0}, {"time": None}, {"time": "x"}, None],
+)
+def test_a_damaged_row_of_earlier_candles_costs_no_other(decoder: PocketOptionDecoder, damage: dict | None) -> None:
+    bad = "no row" if damage is None else candle_row(1, **damage)
+    payload = {"asset": "A", "period": 60, "data": [candle_row(0), bad, candle_row(2, volume=17)]}
+
+    assert told(decoder, "loadHistoryPeriodFast", payload) == [History("A", 60_000, (), (candle(0), candle(2)))]
+    assert decoder.malformed["history row"] == 1
+
+
+@pytest.mark.parametrize("period", [0, 60, None])
+def test_rows_of_ticks_are_ticks_of_an_unknown_period(decoder: PocketOptionDecoder, period: object) -> None:
+    rows = [{"time": T0 + 1.5, "price": 1.2}, {"time": T0 + 2, "price": None}, {"time": T0, "price": 1.1}]
+
+    assert told(decoder, "loadHistoryPeriodFast", {"asset": "A", "period": period, "data": rows}) == [
+        History("A", 0, ((T0 * 1_000, 1.1), (T0 * 1_000 + 1_500, 1.2)))
+    ]
+    assert decoder.malformed["history row"] == 1
+
+
+@pytest.mark.parametrize("period", [None, "M1", 0, 60.5, "absent"])
+def test_a_recent_history_of_a_missing_or_odd_period_has_its_ticks_and_the_period_of_its_rows(
+    decoder: PocketOptionDecoder, period: object
+) -> None:
+    rows = [[T0 - 60 * n, 1.0, 1.1, 1.3, 0.9] for n in range(3)]
+    payload = {"asset": "A", "period": period, "history": [[T0 + 301.5, 1.2]], "candles": rows}
+    if period == "absent":
+        del payload["period"]
+
+    assert told(decoder, "updateHistoryNewFast", payload) == [
+        ActiveAsset("A", 60_000),
+        History("A", 60_000, ((T0 * 1_000 + 301_500, 1.2),), (candle(-2), candle(-1), candle(0))),
+    ]
+    payload["candles"] = None
+    assert told(decoder, "updateHistoryNewFast", payload)[1] == History("A", 0, ((T0 * 1_000 + 301_500, 1.2),))
+
+
 # --- the page ---
 
 
@@ -365,6 +465,33 @@ def test_the_asset_the_page_asks_for_is_read_from_its_own_request(decoder: Pocke
     assert list(decoder.sent(1, '42["changeSymbol",{"asset":"AUDCAD_otc","period":60}]')) == [
         ActiveAsset("AUDCAD_otc", 60_000)
     ]
+
+
+@pytest.mark.parametrize(
+    "charts",
+    [
+        [{"chart_id": "chart-1", "settings": '{"symbol":"AUDCAD_otc","chartPeriod":4}'}],
+        {"chart_id": "chart-1", "settings": '{"symbol":"AUDCAD_otc"}'},
+        {"settings": [{"symbol": "AUDCAD_otc", "chartPeriod": 60}, {"symbol": "AUDCAD_otc", "chartPeriod": 300}]},
+    ],
+)
+def test_the_charts_that_the_page_saves_tell_the_asset_it_shows(decoder: PocketOptionDecoder, charts: object) -> None:
+    sent = decoder.sent(1, "42" + json.dumps(["saveCharts", charts]))
+
+    assert list(sent) == [ActiveAsset("AUDCAD_otc", turned=False)]
+
+
+def test_charts_of_several_assets_do_not_tell_which_one_is_looked_at(decoder: PocketOptionDecoder) -> None:
+    charts = {"settings": [{"symbol": "AUDCAD_otc"}, {"symbol": "EURUSD_otc"}]}
+
+    assert list(decoder.sent(1, "42" + json.dumps(["saveCharts", charts]))) == []
+
+
+def test_the_request_for_earlier_candles_tells_the_asset_the_page_shows(decoder: PocketOptionDecoder) -> None:
+    assert list(decoder.sent(1, '42["loadHistoryPeriod",{"asset":"AUDCAD_otc","period":300,"index":1}]')) == [
+        ActiveAsset("AUDCAD_otc", 300_000, turned=False)
+    ]
+    assert list(decoder.sent(1, '42["loadHistoryPeriod",{"asset":"../x","period":300,"index":1}]')) == []
 
 
 def test_secrets_that_go_out_are_never_looked_at(decoder: PocketOptionDecoder) -> None:

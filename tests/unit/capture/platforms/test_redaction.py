@@ -98,6 +98,24 @@ def test_of_what_the_page_sends_only_the_choice_of_an_asset_is_kept() -> None:
     assert redaction.sent(1, '42["changeSymbol",{"asset":"EURUSD_otc","uid":5}]') == Kept(Keep.TALK)
 
 
+def test_charts_that_the_page_saves_are_reduced_to_the_symbol() -> None:
+    settings = json.dumps({"symbol": "EURUSD_otc", "demoDealAmount": 250, "chartPeriod": 4})
+    saved = "42" + json.dumps(["saveCharts", [{"chart_id": "c", "settings": settings}]])
+    platform = PocketOption()
+
+    kept = platform.redaction().sent(1, saved)
+
+    assert kept == Kept(Keep.CONTENT, '42["saveCharts",[{"settings":{"symbol":"EURUSD_otc"}}]]')
+    assert platform.decoder().sent(1, kept.payload) == platform.decoder().sent(1, saved)
+    assert platform.redaction().sent(1, '42["saveCharts",250]') == Kept(Keep.TALK)
+
+
+def test_requests_for_earlier_candles_are_kept_as_they_went_out() -> None:
+    request = '42["loadHistoryPeriod",{"asset":"EURUSD_otc","period":60,"time":7,"index":1,"offset":9000}]'
+
+    assert PocketOption().redaction().sent(1, request) == Kept(Keep.CONTENT, request)
+
+
 def test_without_reducing_an_allowed_event_is_kept_whole() -> None:
     redaction = SocketIoRedaction({"updateCharts"}, ())
 
