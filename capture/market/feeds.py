@@ -508,7 +508,8 @@ class FeedTracker:
         source.history_end_ms.setdefault(symbol, (0, 0))
         if times:
             feed.history.add(times[0], times[-1])
-            source.history_end_ms[symbol] = (times[-1], _join_within_ms(times))
+            if times[-1] >= source.history_end_ms[symbol][0]:  # not an older page of the chart
+                source.history_end_ms[symbol] = (times[-1], _join_within_ms(times))
         feed.hold_until_ms = 0
         self._review(feed)
         return added
