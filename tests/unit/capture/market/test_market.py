@@ -267,13 +267,17 @@ def tick_rows(stage: Stage, from_ms: int, to_ms: int, every: int) -> dict[str, o
     }
 
 
+@pytest.mark.parametrize("name", ["loadHistoryPeriodFast", "updateHistoryNewFast"])
 @pytest.mark.parametrize(("every", "flags"), [(1, BLIND | FILLED), (2, BLIND)])
 def test_ticks_of_an_unknown_period_fill_a_break_only_if_they_hold_the_live_ones(
-    every: int, flags: CandleFlags
+    name: str, every: int, flags: CandleFlags
 ) -> None:
     def asked(stage: Stage, made_ms: int) -> None:
         back_ms = stage.minute(4) + 5_000
-        stage.event("s2", "loadHistoryPeriodFast", tick_rows(stage, stage.minute(1), back_ms, every), back_ms)
+        payload = tick_rows(stage, stage.minute(1), back_ms, every)
+        rows: list[dict[str, float]] = payload["data"]  # type: ignore[assignment]
+        payload["history"] = [[row["time"], row["price"]] for row in rows]
+        stage.event("s2", name, payload, back_ms)
 
     stage = after_a_break(asked)
 
