@@ -28,6 +28,7 @@ from fluxcap.capture.market.market import Market
 from fluxcap.capture.market.tape import TickTape
 from fluxcap.capture.pipeline.browser import BrowserFeed
 from fluxcap.capture.pipeline.listeners import ListenerGroup
+from fluxcap.capture.platforms.base import PlatformHints
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from tests.support.browser import cdp
 
@@ -101,7 +102,10 @@ class _Commands:
 def attached_side(market: Market) -> BrowserFeed:
     """The browser's side of the pipeline, with one tab in session ``S-T``."""
     stamp = ArrivalTime((START_MS + 749) * 1_000_000, 999_999 * 1_000_000, False)
-    side, connection = BrowserFeed(market, cdp.is_platform_url, ListenerGroup(), None, lambda: stamp), _Commands()
+    side, connection = (
+        BrowserFeed(market, cdp.is_platform_url, ListenerGroup(), None, lambda: stamp, hints=PlatformHints()),
+        _Commands(),
+    )
     side.attach(connection, 1, "Chrome")
     side.receive(1, cdp.created("T").encode(), stamp)
     while connection.waiting:

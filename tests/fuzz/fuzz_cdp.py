@@ -24,6 +24,7 @@ from fluxcap.capture.chrome.target import MAX_SOCKETS
 from fluxcap.capture.chrome.targets import MAX_TARGETS
 from fluxcap.capture.pipeline.browser import BrowserFeed
 from fluxcap.capture.pipeline.listeners import ListenerGroup
+from fluxcap.capture.platforms.base import PlatformHints
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.capture.simulator.server.framing import number
 from tests.fuzz.damage import damaged
@@ -63,7 +64,9 @@ class Messages(MarketChapter):
         self._attached: set[str] = set()
         self._ours: set[str] = set()
         self._waiting: list[dict[str, Any]] = []
-        self._browser = BrowserFeed(self.market, cdp.is_platform_url, ListenerGroup(), None, lambda: self._stamp)
+        self._browser = BrowserFeed(
+            self.market, cdp.is_platform_url, ListenerGroup(), None, lambda: self._stamp, hints=PlatformHints()
+        )
         self._browser._limit = _Loud()  # type: ignore[assignment]
         self._browser.attach(self, 1, "a browser")
         self._say(cdp.created(TRUE_TAB))

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from collections import defaultdict
 from contextlib import suppress
 from typing import Any
 
+from fluxcap.capture.platforms.symbols import encode_symbol
 from fluxcap.schemas.types import Candle
 
-_SYMBOL = re.compile(r"[#A-Za-z0-9][A-Za-z0-9_#&-]{0,31}")
+_SYMBOL = re.compile(r"[#A-Za-z0-9_~][A-Za-z0-9_#&~-]*")
 _ANNOUNCEMENT = re.compile(r'45([0-9]{1,3})-(?:/[^,]*,)?\d*\["([^"]*)"', re.DOTALL)
 _EVENT = re.compile(r'42(?:/[^,]*,)?\d*\["([^"]*)"(?:,(.*))?\]', re.DOTALL)
 _HISTORIES = ("updateHistoryNewFast", "updateHistoryNew")
@@ -108,8 +110,8 @@ class Witness:
         data = value.get("data") if isinstance(value, dict) else None
         if isinstance(data, dict) and data.get("e") == "trade" and isinstance(data.get("s"), str):
             time_ms, price = _number(data.get("T"), texts=True), _number(data.get("p"), texts=True)
-            if time_ms is not None:
-                self._tick(re.sub(r"[/:.\s]", "-", data["s"]), time_ms / 1_000, price)
+            if time_ms is not None and data["s"].isprintable():
+                self._tick(encode_symbol(data["s"]), time_ms / 1_000, price)
 
     # --- what it makes of it --------------------------------------------------------------------------------------
 
@@ -117,12 +119,12 @@ class Witness:
         ts_s, price = _number(ts_s), _number(price)
         if not _is_symbol(symbol) or ts_s is None or price is None or price <= 0 or not 0 < ts_s < 1e11:
             return
-        raw_ts_ms = round(ts_s * 1_000)
-        if (raw_ts_ms, price) not in self.ticks[symbol]:
+        # The float of a stamp may lie below the decimal that was written, so either side of it may be meant.
+        for raw_ts_ms in {math.floor(ts_s * 1_000 + half) for half in (-0.001, 0, 0.5)}:
             self.ticks[symbol].add((raw_ts_ms, price))
             bucket = (symbol, self._bucket(raw_ts_ms))
             self._prices[bucket].add(price)
-            self._counts[bucket] += 1
+            self._counts[bucket] += 1  # several of one stamp and price may each count
 
     def _row(self, symbol: Any, period_s: Any, start_s: Any, *prices: Any) -> None:
         start_s, numbers = _number(start_s), [_number(price) for price in prices]

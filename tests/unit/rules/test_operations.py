@@ -137,7 +137,7 @@ def test_every_exit_code_stands_there_and_no_other(monkeypatch: pytest.MonkeyPat
 def counters_of_the_code() -> set[str]:
     """What the market counts; what is counted by asset or by kind without that part."""
     text = "".join((ROOT / f"capture/market/{name}.py").read_text() for name in ("market", "aggregator"))
-    found = re.findall(r'counters\["([^"]+)"\]|yield f"(\w+)\.', text)
+    found = re.findall(r'counters\["([^"]+)"\]|[ {]f"(\w+)\.\{', text)
     return {(one or other).partition(".")[0] for one, other in found}
 
 
