@@ -25,6 +25,9 @@ _HISTORIES = ("updateHistoryNewFast", "updateHistoryNew")
 _PERIODS = ("loadHistoryPeriodFast", "loadHistoryPeriod")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
+ANY = ""
+"""In place of an asset that a history leaves out."""
+
 
 class Witness:
     """``offset_ms``: how far the platform's stamps are ahead of UTC. ``interval_ms``: of the candles."""
@@ -48,7 +51,7 @@ class Witness:
         if candle.ts_ms % self._interval_ms:
             return f"{candle} starts at no bucket"
         for price in (candle.open, candle.high, candle.low, candle.close):
-            if price not in self._prices[bucket]:
+            if price not in self._prices[bucket] and price not in self._prices[(ANY, candle.ts_ms)]:
                 return f"no input told {price} for {symbol} in the bucket of {candle}"
         if candle.tick_count > self._counts[bucket]:
             return f"{symbol}: {candle} has more ticks than were told ({self._counts[bucket]})"
@@ -103,6 +106,7 @@ class Witness:
                 if isinstance(row, dict):
                     prices = [row.get(column) for column in ("open", "close", "high", "low")]
                     self._row(value.get("asset"), value.get("period"), row.get("time"), *prices)
+                    self._tick(value.get("asset"), row.get("time"), row.get("price"))
 
     def trade(self, payload: str) -> None:
         """A frame of an exchange: ``{"data": {"e": "trade", "s": …, "T": milliseconds, "p": "1.5"}}``."""
@@ -128,10 +132,13 @@ class Witness:
 
     def _row(self, symbol: Any, period_s: Any, start_s: Any, *prices: Any) -> None:
         start_s, numbers = _number(start_s), [_number(price) for price in prices]
-        if not _is_symbol(symbol) or start_s is None or not 0 < start_s < 1e11 or None in numbers:
+        if start_s is None or not 0 < start_s < 1e11 or None in numbers:
             return
-        if _number(period_s) == self._interval_ms / 1_000:
-            self._prices[(symbol, round(start_s * 1_000) - self._offset_ms)].update(numbers)
+        # Without its period a history may mean any, and without its asset that of a request.
+        period_s = _number(period_s)
+        if not period_s or period_s < 1 or period_s % 1 or period_s == self._interval_ms / 1_000:
+            asset = symbol if _is_symbol(symbol) else ANY
+            self._prices[(asset, round(start_s * 1_000) - self._offset_ms)].update(numbers)
 
     def _bucket(self, raw_ts_ms: int) -> int:
         ts_ms = raw_ts_ms - self._offset_ms
