@@ -114,28 +114,36 @@ class Pauses:
     """The pauses between stamps that a socket is used to, over all its assets.
 
     The mean wait for the next tick, seen from any moment, is half the mean square of the pauses by their mean. A pause
-    that was longer than the socket's silence counts as that silence: one dead stream teaches hardly any patience, a
-    market that is thin does it within three or four pauses. The newest ``PAUSES_REMEMBERED`` count, or those of
-    ``REMEMBERED_MS`` where they are more.
+    that was silence teaches nothing where the socket had talked for as long before: then the stream was dead. Where it
+    had not, the market is thin, and the pause counts as that silence: a new socket knows such a market after three or
+    four of them. The newest ``PAUSES_REMEMBERED`` count, or those of ``REMEMBERED_MS`` where they are more.
     """
 
-    __slots__ = ("_count", "_squares_ms2", "_sum_ms", "silent_after_ms")
+    __slots__ = ("_count", "_squares_ms2", "_sum_ms", "_talked_ms", "silent_after_ms")
 
     def __init__(self) -> None:
         self._count = 0.0
         self._sum_ms = 0.0
         self._squares_ms2 = 0.0
+        self._talked_ms = 0
+        """So long it has talked since it was silent last, or since it began."""
         self.silent_after_ms = SILENT_MIN_MS
         """A silence of so long is not the market's."""
 
     def add(self, pause_ms: int) -> None:
         """Take one pause."""
-        pause_ms = min(pause_ms, self.silent_after_ms)
-        self.add_sums(1, pause_ms, pause_ms * pause_ms)
+        silence_ms = self.silent_after_ms
+        if pause_ms < silence_ms:
+            self.add_sums(1, pause_ms, pause_ms * pause_ms)
+            return
+        if self._talked_ms < silence_ms:
+            self.add_sums(1, silence_ms, silence_ms * silence_ms)
+        self._talked_ms = 0
 
     def add_sums(self, count: int, sum_ms: int, squares_ms2: int) -> None:
         """Take several pauses, none of them long: their number, their sum and the sum of their squares."""
         self._count += count
+        self._talked_ms += sum_ms
         self._sum_ms += sum_ms
         self._squares_ms2 += squares_ms2
         if self._count > PAUSES_REMEMBERED and self._sum_ms > REMEMBERED_MS:
