@@ -48,6 +48,9 @@ CLOSED = ("socket closed", "socket broken")
 CLOSE_TOLD = logged("socket.closed", "closed", "frame_error")
 """On a busy machine Chrome may meet the broken connection before it hears of the close."""
 
+SILENCE_S = (22.0, 26.0)
+"""A thin or quiet market shortly before makes sockets patient, of up to 20 s here: a shorter silence could pass unseen."""
+
 SITE_FAULTS = (
     StormFault(
         "socket closed by the server",
@@ -63,8 +66,8 @@ SITE_FAULTS = (
         CLOSED,
         CLOSE_TOLD,
     ),
-    StormFault("socket silent", PAGE, on_site(SiteFault.SILENCE, pings=True), (SILENT,), feed("stalled"), (6, 9)),
-    StormFault("socket silent but for pings", PAGE, on_site(SiteFault.SILENCE), (SILENT,), feed("stalled"), (6, 9)),
+    StormFault("socket silent", PAGE, on_site(SiteFault.SILENCE, pings=True), (SILENT,), feed("stalled"), SILENCE_S),
+    StormFault("socket silent but for pings", PAGE, on_site(SiteFault.SILENCE), (SILENT,), feed("stalled"), SILENCE_S),
     StormFault("sockets refused", PAGE, refused, CLOSED, CLOSE_TOLD, (2, 6)),
     StormFault("site down", PAGE, site_down, CLOSED, CLOSE_TOLD, (2, 6)),
     StormFault("ticks held back, then a burst", PAGE, on_site(SiteFault.BACKLOG), (SILENT,), None, (2, 8)),
