@@ -49,7 +49,7 @@ CLOSE_TOLD = logged("socket.closed", "closed", "frame_error")
 """On a busy machine Chrome may meet the broken connection before it hears of the close."""
 
 SILENCE_S = (22.0, 26.0)
-"""A thin or quiet market shortly before makes sockets patient, of up to 20 s here: a shorter silence could pass unseen."""
+"""A thin or quiet market before makes sockets patient, by up to 20 s here: a shorter silence could stay unseen."""
 
 SITE_FAULTS = (
     StormFault(
