@@ -35,7 +35,7 @@ class CsvView:
     @property
     def assets(self) -> list[str]:
         """Those of which there are files."""
-        return sorted({file["asset"] for file in self._files})
+        return sorted({_symbol_of(file) for file in self._files})
 
     def leave(self) -> None:
         """Another source was chosen: what is being read is of no interest any more."""
@@ -59,7 +59,7 @@ class CsvView:
 
     async def choose_asset(self, asset: str | None) -> None:
         """Offer the asset's files and show the newest."""
-        files = {file["path"]: _file_label(file) for file in self._files if file["asset"] == asset}
+        files = {file["path"]: _file_label(file) for file in self._files if _symbol_of(file) == asset}
         newest = next(iter(files), None)
         self._fill(self._view.file, newest, files)
         await self.choose_file(newest)
@@ -117,7 +117,12 @@ def _is_tick(file: dict[str, Any]) -> bool:
     return "tick" in (file["timeframe"], file.get("kind"))
 
 
+def _symbol_of(file: dict[str, Any]) -> str:
+    """Return the platform's name of a file's asset; a daemon before 0.2 has no other."""
+    return str(file.get("symbol", file["asset"]))
+
+
 def _file_label(file: dict[str, Any]) -> str:
-    stem = file["filename"].removesuffix(".csv").removeprefix(file.get("symbol", file["asset"])).strip("_")
+    stem = file["filename"].removesuffix(".csv").removeprefix(_symbol_of(file)).strip("_")
     kind = "tick" if _is_tick(file) else file["timeframe"] or "candles"
     return f"{kind}  {stem.partition('_')[2] or stem}"

@@ -54,7 +54,7 @@ def play(story: list[tuple[str, int]], interval_ms: int) -> Stage:
                 stage.history(ts - 400_000, ts, shown, f"s{socket}", arrives_ms=ts + LAG_MS)
             ts = both(ts, 4, f"s{socket}")
         elif act == "mute" and steps > 6:  # the server drops what it should send, the socket stays
-            ts = both(ts, steps, None)
+            ts = both(ts, 6 * steps, None)  # shorter, it is what the market of a young socket may do
         elif act == "quiet":  # one asset is quiet, the other is not
             stage.ticks_of(ts, ts + steps * STEP_MS, (GBP,), name)
             ts += steps * STEP_MS

@@ -35,7 +35,7 @@ from fluxcap.schemas.errors import ChromeUnavailable
 from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.browser.devtools import Capture, Condition, Remote
 from tests.support.browser.pages import Site
-from tests.support.patience import PATIENCE_S, await_that
+from tests.support.patience import PATIENCE_S
 from tests.support.ports import lasting_port
 
 pytestmark = pytest.mark.browser
@@ -127,11 +127,14 @@ def numbers(frames: list[FrameReceived]) -> list[int]:
 # --- what is captured ------------------------------------------------------------------------------------------------
 
 
-def test_endpoint_and_port_file_name_the_same_browser(browser: Chromium) -> None:
+def test_endpoint_and_port_file_name_the_same_browser(chromium: Callable[..., Chromium]) -> None:
+    browser = chromium(port=0)  # one that chooses its port writes the file
+
     info = probe("127.0.0.1", browser.port, timeout_s=PATIENCE_S)
-    written = await_that(lambda: active_port(browser.profile), "the port file")  # written when it answers already
+    written = active_port(browser.profile)
 
     assert "Chrome/" in info.product
+    assert written is not None
     assert info.websocket_url == f"ws://127.0.0.1:{written[0]}{written[1]}"
 
 

@@ -292,9 +292,9 @@ def test_the_daemon_beyond_loopback_wants_keys_and_serves_who_has_them(
         daemon.end()
 
     assert code == 2
-    assert refused.err == (
-        "fluxcap: tcp://0.0.0.0:0 can be reached from other machines, which needs keys: make them with `fluxcap keys "
-        "keys` and add `--curve keys`, or bind to 127.0.0.1.\n"
+    assert json.loads(refused.err)["reason"] == (
+        "tcp://0.0.0.0:0 can be reached from other machines, which needs keys: make them with `fluxcap keys "
+        "keys` and add `--curve keys`, or bind to 127.0.0.1."
     )
     assert exported.returncode == 0
     assert len(out.read_text().splitlines()) == 8
