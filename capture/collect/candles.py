@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import msgspec
 import numpy as np
 
+from fluxcap.capture.market.history import covered
 from fluxcap.capture.platforms.base import History
 from fluxcap.schemas.candles import fold_ticks
 from fluxcap.schemas.types import Candle, CandleFlags, candles_from
@@ -50,8 +51,8 @@ def _from_ticks(history: History) -> Iterator[Candle]:
     period_ms, ticks = history.period_ms, history.ticks
     if not ticks:
         return
-    first_ms, last_ms = ticks[0][0], ticks[-1][0]
     times, prices = zip(*ticks, strict=True)
+    stretches = covered(times, history.breaks_ms)
     for candle in candles_from(fold_ticks(np.array(times, np.int64), np.array(prices, np.float64), period_ms)):
-        if first_ms <= candle.ts_ms and candle.ts_ms + period_ms <= last_ms:
+        if any(first_ms <= candle.ts_ms and candle.ts_ms + period_ms <= last_ms for first_ms, last_ms in stretches):
             yield candle

@@ -29,6 +29,7 @@ from typing import TypeAlias
 import msgspec
 
 from fluxcap.capture.market.coverage import FeedCoverage, TimeRanges
+from fluxcap.capture.market.history import covered
 from fluxcap.capture.market.tape import HORIZON_MS, NEVER_MS, TickResult, TickTape
 from fluxcap.schemas.types import Candle, FeedState
 
@@ -502,7 +503,9 @@ class FeedTracker:
             frame.setdefault(symbol, Counter())[ts_ms, price] += 1
         return all(self._symbols[symbol].tape.has_told(socket, told) for symbol, told in frame.items())
 
-    def add_history(self, socket: SocketKey, symbol: str, ticks: Iterable[tuple[int, float]]) -> list[int]:
+    def add_history(
+        self, socket: SocketKey, symbol: str, ticks: Iterable[tuple[int, float]], breaks_ms: Sequence[int] = ()
+    ) -> list[int]:
         """The page's history of raw ticks, ascending. Returns the times (ms) of those not known yet.
 
         The payload is a snapshot on the same socket the live ticks follow on: when it comes before the first of them
@@ -515,9 +518,11 @@ class FeedTracker:
         source = self._source(socket)
         source.history_end_ms.setdefault(symbol, (0, 0))
         if times:
-            feed.history.add(times[0], times[-1])
+            for from_ms, to_ms in covered(times, breaks_ms):
+                feed.history.add(from_ms, to_ms)
             if times[-1] >= source.history_end_ms[symbol][0]:  # not an older page of the chart
-                source.history_end_ms[symbol] = (times[-1], _join_within_ms(times))
+                is_end_known = not breaks_ms or breaks_ms[-1] <= times[-1]
+                source.history_end_ms[symbol] = (times[-1], _join_within_ms(times)) if is_end_known else (0, 0)
         feed.hold_until_ms = 0
         self._review(feed)
         return added

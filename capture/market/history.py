@@ -11,12 +11,14 @@ Whether a row is whole, and whether ticks are raw, is decided here and nowhere e
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from fluxcap.capture.market.clock import MAX_AHEAD_MS
+from fluxcap.capture.market.tape import NEVER_MS
 from fluxcap.capture.platforms.base import History
 from fluxcap.schemas.types import Candle
 
@@ -68,6 +70,25 @@ def _holds(ticks: Sequence[tuple[int, float]], live: Sequence[tuple[int, float]]
     """Return whether the ticks of a history hold the live ones that they overlap."""
     held = (Counter(live) & Counter(ticks)).total()
     return len(live) >= OVERLAP_MIN and held >= HELD_LIVE_SHARE * len(live)
+
+
+def covered(times: Sequence[int], breaks_ms: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the stretches, first tick to last, over which a history lacks none of its ticks.
+
+    Parameters
+    ----------
+    times
+        Of its ticks in ms, ascending.
+    breaks_ms
+        See ``History``, by the same clock.
+    """
+    found, low = [], 0
+    for break_ms in (*breaks_ms, NEVER_MS):
+        high = bisect_left(times, break_ms, low)
+        if low < high:
+            found.append((times[low], times[high - 1]))
+        low = high
+    return found
 
 
 def whole_rows(history: History, heard_raw_ms: int, raw_now_ms: int = 0) -> tuple[Candle, ...]:

@@ -793,7 +793,9 @@ class Market:
         self.feeds.add_server_candles(history.symbol, self._interval_ms, rows)
         if rows:
             self._told_rows.setdefault(history.symbol, []).extend(rows)
-        added = self.feeds.add_history(socket, history.symbol, ticks)
+        added = self.feeds.add_history(
+            socket, history.symbol, ticks, [raw_ms - offset_ms for raw_ms in history.breaks_ms]
+        )
         self.counters["history ticks"] += len(added)
         self._aggregator.history(feed, [ts_ms for ts_ms, _ in ticks], added)
 

@@ -57,12 +57,16 @@ class History(msgspec.Struct, frozen=True):
         ``(raw_ts_ms, price)`` each, ascending.
     candles
         Ascending, ``ts_ms`` on the platform's clock. The last one may still be under way.
+    breaks_ms
+        Stamps of ticks right before which one was sent that cannot be read, ascending; one beyond the last tick's: the
+        newest cannot.
     """
 
     symbol: str
     period_ms: int
     ticks: tuple[tuple[int, float], ...] = ()
     candles: tuple[Candle, ...] = ()
+    breaks_ms: tuple[int, ...] = ()
 
     @property
     def has_raw_ticks(self) -> bool:

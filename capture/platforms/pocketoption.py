@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -200,17 +200,14 @@ class PocketOptionDecoder(SocketIoMarketDecoder):
             for row in rows
             if isinstance(row, dict) and row.keys() >= _CANDLE_COLUMNS
         )
-        ticks = _history_ticks(
-            (row["time"], row["price"])
-            for row in rows
-            if isinstance(row, dict) and row.keys() >= {"time", "price"} and row.keys().isdisjoint(_OHLC)
-        )
+        listed = (row for row in rows if isinstance(row, dict) and row.keys().isdisjoint(_OHLC))
+        ticks, breaks_ms = _history_ticks((row.get("time"), row.get("price")) for row in listed)
         malformed["history row"] += len(rows) - len(candles) - len(ticks)
         period_ms = _period_ms(message.period)
         if not period_ms and asked is not None and asked.symbol == symbol:
             period_ms = asked.period_ms
         found = [History(symbol, period_ms or _spacing_ms(candles), (), candles)] if candles or not ticks else []
-        return (*found, History(symbol, 0, ticks)) if ticks else found
+        return (*found, History(symbol, 0, ticks, (), breaks_ms)) if ticks else found
 
 
 def _parts_of(url: str) -> SplitResult:
@@ -288,12 +285,14 @@ def _read_history(payload: bytes | str, malformed: Counter[str]) -> Sequence[Mar
         return ()
     # Columns are never dropped to make a row fit: the rest would move to wrong positions.
     told, rows = _rows(message.history), _rows(message.candles)
-    ticks = _history_ticks((row[0], row[1]) for row in told if isinstance(row, list) and len(row) >= 2)
+    ticks, breaks_ms = _history_ticks(
+        (row[0], row[1]) if isinstance(row, list) and len(row) >= 2 else (None, None) for row in told
+    )
     listed = (row for row in rows if isinstance(row, list) and len(row) >= 5)
     candles = _candles((ts, open_, high, low, close) for ts, open_, close, high, low, *_ in listed)
     malformed["history row"] += len(told) - len(ticks) + len(rows) - len(candles)
     period_ms = _period_ms(message.period) or _spacing_ms(candles)
-    return (ActiveAsset(message.asset, period_ms), History(message.asset, period_ms, tuple(ticks), candles))
+    return (ActiveAsset(message.asset, period_ms), History(message.asset, period_ms, ticks, candles, breaks_ms))
 
 
 def _time_of(tick: tuple[int, float]) -> int:
@@ -328,10 +327,34 @@ def _index(value: Any) -> str | None:
     return str(value) if isinstance(value, str) or _is_number(value) else None
 
 
-def _history_ticks(rows: Iterable[tuple[Any, Any]]) -> tuple[tuple[int, float], ...]:
-    """Rows ``(ts_s, price)`` → sound ticks, ascending; those of one millisecond stay in their order."""
-    ticks = [(floor_ms(ts_s, SECONDS), float(price)) for ts_s, price in rows if _is_tick(ts_s, price)]
-    return tuple(sorted(ticks, key=_time_of))
+_Ticks: TypeAlias = tuple[tuple[int, float], ...]
+
+
+def _history_ticks(rows: Iterable[tuple[Any, Any]]) -> tuple[_Ticks, tuple[int, ...]]:
+    """Rows ``(ts_s, price)`` → sound ticks, ascending, and the breaks that the other rows leave.
+
+    Ticks of one millisecond stay in their order. A row that is not sound lies between those beside it, whichever way
+    the rows run.
+    """
+    stamps = [(floor_ms(ts_s, SECONDS), price) if _is_tick(ts_s, price) else None for ts_s, price in rows]
+    ticks = sorted(((found[0], float(found[1])) for found in stamps if found is not None), key=_time_of)
+    breaks: set[int] = set()
+    before: int | None = None
+    is_lost = False
+    for found in stamps:
+        if found is not None:
+            if is_lost:
+                breaks.add(max(before, found[0]) if before is not None else _beyond(found[0], ticks))
+            before = found[0]
+        is_lost = found is None
+    if before is not None and stamps[-1] is None:
+        breaks.add(_beyond(before, ticks))
+    return tuple(ticks), tuple(sorted(breaks))
+
+
+def _beyond(ts_ms: int, ticks: Sequence[tuple[int, float]]) -> int:
+    """The break of a row outside all ticks, beside the one at ``ts_ms``: before the first, or after the last."""
+    return ts_ms + 1 if ts_ms == ticks[-1][0] else ticks[0][0]
 
 
 def _candles(rows: Iterable[tuple[Any, Any, Any, Any, Any]]) -> tuple[Candle, ...]:

@@ -84,6 +84,14 @@ def test_a_minute_that_the_ticks_cover_only_in_part_is_not_made():
     assert history_to_candles(History("A", MINUTE, known), 0, LATER) == ()
 
 
+def test_a_minute_of_which_a_tick_cannot_be_read_is_not_made():
+    known = ticks(T0, T0 + 3 * MINUTE + 1)
+
+    found = history_to_candles(History("A", MINUTE, known, (), (T0 + MINUTE + 30_000,)), 0, LATER)
+
+    assert [candle.ts_ms for candle in found] == [T0, T0 + 2 * MINUTE]
+
+
 def test_every_collected_candle_says_that_it_comes_from_history():
     history = History("A", MINUTE, ticks(T0, T0 + 3 * MINUTE), (row(T0 - MINUTE),))
 

@@ -300,6 +300,27 @@ def test_an_older_page_of_the_chart_does_not_undo_that_live_ticks_join_the_histo
     stage.assert_truthful()
 
 
+@pytest.mark.parametrize(("lost", "flags"), [(None, BLIND | FILLED), (-250, BLIND), (-1, BLIND | FILLED)])
+def test_a_minute_of_which_the_history_has_a_tick_that_cannot_be_read_is_not_whole(
+    lost: int | None, flags: CandleFlags
+) -> None:
+    """One of the rows, counted from the newest one: the 250th is of minute 2."""
+
+    def damaged(stage: Stage, made_ms: int) -> None:
+        back_ms = stage.minute(4) + 5_000
+        ticks = [tick for tick in stage.truth[EUR] if stage.minute(1) <= tick[0] < back_ms]
+        rows: list[list[float | None]] = [[(ts + stage.offset_ms) / 1_000, price] for ts, price in ticks]
+        if lost is not None:
+            rows[lost][1] = None
+        stage.event("s2", "updateHistoryNewFast", {"asset": EUR, "period": 60, "history": rows}, back_ms)
+
+    stage = after_a_break(damaged)
+
+    assert stage.flags()[2] == flags
+    assert (4 in stage.flags()) == (lost != -1)
+    stage.assert_truthful()
+
+
 SAVED = [{"settings": {"symbol": GBP}}]
 REQUESTED = {"asset": GBP, "period": 60, "time": 7, "index": 1, "offset": 9000}
 

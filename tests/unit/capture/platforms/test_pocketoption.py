@@ -418,7 +418,7 @@ def test_rows_of_ticks_are_ticks_of_an_unknown_period(decoder: PocketOptionDecod
     rows = [{"time": T0 + 1.5, "price": 1.2}, {"time": T0 + 2, "price": None}, {"time": T0, "price": 1.1}]
 
     assert told(decoder, "loadHistoryPeriodFast", {"asset": "A", "period": period, "data": rows}) == [
-        History("A", 0, ((T0 * 1_000, 1.1), (T0 * 1_000 + 1_500, 1.2)))
+        History("A", 0, ((T0 * 1_000, 1.1), (T0 * 1_000 + 1_500, 1.2)), (), (T0 * 1_000 + 1_500,))
     ]
     assert decoder.malformed["history row"] == 1
 
@@ -438,6 +438,27 @@ def test_a_recent_history_of_a_missing_or_odd_period_has_its_ticks_and_the_perio
     ]
     payload["candles"] = None
     assert told(decoder, "updateHistoryNewFast", payload)[1] == History("A", 0, ((T0 * 1_000 + 301_500, 1.2),))
+
+
+@pytest.mark.parametrize(
+    ("rows", "breaks_s"),
+    [
+        ([[1, 1.1], [2, 1.2]], ()),
+        ([[1, 1.1], None, [2, None], [3, 1.2]], (3,)),
+        ([[3, 1.1], None, [1, 1.2]], (3,)),
+        ([[1, 1.1], [2]], (1.001,)),
+        ([["x", 1.0], [2, 1.1], [1, 1.1]], (2.001,)),
+        ([None, [1, 1.1], [2, 1.1]], (1,)),
+        ([None, "x"], ()),
+    ],
+)
+def test_ticks_that_cannot_be_read_leave_a_break_where_they_stood(
+    decoder: PocketOptionDecoder, rows: list[object], breaks_s: tuple[float, ...]
+) -> None:
+    history = told(decoder, "updateHistoryNewFast", {"asset": "A", "period": 60, "history": rows})[1]
+
+    assert isinstance(history, History)
+    assert history.breaks_ms == tuple(round(at_s * 1_000) for at_s in breaks_s)
 
 
 # --- the page ---
