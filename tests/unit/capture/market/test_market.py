@@ -300,11 +300,11 @@ def test_an_older_page_of_the_chart_does_not_undo_that_live_ticks_join_the_histo
     stage.assert_truthful()
 
 
-@pytest.mark.parametrize(("lost", "flags"), [(None, BLIND | FILLED), (-250, BLIND), (-1, BLIND | FILLED)])
+@pytest.mark.parametrize(("lost", "flags"), [(None, BLIND | FILLED), (-200, BLIND), (-1, BLIND | FILLED)])
 def test_a_minute_of_which_the_history_has_a_tick_that_cannot_be_read_is_not_whole(
     lost: int | None, flags: CandleFlags
 ) -> None:
-    """One of the rows, counted from the newest one: the 250th is of minute 2."""
+    """One of the rows, counted from the newest one: the 200th is of minute 2, after its live ticks ended."""
 
     def damaged(stage: Stage, made_ms: int) -> None:
         back_ms = stage.minute(4) + 5_000
