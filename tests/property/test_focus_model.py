@@ -32,6 +32,8 @@ HORIZON = 60 * SECOND
 SYMBOLS = (EUR, GBP, AUD)
 THIN_EVERY_S = 17
 """The third asset is traded so seldom that, beside one that is shown, nobody knows whether it is still sent."""
+DECIDED_AFTER_S = 120
+"""A start that hears the thin asset alone knows the clock after some of its ticks, and judges the focus 10 s later."""
 LABELS = {EUR: "EUR/USD OTC", GBP: "GBP/USD OTC", AUD: "AUD/CAD OTC"}
 FOLLOW, ALL = Focus(FocusMode.FOLLOW), Focus(FocusMode.ALL)
 
@@ -260,36 +262,35 @@ def life(story: list[tuple[str, str, int]], *, sends_all: bool) -> World:
         world.seconds(15)
         for step in story:
             world.do(*step)
-        world.seconds(45)
+        world.seconds(DECIDED_AFTER_S)
         world.journal.close()
         return world
 
 
 A_VIEWER_LOOKS_AT_ANOTHER = [("look", GBP, 0), ("wait long", EUR, 0), ("leave", GBP, 0)]
 THE_PAGE_TURNS = [("turn", GBP, 0), ("wait long", EUR, 0), ("turn", EUR, 0)]
+LOCKED_BESIDE_A_THIN_ASSET = [
+    *(("wait", EUR, seconds) for seconds in (1, 1, 15)),
+    ("turn", AUD, 1),
+    ("wait", EUR, 15),
+    ("restart locked", EUR, 16),
+    ("wait", EUR, 25),
+]
 AWAY_AND_BACK = [("lock", GBP, 0), ("wait long", EUR, 0), ("lock", EUR, 0)]
 
 
-# The same stories each time, until what the test below shows is mended: drawn anew they meet it now and then.
-@settings(max_examples=examples(100), deadline=None, derandomize=True)
+@settings(max_examples=examples(100), deadline=None)
 @given(steps(), st.booleans())
 @example(A_VIEWER_LOOKS_AT_ANOTHER, True)
 @example(THE_PAGE_TURNS, True)
 @example(AWAY_AND_BACK, True)
+@example(LOCKED_BESIDE_A_THIN_ASSET, False)
 def test_each_bucket_of_a_tracked_asset_is_a_candle_or_in_a_gap_that_was_told(
     story: list[tuple[str, str, int]], sends_all: bool
 ) -> None:
     world = life(story, sends_all=sends_all)
 
     assert world.problems() == []
-
-
-@pytest.mark.xfail(strict=True, reason="what was followed and had no candle yet is told of no gap after a restart")
-def test_an_asset_without_a_candle_that_a_restart_leaves_out_of_focus_is_in_a_gap() -> None:
-    waits = [("wait", EUR, 1), ("wait", EUR, 1), ("wait", EUR, 15)]
-    story = [*waits, ("turn", AUD, 1), ("wait", EUR, 15), ("restart locked", EUR, 16), ("wait", EUR, 25)]
-
-    assert life(story, sends_all=False).problems() == []
 
 
 @pytest.mark.parametrize("story", [A_VIEWER_LOOKS_AT_ANOTHER, THE_PAGE_TURNS], ids=["viewer", "page"])
