@@ -16,11 +16,10 @@ from pathlib import Path
 import msgspec
 
 from fluxcap.capture.collect.plan import Job
-from fluxcap.capture.csvfiles.format import CsvKind, candle_line, safe_name, session_stamp
-from fluxcap.schemas.errors import ConfigError, StoreError, StoreFull
+from fluxcap.capture.csvfiles.collected import COLLECT_FOLDER, write_collected, write_whole
+from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import Candle
 
-COLLECT_FOLDER = Path("data_output", "assets_data", "data_collect")
 UNFINISHED = "unfinished.json"
 
 
@@ -57,27 +56,15 @@ class CollectedFiles:
 
     def save(self, job: Job, symbol: str, candles: Sequence[Candle], now_ms: int) -> Path:
         """Write the file in one piece. Raises StoreFull, StoreError."""
-        folder = self.folder / job.timeframe.folder
-        path = folder / f"{safe_name(symbol)}_{job.timeframe.suffix}_{session_stamp(now_ms)}.csv"
-        try:
-            folder.mkdir(exist_ok=True)
-            _write(path, CsvKind.CANDLE.header + b"".join(map(candle_line, candles)))
-            self._note.saved[_key(job)] = path.relative_to(self.folder).as_posix()
-            _write(self.folder / UNFINISHED, msgspec.json.encode(self._note))
-        except OSError as error:
-            kind = StoreFull if error.errno == 28 else StoreError
-            raise kind(f"{path} cannot be written: {error.strerror}.") from None
+        timeframe = job.timeframe
+        path = write_collected(self.folder, timeframe.folder, timeframe.suffix, symbol, candles, now_ms)
+        self._note.saved[_key(job)] = path.relative_to(self.folder).as_posix()
+        write_whole(self.folder / UNFINISHED, msgspec.json.encode(self._note))
         return path
 
     def finish(self) -> None:
         """All is saved: the next run starts again."""
         (self.folder / UNFINISHED).unlink(missing_ok=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    whole = path.with_name(f"{path.name}.new")
-    whole.write_bytes(content)
-    whole.replace(path)
 
 
 def _read(path: Path) -> _ResumeState:

@@ -6,7 +6,6 @@ written a second time.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from fluxcap.bridge.dashboard.csv_candles import read_csv
-from fluxcap.capture.csvfiles.catalog import ASSETS_FOLDER, list_csv_files
-from fluxcap.capture.csvfiles.format import CsvKind, candle_line, safe_name, session_stamp
-from fluxcap.schemas.errors import ConfigError, StoreError, StoreFull
+from fluxcap.capture.csvfiles.catalog import list_csv_files
+from fluxcap.capture.csvfiles.collected import COLLECT_FOLDER, write_collected
+from fluxcap.capture.csvfiles.format import CsvKind
+from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import CandleArray, candles_from
 
 MOST_CANDLES = 20_000
@@ -51,19 +51,9 @@ def keep_received(data_dir: Path, symbol: str, candles: CandleArray, now_ms: int
     timeframe = _timeframe(candles)
     if any(_holds(Path(file["path"]), candles) for file in _files(data_dir, symbol, timeframe)):
         return None
-    folder = data_dir / ASSETS_FOLDER / "data_collect" / f"{timeframe.upper()}_candles"
-    name = f"{safe_name(symbol)}_{_SUFFIXES.get(timeframe, timeframe)}"
-    while (path := folder / f"{name}_{session_stamp(now_ms)}.csv").exists():
-        now_ms += 1_000
-    whole = path.with_name(f"{path.name}.new")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        whole.write_bytes(CsvKind.CANDLE.header + b"".join(map(candle_line, candles_from(candles))))
-        whole.replace(path)
-    except OSError as error:
-        kind = StoreFull if error.errno == errno.ENOSPC else StoreError
-        raise kind(f"{path} cannot be written: {error.strerror}.") from None
-    return path
+    suffix = _SUFFIXES.get(timeframe, timeframe)
+    folder = data_dir / COLLECT_FOLDER
+    return write_collected(folder, f"{timeframe.upper()}_candles", suffix, symbol, candles_from(candles), now_ms)
 
 
 def _files(data_dir: Path, symbol: str, timeframe: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fluxcap.bridge.store.store import Store
-from fluxcap.capture.collect.files import COLLECT_FOLDER
+from fluxcap.capture.csvfiles.collected import COLLECT_FOLDER
 from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
 from fluxcap.capture.simulator.market.exchange import Exchange

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from fluxcap.bridge.dashboard.csv_candles import read_csv
-from fluxcap.capture.collect.files import COLLECT_FOLDER, UNFINISHED, CollectedFiles
+from fluxcap.capture.collect.files import UNFINISHED, CollectedFiles
 from fluxcap.capture.collect.plan import Job, parse_timeframes
 from fluxcap.capture.csvfiles.catalog import list_csv_files
+from fluxcap.capture.csvfiles.collected import COLLECT_FOLDER
 from fluxcap.schemas.errors import ConfigError, StoreError
 from fluxcap.schemas.types import Candle
 
