@@ -20,24 +20,13 @@ from types import TracebackType
 
 import platformdirs
 
+from fluxcap.capture.chrome.browsers import choose_browser, is_snap
 from fluxcap.capture.chrome.endpoint import DEFAULT_HOST, DEFAULT_PORT, BrowserInfo, active_port, probe
 from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 _POLL_S = 0.05
-
-_ON_PATH = (
-    "google-chrome-stable",
-    "google-chrome",
-    "chrome",
-    "chromium",
-    "chromium-browser",
-    "microsoft-edge",
-    "brave-browser",
-)
-_IN_APPLICATIONS = ("Google Chrome", "Chromium", "Microsoft Edge", "Brave Browser")
-_IN_PROGRAM_FILES = (r"Google\Chrome\Application\chrome.exe", r"Chromium\Application\chrome.exe")
 
 _FLAGS = (
     "--no-first-run",
@@ -60,16 +49,17 @@ _HEADLESS_FLAGS = (
 )
 
 
-def default_profile() -> Path:
-    """The profile that ``fluxcap chrome`` uses unless another is chosen."""
-    return Path(platformdirs.user_data_dir("fluxcap")) / "chrome"
+def default_profile(program: Path | None = None) -> Path:
+    """The profile that ``fluxcap chrome`` uses unless another is chosen. ``program``: the browser that will use it."""
+    if program is not None and is_snap(program):
+        return Path.home() / "snap" / program.name / "common" / "fluxcap"
+    return platformdirs.user_data_path("fluxcap", appauthor=False) / "chrome"
 
 
-def find_chrome() -> Path:
-    """The browser to start: ``FLUXCAP_CHROME_BINARY`` if set, else the first of the usual names of this system.
+def find_chrome(wanted: str | None = None) -> Path:
+    """The browser to start: ``FLUXCAP_CHROME_BINARY`` if set, else ``wanted``, else the first that is installed.
 
-    Raises ConfigError when ``FLUXCAP_CHROME_BINARY`` names nothing that can be started, ChromeUnavailable when there is
-    none.
+    Raises ConfigError when what is named is nothing that can be started, ChromeUnavailable when there is none.
     """
     configured = os.environ.get("FLUXCAP_CHROME_BINARY")
     if configured:
@@ -79,26 +69,7 @@ def find_chrome() -> Path:
                 f"FLUXCAP_CHROME_BINARY names {configured!r}, which is no program; give Chrome's full path."
             )
         return Path(found)
-    for name in _ON_PATH:
-        if found := shutil.which(name):
-            return Path(found)
-    for path in _usual_places(sys.platform):
-        if path.is_file():
-            return path
-    raise ChromeUnavailable(
-        "No Chrome found; install Chrome or Chromium, or set FLUXCAP_CHROME_BINARY to its full path."
-    )
-
-
-def _usual_places(platform: str) -> list[Path]:
-    """Return the paths of browsers outside PATH. ``platform`` as ``sys.platform``."""
-    if platform == "darwin":
-        roots = (Path("/Applications"), Path.home() / "Applications")
-        return [root / f"{name}.app/Contents/MacOS/{name}" for root in roots for name in _IN_APPLICATIONS]
-    if platform == "win32":
-        folders = (os.environ.get(name) for name in ("PROGRAMFILES", "PROGRAMFILES(X86)", "LOCALAPPDATA"))
-        return [Path(folder) / name for folder in folders if folder for name in _IN_PROGRAM_FILES]
-    return []
+    return choose_browser(wanted).program
 
 
 def launch_flags(

@@ -46,25 +46,9 @@ def test_chrome_is_preferred_to_chromium(tmp_path: Path, monkeypatch: pytest.Mon
     assert find_chrome() == tmp_path / "google-chrome"
 
 
-def test_no_browser_at_all_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FLUXCAP_CHROME_BINARY", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(launch, "_usual_places", lambda _platform: [tmp_path / "absent"])
-
-    with pytest.raises(ChromeUnavailable, match="install Chrome or Chromium, or set FLUXCAP_CHROME_BINARY"):
-        find_chrome()
-
-
-def test_usual_places_of_the_mac() -> None:
-    places = launch._usual_places("darwin")
-
-    assert Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome") in places
-
-
-def test_usual_places_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PROGRAMFILES", r"C:\Program Files")
-
-    assert any(place.name.endswith("chrome.exe") for place in launch._usual_places("win32"))
+def test_a_browser_of_snap_gets_a_profile_where_it_may_write() -> None:
+    assert launch.default_profile(Path("/snap/bin/chromium")) == Path.home() / "snap/chromium/common/fluxcap"
+    assert launch.default_profile(Path("/usr/bin/chromium")) == launch.default_profile()
 
 
 def test_flags_name_port_and_profile_and_end_with_the_page() -> None:
