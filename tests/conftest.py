@@ -37,9 +37,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """A shell that runs the tests in the background lets them ignore Ctrl-C, and with them every process they start."""
-    # The user's own state folder is not the tests'.
-    os.environ["FLUXCAP_STATE_DIR"] = tempfile.mkdtemp(prefix="fluxcap-state-")
-    config.add_cleanup(lambda: shutil.rmtree(os.environ["FLUXCAP_STATE_DIR"], ignore_errors=True))
+    # The user's own folders are not the tests'.
+    own = tempfile.mkdtemp(prefix="fluxcap-state-")
+    os.environ["FLUXCAP_STATE_DIR"] = own
+    for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
+        os.environ[variable] = str(Path(own) / variable)
+    config.add_cleanup(lambda: shutil.rmtree(own, ignore_errors=True))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--record-durations") and not hasattr(config, "workerinput"):

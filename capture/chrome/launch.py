@@ -18,10 +18,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-import platformdirs
-
 from fluxcap.capture.chrome.browsers import choose_browser, is_snap
 from fluxcap.capture.chrome.endpoint import DEFAULT_HOST, DEFAULT_PORT, BrowserInfo, active_port, probe
+from fluxcap.capture.runtime.folders import own_profile
 from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
 
 START_TIMEOUT_S = 30.0
@@ -53,7 +52,7 @@ def default_profile(program: Path | None = None) -> Path:
     """The profile that ``fluxcap chrome`` uses unless another is chosen. ``program``: the browser that will use it."""
     if program is not None and is_snap(program):
         return Path.home() / "snap" / program.name / "common" / "fluxcap"
-    return platformdirs.user_data_path("fluxcap", appauthor=False) / "chrome"
+    return own_profile()
 
 
 def find_chrome(wanted: str | None = None) -> Path:
@@ -122,7 +121,7 @@ class ChromeProcess:
 
 def start_chrome(
     port: int = DEFAULT_PORT,
-    profile: Path = Path("data/chrome-profile"),
+    profile: Path | None = None,
     headless: bool = False,
     url: str = "about:blank",
     extra: Iterable[str] = (),
@@ -132,14 +131,16 @@ def start_chrome(
 ) -> ChromeProcess:
     """Start Chrome and return when its DevTools port answers.
 
-    ``port`` 0: any free one, to be read from the result. ``profile`` is created when absent.
+    ``port`` 0: any free one, to be read from the result. ``profile``: fluxcap's own unless given, made when
+    absent.
 
     Raises ChromeUnavailable: the port is taken, the profile is in use, Chrome ended or did not answer in ``timeout_s``
     seconds; ConfigError: no such program or the profile folder cannot be made.
     """
     _require_free(port)
-    profile = profile.absolute()
-    command = [str(executable or find_chrome()), *launch_flags(port, profile, headless, url, extra)]
+    program = executable or find_chrome()
+    profile = (profile or default_profile(program)).absolute()
+    command = [str(program), *launch_flags(port, profile, headless, url, extra)]
     try:
         profile.mkdir(parents=True, exist_ok=True)
         with (profile / "chrome.log").open("wb") as log:

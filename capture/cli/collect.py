@@ -27,7 +27,9 @@ def collect(
         list[str] | None, typer.Option(help="A further page or socket host of the platform; * allowed; repeatable.")
     ] = None,
     source: Annotated[str | None, typer.Option(help="Name of this source on the wire. [default: POCKETOPTION]")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where store and files live. [default: data]")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where store and files live. [default: ./data, else your own]")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, max=300, help="Seconds to await one history.")] = 10.0,
     attempts: Annotated[int, typer.Option(min=1, max=20, help="Attempts at each history.")] = 3,
     restart: Annotated[

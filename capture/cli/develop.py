@@ -26,7 +26,9 @@ def devserver(
     history: Annotated[int, typer.Option(min=0, help="Candles each new stream begins with.")] = 300,
     seed: Annotated[int, typer.Option(help="The same seed makes the same candles and faults.")] = 1,
     replay: Annotated[Path | None, typer.Option(help="CSV of candles to replay in place of generated ones.")] = None,
-    data_dir: Annotated[Path, typer.Option(help="Folder of its store.")] = Path("data/devserver"),
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of its store. [default: devserver in the data folder]")
+    ] = None,
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Port of control API and panel, on loopback; 0 for any free one.")
     ] = 5558,
@@ -35,6 +37,7 @@ def devserver(
     from fluxcap.bridge.client.options import endpoints
     from fluxcap.bridge.devserver.process import run_devserver, run_panel
     from fluxcap.bridge.devserver.settings import DevSettings
+    from fluxcap.capture.runtime.folders import default_data_dir
     from fluxcap.capture.runtime.signals import hang_up_as
 
     pub, rep = endpoints(pub, rep)
@@ -47,7 +50,7 @@ def devserver(
         history=history,
         seed=seed,
         replay=str(replay) if replay else "",
-        data_dir=str(data_dir),
+        data_dir=str(data_dir or default_data_dir() / "devserver"),
         pub=pub,
         rep=rep,
         curve=str(curve) if curve else "",

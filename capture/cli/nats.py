@@ -39,7 +39,9 @@ def forward(
     once: Annotated[bool, typer.Option("--once", help="Exit when everything in the store has been forwarded.")] = False,
     data_dir: Annotated[
         Path | None,
-        typer.Option(help="Data folder of the daemon; what was forwarded is remembered there. [default: data]"),
+        typer.Option(
+            help="Data folder of the daemon; what was forwarded is remembered there. [default: ./data, else your own]"
+        ),
     ] = None,
     pub: Annotated[str | None, typer.Option(help="Its PUB endpoint. [default: found in the data folder]")] = None,
     rep: Annotated[str | None, typer.Option(help="Its request endpoint. [default: found in the data folder]")] = None,

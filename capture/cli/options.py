@@ -23,10 +23,13 @@ def _debug(value: bool) -> bool:
 
 Debug = Annotated[bool, typer.Option("--debug", callback=_debug, help="Log more; show tracebacks of errors.")]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="Settings file. [default: ./fluxcap.toml if it is there]")
+    Path | None, typer.Option("--config", help="Settings file. [default: ./fluxcap.toml, else your own]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Data folder of the running daemon. [default: data]")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Data folder of the running daemon. [default: ./data, else your own]"),
+]
 Keys = Annotated[
     Path | None,
     typer.Option(

@@ -54,7 +54,8 @@ def run(
         typer.Option(help="Name of this source on the wire. [default: POCKETOPTION]", rich_help_panel=CANDLES),
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where store and files live. [default: data]", rich_help_panel=FILES)
+        Path | None,
+        typer.Option(help="Where store and files live. [default: ./data, else your own]", rich_help_panel=FILES),
     ] = None,
     retention_days: Annotated[
         int | None,
@@ -164,6 +165,10 @@ def run(
     ] = None,
     config: ConfigOption = None,
     log_json: Annotated[bool | None, typer.Option("--log-json", help="Log as JSON lines.")] = None,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(help="Log to this file, too; at 10 MB it is turned over, and five older ones are kept."),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Attach to Chrome, form candles, keep and publish them, until Ctrl-C.
@@ -201,6 +206,7 @@ def run(
         web_origin=web_origin,
         control_port=control_port,
         log_json=log_json,
+        log_file=log_file,
         allowed_lateness_ms=allowed_lateness_ms,
         idle_timeout_ms=idle_timeout_ms,
         history_wait_ms=history_wait_ms,

@@ -33,6 +33,7 @@ def show(context: typer.Context, as_json: Json = False) -> None:
 
     from fluxcap.bridge.terminal.console import SafeConsole, plain
 
+    say(f"Settings file: {path or 'none'}")
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for column in ("setting", "value", "from"):
         table.add_column(column, overflow="fold")
@@ -100,7 +101,9 @@ def doctor(
     platform_url: Annotated[
         list[str] | None, typer.Option(help="A further page or socket host of the platform; * allowed; repeatable.")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where store and files live. [default: data]")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where store and files live. [default: ./data, else your own]")
+    ] = None,
     as_json: Json = False,
     config: ConfigOption = None,
     debug: Debug = False,

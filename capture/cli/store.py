@@ -27,7 +27,7 @@ def export(
     to: Annotated[
         str | None, typer.Option("--to", help="End (exclusive); written as --from.", show_default=False)
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Data folder. [default: data]")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Data folder. [default: ./data, else your own]")] = None,
     rep: Annotated[str | None, typer.Option(help="Ask the server at this request endpoint.")] = None,
     control: ControlUrl = None,
     keys: Keys = None,
@@ -76,7 +76,7 @@ def gaps(
     symbol: Annotated[str | None, typer.Option(help="Assets, comma-separated, as you would type them.")] = None,
     from_: Annotated[str | None, typer.Option("--from", help="Begin: 2026-11-21 or 2026-11-21T10:30 (UTC).")] = None,
     to: Annotated[str | None, typer.Option("--to", help="End, written as --from.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Data folder. [default: data]")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Data folder. [default: ./data, else your own]")] = None,
     control: ControlUrl = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -137,7 +137,7 @@ def _clock(ts_ms: int) -> str:
 
 
 def verify(
-    data_dir: Annotated[Path | None, typer.Option(help="Data folder. [default: data]")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Data folder. [default: ./data, else your own]")] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Keep what is sound of a damaged store, in a new one in its place.")
     ] = False,
@@ -219,7 +219,7 @@ _START_OVER = (
 
 
 def restore(
-    data_dir: Annotated[Path | None, typer.Option(help="Data folder. [default: data]")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Data folder. [default: ./data, else your own]")] = None,
     before: Annotated[
         str | None,
         typer.Option(help="Keep only what is older: now, or 2026-11-21T10:30 (UTC); for a clock that was ahead."),

@@ -17,8 +17,9 @@ from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.store.store import Store
 from fluxcap.capture.platforms.base import Asset
 from fluxcap.capture.runtime.discovery import find_daemon
+from fluxcap.capture.runtime.folders import state_dir
 from fluxcap.capture.runtime.run_file import read_run_file
-from fluxcap.capture.runtime.settings import STORE_FILE, state_dir
+from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.errors import FluxcapError, NotAnswering
 from fluxcap.schemas.types import Candle, StreamKey
 

@@ -48,9 +48,10 @@ from fluxcap.capture.platforms.registry import platform_named
 from fluxcap.capture.recording.file import RecordingWriter
 from fluxcap.capture.recording.recorder import market_times, open_recorder
 from fluxcap.capture.runtime import log
+from fluxcap.capture.runtime.folders import state_dir
 from fluxcap.capture.runtime.ports import process_on_port
 from fluxcap.capture.runtime.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
-from fluxcap.capture.runtime.settings import Settings, state_dir
+from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, StoreError, StoreFull
 from fluxcap.schemas.types import Candle, StreamKey, interval_ms
 

@@ -21,9 +21,9 @@ def run_daemon(settings: Settings, *, debug: bool = False) -> int:
     """Exit code: 0 after SIGTERM or SIGHUP, 130 after Ctrl-C, 1 when the daemon failed.
 
     A full disk is waited out, also by a first start. Raises what else ``Daemon`` raises, before anything runs; with a
-    log of JSON it is an event, and the exit code.
+    log of JSON or in a file it is an event, and the exit code.
     """
-    log.set_up(as_json=settings.log_json, level=logging.DEBUG if debug else logging.INFO)
+    log.set_up(as_json=settings.log_json, level=logging.DEBUG if debug else logging.INFO, file=settings.log_file)
     idle = threading.Event()
     with log.own_output(as_json=settings.log_json), catch_stop_signals() as asked:
         try:
@@ -34,7 +34,7 @@ def run_daemon(settings: Settings, *, debug: bool = False) -> int:
                 while not asked and daemon.pipeline.alive:
                     idle.wait(POLL_S)  # signal handlers run within
         except FluxcapError as error:
-            if not settings.log_json:
+            if not settings.log_json and settings.log_file is None:
                 raise
             log.event("daemon.start_failed", level=logging.CRITICAL, reason=str(error))
             return error_exit_code(error)

@@ -1,4 +1,6 @@
-"""Writes the log to stderr: one line per event, a sentence on a terminal, JSON with ``--log-json``.
+"""Writes the log to stderr, and to a file with ``--log-file``: one line per event, a sentence or JSON (``--log-json``).
+
+The file is turned over at ``FILE_BYTES``, and ``FILES_KEPT`` older ones stay.
 
 Every event has a stable token and fields::
 
@@ -15,6 +17,7 @@ Apart from that, no event is written more than 60 times a minute, and text that 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -24,12 +27,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
 from fluxcap.bridge.terminal.printable import printable
 from fluxcap.capture.runtime.log_events import EVENTS
 from fluxcap.capture.runtime.log_redaction import redact, redact_fields
+from fluxcap.schemas.errors import ConfigError
 
 LOGGER = logging.getLogger("fluxcap")
 MAX_PER_MINUTE = 60
@@ -38,6 +44,9 @@ MAX_EVENT_NAMES = 1_000
 MAX_LINE = 10_000
 """Characters without a line's end that make a line of their own, of what is printed on stderr."""
 LIBRARY_EVENT = "library.log"
+FILE_BYTES = 10_000_000
+FILES_KEPT = 5
+"""``fluxcap.log.1`` is the newest of the older ones."""
 
 
 def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
@@ -155,8 +164,14 @@ class _JsonFormatter(logging.Formatter):
 
 
 class _HumanFormatter(logging.Formatter):
+    """Sentences. ``time_format``: of the local time that each begins with."""
+
+    def __init__(self, time_format: str = "%H:%M:%S") -> None:
+        super().__init__()
+        self._time_format = time_format
+
     def format(self, record: logging.LogRecord) -> str:
-        when = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
+        when = datetime.fromtimestamp(record.created, UTC).astimezone().strftime(self._time_format)
         mark = {"WARNING": " ! ", "ERROR": " !!", "CRITICAL": " !!"}.get(record.levelname, "   ")
         fields = "  ".join(f"{key}={printable(str(value))}" for key, value in getattr(record, "fields", {}).items())
         line = f"{when}{mark}{printable(_sentence(record))}{'  ' + fields if fields else ''}"
@@ -179,19 +194,54 @@ class _Handler(logging.StreamHandler[TextIO]):
     """Our handler: its type tells it from others on the root logger."""
 
 
-def set_up(*, as_json: bool = False, level: int = logging.INFO, stream: TextIO | None = None) -> None:
-    """Send fluxcap's events and the warnings of libraries to ``stream`` (default: stderr). Call once at start."""
-    handler = _Handler(stream or sys.stderr)
-    handler.setFormatter(_JsonFormatter() if as_json else _HumanFormatter())
-    handler.addFilter(_RateCap())
-    handler.addFilter(_Redaction())
+class _FileHandler(RotatingFileHandler):
+    """A log file. Whatever happens to it (a full disk, a reader that holds it on Windows), the daemon goes on."""
+
+    def doRollover(self) -> None:
+        with contextlib.suppress(OSError):  # somebody reads it, and so it cannot be renamed: it grows until then
+            super().doRollover()
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Leave the line out."""
+
+
+def set_up(
+    *, as_json: bool = False, level: int = logging.INFO, stream: TextIO | None = None, file: Path | None = None
+) -> None:
+    """Send fluxcap's events and the warnings of libraries to ``stream`` and ``file``. Call once at start.
+
+    ``stream``: stderr unless given; a process without one (a task of Windows) has only the file. The folder of the file
+    is made. Raises ConfigError when the file cannot be written.
+    """
+    handlers: list[logging.Handler] = []
+    if (shown := stream or sys.stderr) is not None:
+        handlers.append(_Handler(shown))
+        handlers[0].setFormatter(_JsonFormatter() if as_json else _HumanFormatter())
+    if file is not None:
+        kept = _open_file(file)
+        kept.setFormatter(_JsonFormatter() if as_json else _HumanFormatter("%Y-%m-%d %H:%M:%S"))
+        handlers.append(kept)
+    for handler in handlers:
+        handler.addFilter(_RateCap())
+        handler.addFilter(_Redaction())
     root = logging.getLogger()
-    for earlier in [one for one in root.handlers if isinstance(one, _Handler)]:
+    for earlier in [one for one in root.handlers if isinstance(one, _Handler | _FileHandler)]:
         root.removeHandler(earlier)
-    root.addHandler(handler)
-    LOGGER.handlers[:] = [handler]
+        if isinstance(earlier, _FileHandler):
+            earlier.close()
+    for handler in handlers:
+        root.addHandler(handler)
+    LOGGER.handlers[:] = handlers
     LOGGER.setLevel(level)
     LOGGER.propagate = False
+
+
+def _open_file(path: Path) -> _FileHandler:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _FileHandler(path, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"The log file {path} cannot be written: {error.strerror}.") from None
 
 
 class _StderrLines(io.TextIOBase):

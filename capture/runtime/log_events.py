@@ -31,7 +31,7 @@ EVENTS: dict[str, LogEvent] = {
     "daemon.started": LogEvent("fluxcap is running", "All ports are open; the fields name them.", "nothing"),
     "daemon.start_failed": LogEvent(
         "fluxcap cannot start",
-        "Only with `--log-json`; without it the sentence in `reason` is printed as every command's.",
+        "Only with `--log-json` or `--log-file`; without them the sentence in `reason` is printed as every command's.",
         "do what `reason` says",
         alert=True,
     ),

@@ -1,5 +1,7 @@
 """Settings of the daemon: one TOML file, the environment, the command line, each overriding the one before.
 
+One file counts: ``--config``, else ``FLUXCAP_CONFIG``, else ``./fluxcap.toml``, else the user's own.
+
 Every field but ``platforms`` is an option of ``fluxcap run`` (``tick_chunk_size`` is ``--tick-chunk-size``), and every
 one a key of the file and a variable (``FLUXCAP_TICK_CHUNK_SIZE``). ``FLUX_LIVE_PUB``, ``FLUX_CHUNK_REP``,
 ``FLUX_SOURCE_ID`` and ``FLUX_INTERVAL`` are honoured as the clients and servers that exist honour them.
@@ -12,16 +14,16 @@ import os
 from enum import StrEnum
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP, without_brackets
+from fluxcap.capture.runtime.folders import CONFIG_FILE, default_data_dir, own_config_file
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import interval_ms
 
-CONFIG_FILE = "fluxcap.toml"
 STORE_FILE = "fluxcap.duckdb"
 DEFAULT_WEB_PORT = 3001
 _SHOWN = 200
@@ -63,7 +65,7 @@ class Settings(BaseSettings):
     collect: CollectMode = CollectMode.NONE
     tick_chunk_size: int = Field(1_000, ge=1, le=10_000_000)
     candle_chunk_size: int = Field(100, ge=1, le=10_000_000)
-    data_dir: Path = Path("data")
+    data_dir: Path = Field(default_factory=default_data_dir)
     record: Path | None = None
     pub: str = Field(DEFAULT_PUB, validation_alias=AliasChoices("pub", "FLUXCAP_PUB", "FLUX_LIVE_PUB"))
     rep: str = Field(DEFAULT_REP, validation_alias=AliasChoices("rep", "FLUXCAP_REP", "FLUX_CHUNK_REP"))
@@ -79,6 +81,7 @@ class Settings(BaseSettings):
     web_origin: tuple[str, ...] = ()
     control_port: int = Field(DEFAULT_WEB_PORT, ge=0, le=65_535)
     log_json: bool = False
+    log_file: Path | None = None
     allowed_lateness_ms: int = Field(2_000, ge=0, le=60_000)
     idle_timeout_ms: int = Field(10_000, ge=0, le=600_000)
     history_wait_ms: int = Field(10_000, ge=0, le=600_000)
@@ -135,7 +138,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         sources: list[PydanticBaseSettingsSource] = [init_settings, _PlainListEnv(settings_cls)]
         if cls.config_path is not None:
-            sources.append(TomlConfigSettingsSource(settings_cls, cls.config_path))
+            sources.append(_FileSource(settings_cls, cls.config_path))
         return tuple(sources)
 
     @property
@@ -146,6 +149,29 @@ class Settings(BaseSettings):
     def listen_port(self) -> int:
         """The port of the control endpoint: the web server's, or its own when the web is off."""
         return self.web_port if self.web else self.control_port
+
+
+class _FileSource(TomlConfigSettingsSource):
+    """A settings file. Paths in the user's own one are relative to its folder: it is read wherever fluxcap starts."""
+
+    def __init__(self, settings_cls: type[BaseSettings], path: Path) -> None:
+        super().__init__(settings_cls, path)
+        self._folder = path.parent if path == own_config_file() else None
+
+    def __call__(self) -> dict[str, Any]:
+        values = super().__call__()
+        if self._folder is None:
+            return values
+        return {
+            name: str(self._folder / value) if isinstance(value, str) and name in path_settings() else value
+            for name, value in values.items()
+        }
+
+
+@cache
+def path_settings() -> frozenset[str]:
+    """Return the names of the settings that are paths."""
+    return frozenset(name for name, field in Settings.model_fields.items() if field.annotation in (Path, Path | None))
 
 
 class _PlainListEnv(PydanticBaseSettingsSource):
@@ -174,25 +200,32 @@ def names_of(field_name: str) -> tuple[str, ...]:
     return (field_name, *(old for old, new in OLD_NAMES.items() if new == field_name))
 
 
-def state_dir() -> Path:
-    """The user's own folder for what must not lie in the data folder: ``FLUXCAP_STATE_DIR``, or the system's place."""
-    chosen = os.environ.get("FLUXCAP_STATE_DIR")
-    if chosen:
-        return Path(chosen)
-    from platformdirs import user_state_path
+class ConfigFile(NamedTuple):
+    """A place where settings may stand. ``chosen_by``: what makes it the one that is read."""
 
-    return user_state_path("fluxcap", appauthor=False)
+    path: Path
+    chosen_by: str
+
+
+def config_files(chosen: Path | None = None) -> list[ConfigFile]:
+    """Return the places of a settings file, the first that is there being the one in force."""
+    named = [ConfigFile(chosen, "--config")] if chosen is not None else []
+    if os.environ.get("FLUXCAP_CONFIG"):
+        named.append(ConfigFile(Path(os.environ["FLUXCAP_CONFIG"]), "FLUXCAP_CONFIG"))
+    return [*named, ConfigFile(Path(CONFIG_FILE), "this folder"), ConfigFile(own_config_file(), "your own")]
 
 
 def config_file(chosen: Path | None = None) -> Path | None:
-    """The settings file in force: the one chosen, ``FLUXCAP_CONFIG``, or ``./fluxcap.toml`` when it exists."""
-    if chosen is None and os.environ.get("FLUXCAP_CONFIG"):
-        chosen = Path(os.environ["FLUXCAP_CONFIG"])
-    if chosen is not None:
-        if not chosen.is_file():
-            raise ConfigError(f"There is no settings file {chosen}; `fluxcap config init` writes one.")
-        return chosen
-    return Path(CONFIG_FILE) if Path(CONFIG_FILE).is_file() else None
+    """Return the settings file in force: ``--config``, ``FLUXCAP_CONFIG``, ``./fluxcap.toml``, or the user's own.
+
+    None where there is none. Raises ConfigError when one that was named is not there.
+    """
+    for path, chosen_by in config_files(chosen):
+        if path.is_file():
+            return path
+        if chosen_by in ("--config", "FLUXCAP_CONFIG"):
+            raise ConfigError(f"There is no settings file {path}; `fluxcap config init` writes one.")
+    return None
 
 
 def load_settings(config: Path | None = None, **options: Any) -> Settings:

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from fluxcap.capture.runtime.settings import CONFIG_FILE, Settings, config_file, load_settings, names_of, variables_of
+from fluxcap.capture.runtime.folders import CONFIG_FILE
+from fluxcap.capture.runtime.settings import Settings, config_file, load_settings, names_of, variables_of
 from fluxcap.schemas.errors import ConfigError
 
 
@@ -85,7 +86,9 @@ _PLATFORM = """
 """
 _EXAMPLES = {
     "chrome_profile": "path/to/chrome-profile",
+    "data_dir": "path/to/data",
     "record": "path/to/recording",
+    "log_file": "path/to/fluxcap.log",
     "curve": "keys",
     "forward": "nats://127.0.0.1:4222",
     "nats_credentials": "path/to/nats.creds",
@@ -103,7 +106,7 @@ def file_text(explained: Mapping[str, str]) -> str:
     for name, field in Settings.model_fields.items():
         if name == "platforms":
             continue
-        default = _EXAMPLES.get(name, "") if field.default is None else field.default
+        default = _EXAMPLES.get(name, field.default)
         lines += ["", f"# {explained[name]}", f"# {name} = {_toml(default)}"]
     return "\n".join(lines) + "\n" + _PLATFORM
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.store.verify import summarize
+from fluxcap.capture.runtime.folders import state_dir
 from fluxcap.capture.runtime.run_file import RunFile, read_run_file
-from fluxcap.capture.runtime.settings import STORE_FILE, Settings, config_file, load_settings, state_dir
+from fluxcap.capture.runtime.settings import STORE_FILE, Settings, config_file, load_settings
 from fluxcap.capture.runtime.settings_sources import unknown_variables
 from fluxcap.capture.tools.doctor.finding import (
     Finding,

@@ -101,9 +101,9 @@ from fluxcap.capture.recording.file import RecordingReader, RecordingWriter
 from fluxcap.capture.recording.json_import import JsonFrameFile
 from fluxcap.capture.recording.recorder import Recorder
 from fluxcap.capture.recording.records import Arrivals, EndOfRecording, Header, Record
+from fluxcap.capture.runtime.folders import CONFIG_FILE
 from fluxcap.capture.runtime.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
 from fluxcap.capture.runtime.settings import (
-    CONFIG_FILE,
     OLD_NAMES,
     STORE_FILE,
     CollectMode,

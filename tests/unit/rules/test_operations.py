@@ -37,7 +37,7 @@ def test_every_setting_stands_there_with_its_default_and_its_variables() -> None
     assert told == {
         name: (
             ""
-            if field.default in (None, (), {})
+            if field.default in (None, (), {}) or field.default_factory is not None
             else str(field.default).replace("False", "false").replace("True", "true"),
             [variable for variable in variables_of(name) if variable != f"FLUXCAP_{name.upper()}"],
         )

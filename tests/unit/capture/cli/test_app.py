@@ -76,7 +76,7 @@ def test_help_of_run_groups_its_options_in_the_order_of_need(capsys: pytest.Capt
         "Other options",
     ]
     assert told["Candles"] == ["--focus", "--interval", "--source"]
-    assert told["Other options"] == ["--config", "--log-json", "--debug", "-h"]
+    assert told["Other options"] == ["--config", "--log-json", "--log-file", "--debug", "-h"]
 
 
 def test_version_is_told(capsys: pytest.CaptureFixture[str]):

@@ -128,6 +128,19 @@ def test_with_a_log_of_json_what_keeps_it_from_starting_is_an_event(
     assert (json.loads(line)["event"], json.loads(line)["reason"]) == ("daemon.start_failed", "held")
 
 
+def test_with_a_log_file_what_keeps_it_from_starting_is_in_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def refuse(_: Settings) -> None:
+        raise StoreLocked("held")
+
+    monkeypatch.setattr(foreground, "Daemon", refuse)
+
+    code = run_daemon(Settings(data_dir=tmp_path, log_file=tmp_path / "fluxcap.log"))
+    foreground.log.set_up()  # closes the file
+
+    assert code == 1
+    assert "fluxcap cannot start  reason=held" in (tmp_path / "fluxcap.log").read_text()
+
+
 def test_the_failure_of_any_thread_is_logged_as_an_event(fake: type[FakeDaemon], logged: list[str]):
     def fail() -> None:
         raise RuntimeError("broken")

@@ -6,18 +6,21 @@ import gc
 import io
 import json
 import logging
+import re
 import sys
 import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.log_events import EVENTS
+from fluxcap.schemas.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
@@ -271,3 +274,72 @@ def test_messages_that_all_differ_take_no_room_for_ever() -> None:
         cap.filter(logging.LogRecord("a.library", logging.WARNING, "", 0, f"peer {number} left", None, None))
 
     assert len(cap._counts) == len(cap._begun_s) <= log.MAX_EVENT_NAMES
+
+
+@pytest.fixture
+def no_file_left_open() -> Iterator[None]:
+    yield
+    log.set_up()
+
+
+@pytest.mark.usefixtures("no_file_left_open")
+def test_the_log_file_has_what_stderr_has_with_its_date(tmp_path: Path) -> None:
+    stream, file = io.StringIO(), tmp_path / "logs" / "fluxcap.log"
+    log.set_up(stream=stream, file=file)
+
+    log.event("daemon.started", token="secret-of-mine")
+
+    [line] = file.read_text("utf-8").splitlines()
+    assert line.endswith(stream.getvalue().strip()[len("12:00:00") :])
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d    ?fluxcap is running", line)
+
+
+@pytest.mark.usefixtures("no_file_left_open")
+def test_a_log_file_is_turned_over_and_five_older_ones_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "FILE_BYTES", 200)
+    monkeypatch.setattr(log, "MAX_PER_MINUTE", 1_000)
+    log.set_up(stream=io.StringIO(), file=tmp_path / "fluxcap.log", as_json=True)
+
+    for number in range(50):
+        log.event("daemon.started", number=number)
+
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["fluxcap.log", *(f"fluxcap.log.{number}" for number in range(1, 6))]
+    newest = [json.loads(line)["number"] for line in (tmp_path / "fluxcap.log").read_text().splitlines()]
+    assert newest[-1] == 49
+
+
+@pytest.mark.usefixtures("no_file_left_open")
+def test_a_log_file_that_somebody_holds_grows_until_it_can_be_turned_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held(*_: object) -> None:
+        raise PermissionError("in use")
+
+    monkeypatch.setattr(log, "FILE_BYTES", 200)
+    log.set_up(stream=io.StringIO(), file=tmp_path / "fluxcap.log", as_json=True)
+    monkeypatch.setattr("os.rename", held)
+
+    for number in range(20):
+        log.event("daemon.started", number=number)
+
+    lines = (tmp_path / "fluxcap.log").read_text().splitlines()
+    assert [json.loads(line)["number"] for line in lines] == list(range(20))
+
+
+@pytest.mark.usefixtures("no_file_left_open")
+def test_without_a_console_there_is_the_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    log.set_up(file=tmp_path / "fluxcap.log")
+
+    log.event("daemon.started")
+
+    assert "fluxcap is running" in (tmp_path / "fluxcap.log").read_text()
+    assert len(logging.getLogger("fluxcap").handlers) == 1
+
+
+def test_a_log_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(ConfigError, match=r"The log file .* cannot be written"):
+        log.set_up(file=tmp_path / "file" / "fluxcap.log")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fluxcap.capture.runtime.folders import own_config_file, own_data_dir
 from fluxcap.capture.runtime.settings import CollectMode, Settings, config_file, load_settings
 from fluxcap.schemas.errors import ConfigError
 
@@ -16,6 +17,8 @@ from fluxcap.schemas.errors import ConfigError
 def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No settings file and no variable of the machine's."""
     monkeypatch.chdir(tmp_path)
+    for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
+        monkeypatch.setenv(variable, str(tmp_path / "own" / variable))
     for name in ("FLUX_LIVE_PUB", "FLUX_CHUNK_REP", "FLUX_SOURCE_ID", "FLUX_INTERVAL", "FLUXCAP_CONFIG"):
         monkeypatch.delenv(name, raising=False)
 
@@ -27,7 +30,7 @@ def test_defaults_are_those_of_the_command_line():
     assert (settings.interval, settings.source, settings.focus) == ("1m", "POCKETOPTION", ())
     assert (settings.pub, settings.rep) == ("tcp://127.0.0.1:5556", "tcp://127.0.0.1:5557")
     assert (settings.collect, settings.tick_chunk_size, settings.candle_chunk_size) == (CollectMode.NONE, 1_000, 100)
-    assert (settings.web, settings.web_port, settings.data_dir) == (True, 3001, Path("data"))
+    assert (settings.web, settings.web_port, settings.data_dir) == (True, 3001, own_data_dir())
 
 
 def test_an_option_goes_before_the_environment_and_that_before_the_file(monkeypatch: pytest.MonkeyPatch):
@@ -168,10 +171,13 @@ def test_of_a_long_wrong_value_only_its_begin_is_told():
     assert len(str(caught.value)) < 400
 
 
-def test_the_file_in_force_is_the_one_chosen_then_the_variables_then_the_folders(
+def test_the_file_in_force_is_the_one_chosen_then_the_variables_then_the_folders_then_the_users_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     assert config_file() is None
+    own_config_file().parent.mkdir(parents=True)
+    own_config_file().touch()
+    assert config_file() == own_config_file()
     (tmp_path / "fluxcap.toml").touch()
     assert config_file() == Path("fluxcap.toml")
     (tmp_path / "other.toml").touch()
@@ -179,6 +185,34 @@ def test_the_file_in_force_is_the_one_chosen_then_the_variables_then_the_folders
     assert config_file() == Path("other.toml")
     (tmp_path / "chosen.toml").touch()
     assert config_file(Path("chosen.toml")) == Path("chosen.toml")
+
+
+def test_paths_in_the_users_own_file_are_relative_to_it_and_others_to_where_one_stands(tmp_path: Path):
+    text = 'data_dir = "candles"\nchrome_profile = "/elsewhere/profile"\nsource = "DESK"\n'
+    own_config_file().parent.mkdir(parents=True)
+    own_config_file().write_text(text)
+    (tmp_path / "other.toml").write_text(text)
+
+    own, other = load_settings(), load_settings(Path("other.toml"))
+
+    assert own.data_dir == own_config_file().parent / "candles"
+    assert own.chrome_profile == Path("/elsewhere/profile")
+    assert (own.source, other.data_dir) == ("DESK", Path("candles"))
+
+
+def test_a_data_folder_here_goes_before_the_users_own(tmp_path: Path):
+    assert load_settings().data_dir == own_data_dir()
+    (tmp_path / "data").mkdir()
+    assert load_settings().data_dir == Path("data")
+
+
+def test_started_anywhere_else_it_is_the_same_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    before = load_settings().store_path
+    (tmp_path / "another folder").mkdir()
+    monkeypatch.chdir(tmp_path / "another folder")
+
+    assert load_settings().store_path == before
+    assert before.is_absolute()
 
 
 def test_a_file_that_was_named_must_exist():

@@ -44,6 +44,7 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "web_origin": (["http://a"], ["http://b"], ["http://c"]),
     "control_port": (1, 2, 3),
     "log_json": (True, False, True),
+    "log_file": ("a", "b", "c"),
     "allowed_lateness_ms": (1, 2, 3),
     "idle_timeout_ms": (1, 2, 3),
     "history_wait_ms": (1, 2, 3),
@@ -245,9 +246,18 @@ def test_every_line_of_the_new_file_is_right_when_its_sign_is_taken_away():
     loaded = load_settings().model_dump()
 
     assert set(tomllib.loads(settings)) == set(Settings.model_fields)
-    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()}
     changed = {name for name in defaults if loaded[name] != defaults[name]}
-    assert changed == {"chrome_profile", "curve", "forward", "nats_credentials", "record", "platforms"}
+    assert changed == {
+        "chrome_profile",
+        "curve",
+        "forward",
+        "nats_credentials",
+        "record",
+        "platforms",
+        "data_dir",
+        "log_file",
+    }
 
 
 def test_config_init_leaves_a_file_that_is_there_as_it_was(capsys: pytest.CaptureFixture[str]):
