@@ -107,10 +107,12 @@ class AssetNames:
             self._by_key[key] = symbol
         return True
 
-    def forget(self, symbol: str) -> None:
-        """An asset was seen so long ago that it is not known any more."""
-        self._observed.pop(symbol, None)
-        if self._by_key.get(canonical_key(symbol)) == symbol:
+    def forget(self, symbols: Collection[str]) -> None:
+        """Assets were seen so long ago that they are not known any more."""
+        owners = [symbol for symbol in symbols if self._by_key.get(canonical_key(symbol)) == symbol]
+        for symbol in symbols:
+            self._observed.pop(symbol, None)
+        if owners:
             self._index()
 
     def contains(self, symbol: str) -> bool:
@@ -338,9 +340,9 @@ class FocusState:
         if self.names.add_observed(symbol):
             self._resolve_again()
 
-    def forget(self, symbol: str) -> None:
-        """Take note that an asset was not seen for long."""
-        self.names.forget(symbol)
+    def forget(self, symbols: Collection[str]) -> None:
+        """Take note that assets were not seen for long."""
+        self.names.forget(symbols)
 
     def set_active(self, active: ActiveAsset) -> None:
         """Take the asset that the page shows. A period of 0 stays as it was."""

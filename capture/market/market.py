@@ -761,8 +761,8 @@ class Market:
         forgotten = self.feeds.oldest(FORGOTTEN_AT_ONCE, is_kept)
         for symbol in forgotten:
             self.feeds.forget(symbol)
-            self._focus.forget(symbol)
             self._aggregator.forget(symbol)
+        self._focus.forget(forgotten)
         self.counters["forgotten assets"] += len(forgotten)
         return bool(forgotten)
 

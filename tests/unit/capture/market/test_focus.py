@@ -499,7 +499,7 @@ def test_a_forgotten_asset_is_not_known_and_leaves_its_name_to_another_one() -> 
     for symbol in ("BTC~2FUSD", "BTC-USD"):
         names.add_observed(symbol)
 
-    names.forget("BTC~2FUSD")
+    names.forget(["BTC~2FUSD"])
 
     assert not names.contains("BTC~2FUSD")
     assert names.resolve("btc usd") == "BTC-USD"
