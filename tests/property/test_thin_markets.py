@@ -26,6 +26,8 @@ from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.schemas.types import Candle, CandleFlags, FeedState
 from tests.support.documents import OPERATIONS, rows
 
+pytestmark = pytest.mark.costly
+
 MEANS_S = (1, 4, 10, 30, 60, 120)
 DAYS = 3
 DAY_MS = 86_400_000

@@ -9,7 +9,6 @@ import io
 import re
 import tokenize
 from collections.abc import Callable, Iterator
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,6 +18,7 @@ import pytest
 import fluxcap.errors
 import fluxcap.platforms
 from tests.support.paths import ROOT
+from tests.support.source import tree_of
 
 Documented: TypeAlias = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -43,11 +43,6 @@ def documented(path: Path) -> Iterator[tuple[str, str]]:
 
 def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
-
-
-@cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
 
 
 def test_every_module_has_a_docstring() -> None:

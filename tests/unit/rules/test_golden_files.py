@@ -193,6 +193,7 @@ def store_content(path: Path) -> dict[str, Any]:
         }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("how", ["closed", "killed"])
 def test_a_store_gives_back_every_candle_revision_gap_and_listing(tmp_path: Path, how: str) -> None:
     folder = opened(f"store/{how}", tmp_path)
@@ -205,6 +206,7 @@ def test_a_store_is_found_sound(tmp_path: Path, how: str) -> None:
     assert verify(opened(f"store/{how}", tmp_path) / STORE_FILE) == []
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("how", ["closed", "killed"])
 def test_a_store_goes_on_with_the_next_sequence_and_revision_and_no_other(tmp_path: Path, how: str) -> None:
     folder = opened(f"store/{how}", tmp_path)
@@ -255,6 +257,7 @@ def test_a_store_that_lost_its_write_ahead_log_is_known_by_its_mark(tmp_path: Pa
         Store.open(folder / STORE_FILE)
 
 
+@pytest.mark.costly
 def test_a_new_store_has_the_tables_of_an_old_one_that_was_migrated(tmp_path: Path) -> None:
     old = opened("store/closed", tmp_path) / STORE_FILE
     for path in (old, tmp_path / "new.duckdb"):
@@ -312,6 +315,7 @@ def test_a_new_client_cache_has_the_tables_of_an_old_one(tmp_path: Path) -> None
     assert tables_of(tmp_path / "new" / CACHE_FILE) == tables_of(old)
 
 
+@pytest.mark.costly
 def test_a_client_goes_on_behind_its_cache_with_a_server_on_the_old_store(tmp_path: Path) -> None:
     store = opened("store/closed", tmp_path) / STORE_FILE
     cache = opened("client_cache/closed", tmp_path)
@@ -379,6 +383,7 @@ def test_what_was_read_of_a_recording_is_written_with_the_same_bytes(tmp_path: P
     assert gzip.decompress((tmp_path / "new").read_bytes()) == gzip.decompress(old.read_bytes())
 
 
+@pytest.mark.costly
 def test_a_recording_of_every_kind_of_record_is_replayed(tmp_path: Path) -> None:
     path = opened("recording", tmp_path) / RECORDING
 
@@ -781,6 +786,7 @@ def test_the_other_variables_are_honoured(nowhere: Path, monkeypatch: pytest.Mon
 # --- the daemon -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.costly
 def test_a_daemon_starts_on_the_old_data_folder(tmp_path: Path, nowhere: Path) -> None:
     folder = opened("store/killed", tmp_path)
     shutil.copytree(opened("journal", tmp_path), folder / "journal")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.source import tree_of
 
 LAYERS = {"schemas": {"schemas"}, "bridge": {"bridge", "schemas"}, "capture": {"capture", "bridge", "schemas"}}
 WAYS_DOWN = {
@@ -86,15 +87,10 @@ def files_of(*packages: str) -> list[str]:
 
 
 @functools.cache
-def tree_of(file: str) -> ast.Module:
-    return ast.parse((ROOT / file).read_text(), file)
-
-
-@functools.cache
 def imports_of(file: str) -> set[str]:
     """Every module that a file imports, anywhere in it, with full dotted names."""
     found: set[str] = set()
-    for node in ast.walk(tree_of(file)):
+    for node in ast.walk(tree_of(ROOT / file)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -128,7 +124,7 @@ def graph() -> Mapping[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
     for file in files.values():
         modules: set[str] = set()
-        for node in ast.walk(tree_of(file)):
+        for node in ast.walk(tree_of(ROOT / file)):
             if isinstance(node, ast.Import):
                 modules |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
@@ -177,7 +173,7 @@ def pure_files() -> list[str]:
         file
         for file in files_of("capture", "bridge", "schemas")
         if file.startswith(PURE_FOLDERS)
-        or "Pure." in (ast.get_docstring(tree_of(file)) or "").replace("Pure:", "Pure.")
+        or "Pure." in (ast.get_docstring(tree_of(ROOT / file)) or "").replace("Pure:", "Pure.")
     ]
     return sorted({*PURE, *said})
 
@@ -275,7 +271,7 @@ def test_pure_files_do_not_ask_the_clock_by_other_ways():
 
 
 def clock_and_file_calls(file: str) -> set[str]:
-    calls = {ast.unparse(node.func) for node in ast.walk(tree_of(file)) if isinstance(node, ast.Call)}
+    calls = {ast.unparse(node.func) for node in ast.walk(tree_of(ROOT / file)) if isinstance(node, ast.Call)}
     return {call for call in calls if call.endswith((".now", ".utcnow", ".today", "open"))} - {"self._open"}
 
 

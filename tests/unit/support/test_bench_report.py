@@ -45,6 +45,7 @@ def test_one_that_fails_is_a_row_that_says_why(tmp_path: Path, body: str, told: 
     assert cells(row)[0] == f"bench_sample: {told}"
 
 
+@pytest.mark.costly
 def test_one_that_does_not_end_is_a_row_too(tmp_path: Path):
     (row,) = rows_of(bench(tmp_path, "import time\ndef rows():\n    time.sleep(600)\n"), timeout_s=2)
 

@@ -62,6 +62,7 @@ def test_arrow_reads_the_same(tmp_path: Path) -> None:
     assert first["timestamp"] == datetime.datetime(1970, 1, 1, 0, 1, tzinfo=datetime.UTC)
 
 
+@pytest.mark.costly
 def test_each_candle_is_there_once_as_its_highest_revision_has_it_in_whatever_order_rows_come(tmp_path: Path) -> None:
     better = candle_rows(2, 1)
     best = candle_rows(2, 1)

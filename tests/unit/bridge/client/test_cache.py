@@ -121,6 +121,7 @@ def test_an_unknown_stream_has_no_cursor_and_no_candles(cache: CandleCache) -> N
     assert len(cache.candles(KEY)[1]) == 0
 
 
+@pytest.mark.costly
 def test_who_holds_the_file_is_said(tmp_path: Path) -> None:
     CandleCache(tmp_path).close()
     holder = subprocess.Popen(

@@ -70,6 +70,7 @@ def test_every_error_is_at_hand() -> None:
     assert set(errors.__all__) == {name for name in vars(defined) if isinstance(getattr(defined, name), type)}
 
 
+@pytest.mark.costly
 def test_the_example_of_its_docstring_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

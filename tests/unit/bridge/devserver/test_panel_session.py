@@ -37,6 +37,7 @@ def test_it_moves_to_other_endpoints_with_store_and_faults(desk: PanelSession) -
     assert desk.current.faults.drop_percent == 25
 
 
+@pytest.mark.costly
 def test_where_endpoints_cannot_be_had_it_serves_on_as_before(desk: PanelSession) -> None:
     before = desk.engine.endpoints
 

@@ -45,12 +45,14 @@ def source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
             yield stack.enter_context(OfflineStore(tmp_path / "s.duckdb"))
 
 
+@pytest.mark.costly
 def test_streams_are_told_with_what_they_hold(source: ExportSource) -> None:
     held = {item.key: (item.candles, item.revisions) for item in source.streams()}
 
     assert held == {EURUSD: (COUNT, 3), GBPUSD: (3, 0)}
 
 
+@pytest.mark.costly
 def test_candles_come_page_by_page_with_their_sequences_as_revised(source: ExportSource) -> None:
     pages = list(source.candles(EURUSD))
 

@@ -35,6 +35,7 @@ def read(path: Path, sql: str = "SELECT * FROM '{}'") -> list[tuple[object, ...]
         return connection.execute(sql.format(str(path).replace("'", "''"))).fetchall()
 
 
+@pytest.mark.costly
 def test_rows_of_many_pages_come_in_their_order(tmp_path: Path) -> None:
     with TableWriter(tmp_path / "t.csv", COLUMNS) as table:
         for page in range(50):

@@ -121,6 +121,7 @@ def test_headers_without_end_end_the_connection(port: int) -> None:
         assert b" 200 " not in read_to_end(connection)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "begun",
     [
@@ -141,6 +142,7 @@ def test_what_is_begun_and_never_ended_is_given_up(hasty: int, begun: bytes) -> 
         read_to_end(connection)  # and not a time-out of ours
 
 
+@pytest.mark.costly
 def test_a_slow_but_steady_request_has_one_deadline_for_all_of_its_head(hasty: int) -> None:
     with peer(hasty) as connection, ExitStack() as stack:
         ended = threading.Event()
@@ -161,6 +163,7 @@ def test_a_slow_but_steady_request_has_one_deadline_for_all_of_its_head(hasty: i
         thread.join()
 
 
+@pytest.mark.costly
 def test_requests_one_after_the_other_and_websockets_outlast_the_deadlines(hasty: int) -> None:
     with connect(f"ws://127.0.0.1:{hasty}/ws", proxy=None) as ws, peer(hasty) as idle:
         read_to_end(idle)  # a deadline has passed, the WebSocket's own was earlier

@@ -15,6 +15,8 @@ from fluxcap.schemas.candles import CandlePage
 from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, StreamKey
 from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle, candle_rows, minutes
 
+pytestmark = pytest.mark.costly
+
 
 def batch(start: int, count: int, key: StreamKey = EURUSD) -> CandleBatch:
     return CandleBatch(key, start, candle_rows(start, count))

@@ -91,6 +91,7 @@ def test_a_published_candle_is_stored_heard_and_servable(
     assert client.ask(GetCursorRequest(EURUSD)) == GetCursorResponse(EURUSD, 3, 3 * MINUTE)
 
 
+@pytest.mark.costly
 def test_what_is_heard_can_be_fetched_at_once(
     server: WireServer, client: PlainClient, heard: zmq.Socket[bytes]
 ) -> None:
@@ -124,6 +125,7 @@ def test_one_bad_stream_means_no_number_is_used(server: WireServer) -> None:
     assert server.publish({EURUSD: candles(1, 1)})[0].start_sequence == 1
 
 
+@pytest.mark.costly
 def test_on_a_full_disk_nothing_is_published_and_the_same_may_be_tried_again(
     server: WireServer, heard: zmq.Socket[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +144,7 @@ def test_on_a_full_disk_nothing_is_published_and_the_same_may_be_tried_again(
     assert isinstance(next_message(heard), CandleBatch)
 
 
+@pytest.mark.costly
 def test_a_stream_is_known_before_its_first_candle(server: WireServer, client: PlainClient) -> None:
     assert isinstance(client.ask(GetCursorRequest(EURUSD)), ErrorResponse)
 
@@ -178,6 +181,7 @@ def test_what_was_said_of_a_feed_holds_until_something_else_is_said(server: Wire
     assert server.status()[EURUSD].feed_state == FeedState.LIVE
 
 
+@pytest.mark.costly
 def test_a_revision_is_heard_served_and_backfilled(
     server: WireServer, client: PlainClient, heard: zmq.Socket[bytes]
 ) -> None:
@@ -206,6 +210,7 @@ def test_a_candle_equal_to_the_published_one_is_no_revision(server: WireServer) 
     assert server.revise({EURUSD: [candle(2, 1.9)]}) == []
 
 
+@pytest.mark.costly
 def test_a_minute_never_published_is_revised_with_sequence_zero(server: WireServer) -> None:
     server.publish({EURUSD: [candle(1), candle(3)]})
 
@@ -231,6 +236,7 @@ def test_a_candle_of_the_future_is_no_revision(server: WireServer) -> None:
         server.revise({EURUSD: [candle(4)]})
 
 
+@pytest.mark.costly
 def test_forming_candles_are_heard(server: WireServer, heard: zmq.Socket[bytes]) -> None:
     assert server.forming(EURUSD, candle(5), 10**9)
 
@@ -250,6 +256,7 @@ def test_a_store_that_was_given_stays_open(path: Path) -> None:
         assert len(store.reader().page(EURUSD).candles) == 1
 
 
+@pytest.mark.costly
 def test_a_server_that_cannot_bind_leaves_nothing_open(path: Path, server: WireServer, tmp_path: Path) -> None:
     other = tmp_path / "other.duckdb"
     for pub, rep in ((server.pub_endpoint, ANY_PORT), (ANY_PORT, server.rep_endpoint)):

@@ -34,6 +34,7 @@ def path(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.costly
 def test_candles_without_a_flag_are_to_be_compared_once(path: Path) -> None:
     with Store.open(path) as store:
         times = [minute * MINUTE for minute in range(1, 6)]
@@ -47,6 +48,7 @@ def test_candles_without_a_flag_are_to_be_compared_once(path: Path) -> None:
         assert store.not_compared(EURUSD, []) == {}
 
 
+@pytest.mark.costly
 def test_what_was_compared_is_there_after_opening_again(path: Path) -> None:
     with Store.open(path) as store:
         store.record_agreement(EURUSD, [ComparedCandle(4, 4 * MINUTE, ROW, TICKS), ComparedCandle(5, 5 * MINUTE)])

@@ -11,6 +11,8 @@ from fluxcap.bridge.store.digest import StoreDigest, store_digest
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.types import Candle, Gap, StreamKey
 
+pytestmark = pytest.mark.costly
+
 KEY, OTHER = StreamKey("S", "A", "1m"), StreamKey("S", "B", "1m")
 
 

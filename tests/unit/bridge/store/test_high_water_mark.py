@@ -51,6 +51,7 @@ def test_a_state_folder_that_cannot_be_made_keeps_nothing_from_starting(tmp_path
     mark.close()
 
 
+@pytest.mark.costly
 def test_a_store_with_a_new_identity_opens_again_and_clients_see_another(tmp_path: Path) -> None:
     path, state = tmp_path / "store.duckdb", tmp_path / "state"
     with Store.open(path, state_dir=state) as store:

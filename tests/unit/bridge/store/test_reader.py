@@ -127,6 +127,7 @@ def test_pages_after_pruning_begin_at_the_oldest_kept(tmp_path: Path) -> None:
     assert (page.start_sequence, minutes(page.candles), page.has_more) == (91, [91, 92, 93, 94, 95], True)
 
 
+@pytest.mark.costly
 def test_a_thread_reads_beside_the_writer_and_sees_whole_commits(tmp_path: Path) -> None:
     problems: list[str] = []
     done = threading.Event()

@@ -18,6 +18,8 @@ from fluxcap.schemas.types import Gap, StreamKey
 from tests.support.golden import expected, opened
 from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle, candle_rows, minutes
 
+pytestmark = pytest.mark.costly
+
 NOW = 1_700_000_000_000
 CLOSED = Gap("SIM", "EURUSD_otc", 5 * MINUTE, 6 * MINUTE, "tab closed")
 

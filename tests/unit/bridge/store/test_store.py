@@ -161,6 +161,7 @@ def test_a_revision_that_does_not_follow_is_refused(store: Store) -> None:
         store.commit(revisions=[revision(2, [2], [2])])
 
 
+@pytest.mark.costly
 def test_settling_changes_no_answer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "COMPACT_ROWS", 50)
     with Store.open(path) as store:
@@ -269,6 +270,7 @@ class Row(msgspec.Struct, frozen=True):
     payout: int = 0
 
 
+@pytest.mark.costly
 def test_offset_and_asset_table_are_kept_for_the_next_start(path: Path) -> None:
     table = [Row("EURUSD_otc", 92), Row("BTC/USD")]
     with Store.open(path, lambda: 5_000) as store:
@@ -294,6 +296,7 @@ def test_a_kept_fact_that_cannot_be_read_counts_as_absent(store: Store) -> None:
     assert store.kept_assets("SIM", Other) == []
 
 
+@pytest.mark.costly
 def test_pruning_keeps_the_newest_candle_of_every_stream(path: Path) -> None:
     with Store.open(path) as store:
         store.commit([batch(EURUSD, 1, 10), batch(GBPUSD, 1, 3)])
@@ -511,6 +514,7 @@ def test_a_commit_refused_for_lack_of_room_leaves_nothing_to_recover(
 # --- a clock that was ahead ---
 
 
+@pytest.mark.costly
 def test_what_is_of_a_later_time_is_deleted_with_the_old_identity_and_the_rest_stays_dense(path: Path) -> None:
     with Store.open(path) as store:
         before = store.store_id

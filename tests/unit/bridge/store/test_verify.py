@@ -14,6 +14,8 @@ from fluxcap.bridge.store.verify import Finding, Verdict, verify, verify_exit_co
 from fluxcap.schemas.types import CandleBatch, Gap
 from tests.support.wire.samples import EURUSD, GBPUSD, candle, candle_rows
 
+pytestmark = pytest.mark.costly
+
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:

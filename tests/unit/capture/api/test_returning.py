@@ -75,6 +75,7 @@ def test_neither_addresses_nor_programs_stand_in_the_file(tmp_path: Path, clock:
     assert not any(value in kept for value in CHART.values())
 
 
+@pytest.mark.costly
 def test_the_file_stays_small(tmp_path: Path, clock: Clock) -> None:
     clients = ReturningClients(tmp_path / FILE_NAME, clock)
     for number in range(2 * REMEMBERED_MAX):

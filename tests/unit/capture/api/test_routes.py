@@ -117,6 +117,7 @@ def row(ts_ms: int = T0, price: float = 1.5) -> list[float]:
     return [ts_ms, price, price, price, price, 0]
 
 
+@pytest.mark.costly
 def test_candles_reach_the_store_through_the_daemon_that_holds_it(daemon: Daemon, tmp_path: Path):
     store = HistoryStore(tmp_path, "OTHER", "1m")
 
@@ -130,6 +131,7 @@ def test_candles_reach_the_store_through_the_daemon_that_holds_it(daemon: Daemon
     assert {candle.flags for candle in candles_from(page.candles)} == {int(CandleFlags.FILLED)}
 
 
+@pytest.mark.costly
 def test_without_a_daemon_they_reach_the_store_directly(tmp_path: Path):
     stored = HistoryStore(tmp_path, "POCKETOPTION", "1m").put("EURUSD_otc", "1h", HOURS)
 
@@ -139,6 +141,7 @@ def test_without_a_daemon_they_reach_the_store_directly(tmp_path: Path):
         assert daemon.server.watermark(KEY).latest_sequence == 4
 
 
+@pytest.mark.costly
 def test_candles_of_the_live_interval_are_kept_out_with_a_daemon_and_without(tmp_path: Path):
     store = HistoryStore(tmp_path, "POCKETOPTION", "1m")
 
@@ -151,6 +154,7 @@ def test_candles_of_the_live_interval_are_kept_out_with_a_daemon_and_without(tmp
     assert "are made live here" in refused.json()["error"]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -169,6 +173,7 @@ def test_what_cannot_be_is_refused_and_the_daemon_lives_on(daemon: Daemon, body:
     assert daemon.server.status() == {}
 
 
+@pytest.mark.costly
 def test_a_store_that_another_process_holds_is_told(tmp_path: Path):
     with Daemon(settings(tmp_path)) as daemon:
         (tmp_path / "fluxcap.run.json").unlink()

@@ -152,6 +152,7 @@ def test_only_the_last_message_of_a_backlog_is_drained(browser, consumer: Consum
     assert stamps[-1].drained
 
 
+@pytest.mark.costly
 def test_quiet_connection_says_so_again_and_again(browser, consumer: Consumer) -> None:
     ticks = itertools.count(1)
     browser(stay, mono_ns=lambda: next(ticks))

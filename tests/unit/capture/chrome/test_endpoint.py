@@ -205,6 +205,7 @@ def test_silent_port_ends_in_time(serve: Serve) -> None:
     done.set()
 
 
+@pytest.mark.costly
 def test_answer_that_drips_has_one_deadline_for_all_of_it(serve: Serve) -> None:
     gone = threading.Event()
 

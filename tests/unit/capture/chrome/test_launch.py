@@ -90,6 +90,7 @@ def test_program_that_hands_over_to_a_running_one_is_told(tmp_path: Path) -> Non
         start_chrome(0, tmp_path / "profile", executable=handing_over)
 
 
+@pytest.mark.costly
 def test_program_that_opens_no_port_is_ended(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     deaf = program(tmp_path / "deaf", f"echo $$ > {pid_file}; exec sleep 600")
@@ -107,6 +108,7 @@ def test_program_that_cannot_be_started_is_a_setting_that_is_wrong(tmp_path: Pat
         start_chrome(0, tmp_path / "profile", executable=tmp_path / "absent")
 
 
+@pytest.mark.costly
 def test_taken_port_is_refused_before_anything_is_started(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

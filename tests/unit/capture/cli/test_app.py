@@ -169,6 +169,7 @@ def test_without_a_daemon_commands_say_so(tmp_path: Path, capsys: pytest.Capture
 FLUXCAP = (sys.executable, "-m", "fluxcap.capture.cli")
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "words", [("--version",), ("--help",), ("config", "show"), ("config", "show", "--json"), ("run", "--help")]
 )
@@ -179,6 +180,7 @@ def test_a_full_output_is_a_sentence(words: tuple[str, ...]):
     assert (done.returncode, done.stderr) == (1, "fluxcap: The output cannot be written: No space left on device.\n")
 
 
+@pytest.mark.costly
 def test_with_stderr_full_too_it_ends_in_silence():
     with open("/dev/full", "w") as full:
         done = subprocess.run([*FLUXCAP, "--version"], stdout=full, stderr=full, timeout=PATIENCE_S)
@@ -186,6 +188,7 @@ def test_with_stderr_full_too_it_ends_in_silence():
     assert done.returncode == 1
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("words", [("--help",), ("config", "show", "--json")])
 def test_an_output_that_nobody_reads_any_more_is_no_failure(words: tuple[str, ...]):
     read, write = os.pipe()
@@ -196,6 +199,7 @@ def test_an_output_that_nobody_reads_any_more_is_no_failure(words: tuple[str, ..
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.costly
 def test_without_any_output_it_ends_well():
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" >&-', "sh", *FLUXCAP, "--version"],

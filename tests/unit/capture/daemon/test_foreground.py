@@ -105,6 +105,7 @@ def test_a_disk_that_is_full_at_the_start_is_waited_out(
     assert logged == ["store.waiting_for_space"]
 
 
+@pytest.mark.costly
 def test_a_start_that_waits_for_space_can_be_stopped(monkeypatch: pytest.MonkeyPatch, fake: type[FakeDaemon]):
     def full(settings: Settings) -> None:
         os.kill(os.getpid(), signal.SIGTERM)

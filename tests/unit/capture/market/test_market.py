@@ -906,6 +906,7 @@ def test_a_socket_leaves_nothing_behind() -> None:
     assert stage.market.feeds.feed(EUR).pending_unsubscribes == {}
 
 
+@pytest.mark.costly
 def test_hours_of_ticks_stay_within_bounds() -> None:
     stage = Stage()
     stage.ticks_of(START_MS, START_MS + 5_000)

@@ -79,6 +79,7 @@ def test_a_clock_behind_once_known_later_minutes_follow_and_what_is_not_known_is
     assert computer.clock_gaps() == [(wrong[0], wrong[-1] + MINUTE)]
 
 
+@pytest.mark.costly
 def test_a_shift_that_cuts_the_candles_elsewhere_makes_them_of_their_ticks_again() -> None:
     computer = Computer(30 * MINUTE, wall_error_ms=900_000)
     computer.trade(32 * 60)
@@ -346,6 +347,7 @@ def test_the_users_word_releases_what_waits() -> None:
     assert began_ms - began_ms % MINUTE + MINUTE in computer.unflagged()
 
 
+@pytest.mark.costly
 def test_hours_that_waited_are_late_but_whole() -> None:
     computer, _ = questioned()
     began_ms = computer.now_ms

@@ -477,6 +477,7 @@ def test_a_focused_asset_has_a_stream_before_its_first_candle(bench: Bench):
     assert (status.latest_sequence, status.feed_state, status.platform_offset_ms) == (0, 4, 7_200_000)
 
 
+@pytest.mark.costly
 def test_a_name_as_typed_is_no_stream_any_more_once_its_spelling_is_known(bench: Bench):
     bench.market.focused = ("EURUSD_OTC",)
     bench.publishing.heartbeat(FIRST_MS, lambda key: FeedInfo())

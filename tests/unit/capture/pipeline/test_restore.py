@@ -140,6 +140,7 @@ def test_the_gap_of_a_kill_begins_at_the_newest_tick_of_all_stretches() -> None:
     assert stage.market.drain().gaps == [GapUpdate(EUR, long[-1].ts_ms, 0, DOWN)]
 
 
+@pytest.mark.costly
 def test_an_asset_that_was_quiet_for_long_before_the_kill_has_its_gap(tmp_path: Path) -> None:
     first = Life(tmp_path, None, START_MS, EUR, GBP)
     first.stage.ticks_of(minute(0), minute(3), (EUR, GBP))
@@ -152,6 +153,7 @@ def test_an_asset_that_was_quiet_for_long_before_the_kill_has_its_gap(tmp_path: 
     assert told(second, GBP) == [(minute(3) - 499, minute(53) + 1, DOWN)]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("published_number", [0, 20])
 def test_minutes_that_are_gone_with_a_file_are_no_time_without_trade(tmp_path: Path, published_number: int) -> None:
     first = Life(tmp_path)

@@ -96,6 +96,7 @@ def test_what_is_older_than_a_second_is_on_the_disk_before_the_end(file: Path) -
     assert trouble == f"{on_the_disk} is cut off, as after a kill; it was read up to there."
 
 
+@pytest.mark.costly
 def test_a_recording_cut_off_at_any_byte_gives_what_came_before(file: Path) -> None:
     written(file)
     whole = file.read_bytes()
@@ -116,6 +117,7 @@ def test_a_recording_cut_off_at_any_byte_gives_what_came_before(file: Path) -> N
     assert counts[-1] == len(RECORDS) + 1
 
 
+@pytest.mark.costly
 def test_a_damaged_byte_ends_the_reading_and_never_changes_a_record(file: Path) -> None:
     written(file, [record for _ in range(50) for record in RECORDS])
     whole = file.read_bytes()
@@ -206,6 +208,7 @@ def test_a_record_of_before_losses_were_kept_reads_as_one_without() -> None:
     assert msgspec.msgpack.decode(told, type=r.Record) == r.Restored(0, 0, "EURUSD_otc", [(1, 1.5)], 1, 2, True)
 
 
+@pytest.mark.costly
 def test_a_recording_that_a_full_disk_did_not_let_begin_is_not_in_the_way_of_the_next(tmp_path: Path) -> None:
     path = tmp_path / "market.rec"
     code = (

@@ -220,6 +220,7 @@ NOISES: dict[Callable[[], None], str] = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("noise", NOISES, ids=lambda noise: noise.__name__)
 def test_whatever_a_library_prints_every_line_of_the_log_is_json_and_says_it(
     noise: Callable[[], None], monkeypatch: pytest.MonkeyPatch

@@ -87,6 +87,7 @@ def test_every_setting_is_tried_here():
     assert set(VALUES) == set(Settings.model_fields) - {"platforms"}
 
 
+@pytest.mark.costly
 def test_every_setting_goes_by_the_option_then_the_variable_then_the_file(
     monkeypatch: pytest.MonkeyPatch, started: list[Settings]
 ):
@@ -106,6 +107,7 @@ def test_every_setting_goes_by_the_option_then_the_variable_then_the_file(
 OLD_NAMES = [("grace_ms", "allowed_lateness_ms"), ("doubt_ms", "idle_timeout_ms")]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("old", "new"), OLD_NAMES)
 def test_an_old_name_goes_on_working_in_the_file_the_environment_and_as_an_option(
     monkeypatch: pytest.MonkeyPatch, started: list[Settings], old: str, new: str

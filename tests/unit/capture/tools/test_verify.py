@@ -87,6 +87,7 @@ def test_an_empty_folder_is_a_wrong_folder(tmp_path: Path) -> None:
         verify_folder(tmp_path)
 
 
+@pytest.mark.costly
 def test_progress_is_told_to_the_end(folder: Path) -> None:
     told: list[int] = []
 

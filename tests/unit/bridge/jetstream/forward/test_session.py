@@ -132,6 +132,7 @@ def test_candles_go_first_and_revisions_only_as_far_as_the_candles_they_may_name
     assert sent(log) == [("candles", 1, 500), ("candles", 501, 200), ("revisions", 1, 2)]
 
 
+@pytest.mark.costly
 def test_a_source_that_fails_is_asked_again():
     log = Log()
 
@@ -142,6 +143,7 @@ def test_a_source_that_fails_is_asked_again():
     assert session.source_error == ""
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("answer", "counter"),
     [

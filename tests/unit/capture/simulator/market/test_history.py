@@ -52,6 +52,7 @@ def test_raw_history_is_ascending_and_ends_with_the_last_tick() -> None:
     assert round(times[-1] * 1000) == UNTIL_MS + OFFSET_MS
 
 
+@pytest.mark.costly
 def test_candles_are_descending_and_the_newest_is_minutes_behind() -> None:
     for until_ms in range(UNTIL_MS, UNTIL_MS + 200_000, 7_001):
         payload = recent(until_ms=until_ms)
@@ -63,6 +64,7 @@ def test_candles_are_descending_and_the_newest_is_minutes_behind() -> None:
         assert 245 <= (until_ms + OFFSET_MS) / 1000 - starts[0] <= 405
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("period_s", [60, 300, 900])
 def test_candle_rows_are_the_ticks_as_open_close_high_low(period_s: int) -> None:
     candles = rows(recent(period_s), "candles")[:40]

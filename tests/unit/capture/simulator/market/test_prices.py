@@ -108,6 +108,7 @@ def test_a_market_still_quiet_has_no_ticks_after_the_pause() -> None:
     assert ts.max() < START_MS + 10_000
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("symbol", ["EURUSD_otc", "EURUSD"])
 @pytest.mark.parametrize("mean_pause_s", [4.0, 30.0])
 def test_trades_of_a_thin_market_come_at_random_about_their_mean(symbol: str, mean_pause_s: float) -> None:
