@@ -210,7 +210,8 @@ class CandleAggregator:
             self.update.revised.pop(symbol, None)
             began_ms = self._began_ms.get(symbol, 0)
             stored = self._stored(symbol, began_ms) if began_ms else ()
-            revisions, gaps = builder.shift(by_ms, self._coverage(symbol), stored, unpublished)
+            wrong = self._of_earlier_runs(symbol, began_ms) if self._is_ahead(symbol) else ()
+            revisions, gaps = builder.shift(by_ms, self._coverage(symbol), stored, unpublished, wrong)
             if revisions:
                 self.update.revised[symbol] = revisions
             for from_ms, to_ms in gaps:
@@ -466,12 +467,23 @@ class CandleAggregator:
         symbol, interval_ms = feed.symbol, self._timeouts.interval_ms
         rows = feed.server_candles(interval_ms)
         published_ms = self._published_ts_ms(symbol)
-        if self.now_ms and published_ms > self.now_ms + interval_ms + self._timeouts.allowed_lateness_ms:
+        if self._is_ahead(symbol):
             builder = self._builder_of_stream_ahead(feed, published_ms)
         else:
             builder = CandleBuilder(feed.tape, rows, self._timeouts, published_ms)
         self._builders[symbol] = builder
         return builder
+
+    def _is_ahead(self, symbol: str) -> bool:
+        """Return whether the stream has candles of times yet to come."""
+        limit_ms = self.now_ms + self._timeouts.interval_ms + self._timeouts.allowed_lateness_ms
+        return bool(self.now_ms) and self._published_ts_ms(symbol) > limit_ms
+
+    def _of_earlier_runs(self, symbol: str, began_ms: int) -> list[Candle]:
+        """Return what earlier runs published under wrong times, this one having begun at ``began_ms``, or 0."""
+        now_ms = bucket_start(self.now_ms, self._timeouts.interval_ms)
+        stored = self._stored(symbol, min(self.wrong_from_ms or now_ms, now_ms))
+        return [candle for candle in stored if not began_ms or candle.ts_ms < began_ms]
 
     def _builder_of_stream_ahead(self, feed: SymbolFeed, published_ms: int) -> CandleBuilder:
         """A clock that was wrong has published candles of times yet to come."""

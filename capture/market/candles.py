@@ -236,7 +236,12 @@ class CandleBuilder:
         return [*behind, *(better[start_ms] for start_ms in sorted(better))]
 
     def shift(
-        self, by_ms: int, coverage: FeedCoverage, stored: Sequence[Candle], unpublished: Sequence[Candle]
+        self,
+        by_ms: int,
+        coverage: FeedCoverage,
+        stored: Sequence[Candle],
+        unpublished: Sequence[Candle],
+        wrong: Sequence[Candle] = (),
     ) -> tuple[list[Revision], list[tuple[int, int]]]:
         """Everything was stamped with the wrong offset: its true time is ``by_ms`` later. Call after the tape's shift.
 
@@ -250,6 +255,8 @@ class CandleBuilder:
             What the stream has of this run, ascending, as far as it is kept there.
         unpublished
             What was sealed and is not published yet: it is nobody's, and comes back among the revisions.
+        wrong
+            What earlier runs published under wrong times: its true ones are not known.
 
         Returns
         -------
@@ -258,7 +265,8 @@ class CandleBuilder:
             past times that are not known.
         """
         interval_ms = self._timeouts.interval_ms
-        published = {candle.ts_ms: candle for candle in stored} | self._published
+        self._wrong.update(candle.ts_ms for candle in wrong)
+        published = {candle.ts_ms: candle for candle in (*wrong, *stored)} | self._published
         mine = published | {candle.ts_ms: candle for candle in unpublished}
         mine = {ts_ms: candle for ts_ms, candle in mine.items() if ts_ms not in self._wrong}
         for candle in unpublished:

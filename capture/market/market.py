@@ -585,6 +585,8 @@ class Market:
         if found is None:
             return
         by_ms = found.wrong_ms - found.right_ms
+        if self._prior.offset_ms == found.wrong_ms:
+            self._aggregator.wrong_from_ms = self._prior.kept_ms
         self.feeds.shift(by_ms)
         self._accounts.shift(by_ms)
         self._aggregator.shift(by_ms, self.clock.now_ms(at.mono_ms))

@@ -6,7 +6,7 @@ for a moment; where an offset of a right run was kept, neither; where it is seen
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fluxcap.capture.market.clock import ClockBasis, ClockState
@@ -72,6 +72,10 @@ def test_beside_the_offset_of_a_right_run_no_candle_is_ever_wrong(story: list[tu
     assert computer.market.clock.offset_ms == computer.offset_ms
 
 
+# An earlier run has published a time yet to come: it stands there when the clock is put right before this one publishes
+# anything (4 s), and after it did (16 s).
+@example(HOUR_MS, [("trade", 21), ("restart", 0), ("trade", 4)], 0)
+@example(HOUR_MS, [("trade", 21), ("restart", 0), ("trade", 16)], 0)
 @settings(deadline=None, max_examples=30)
 @given(ERRORS, st.lists(acts, max_size=6), ERRORS)
 def test_once_the_platforms_own_time_is_seen_no_wrong_candle_stands_unflagged(
