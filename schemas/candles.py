@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxcap.schemas.errors import SequenceError
-from fluxcap.schemas.types import CANDLE_DTYPE, Candle, CandleArray, StreamKey, candle_array
+from fluxcap.schemas.types import CANDLE_DTYPE, Candle, CandleArray, CandleFlags, StreamKey, candle_array
 
 PAGE_LIMIT = 10_000
 """Candles or revisions in one answer at most, and when a request says 0: about 0.8 MB."""
@@ -96,6 +96,13 @@ def fold_candles(candles: CandleArray, interval_ms: int) -> CandleArray:
     folded["tick_count"] = np.add.reduceat(candles["tick_count"], firsts)
     folded["flags"] = np.bitwise_or.reduceat(candles["flags"], firsts)
     return folded
+
+
+def first_whole_end_ms(forming: Candle, interval_ms: int) -> int:
+    """End (UTC ms) of the first bucket that is seen whole: that of the candle under way, or the one after it."""
+    missed = forming.flags & (CandleFlags.JOINED_LATE | CandleFlags.BLIND)
+    is_whole = not missed or forming.flags & CandleFlags.FILLED
+    return forming.ts_ms + interval_ms * (1 if is_whole else 2)
 
 
 def _buckets(

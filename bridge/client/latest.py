@@ -5,7 +5,8 @@ One thread may take events in while another reads: what is read is replaced whol
 
 from __future__ import annotations
 
-from fluxcap.bridge.client.events import Candles, Event, Forming, StoreReplaced
+from fluxcap.bridge.client.events import Candles, CaughtUp, Event, Forming, StoreReplaced
+from fluxcap.schemas.candles import first_whole_end_ms
 from fluxcap.schemas.types import Candle, CandleArray, StreamKey, candles_from
 
 
@@ -15,7 +16,7 @@ class LatestCandle:
     Attributes
     ----------
     sequence
-        Of the newest candle; 0 before the first.
+        Of the newest candle, which may have come before these events; 0 before the first.
     candle
         The newest one.
     forming
@@ -45,6 +46,12 @@ class LatestCandle:
         self.forming = candle
         return True
 
+    def first_whole_ms(self, interval_ms: int) -> int:
+        """End (UTC ms) of the first bucket seen whole, while there is no candle yet; 0 else."""
+        if self.sequence or self.forming is None:
+            return 0
+        return first_whole_end_ms(self.forming, interval_ms)
+
     def reset(self) -> None:
         """The stream starts over."""
         self.sequence, self.candle, self.forming = 0, None, None
@@ -70,6 +77,8 @@ class LatestCandles:
                 stream.add(start, candles)
             case Forming(_, candle):
                 stream.set_forming(candle)
+            case CaughtUp(_, sequence):
+                stream.sequence = max(stream.sequence, sequence)
             case StoreReplaced():
                 stream.reset()
             case _:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from fluxcap.bridge.client.events import Candles, CaughtUp, Event, Gap, HealthChanged, Revision, StoreReplaced
+from fluxcap.bridge.client.events import Candles, CaughtUp, Event, Forming, Gap, HealthChanged, Revision, StoreReplaced
 from fluxcap.bridge.client.health import Health, HealthState
 from fluxcap.bridge.client.latest import LatestCandles
 from fluxcap.bridge.terminal.styles import HEALTH_STYLES, flag_names, flag_words, health_dot, price_style
@@ -69,6 +69,7 @@ class TailScreen:
         self._many = many
         self._keys: dict[StreamKey, None] = {}
         self._latest = LatestCandles()
+        self._announced: set[StreamKey] = set()
 
     def follow(self, key: StreamKey) -> None:
         """One more stream."""
@@ -96,6 +97,10 @@ class TailScreen:
                 return [Text(f"starting over: {reason}", style="yellow")]
             case HealthChanged(_, health) if with_health:
                 return [health_text(health)]
+            case Forming(key, candle) if with_health and key not in self._announced:
+                self._announced.add(key)
+                if first_ms := self._latest[key].first_whole_ms(key.interval_ms):
+                    return [_first_line(candle, first_ms)]
             case _:
                 pass
         return []
@@ -108,6 +113,8 @@ class TailScreen:
         candle = self._latest[key].forming
         if candle is not None:
             line.append(f"  {_clock(candle.ts_ms)[11:]} forming: {candle.close}, {candle.volume:g} ticks", style="dim")
+        if first_ms := self._latest[key].first_whole_ms(key.interval_ms):
+            line.append(f"; first whole candle at {_clock(first_ms)[11:]} UTC", style="dim")
         return line
 
     def _many_line(self) -> Text:
@@ -125,6 +132,12 @@ class TailScreen:
 def health_text(health: Health) -> Text:
     text = health_dot(health).append(health.label)
     return text.append(f" ({health.reason})", style="dim") if health.reason else text
+
+
+def _first_line(forming: Candle, first_whole_ms: int) -> Text:
+    begin, end = _clock(forming.ts_ms), _clock(first_whole_ms)[11:]
+    text = f"{begin}  forming: {forming.close}, {forming.volume:g} ticks; the first whole candle ends at {end} UTC"
+    return Text(text, style="dim")
 
 
 def _candle_line(sequence: int, candle: Candle, origin: str) -> Text:

@@ -111,7 +111,8 @@ class WatchModel:
             health = self._health(key)
             source = f"{key.source_id} " if self.via is not None else ""
             name = f"{source}{key.symbol} {key.interval}"
-            found.append(StreamRow(name, health, latest.sequence, facts, latest.candle, latest.forming))
+            first_ms = latest.first_whole_ms(key.interval_ms)
+            found.append(StreamRow(name, health, latest.sequence, facts, latest.candle, latest.forming, first_ms))
         return sorted(found, key=lambda line: (line.health.state is not HealthState.RECEIVING, line.name))
 
     @property

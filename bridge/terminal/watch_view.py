@@ -22,7 +22,10 @@ NARROW = 90
 
 
 class StreamRow(msgspec.Struct, frozen=True):
-    """One stream as it is shown. ``forming``: the candle under way, ``last``: the newest sealed one."""
+    """One stream as it is shown. ``forming``: the candle under way, ``last``: the newest sealed one.
+
+    ``first_whole_ms``: while there is no candle, the end (UTC ms) of the first that is seen whole; 0 else.
+    """
 
     name: str
     health: Health
@@ -30,6 +33,7 @@ class StreamRow(msgspec.Struct, frozen=True):
     facts: StreamStats
     last: Candle | None = None
     forming: Candle | None = None
+    first_whole_ms: int = 0
 
 
 def render(
@@ -51,6 +55,7 @@ def render(
         parts.append(Text(f"  {error}", style="red"))
     if lines or status is None or not error:
         parts.append(_streams(lines, width) if lines else Text("  No stream yet.", style="dim"))
+    parts += _first_candles(lines)
     if counters:
         shown = "   ".join(f"{name} {count}" for name, count in sorted(counters.items()) if count)
         parts.append(Text(f"  {shown}", style="dim"))
@@ -99,6 +104,16 @@ def _streams(lines: Sequence[StreamRow], width: int) -> Table:
         cells = {name: value for name, value in _cells(line).items() if name in names}
         table.add_row(Text(line.name), _health(line.health, with_reason=is_wide), *(cells[name] for name in names))
     return table
+
+
+def _first_candles(lines: Sequence[StreamRow]) -> list[Text]:
+    """Say when the first whole candle of each stream comes that has none yet, and how to have candles at once."""
+    awaited = [line for line in lines if line.first_whole_ms]
+    found = [
+        Text(f"  {line.name}: the first whole candle ends at {_clock(line.first_whole_ms)} UTC", style="dim")
+        for line in awaited
+    ]
+    return [*found, Text("  `fluxcap reload` brings the page's own history now", style="dim")] if found else []
 
 
 def _cells(line: StreamRow) -> dict[str, Text | str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -12,14 +13,29 @@ from fluxcap.capture.csvfiles.writer import CsvStatus
 from fluxcap.capture.market.clock import ClockState
 from fluxcap.capture.pipeline.listeners import ChromeState
 from fluxcap.capture.pipeline.pipeline import PipelineView
-from fluxcap.schemas.types import Candle, FeedState
+from fluxcap.schemas.candles import first_whole_end_ms
+from fluxcap.schemas.types import Candle, FeedState, StreamKey, StreamStatus, interval_ms
 
 NAMED_MAX = 3
 """Assets that a sentence names."""
 
 
+class FormingView(msgspec.Struct, frozen=True):
+    """The candle under way, as far as it has come; its bucket begins at ``ts_ms``."""
+
+    ts_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    ticks: int
+
+
 class StreamStatusView(msgspec.Struct, frozen=True):
-    """One stream and its ages. ``age_ms``: since its last tick, None before the first."""
+    """One stream and its ages. ``age_ms``: since its last tick, None before the first.
+
+    ``first_whole_ms``: while the stream has no candle, the end of the first that is seen whole; 0 else.
+    """
 
     stream: str
     feed: str
@@ -27,6 +43,8 @@ class StreamStatusView(msgspec.Struct, frozen=True):
     latest_ts_ms: int
     last_tick_ts_ms: int
     age_ms: int | None
+    forming: FormingView | None = None
+    first_whole_ms: int = 0
 
 
 class DifferingCandleView(msgspec.Struct, frozen=True):
@@ -129,15 +147,9 @@ def build_status(
 ) -> Status:
     """Put a snapshot of the pipeline into words. ``now_ms``: wall clock."""
     market, session = view.market, view.session
+    live = StreamKey(identity.source, "", identity.interval)
     streams = tuple(
-        StreamStatusView(
-            stream=str(stream.key),
-            feed=FeedState(stream.feed_state).name.lower(),
-            latest_sequence=stream.latest_sequence,
-            latest_ts_ms=stream.latest_ts_ms,
-            last_tick_ts_ms=stream.last_tick_ts_ms,
-            age_ms=max(0, now_ms - stream.last_tick_ts_ms) if stream.last_tick_ts_ms else None,
-        )
+        _stream(stream, view.forming.get(stream.key.symbol) if _is_of(live, stream.key) else None, now_ms)
         for stream in view.streams
     )
     return Status(
@@ -188,16 +200,39 @@ def build_status(
         clock_basis=market.clock_basis,
         computer_clock_off_ms=market.wall_off_ms,
         agreement=agreement_view(agreement),
-        no_candles=why_no_candles(view, identity.interval),
+        no_candles=why_no_candles(view, identity.interval, now_ms),
         lookalikes=session.lookalikes if session else (),
         accounts=market.accounts,
     )
 
 
-def why_no_candles(view: PipelineView, interval: str) -> str:
+def _stream(stream: StreamStatus, forming: Candle | None, now_ms: int) -> StreamStatusView:
+    view = None
+    first_whole_ms = 0
+    if forming is not None:
+        view = FormingView(forming.ts_ms, *_prices(forming), forming.tick_count)
+        if not stream.latest_sequence:
+            first_whole_ms = first_whole_end_ms(forming, stream.key.interval_ms)
+    return StreamStatusView(
+        stream=str(stream.key),
+        feed=FeedState(stream.feed_state).name.lower(),
+        latest_sequence=stream.latest_sequence,
+        latest_ts_ms=stream.latest_ts_ms,
+        last_tick_ts_ms=stream.last_tick_ts_ms,
+        age_ms=max(0, now_ms - stream.last_tick_ts_ms) if stream.last_tick_ts_ms else None,
+        forming=view,
+        first_whole_ms=first_whole_ms,
+    )
+
+
+def _is_of(live: StreamKey, key: StreamKey) -> bool:
+    return (key.source_id, key.interval) == (live.source_id, live.interval)
+
+
+def why_no_candles(view: PipelineView, interval: str, now_ms: int) -> str:
     """Return why no asset in focus gets candles, and what to do, in a sentence or two; "" when one does.
 
-    The first that is wrong, in the order in which things are needed.
+    The first that is wrong, in the order in which things are needed. ``now_ms``: wall clock.
     """
     market, session = view.market, view.session
     if view.store_error:
@@ -235,8 +270,19 @@ def why_no_candles(view: PipelineView, interval: str) -> str:
         return f"No asset ticks any more{f' ({reason})' if reason else ''}. Reload the trading page."
     published = {stream.key.symbol for stream in view.streams if stream.latest_sequence}
     if not published & {asset.symbol for asset in live if asset.focused}:
-        return f"Ticks come; the first candle follows when a whole one of {interval} has been seen."
+        return (
+            f"Ticks come; {_first_candle(view, interval, now_ms)}. `fluxcap reload` brings the page's own history now."
+        )
     return ""
+
+
+def _first_candle(view: PipelineView, interval: str, now_ms: int) -> str:
+    length_ms = interval_ms(interval)
+    due_ms = min((first_whole_end_ms(candle, length_ms) for candle in view.forming.values()), default=0)
+    if not due_ms:
+        return f"the first candle follows when a whole one of {interval} has been seen"
+    end, left_s = datetime.fromtimestamp(due_ms / 1_000, UTC), max(0, due_ms - now_ms) / 1_000
+    return f"the first whole candle of {interval} ends at {end:%H:%M:%S} UTC, in {left_s:.0f} s"
 
 
 def lookalike_sentence(host: str) -> str:

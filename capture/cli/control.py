@@ -12,6 +12,9 @@ import typer
 from fluxcap.capture.cli.options import ControlUrl, DataDir, Json
 from fluxcap.capture.runtime.output import say, say_json
 
+MOST_FORMING = 10
+"""Candles under way that `fluxcap status` shows."""
+
 
 def status(as_json: Json = False, data_dir: DataDir = None, control: ControlUrl = None) -> None:
     """Show Chrome, tabs, sockets, clock offset, focus, streams with their ages, and counters."""
@@ -55,7 +58,29 @@ def render(seen: dict[str, Any]) -> list[Any]:
             _clock(stream["latest_ts_ms"], seen["server_time_ms"]),
             _age(stream["age_ms"]),
         )
-    return [facts, "", streams] if seen["streams"] else [facts]
+    shown = [facts, "", streams] if seen["streams"] else [facts]
+    return [*shown, *_under_way(seen)]
+
+
+def _under_way(seen: dict[str, Any]) -> list[Any]:
+    """Return the candles that are forming as a table, and for a stream without any when its first whole one ends."""
+    from rich.table import Table
+
+    forming = [stream for stream in seen["streams"] if stream.get("forming")][:MOST_FORMING]
+    if not forming:
+        return []
+    are_awaited = any(stream["first_whole_ms"] for stream in forming)
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    for column in ("under way", "since", "close", "ticks", *(["first whole candle"] if are_awaited else [])):
+        table.add_column(column, justify="right" if column in ("close", "ticks") else "left")
+    for stream in forming:
+        candle, first_ms, now_ms = stream["forming"], stream["first_whole_ms"], seen["server_time_ms"]
+        cells = [stream["stream"], _clock(candle["ts_ms"], now_ms), f"{candle['close']:.10g}", str(candle["ticks"])]
+        if first_ms:
+            cells.append(f"{_clock(first_ms, now_ms)}, in {duration_text(max(0, first_ms - now_ms) / 1_000)}")
+        table.add_row(*cells)
+    hint = "[dim]`fluxcap reload` reloads the trading page, which brings its own history at once.[/]"
+    return ["", table, *([hint] if are_awaited else [])]
 
 
 def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ from fluxcap.capture.platforms.base import PlatformHints
 from fluxcap.capture.recording.recorder import Recorder
 from fluxcap.capture.runtime import log
 from fluxcap.schemas.errors import NotAnswering
-from fluxcap.schemas.types import FeedState, StreamKey, StreamStatus
+from fluxcap.schemas.types import Candle, FeedState, StreamKey, StreamStatus
 
 QUEUE_MAX = 200_000
 HEARTBEAT_NS = 1_000_000_000
@@ -72,6 +72,8 @@ class PipelineView(msgspec.Struct, frozen=True):
     messages: int
     commits: int
     store_error: str
+    forming: dict[str, Candle] = {}
+    """The candle under way of each asset in focus."""
 
 
 class _FromBrowser(msgspec.Struct, gc=False):
@@ -376,6 +378,7 @@ class Pipeline:
             messages=self._browser.messages,
             commits=self._publishing.commits,
             store_error=self._publishing.store_error,
+            forming=self._market.forming(),
         )
 
     def _stamp(self) -> ArrivalTime:

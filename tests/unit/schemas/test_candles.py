@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxcap.schemas.candles import fold_candles, fold_ticks
-from fluxcap.schemas.types import Candle, CandleArray, candles_from
+from fluxcap.schemas.candles import first_whole_end_ms, fold_candles, fold_ticks
+from fluxcap.schemas.types import Candle, CandleArray, CandleFlags, candles_from
 
 MINUTE = 60_000
 TICKS = st.lists(st.tuples(st.integers(0, 20 * MINUTE), st.integers(1, 9).map(float)), max_size=60)
@@ -35,3 +36,16 @@ def test_folded_in_two_steps_they_are_the_same_candles(ticks: list[tuple[int, fl
 
 def test_a_tick_at_the_end_of_a_bucket_belongs_to_the_next() -> None:
     assert folded([(MINUTE - 1, 1.0), (MINUTE, 2.0)])["close"].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "ends_ms"),
+    [
+        (CandleFlags.NONE, 120_000),
+        (CandleFlags.JOINED_LATE, 180_000),
+        (CandleFlags.BLIND, 180_000),
+        (CandleFlags.JOINED_LATE | CandleFlags.FILLED, 120_000),
+    ],
+)
+def test_the_first_whole_bucket_is_the_one_under_way_or_the_next(flags: CandleFlags, ends_ms: int) -> None:
+    assert first_whole_end_ms(Candle(60_000, 1.0, 1.0, 1.0, 1.0, 1, 1, flags), 60_000) == ends_ms

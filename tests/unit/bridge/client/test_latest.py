@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fluxcap.bridge.client.events import Candles, Forming, StoreReplaced
+from fluxcap.bridge.client.events import Candles, CaughtUp, Forming, StoreReplaced
 from fluxcap.bridge.client.latest import LatestCandles
-from fluxcap.schemas.types import Candle, StreamKey, candle_array
+from fluxcap.schemas.types import Candle, CandleFlags, StreamKey, candle_array
 
 EURUSD = StreamKey("DEMO", "EURUSD", "1m")
 GBPUSD = StreamKey("DEMO", "GBPUSD", "1m")
@@ -63,3 +63,14 @@ def test_a_new_store_begins_with_nothing() -> None:
     latest.on_event(StoreReplaced(EURUSD, "other", "it was replaced"))
 
     assert (latest[EURUSD].sequence, latest[EURUSD].candle, latest[EURUSD].forming) == (0, None, None)
+
+
+def test_the_end_of_the_first_whole_candle_is_known_while_there_is_none() -> None:
+    latest = LatestCandles()
+    assert latest[EURUSD].first_whole_ms(60_000) == 0
+
+    latest.on_event(Forming(EURUSD, Candle(60_000, 1.0, 1.0, 1.0, 1.0, 1, 1, CandleFlags.JOINED_LATE)))
+    assert latest[EURUSD].first_whole_ms(60_000) == 180_000
+
+    latest.on_event(CaughtUp(EURUSD, 5))
+    assert latest[EURUSD].first_whole_ms(60_000) == 0

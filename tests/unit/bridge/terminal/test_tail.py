@@ -14,8 +14,8 @@ from fluxcap.bridge.client.health import Health, HealthState
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.terminal.styles import flag_names
 from fluxcap.bridge.terminal.tail import tail
-from fluxcap.bridge.terminal.tail_view import to_json_lines
-from fluxcap.schemas.types import Candle, FeedState, StreamKey, candle_array
+from fluxcap.bridge.terminal.tail_view import TailScreen, to_json_lines
+from fluxcap.schemas.types import Candle, CandleFlags, FeedState, StreamKey, candle_array
 
 KEY = StreamKey("SIM", "EURUSD_otc", "1m")
 CANDLE = Candle(60_000, 1.0, 2.0, 0.5, 1.5, 3.0, 3, 5)
@@ -106,3 +106,25 @@ def test_tail_as_json_begins_where_it_is_told(server: WireServer) -> None:
     rows = [json.loads(line) for line in follow(server, 16, 5, as_json=True).splitlines()]
 
     assert [row["sequence"] for row in rows if row["type"] == "candle"] == list(range(5, 21))
+
+
+def test_the_candle_under_way_is_told_once_with_when_the_first_whole_one_ends() -> None:
+    screen = TailScreen(lambda _key: Health(HealthState.RECEIVING))
+    screen.follow(KEY)
+    forming = Forming(KEY, Candle(60_000, 1.0, 2.0, 0.5, 1.5, 3.0, 3, int(CandleFlags.JOINED_LATE)))
+
+    lines = [line.plain for _ in range(2) for line in screen.lines(forming, with_health=True)]
+
+    assert lines == ["1970-01-01 00:01:00  forming: 1.5, 3 ticks; the first whole candle ends at 00:03:00 UTC"]
+    assert "00:01:00 forming: 1.5, 3 ticks; first whole candle at 00:03:00 UTC" in screen.status_line().plain
+
+
+def test_a_stream_that_has_candles_has_no_first_one() -> None:
+    screen = TailScreen(lambda _key: Health(HealthState.RECEIVING))
+    screen.follow(KEY)
+    screen.lines(CaughtUp(KEY, 7), with_health=True)
+
+    lines = screen.lines(Forming(KEY, CANDLE), with_health=True)
+
+    assert lines == []
+    assert "first whole" not in screen.status_line().plain

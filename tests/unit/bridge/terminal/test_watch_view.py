@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -85,3 +86,15 @@ def test_a_wire_that_does_not_answer_is_said_beside_the_status() -> None:
 
 def test_an_unknown_clock_is_said_to_be_unknown() -> None:
     assert "not known yet, queue 3" in shown(STATUS | {"platform_offset_ms": None}, 140)
+
+
+@pytest.mark.parametrize("width", [70, 140])
+def test_in_the_first_minute_it_says_when_the_first_whole_candle_comes(width: int) -> None:
+    new = msgspec.structs.replace(LINE, sequence=0, last=None, forming=LINE.last, first_whole_ms=180_000)
+
+    text = shown(STATUS, width, lines=[new])
+
+    assert "1.15" in text
+    assert "EURUSD_otc 1m: the first whole candle ends at 00:03:00 UTC" in text
+    assert "`fluxcap reload` brings the page's own history now" in text
+    assert "first whole candle" not in shown(STATUS, width)

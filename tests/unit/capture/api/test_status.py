@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from fluxcap.bridge.store.agreement import Agreement, AgreementSummary, DifferingCandle
-from fluxcap.capture.api.status import DaemonInfo, Status, agreement_view, build_status
+from fluxcap.capture.api.status import DaemonInfo, FormingView, Status, agreement_view, build_status
 from fluxcap.capture.chrome.events import ArrivalTime, SocketId
 from fluxcap.capture.chrome.session import SessionSnapshot
 from fluxcap.capture.chrome.target import SocketSnapshot, TabSnapshot
@@ -17,7 +17,7 @@ from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.listeners import ChromeState
 from fluxcap.capture.pipeline.pipeline import PipelineView
 from fluxcap.capture.platforms.pocketoption import PocketOption
-from fluxcap.schemas.types import Candle, FeedState, StreamKey, StreamStatus
+from fluxcap.schemas.types import Candle, CandleFlags, FeedState, StreamKey, StreamStatus
 from tests.support.market.simulated_market import EUR, GBP, START_MS, Stage, lock
 
 NOW_MS = 1_756_866_774_000
@@ -140,6 +140,37 @@ def test_the_true_reason_is_the_first_thing_that_is_wrong():
     assert "No tab of the platform" in why(stage, tabs=())
     assert "no tick has come" in why(waiting)
     assert "first candle follows when a whole one of 1m" in why(stage)
+
+
+def test_in_the_first_minute_the_candle_under_way_is_shown_with_when_the_first_whole_one_ends():
+    minute_ms = NOW_MS // 60_000 * 60_000
+    forming = Candle(minute_ms, 1.1, 1.3, 1.0, 1.2, 7, 7, CandleFlags.JOINED_LATE)
+    left_s = (minute_ms + 120_000 - NOW_MS) / 1_000
+
+    [shown] = seen(StreamStatus(KEY), forming={EUR: forming}).streams
+    told = why(ticking(lock(EUR)), StreamStatus(KEY), forming={EUR: forming})
+
+    assert shown.forming == FormingView(minute_ms, 1.1, 1.3, 1.0, 1.2, 7)
+    assert shown.first_whole_ms == minute_ms + 120_000
+    assert f"the first whole candle of 1m ends at 02:34:00 UTC, in {left_s:.0f} s. `fluxcap reload`" in told
+
+
+def test_a_minute_seen_from_its_beginning_is_the_first_whole_one_and_later_there_is_no_first():
+    forming = {EUR: Candle(60_000, 1.1, 1.3, 1.0, 1.2, 7, 7)}
+
+    [first] = seen(StreamStatus(KEY), forming=forming).streams
+    [later] = seen(StreamStatus(KEY, 5, 0), forming=forming).streams
+
+    assert first.first_whole_ms == 120_000
+    assert (later.first_whole_ms, later.forming) == (0, first.forming)
+
+
+def test_a_stream_of_another_interval_has_no_candle_under_way():
+    key = StreamKey("TEST", "EURUSD_otc", "1h")
+
+    [shown] = seen(StreamStatus(key), forming={EUR: Candle(60_000, 1.1, 1.3, 1.0, 1.2, 7, 7)}).streams
+
+    assert (shown.forming, shown.first_whole_ms) == (None, 0)
 
 
 def test_a_tab_that_is_on_no_list_is_named_with_the_option_that_allows_it():

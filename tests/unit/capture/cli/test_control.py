@@ -104,3 +104,18 @@ def test_whatever_a_browser_calls_itself_and_its_tabs_the_terminal_is_not_steere
     assert text.replace("\n", "").isprintable()
     assert "Chrome/156\\x1b]0;x\\x07[/oops][red]\\x9b2J" in text
     assert "https://a.test/\\x1b]0;x" in text
+
+
+def test_in_the_first_minute_the_candle_under_way_stands_below_with_when_the_first_whole_one_ends() -> None:
+    forming = {"ts_ms": NOON_MS - 30_000, "open": 1.1, "high": 1.3, "low": 1.0, "close": 1.16123, "ticks": 37}
+    streams = [stream | {"forming": forming, "first_whole_ms": NOON_MS + 83_000} for stream in SEEN["streams"]]
+
+    text = shown(80, SEEN | {"streams": streams})
+    later = shown(80, SEEN | {"streams": [stream | {"first_whole_ms": 0} for stream in streams]})
+
+    [line] = [line for line in text.splitlines() if "EURUSD" in line and "1.16123" in line]
+    assert line.split() == ["POCKETOPTION.EURUSD_otc.1m", "11:59:30Z", "1.16123", "37", "12:01:23Z,", "in", "1m23s"]
+    assert "`fluxcap reload` reloads the trading page" in text
+    assert "1.16123" in later
+    assert "first whole candle" not in later
+    assert "fluxcap reload" not in later
