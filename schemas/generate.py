@@ -53,7 +53,7 @@ def _python_of(name: str, folder: Path) -> str:
     result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if result.returncode != 0:
         raise ConfigError(f"flatc refuses {schema.name}: {(result.stderr or result.stdout).strip()}")
-    return (folder / f"{name}_generated.py").read_text().rstrip() + "\n"
+    return (folder / f"{name}_generated.py").read_text("utf-8").rstrip() + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,14 +71,14 @@ def main(arguments: list[str] | None = None) -> int:
     stale = [name for name, source in sources.items() if _current(name) != source]
     for name in stale:
         if not options.check:
-            (GENERATED_FOLDER / name).write_text(sources[name])
+            (GENERATED_FOLDER / name).write_text(sources[name], "utf-8", newline="\n")
         print(f"{'stale' if options.check else 'wrote'}: schemas/generated/{name}")
     return 1 if options.check and stale else 0
 
 
 def _current(name: str) -> str | None:
     path = GENERATED_FOLDER / name
-    return path.read_text() if path.exists() else None
+    return path.read_text("utf-8") if path.exists() else None
 
 
 if __name__ == "__main__":

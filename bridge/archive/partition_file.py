@@ -9,7 +9,6 @@ need no compaction: there is one per stream and day, and there never are parts.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxcap.bridge.archive.partition import Partition
+from fluxcap.bridge.system.files import disk_full_texts, replace_file, sync_file, sync_folder
 from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError, StoreFull
 
 OWN_FOLDER = "_fluxcap"
 """Beside the data: Spark and Hive pass over names that begin so."""
 MEMORY_LIMIT = "512MB"
-_FULL = ("No space left", "Disk quota exceeded", "File too large")
 
 COLUMNS = {
     "interval": "VARCHAR",
@@ -95,7 +94,7 @@ class PartitionWriter:
             changed.add(target.parent)
             files += 1
         for folder in sorted(changed):
-            _sync_folder(folder)
+            sync_folder(folder)
         return files
 
     def _make_folder(self, folder: Path, changed: set[Path]) -> None:
@@ -130,9 +129,8 @@ class PartitionWriter:
             raise _translate_error(target, str(error).splitlines()[0]) from error
         finally:
             self._connection.unregister("incoming")
-        with making.open("r+b") as written:  # Windows syncs no file that is open for reading alone
-            os.fsync(written.fileno())
-        making.replace(target)
+        sync_file(making)
+        replace_file(making, target)
 
     def close(self) -> None:
         """Idempotent."""
@@ -151,21 +149,11 @@ _CANDLE_FIELDS = ("ts_ms", "open", "high", "low", "close", "volume", "tick_count
 
 
 def _translate_error(target: Path, text: str) -> StoreError:
-    if any(sign in text for sign in _FULL):
+    if any(sign in text for sign in disk_full_texts()):
         return StoreFull(f"No space left for {target}, left unchanged. Free some space; the write is retried.")
     if any(sign in text for sign in ("No magic bytes", "not a Parquet file", "Invalid Input Error", "TProtocol")):
         return StoreDamaged(f"{target} is not a valid Parquet file; move it and archive with --from-start. ({text})")
     return StoreError(f"{target} cannot be written: {text}.")
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # a folder cannot be opened there, and its names need no sync
-        return
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _quoted(text: str) -> str:

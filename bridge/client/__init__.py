@@ -33,7 +33,7 @@ Beyond one machine
 ------------------
 ``LiveClient(via="nats://HOST:4222", …)`` reads the same streams from NATS JetStream, where ``fluxcap forward`` puts
 them: the same events, cache and promises. So do ``backfill``, ``fetch_status`` and ``list_streams``. Credentials come
-from a file: ``via=Via("tls://HOST:4222", Path("me.creds"))``. Needs ``pip install 'fluxcap[nats]'``.
+from a file: ``via=Via("tls://HOST:4222", Path("me.creds"))``. Needs ``pip install "fluxcap[nats]"``.
 
 Fetch and be done
 -----------------

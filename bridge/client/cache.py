@@ -133,8 +133,9 @@ class CandleCache:
         # Loaded here: a client without a copy on disk has no use for DuckDB, nor for paths.
         from pathlib import Path
 
-        from fluxcap.bridge.store.connection import StoreConnection, is_full
+        from fluxcap.bridge.store.connection import StoreConnection
         from fluxcap.bridge.store.disk_space import DiskSpaceGuard
+        from fluxcap.bridge.system.files import is_full
 
         folder = Path(data_dir)
         try:

@@ -46,7 +46,7 @@ def mount_pages(app: FastAPI, pages: Callable[[], None]) -> None:
 
 def add_style() -> None:
     """The style sheet of all our pages."""
-    ui.add_css((_FOLDER / "style.css").read_text())
+    ui.add_css((_FOLDER / "style.css").read_text("utf-8"))
     ui.colors(primary="#2f7fd6", positive="#2fb38a", negative="#e5645d", warning="#c9922e")
 
 

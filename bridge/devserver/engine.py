@@ -26,6 +26,7 @@ from fluxcap.bridge.devserver.generator import CandleSource, GeneratedCandles, R
 from fluxcap.bridge.devserver.settings import MAX_BATCH, DevSettings
 from fluxcap.bridge.server.server import FeedInfo, WireServer
 from fluxcap.bridge.store.universe import Listing, read_universe
+from fluxcap.bridge.system.files import remove_file
 from fluxcap.bridge.transport.curve import ServerCurve, server_keys
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError
 from fluxcap.schemas.types import CANDLE_DTYPE, Candle, CandleArray, FeedState, StreamKey, StreamStatus, candles_from
@@ -313,7 +314,7 @@ class DevEngine:
         self._open_server.close()
         if new_store:
             for ending in ("", ".wal"):
-                Path(f"{self._settings.store_path}{ending}").unlink(missing_ok=True)
+                remove_file(Path(f"{self._settings.store_path}{ending}"))
         self._closing.wait(down_ms / 1000)
         for attempt in range(50):
             try:

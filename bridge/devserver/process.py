@@ -12,7 +12,8 @@ import msgspec
 
 from fluxcap.bridge.devserver.engine import DevEngine
 from fluxcap.bridge.devserver.settings import DevSettings
-from fluxcap.bridge.http.listen import listening_socket
+from fluxcap.bridge.system.ports import listening_socket
+from fluxcap.bridge.system.terminal import use_utf8
 from fluxcap.schemas.errors import AlreadyRunning
 
 READY_PREFIX = "fluxcap devserver ready"
@@ -101,6 +102,7 @@ def main(arguments: list[str]) -> int:
 
     ``python -m fluxcap.bridge.devserver '{"symbols": ["A"], "pub": "tcp://127.0.0.1:0"}'``
     """
+    use_utf8()
     try:
         settings = msgspec.json.decode(arguments[0], type=DevSettings) if arguments else None
     except msgspec.MsgspecError as error:

@@ -7,7 +7,6 @@ writes them as one file, makes it durable, and puts it in the place of what was 
 from __future__ import annotations
 
 import enum
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
+from fluxcap.bridge.system.files import replace_file, sync_file
 from fluxcap.schemas.errors import ConfigError, StoreError
 
 MEMORY_LIMIT = "512MB"
@@ -110,9 +110,8 @@ class TableWriter:
         destination = str(part).replace("'", "''")
         try:
             self._connection.execute(f"COPY ({self._select()}) TO '{destination}' ({_FORMATS[self._ending]})")
-            with part.open("rb") as written:
-                os.fsync(written.fileno())
-            part.replace(self.target)
+            sync_file(part)
+            replace_file(part, self.target)
         except (duckdb.Error, OSError) as error:
             raise StoreError(f"{self.target} cannot be written: {error}.") from error
         return self.target

@@ -27,7 +27,7 @@ CONNECT_TIMEOUT_S = 3.0
 CLOSE_TIMEOUT_S = 0.5
 PING_S = 5
 """A server that vanished without a word is noticed after two of these."""
-WHAT_TO_INSTALL = "NATS needs an extra; install it with: pip install 'fluxcap[nats]'"
+WHAT_TO_INSTALL = 'NATS needs an extra; install it with: pip install "fluxcap[nats]"'
 
 
 def require_nats() -> None:

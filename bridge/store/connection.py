@@ -19,7 +19,6 @@ instance is reopened under the readers' feet: each cursor has a lock of its own,
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import re
@@ -35,13 +34,13 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
+from fluxcap.bridge.system.files import disk_full_texts, is_full
 from fluxcap.schemas.errors import StoreDamaged, StoreError, StoreFull, StoreLocked
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray
 
 _log = logging.getLogger(__name__)
 
-_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
-_LOCKED = ("Could not set lock on file", "already open in this process")
+_LOCKED = ("Could not set lock on file", "File is already open in", "already open in this process")
 _DAMAGED = (
     "Corrupt",
     "not a valid DuckDB database file",
@@ -73,10 +72,12 @@ _open_files_lock = threading.Lock()
 def store_error(error: Exception, path: Path) -> StoreError:
     """Convert a DuckDB error on the store at ``path`` to a StoreError."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if any(sign in str(error) for sign in _FULL):
+    if any(sign in str(error) for sign in disk_full_texts()):
         return StoreFull(f"No space left for {path}: nothing was stored. Free some space; it will be retried. ({text})")
     if any(sign in str(error) for sign in _LOCKED):
-        return StoreLocked(f"{path} is held by another process{_holder(text)}. Stop it, or use another data folder.")
+        return StoreLocked(
+            f"{path} is held by another process{_holder(str(error))}. Stop it, or use another data folder."
+        )
     if _NEWER in str(error):
         return StoreError(f"{path} was written by a newer DuckDB; upgrade duckdb to read it. ({text})")
     if any(sign in str(error) for sign in _DAMAGED):
@@ -84,12 +85,8 @@ def store_error(error: Exception, path: Path) -> StoreError:
     return StoreError(f"{path}: {text}")
 
 
-def is_full(error: OSError) -> bool:
-    """Return whether the disk, or the user's share of it, is full."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-_HOLDER = re.compile(r"Conflicting lock is held in (.+? \(PID \d+\))")
+_HOLDER = re.compile(r"(?:Conflicting lock is held|File is already open) in\s+(.+? \(PID \d+\))")
+"""In DuckDB's words; those of Windows before them, in its first line, are in the user's language."""
 
 
 def _holder(text: str) -> str:

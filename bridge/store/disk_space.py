@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from pathlib import Path
 
 from fluxcap.schemas.errors import StoreFull
@@ -52,7 +52,6 @@ class DiskSpaceGuard:
 
     def _free_bytes(self) -> int:
         try:
-            status = os.statvfs(self._path.parent)
+            return shutil.disk_usage(self._path.parent).free
         except OSError:
             return 1 << 62  # unknown: let DuckDB find out
-        return status.f_bavail * status.f_frsize

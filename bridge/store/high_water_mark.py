@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fluxcap.bridge.store.connection import DAMAGE_HINT
+from fluxcap.bridge.system.files import BINARY
 from fluxcap.schemas.errors import StoreDamaged, StoreRestored
 from fluxcap.schemas.types import StreamKey, Watermark
 
@@ -105,8 +106,9 @@ class _MarkFile:
         with contextlib.suppress(OSError):
             if self._file is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
-            os.pwrite(self._file, f"{self._store_id} {given:020d}\n".encode(), 0)
+                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | BINARY, 0o644)
+            os.lseek(self._file, 0, os.SEEK_SET)
+            os.write(self._file, f"{self._store_id} {given:020d}\n".encode())
 
     def close(self) -> None:
         if self._file is not None:

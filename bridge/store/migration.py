@@ -6,16 +6,15 @@ or out of space at any instant, the next start finds the old version whole, or t
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from fluxcap.bridge.store.connection import StoreConnection, StoreCursor, is_full
+from fluxcap.bridge.store.connection import StoreConnection, StoreCursor
 from fluxcap.bridge.store.schema import CANDLES_VIEW, NOT_KNOWN_MS, SCHEMA_VERSION, TABLES_OF_2
+from fluxcap.bridge.system.files import is_full, remove_file, replace_file, sync
 from fluxcap.schemas.errors import StoreError, StoreFull
 from fluxcap.schemas.types import GapState
 
@@ -98,10 +97,9 @@ def _copy(path: Path, copy: Path, progress: Progress) -> None:
                     done += len(chunk)
                     progress(done, total)
                 target.flush()
-                os.fsync(target.fileno())
-            under_way.replace(copy.with_name(copy.name + part.name.removeprefix(path.name)))
+                sync(target.fileno())
+            replace_file(under_way, copy.with_name(copy.name + part.name.removeprefix(path.name)))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            under_way.unlink(missing_ok=True)
+        remove_file(under_way)
         kind = StoreFull if is_full(error) else StoreError
         raise kind(f"{path} could not be copied to {copy}: {error.strerror}. Nothing was changed.") from error

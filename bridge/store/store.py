@@ -30,7 +30,7 @@ from fluxcap.bridge.store.agreement import (
     not_compared,
     read_agreement,
 )
-from fluxcap.bridge.store.connection import DAMAGE_HINT, StoreConnection, is_full
+from fluxcap.bridge.store.connection import DAMAGE_HINT, StoreConnection
 from fluxcap.bridge.store.disk_space import DiskSpaceGuard
 from fluxcap.bridge.store.file import ensure_store, now_ms, quarantine, stored_version
 from fluxcap.bridge.store.high_water_mark import HighWaterMark, total_assigned
@@ -38,6 +38,7 @@ from fluxcap.bridge.store.migration import Migration, migrate
 from fluxcap.bridge.store.reader import StoreIndex, StoreReader
 from fluxcap.bridge.store.schema import SCHEMA_VERSION
 from fluxcap.bridge.store.universe import Listing, read_universe
+from fluxcap.bridge.system.files import is_full
 from fluxcap.schemas.errors import SequenceError, StoreDamaged, StoreError, StoreFull
 from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, Watermark
 

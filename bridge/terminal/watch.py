@@ -17,8 +17,8 @@ from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.client.options import Via
 from fluxcap.bridge.client.stats import RateWindow, StreamStats
 from fluxcap.bridge.http.daemon_client import DaemonClient
+from fluxcap.bridge.system.terminal import keys
 from fluxcap.bridge.terminal.console import SafeConsole
-from fluxcap.bridge.terminal.keyboard import keys
 from fluxcap.bridge.terminal.watch_view import StreamRow, render
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.schemas.errors import FluxcapError

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import zmq
 
+from fluxcap.bridge.system.files import others_may_read
 from fluxcap.schemas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -133,12 +134,12 @@ def load_keys(path: Path) -> CurveKeys:
 
     try:
         public, secret = load_certificate(path)
-        mode = path.stat().st_mode
+        is_open = others_may_read(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} contains no CURVE key: {error}. Make keys with `fluxcap keys`.") from error
     if any(key is not None and len(key) != 40 for key in (public, secret)):
         raise ConfigError(f"{path} contains no CURVE key: a key has 40 characters.")
-    if secret is not None and mode & 0o077:
+    if secret is not None and is_open:
         raise ConfigError(f"{path} can be read by others; run `chmod 600 {path}`, or better make new keys.")
     return CurveKeys(public, secret or b"")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 from typing import TYPE_CHECKING
 
@@ -54,7 +53,7 @@ def bind(socket: ServerSocket, endpoint: str, curve: ServerCurve | None) -> str:
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
-        if error.errno == errno.EADDRINUSE:
+        if error.errno == zmq.EADDRINUSE:
             raise AlreadyRunning(
                 f"{endpoint} is in use, most likely by another fluxcap. Stop it, or bind to another port."
             ) from error

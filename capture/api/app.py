@@ -7,7 +7,6 @@ in the trader's Chrome could otherwise drive it, Host and Origin are checked on 
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -22,15 +21,14 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 
-from fluxcap.bridge.http.listen import listening_socket
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
 from fluxcap.bridge.http.serving import server_config
+from fluxcap.bridge.system.ports import is_in_use, listening_socket, process_on_port
 from fluxcap.capture.api.status import Status
 from fluxcap.capture.market.clock import Trust
 from fluxcap.capture.market.focus import Focus, FocusMode, FocusSnapshot
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.pipeline import Pipeline
-from fluxcap.capture.runtime.ports import process_on_port
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, UnknownAsset
 
 MOST_WRONG = 20
@@ -208,7 +206,7 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         return listening_socket(host, port)
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
+        if not is_in_use(error, port):
             raise ConfigError(f"Port {port} on {host} cannot be used: {error.strerror}.") from None
         raise AlreadyRunning(
             f"Port {port} on {host} is taken{_holder(port)}; stop that program, or choose another with --web-port "

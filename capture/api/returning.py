@@ -16,6 +16,8 @@ from typing import Any
 
 import msgspec
 
+from fluxcap.bridge.system.files import replace_file
+
 REMEMBERED_S = 600
 """So long after its connection ended a client is said to connect again."""
 REMEMBERED_MAX = 256
@@ -55,7 +57,7 @@ class ReturningClients:
         whole = self._path.with_name(f"{self._path.name}.new")
         with contextlib.suppress(OSError):
             whole.write_bytes(msgspec.json.encode(self._seen))
-            whole.replace(self._path)
+            replace_file(whole, self._path)
 
 
 def _client(environ: Mapping[str, Any]) -> str:

@@ -6,10 +6,10 @@ import threading
 
 from fluxcap.bridge.dashboard.app import dashboard_app
 from fluxcap.bridge.dashboard.daemon_backend import DashboardTarget
+from fluxcap.bridge.system.signals import catch_stop_signals, exit_code
 from fluxcap.capture.api.app import HttpServer
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.output import say
-from fluxcap.capture.runtime.signals import catch_stop_signals, exit_code
 
 LOOK_S = 0.2
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import typer
 
+from fluxcap.bridge.system.signals import HANG_UP_EXIT_CODE, HangUp, interrupt_on_hang_up
+from fluxcap.bridge.system.terminal import is_reader_gone, use_utf8
 from fluxcap.capture.cli import collect, control, develop, nats, record, run, setup, store, stream
 from fluxcap.capture.cli.help import GroupedCommands, GroupedOptions
 from fluxcap.capture.runtime.output import error_exit_code, say
-from fluxcap.capture.runtime.signals import HANG_UP_EXIT_CODE, HangUp, interrupt_on_hang_up
 from fluxcap.schemas.errors import FluxcapError
 
 _OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.EBADF)
@@ -83,6 +84,7 @@ _WrongUse: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name
 
 def main() -> None:
     """Entry point of the console command."""
+    use_utf8()
     interrupt_on_hang_up()
     sys.exit(run_cli(sys.argv[1:]))
 
@@ -123,11 +125,11 @@ def run_cli(arguments: list[str]) -> int:
 
 def _output_failed(error: OSError) -> int:
     """The exit code when what we print cannot be written. Raises the error when it is about something else."""
-    if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
+    if error.filename is not None or not (is_reader_gone(error) or error.errno in _OUTPUT_ERRORS):
         raise error
     # What is left in the buffer goes nowhere: Python would complain about it at its end.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if isinstance(error, BrokenPipeError):
+    if is_reader_gone(error):
         return 0  # whoever read our output has left (`fluxcap tail … | head`): nothing is wrong
     with contextlib.suppress(OSError):  # stderr may be as full
         say(f"fluxcap: The output cannot be written: {error.strerror}.", err=True)

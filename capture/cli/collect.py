@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def collect(
     assets: Annotated[
-        str, typer.Option(help="Names with commas, favourites, or 'payout>=92' (in quotes for the shell).")
+        str, typer.Option(help='Names with commas, favourites, or "payout>=92" (in quotes for the shell).')
     ] = "favourites",
     timeframes: Annotated[str, typer.Option(help="Of 4h, 1h, 15m, 5m and 1m, with commas.")] = "1h,15m,5m,1m",
     chrome: Annotated[

@@ -141,7 +141,7 @@ def archive(
     """
 
     from fluxcap.bridge.archive.archiver import Archiver
-    from fluxcap.capture.runtime.signals import catch_stop_signals, exit_code
+    from fluxcap.bridge.system.signals import catch_stop_signals, exit_code
     from fluxcap.schemas.errors import ConfigError
 
     way = via_of(via, credentials, stream)

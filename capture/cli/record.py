@@ -173,10 +173,10 @@ def record(
     import logging
     import time
 
+    from fluxcap.bridge.system.signals import catch_stop_signals, exit_code
     from fluxcap.capture.cli.record import recording_line
     from fluxcap.capture.runtime import log
     from fluxcap.capture.runtime.settings import load_settings
-    from fluxcap.capture.runtime.signals import catch_stop_signals, exit_code
     from fluxcap.capture.tools.record import import_frames
     from fluxcap.capture.tools.record import record as run
 

@@ -147,7 +147,7 @@ def keys(
     Give a client its own secret file and the server's public one; give the server its secret file and, in a folder,
     the public files of the clients it lets in. Secret files stay where they are made.
     """
-    from fluxcap.bridge.transport.curve import create_keys
+    from fluxcap.bridge.transport.curve import SECRET_ENDING, create_keys
     from fluxcap.schemas.errors import ConfigError
 
     wanted = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
@@ -158,4 +158,4 @@ def keys(
         say_json([str(path) for path in paths])
         return
     for path in paths:
-        say(f"{path}{'   keep to yourself' if path.stat().st_mode & 0o077 == 0 else ''}")
+        say(f"{path}{'   keep to yourself' if path.suffix == SECRET_ENDING else ''}")

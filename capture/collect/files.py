@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from fluxcap.bridge.system.files import remove_file
 from fluxcap.capture.collect.plan import Job
 from fluxcap.capture.csvfiles.collected import COLLECT_FOLDER, write_collected, write_whole
 from fluxcap.schemas.errors import ConfigError
@@ -64,7 +65,7 @@ class CollectedFiles:
 
     def finish(self) -> None:
         """All is saved: the next run starts again."""
-        (self.folder / UNFINISHED).unlink(missing_ok=True)
+        remove_file(self.folder / UNFINISHED)
 
 
 def _read(path: Path) -> _ResumeState:

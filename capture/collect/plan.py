@@ -85,11 +85,11 @@ def parse_assets(text: str) -> AssetSelection:
     if typed.startswith("payout"):
         match = _PAYOUT.fullmatch(typed)
         if match is None or int(match[2]) > 100:
-            raise ConfigError(f"{text!r} is no choice by payout; write it like 'payout>=92', in quotes for the shell.")
+            raise ConfigError(f'{text!r} is no choice by payout; write it like "payout>=92", in quotes for the shell.')
         return AssetSelection(min_payout=int(match[2]) + (match[1] == ">"))
     names = tuple(dict.fromkeys(_parts(text)))
     if not names:
-        raise ConfigError("Name at least one asset, or favourites, or 'payout>=92'.")
+        raise ConfigError('Name at least one asset, or favourites, or "payout>=92".')
     return AssetSelection(names)
 
 

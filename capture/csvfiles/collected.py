@@ -7,10 +7,10 @@ Under ``<data folder>/data_output/assets_data/data_collect/``::
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable
 from pathlib import Path
 
+from fluxcap.bridge.system.files import is_full, replace_file
 from fluxcap.capture.csvfiles.format import CsvKind, candle_line, safe_name, session_stamp
 from fluxcap.schemas.errors import StoreError, StoreFull
 from fluxcap.schemas.types import Candle
@@ -61,7 +61,7 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         whole.write_bytes(content)
-        whole.replace(path)
+        replace_file(whole, path)
     except OSError as error:
-        kind = StoreFull if error.errno == errno.ENOSPC else StoreError
+        kind = StoreFull if is_full(error) else StoreError
         raise kind(f"{path} cannot be written: {error.strerror}.") from None

@@ -6,6 +6,7 @@ out and is no damage. A line that cannot be read anywhere else is.
 
 from __future__ import annotations
 
+import codecs
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -89,8 +90,11 @@ def check_csv(file: CsvFile) -> CsvReport:
 
 
 def _lines(path: Path) -> tuple[bytes, list[bytes], bytes]:
-    """The first line, the others, and what follows the last line end."""
-    whole, _, torn = path.read_bytes().rpartition(b"\n")
+    """The first line, the others, and what follows the last line end.
+
+    Spreadsheets write line ends of Windows, and a mark of UTF-8 at the beginning: neither is damage.
+    """
+    whole, _, torn = path.read_bytes().removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").rpartition(b"\n")
     header, *lines = whole.split(b"\n")
     return header, lines, torn
 

@@ -18,12 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from fluxcap.bridge.system.files import BINARY
 from fluxcap.capture.runtime import log
 
 MOST_OPEN = 64
 Series: TypeAlias = tuple[str, str]
 """Symbol, and interval ("" for ticks)."""
-_FLAGS = os.O_WRONLY | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS = os.O_WRONLY | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | BINARY
 
 
 class OpenFile(Protocol):

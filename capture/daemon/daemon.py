@@ -20,8 +20,9 @@ from fastapi import FastAPI
 
 from fluxcap.bridge.jetstream.forward.status import ForwardStatus
 from fluxcap.bridge.server.server import WireServer
-from fluxcap.bridge.store.connection import is_full
 from fluxcap.bridge.store.store import Store, StoreListener
+from fluxcap.bridge.system.files import is_full, remove_file
+from fluxcap.bridge.system.ports import process_on_port
 from fluxcap.bridge.transport.addresses import in_address, is_wildcard, reachable_here
 from fluxcap.bridge.transport.curve import ServerCurve, server_keys, with_own_client
 from fluxcap.capture.api.app import HttpServer, control_app
@@ -49,7 +50,6 @@ from fluxcap.capture.recording.file import RecordingWriter
 from fluxcap.capture.recording.recorder import market_times, open_recorder
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.folders import state_dir
-from fluxcap.capture.runtime.ports import process_on_port
 from fluxcap.capture.runtime.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, StoreError, StoreFull
@@ -200,7 +200,7 @@ class Daemon:
         self.server.close()
         run = read_run_file(self.settings.data_dir)
         if run is not None and run.pid == self.identity.pid:
-            (self.settings.data_dir / RUN_FILE).unlink(missing_ok=True)
+            remove_file(self.settings.data_dir / RUN_FILE)  # or the next start finds that it is stale
             log.event("daemon.stopped")
 
     def status(self) -> Status:

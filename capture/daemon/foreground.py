@@ -6,11 +6,11 @@ import logging
 import threading
 from collections.abc import Collection
 
+from fluxcap.bridge.system.signals import catch_stop_signals, exit_code
 from fluxcap.capture.daemon.daemon import Daemon
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.output import error_exit_code
 from fluxcap.capture.runtime.settings import Settings
-from fluxcap.capture.runtime.signals import catch_stop_signals, exit_code
 from fluxcap.schemas.errors import FluxcapError, StoreFull
 
 POLL_S = 0.2

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from fluxcap.bridge.system.files import remove_file
 from fluxcap.capture.recording.framing import HEAD_BYTES, encode_frame, frame_bytes, frame_payload
 from fluxcap.capture.recording.records import FORMAT, EndOfRecording, Header, Record
 from fluxcap.schemas.errors import ConfigError, FluxcapError
@@ -53,8 +54,8 @@ class RecordingWriter:
         try:
             self._write(MAGIC + self._block(header))
         except FluxcapError as error:
-            if path.is_file():
-                path.unlink()  # an empty file would be in the way of the next attempt
+            if path.is_file():  # an empty file would be in the way of the next attempt
+                remove_file(path)
             raise FluxcapError(str(error).replace("It can be replayed up to here.", "Nothing was recorded.")) from None
 
     def add(self, record: Record) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
 
+from fluxcap.bridge.system.files import replace_file
+from fluxcap.bridge.system.processes import is_running
 from fluxcap.bridge.transport.addresses import reachable_here
 
 RUN_FILE = "fluxcap.run.json"
@@ -25,22 +26,14 @@ class RunFile(msgspec.Struct, frozen=True):
 
     def is_stale(self) -> bool:
         """Return whether its process is known to be gone."""
-        if os.name != "posix":  # signal 0 would end the process there
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except OSError:
-            return False
-        return False
+        return not is_running(self.pid)
 
 
 def write_run_file(data_dir: Path, run: RunFile) -> None:
     """Write it in one piece: who reads it sees all of it or the one before."""
     whole = data_dir / f"{RUN_FILE}.new"
     whole.write_bytes(msgspec.json.encode(run))
-    whole.replace(data_dir / RUN_FILE)
+    replace_file(whole, data_dir / RUN_FILE)
 
 
 def read_run_file(data_dir: Path) -> RunFile | None:

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import tomllib
 from enum import StrEnum
 from functools import cache, lru_cache
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -26,6 +29,8 @@ from fluxcap.schemas.types import interval_ms
 
 STORE_FILE = "fluxcap.duckdb"
 DEFAULT_WEB_PORT = 3001
+_WINDOWS_PATH = re.compile(rb'"[A-Za-z]:\\')
+"""In double quotes, where a backslash begins something else."""
 _SHOWN = 200
 """Characters of a wrong value that are shown."""
 
@@ -158,6 +163,9 @@ class _FileSource(TomlConfigSettingsSource):
         super().__init__(settings_cls, path)
         self._folder = path.parent if path == own_config_file() else None
 
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        return read_toml(file_path)
+
     def __call__(self) -> dict[str, Any]:
         values = super().__call__()
         if self._folder is None:
@@ -228,6 +236,11 @@ def config_file(chosen: Path | None = None) -> Path | None:
     return None
 
 
+def read_toml(path: Path | Traversable) -> dict[str, Any]:
+    """Read a file of UTF-8, with or without the mark that Windows' editors put first. Raises OSError, ValueError."""
+    return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+
+
 def load_settings(config: Path | None = None, **options: Any) -> Settings:
     """Settings from file, environment and ``options`` (None: not given). Raises ConfigError with one sentence."""
     path = config_file(config)
@@ -237,11 +250,17 @@ def load_settings(config: Path | None = None, **options: Any) -> Settings:
     except ValidationError as error:
         raise ConfigError(_sentence(error, path)) from None
     except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, and integers of more digits than Python reads
-        raise ConfigError(f"{path} is not TOML: {error}.") from None
+        raise ConfigError(f"{path} is not TOML: {error}.{_backslash_hint(path)}") from None
     except RecursionError:
         raise ConfigError(f"{path} is nested too deeply to be settings.") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _backslash_hint(path: Path | None) -> str:
+    if path is None or not _WINDOWS_PATH.search(path.read_bytes()):
+        return ""
+    return r" Write a path of Windows in single quotes: 'C:\Users\me'."
 
 
 @lru_cache(maxsize=8)

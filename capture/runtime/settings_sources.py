@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
+import json
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from fluxcap.capture.runtime.folders import CONFIG_FILE
-from fluxcap.capture.runtime.settings import Settings, config_file, load_settings, names_of, variables_of
+from fluxcap.capture.runtime.settings import Settings, config_file, load_settings, names_of, read_toml, variables_of
 from fluxcap.schemas.errors import ConfigError
 
 
@@ -38,7 +38,7 @@ def effective_settings(config: Path | None, options: Mapping[str, Any]) -> list[
     """Every setting, as ``load_settings`` with the same arguments takes them. Raises ConfigError."""
     settings = load_settings(config, **options)
     path = config_file(config)
-    in_file = tomllib.loads(path.read_text(encoding="utf-8")) if path is not None else {}
+    in_file = read_toml(path) if path is not None else {}
     found = []
     for name, value in settings.model_dump(mode="json").items():
         variable = next((variable for variable in variables_of(name) if variable in os.environ), None)
@@ -129,4 +129,4 @@ def _toml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
-    return str(value) if isinstance(value, int) else f'"{value}"'
+    return str(value) if isinstance(value, int) else json.dumps(str(value), ensure_ascii=False)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
-import signal
 import socket
 import threading
 import time
@@ -25,6 +24,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import SplitResult
 
+from fluxcap.bridge.system.ports import listening_socket
+from fluxcap.bridge.system.signals import catch_stop_signals
 from fluxcap.capture.simulator.config import SiteConfig
 from fluxcap.capture.simulator.market.exchange import Exchange
 from fluxcap.capture.simulator.server.connection import Routes, SiteConnection
@@ -245,7 +246,7 @@ class SimulatedSite:
 
 
 def run_site(config: SiteConfig, on_ready: Callable[[str], None]) -> None:
-    """Run a site in the foreground until SIGINT, SIGTERM or SIGHUP. ``on_ready(url)`` is called when it listens.
+    """Run a site in the foreground until a signal asks to leave. ``on_ready(url)`` is called when it listens.
 
     Call it on the main thread. Raises AlreadyRunning if the port is taken, ConfigError for the truth file.
     """
@@ -255,14 +256,10 @@ def run_site(config: SiteConfig, on_ready: Callable[[str], None]) -> None:
     async def serve() -> None:
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, stopping.set)
-        hang_up = getattr(signal, "SIGHUP", None)
-        if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:  # as nohup has it
-            loop.add_signal_handler(hang_up, stopping.set)
-        running = _RunningSite(config, None, continue_truth=False)
-        loop.call_soon(on_ready, url)
-        await running.serve(listener, stopping)
+        with catch_stop_signals(lambda: loop.call_soon_threadsafe(stopping.set)):
+            running = _RunningSite(config, None, continue_truth=False)
+            loop.call_soon(on_ready, url)
+            await running.serve(listener, stopping)
 
     with contextlib.closing(listener):
         asyncio.run(serve())
@@ -270,7 +267,7 @@ def run_site(config: SiteConfig, on_ready: Callable[[str], None]) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), backlog=128)
+        return listening_socket(host, port)
     except OSError as error:
         raise AlreadyRunning(
             f"The simulated site cannot listen on {host}:{port} ({error.strerror}); choose another port."

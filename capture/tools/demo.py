@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,12 +30,12 @@ from fluxcap.bridge.client.health import Health
 from fluxcap.bridge.client.latest import LatestCandles
 from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.system.signals import ask_to_stop, catch_stop_signals
 from fluxcap.bridge.terminal.console import SafeConsole, plain
 from fluxcap.bridge.terminal.styles import HEALTH_STYLES
 from fluxcap.capture.chrome.launch import start_chrome
 from fluxcap.capture.runtime.discovery import find_daemon
 from fluxcap.capture.runtime.run_file import RunFile, read_run_file
-from fluxcap.capture.runtime.signals import catch_stop_signals
 from fluxcap.capture.simulator.truth import Truth, read_truth
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import Candle, CandleArray, StreamKey, candles_from, interval_ms
@@ -96,7 +95,7 @@ def _run(
         console.print(f"\n[red]{plain(ended_early)}[/]" if ended_early != "interrupted" else "\nInterrupted.")
         if ended_early == "interrupted":
             return 130
-        console.print((folder / "daemon.log").read_text()[-2_000:], highlight=False, markup=False)
+        console.print((folder / "daemon.log").read_text("utf-8", "replace")[-2_000:], highlight=False, markup=False)
         return 1
     _await_next_candles(client, keys)
     _end(daemon)
@@ -176,7 +175,7 @@ def _site(folder: Path, truth_path: Path) -> Iterator[str]:
 
 
 def _site_url(log_path: Path) -> str | None:
-    found = re.search(r"http://\S+", log_path.read_text())
+    found = re.search(r"http://\S+", log_path.read_text("utf-8", "replace"))
     return found[0] if found else None
 
 
@@ -228,12 +227,13 @@ def _wait_for(found: Callable[[], _T | None], process: subprocess.Popen[bytes], 
         if process.poll() is not None:
             break
         time.sleep(0.05)
-    raise FluxcapError(f"A part of the demo did not start: {log_path.read_text()[-500:].strip()}")
+    raise FluxcapError(f"A part of the demo did not start: {log_path.read_text('utf-8', 'replace')[-500:].strip()}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
+        with suppress(OSError):  # gone meanwhile
+            ask_to_stop(process.pid)
         try:
             process.wait(5)
         except subprocess.TimeoutExpired:

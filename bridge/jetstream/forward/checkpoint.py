@@ -6,7 +6,6 @@ is needed for.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import time
@@ -17,6 +16,7 @@ import msgspec
 
 from fluxcap.bridge.jetstream.forward.stream_state import CheckpointEntry, StreamForwardState
 from fluxcap.bridge.jetstream.subjects import parse_subject, subject
+from fluxcap.bridge.system.files import remove_file, replace_file, sync
 from fluxcap.schemas.errors import CodecError, StoreError
 from fluxcap.schemas.types import StreamKey
 
@@ -64,11 +64,10 @@ class CheckpointFile:
             with new.open("wb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
-            new.replace(self.path)
+                sync(file.fileno())
+            replace_file(new, self.path)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                new.unlink()
+            remove_file(new)
             raise StoreError(f"The forward cursor {self.path} cannot be written: {error.strerror}.") from error
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
 import msgspec
 
+from fluxcap.bridge.system.ports import process_on_port
+from fluxcap.bridge.system.processes import ProcessInfo, processes
 from fluxcap.capture.chrome.endpoint import BrowserInfo, open_pages, parse_endpoint
 from fluxcap.capture.chrome.launch import find_chrome
 from fluxcap.capture.collect.page import find_chromedriver
 from fluxcap.capture.collect.page_feed import HistoryFeed
 from fluxcap.capture.market.clock import STEP_MS, TOLERANCE_MS
 from fluxcap.capture.platforms.base import Platform, PlatformHints
-from fluxcap.capture.runtime.ports import process_on_port
 from fluxcap.capture.tools.doctor.finding import (
     Finding,
     error_finding,
@@ -145,7 +146,11 @@ def check_platform_clock(ahead_ms: float) -> Finding:
     return ok("platform clock", f"Ticks are stamped {step_ms / 3_600_000:+g} h from UTC; that is removed.")
 
 
-_NAMES = ("chrome", "google-chrome", "google-chrome-stable", "chromium", "chromium-browser", "msedge", "brave")
+_NAMES = (
+    *("chrome", "google-chrome", "google-chrome-stable", "chromium", "chromium-browser"),
+    *("msedge", "microsoft-edge", "brave", "brave-browser", "opera", "vivaldi", "vivaldi-bin"),
+    *("google chrome", "microsoft edge", "brave browser"),  # on macOS
+)
 
 
 class ChromeProcessInfo(msgspec.Struct, frozen=True):
@@ -169,17 +174,15 @@ class ChromeProcessInfo(msgspec.Struct, frozen=True):
         return "chromium" not in self.name
 
 
-def running_chromes(proc: Path = Path("/proc")) -> list[ChromeProcessInfo]:
-    """All that can be seen, by process number."""
+def running_chromes(running: Iterable[ProcessInfo] | None = None) -> list[ChromeProcessInfo]:
+    """All that can be seen, by process number. ``running``: the processes of this machine, if not as it says."""
     found = []
-    for folder in proc.glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").split("\0")
-        except OSError:  # gone meanwhile
-            continue
+    for process in processes() if running is None else running:
+        words = process.words
         if len(words) == 1:  # Chrome may write its command line again, with spaces
-            words = words[0].split(" ")
-        name = Path(words[0]).name
-        if name in _NAMES and not any(w.startswith("--type=") for w in words):
-            found.append(ChromeProcessInfo(int(folder.name), name, tuple(w for w in words[1:] if w.startswith("--"))))
+            words = tuple(words[0].split(" --")[:1]) + tuple(f"--{flag}" for flag in words[0].split(" --")[1:])
+        name = PurePath(words[0].replace("\\", "/")).name.lower().removesuffix(".exe")
+        if name in _NAMES and not any(word.startswith("--type=") for word in words):
+            flags = tuple(word for word in words[1:] if word.startswith("--"))
+            found.append(ChromeProcessInfo(process.pid, name, flags))
     return sorted(found, key=lambda process: process.pid)

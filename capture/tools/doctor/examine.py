@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from fluxcap.bridge.system.ports import process_on_port
 from fluxcap.bridge.transport.addresses import in_address, require_bindable
 from fluxcap.capture.chrome.endpoint import parse_endpoint
 from fluxcap.capture.chrome.launch import default_profile
 from fluxcap.capture.pipeline.reconnect import browser_locator
 from fluxcap.capture.platforms.base import Platform
 from fluxcap.capture.platforms.registry import platform_named
-from fluxcap.capture.runtime.ports import process_on_port
 from fluxcap.capture.runtime.run_file import RunFile
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.capture.tools.doctor import browser, data, machine

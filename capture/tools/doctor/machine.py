@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 import re
@@ -12,8 +11,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from fluxcap.bridge.http.listen import listening_socket
-from fluxcap.capture.runtime.ports import process_on_port
+from fluxcap.bridge.system.ports import is_in_use, listening_socket, process_on_port
 from fluxcap.capture.tools.doctor.finding import Finding, error_finding, ok, warning
 
 OLDEST_PYTHON = (3, 11)
@@ -98,9 +96,9 @@ def check_own_port(subject: str, host: str, port: int, option: str, held_by_daem
     reason = _why_not(host, port)
     if reason is None:
         return ok(subject, f"Port {port} on {host} is free.")
-    if reason != errno.EADDRINUSE:
+    if not is_in_use(reason, port):
         return error_finding(
-            subject, f"Port {port} on {host} cannot be used: {os.strerror(reason)}.", f"Choose another with {option}."
+            subject, f"Port {port} on {host} cannot be used: {reason.strerror}.", f"Choose another with {option}."
         )
     holder = process_on_port(port) or "another program"
     return error_finding(
@@ -108,11 +106,11 @@ def check_own_port(subject: str, host: str, port: int, option: str, held_by_daem
     )
 
 
-def _why_not(host: str, port: int) -> int | None:
+def _why_not(host: str, port: int) -> OSError | None:
     try:
         listening_socket(host, port).close()
     except OSError as error:
-        return error.errno or errno.EADDRNOTAVAIL
+        return error
     return None
 
 

@@ -2,13 +2,12 @@
 
 ``python -m tests.support.daemon.recording_client JSON`` with a list of ``{"pub", "rep", "data_dir", "streams":
 [[source, symbol, interval]]}``; one line an event on stdout: client number, symbol, first sequence, number of candles,
-whether it came by backfill. Ends on SIGTERM, with its copies closed.
+whether it came by backfill. Ends when it is asked to stop, with its copies closed.
 """
 
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from fluxcap import Candles, Event, LiveClient, StreamKey
+from fluxcap.bridge.system.signals import catch_stop_signals
 
 printing = threading.Lock()
 
@@ -34,8 +34,7 @@ def printer(number: int) -> Callable[[Event], None]:
 
 def main(orders: list[dict[str, Any]]) -> None:
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    with ExitStack() as stack:
+    with catch_stop_signals(stop.set), ExitStack() as stack:
         for number, order in enumerate(orders):
             keys = [StreamKey(*key) for key in order["streams"]]
             client = LiveClient(

@@ -9,13 +9,13 @@ import pytest
 
 from fluxcap.bridge.client.health import HealthState
 from fluxcap.bridge.jetstream.forward.status import ForwardState
+from fluxcap.bridge.system.signals import HangUp
 from fluxcap.capture.cli import app as cli
 from fluxcap.capture.market.clock import ClockState
 from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.pipeline.listeners import ChromeState
 from fluxcap.capture.runtime.log_events import EVENTS
 from fluxcap.capture.runtime.settings import Settings, variables_of
-from fluxcap.capture.runtime.signals import HangUp
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import CandleFlags, FeedState
 from tests.support.documents import OPERATIONS, names, quoted, rows, section

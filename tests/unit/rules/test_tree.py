@@ -26,7 +26,7 @@ WAYS_DOWN = {
     ),
     "bridge": (
         *("devserver", "dashboard", "terminal", "archive", "client", "jetstream", "server", "export", "http"),
-        *("store", "transport"),
+        *("store", "transport", "system"),
     ),
 }
 """The folders of each part in the order in which they may import: a folder imports those to its right only."""

@@ -151,7 +151,7 @@ def test_a_file_is_made_durable_through_a_descriptor_that_may_write(
             os.write(descriptor, b"")
             synced.append(descriptor)
 
-    monkeypatch.setattr("fluxcap.bridge.archive.partition_file.os.fsync", sync)
+    monkeypatch.setattr("os.fsync", sync)
     with PartitionWriter(tmp_path) as files:
         files.write([(PARTITION, rows([1], candle_rows(1, 1)))], ["a"])
 

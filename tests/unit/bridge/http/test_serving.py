@@ -15,8 +15,8 @@ from fastapi import FastAPI, Request, WebSocket
 from websockets.sync.client import connect
 
 from fluxcap.bridge.http import serving
-from fluxcap.bridge.http.listen import listening_socket
 from fluxcap.bridge.http.serving import MAX_BODY_BYTES, server_config
+from fluxcap.bridge.system.ports import listening_socket
 from tests.support.patience import PATIENCE_S, await_that
 
 GET = b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n"

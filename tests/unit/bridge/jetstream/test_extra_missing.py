@@ -64,4 +64,4 @@ def test_who_asks_for_it_is_told_what_to_install(run: subprocess.CompletedProces
     code, told = json.loads(run.stdout.splitlines()[number])
 
     assert code == 2
-    assert told.endswith("pip install 'fluxcap[nats]'")
+    assert told.endswith('pip install "fluxcap[nats]"')

@@ -20,6 +20,7 @@ STORE = Path("store.duckdb")
         ('Failed to create checkpoint because of error: Could not write file "x": File too large', StoreFull),
         ("Disk quota exceeded", StoreFull),
         ('Could not set lock on file "x": Conflicting lock is held in python (PID 12)', StoreLocked),
+        ('Cannot open file "x": Datei wird verwendet.\n\nFile is already open in \nC:\\py.exe (PID 12)', StoreLocked),
         ("Corrupt database file: computed checksum 1 does not match stored checksum 2", StoreDamaged),
         ('The file "x" exists, but it is not a valid DuckDB database file!', StoreDamaged),
         ('Failure while replaying WAL file "x.wal": Corrupt WAL file', StoreDamaged),
@@ -35,6 +36,21 @@ def test_the_holder_of_a_lock_is_named() -> None:
     text = 'Could not set lock on file "x": Conflicting lock is held in /usr/bin/python (PID 12). See also https://a.b'
 
     assert ": /usr/bin/python (PID 12). Stop it" in str(store_error(Exception(text), STORE))
+
+
+def test_the_holder_of_a_lock_on_windows_is_named_in_any_language() -> None:
+    """DuckDB's first line is Windows' own, in the user's language; its second is not."""
+    text = (
+        'IO Error: Cannot open file "x": Der Prozess kann nicht auf die Datei zugreifen, da sie von einem anderen '
+        "Prozess verwendet wird.\n\nFile is already open in \nC:\\Program Files\\Python\\python.exe (PID 4711)"
+    )
+
+    said = str(store_error(Exception(text), STORE))
+
+    assert said == (
+        "store.duckdb is held by another process: C:\\Program Files\\Python\\python.exe (PID 4711). Stop it, or use "
+        "another data folder."
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
@@ -207,7 +208,7 @@ def test_a_disk_that_fills_while_copying_leaves_the_store_and_no_half_copy(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(migration.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(StoreFull, match=r"could not be copied .*No space left on device\. Nothing was changed"):
             Store.open(old)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from fluxcap.bridge.system.signals import HangUp
 from fluxcap.capture.cli import app as cli
 from fluxcap.capture.cli.app import run_cli
-from fluxcap.capture.runtime.signals import HangUp
 from fluxcap.schemas.errors import (
     AlreadyRunning,
     ChromeUnavailable,

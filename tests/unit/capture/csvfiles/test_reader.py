@@ -20,7 +20,7 @@ def put(folder: Path, text: str, kind: CsvKind = CsvKind.TICK, symbol: str = "EU
     interval = "" if kind is CsvKind.TICK else "1m"
     path = folder / series_folder(kind, interval) / file_name(kind, symbol, interval, STAMP, part)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_bytes(text.encode())
     return next(file for file in collected_files(folder) if file.path == path)
 
 
@@ -31,6 +31,28 @@ def test_ticks_are_read_back_exactly(tmp_path: Path) -> None:
     assert page.ts_ms.tolist() == [1_795_305_266_123, 1_795_305_266_500]
     assert page.price.tolist() == [1.17234, 9e-06]
     assert page.unreadable == 0
+
+
+@pytest.mark.parametrize(("kind", "text"), [(CsvKind.TICK, TICKS), (CsvKind.CANDLE, CANDLES)])
+def test_what_a_spreadsheet_saved_is_the_same_and_no_damage(tmp_path: Path, kind: CsvKind, text: str) -> None:
+    """Excel writes line ends of Windows, and a mark of UTF-8 at the beginning."""
+    file = put(tmp_path, text, kind)
+    before = check_csv(file), read_ticks(file) if kind is CsvKind.TICK else None
+    file.path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+
+    after = check_csv(file), read_ticks(file) if kind is CsvKind.TICK else None
+
+    assert after[0] == before[0]
+    assert after[0].faults == ()
+    if before[1] is not None and after[1] is not None:
+        assert after[1].ts_ms.tolist() == before[1].ts_ms.tolist()
+        assert after[1].price.tolist() == before[1].price.tolist()
+
+
+def test_a_carriage_return_within_a_line_is_damage(tmp_path: Path) -> None:
+    report = check_csv(put(tmp_path, TICKS.replace("1.17234", "1.1\r7234")))
+
+    assert len(report.faults) == 1
 
 
 def test_a_line_that_was_cut_off_is_not_taken_for_a_tick(tmp_path: Path) -> None:

@@ -120,6 +120,25 @@ def test_a_file_that_is_not_toml_is_refused():
         load_settings()
 
 
+def test_a_file_of_windows_with_a_mark_first_and_its_line_ends_is_read():
+    Path("fluxcap.toml").write_bytes(b"\xef\xbb\xbfsource = 'B\xc3\xbcro'\r\n".replace(b"\xc3\xbc", b"ue"))
+
+    assert load_settings().source == "Buero"
+
+
+def test_a_path_of_windows_in_double_quotes_is_refused_with_the_way_to_write_it():
+    Path("fluxcap.toml").write_text('data_dir = "C:\\Users\\me"\n')
+
+    with pytest.raises(ConfigError, match=r"not TOML: .* in single quotes: 'C:\\Users\\me'\.$"):
+        load_settings()
+
+
+def test_a_path_of_windows_in_single_quotes_is_taken_as_it_is():
+    Path("fluxcap.toml").write_text("data_dir = 'D:\\Börse und Daten'\n", "utf-8")
+
+    assert str(load_settings().data_dir) == r"D:\Börse und Daten"
+
+
 def test_a_file_that_is_not_utf8_is_refused():
     Path("fluxcap.toml").write_bytes(b'source = "\xff"\n')
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fluxcap.bridge.system.processes import ProcessInfo
 from fluxcap.capture.tools.doctor import browser
 from fluxcap.capture.tools.doctor.browser import ChromeProcessInfo, running_chromes
 from fluxcap.capture.tools.doctor.finding import Verdict
@@ -19,30 +20,53 @@ def chrome(*flags: str, name: str = "chrome") -> ChromeProcessInfo:
     return ChromeProcessInfo(7, name, flags)
 
 
-def command_line(proc: Path, pid: int, *words: str, separator: str = "\0") -> None:
-    (proc / str(pid)).mkdir()
-    (proc / str(pid) / "cmdline").write_bytes((separator.join(words) + "\0").encode())
+@pytest.mark.parametrize(
+    ("words", "name", "branded"),
+    [
+        (("/opt/google/chrome/chrome", "--remote-debugging-port=9222", "https://a.test/"), "chrome", True),
+        (("/usr/lib/chromium/chromium --remote-debugging-port=9222 --user-data-dir=/a b",), "chromium", False),
+        ((r"C:\Program Files\Google\Chrome\Application\chrome.exe", "--remote-debugging-port=9222"), "chrome", True),
+        (
+            (r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe", "--remote-debugging-port=9222"),
+            "msedge",
+            True,
+        ),
+        (
+            ("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "--remote-debugging-port=9222"),
+            "google chrome",
+            True,
+        ),
+    ],
+)
+def test_browsers_are_found_by_their_command_lines(words: tuple[str, ...], name: str, branded: bool):
+    found = running_chromes([ProcessInfo(9, words)])
 
-
-def test_browsers_are_found_by_their_command_lines_and_their_helpers_are_not(tmp_path: Path):
-    command_line(tmp_path, 5, "/opt/google/chrome/chrome", "--remote-debugging-port=9222", "https://a.test/")
-    command_line(tmp_path, 6, "/opt/google/chrome/chrome", "--type=renderer", "--lang=en")
-    command_line(tmp_path, 7, "/opt/google/chrome/chrome_crashpad_handler", "--monitor-self")
-    command_line(tmp_path, 8, "/usr/bin/chromedriver", "--port=1")
-    command_line(tmp_path, 9, "/usr/lib/chromium/chromium", "--user-data-dir=/p", "--no-first-run", separator=" ")
-    command_line(tmp_path, 10, "python", "chrome")
-    (tmp_path / "11").mkdir()
-
-    found = running_chromes(tmp_path)
-
-    assert [(one.pid, one.branded) for one in found] == [(5, True), (9, False)]
+    assert [(one.pid, one.name, one.branded) for one in found] == [(9, name, branded)]
     assert found[0].value("remote-debugging-port") == "9222"
-    assert found[0].value("user-data-dir") is None
-    assert (found[1].value("user-data-dir"), found[1].value("no-first-run")) == ("/p", "")
+    assert found[0].value("no-first-run") is None
 
 
-def test_without_proc_no_browser_is_found(tmp_path: Path):
-    assert running_chromes(tmp_path / "none") == []
+def test_a_flag_without_a_value_is_empty_and_one_with_a_space_is_whole():
+    found = running_chromes([ProcessInfo(9, ("chromium --user-data-dir=/a b --no-first-run",))])
+
+    assert (found[0].value("user-data-dir"), found[0].value("no-first-run")) == ("/a b", "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("/opt/google/chrome/chrome", "--type=renderer", "--lang=en"),
+        ("/opt/google/chrome/chrome_crashpad_handler", "--monitor-self"),
+        ("/usr/bin/chromedriver", "--port=1"),
+        ("python", "chrome"),
+    ],
+)
+def test_a_browsers_helpers_are_no_browsers(words: tuple[str, ...]):
+    assert running_chromes([ProcessInfo(9, words)]) == []
+
+
+def test_the_browsers_of_this_machine_are_looked_for_where_none_are_given():
+    assert all(one.pid for one in running_chromes())
 
 
 def free_endpoint() -> str:

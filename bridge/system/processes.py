@@ -1,0 +1,71 @@
+"""Processes of this machine, as psutil knows them on every system. What cannot be told is left out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import NamedTuple
+
+
+class ProcessInfo(NamedTuple):
+    """A process and its command line, the program first."""
+
+    pid: int
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """``"process 4711 (fluxcap run)"``."""
+        names = " ".join(PurePath(word).name for word in self.words[:3])
+        return f"process {self.pid} ({names})" if names else f"process {self.pid}"
+
+
+def is_running(pid: int) -> bool:
+    """Return whether there is a process of that number. It is not touched."""
+    import psutil
+
+    return bool(psutil.pid_exists(pid))
+
+
+def processes() -> Iterator[ProcessInfo]:
+    """All whose command line can be read: one's own at least."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        for found in psutil.process_iter(["cmdline"]):
+            words = found.info["cmdline"]
+            if words:
+                yield ProcessInfo(found.pid, tuple(words))
+
+
+def listener_on(port: int) -> ProcessInfo | None:
+    """Return who listens on a TCP port; None when nobody does, or when it is another user's."""
+    import psutil
+
+    pid = _listening_pid(port)
+    if pid is None:
+        return None
+    try:
+        return ProcessInfo(pid, tuple(psutil.Process(pid).cmdline()))
+    except (psutil.Error, OSError):
+        return ProcessInfo(pid, ())
+
+
+def _listening_pid(port: int) -> int | None:
+    import psutil
+
+    try:
+        return next((one.pid for one in psutil.net_connections("tcp") if _listens(one, port) and one.pid), None)
+    except (psutil.Error, OSError):  # macOS shows the table only to root, and to each the part of it that is theirs
+        pass
+    with contextlib.suppress(psutil.Error, OSError):
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if any(_listens(one, port) for one in process.net_connections("tcp")):
+                    return int(process.pid)
+    return None
+
+
+def _listens(connection: object, port: int) -> bool:
+    address = getattr(connection, "laddr", None)
+    return getattr(connection, "status", "") == "LISTEN" and bool(address) and getattr(address, "port", 0) == port

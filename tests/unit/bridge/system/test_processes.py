@@ -1,0 +1,81 @@
+"""Processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from fluxcap.bridge.system.processes import ProcessInfo, is_running, listener_on, processes
+
+
+def test_a_process_runs_until_it_has_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        runs = is_running(process.pid)
+        process.communicate(b"\n")
+
+    assert runs
+    assert not is_running(process.pid)
+
+
+def test_our_own_command_line_is_among_those_that_can_be_seen() -> None:
+    own = next(process for process in processes() if process.pid == os.getpid())
+
+    assert own.words
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("/usr/bin/python3", "/home/a b/bin/fluxcap", "run", "--web"), "process 7 (python3 fluxcap run)"),
+        ((), "process 7"),
+    ],
+)
+def test_a_process_is_named_by_the_first_words_of_its_command_line(words: tuple[str, ...], text: str) -> None:
+    assert str(ProcessInfo(7, words)) == text
+
+
+def test_who_listens_is_found_in_the_processes_where_the_table_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, where only root sees the table."""
+
+    def refuse(kind: str) -> None:
+        raise psutil.AccessDenied
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(psutil, "net_connections", refuse)
+        monkeypatch.setattr(psutil, "process_iter", lambda: iter([psutil.Process()]))
+        port = listener.getsockname()[1]
+
+        found = listener_on(port)
+        other = listener_on(1)
+
+    assert (found and found.pid, other) == (os.getpid(), None)
+
+
+@pytest.mark.parametrize("trouble", [psutil.AccessDenied(), OSError(1, "not for you"), psutil.NoSuchProcess(7)])
+def test_what_cannot_be_told_is_left_out(monkeypatch: pytest.MonkeyPatch, trouble: Exception) -> None:
+    def fail(*given: object) -> None:
+        raise trouble
+
+    for name in ("net_connections", "process_iter"):
+        monkeypatch.setattr(psutil, name, fail)
+
+    assert listener_on(80) is None
+    assert list(processes()) == []
+
+
+def test_a_listener_whose_command_line_is_closed_to_us_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = SimpleNamespace(laddr=SimpleNamespace(port=80), status="LISTEN", pid=7)
+    monkeypatch.setattr(psutil, "net_connections", lambda kind: [row])
+
+    def fail(pid: int) -> None:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil, "Process", fail)
+
+    assert listener_on(80) == ProcessInfo(7, ())
