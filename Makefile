@@ -20,7 +20,7 @@ BENCH_ARGS ?=
 # Byte code is kept, whatever the shell says: the tests start hundreds of processes, and each would compile everything.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo check test lint bench page soak fuzz mutation screenshots schema setup system clean
+.PHONY: help demo check test lint bench page soak fuzz mutation windows screenshots schema setup system clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
@@ -64,6 +64,11 @@ fuzz: setup ## Feed a million mutated inputs (COUNT=1000000)
 mutation: setup ## Try whether the tests notice small changes of the pure core (MODULE=tape)
 	@$(BIN)/python -m tests.mutation.run $(MODULE)
 
+windows: setup system ## Run unit and property tests, daemon and client on Windows' own Python, through Wine (SECONDS=45)
+	@tests/windows/build.sh .windows
+	@failed=0; $(BIN)/python -m tests.windows.units .windows || failed=1; \
+	$(BIN)/python -m tests.windows.live .windows $(if $(filter file,$(origin SECONDS)),45,$(SECONDS)) || failed=1; exit $$failed
+
 screenshots: setup system ## Make the pictures of the documents again
 	@$(BIN)/python -m tests.support.make_screenshots
 
@@ -93,4 +98,4 @@ system:
 	if [ -n "$$missing" ]; then ./tests/support/install-system.sh $$missing; fi
 
 clean: ## Remove what was installed and cached here
-	@rm -rf $(VENV) .mutation .types .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	@rm -rf $(VENV) .windows .mutation .types .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -101,7 +101,7 @@ def is_full(error: OSError) -> bool:
 
 @cache
 def disk_full_texts() -> tuple[str, ...]:
-    """How a library that writes files words a full disk: as the system does, on Windows in the user's language."""
+    """Return a full disk in the words of a library that writes: the system's, on Windows in the user's language."""
     texts = ["No space left on device", "Disk quota exceeded", "File too large"]
     if sys.platform == "win32":
         import ctypes
