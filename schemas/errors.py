@@ -52,6 +52,14 @@ class CommandFailed(FluxcapError):
     """The browser refused a command or did not answer in time."""
 
 
+class ConsentRequired(ChromeUnavailable):
+    """A browser answers that lets programs in only by its user's consent."""
+
+
+class ConsentRefused(ChromeUnavailable):
+    """The browser's user, or its administrator, does not let fluxcap in."""
+
+
 class PageUnavailable(FluxcapError):
     """The trading page is not open, or lacks what was looked for on it."""
 

@@ -58,6 +58,10 @@ class DaemonClient:
         """Have the trading page reloaded; returns how many pages were."""
         return int(self._json("POST", "/api/reload")["pages"])
 
+    def ask_for_consent(self) -> dict[str, Any]:
+        """Have the browser's user asked for consent once more; returns ``chrome`` and ``chrome_reason``."""
+        return dict(self._json("POST", "/api/chrome/ask"))
+
     def collect_mode(self) -> dict[str, Any]:
         return dict(self._json("GET", "/api/collect-mode"))
 

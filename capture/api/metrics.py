@@ -22,7 +22,7 @@ from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardStatus
 from fluxcap.bridge.store.agreement import AgreementSummary
 from fluxcap.capture.csvfiles.writer import CsvStatus
 from fluxcap.capture.market.market import MarketSnapshot
-from fluxcap.capture.pipeline.listeners import ChromeState, Listener, PublishedUpdate
+from fluxcap.capture.pipeline.listeners import Listener, PublishedUpdate
 from fluxcap.capture.pipeline.pipeline import PipelineView
 from fluxcap.schemas.errors import NotAnswering
 from fluxcap.schemas.types import FeedState, Gap, StreamStatus
@@ -130,7 +130,7 @@ class _SnapshotCollector(Collector):
 
 
 def _pipeline(view: PipelineView) -> Iterator[Metric]:
-    attached = view.chrome is not ChromeState.UNAVAILABLE
+    attached = view.chrome.connected
     yield _gauge("chrome_attached", "1 if connected to Chrome, else 0.", {(): attached})
     yield _gauge("tabs", "Attached tabs of the platform.", {(): len(view.session.tabs) if view.session else 0})
     yield _gauge("sockets", "Open WebSockets of the platform.", {(): len(view.session.sockets) if view.session else 0})

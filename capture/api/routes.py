@@ -1,4 +1,4 @@
-"""Routes of the control endpoint for files and figures: what is collected, blind times, metrics."""
+"""Routes of the control endpoint for files, figures and the browser: CSV files, blind times, metrics, consent."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from fluxcap.capture.api.metrics import Metrics
 from fluxcap.capture.csvfiles.catalog import LARGEST_BYTES, list_csv_files, resolve_csv_file
 from fluxcap.capture.csvfiles.writer import CsvSettingsChange, CsvWriter
 from fluxcap.capture.pipeline.pipeline import Pipeline
+from fluxcap.capture.pipeline.reconnect import ChromeReconnector
 from fluxcap.capture.runtime.settings import CollectMode
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import Candle, StreamKey
@@ -113,6 +114,20 @@ def history_import_router(
             return import_candles(server, key, candles)
 
         return msgspec.to_builtins(await asyncio.to_thread(pipeline.call, take))
+
+    return router
+
+
+def browser_router(watch: ChromeReconnector, pipeline: Pipeline) -> APIRouter:
+    """The routes by which a user's word about the browser comes in."""
+    router = APIRouter()
+
+    @router.post("/api/chrome/ask")
+    async def ask() -> dict[str, Any]:
+        """Ask the browser's user for consent once more, after a refusal or a dialog that was missed."""
+        await asyncio.to_thread(watch.ask)
+        view = await asyncio.to_thread(pipeline.view)
+        return {"chrome": view.chrome.value, "chrome_reason": view.chrome_reason}
 
     return router
 

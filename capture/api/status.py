@@ -11,7 +11,6 @@ from fluxcap.bridge.jetstream.forward.status import ForwardStatus
 from fluxcap.bridge.store.agreement import AgreementSummary
 from fluxcap.capture.csvfiles.writer import CsvStatus
 from fluxcap.capture.market.clock import ClockState
-from fluxcap.capture.pipeline.listeners import ChromeState
 from fluxcap.capture.pipeline.pipeline import PipelineView
 from fluxcap.schemas.candles import first_whole_end_ms
 from fluxcap.schemas.types import Candle, FeedState, StreamKey, StreamStatus, interval_ms
@@ -237,7 +236,7 @@ def why_no_candles(view: PipelineView, interval: str, now_ms: int) -> str:
     market, session = view.market, view.session
     if view.store_error:
         return f"Nothing can be published: {view.store_error}"
-    if view.chrome is ChromeState.UNAVAILABLE or session is None:
+    if not view.chrome.connected or session is None:
         return view.chrome_reason
     if not session.tabs:
         if session.lookalikes:

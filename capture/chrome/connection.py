@@ -16,12 +16,13 @@ from collections.abc import Callable
 import websocket
 
 from fluxcap.capture.chrome.events import ArrivalTime
-from fluxcap.schemas.errors import BrowserGone
+from fluxcap.schemas.errors import BrowserGone, ConsentRefused
 
 IDLE_S = 0.2
 """After this long without a message ``on_idle`` is called, and again after each further while."""
 CONNECT_TIMEOUT_S = 1.0
 CLOSE_TIMEOUT_S = 2.0
+HTTP_FORBIDDEN = 403
 
 
 class Connection:
@@ -38,10 +39,13 @@ class Connection:
         nothing is called after it.
     on_idle
         ``(stamp)`` when nothing has arrived for 200 ms, and every 200 ms from then on. ``stamp.drained`` is True.
+    open_socket
+        A socket that is connected to the browser already. Then the handshake may take as long as the browser's user
+        takes to answer a dialog; ``shutdown`` of the socket, from another thread, ends the waiting.
     wall_ns, mono_ns
         The clocks: UNIX epoch and monotonic nanoseconds.
 
-    Raises BrowserGone when the connection cannot be made within a second.
+    Raises BrowserGone when the connection cannot be made within a second, ConsentRefused when the user says no.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Connection:
         on_end: Callable[[str], None],
         on_idle: Callable[[ArrivalTime], None] | None = None,
         *,
+        open_socket: socket.socket | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
         mono_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -68,7 +73,12 @@ class Connection:
                 skip_utf8_validation=True,  # 51 µs a message with it, 9 µs without
                 enable_multithread=True,
                 http_no_proxy=["*"],
+                socket=open_socket,
             )
+        except websocket.WebSocketBadStatusException as error:
+            if open_socket is not None and error.status_code == HTTP_FORBIDDEN:
+                raise ConsentRefused("The browser does not let fluxcap in.") from None
+            raise BrowserGone(f"No DevTools connection to {websocket_url}: HTTP {error.status_code}.") from None
         except (websocket.WebSocketException, OSError, ValueError) as error:
             raise BrowserGone(f"No DevTools connection to {websocket_url}: {error}.") from None
         self._socket.settimeout(IDLE_S)

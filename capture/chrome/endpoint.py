@@ -1,5 +1,9 @@
 """Find the browser: who answers on the DevTools port, and which port a profile's browser has opened.
 
+A browser that lets programs in only by its user's consent (Chrome 144 and later, at
+``chrome://inspect/#remote-debugging``) answers every HTTP path with an empty 404, on purpose: there the profile's
+``DevToolsActivePort`` alone tells the address. Any WebSocket to it opens a dialog, and nothing here opens one.
+
 Fails fast: ``probe`` takes at most a second in all, whatever the other side does, and its one error says what to do.
 """
 
@@ -10,16 +14,19 @@ import http.client
 import re
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from fluxcap.bridge.transport.addresses import in_address, why_unreachable, without_brackets
-from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
+from fluxcap.schemas.errors import ChromeUnavailable, ConfigError, ConsentRequired
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9222
+PORT_FILE = "DevToolsActivePort"
+"""In the folder of a browser's profiles, not in one profile."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MAX_ANSWER_BYTES = 4_000_000
 _MAX_HEAD_BYTES = 65_536
@@ -37,6 +44,17 @@ class BrowserInfo(msgspec.Struct, frozen=True):
     """E.g. ``Chrome/156.0.8078.79``."""
     protocol_version: str
     user_agent: str
+
+
+class ConsentBrowser(msgspec.Struct, frozen=True):
+    """A browser that asks its user before it lets a program in."""
+
+    label: str
+    """Its name for people."""
+    websocket_url: str
+    """Browser-level DevTools WebSocket; connecting to it opens the dialog."""
+    start: str
+    """Tells this start of the browser from another."""
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -110,9 +128,13 @@ def _probe_both(host: str, port: int, timeout_s: float) -> BrowserInfo:
     try:
         return probe(host, port, timeout_s)
     except ChromeUnavailable as error:
-        if host == DEFAULT_HOST:
-            with contextlib.suppress(ChromeUnavailable):
+        if host in (DEFAULT_HOST, "localhost"):
+            try:
                 return probe("::1", port, timeout_s)
+            except ConsentRequired as better:
+                raise better from None
+            except ChromeUnavailable:
+                pass
         raise error from None
 
 
@@ -130,6 +152,46 @@ def _probe_profile(host: str, written: tuple[int, str], timeout_s: float) -> Bro
     raise failure
 
 
+def find_by_consent(profiles: Mapping[str, Path], timeout_s: float = 1.0) -> BrowserInfo | ConsentBrowser:
+    """Look for the running browser of a profile, the one started last; no dialog is opened.
+
+    ``profiles``: folders of profiles, by the browsers' names for people. Raises ChromeUnavailable: none of them runs
+    with remote debugging allowed.
+    """
+    for label, folder in sorted(profiles.items(), key=lambda one: _written(one[1])[0], reverse=True):
+        _, port, path = _written(folder)
+        for host in (DEFAULT_HOST, "::1") if path else ():
+            try:
+                info = probe(host, port, timeout_s)
+            except ConsentRequired:
+                started_ns, port_now, path = _written(folder)  # anew: it may have been an earlier start's
+                if port_now == port:
+                    return ConsentBrowser(label, f"ws://{_address(host, port)}{path}", f"{port}{path} {started_ns}")
+            except ChromeUnavailable:
+                continue
+            else:
+                if info.websocket_url.endswith(path):
+                    return info
+    where = next(iter(profiles.values())) if len(profiles) == 1 else None
+    raise ChromeUnavailable(
+        f"No browser {f'of the profile {where} ' if where else ''}allows remote debugging; open "
+        "chrome://inspect/#remote-debugging in it and tick “Allow remote debugging for this browser instance”."
+    )
+
+
+def _written(folder: Path) -> tuple[int, int, str]:
+    """Return when a browser wrote its port file (epoch ns), and port and path in it; zeros and "" without one.
+
+    People name a profile inside the folder (``Default``) as often as the folder itself.
+    """
+    for place in (folder, folder.parent):
+        address = active_port(place)
+        if address is not None:
+            with contextlib.suppress(OSError):
+                return (place / PORT_FILE).stat().st_mtime_ns, *address
+    return 0, 0, ""
+
+
 def open_pages(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, timeout_s: float = 1.0) -> list[PageInfo]:
     """The tabs that are open, the one used last first. Raises ChromeUnavailable as ``probe`` does."""
     targets = get_json(host, port, "/json/list", list[PageInfo], timeout_s)
@@ -142,7 +204,7 @@ def active_port(profile_dir: Path) -> tuple[int, str] | None:
     None when the file is absent or not yet whole. The file outlives a killed browser: probe the port.
     """
     try:
-        lines = (profile_dir / "DevToolsActivePort").read_text(encoding="ascii").splitlines()
+        lines = (profile_dir / PORT_FILE).read_text(encoding="ascii").splitlines()
     except (OSError, ValueError):
         return None
     if len(lines) < 2 or not re.fullmatch(r"[0-9]{1,5}", lines[0]) or not lines[1].startswith("/devtools/"):
@@ -155,9 +217,9 @@ def get_json(host: str, port: int, path: str, answer_type: type[T], timeout_s: f
     """GET a JSON value from the DevTools port within ``timeout_s``; the ChromeUnavailable it raises says why not."""
     where = _address(host, port)
     try:
-        status, body = _get(host, port, path, time.monotonic() + timeout_s)
+        status, head, body = _get(host, port, path, time.monotonic() + timeout_s)
         if status != 200:
-            raise http.client.HTTPException
+            raise _refusal(host, where, status, head, body)
         return msgspec.json.decode(body, type=answer_type)
     except TimeoutError:
         raise ChromeUnavailable(
@@ -172,8 +234,8 @@ def get_json(host: str, port: int, path: str, answer_type: type[T], timeout_s: f
         ) from None
 
 
-def _get(host: str, port: int, path: str, deadline: float) -> tuple[int, bytes]:
-    """GET with one deadline (monotonic seconds) over connecting, sending and every single read."""
+def _get(host: str, port: int, path: str, deadline: float) -> tuple[int, bytes, bytes]:
+    """GET with one deadline (monotonic seconds) over connecting, sending and every read: status, head, body."""
     with _connect(host, port, deadline) as sock:
         request = f"GET {path} HTTP/1.1\r\nHost: {_address(host, port)}\r\nConnection: close\r\n\r\n"
         sock.sendall(request.encode("ascii"))
@@ -216,11 +278,12 @@ def _size(answer: bytearray) -> int:
     return end + 4 + int(length[1]) if length else _UNTOLD
 
 
-def _parse(answer: bytes) -> tuple[int, bytes]:
+def _parse(answer: bytes) -> tuple[int, bytes, bytes]:
     match = re.match(rb"HTTP/1\.[01] ([0-9]{3})", answer)
     if match is None:
         raise http.client.BadStatusLine(repr(answer[:40]))
-    return int(match[1]), answer.partition(b"\r\n\r\n")[2]
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(match[1]), head, body
 
 
 def _left(deadline: float) -> float:
@@ -232,6 +295,19 @@ def _left(deadline: float) -> float:
 
 def _address(host: str, port: int) -> str:
     return f"{in_address(host)}:{port}"
+
+
+def _refusal(host: str, where: str, status: int, head: bytes, body: bytes) -> ChromeUnavailable:
+    """Say who answers with an error (each answer as seen with Chromium 156)."""
+    if status == 404 and not body and b"Content-Length:0" in head:  # no space: nobody else writes it so
+        return ConsentRequired(
+            f"A browser on {where} lets programs in only by your consent; `fluxcap run --consent` asks for it."
+        )
+    if status == 500 and b"not an IP address or localhost" in body:
+        return ChromeUnavailable(
+            f"Chrome on {where} answers to no host name; write its IP address in place of {host} in `--chrome`."
+        )
+    return _something_else(where)
 
 
 def _something_else(where: str) -> ChromeUnavailable:

@@ -62,6 +62,10 @@ class AttachResult(_Camel, frozen=True):
     session_id: str
 
 
+class VersionResult(_Camel, frozen=True):
+    product: str = ""
+
+
 class WorldResult(_Camel, frozen=True):
     execution_context_id: int
 
@@ -200,6 +204,7 @@ decode_error = msgspec.json.Decoder(ErrorBody).decode
 decode_world = msgspec.json.Decoder(WorldResult).decode
 decode_evaluated = msgspec.json.Decoder(EvaluateResult).decode
 decode_date_headers = msgspec.json.Decoder(DateHeaders).decode
+decode_version = msgspec.json.Decoder(VersionResult).decode
 decode_attach_result = msgspec.json.Decoder(AttachResult).decode
 
 EVENTS: Final[dict[str, msgspec.json.Decoder[Any]]] = {

@@ -48,6 +48,7 @@ from fluxcap.capture.chrome.messages import (
     decode_error,
     decode_frame,
     decode_head,
+    decode_version,
     is_unread_event,
 )
 from fluxcap.capture.chrome.page_query import ActiveAssetQuery
@@ -85,7 +86,8 @@ class CdpSession:
     the platform's whose name may change hands: its responses do not tell the time. ``timeout_ns``: after which an
     unanswered command is reported.
 
-    ``unsent``: whether there is anything for ``outgoing`` to hand out; looked at after every message.
+    ``unsent``: whether there is anything for ``outgoing`` to hand out; looked at after every message. ``product``: the
+    browser's name and version, once an answer to ``probe`` has told them.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class CdpSession:
         self._targets = Targets(is_platform_url, self._commands, resembles)
         self._sessions = self._targets.sessions
         self._asset_query = ActiveAssetQuery(self._commands)
+        self.product = ""
         self._root_handlers: dict[str, Callable[[Head, Any, int, list[ChromeEvent]], None]] = {
             "Target.targetCreated": self._on_target_info,
             "Target.targetInfoChanged": self._on_target_info,
@@ -265,6 +268,8 @@ class CdpSession:
                 error = decode_error(head.error)
             elif command.method == "Target.attachToTarget":
                 session_id = decode_attach_result(head.result).session_id
+            elif command.method == "Browser.getVersion" and not self.product:
+                self.product = decode_version(head.result).product
         except NOT_CDP:
             out.append(Malformed("answer"))
         self._targets.answered(command, error, session_id, mono_ns, out)

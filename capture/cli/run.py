@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fluxcap.capture.cli.options import ConfigOption, Debug
+from fluxcap.capture.cli.options import ConfigOption, ControlUrl, DataDir, Debug
 from fluxcap.capture.runtime.output import say
 
 CHROME, CANDLES, FILES, WEB = ("Chrome and platform", "Candles", "Store and files", "Web")
@@ -25,7 +25,17 @@ def run(
     chrome_profile: Annotated[
         Path | None,
         typer.Option(
-            help="Chrome's profile folder: used to find Chrome when it restarts on another port.",
+            help="Chrome's profile folder: used to find Chrome when it restarts on another port, or to find the one "
+            "that is asked for consent.",
+            rich_help_panel=CHROME,
+        ),
+    ] = None,
+    consent: Annotated[
+        bool | None,
+        typer.Option(
+            "--consent/--no-consent",
+            help="Read the browser that you use every day: it asks you for consent, once each time it starts. "
+            "[default: no]",
             rich_help_panel=CHROME,
         ),
     ] = None,
@@ -182,6 +192,7 @@ def run(
         config,
         chrome=chrome,
         chrome_profile=chrome_profile,
+        consent=consent,
         platform=platform,
         platform_url=platform_url,
         focus=focus,
@@ -221,14 +232,47 @@ def chrome(
     ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Without a window.")] = False,
     url: Annotated[str, typer.Option(help="Page to open.")] = "https://pocketoption.com/",
+    ask: Annotated[
+        bool,
+        typer.Option(
+            "--ask",
+            help="Start none: have `fluxcap run --consent` ask the browser that you use every day once more, after "
+            "Cancel or a dialog that was missed.",
+        ),
+    ] = False,
+    data_dir: DataDir = None,
+    control: ControlUrl = None,
 ) -> None:
     """Start Chrome with a profile of its own and the DevTools port open, and leave it running.
 
-    Log in to the platform there once; the profile remembers it. Your everyday Chrome profile cannot be used: Chrome
-    ignores the DevTools port on it.
+    Log in to the platform there once; the profile remembers it. Your everyday profile cannot be used this way, since
+    Chrome ignores the DevTools port on it: `fluxcap run --consent` reads that one, by your consent.
     """
+    if ask:
+        _ask_for_consent(data_dir, control)
+        return
     from fluxcap.capture.chrome.launch import default_profile, start_chrome
 
     folder = profile or default_profile()
     started = start_chrome(port=port, profile=folder, headless=headless, url=url)
     say(f"Chrome runs (process {started.pid}), DevTools on 127.0.0.1:{started.port}, profile {folder}.")
+
+
+def _ask_for_consent(data_dir: Path | None, control: str | None) -> None:
+    """Have the running daemon ask; without one, leave word for the next."""
+    from fluxcap.capture.pipeline.consent import ConsentFile
+    from fluxcap.capture.runtime.discovery import find_daemon
+    from fluxcap.capture.runtime.settings import load_settings
+    from fluxcap.schemas.errors import NotAnswering
+
+    try:
+        with find_daemon(data_dir, control) as daemon:
+            seen = daemon.ask_for_consent()
+    except NotAnswering as error:
+        if control:
+            raise
+        file = ConsentFile(data_dir or load_settings().data_dir)
+        file.write(file.read().wanting())
+        say(f"{error} The next `fluxcap run --consent` may ask at once.")
+    else:
+        say(f"Chrome: {seen['chrome']}. {seen['chrome_reason']}".rstrip())

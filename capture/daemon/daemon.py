@@ -28,7 +28,7 @@ from fluxcap.bridge.transport.curve import ServerCurve, server_keys, with_own_cl
 from fluxcap.capture.api.app import HttpServer, control_app
 from fluxcap.capture.api.metrics import Metrics, MetricsSnapshot
 from fluxcap.capture.api.relay import EventRelay
-from fluxcap.capture.api.routes import csv_settings_router, history_import_router
+from fluxcap.capture.api.routes import browser_router, csv_settings_router, history_import_router
 from fluxcap.capture.api.status import DaemonInfo, Status, build_status
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.endpoint import parse_endpoint
@@ -41,7 +41,7 @@ from fluxcap.capture.pipeline.journal import TickJournal, read_journal_contents,
 from fluxcap.capture.pipeline.kept import KeptFacts
 from fluxcap.capture.pipeline.listeners import Listener
 from fluxcap.capture.pipeline.pipeline import Connect, Pipeline
-from fluxcap.capture.pipeline.reconnect import ChromeReconnector, browser_locator
+from fluxcap.capture.pipeline.reconnect import ChromeReconnector, browser_locator, consent_keeper
 from fluxcap.capture.pipeline.restore import restore_market
 from fluxcap.capture.pipeline.tick_publisher import TickPublisher
 from fluxcap.capture.platforms.base import PlatformHints
@@ -139,10 +139,13 @@ class Daemon:
                 keep=kept.keep,
                 hints=PlatformHints(platform),
             )
-            self.watch = ChromeReconnector(self.pipeline, self._scheduler, browser_locator(settings))
+            self.watch = ChromeReconnector(
+                self.pipeline, self._scheduler, browser_locator(settings), consent_keeper(settings)
+            )
             hosts = () if is_wildcard(settings.web_host) else (settings.web_host,)
             app = control_app(self.pipeline, self.market, self.status, hosts, settings.web_origin)
             app.include_router(csv_settings_router(self.persistence, self.server.store.reader(), self.metrics))
+            app.include_router(browser_router(self.watch, self.pipeline))
             app.include_router(history_import_router(self.pipeline, self.server, settings.source, settings.interval))
             self.control = HttpServer(app, settings.web_host, settings.listen_port)
             if relay is not None:
@@ -161,7 +164,7 @@ class Daemon:
             data_dir=str(settings.data_dir.resolve()),
             source=settings.source,
             interval=settings.interval,
-            chrome_endpoint=settings.chrome,
+            chrome_endpoint="its profile's port" if settings.consent else settings.chrome,
         )
 
     def key(self, symbol: str) -> StreamKey:
@@ -190,6 +193,7 @@ class Daemon:
         """Flush and close. Nothing is sealed early. Idempotent."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
+        self.watch.stop()
         self.control.stop()
         self.pipeline.stop()
         self.persistence.stop()

@@ -56,6 +56,7 @@ _GAP_REASONS: dict[EndReason, GapReason] = {
 
 _STATE_EVENTS = {
     ChromeState.UNAVAILABLE: "chrome.lost",
+    ChromeState.WAITING_FOR_CONSENT: "chrome.waiting_for_consent",
     ChromeState.ATTACHED: "chrome.attached",
     ChromeState.SILENT: "chrome.unresponsive",
 }
@@ -118,7 +119,8 @@ class BrowserFeed:
     @property
     def product(self) -> str:
         """The browser's name for itself; "" without one."""
-        return self._product if self._connection is not None else ""
+        told = self._session.product if self._session is not None else ""
+        return told or self._product if self._connection is not None else ""
 
     def snapshot(self) -> SessionSnapshot | None:
         """Tabs and sockets, for ``status``."""
@@ -183,6 +185,10 @@ class BrowserFeed:
     def set_unavailable(self, reason: str) -> None:
         """The probe found no browser."""
         self._set_state(ChromeState.UNAVAILABLE, reason)
+
+    def set_waiting_for_consent(self, reason: str) -> None:
+        """A browser is there, and its user has to let fluxcap in; ``reason`` says what to click."""
+        self._set_state(ChromeState.WAITING_FOR_CONSENT, reason)
 
     def reload_pages(self) -> int:
         """Reload the platform's pages; returns how many. Raises BrowserGone without a browser."""
@@ -293,9 +299,10 @@ class BrowserFeed:
         self._set_state(ChromeState.UNAVAILABLE, f"The connection to Chrome ended: {reason}.")
 
     def _set_state(self, state: ChromeState, reason: str) -> None:
-        if state is ChromeState.UNAVAILABLE and self._connection is not None:
+        if not state.connected and self._connection is not None:
             return
-        if state is not self.state or (reason and not self.reason):
+        other_step = state is ChromeState.WAITING_FOR_CONSENT and reason != self.reason
+        if state is not self.state or other_step or (reason and not self.reason):
             level = logging.INFO if state is ChromeState.ATTACHED else logging.WARNING
             fields = {"reason": reason} if reason else {"browser": self._product}
             log.event(_STATE_EVENTS[state], level=level, **fields)

@@ -16,11 +16,20 @@ from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, Stre
 
 
 class ChromeState(enum.StrEnum):
-    """The state of the connection to Chrome, as ``status`` serves it."""
+    """The state of the connection to Chrome, as ``status`` serves it.
+
+    Without a connection it is one of the first two.
+    """
 
     UNAVAILABLE = "not reachable"
+    WAITING_FOR_CONSENT = "waiting for your consent"
     ATTACHED = "attached"
     SILENT = "attached, not answering"
+
+    @property
+    def connected(self) -> bool:
+        """Return whether there is a connection, answering or not."""
+        return self in (ChromeState.ATTACHED, ChromeState.SILENT)
 
 
 class PublishedUpdate(msgspec.Struct, frozen=True):

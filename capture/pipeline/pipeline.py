@@ -240,8 +240,11 @@ class Pipeline:
         """End the leases whose time is over."""
         self.call(lambda: self._record_focus(self._market.expire_leases(self._mono_ns() // 1_000_000)))
 
-    def attach(self, websocket_url: str, browser: str) -> None:
-        """Connect to a browser, from any thread but the pipeline's. Raises BrowserGone, NotAnswering."""
+    def attach(self, websocket_url: str, browser: str, connect: Connect | None = None) -> None:
+        """Connect to a browser, from any thread but the pipeline's, in another way than usual if one is given.
+
+        Raises BrowserGone, NotAnswering, and what ``connect`` raises.
+        """
         number = next(self._connection_numbers)
         attached = threading.Event()  # before it, nothing that the connection says may overtake ``_attached``
 
@@ -253,7 +256,7 @@ class Pipeline:
             attached.wait()
             self._post(_BrowserEnded(number, reason))
 
-        connection = self._connect(
+        connection = (connect or self._connect)(
             websocket_url, on_message, on_end, lambda stamp: self._post(_BrowserIdle(number, stamp))
         )
         try:
@@ -267,6 +270,10 @@ class Pipeline:
     def on_chrome_unavailable(self, reason: str) -> None:
         """The probe found no browser; ``reason`` is its sentence."""
         self._post(_Task(lambda: self._browser.set_unavailable(reason), Future()))
+
+    def on_waiting_for_consent(self, reason: str) -> None:
+        """A browser waits for its user's consent; ``reason`` says what to click."""
+        self._post(_Task(lambda: self._browser.set_waiting_for_consent(reason), Future()))
 
     def view(self) -> PipelineView:
         """A snapshot, taken on the pipeline's thread."""
@@ -336,8 +343,9 @@ class Pipeline:
         offset_ms = self._market.clock.offset_ms or 0
         last_ms = self._market.last_tick_ts_ms(key.symbol)
         state = self._market.feed_state(key.symbol)
-        if self._browser.state is ChromeState.UNAVAILABLE and state is not FeedState.NOT_IN_FOCUS:
-            state = FeedState.NO_BROWSER
+        if not self._browser.state.connected and state is not FeedState.NOT_IN_FOCUS:
+            waiting = self._browser.state is ChromeState.WAITING_FOR_CONSENT
+            state = FeedState.WAITING_FOR_CONSENT if waiting else FeedState.NO_BROWSER
         if state is FeedState.LIVE and self._browser.state is ChromeState.SILENT:
             state = FeedState.STALLED
         return FeedInfo(state, last_ms, offset_ms)

@@ -120,6 +120,12 @@ EVENTS: dict[str, LogEvent] = {
         "A browser is there, but the pipeline is busy.",
         "nothing; if it repeats, the machine is too slow",
     ),
+    "chrome.waiting_for_consent": LogEvent(
+        "Waiting for your consent in Chrome",
+        "A browser is there, and its user has to let fluxcap in; `reason` says what to click.",
+        "click Allow in the browser's dialog; after Cancel: `fluxcap chrome --ask`",
+        alert=True,
+    ),
     "chrome.attached": LogEvent("Attached to Chrome", "The browser was connected to, or it answers again.", "nothing"),
     "chrome.lost": LogEvent(
         "Chrome is not reachable",

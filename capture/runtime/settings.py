@@ -55,6 +55,7 @@ class Settings(BaseSettings):
 
     chrome: str = "127.0.0.1:9222"
     chrome_profile: Path | None = None
+    consent: bool = False
     platform: str = "pocketoption"
     platform_url: tuple[str, ...] = ()
     platforms: dict[str, dict[str, Any]] = {}

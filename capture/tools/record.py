@@ -16,11 +16,11 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from fluxcap.bridge.server.server import CandlesByStream, FeedInfo
 from fluxcap.bridge.store.agreement import ComparedCandle
-from fluxcap.capture.chrome.endpoint import BrowserInfo
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
+from fluxcap.capture.pipeline.consent import ConsentKeeper
 from fluxcap.capture.pipeline.pipeline import Pipeline
-from fluxcap.capture.pipeline.reconnect import ChromeReconnector, browser_locator
+from fluxcap.capture.pipeline.reconnect import ChromeReconnector, Find, browser_locator, consent_keeper
 from fluxcap.capture.platforms.base import PlatformHints
 from fluxcap.capture.platforms.registry import platform_named
 from fluxcap.capture.recording import records
@@ -107,7 +107,7 @@ def record(
     """
     platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
     focus = Focus(FocusMode.LOCK, settings.focus) if settings.focus else Focus(FocusMode.ALL)
-    find = browser_locator(settings)
+    find, consent = browser_locator(settings), consent_keeper(settings)
     recorder, writer = open_recorder(path, settings, platform, focus, force=force)
     market = Market(platform, interval_ms(settings.interval), focus, times=market_times(settings))
     pipeline = Pipeline(
@@ -134,7 +134,7 @@ def record(
         return stop() or not pipeline.alive or bool(recorder.error)
 
     with writer:
-        _run_until(ended, pipeline, find)
+        _run_until(ended, pipeline, find, consent)
         if recorder.error:
             raise FluxcapError(recorder.error)
         if pipeline.failure is not None:
@@ -173,9 +173,9 @@ def import_frames(frames: Path, path: Path, settings: Settings, *, force: bool) 
         return RecordingProgress("", 0.0, counts[records.SocketOpened], kept + withheld, withheld, 0, writer.size_bytes)
 
 
-def _run_until(ended: Callable[[], bool], pipeline: Pipeline, find: Callable[[], BrowserInfo]) -> None:
+def _run_until(ended: Callable[[], bool], pipeline: Pipeline, find: Find, consent: ConsentKeeper | None) -> None:
     scheduler = BackgroundScheduler(timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True})
-    reconnector = ChromeReconnector(pipeline, scheduler, find)
+    reconnector = ChromeReconnector(pipeline, scheduler, find, consent)
     pipeline.start()
     scheduler.start()
     reconnector.start()
@@ -184,4 +184,5 @@ def _run_until(ended: Callable[[], bool], pipeline: Pipeline, find: Callable[[],
             time.sleep(POLL_S)
     finally:
         scheduler.shutdown(wait=False)
+        reconnector.stop()
         pipeline.stop()

@@ -10,7 +10,8 @@ import msgspec
 
 from fluxcap.bridge.system.ports import process_on_port
 from fluxcap.bridge.system.processes import ProcessInfo, processes
-from fluxcap.capture.chrome.endpoint import BrowserInfo, open_pages, parse_endpoint
+from fluxcap.capture.chrome.consent import ALLOW, Answer, ConsentRecord
+from fluxcap.capture.chrome.endpoint import BrowserInfo, ConsentBrowser, open_pages, parse_endpoint
 from fluxcap.capture.chrome.launch import find_chrome
 from fluxcap.capture.collect.page import find_chromedriver
 from fluxcap.capture.collect.page_feed import HistoryFeed
@@ -25,7 +26,7 @@ from fluxcap.capture.tools.doctor.finding import (
     ok,
     warning,
 )
-from fluxcap.schemas.errors import BrowserGone, ChromeUnavailable, ConfigError
+from fluxcap.schemas.errors import BrowserGone, ChromeUnavailable, ConfigError, ConsentRefused
 
 LISTEN_S = 1.2
 START = "Start it with `fluxcap chrome`, which gives it a profile of its own and the port."
@@ -67,6 +68,17 @@ def check_port(endpoint: str, error: ChromeUnavailable, chromes: Sequence[Chrome
             f"{START} Your everyday Chrome may stay open beside it.",
         )
     return warning("devtools port", f"Nothing answers on {endpoint}: Chrome is not running.", START)
+
+
+def check_consent(browser: ConsentBrowser, last: ConsentRecord) -> Finding:
+    """Tell of a browser that asks its user first; it is not asked here. ``last``: the dialog before."""
+    where = browser.websocket_url.removeprefix("ws://").partition("/")[0]
+    if last.answer is Answer.REFUSED and not last.wanted:
+        return from_error("devtools port", ConsentRefused(last.why_not()), is_problem=False)
+    return ok(
+        "devtools port",
+        f"{browser.label} on {where} lets fluxcap in by your consent: `fluxcap run` asks for it; {ALLOW}.",
+    )
 
 
 def check_flags(chromes: Sequence[ChromeProcessInfo], holder: str, profile: Path | None) -> Finding:

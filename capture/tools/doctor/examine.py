@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 from fluxcap.bridge.system.ports import process_on_port
 from fluxcap.bridge.transport.addresses import in_address, require_bindable
-from fluxcap.capture.chrome.endpoint import parse_endpoint
+from fluxcap.capture.chrome.endpoint import ConsentBrowser, parse_endpoint
 from fluxcap.capture.chrome.launch import default_profile
+from fluxcap.capture.pipeline.consent import ConsentFile
 from fluxcap.capture.pipeline.reconnect import browser_locator
 from fluxcap.capture.platforms.base import Platform
 from fluxcap.capture.platforms.registry import platform_named
@@ -20,7 +21,7 @@ from fluxcap.capture.runtime.settings import Settings
 from fluxcap.capture.tools.doctor import browser, data, machine
 from fluxcap.capture.tools.doctor.browser import running_chromes
 from fluxcap.capture.tools.doctor.finding import Finding, Verdict, from_error
-from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
+from fluxcap.schemas.errors import ChromeUnavailable, ConfigError, ConsentRequired
 
 
 def run_checks(config: Path | None = None, **options: Any) -> list[Finding]:
@@ -51,8 +52,14 @@ def _browser(settings: Settings, *, seen_by_daemon: bool) -> Iterator[Finding]:
     try:
         info = find()
     except ChromeUnavailable as error:
-        if not seen_by_daemon:
+        if not seen_by_daemon and (settings.consent or isinstance(error, ConsentRequired)):
+            yield from_error("devtools port", error, is_problem=False)
+        elif not seen_by_daemon:
             yield browser.check_port(settings.chrome, error, chromes)
+        return
+    if isinstance(info, ConsentBrowser):
+        if not seen_by_daemon:
+            yield browser.check_consent(info, ConsentFile(settings.data_dir).read())
         return
     where = info.websocket_url.removeprefix("ws://").partition("/")[0]
     if not seen_by_daemon:

@@ -20,6 +20,7 @@ from tests.support.paths import ROOT
 VALUES: dict[str, tuple[Any, Any, Any]] = {
     "chrome": ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
     "chrome_profile": ("a", "b", "c"),
+    "consent": (True, False, True),
     "platform": ("a", "b", "c"),
     "platform_url": (["a"], ["b"], ["c"]),
     "focus": (["A"], ["B"], ["C", "D"]),
