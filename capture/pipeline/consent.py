@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from fluxcap.bridge.system.files import replace_file
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.consent import Answer, ConsentRecord, asking_sentence
 from fluxcap.capture.chrome.endpoint import ConsentBrowser
@@ -48,7 +49,7 @@ class ConsentFile:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         whole = self._path.with_name(f"{CONSENT_FILE}.new")
         whole.write_bytes(msgspec.json.encode(record))
-        whole.replace(self._path)
+        replace_file(whole, self._path)
 
 
 class Dialling(Protocol):
