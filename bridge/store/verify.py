@@ -19,6 +19,7 @@ from fluxcap.bridge.store.connection import StoreConnection, StoreCursor
 from fluxcap.bridge.store.file import check_store, stored_version
 from fluxcap.bridge.store.high_water_mark import HighWaterMark, total_assigned
 from fluxcap.bridge.store.schema import CANDLE_COLUMNS
+from fluxcap.bridge.store.writes import OFFSET_FACT
 from fluxcap.schemas.candles import first_invalid_candle
 from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError, StoreRestored
 from fluxcap.schemas.types import CandleArray, StreamKey, Watermark
@@ -178,6 +179,29 @@ def agreement_of(path: Path, limit: int = 1_000_000) -> AgreementSummary:
         keys = {i: StreamKey(*key) for i, *key in cursor.rows("SELECT * FROM streams")}
         streams = {keys[i]: agreement for i, agreement in read_agreement(cursor).items() if i in keys}
         return AgreementSummary(streams, tuple(differing_candles(cursor, limit)))
+    finally:
+        connection.close()
+
+
+def kept_offset_ms(path: Path, source_id: str) -> int | None:
+    """Return the platform's offset (ms) that a store keeps of earlier runs, without changing the store; None without.
+
+    Raises StoreLocked, StoreDamaged or StoreError.
+    """
+    if not path.is_file():
+        return None
+    connection = StoreConnection(path, read_only=True)
+    try:
+        cursor = connection.cursor()
+        check_store(cursor, path)
+        if stored_version(cursor) < 2:
+            return None
+        sql = "SELECT value FROM kept_facts WHERE source_id = ? AND name = ?"
+        for (value,) in cursor.rows(sql, (source_id, OFFSET_FACT)):
+            return msgspec.json.decode(value, type=int)
+        return None
+    except msgspec.DecodeError:
+        return None
     finally:
         connection.close()
 

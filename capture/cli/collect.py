@@ -70,12 +70,15 @@ def _show(summary: CollectSummary) -> None:
     from rich.table import Table
 
     from fluxcap.bridge.terminal.console import SafeConsole, plain
+    from fluxcap.capture.market.clock import ClockBasis
 
     console = SafeConsole()
     rows = sum(saved.rows for saved in summary.saved)
     files = "1 file" if len(summary.saved) == 1 else f"{len(summary.saved)} files"
     skipped = f"; {summary.skipped} saved earlier today were left as they are" if summary.skipped else ""
     console.print(f"Saved {files} with {rows:,} candles below {plain(str(summary.folder))}{skipped}.")
+    if summary.clock_basis == ClockBasis.WALL:
+        console.print("Their times stand on this computer's clock alone; after a run of `fluxcap run` they do not.")
     published = sum(saved.published for saved in summary.saved)
     revised = sum(saved.revised for saved in summary.saved)
     if published or revised:

@@ -29,6 +29,7 @@ from fluxcap.capture.collect.plan import (
     select_labels,
 )
 from fluxcap.capture.collect.store import HistoryStore
+from fluxcap.capture.market.clock import Trust
 from fluxcap.capture.pipeline.reconnect import browser_locator
 from fluxcap.capture.platforms.base import ActiveAsset, Asset, History
 from fluxcap.capture.platforms.registry import platform_named
@@ -63,6 +64,9 @@ class Feed(Protocol):
     def await_history(self, fits: Callable[[History, str | None], bool], timeout_s: float) -> History | None: ...
 
     def await_offset_ms(self, timeout_s: float) -> int: ...
+
+    @property
+    def clock_basis(self) -> str: ...
 
     def now_ms(self) -> int: ...
 
@@ -100,6 +104,7 @@ class CollectSummary(msgspec.Struct):
     failed: list[FailedFile] = []
     skipped: int = 0
     platform_offset_ms: int = 0
+    clock_basis: str = ""
     store_error: str = msgspec.field(default="", name="store_trouble")
     page_error: str = msgspec.field(default="", name="page_trouble")
 
@@ -142,6 +147,7 @@ class Collection:
     def run(self, begin: ProgressFactory = lambda total: lambda done: None) -> CollectSummary:
         """Collect. Raises, before anything was turned: ConfigError, PageUnavailable, BrowserGone."""
         self.summary.platform_offset_ms = self._feed.await_offset_ms(CLOCK_TIMEOUT_S)
+        self.summary.clock_basis = self._feed.clock_basis
         shown = [FavouriteEntry(one.label, one.payout) for one in self._page.favourites()]
         self._labels = tuple(one.label for one in shown)
         planned = jobs(select_labels(self._order.assets, shown, self._assets()), self._order.timeframes)
@@ -299,8 +305,11 @@ def collect(
     store = HistoryStore(settings.data_dir, settings.source, settings.interval)
     with ExitStack() as closing:
         page = closing.enter_context(TradingPage.attach(host, port, platform.is_page, screenshot=files.screenshot))
-        feed = HistoryFeed(browser.websocket_url, platform)
+        prior, certain = store.known_offset()
+        feed = HistoryFeed(browser.websocket_url, platform, prior=prior)
         closing.callback(feed.close)
+        if certain:
+            feed.clock.trust(Trust.EARLIER)
         collection = Collection(order, page, feed, files, store, store.assets())
         return collection.run(begin)
 

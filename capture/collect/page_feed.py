@@ -19,12 +19,13 @@ from fluxcap.capture.chrome.events import (
     ChromeEvent,
     FrameReceived,
     FrameSent,
+    PlatformDate,
     SocketClosed,
     SocketId,
     SocketOpened,
 )
 from fluxcap.capture.chrome.session import CdpSession
-from fluxcap.capture.market.clock import ClockState, PlatformClock
+from fluxcap.capture.market.clock import ClockPrior, ClockState, PlatformClock
 from fluxcap.capture.market.history import whole_rows
 from fluxcap.capture.platforms.base import (
     ActiveAsset,
@@ -69,6 +70,8 @@ class ReceivedHistory(msgspec.Struct, frozen=True):
 class HistoryFeed:
     """Attached from construction until ``close``. Raises BrowserGone. ``connect``: opens the browser connection.
 
+    ``prior``: what earlier runs knew of the clock.
+
     Attributes
     ----------
     asked
@@ -81,7 +84,14 @@ class HistoryFeed:
         Whether the platform refused the page's session.
     """
 
-    def __init__(self, websocket_url: str, platform: Platform, *, connect: Connect = Connection) -> None:
+    def __init__(
+        self,
+        websocket_url: str,
+        platform: Platform,
+        *,
+        connect: Connect = Connection,
+        prior: ClockPrior = ClockPrior(),  # noqa: B008  frozen
+    ) -> None:
         self._platform = platform
         self._session = CdpSession(platform.is_page)
         self._queue: queue.Queue[_Item] = queue.Queue()
@@ -94,7 +104,7 @@ class HistoryFeed:
         self._pages = WatchedPages(PlatformHints(platform))
         self.frames = 0
         self.logged_out = False
-        self.clock = PlatformClock()
+        self.clock = PlatformClock(prior)
         self.requested_asset: ActiveAsset | None = None
         self.assets: tuple[Asset, ...] = ()
         self._connection = connect(
@@ -112,7 +122,7 @@ class HistoryFeed:
     def await_history(self, fits: Callable[[History, str | None], bool], timeout_s: float) -> History | None:
         """The first history since ``reset`` that ``fits(history, symbol asked for)``; None if none comes in time.
 
-        Raises BrowserGone.
+        Raises BrowserGone, and PageUnavailable once the platform's own clock has shown that the one taken was wrong.
         """
         seen = 0
 
@@ -122,7 +132,19 @@ class HistoryFeed:
             requested_asset = self.requested_asset.symbol if self.requested_asset else None
             return next((one.history for one in fresh if fits(one.history, requested_asset)), None)
 
-        return self._until(found, timeout_s)
+        history = self._until(found, timeout_s)
+        if self.clock.correction is not None:
+            off_h = (self.clock.correction.right_ms - self.clock.correction.wrong_ms) / 3_600_000
+            raise PageUnavailable(
+                f"The platform's own clock shows that this computer's is {off_h:+g} h off. What was collected stands "
+                "under a wrong time: set the clock (NTP), and collect all of it again with --restart."
+            )
+        return history
+
+    @property
+    def clock_basis(self) -> str:
+        """The witness that the platform's offset stands on; "" until it is known."""
+        return str(self.clock.basis or "")
 
     def await_offset_ms(self, timeout_s: float) -> int:
         """The platform's clock less UTC. Raises PageUnavailable when it cannot be measured in time, BrowserGone."""
@@ -135,6 +157,11 @@ class HistoryFeed:
             )
         if self.clock.state is ClockState.AMBIGUOUS:
             raise PageUnavailable(self.clock.reason)
+        if self.clock.question:
+            raise PageUnavailable(
+                f"{self.clock.question} Set this computer's clock (NTP), or reload the trading page while fluxcap "
+                "waits for its clock: that tells the platform's own time. Then try again."
+            )
         raise PageUnavailable(
             f"The platform's clock could not be measured: no ticks, or too few, in {timeout_s:g} s. "
             "Choose an asset on the page whose price moves, and try again."
@@ -172,9 +199,12 @@ class HistoryFeed:
             raise BrowserGone(f"The connection to Chrome ended: {item}.")
         if isinstance(item, ArrivalTime):
             self._session.expire(item.mono_ns)
+            self.clock.observe(item)
         else:
             for event in self._session.receive(*item):
                 self._on_event(event)
+            if item[1].drained:
+                self.clock.observe(item[1])
         self._send()
 
     def _send(self) -> None:
@@ -190,6 +220,9 @@ class HistoryFeed:
         elif isinstance(event, SocketClosed):
             self._decoders.pop(event.socket, None)
             self._heard_raw_ms.pop(event.socket, None)
+        elif isinstance(event, PlatformDate):
+            if event.socket is None or self._decoders.get(event.socket) is not None:
+                self.clock.add_date(event.date_ms, event.stamp, is_handshake=event.socket is not None)
         elif isinstance(event, FrameReceived | FrameSent):
             decoder = self._decoders.get(event.socket)
             if decoder is not None:

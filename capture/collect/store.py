@@ -15,12 +15,14 @@ from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.server.history_import import ImportResult, import_candles
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.store.verify import kept_offset_ms
+from fluxcap.capture.market.clock import ClockPrior, ClockState
 from fluxcap.capture.platforms.base import Asset
 from fluxcap.capture.runtime.discovery import find_daemon
 from fluxcap.capture.runtime.folders import state_dir
 from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE
-from fluxcap.schemas.errors import FluxcapError, NotAnswering
+from fluxcap.schemas.errors import FluxcapError, NotAnswering, PageUnavailable
 from fluxcap.schemas.types import Candle, StreamKey
 
 ANY_PORT = "tcp://127.0.0.1:0"
@@ -60,6 +62,23 @@ class HistoryStore:
                 return tuple(msgspec.convert(daemon.assets(), list[Asset]))
         except (FluxcapError, msgspec.ValidationError):
             return ()
+
+    def known_offset(self) -> tuple[ClockPrior, bool]:
+        """Return what is known of the platform's clock, by a running daemon or earlier runs, and whether it is certain.
+
+        Raises PageUnavailable while the daemon has its clock in question and publishes nothing.
+        """
+        daemon = self._daemon()
+        if daemon is None:
+            try:
+                return ClockPrior(kept_offset_ms(self._data_dir / STORE_FILE, self._source)), False
+            except FluxcapError:
+                return ClockPrior(), False
+        with daemon:
+            status = daemon.status()
+        if status["platform_offset_ms"] is None and status["clock"] == ClockState.IN_QUESTION:
+            raise PageUnavailable(status["clock_reason"])
+        return ClockPrior(status["platform_offset_ms"]), status["platform_offset_ms"] is not None
 
     def _daemon(self) -> DaemonClient | None:
         """The daemon on this folder; None when none runs."""

@@ -34,15 +34,18 @@ STEP_MS = 900_000
 TOLERANCE_MS = 30_000
 """How far the wall clock may be off. Candles do not depend on it: they stand on the platform's own stamps."""
 DATE_TOLERANCE_MS = 3_000
-"""The same for a ``Date`` header, which is a server's own time: what remains is delivery."""
+"""The same for a ``Date`` header, which is a server's own time..."""
+DATE_LATE_MS = 30_000
+"""...and which delivery only ever makes late: by so much on a computer that has too much to do. Of quarter hours it
+tells the right one all the same."""
 KEPT_BEHIND_MS, KEPT_AHEAD_MS = 5_000, 1_000
 """So far a single tick may lie from the wall clock less the kept offset for the two to agree at once."""
 WALL_OFF_MS = 2_000
 """The wall clock is wrong when it is further than this from the platform's own; a step of it is as large."""
 DRIFT_PER_MS = 1e-4
 """Two quartzes part by no more, while no newer header comes."""
-WAITED_MAX_MS = 2_000
-"""A header that may have waited longer before it was read tells an old time."""
+WAITED_MAX_MS = 20_000
+"""A header that may have waited longer before it was read tells too old a time."""
 STORE_AHEAD_MS = 5_000
 """Now may be so much earlier than the end of the newest stored candle: what a sealing tick can be ahead of now."""
 MAX_DRIFT_MS = 3_000
@@ -351,6 +354,11 @@ class PlatformClock:
         return self.state is ClockState.IN_QUESTION or bool(self._wall_off_ms) or self._has_wall_changed()
 
     @property
+    def question(self) -> str:
+        """Return why the offset is not taken, as a sentence; "" while nothing is in question."""
+        return self._question if self.state is ClockState.IN_QUESTION else ""
+
+    @property
     def wall_off_ms(self) -> int:
         """Milliseconds that this computer's clock is ahead of the platform's own; 0 while right, or not known."""
         return self._wall_off_ms
@@ -359,7 +367,7 @@ class PlatformClock:
     def reason(self) -> str:
         """One sentence for ``status``."""
         if self.state is ClockState.IN_QUESTION:
-            return self._question
+            return f"{self._question} Nothing is published; ticks are kept. {_WAYS_OUT}"
         if self.state is ClockState.AMBIGUOUS:
             return (
                 f"Tick times are {self._residual_ms / 1_000:+.0f} s away from any quarter-hour offset: set this "
@@ -455,7 +463,7 @@ class PlatformClock:
             return None
         lead_ms = mono_offset_ms - self.dates.zero_ms
         by_date_ms = _nearest_step(lead_ms)
-        return by_date_ms if abs(lead_ms - by_date_ms) <= DATE_TOLERANCE_MS else None
+        return by_date_ms if -DATE_TOLERANCE_MS <= lead_ms - by_date_ms <= DATE_LATE_MS else None
 
     def _offsets_by_older_dates(self, mono_offset_ms: int) -> set[int]:
         """The offsets that headers from before a jump of the wall clock allow: it was set, or the computer slept.
@@ -572,7 +580,7 @@ class PlatformClock:
         if question:
             if self.state is not ClockState.IN_QUESTION:
                 self.events.append((ClockEvent.IN_QUESTION, {"reason": question}))
-            self._question = f"{question} Nothing is published; ticks are kept. {_WAYS_OUT}"
+            self._question = question
         self.state = ClockState.IN_QUESTION if question else ClockState.AMBIGUOUS
         return False
 

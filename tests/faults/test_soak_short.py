@@ -11,7 +11,7 @@ import pytest
 
 from tests.soak.storm.faults import ALL_FAULTS
 from tests.soak.storm.report import Facts, section
-from tests.soak.storm.rig import CLIENTS
+from tests.soak.storm.rig import CLIENTS, VIEWED
 from tests.soak.storm.run import run_storm
 from tests.support.browser.chromium import chromium_executable
 from tests.support.daemon.fault_rig import FOCUS
@@ -34,6 +34,10 @@ ONE_OF_A_KIND = {
     "full disk",
     "daemon killed on a full disk",
     "wall clock stepped",
+    "daemon started by a wrong clock",
+    "backup put back",
+    "trades of one millisecond",
+    "viewers come and go",
 }
 
 
@@ -70,6 +74,11 @@ def test_every_candle_is_true_or_says_what_it_lacks(facts: Facts, interval: str,
 
 
 @pytest.mark.parametrize("interval", INTERVALS)
+def test_an_asset_that_only_viewers_look_at_is_true_or_in_a_told_gap(facts: Facts, interval: str):
+    assert problems(facts, f"{interval} {VIEWED}") == ""
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
 def test_the_store_is_sound(facts: Facts, interval: str):
     assert problems(facts, interval) == ""
 
@@ -87,7 +96,7 @@ def test_a_consumer_is_told_every_sequence_once_and_in_order(facts: Facts, clien
 
 def test_every_problem_belongs_to_one_of_these(facts: Facts):
     places = {*INTERVALS, *(f"client {client}" for client in CLIENTS)}
-    places |= {f"{interval} {symbol}" for interval in INTERVALS for symbol in FOCUS}
+    places |= {f"{interval} {symbol}" for interval in INTERVALS for symbol in (*FOCUS, VIEWED)}
     places |= {f"{interval} client {client}" for interval in INTERVALS for client in CLIENTS}
 
     assert [problem for problem in facts.verdict.problems if problem.where not in places] == []

@@ -21,7 +21,7 @@ ERRORS = st.sampled_from([0, 0, HOUR_MS, -HOUR_MS, 2 * HOUR_MS, 900_000, -900_00
 acts = st.one_of(
     st.tuples(st.just("trade"), st.integers(4, 40)),
     st.tuples(st.just("wall"), ERRORS),
-    st.tuples(st.just("header"), st.sampled_from([0, 0, 0, -1_000, -2_000])),
+    st.tuples(st.just("header"), st.sampled_from([0, 0, 0, -1_000, -2_000, -15_000, -25_000])),
     st.tuples(st.just("restart"), st.integers(0, 30)),
 )
 

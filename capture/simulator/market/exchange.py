@@ -65,6 +65,7 @@ class Exchange:
         self._made_until_ms = start_ms
         self._queue: deque[tuple[int, SimulatedMarket, int]] = deque()
         self._late: list[tuple[float, MarketTick]] = []
+        self._newest: dict[str, MarketTick] = {}
         self._head_due_ms: float | None = None
         self._last_due_ms = 0.0
 
@@ -121,9 +122,8 @@ class Exchange:
 
     def undelivered(self, now_ms: float) -> list[MarketTick]:
         """Return the ticks up to now that were never sent; for the end of a site."""
-        happened = [self._stamped(*entry) for entry in self._queue if entry[0] <= now_ms]
-        quiet_left_out = [tick for tick in happened if not self.markets[tick.symbol].paused_at(tick.ts_ms)]
-        return [tick for _due, tick in sorted(self._late)] + quiet_left_out
+        happened = [self._happened(*entry) for entry in self._queue if entry[0] <= now_ms]
+        return [tick for _due, tick in sorted(self._late)] + [tick for tick in happened if tick is not None]
 
     def _make_ahead(self, now_ms: float) -> None:
         while self._made_until_ms < now_ms + _AHEAD_MS:
@@ -153,9 +153,18 @@ class Exchange:
         ts_ms, market, points = self._queue.popleft()
         self._last_due_ms = self._head_due_ms or self._last_due_ms
         self._head_due_ms = None
+        return self._happened(ts_ms, market, points)
+
+    def _happened(self, ts_ms: int, market: SimulatedMarket, points: int) -> MarketTick | None:
+        """The next tick that was made ahead, as it happened; None for one that did not."""
         if market.pauses and market.paused_at(ts_ms):
             return None
-        return self._stamped(ts_ms, market, points)
+        tick = self._stamped(market.bunched_at(ts_ms), market, points)
+        if market.bunches:
+            before, self._newest[tick.symbol] = self._newest.get(tick.symbol), tick
+            if before is not None and before.ts_ms == tick.ts_ms and before.price == tick.price:
+                return None
+        return tick
 
     def _stamped(self, ts_ms: int, market: SimulatedMarket, points: int) -> MarketTick:
         return MarketTick(market.asset.symbol, ts_ms, ts_ms + self.offset_ms(ts_ms), market.price(points))

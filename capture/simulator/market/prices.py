@@ -7,7 +7,8 @@ live ticks, history and candles of one asset can never disagree, not even after 
 The rhythm is the platform's, at its own rate of 2.1 ticks a second: a slot of 0.5 s, jittered; every sixth slot (three
 seconds) is followed by a keep-alive that repeats the price, which mostly takes the next slot's place; about a quarter
 of all ticks repeat the price before. Ordinary (not OTC) assets leave out slots besides. In a thin market most ticks are
-left out at random: what is left comes as trades do, with pauses of any length about their mean.
+left out at random: what is left comes as trades do, with pauses of any length about their mean. In a bunched market
+several ticks share the millisecond of the first of them, as trades of one moment do.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ _ORDINARY_GAPS = 0.2
 _JITTER = 0.06
 """Of a slot, to either side."""
 
+BUNCH_MS = 400
+_BUNCH_PHASE_MS = 137
+"""Ticks of so long share one stamp in a bunched market. It is never the first millisecond of a second: whoever connects
+in the middle of a bunch has missed trades of a stamp that begins no bucket."""
+
 _UNIT = 2.0**-53
 
 
@@ -59,6 +65,8 @@ class SimulatedMarket:
         self._share = self._share_of(mean_pause_s)
         self.pauses: list[tuple[int, int | None, float]] = []
         """Times in which only a share of the ticks happens: begin, end (None: not yet), share."""
+        self.bunches: list[tuple[int, int | None]] = []
+        """Times in which ticks come in bunches of one millisecond: begin, end (None: not yet)."""
 
     def price(self, points: int) -> float:
         """Points as the price a platform would write."""
@@ -72,6 +80,21 @@ class SimulatedMarket:
         """From then on it ticks again, at the price where it then is. ``mean_pause_s`` as it was given to ``pause``."""
         share = self._share_of(mean_pause_s) if mean_pause_s else 0.0
         self.pauses = [(begin, at_ms if end is None and of == share else end, of) for begin, end, of in self.pauses]
+
+    def bunch(self, at_ms: int) -> None:
+        """From then on several ticks share a millisecond: those that repeat the price just before do not happen."""
+        self.bunches.append((at_ms, None))
+
+    def unbunch(self, at_ms: int) -> None:
+        """From then on every tick has its own millisecond again."""
+        self.bunches = [(begin, at_ms if end is None else end) for begin, end in self.bunches]
+
+    def bunched_at(self, ts_ms: int) -> int:
+        """Return the stamp of a tick that would happen at ``ts_ms``."""
+        for begin, end in self.bunches:
+            if begin <= ts_ms and (end is None or ts_ms < end):
+                return max(begin, ts_ms - (ts_ms - _BUNCH_PHASE_MS) % BUNCH_MS)
+        return ts_ms
 
     def paused_at(self, ts_ms: int) -> bool:
         """Return whether a tick at that time does not happen."""
@@ -93,8 +116,16 @@ class SimulatedMarket:
     def ticks(self, from_ms: int, to_ms: int, *, heed_quiet: bool = True) -> tuple[Int64s, Int64s]:
         """Ticks with ``from_ms <= ts_ms < to_ms`` (true UTC): two arrays, times and points, ascending in time.
 
-        ``heed_quiet`` False: also those of a quiet that is not over, for who asks ahead of time.
+        ``heed_quiet`` False: also those of a quiet that is not over, and all with their own time, for who asks ahead
+        of time.
         """
+        if self.bunches and heed_quiet:
+            ts, points = self._bunched(*self._happening(from_ms - BUNCH_MS, to_ms + BUNCH_MS, heed_quiet=True))
+            wanted = (ts >= from_ms) & (ts < to_ms)
+            return ts[wanted], points[wanted]
+        return self._happening(from_ms, to_ms, heed_quiet=heed_quiet)
+
+    def _happening(self, from_ms: int, to_ms: int, *, heed_quiet: bool) -> tuple[Int64s, Int64s]:
         slots = np.arange(int(from_ms // self.slot_ms) - 2, int(to_ms // self.slot_ms) + 3, dtype=np.int64)
         ts, points = self._all_ticks(slots)
         wanted = (ts >= from_ms) & (ts < to_ms)
@@ -104,6 +135,16 @@ class SimulatedMarket:
             if end is not None or heed_quiet:
                 wanted &= (ts < begin) | (ts >= (to_ms if end is None else end)) | self._happens(ts, share)
         return ts[wanted], points[wanted]
+
+    def _bunched(self, ts: Int64s, points: Int64s) -> tuple[Int64s, Int64s]:
+        """The ticks with the stamps of their bunches, without those that repeat the one just before exactly."""
+        stamps = ts.copy()
+        for begin, end in self.bunches:
+            within = (ts >= begin) & (ts < (ts[-1] + 1 if end is None and len(ts) else end or 0))
+            stamps[within] = np.maximum(begin, ts - (ts - _BUNCH_PHASE_MS) % BUNCH_MS)[within]
+        is_new = np.ones(len(ts), dtype=np.bool_)
+        is_new[1:] = (np.diff(stamps) != 0) | (np.diff(points) != 0)
+        return stamps[is_new], points[is_new]
 
     def points_at(self, times_ms: Floats) -> Int64s:
         """Return the prices at these times (ms), in the same shape."""

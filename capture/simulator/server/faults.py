@@ -1,8 +1,8 @@
 """Troubles on purpose: what can go wrong between a platform and its page, each begun and ended on command.
 
-But for a quiet and a thin market none of them changes the truth: the market goes on, only its delivery suffers. Each
-writes a ``fault_begun`` line into the truth, and a ``fault_ended`` line when it is over (at once, for what is done in a
-moment).
+But for a quiet, a thin and a bunched market none of them changes the truth: the market goes on, only its delivery
+suffers. Each writes a ``fault_begun`` line into the truth, and a ``fault_ended`` line when it is over (at once, for
+what is done in a moment).
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class Fault(enum.StrEnum):
     """No ticks happen for ``symbols``. It is the market's own: the truth has no ticks either."""
     THIN_MARKET = "thin_market"
     """Trades of ``symbols`` become rare: at random, ``mean_s`` apart on average. The market's own, as a quiet one."""
+    BUNCHED_MARKET = "bunched_market"
+    """Trades of ``symbols`` come several to a millisecond. The market's own, as a quiet one."""
     BACKLOG = "backlog"
     """Everything to market sockets is held, and comes in one burst at the end."""
     JITTER = "jitter"
@@ -149,6 +151,9 @@ class FaultController:
             case Fault.THIN_MARKET:
                 for symbol in order.symbols or hub.exchange.markets:
                     hub.exchange.markets[symbol].pause(now_ms, order.mean_s)
+            case Fault.BUNCHED_MARKET:
+                for symbol in order.symbols or hub.exchange.markets:
+                    hub.exchange.markets[symbol].bunch(now_ms)
             case Fault.BACKLOG:
                 hub.market_valve.flow = FlowState.HELD
             case Fault.JITTER:
@@ -182,6 +187,9 @@ class FaultController:
             case Fault.THIN_MARKET:
                 for symbol in order.symbols or hub.exchange.markets:
                     hub.exchange.markets[symbol].resume(now_ms, order.mean_s)
+            case Fault.BUNCHED_MARKET:
+                for symbol in order.symbols or hub.exchange.markets:
+                    hub.exchange.markets[symbol].unbunch(now_ms)
             case Fault.JITTER:
                 delivery.jitter_ms = 0.0
             case Fault.LATE_TICKS:

@@ -110,8 +110,11 @@ def check_flags(chromes: Sequence[ChromeProcessInfo], holder: str, profile: Path
     return ok("chrome flags", f"Chrome (process {chrome.pid}) has the profile {folder}{same}.")
 
 
-def check_page(browser: BrowserInfo, platform: Platform) -> list[Finding]:
-    """The platform's tab, and over an attach of about a second what its sockets say."""
+def check_page(browser: BrowserInfo, platform: Platform, kept_offset_ms: int | None = None) -> list[Finding]:
+    """The platform's tab, and over an attach of about a second what its sockets say.
+
+    ``kept_offset_ms``: how far the platform's stamps were ahead of UTC in earlier runs.
+    """
     host, port = parse_endpoint(browser.websocket_url.removeprefix("ws://").partition("/")[0])
     try:
         open_now = open_pages(host, port)
@@ -124,12 +127,12 @@ def check_page(browser: BrowserInfo, platform: Platform) -> list[Finding]:
         return alike or [no_tab()]
     tabs = [ok("platform tab", f"{len(pages)} open: {pages[0].url.partition('?')[0]}"), *alike]
     try:
-        return [*tabs, *_listen(browser, platform)]
+        return [*tabs, *_listen(browser, platform, kept_offset_ms)]
     except BrowserGone as error:
         return [*tabs, from_error("platform socket", error)]
 
 
-def _listen(browser: BrowserInfo, platform: Platform) -> list[Finding]:
+def _listen(browser: BrowserInfo, platform: Platform, kept_offset_ms: int | None) -> list[Finding]:
     feed = HistoryFeed(browser.websocket_url, platform)
     try:
         ahead_ms = feed.await_tick_ahead_ms(LISTEN_S)
@@ -143,10 +146,10 @@ def _listen(browser: BrowserInfo, platform: Platform) -> list[Finding]:
         said = f"said {frames} things, but no tick," if frames else "said nothing"
         return [warning("platform socket", f"The platform {said} within {LISTEN_S:g} s.", mend)]
     socket = ok("platform socket", "Ticks arrive.")
-    return [socket, check_platform_clock(ahead_ms)]
+    return [socket, check_platform_clock(ahead_ms, kept_offset_ms)]
 
 
-def check_platform_clock(ahead_ms: float) -> Finding:
+def check_platform_clock(ahead_ms: float, kept_offset_ms: int | None = None) -> Finding:
     """``ahead_ms``: how far a tick's stamp was ahead of this machine's clock when it arrived."""
     step_ms = round(ahead_ms / STEP_MS) * STEP_MS
     if abs(ahead_ms - step_ms) > TOLERANCE_MS:
@@ -155,7 +158,17 @@ def check_platform_clock(ahead_ms: float) -> Finding:
             f"Ticks are stamped {ahead_ms / 1_000:+.0f} s from this machine's clock, which fits no quarter of an hour.",
             "Set this machine's clock; nothing is published until they agree.",
         )
-    return ok("platform clock", f"Ticks are stamped {step_ms / 3_600_000:+g} h from UTC; that is removed.")
+    stamped = f"Ticks are stamped {step_ms / 3_600_000:+g} h from UTC"
+    if kept_offset_ms is None:
+        return ok("platform clock", f"{stamped}, by this machine's clock alone; that is removed.")
+    if step_ms != kept_offset_ms:
+        return error_finding(
+            "platform clock",
+            f"{stamped} by this machine's clock, but {kept_offset_ms / 3_600_000:+g} h by earlier runs: one is wrong.",
+            "Set this machine's clock (NTP). If it is right, reload the trading page once fluxcap runs: that tells the "
+            "platform's own time.",
+        )
+    return ok("platform clock", f"{stamped}, as in earlier runs; that is removed.")
 
 
 _NAMES = (

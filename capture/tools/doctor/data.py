@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fluxcap.bridge.http.daemon_client import DaemonClient
-from fluxcap.bridge.store.verify import summarize
+from fluxcap.bridge.store.verify import kept_offset_ms, summarize
 from fluxcap.capture.runtime.folders import state_dir
 from fluxcap.capture.runtime.run_file import RunFile, read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE, Settings, config_file, load_settings
@@ -51,6 +51,14 @@ def running_daemon(data_dir: Path) -> tuple[RunFile | None, dict[str, Any] | Non
             return run, daemon.status()
     except FluxcapError:
         return run, None
+
+
+def kept_offset(settings: Settings) -> int | None:
+    """Return the ms that the platform's stamps were ahead of UTC in earlier runs; None where no store tells."""
+    try:
+        return kept_offset_ms(settings.data_dir / STORE_FILE, settings.source)
+    except StoreError:
+        return None
 
 
 def check_daemon(data_dir: Path, run: RunFile | None, status: dict[str, Any] | None) -> list[Finding]:

@@ -66,7 +66,7 @@ def _browser(settings: Settings, *, seen_by_daemon: bool) -> Iterator[Finding]:
         yield Finding("devtools port", Verdict.OK, f"{info.product} answers on {where}.")
     yield browser.check_flags(chromes, process_on_port(parse_endpoint(where)[1]), default_profile())
     if not seen_by_daemon:
-        yield from browser.check_page(info, platform)
+        yield from browser.check_page(info, platform, data.kept_offset(settings))
 
 
 def _ports(settings: Settings, run: RunFile | None) -> Iterator[Finding]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from random import Random
 
+import httpx
+
 from fluxcap.bridge.devserver.faults import Faults
 from tests.soak.storm.fault import HOUSE, Make, StormFault, client
-from tests.soak.storm.rig import FAR, MORTAL, NEAR, SLOW, Lane, StormRig, Told, stopped
-from tests.support.daemon.fault_rig import filled
+from tests.soak.storm.rig import FAR, MORTAL, NEAR, SLOW, VIEWED, Lane, StormRig, Told, stopped
+from tests.soak.storm.timeline import SHORT_MS
+from tests.support.daemon.fault_rig import FOCUS, SOURCE, filled
+from tests.support.daemon.live_rig import Process
+from tests.support.patience import PATIENCE_S, await_that
 
 ON_A_FULL_DISK = ("full disk", "daemon killed on a full disk")
 DOWN = "fluxcap was not running"
@@ -149,6 +156,83 @@ def wall_clock_stepped(rig: StormRig, draw: Random) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def started_by_a_wrong_clock(rig: StormRig, draw: Random) -> Iterator[None]:
+    """The daemon starts, on what it kept, while the computer's clock is wrong; then that is put right. Meanwhile nobody
+    does anything, or the page is reloaded, which tells the platform's own time, or the user says whom to trust."""
+    lane = rig.lanes[0]
+    lane.daemon.end(draw.choice((signal.SIGTERM, signal.SIGKILL)))
+    with rig.clock.off_by(draw.choice((3_600, -3_600, -7_200, 86_400, 90))):
+        rig.start(lane)
+        await_that(lambda: is_clock_in_question(lane), "that the clock is in question")
+        match draw.choice(("wait", "reload", "trust")):
+            case "reload":
+                rig.tab.call("Page.reload")
+            case "trust":
+                url = f"{lane.daemon.run_file().control}/api/clock"
+                httpx.put(url, json={"trust": "earlier"}, timeout=PATIENCE_S, trust_env=False).raise_for_status()
+        yield
+
+
+def is_clock_in_question(lane: Lane) -> bool:
+    status = lane.status()
+    return status is not None and status["clock"] == "clock in question"
+
+
+@contextmanager
+def backup_put_back(rig: StormRig, draw: Random) -> Iterator[None]:
+    """A copy of a data folder is made, the daemon goes on, and later the copy is put back in its place."""
+    lane = _lane(rig, draw)
+    copy = lane.folder / "backup"
+    lane.daemon.end()
+    shutil.copytree(lane.data_dir, copy)
+    rig.start(lane)
+    since_s = time.time()
+    went_on = False
+    while not went_on and time.time() - since_s < WENT_ON_S:  # not at all beside a fault of the page
+        time.sleep(0.05)
+        went_on = lane.is_live(since_s * 1_000)
+    yield
+    lane.daemon.end(draw.choice((signal.SIGTERM, signal.SIGKILL)))
+    shutil.rmtree(lane.data_dir)
+    shutil.move(copy, lane.data_dir)
+    if went_on and lane.interval_ms <= SHORT_MS:  # else no candle may have been lost, and there is nothing to refuse
+        rig.start(lane)
+        code = lane.daemon.wait()
+        assert code, "a backup that was put back was taken for the store it is a copy of"
+    restoring = Process(lane.folder / "restore", "restore", "--data-dir", str(lane.data_dir))
+    assert restoring.wait() == 0, restoring.err
+    lane.restored += 1
+    rig.start(lane)
+
+
+@contextmanager
+def viewers(rig: StormRig, draw: Random) -> Iterator[None]:
+    """Charts and clients come and go, and in the end leave, with or without a word: the focus is what it was."""
+    lane = draw.choice(rig.lanes)
+    order = {
+        "seed": draw.randrange(2**32),
+        "web": f"http://127.0.0.1:{lane.web_port}",
+        "control": lane.daemon.run_file().control,
+        "pub": lane.pub,
+        "rep": lane.rep,
+        "source": SOURCE,
+        "interval": lane.interval,
+        "symbols": [*FOCUS, VIEWED, VIEWED],
+        "folder": str(lane.folder),
+    }
+    process = Process(lane.folder / f"viewers-{order['seed']}", json.dumps(order), module="tests.soak.storm.viewers")
+    try:
+        await_that(lambda: process.out.count("\n") >= VISITS or not process.running, "visits")
+        yield
+        assert process.running, process.err[-2000:]
+    finally:
+        process.end(draw.choice((signal.SIGTERM, signal.SIGKILL)))
+    await_that(lambda: set((lane.status() or {"focus_symbols": ()})["focus_symbols"]) == set(FOCUS), "the old focus")
+
+
+WENT_ON_S = 12.0
+VISITS = 4
 GONE = ("disconnected", "stalled")
 HOUSE_FAULTS = (
     StormFault(
@@ -173,4 +257,15 @@ HOUSE_FAULTS = (
     StormFault("daemon killed on a full disk", HOUSE, killed_on_a_full_disk, (DOWN,), None, (2, 5)),
     StormFault("files that may not grow", HOUSE, small_files, (), store_trouble, (3, 7)),
     StormFault("wall clock stepped", HOUSE, wall_clock_stepped, (), None, (4, 6), alone=True),
+    StormFault(
+        "daemon started by a wrong clock",
+        HOUSE,
+        started_by_a_wrong_clock,
+        (DOWN, "page reloaded"),
+        None,
+        (3, 6),
+        alone=True,
+    ),
+    StormFault("backup put back", HOUSE, backup_put_back, (DOWN,), None, (1, 4)),
+    StormFault("viewers come and go", HOUSE, viewers, (), None, (6, 12)),
 )

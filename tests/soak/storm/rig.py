@@ -21,7 +21,7 @@ from typing import Any
 
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig
 from fluxcap.schemas.types import interval_ms
-from tests.soak.storm.timeline import FAR, SHORT_MS, SLOW, ClientLives, Lane, Told
+from tests.soak.storm.timeline import FAR, SHORT_MS, SLOW, ClientLives, Lane, Told, feeds_of_focus
 from tests.support.browser.chromium import Chromium
 from tests.support.browser.devtools import Remote
 from tests.support.daemon.fault_rig import FOCUS
@@ -32,6 +32,8 @@ from tests.support.small_disk import small_disk
 TICKS_BACK_S, ROWS_BACK = 800.0, 260
 """How far back the page's history goes when it loads: raw ticks, and the platform's own candles of a minute."""
 DISK_SIZE = "96m"
+VIEWED = "USDJPY_otc"
+"""The asset that is in focus only while a viewer looks at it."""
 NEAR, MORTAL = "near", "mortal"
 CLIENTS = (NEAR, FAR, MORTAL, SLOW)
 """On a good wire; behind a bad one; one that is killed; one whose consumer is slow."""
@@ -46,8 +48,9 @@ class StormRig:
         """Whether the last lane's daemon is spared now."""
         self.disk = stack.enter_context(small_disk(DISK_SIZE))
         self.clock = WallClock(folder / "clock", stack)
+        os.environ["FLUXCAP_STATE_DIR"] = str(folder / "state")
         config = SiteConfig(
-            assets=FOCUS,
+            assets=(*FOCUS, VIEWED),
             rate_hz=10,
             ping_timeout_s=10 * PATIENCE_S,  # no ping that a silence swallowed closes a socket when it is long over
             truth_path=folder / "truth.jsonl",
@@ -114,7 +117,7 @@ class StormRig:
         return told
 
     def feed_tells(self, state: str) -> Told:
-        return self.status_tells(lambda status: {asset["feed"] for asset in status["assets"]} == {state})
+        return self.status_tells(lambda status: feeds_of_focus(status) == {state})
 
     def await_live(self, since_s: float) -> float:
         """Until every daemon captures again; returns when. Raises AssertionError."""

@@ -77,6 +77,7 @@ SITE_FAULTS = (
     StormFault("garbage", PAGE, on_site(SiteFault.GARBAGE, seconds=3.0), (), None, (3, 4)),
     StormFault("quiet market, one asset", PAGE, one_asset_quiet, (), None, (2, 8)),
     StormFault("thin market", PAGE, on_site(SiteFault.THIN_MARKET, mean_s=8.0), (SILENT,), None, (8, 14)),
+    StormFault("trades of one millisecond", PAGE, on_site(SiteFault.BUNCHED_MARKET), (), None, (5, 9)),
     StormFault("quiet market", PAGE, on_site(SiteFault.QUIET_MARKET), (SILENT,), None, (2, 8)),
     StormFault(
         "platform's clock steps",

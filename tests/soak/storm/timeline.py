@@ -19,6 +19,7 @@ from tests.soak.storm.faulty_wire import FaultyWire
 from tests.soak.storm.lines import JsonLines
 from tests.support.daemon.fault_rig import FOCUS, SHORT_WAITS
 from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process
+from tests.support.ports import lasting_port
 
 Told: TypeAlias = Callable[[float], float | None]
 """When something was told, epoch seconds, if it was since a time."""
@@ -35,6 +36,11 @@ def free_address() -> str:
         return f"tcp://127.0.0.1:{listener.getsockname()[1]}"
 
 
+def feeds_of_focus(status: dict[str, Any]) -> set[str]:
+    """The states of the feeds of the assets that are in focus all the time."""
+    return {asset["feed"] for asset in status["assets"] if asset["symbol"] in FOCUS}
+
+
 class Lane:
     """One data folder, and the lives of its daemon."""
 
@@ -43,7 +49,10 @@ class Lane:
         self.interval_ms = interval_ms(interval)
         self.pub, self.rep = free_address(), free_address()
         self.wire = FaultyWire(free_address(), free_address(), self.pub, self.rep, seed)
+        self.web_port = lasting_port()
         self.lives = 0
+        self.restored = 0
+        """How often a backup was put back: so often its clients have to start over."""
         self.log = JsonLines()
         self.daemon: DaemonProcess
         self._http = httpx.Client(timeout=10, trust_env=False)
@@ -62,6 +71,7 @@ class Lane:
             chrome_port,
             *("--platform-url", host, "--focus", ",".join(FOCUS), "--config", str(settings)),
             *("--chrome-profile", str(profile), "--pub", self.pub, "--rep", self.rep),
+            *("--web", "--web-port", str(self.web_port)),
             interval=self.interval,
             data_dir=self.data_dir,
             module="tests.soak.storm.stepped_daemon",
@@ -87,13 +97,14 @@ class Lane:
 
     def latest_ts_ms(self, status: dict[str, Any]) -> int:
         """Start of the newest candle that every stream has; 0 before."""
-        times = [stream["latest_ts_ms"] for stream in status["streams"]]
+        streams = {str(self.key(symbol)) for symbol in FOCUS}
+        times = [stream["latest_ts_ms"] for stream in status["streams"] if stream["stream"] in streams]
         return min(times) if len(times) == len(FOCUS) else 0
 
     def is_live(self, since_ms: float) -> bool:
         """All feeds live, and a candle, where those are short, that began since."""
         status = self.status()
-        if status is None or status["store_trouble"] or {asset["feed"] for asset in status["assets"]} != {"live"}:
+        if status is None or status["store_trouble"] or feeds_of_focus(status) != {"live"}:
             return False
         return self.interval_ms > SHORT_MS or self.latest_ts_ms(status) >= since_ms
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fluxcap import fetch_status
@@ -19,11 +19,13 @@ from fluxcap.bridge.store.verify import verify
 from fluxcap.capture.simulator import Fault as SiteFault
 from fluxcap.capture.simulator import Truth, read_truth
 from fluxcap.schemas.types import Candle, CandleArray, CandleFlags, Gap, candles_from
-from tests.soak.storm.rig import ClientLives, Lane, StormRig
+from tests.soak.storm.rig import NEAR, VIEWED, ClientLives, Lane, StormRig
 from tests.soak.storm.site_faults import CLOSED
 from tests.support.daemon.fault_rig import EDGE_MS, FOCUS, WITHOUT_HISTORY, Trouble, judge, says, wholly_known
 from tests.support.daemon.live_rig import SOURCE, Archive
 from tests.support.patience import await_that
+
+OUT_OF_FOCUS = "not in focus"
 
 
 class StreamVerdict(NamedTuple):
@@ -81,14 +83,16 @@ def judged(rig: StormRig, troubles: Sequence[Trouble], hiccups: Iterable[tuple[f
     for lane in rig.lanes:
         for finding in verify(lane.data_dir / "fluxcap.duckdb"):
             problems.append(Problem(lane.interval, f"verify: {finding}"))
-        for symbol in FOCUS:
+        for symbol in (*FOCUS, VIEWED):
             stream, found = _stream(lane, symbol, truth, causes, calm_ms, stop_ms)
-            streams.append(stream)
+            streams += [stream] if stream is not None else []
             problems += [Problem(f"{lane.interval} {symbol}", what) for what in found]
         for client in rig.clients.values():
             problems += [Problem(f"{lane.interval} client {client.name}", what) for what in _copy(lane, client)]
     for client in rig.clients.values():
-        problems += [Problem(f"client {client.name}", what) for what in telling(client.told.all, client.begins)]
+        restored = {str(lane.key(symbol)): lane.restored for lane in rig.lanes for symbol in FOCUS}
+        wrong = telling(client.told.all, client.begins, restored, hears_all=client.name == NEAR)
+        problems += [Problem(f"client {client.name}", what) for what in wrong]
     return Verdict(streams, problems)
 
 
@@ -102,7 +106,10 @@ def _let_clients_finish(rig: StormRig) -> None:
     archives = [(lane, Archive(lane.folder / "archive", lane.daemon, _where(lane))) for lane in rig.lanes]
     try:
         for lane, archive in archives:
-            wire_streams = {stream["stream"]: stream["latest_sequence"] for stream in archive.status()["streams"]}
+            theirs = {str(lane.key(symbol)) for symbol in FOCUS}
+            wire_streams = {
+                s["stream"]: s["latest_sequence"] for s in archive.status()["streams"] if s["stream"] in theirs
+            }
             for client in rig.clients.values():
                 await_that(lambda c=client, w=wire_streams: _stands_at(c, w), f"the rest at {client.name}")
             _await_revisions(rig, lane)
@@ -125,7 +132,7 @@ def _where(lane: Lane) -> _Endpoints:
 
 def _stands_at(client: ClientLives, latest: dict[str, int]) -> bool:
     client.read()
-    return all(client.standing.get(stream, [0])[0] >= sequence for stream, sequence in latest.items())
+    return all(client.standing.get(stream, [0])[0] == sequence for stream, sequence in latest.items())
 
 
 def _await_revisions(rig: StormRig, lane: Lane) -> None:
@@ -137,7 +144,7 @@ def _await_revisions(rig: StormRig, lane: Lane) -> None:
         for client in rig.clients.values():
             client.read()
         return all(
-            client.standing.get(stream, [0, 0, 0])[2] >= revision
+            client.standing.get(stream, [0, 0, 0])[2] == revision
             for client in rig.clients.values()
             for stream, revision in latest.items()
         )
@@ -152,7 +159,8 @@ def _asking(lane: Lane) -> dict[str, int]:
 
 def _stream(
     lane: Lane, symbol: str, truth: Truth, causes: Sequence[Trouble], calm_ms: float, stop_ms: float
-) -> tuple[StreamVerdict, list[str]]:
+) -> tuple[StreamVerdict | None, list[str]]:
+    """None: nobody looked at the asset for long enough."""
     key = lane.key(symbol)
     with Store.open(lane.data_dir / "fluxcap.duckdb") as store:
         reader = store.reader()
@@ -162,10 +170,14 @@ def _stream(
         revisions = {c.ts_ms: c for c in candles_from(reader.revisions(key, 0, 1_000_000).candles)}
     candles = list(candles_from(rows))
     problems = []
-    if candles[-1].ts_ms < calm_ms:
+    if symbol == VIEWED:
+        causes = [*causes, Trouble(0, stop_ms, (OUT_OF_FOCUS,))]
+        if not candles:
+            return None, []
+    elif candles[-1].ts_ms < calm_ms:
         problems.append("the calm at the end is missing")
     due = {c.ts_ms: c for c in truth.candles(symbol, lane.interval_ms, candles[0].ts_ms, candles[-1].ts_ms + 1)}
-    if symbol == WITHOUT_HISTORY:
+    if symbol in (WITHOUT_HISTORY, VIEWED):
         received = {c.ts_ms: c for c in candles if wholly_known(c)}
         due |= as_far_as_sent(truth, symbol, lane.interval_ms, received)
     problems += judge(due, candles, gaps, causes, lane.interval_ms)
@@ -237,23 +249,43 @@ def _different(symbol: str, rows: CandleArray, copied: CandleArray) -> Iterator[
             yield f"{symbol}: {mine} is not {theirs}"
 
 
-def telling(lines: Sequence[dict[str, Any]], begins: Iterable[int]) -> Iterator[str]:
+def telling(
+    lines: Sequence[dict[str, Any]],
+    begins: Iterable[int],
+    restored: Mapping[str, int] | None = None,
+    *,
+    hears_all: bool = False,
+) -> Iterator[str]:
     """What is wrong with what a consumer was told: it must be every sequence, once and in order. ``begins``: numbers
     of the lines with which its lives began. What a killed client had stored and not yet told is not told again: a
-    later life may begin further on, never further back."""
+    later life may begin further on, never further back.
+
+    ``restored``: by stream, how often a backup was put back. So often, and no more, it may be told that its sequences
+    start over; exactly so often with ``hears_all``.
+    """
     first_lines = set(begins)
     next_of: dict[str, int] = {}
     in_new_life: set[str] = set()
+    started_over: Counter[str] = Counter()
     for number, line in enumerate(lines):
         if number in first_lines:
             in_new_life = set(next_of)
-        if line["kind"] in ("gap", "replaced"):
+        stream = line["stream"]
+        if line["kind"] == "gap":
             yield f"{line}"
+        if line["kind"] == "replaced":
+            started_over[stream] += 1
+            if started_over[stream] > (restored or {}).get(stream, 0):
+                yield f"{line}"
+            next_of[stream] = 1
         if line["kind"] != "candles":
             continue
-        stream, start = line["stream"], line["start"]
+        start = line["start"]
         due = next_of.get(stream, 1)
         if start != due and not (stream in in_new_life and start > due):
             yield f"{stream}: told {start} where {due} was due"
         next_of[stream] = start + line["count"]
         in_new_life.discard(stream)
+    for stream, count in (restored or {}).items():
+        if hears_all and started_over[stream] < count:
+            yield f"{stream}: told {started_over[stream]} times that it starts over, not {count}"

@@ -68,6 +68,14 @@ def socket_created(session_id: str, request_id: str, url: str = "wss://api.test/
     )
 
 
+def handshake(session_id: str, request_id: str, date: str) -> str:
+    """The platform's answer to a socket's handshake, with its ``Date``."""
+    response = {"status": 101, "headers": {"Date": date}}
+    return event(
+        "Network.webSocketHandshakeResponseReceived", {"requestId": request_id, "response": response}, session_id
+    )
+
+
 def socket_closed(session_id: str, request_id: str) -> str:
     return event("Network.webSocketClosed", {"requestId": request_id, "timestamp": 929.075015}, session_id)
 

@@ -72,6 +72,24 @@ def test_a_gap_or_a_new_store_is_a_problem(kind: str):
     assert len(list(telling([{"kind": kind, "stream": "a"}], [0]))) == 1
 
 
+REPLACED = {"kind": "replaced", "stream": "a"}
+
+
+def test_once_for_each_backup_that_was_put_back_the_sequences_start_over():
+    lines = [candles(1, 700), REPLACED, candles(1, 650), candles(651, 3)]
+
+    assert list(telling(lines, [0], {"a": 1}, hears_all=True)) == []
+    assert len(list(telling([*lines, REPLACED], [0], {"a": 1}))) == 1
+    assert len(list(telling([candles(1, 2), REPLACED, candles(3, 1)], [0], {"a": 1}))) == 1
+
+
+def test_who_was_there_all_the_time_must_be_told_of_each_backup():
+    lines = [candles(1, 700), REPLACED, candles(1, 650)]
+
+    assert len(list(telling(lines, [0], {"a": 2}, hears_all=True))) == 1
+    assert list(telling(lines, [0], {"a": 2})) == []
+
+
 def test_the_slope_is_not_bent_by_a_jump():
     steady = [Sample(at, (100 + at // 360) * MB, 0.0) for at in range(0, 3_600, 30)]
     jumped = [s._replace(rss_bytes=s.rss_bytes + (50 * MB if s.at_s > 3_500 else 0)) for s in steady]

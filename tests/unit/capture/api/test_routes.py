@@ -18,7 +18,8 @@ from fluxcap.capture.api.routes import csv_settings_router
 from fluxcap.capture.collect.store import HistoryStore
 from fluxcap.capture.csvfiles.writer import CsvWriter
 from fluxcap.capture.daemon.daemon import Daemon
-from fluxcap.capture.runtime.settings import CollectMode, Settings
+from fluxcap.capture.market.clock import ClockPrior
+from fluxcap.capture.runtime.settings import STORE_FILE, CollectMode, Settings
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import Candle, CandleFlags, Gap, StreamKey, candles_from
 from tests.support.patience import PATIENCE_S
@@ -139,6 +140,20 @@ def test_without_a_daemon_they_reach_the_store_directly(tmp_path: Path):
     assert stored.published == 4
     with Daemon(settings(tmp_path)) as daemon:
         assert daemon.server.watermark(KEY).latest_sequence == 4
+
+
+def test_what_earlier_runs_knew_of_the_platforms_clock_is_found_in_the_store(tmp_path: Path):
+    history = HistoryStore(tmp_path, "POCKETOPTION", "1m")
+    assert history.known_offset() == (ClockPrior(), False)
+    with Store.open(tmp_path / STORE_FILE) as store:
+        store.keep_offset("POCKETOPTION", 7_200_000)
+
+    assert history.known_offset() == (ClockPrior(7_200_000), False)
+    assert HistoryStore(tmp_path, "OTHER", "1m").known_offset() == (ClockPrior(), False)
+
+
+def test_what_a_running_daemon_has_not_measured_yet_is_not_known(daemon: Daemon, tmp_path: Path):
+    assert HistoryStore(tmp_path, "POCKETOPTION", "1m").known_offset() == (ClockPrior(), False)
 
 
 @pytest.mark.costly

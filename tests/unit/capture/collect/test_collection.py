@@ -30,6 +30,7 @@ class Stage:
         self.clicks: list[str] = []
         self.requested_asset: ActiveAsset | None = None
         self.assets: tuple[Asset, ...] = ()
+        self.clock_basis = "earlier runs and this computer's clock"
         self.silent: Callable[[str, str], bool] = lambda label, menu: False
         self.fail: dict[str, list[Exception]] = {}
         self.only_changes = False
@@ -110,6 +111,7 @@ def test_every_asset_and_timeframe_is_saved_and_put_into_the_store_in_utc(tmp_pa
     assert [(saved.asset, saved.timeframe) for saved in summary.saved] == pairs
     assert shelf.taken == [(*pair, T0) for pair in pairs]
     assert (summary.failed, summary.page_error, summary.store_error) == ([], "", "")
+    assert summary.clock_basis == "earlier runs and this computer's clock"
     assert all(Path(saved.path).is_file() for saved in summary.saved)
     assert not list(tmp_path.rglob(UNFINISHED))
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 import pytest
 
 from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.collect.page_feed import HistoryFeed
-from fluxcap.capture.market.clock import ClockState
+from fluxcap.capture.market.clock import ClockPrior, ClockState, Trust
 from fluxcap.capture.platforms.base import History
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.schemas.errors import BrowserGone, PageUnavailable
-from tests.support.browser.cdp import attached, created, frame, socket_closed, socket_created
+from tests.support.browser.cdp import attached, created, frame, handshake, socket_closed, socket_created
 from tests.support.market.simulated_market import announcement, attachment
 
 PAGE = "https://pocketoption.com/en/cabinet/"
@@ -97,7 +98,11 @@ def browser() -> Browser:
 
 @pytest.fixture
 def feed(browser: Browser) -> HistoryFeed:
-    feed = HistoryFeed("ws://x", PocketOption(), connect=browser.connect)
+    return feed_of(browser)
+
+
+def feed_of(browser: Browser, prior: ClockPrior = ClockPrior()) -> HistoryFeed:  # noqa: B008  frozen
+    feed = HistoryFeed("ws://x", PocketOption(), connect=browser.connect, prior=prior)
     feed.await_tick_ahead_ms(0.001)  # lets the attach happen
     browser.say(socket_created(SESSION, "1.1", SOCKET))
     return feed
@@ -202,6 +207,51 @@ def test_the_platforms_clock_is_measured(feed: HistoryFeed, browser: Browser):
 
     assert feed.await_offset_ms(5) == OFFSET
     assert feed.await_tick_ahead_ms(1) == pytest.approx(OFFSET - 700)
+
+
+HOUR = 3_600_000
+
+
+def test_the_platforms_own_time_outweighs_this_computers_clock(browser: Browser):
+    browser.wall_ms += HOUR  # it is wrong by an hour
+    feed = feed_of(browser)
+    browser.say(handshake(SESSION, "1.1", formatdate((browser.wall_ms - HOUR) / 1_000, usegmt=True)))
+
+    browser.ticks(ahead_ms=OFFSET - HOUR - 700)
+
+    assert feed.await_offset_ms(5) == OFFSET
+    assert feed.clock_basis == "the platform's own clock"
+
+
+def test_without_it_an_offset_of_earlier_runs_that_the_clock_denies_is_asked_about(browser: Browser):
+    feed = feed_of(browser, ClockPrior(OFFSET))
+    browser.ticks(ahead_ms=OFFSET - HOUR - 700)
+    take_in(feed, lambda: feed.clock.question)
+
+    with pytest.raises(PageUnavailable, match=r"\+1 h from UTC, by earlier runs \+2 h.*reload the trading page"):
+        feed.await_offset_ms(SHORT_S)
+
+
+def test_what_a_running_daemon_knows_needs_no_agreement(browser: Browser):
+    feed = feed_of(browser, ClockPrior(OFFSET))
+    feed.clock.trust(Trust.EARLIER)
+
+    browser.ticks(ahead_ms=OFFSET - HOUR - 700)
+
+    assert feed.await_offset_ms(5) == OFFSET
+
+
+def test_a_clock_that_turns_out_wrong_ends_the_collection(feed: HistoryFeed, browser: Browser):
+    browser.ticks(ahead_ms=OFFSET - HOUR - 700)
+    assert feed.await_offset_ms(5) == OFFSET - HOUR
+    assert feed.clock_basis == "this computer's clock alone"
+
+    browser.say(handshake(SESSION, "1.1", formatdate((browser.wall_ms - HOUR) / 1_000, usegmt=True)))
+    browser.ticks(ahead_ms=OFFSET - HOUR - 700)
+    browser.history("EURUSD_otc", 60)
+
+    with pytest.raises(PageUnavailable, match=r"this computer's is \+1 h off.*--restart"):
+        take_in(feed, lambda: False)
 
 
 def test_without_a_word_of_the_platform_the_page_is_asked_for(feed: HistoryFeed):

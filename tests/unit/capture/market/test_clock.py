@@ -510,15 +510,50 @@ def test_a_header_that_waited_behind_a_backlog_is_left_out() -> None:
     assert not world.date(-HOUR_MS)
 
 
-def test_a_header_that_fits_no_quarter_hour_does_not_decide_but_keeps_a_contradiction_from_being_taken() -> None:
-    late = Witnessed()
-    late.date(-10_000)
-    late.live()
-    assert late.clock.offset_ms == 7_200_000
-    assert late.clock.basis is ClockBasis.WALL
+@pytest.mark.parametrize(("waited_ms", "counts"), [(20_000, True), (20_001, False)])
+def test_a_header_may_have_waited_for_twenty_seconds(waited_ms: int, counts: bool) -> None:
+    world = Witnessed()
+    world.mono_ms += waited_ms
+
+    assert world.date(-waited_ms) is counts
+
+
+@pytest.mark.parametrize("wall_error_ms", [HOUR_MS, -HOUR_MS])
+def test_on_a_starved_computer_a_header_that_waited_decides_from_the_first_tick(wall_error_ms: int) -> None:
+    world = Witnessed(wall_error_ms=wall_error_ms)
+    world.mono_ms += 12_000  # this process did not run: the header was read late, and had been sent late
+    world.date(-20_000)
+
+    world.live()
+
+    assert world.clock.offset_ms == 7_200_000
+    assert world.clock.basis is ClockBasis.PLATFORM
+    assert abs(world.clock.wall_off_ms - wall_error_ms) <= 1_000
+
+
+@pytest.mark.parametrize(("away_ms", "decides"), [(-29_000, True), (-30_000, False), (3_000, True), (4_000, False)])
+def test_a_header_may_be_half_a_minute_late_and_three_seconds_early(away_ms: int, decides: bool) -> None:
+    world = Witnessed()
+    world.mono_ms += 250
+    world.date(away_ms)
+
+    world.live(lag_ms=0)
+
+    assert (world.clock.basis is ClockBasis.PLATFORM) is decides
+
+
+@pytest.mark.parametrize("away_ms", [-40_000, 10_000])
+def test_a_header_that_fits_no_quarter_hour_does_not_decide_but_keeps_a_contradiction_from_being_taken(
+    away_ms: int,
+) -> None:
+    odd = Witnessed()
+    odd.date(away_ms)
+    odd.live()
+    assert odd.clock.offset_ms == 7_200_000
+    assert odd.clock.basis is ClockBasis.WALL
 
     wrong = Witnessed(wall_error_ms=HOUR_MS)
-    wrong.date(-10_000)
+    wrong.date(away_ms)
     wrong.live()
     assert wrong.clock.offset_ms is None
     assert wrong.clock.state is ClockState.IN_QUESTION

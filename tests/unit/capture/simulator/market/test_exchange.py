@@ -73,6 +73,35 @@ def test_after_a_quiet_the_ticks_are_those_of_the_history() -> None:
     assert {at for at in ticks if START_MS + 1_000 <= at < START_MS + 10_000} == set(happened)
 
 
+def test_the_ticks_of_a_bunched_market_are_those_of_the_history() -> None:
+    market = exchange(rate_hz=20)
+    euro = market.markets["EURUSD_otc"]
+    before = run(market, 0, 2)
+    euro.bunch(START_MS + 2_000)
+    within = run(market, 2, 6)
+    euro.unbunch(START_MS + 6_000)
+
+    sent = [tick for _, tick in [*before, *within, *run(market, 6, 12)] if tick.symbol == "EURUSD_otc"]
+
+    happened, points = euro.ticks(START_MS, START_MS + 10_000)
+    until = [tick for tick in sent if tick.ts_ms < START_MS + 10_000]
+    assert [tick.ts_ms for tick in until] == happened.tolist()
+    assert [tick.price for tick in until] == [euro.price(level) for level in points.tolist()]
+
+
+def test_the_rest_of_a_bunched_market_is_told_when_the_site_ends() -> None:
+    market = exchange(rate_hz=20)
+    euro = market.markets["EURUSD_otc"]
+    euro.bunch(START_MS + 1_000)
+    sent = run(market, 0, 5)
+    euro.unbunch(START_MS + 5_000)
+
+    rest = market.undelivered(START_MS + 5_000)
+
+    told = [tick.ts_ms for tick in [*(tick for _, tick in sent), *rest] if tick.symbol == "EURUSD_otc"]
+    assert told == euro.ticks(START_MS, START_MS + 5_001)[0].tolist()
+
+
 def test_jitter_adds_to_the_lag_and_keeps_the_order() -> None:
     market = exchange()
     market.delivery.jitter_ms = 2_000

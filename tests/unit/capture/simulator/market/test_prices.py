@@ -129,6 +129,36 @@ def test_a_thin_market_is_the_usual_one_with_most_ticks_left_out() -> None:
     assert market(mean_pause_s=0.01).ticks(START_MS, START_MS + HOUR_MS)[0].tolist() == list(usual)
 
 
+def bunched() -> SimulatedMarket:
+    found = market(rate_hz=20)
+    found.bunch(START_MS + 10_050)
+    found.unbunch(START_MS + 20_000)
+    return found
+
+
+def test_in_a_bunched_market_several_ticks_share_a_millisecond_and_none_repeats_the_one_before() -> None:
+    ts, points = bunched().ticks(START_MS, START_MS + 30_000)
+    usual_ts, usual_points = market(rate_hz=20).ticks(START_MS, START_MS + 30_000)
+
+    within = (ts >= START_MS + 10_050) & (ts < START_MS + 20_000)
+    counts = np.unique(ts[within], return_counts=True)[1]
+    assert counts.mean() > 3
+    assert not ((np.diff(ts) == 0) & (np.diff(points) == 0)).any()
+    assert (ts[within] % 1_000 != 0).all()
+    outside = (usual_ts < START_MS + 10_050) | (usual_ts >= START_MS + 20_000)
+    assert ts[~within].tolist() == usual_ts[outside].tolist()
+    assert points[~within].tolist() == usual_points[outside].tolist()
+
+
+@pytest.mark.parametrize("piece_ms", [70, 400, 1_000, 7_000])
+def test_a_bunched_market_is_the_same_in_any_pieces(piece_ms: int) -> None:
+    pieces = [bunched().ticks(START_MS + at, START_MS + at + piece_ms) for at in range(0, 28_000, piece_ms)]
+
+    whole = bunched().ticks(START_MS, START_MS + len(pieces) * piece_ms)
+    assert np.concatenate([ts for ts, _ in pieces]).tolist() == whole[0].tolist()
+    assert np.concatenate([points for _, points in pieces]).tolist() == whole[1].tolist()
+
+
 def test_a_market_may_become_thin_for_a_while_and_be_quiet_within() -> None:
     thin = market()
     thin.pause(START_MS + 100_000, 4.0)

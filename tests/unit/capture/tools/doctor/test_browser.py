@@ -147,6 +147,23 @@ def test_stamps_that_fit_no_quarter_of_an_hour_mean_a_wrong_clock(ahead_ms: floa
     assert word in found.text
 
 
+@pytest.mark.parametrize(
+    ("kept_offset_ms", "verdict", "word"),
+    [
+        (7_200_000, Verdict.OK, "as in earlier runs"),
+        (3_600_000, Verdict.PROBLEM, "but +1 h by earlier runs"),
+        (None, Verdict.OK, "by this machine's clock alone"),
+    ],
+)
+def test_a_clock_that_is_a_whole_hour_wrong_is_seen_by_the_offset_of_earlier_runs(
+    kept_offset_ms: int | None, verdict: Verdict, word: str
+):
+    found = browser.check_platform_clock(7_199_300, kept_offset_ms)
+
+    assert found.verdict is verdict
+    assert word in found.text
+
+
 def test_a_chrome_or_a_driver_that_is_not_installed_is_a_warning_and_a_wrong_path_a_problem(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
