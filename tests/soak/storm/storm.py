@@ -19,6 +19,8 @@ from tests.support.daemon.fault_rig import Trouble
 from tests.support.patience import await_that
 
 TWO_AT_ONCE = "two at once"
+RECOVERED = ("tab closed", "chrome gone", "fluxcap was not running")
+"""What putting all in order after a failure does; the failure itself is told anyway."""
 PAIR_SHARE = 0.3
 CALM_S = (1.5, 4.0)
 VETERAN_SHARE = 0.2
@@ -105,9 +107,8 @@ class Storm:
             failure = f"{type(error).__name__}: {error}"
             print(f"  FAILED: {failure}", flush=True)
             self._recover()
-        self.troubles.append(
-            Trouble(begin_s * 1_000, time.time() * 1_000 + 1_000, tuple(r for fault in faults for r in fault.reasons))
-        )
+        reasons = (*(r for fault in faults for r in fault.reasons), *(RECOVERED if failure else ()))
+        self.troubles.append(Trouble(begin_s * 1_000, time.time() * 1_000 + 1_000, reasons))
         self.blows.append(Blow(name, begin_s, told_s, captured_s, clients_s, failure))
 
     def _within(self, faults: Sequence[StormFault]) -> float | None:
