@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # The user's own folders are not the tests'.
     own = tempfile.mkdtemp(prefix="fluxcap-state-")
     os.environ["FLUXCAP_STATE_DIR"] = own
-    for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
+    for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
         os.environ[variable] = str(Path(own) / variable)
     config.add_cleanup(lambda: shutil.rmtree(own, ignore_errors=True))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -27,6 +27,28 @@ def is_running(pid: int) -> bool:
     return bool(psutil.pid_exists(pid))
 
 
+def has_ended(pid: int) -> bool:
+    """Return whether a process is gone, or has ended and only waits for its parent to hear of it."""
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+    except (psutil.Error, OSError):
+        return False
+
+
+def command_line(pid: int) -> tuple[str, ...]:
+    """Return the words of a process's command line; none when it cannot be read."""
+    import psutil
+
+    try:
+        return tuple(psutil.Process(pid).cmdline())
+    except (psutil.Error, OSError):
+        return ()
+
+
 def processes() -> Iterator[ProcessInfo]:
     """All whose command line can be read: one's own at least."""
     import psutil
@@ -40,15 +62,11 @@ def processes() -> Iterator[ProcessInfo]:
 
 def listener_on(port: int) -> ProcessInfo | None:
     """Return who listens on a TCP port; None when nobody does, or when it is another user's."""
-    import psutil
 
     pid = _listening_pid(port)
     if pid is None:
         return None
-    try:
-        return ProcessInfo(pid, tuple(psutil.Process(pid).cmdline()))
-    except (psutil.Error, OSError):
-        return ProcessInfo(pid, ())
+    return ProcessInfo(pid, command_line(pid))
 
 
 def _listening_pid(port: int) -> int | None:

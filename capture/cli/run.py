@@ -39,6 +39,29 @@ def run(
             rich_help_panel=CHROME,
         ),
     ] = None,
+    browser: Annotated[
+        str | None,
+        typer.Option(
+            help="Browser to start: chrome, chromium, edge, brave, opera, vivaldi, or a program. "
+            "[default: the first that is installed]",
+            rich_help_panel=CHROME,
+        ),
+    ] = None,
+    page: Annotated[
+        str | None,
+        typer.Option(
+            help="Trading page that a new Chrome opens. [default: https://pocketoption.com/]", rich_help_panel=CHROME
+        ),
+    ] = None,
+    keep_chrome: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-chrome/--no-keep-chrome",
+            help="Start Chrome, with a profile of its own, whenever there is none, with the page it had last. "
+            "[default: no]",
+            rich_help_panel=CHROME,
+        ),
+    ] = None,
     platform: Annotated[
         str | None, typer.Option(help="Trading platform. [default: pocketoption]", rich_help_panel=CHROME)
     ] = None,
@@ -193,6 +216,9 @@ def run(
         chrome=chrome,
         chrome_profile=chrome_profile,
         consent=consent,
+        browser=browser,
+        page=page,
+        keep_chrome=keep_chrome,
         platform=platform,
         platform_url=platform_url,
         focus=focus,

@@ -34,6 +34,7 @@ from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.endpoint import parse_endpoint
 from fluxcap.capture.csvfiles.writer import CsvWriter
 from fluxcap.capture.daemon.forwarding import ForwardingListener
+from fluxcap.capture.daemon.keep_chrome import kept_chrome
 from fluxcap.capture.market.clock import ClockPrior
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
@@ -57,6 +58,7 @@ from fluxcap.schemas.types import Candle, StreamKey, interval_ms
 
 CHECKPOINT_S = 60
 LEASES_S = 5
+PAGE_S = 5
 PROGRESS_S = 5
 PRUNE_S = 3_600
 PRUNE_TIMEOUT_S = 60.0
@@ -139,8 +141,10 @@ class Daemon:
                 keep=kept.keep,
                 hints=PlatformHints(platform),
             )
+            find = browser_locator(settings)
+            self._kept_chrome = kept_chrome(settings, find) if settings.keep_chrome else None
             self.watch = ChromeReconnector(
-                self.pipeline, self._scheduler, browser_locator(settings), consent_keeper(settings)
+                self.pipeline, self._scheduler, self._kept_chrome or find, consent_keeper(settings)
             )
             hosts = () if is_wildcard(settings.web_host) else (settings.web_host,)
             app = control_app(self.pipeline, self.market, self.status, hosts, settings.web_origin)
@@ -183,6 +187,8 @@ class Daemon:
         if self.settings.retention_days:
             now = datetime.now(UTC)
             self._scheduler.add_job(self._prune, "interval", seconds=PRUNE_S, id="retention", next_run_time=now)
+        if self._kept_chrome is not None:
+            self._scheduler.add_job(self._remember_page, "interval", seconds=PAGE_S, id="page")
         self._scheduler.start()
         who = self.identity
         self._write_run_file(tried_before=False)
@@ -323,6 +329,14 @@ class Daemon:
     def _expire_leases(self) -> None:
         with contextlib.suppress(NotAnswering):
             self.pipeline.expire_leases()
+
+    def _remember_page(self) -> None:
+        """Remember the trading page that is open, for the Chrome that is started after this one."""
+        with contextlib.suppress(NotAnswering):
+            session = self.pipeline.view().session
+            page = next((tab.url for tab in session.tabs if tab.kind == "page"), "") if session else ""
+            if page and self._kept_chrome is not None:
+                self._kept_chrome.remember(page)
 
     def _prune(self) -> None:
         """Forget what is older than the retention; a stream's newest candle always stays."""

@@ -126,6 +126,17 @@ EVENTS: dict[str, LogEvent] = {
         "click Allow in the browser's dialog; after Cancel: `fluxcap chrome --ask`",
         alert=True,
     ),
+    "chrome.started": LogEvent(
+        "Chrome was started",
+        "With `keep_chrome`, no browser answered; `page` is open in it. `starts` counts those in a row.",
+        "nothing; log in if the page asks for it",
+    ),
+    "chrome.start_failed": LogEvent(
+        "Chrome cannot be started",
+        "With `keep_chrome`; it is tried again in `next_s` seconds.",
+        "do what `reason` says; `fluxcap doctor`",
+        alert=True,
+    ),
     "chrome.attached": LogEvent("Attached to Chrome", "The browser was connected to, or it answers again.", "nothing"),
     "chrome.lost": LogEvent(
         "Chrome is not reachable",

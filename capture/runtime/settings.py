@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     chrome: str = "127.0.0.1:9222"
     chrome_profile: Path | None = None
     consent: bool = False
+    browser: str | None = None
+    page: str = "https://pocketoption.com/"
+    keep_chrome: bool = False
     platform: str = "pocketoption"
     platform_url: tuple[str, ...] = ()
     platforms: dict[str, dict[str, Any]] = {}
@@ -106,6 +109,13 @@ class Settings(BaseSettings):
             interval_ms(value)
         except ConfigError as error:
             raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("page")
+    @classmethod
+    def _is_page(cls, value: str) -> str:
+        if not value.startswith(("https://", "http://")) or not value.isprintable() or " " in value:
+            raise ValueError("it is no address of a page; write https://…")
         return value
 
     @field_validator("web_host")

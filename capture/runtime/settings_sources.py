@@ -86,6 +86,7 @@ _PLATFORM = """
 """
 _EXAMPLES = {
     "chrome_profile": "path/to/chrome-profile",
+    "browser": "chrome",
     "data_dir": "path/to/data",
     "record": "path/to/recording",
     "log_file": "path/to/fluxcap.log",

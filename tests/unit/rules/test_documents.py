@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import configparser
 import inspect
 import os
 import re
@@ -139,15 +138,6 @@ def test_completion_knows_the_commands():
     )
 
     assert sorted(run.stdout.split()) == ["collect", "collect-mode", "config"]
-
-
-def test_the_service_starts_a_command_that_exists_and_comes_back_when_it_fails():
-    unit = configparser.ConfigParser()
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read_string(block(OPERATIONS, "ini", "[Service]").replace("%h", "/home/me"))
-
-    assert unit["Service"]["ExecStart"].split()[1:] == ["run", "--log-json"]
-    assert unit["Service"]["Restart"] == "on-failure"
 
 
 @pytest.mark.parametrize("document", [README, CLIENTS, OPERATIONS], ids=name_of)

@@ -21,6 +21,9 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "chrome": ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
     "chrome_profile": ("a", "b", "c"),
     "consent": (True, False, True),
+    "browser": ("chrome", "edge", "brave"),
+    "page": ("https://a/", "https://b/", "https://c/"),
+    "keep_chrome": (True, False, True),
     "platform": ("a", "b", "c"),
     "platform_url": (["a"], ["b"], ["c"]),
     "focus": (["A"], ["B"], ["C", "D"]),
@@ -253,6 +256,7 @@ def test_every_line_of_the_new_file_is_right_when_its_sign_is_taken_away():
     changed = {name for name in defaults if loaded[name] != defaults[name]}
     assert changed == {
         "chrome_profile",
+        "browser",
         "curve",
         "forward",
         "nats_credentials",
