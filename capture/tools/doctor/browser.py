@@ -70,6 +70,16 @@ def check_port(endpoint: str, error: ChromeUnavailable, chromes: Sequence[Chrome
     return warning("devtools port", f"Nothing answers on {endpoint}: Chrome is not running.", START)
 
 
+def check_answer(browser: BrowserInfo, endpoint: str) -> Finding:
+    """Tell of a browser that answers. ``endpoint``: where it was looked for, HOST:PORT."""
+    where = browser.websocket_url.removeprefix("ws://").partition("/")[0]
+    host, port = parse_endpoint(endpoint)
+    aside = ""
+    if where.startswith("[::1]:") and host != "::1" and where.endswith(f":{port}"):
+        aside = f" On {host} it does not listen: another program holds port {port} there, which does no harm."
+    return ok("devtools port", f"{browser.product} answers on {where}.{aside}")
+
+
 def check_consent(browser: ConsentBrowser, last: ConsentRecord) -> Finding:
     """Tell of a browser that asks its user first; it is not asked here. ``last``: the dialog before."""
     where = browser.websocket_url.removeprefix("ws://").partition("/")[0]

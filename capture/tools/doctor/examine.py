@@ -20,7 +20,7 @@ from fluxcap.capture.runtime.run_file import RunFile
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.capture.tools.doctor import browser, data, machine
 from fluxcap.capture.tools.doctor.browser import running_chromes
-from fluxcap.capture.tools.doctor.finding import Finding, Verdict, from_error
+from fluxcap.capture.tools.doctor.finding import Finding, from_error
 from fluxcap.schemas.errors import ChromeUnavailable, ConfigError, ConsentRequired
 
 
@@ -63,7 +63,7 @@ def _browser(settings: Settings, *, seen_by_daemon: bool) -> Iterator[Finding]:
         return
     where = info.websocket_url.removeprefix("ws://").partition("/")[0]
     if not seen_by_daemon:
-        yield Finding("devtools port", Verdict.OK, f"{info.product} answers on {where}.")
+        yield browser.check_answer(info, settings.chrome)
     yield browser.check_flags(chromes, process_on_port(parse_endpoint(where)[1]), default_profile())
     if not seen_by_daemon:
         yield from browser.check_page(info, platform, data.kept_offset(settings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import threading
 import time
@@ -14,8 +15,16 @@ from typing import Protocol
 
 import pytest
 
-from fluxcap.capture.chrome.endpoint import active_port, find, parse_endpoint, probe
-from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
+from fluxcap.capture.chrome.endpoint import (
+    BrowserInfo,
+    ConsentBrowser,
+    active_port,
+    find,
+    find_by_consent,
+    parse_endpoint,
+    probe,
+)
+from fluxcap.schemas.errors import ChromeUnavailable, ConfigError, ConsentRequired
 from tests.support.patience import PATIENCE_S
 
 VERSION = {
@@ -306,3 +315,102 @@ def test_without_a_port_file_the_port_counts(serve: Serve, tmp_path: Path) -> No
     given = serve(browser_named("given"))
 
     assert find("127.0.0.1", given, tmp_path, profile_leads=True, timeout_s=PATIENCE_S).product == "given"
+
+
+CONSENT = b"HTTP/1.1 404 Not Found\r\nContent-Length:0\r\nContent-Type:text/html\r\n\r\n"
+"""As Chromium 156 answers every path once its user has to let programs in."""
+HOST_NAME = "Host header is specified and is not an IP address or localhost."
+
+
+def saying(answer: bytes) -> Callable[[socket.socket], None]:
+    def handle(connection: socket.socket) -> None:
+        connection.recv(4_096)
+        connection.sendall(answer)
+
+    return handle
+
+
+def test_a_browser_that_lets_in_by_consent_is_told_with_the_command_that_asks(serve: Serve) -> None:
+    port = serve(saying(CONSENT))
+
+    with pytest.raises(ConsentRequired, match="only by your consent; `fluxcap run --consent` asks for it"):
+        probe("127.0.0.1", port, timeout_s=PATIENCE_S)
+
+
+@pytest.mark.parametrize("separator", [" ", ""])
+def test_a_404_with_a_page_is_something_else(serve: Serve, separator: str) -> None:
+    answer = f"HTTP/1.1 404 Not Found\r\nContent-Length:{separator}9\r\n\r\nnot found".encode()
+
+    with pytest.raises(ChromeUnavailable, match="Something other than Chrome"):
+        probe("127.0.0.1", serve(saying(answer)), timeout_s=PATIENCE_S)
+
+
+def test_a_host_name_that_chrome_refuses_is_told_as_that(serve: Serve) -> None:
+    head = f"HTTP/1.1 500 Internal Server Error\r\nContent-Length:{len(HOST_NAME)}\r\n\r\n"
+    port = serve(saying(f"{head}{HOST_NAME}".encode()))
+
+    with pytest.raises(ChromeUnavailable, match=r"no host name; write its IP address in place of 127\.0\.0\.1"):
+        probe("127.0.0.1", port, timeout_s=PATIENCE_S)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_consent_on_ipv6_alone_is_told_although_another_program_answers_on_ipv4(serve: Serve, host: str) -> None:
+    port = serve(saying(CONSENT), "::1")
+    with socket.create_server(("127.0.0.1", port)) as other:
+        thread = threading.Thread(target=lambda: other.accept()[0].close())
+        thread.start()
+        with pytest.raises(ConsentRequired, match=r"(\[::1\]|localhost)"):
+            find(host, port, timeout_s=PATIENCE_S)
+        if host == "localhost":  # which may have been asked on ::1 at once
+            socket.create_connection(("127.0.0.1", port)).close()
+        thread.join()
+
+
+def test_of_two_profiles_the_browser_started_last_is_taken(serve: Serve, tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("Chrome", "Edge")}
+    for started_s, (name, folder) in enumerate(folders.items()):
+        folder.mkdir()
+        port_file(folder, serve(saying(CONSENT)), f"/devtools/browser/{name}")
+        os.utime(folder / "DevToolsActivePort", (started_s, started_s))
+
+    found = find_by_consent(folders, PATIENCE_S)
+
+    assert isinstance(found, ConsentBrowser)
+    assert (found.label, found.websocket_url.endswith("/devtools/browser/Edge")) == ("Edge", True)
+
+
+def test_a_profile_inside_the_folder_of_profiles_is_understood(serve: Serve, tmp_path: Path) -> None:
+    port_file(tmp_path, serve(saying(CONSENT)))
+
+    assert isinstance(find_by_consent({"Chrome": tmp_path / "Default"}, PATIENCE_S), ConsentBrowser)
+
+
+def test_each_start_of_a_browser_has_its_own_mark(serve: Serve, tmp_path: Path) -> None:
+    port = serve(saying(CONSENT))
+    marks = set()
+    for path, started_s in (("a", 1), ("b", 1), ("b", 2)):
+        port_file(tmp_path, port, f"/devtools/browser/{path}")
+        os.utime(tmp_path / "DevToolsActivePort", (started_s, started_s))
+        found = find_by_consent({"Chrome": tmp_path}, PATIENCE_S)
+        assert isinstance(found, ConsentBrowser)
+        marks.add(found.start)
+
+    assert len(marks) == 3
+
+
+def test_a_profile_whose_browser_needs_no_consent_is_taken_as_it_is(serve: Serve, tmp_path: Path) -> None:
+    port_file(tmp_path, serve(browser_named("plain")))
+
+    found = find_by_consent({"Chrome": tmp_path}, PATIENCE_S)
+
+    assert isinstance(found, BrowserInfo)
+    assert found.product == "plain"
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_where_no_profile_lets_programs_in_it_is_said_how(tmp_path: Path, left: bool) -> None:
+    if left:
+        port_file(tmp_path, free_port())
+
+    with pytest.raises(ChromeUnavailable, match=r"open chrome://inspect/#remote-debugging in it and tick"):
+        find_by_consent({"Chrome": tmp_path}, PATIENCE_S)

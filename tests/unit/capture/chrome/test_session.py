@@ -520,3 +520,12 @@ def test_a_page_that_leaks_sockets_loses_track_of_its_oldest(chrome: Dialogue) -
         SocketClosed(SocketId(session, "7.0"), EndReason.DETACHED),
         SocketOpened(SocketId(session, "8.0"), "T", "wss://api.test/socket.io/"),
     ]
+
+
+def test_the_browsers_name_is_known_once_it_has_answered_the_probe(chrome: Dialogue) -> None:
+    chrome.mute = lambda command: command["method"] == "Browser.getVersion"
+    chrome.probe()
+
+    chrome.answer(chrome.unanswered[0], result={"product": "Chrome/156.0.8078.108", "jsVersion": "15"})
+
+    assert chrome.session.product == "Chrome/156.0.8078.108"

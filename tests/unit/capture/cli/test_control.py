@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from fluxcap.bridge.terminal.console import SafeConsole
 from fluxcap.capture.cli.control import _facts, render
+from fluxcap.capture.cli.run import chrome
+from fluxcap.capture.pipeline.consent import ConsentFile
 
 NOON_MS = 1_795_348_800_000
 SEEN: dict[str, Any] = {
@@ -119,3 +124,14 @@ def test_in_the_first_minute_the_candle_under_way_stands_below_with_when_the_fir
     assert "1.16123" in later
     assert "first whole candle" not in later
     assert "fluxcap reload" not in later
+
+
+def test_without_a_daemon_the_word_to_ask_is_left_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("fluxcap.capture.runtime.discovery.DEFAULT_WEB_PORT", 9)  # the discard port
+
+    chrome(ask=True, data_dir=tmp_path)
+
+    assert "The next `fluxcap run --consent` may ask at once." in capsys.readouterr().out
+    assert ConsentFile(tmp_path).read().wanted

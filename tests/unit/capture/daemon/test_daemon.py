@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import socket
 import threading
@@ -24,6 +25,7 @@ from fluxcap.capture.runtime.settings import STORE_FILE, Settings
 from fluxcap.capture.tools.verify import restore, verify_folder
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, StoreLocked, StoreRestored
 from fluxcap.schemas.types import Candle, StreamKey
+from tests.support.browser.consent_browser import PLATFORM_TAB, ConsentBrowser
 from tests.support.patience import PATIENCE_S, await_that
 
 pytestmark = pytest.mark.costly
@@ -273,3 +275,43 @@ def test_what_the_store_has_from_a_time_on_is_told_with_the_minutes_the_stream_p
         found = daemon.pipeline.call(lambda: daemon.server.candles_since(key, candles[1].ts_ms))
 
     assert [candle.ts_ms for candle in found] == [candle.ts_ms for candle in candles[1:]]
+
+
+def test_the_everyday_browser_is_read_by_consent_and_only_the_platforms_tab(tmp_path: Path):
+    """Asked once; the same connection serves for all; no other tab is attached."""
+    profile = tmp_path / "profile"
+    profile.mkdir()
+    browser = ConsentBrowser(profile)
+    try:
+        with Daemon(settings(tmp_path, consent=True, chrome_profile=profile)) as daemon:
+            dialog = browser.dialog()
+            waiting = daemon.status()
+            again = httpx.post(f"{daemon.identity.control}/api/chrome/ask", trust_env=False).json()
+            dialog.allow()
+            attached = browser.command("Target.attachToTarget")
+            seen = await_that(lambda: daemon.status() if daemon.status().browser else None, "the attach")
+            await_that(lambda: daemon.status().browser.startswith("Chrome/156"), "the browser's own name")
+            tabs = [tab["url"] for tab in seen.tabs]
+    finally:
+        browser.quit()
+    others = [command for command in iter_of(browser.commands) if "attach" in command["method"].lower()]
+
+    assert (waiting.chrome, "click Allow" in waiting.no_candles) == ("waiting for your consent", True)
+    assert again == {"chrome": waiting.chrome, "chrome_reason": waiting.chrome_reason}
+    assert seen.chrome == "attached"
+    assert attached["params"]["targetId"] == PLATFORM_TAB
+    assert tabs == [browser.tabs[PLATFORM_TAB]]
+    assert [command["params"].get("targetId") for command in others if "targetId" in command["params"]] == []
+    assert len(browser.dialogs) == 1
+
+
+def iter_of(commands: queue.SimpleQueue[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """What waits in a queue."""
+    while not commands.empty():
+        yield commands.get()
+
+
+def test_who_reads_no_browser_by_consent_says_so_when_told_to_ask(daemon: Daemon):
+    answer = httpx.post(f"{daemon.identity.control}/api/chrome/ask", trust_env=False)
+
+    assert (answer.status_code, "fluxcap run --consent" in answer.json()["error"]) == (400, True)

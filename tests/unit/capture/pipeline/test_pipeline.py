@@ -285,6 +285,25 @@ def test_a_probe_that_found_nothing_shows_in_the_status(bench: Bench):
     assert (view.chrome, view.chrome_reason) == (ChromeState.UNAVAILABLE, "Nothing answers.")
 
 
+def test_waiting_for_consent_is_a_state_of_its_own_and_each_step_is_told(bench: Bench, logged: list[str]):
+    for reason in ("Click Allow.", "Click Allow.", "You clicked Cancel."):
+        bench.pipeline.on_waiting_for_consent(reason)
+    view = bench.pipeline.view()
+
+    told = [bench.next_state(), bench.next_state()]
+    assert told == [(ChromeState.WAITING_FOR_CONSENT, text) for text in ("Click Allow.", "You clicked Cancel.")]
+    assert (view.chrome, view.chrome_reason) == told[1]
+    assert logged == ["chrome.waiting_for_consent"] * 2
+
+
+def test_who_waits_for_consent_says_nothing_against_a_connection(bench: Bench):
+    bench.attach()
+
+    bench.pipeline.on_waiting_for_consent("Click Allow.")
+
+    assert bench.pipeline.view().chrome is ChromeState.ATTACHED
+
+
 def test_a_message_that_cannot_be_handled_ends_the_connection_and_not_the_pipeline(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from fluxcap.bridge.system.processes import ProcessInfo
+from fluxcap.capture.chrome.consent import Answer, ConsentRecord
+from fluxcap.capture.chrome.endpoint import BrowserInfo, ConsentBrowser
 from fluxcap.capture.tools.doctor import browser
 from fluxcap.capture.tools.doctor.browser import ChromeProcessInfo, running_chromes
 from fluxcap.capture.tools.doctor.finding import Verdict
@@ -179,3 +181,33 @@ def test_a_chrome_or_a_driver_that_is_not_installed_is_a_warning_and_a_wrong_pat
 
     assert [found.verdict for found in wrong] == [Verdict.PROBLEM] * 2
     assert [(f.verdict, f.fix) for f in browser.check_installed()] == [(Verdict.WARNING, "Install it.")] * 2
+
+
+BY_CONSENT = ConsentBrowser("Edge", "ws://127.0.0.1:9222/devtools/browser/x", "start")
+
+
+def test_a_browser_that_will_ask_is_no_problem_and_the_click_is_told():
+    found = browser.check_consent(BY_CONSENT, ConsentRecord())
+
+    assert found.verdict is Verdict.OK
+    assert "Edge on 127.0.0.1:9222" in found.text
+    assert "click Allow" in found.text
+
+
+def test_a_browser_whose_user_refused_is_told_with_the_command_that_asks_again():
+    refused = ConsentRecord("start", "Edge", 1, Answer.REFUSED)
+
+    found = browser.check_consent(BY_CONSENT, refused)
+
+    assert (found.verdict, "fluxcap chrome --ask" in found.fix) == (Verdict.WARNING, True)
+    assert browser.check_consent(BY_CONSENT, refused.wanting()).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize(("endpoint", "aside"), [("127.0.0.1:9222", True), ("[::1]:9222", False)])
+def test_a_browser_on_ipv6_alone_is_told_as_that(endpoint: str, aside: bool):
+    info = BrowserInfo("ws://[::1]:9222/devtools/browser/x", "Chrome/156", "1.3", "agent")
+
+    found = browser.check_answer(info, endpoint)
+
+    assert found.text.startswith("Chrome/156 answers on [::1]:9222.")
+    assert ("another program holds port 9222 there" in found.text) is aside
