@@ -20,7 +20,7 @@ BENCH_ARGS ?=
 # Byte code is kept, whatever the shell says: the tests start hundreds of processes, and each would compile everything.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo check test lint bench page soak fuzz mutation windows screenshots schema setup system clean
+.PHONY: help demo check test long lint bench page soak fuzz mutation windows screenshots schema setup system clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
@@ -28,8 +28,11 @@ help: ## List the targets
 demo: setup system ## Run simulated site, real Chrome, daemon and client, and compare what they have (SECONDS=90)
 	@$(BIN)/fluxcap demo --seconds $(SECONDS)
 
-test: setup system ## Run all tests
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+test: setup system ## Run the tests, all but what shows the same again for longer
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not long' $(PYTEST_ARGS)
+
+long: setup system ## Run the tests that make test leaves out
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m long $(PYTEST_ARGS)
 
 check: lint ## Check style and types, and run the quick tests: unit and property, with fewer examples, without the costly ones
 	@QUICK_TESTS=1 $(BIN)/python -m pytest -q -n $(CHECK_WORKERS) --dist loadfile -m 'not slow and not costly and not browser' tests/unit tests/property $(PYTEST_ARGS)
@@ -54,7 +57,7 @@ soak: setup system ## Long runs under every fault, with a report (MINUTES=30)
 	@failed=0; for script in tests/soak/*.py; do \
 	  echo "$$script"; MINUTES=$(MINUTES) $(BIN)/python $$script || failed=1; \
 	done; \
-	$(BIN)/python -m pytest -m slow tests/faults $(PYTEST_ARGS) || failed=1; exit $$failed
+	$(BIN)/python -m pytest -m 'slow or long' tests/faults tests/property $(PYTEST_ARGS) || failed=1; exit $$failed
 
 fuzz: setup ## Feed a million mutated inputs (COUNT=1000000)
 	@failed=0; for script in tests/fuzz/fuzz_*.py; do \

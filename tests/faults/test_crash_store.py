@@ -66,7 +66,9 @@ def lose_candles(store: Path) -> None:
         connection.execute("DELETE FROM candles_fresh WHERE sequence BETWEEN 100 AND 120")
 
 
-@pytest.mark.parametrize("damage", [overwrite_head, cut_short, lose_candles])
+@pytest.mark.parametrize(
+    "damage", [*(pytest.param(harm, marks=pytest.mark.long) for harm in (overwrite_head, cut_short)), lose_candles]
+)
 def test_a_damaged_store_is_told_with_the_next_step_and_never_replaced(data_dir: Path, damage: Callable[[Path], None]):
     store = data_dir / STORE_FILE
     damage(store)

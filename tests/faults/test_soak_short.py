@@ -16,7 +16,7 @@ from tests.soak.storm.run import run_storm
 from tests.support.browser.chromium import chromium_executable
 from tests.support.daemon.fault_rig import FOCUS
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.long]
 
 INTERVALS = ("1s", "5s")
 ONE_OF_A_KIND = {

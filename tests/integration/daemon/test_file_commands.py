@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -191,14 +192,14 @@ def test_metrics_are_served_and_commits_timed(daemon: Daemon) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("export", "candles", "-o", "c.csv"), 2, "There is no store in data: nothing has been captured there."),
-        (("export", "ticks", "-o", "c.csv"), 2, "There are no tick files in data."),
+        (("export", "candles", "-o", "c.csv"), 2, r"There is no store in \S+data: nothing has been captured there\."),
+        (("export", "ticks", "-o", "c.csv"), 2, r"There are no tick files in \S+data\."),
         (("export", "everything", "-o", "c.csv"), 2, "choose candles, ticks, gaps or revisions"),
         (("export", "candles"), 2, "Missing option '--out'"),
         (("export", "candles", "-o", "c.csv", "--from", "noon"), 2, "'noon' is no time"),
         (("export", "candles", "-o", "c.csv", "--from", "2026-11-22", "--to", "2026-11-22"), 2, "--to must be later"),
-        (("gaps",), 2, "There is no store in data"),
-        (("verify",), 2, "Nothing to verify in data"),
+        (("gaps",), 2, r"There is no store in \S+data"),
+        (("verify",), 2, r"Nothing to verify in \S+data"),
         (("collect-mode", "ticks"), 2, "choose tick, candle, both or none"),
         (("collect-mode", "tick", "--control", "127.0.0.1:1"), 1, "start one with `fluxcap run`"),
         (("backfill", "SIM", "EURUSD_otc", "1x", "-o", "c.csv"), 2, "'1x' is not an interval"),
@@ -212,6 +213,6 @@ def test_what_is_wrong_is_said_in_a_sentence(
     ran = fluxcap(*arguments)
 
     assert (ran.code, ran.out) == (code, "")
-    assert says in ran.err
+    assert re.search(says, ran.err)
     assert "Traceback" not in ran.err
     assert list(folder.iterdir()) == []

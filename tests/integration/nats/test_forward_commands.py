@@ -89,7 +89,7 @@ def test_setup_cannot_change_everything(server: NatsServer, capsys: pytest.Captu
         (["--setup", "--replicas", "3"], 1, "replicas"),
         (["--setup", "--max-age", "soon"], 2, "no length of time"),
         (["--setup", "--nats-stream", "a.b"], 2, "nats_stream"),
-        (["--once"], 2, "No fluxcap is running on data"),
+        (["--once"], 2, "No fluxcap is running on /"),
     ],
 )
 def test_wrong_use_is_told_in_a_sentence(
