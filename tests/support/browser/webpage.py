@@ -17,7 +17,11 @@ from unittest import mock
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.chromium import remote_connection
 from selenium.webdriver.common.by import By
@@ -28,6 +32,13 @@ from selenium.webdriver.remote.webelement import WebElement
 from tests.support.browser.chromium import HEADLESS_FLAGS, chromium_executable
 from tests.support.paths import ROOT
 from tests.support.patience import PATIENCE_S
+
+CANNOT_BE_CLICKED_YET = (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+)
+"""A menu that unfolds, or is drawn anew: the same click is right a moment later."""
 
 ARTIFACTS = Path(os.environ.get("FLUXCAP_ARTIFACTS", ROOT / "artifacts"))
 OPEN_SELECT = """const widget = document.querySelector(arguments[0]);
@@ -71,7 +82,7 @@ class WebPage:
         def clicked() -> bool:
             try:
                 find().click()
-            except (ElementClickInterceptedException, StaleElementReferenceException):
+            except CANNOT_BE_CLICKED_YET:
                 return False
             return True
 
