@@ -257,7 +257,8 @@ def chrome(
         Path | None, typer.Option(help="Profile folder of its own. [default: one in your data folder]")
     ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Without a window.")] = False,
-    url: Annotated[str, typer.Option(help="Page to open.")] = "https://pocketoption.com/",
+    url: Annotated[str | None, typer.Option(help="Page to open. [default: `page` of the settings]")] = None,
+    browser: Annotated[str | None, typer.Option(help="As of `fluxcap run`. [default: as in the settings]")] = None,
     ask: Annotated[
         bool,
         typer.Option(
@@ -277,10 +278,14 @@ def chrome(
     if ask:
         _ask_for_consent(data_dir, control)
         return
-    from fluxcap.capture.chrome.launch import default_profile, start_chrome
+    from fluxcap.capture.chrome.launch import default_profile, find_chrome, start_chrome
+    from fluxcap.capture.runtime.settings import load_settings
 
-    folder = profile or default_profile()
-    started = start_chrome(port=port, profile=folder, headless=headless, url=url)
+    settings = load_settings()
+    program = find_chrome(browser or settings.browser)
+    named = None if settings.consent else settings.chrome_profile
+    folder = profile or named or default_profile(program)
+    started = start_chrome(port=port, profile=folder, headless=headless, url=url or settings.page, executable=program)
     say(f"Chrome runs (process {started.pid}), DevTools on 127.0.0.1:{started.port}, profile {folder}.")
 
 

@@ -41,6 +41,8 @@ from fluxcap.schemas.errors import BrowserGone
 EXPIRE_NS = 250_000_000
 PROBE_NS = 2_000_000_000
 LOOKALIKES_MAX = 100
+NOT_TRIED = "not tried yet"
+"""The reason why there is no browser, before the first look for one."""
 
 _GAP_REASONS: dict[EndReason, GapReason] = {
     EndReason.CLOSED: GapReason.SOCKET_CLOSED,
@@ -108,7 +110,7 @@ class BrowserFeed:
         self._next_probe_ns = 0
         self._limit = log.RateLimit()
         self.state = ChromeState.UNAVAILABLE
-        self.reason = "not tried yet"
+        self.reason = NOT_TRIED
         self.messages = 0
 
     @property

@@ -5,12 +5,15 @@ from __future__ import annotations
 import enum
 import json
 import os
+import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from fluxcap.bridge.system.files import replace_file
 from fluxcap.capture.runtime.folders import CONFIG_FILE
 from fluxcap.capture.runtime.settings import Settings, config_file, load_settings, names_of, read_toml, variables_of
 from fluxcap.schemas.errors import ConfigError
@@ -123,6 +126,62 @@ def write_new_file(path: Path | None, text: str) -> Path:
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}.") from None
     return target
+
+
+def change_settings(path: Path, changes: Mapping[str, Any]) -> None:
+    """Set these settings in a file and leave all else in it as it is, comments too; made when it is not there.
+
+    A value of None takes a setting out. Raises ConfigError when the file is no TOML, cannot be written, or says
+    something that only a person can change.
+    """
+    text = path.read_text(encoding="utf-8-sig") if path.is_file() else _FIRST_LINES
+    try:
+        wanted = tomllib.loads(text) | {name: _plain(value) for name, value in changes.items() if value is not None}
+        for name, value in changes.items():
+            text = _with_setting(text, name, value)
+            if value is None:
+                wanted.pop(name, None)
+        is_right = tomllib.loads(text) == wanted
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}.") from None
+    if not is_right:
+        raise ConfigError(f"{path} cannot be changed by a program; write into it: {_lines_of(changes)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = path.with_name(f"{path.name}.new")
+        whole.write_text(text, encoding="utf-8")
+        replace_file(whole, path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+_FIRST_LINES = "# Settings of fluxcap. `fluxcap config show` lists all of them, with their values and origins.\n"
+
+
+def _plain(value: Any) -> Any:
+    """As TOML reads it back."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return value if isinstance(value, bool | int) else str(value)
+
+
+def _with_setting(text: str, name: str, value: Any) -> str:
+    """Replace the line of a setting among those above the first table, or add one there."""
+    top, table, rest = _parted(text)
+    lines = [line for line in top.splitlines() if not re.match(rf"\s*{name}\s*=", line)]
+    if value is not None:
+        at = next((at for at, line in enumerate(top.splitlines()) if re.match(rf"\s*{name}\s*=", line)), len(lines))
+        lines.insert(at, f"{name} = {_toml(value)}")
+    return "\n".join([*lines, ""]) + table + rest
+
+
+def _parted(text: str) -> tuple[str, str, str]:
+    match = re.search(r"(?m)^\s*\[", text)
+    return (text, "", "") if match is None else (text[: match.start()], "\n", text[match.start() :].lstrip("\n"))
+
+
+def _lines_of(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {_toml(value)}" for name, value in changes.items() if value is not None)
 
 
 def _toml(value: Any) -> str:

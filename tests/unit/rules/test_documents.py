@@ -229,7 +229,19 @@ def test_a_command_that_does_not_exist_is_found():
 
 
 def test_the_readme_shows_five_commands():
-    assert len(re.findall(r"(?m)^fluxcap ", "".join(blocks(README, "sh")))) == 5
+    commands = re.findall(r"(?m)^fluxcap (\w+)", section(README, "Five commands").partition("```sh")[2])
+
+    assert commands == ["status", "tail", "doctor", "service", "stop"]
+
+
+def test_the_readme_installs_in_three_lines_on_each_system():
+    text = section(README, "Installation")
+    shown = [*blocks(README, "powershell"), *(block for block in blocks(README, "sh") if "uv tool" in block)]
+
+    assert [text.index(f"**{system}**") for system in ("Windows", "macOS", "Linux")]
+    assert [block.strip().splitlines()[2] for block in shown] == ["fluxcap setup"] * 3
+    assert [len(block.strip().splitlines()) for block in shown] == [3, 3, 3]
+    assert not re.search(r"\bapt\b|\bgit clone\b|make ", text)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)

@@ -13,7 +13,13 @@ import pytest
 
 from fluxcap.capture.cli.app import run_cli
 from fluxcap.capture.runtime.settings import Settings, load_settings, variables_of
-from fluxcap.capture.runtime.settings_sources import SettingSource, effective_settings, option_of, unknown_variables
+from fluxcap.capture.runtime.settings_sources import (
+    SettingSource,
+    change_settings,
+    effective_settings,
+    option_of,
+    unknown_variables,
+)
 from fluxcap.schemas.errors import ConfigError
 from tests.support.paths import ROOT
 
@@ -279,3 +285,62 @@ def test_config_init_leaves_a_file_that_is_there_as_it_was(capsys: pytest.Captur
 def test_config_init_where_nothing_can_be_written_says_so(capsys: pytest.CaptureFixture[str]):
     assert run_cli(["config", "init", "nowhere/fluxcap.toml"]) == 2
     assert "nowhere/fluxcap.toml cannot be written" in capsys.readouterr().err
+
+
+MINE = """# My desk.
+source = "DESK"   # the left one
+# consent = true
+platform_url = [
+    "a.example",
+]
+
+[platforms.mine]
+symbol = "s"
+consent = "no setting of ours"
+"""
+
+
+def test_settings_are_changed_in_a_file_and_all_else_in_it_stays(tmp_path: Path):
+    file = tmp_path / "fluxcap.toml"
+    file.write_text(MINE, encoding="utf-8")
+
+    change_settings(file, {"consent": True, "source": "RIGHT", "chrome_profile": Path("/a b/c"), "curve": None})
+
+    text = file.read_text(encoding="utf-8")
+    assert tomllib.loads(text) == tomllib.loads(MINE) | {
+        "consent": True,
+        "source": "RIGHT",
+        "chrome_profile": str(Path("/a b/c")),
+    }
+    assert text.startswith('# My desk.\nsource = "RIGHT"\n# consent = true\n')
+    assert text.endswith(MINE[MINE.index("[platforms") :])
+
+
+def test_changing_twice_is_changing_once_and_none_takes_a_setting_out(tmp_path: Path):
+    file = tmp_path / "new" / "fluxcap.toml"
+    change_settings(file, {"consent": True, "page": "https://x/", "platform_url": ("a", "b")})
+    once = file.read_text(encoding="utf-8")
+
+    change_settings(file, {"consent": True, "page": "https://x/"})
+    assert file.read_text(encoding="utf-8") == once
+
+    change_settings(file, {"page": None})
+    assert tomllib.loads(file.read_text(encoding="utf-8")) == {"consent": True, "platform_url": ["a", "b"]}
+
+
+@pytest.mark.parametrize("value", ['platform_url = [\n  "a",\n]\n', 'platform_url = """a\nb"""\n'])
+def test_what_only_a_person_can_change_is_refused_and_left_as_it_was(tmp_path: Path, value: str):
+    file = tmp_path / "fluxcap.toml"
+    file.write_text(value, encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=r"cannot be changed by a program; write into it: platform_url|is not TOML"):
+        change_settings(file, {"platform_url": ("b",)})
+
+    assert file.read_text(encoding="utf-8") == value
+
+
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path):
+    (tmp_path / "fluxcap.toml").write_text("what?")
+
+    with pytest.raises(ConfigError, match="is not TOML"):
+        change_settings(tmp_path / "fluxcap.toml", {"consent": True})
