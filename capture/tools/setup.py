@@ -34,7 +34,7 @@ CONSENT_PAGE = "chrome://inspect/#remote-debugging"
 
 
 class Way(enum.StrEnum):
-    """Whose browser is read."""
+    """The browser that is read."""
 
     OWN = "own"
     """One with a profile of fluxcap's own, started and kept open by the daemon: it works unattended."""
@@ -61,7 +61,7 @@ class FirstTick(msgspec.Struct, frozen=True):
 
 
 class SetupResult(msgspec.Struct, frozen=True):
-    """What a set-up has led to. ``pid``: of the daemon in the background, None when none was started."""
+    """The outcome of a set-up. ``pid``: of the daemon in the background, None when none was started."""
 
     settings_file: str
     browser: str
