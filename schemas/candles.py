@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 
 import msgspec
@@ -58,6 +58,15 @@ def _is_sane(
     ts_ms: int, open_: float, high: float, low: float, close: float, volume: float, _ticks: int, _flags: int
 ) -> bool:
     return ts_ms > 0 and -inf < low <= open_ <= high < inf and low <= close <= high and 0 <= volume < inf
+
+
+def price_decimals(prices: Iterable[float], most: int = 8) -> int:
+    """Digits behind the point that prices need, 2 at least: those of the most precise of them."""
+    found = 0
+    for price in prices:
+        text = f"{price:.{most}f}".rstrip("0")
+        found = max(found, len(text) - text.index(".") - 1)
+    return max(found, 2)
 
 
 def fold_ticks(ts_ms: npt.NDArray[np.int64], price: npt.NDArray[np.float64], interval_ms: int) -> CandleArray:

@@ -39,8 +39,8 @@ ATTEMPTS = 3
 _Answer = TypeVar("_Answer")
 
 
-class _RequestConnection:
-    """Requests over one connection, one at a time."""
+class RequestConnection:
+    """Requests over one connection, one at a time. For one thread at a time."""
 
     def __init__(self, line: RequestLine) -> None:
         self._transport = line.transport
@@ -102,8 +102,8 @@ class _RequestConnection:
 @contextmanager
 def _dialogue(
     rep: str | None, timeout: float, curve: ClientCurve | None, via: ViaLike = None
-) -> Iterator[_RequestConnection]:
-    dialogue = _RequestConnection(connect_requests(rep, timeout, curve, via))
+) -> Iterator[RequestConnection]:
+    dialogue = RequestConnection(connect_requests(rep, timeout, curve, via))
     try:
         dialogue.await_connection()
         yield dialogue
@@ -111,8 +111,8 @@ def _dialogue(
         dialogue.close()
 
 
-def _status(dialogue: _RequestConnection, key: StreamKey) -> StreamStatus:
-    """Of a server that knows version 1 alone: what its cursor says."""
+def stream_status(dialogue: RequestConnection, key: StreamKey) -> StreamStatus:
+    """Ask for a stream's status; a server of version 1 has its cursor only. Raises as ``request``."""
     question = StreamStatusRequest(key)
     try:
         return dialogue.request(question, StreamStatus)
@@ -162,7 +162,7 @@ def fetch_status(
         For an address, keys or credentials that cannot be used.
     """
     with _dialogue(rep, timeout, curve, via) as dialogue:
-        return _status(dialogue, key)
+        return stream_status(dialogue, key)
 
 
 def list_streams(
@@ -269,7 +269,7 @@ def candle_pages(
     That number shrinks when a page begins later than it could: what is between, the server has no more.
     """
     with _dialogue(rep, timeout, curve, via) as dialogue:
-        status = _status(dialogue, key)
+        status = stream_status(dialogue, key)
         have, latest = max(from_sequence_exclusive, status.first_sequence - 1), status.latest_sequence
         done, left = 0, latest if limit is None else limit
         while (wanted := min(latest - have, left)) > 0:

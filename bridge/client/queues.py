@@ -80,6 +80,12 @@ class EventQueue:
             self._called = False
             return not self._closed and self._may_read()
 
+    @property
+    def has_capacity(self) -> bool:
+        """Return whether more may be read, for a producer that does not wait."""
+        with self._changed:
+            return self._may_read()
+
     def wake_producer(self) -> None:
         """End the producer's wait for room, or the next one."""
         with self._changed:

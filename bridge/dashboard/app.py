@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 from fastapi import FastAPI
 from nicegui import app as nicegui_app
 from nicegui import ui
@@ -12,8 +13,13 @@ from nicegui import ui
 from fluxcap.bridge.dashboard.daemon_backend import DaemonBackend, DashboardTarget
 from fluxcap.bridge.dashboard.jetstream_backend import JetStreamBackend
 from fluxcap.bridge.dashboard.page import ChartPage
+from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
+from fluxcap.bridge.web.reader import ReaderTarget
+from fluxcap.bridge.web.readers import AskGaps, Readers
+from fluxcap.bridge.web.routes import add_readers
 from fluxcap.schemas.errors import ConfigError
+from fluxcap.schemas.types import Gap, StreamKey
 
 _FOLDER = Path(__file__).parent
 _ICON = (
@@ -80,8 +86,21 @@ def _hub(target: DashboardTarget) -> DaemonBackend:
 
 
 def dashboard_app(target: DashboardTarget) -> FastAPI:
-    """An application that is the dashboard alone, for pages of this machine."""
+    """An application that is the dashboard and the routes for readers alone, for pages of this machine."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(OriginGuard, names=LOCAL_NAMES)
+    with_daemon = target.via is None
+    gaps = daemon_gaps(DaemonClient(target.control)) if with_daemon else None
+    add_readers(app, Readers(lambda: ReaderTarget(target.pub, target.rep, target.curve, target.via), gaps))
     mount_dashboard(app, lambda: target)
     return app
+
+
+def daemon_gaps(daemon: DaemonClient) -> AskGaps:
+    """The blind times as a daemon tells them."""
+
+    def ask(key: StreamKey, from_ms: int, to_ms: int | None) -> list[Gap]:
+        found = msgspec.convert(daemon.gaps(key.source_id, key.symbol, from_ms), list[Gap])
+        return [gap for gap in found if to_ms is None or gap.from_ms < to_ms]
+
+    return ask

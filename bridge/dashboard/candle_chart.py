@@ -8,8 +8,9 @@ from typing import Any
 from nicegui.element import Element
 from nicegui.elements.echart import echart as _echart
 
-from fluxcap.bridge.dashboard.rows import Row, price_decimals
+from fluxcap.bridge.dashboard.rows import Row
 from fluxcap.bridge.dashboard.stream_buffer import Changes
+from fluxcap.schemas.candles import price_decimals
 
 _ECHARTS = str(Path(_echart.__file__).parent / "dist")
 
@@ -32,7 +33,7 @@ class CandleChart(Element, component="candle_chart.js", esm={"nicegui-echart": _
     def replace(self, rows: list[Row], forming: Row | None, step_ms: int) -> None:
         """Draw these rows and nothing else."""
         self._areas = []
-        self.run_method("replace", rows, forming, step_ms, price_decimals(rows[-50:]))
+        self.run_method("replace", rows, forming, step_ms, price_decimals(row[4] for row in rows[-50:]))
 
     def apply(self, changes: Changes, step_ms: int) -> None:
         """Draw what changed."""
@@ -40,7 +41,7 @@ class CandleChart(Element, component="candle_chart.js", esm={"nicegui-echart": _
             self.replace(changes.rows, changes.forming, step_ms)
         else:
             forming = [changes.forming] if changes.forming is not None else []
-            digits = price_decimals([*changes.rows[-50:], *forming])
+            digits = price_decimals(row[4] for row in [*changes.rows[-50:], *forming])
             self.run_method("apply", changes.rows, changes.forming, digits)
 
     def end_live(self) -> None:

@@ -22,15 +22,6 @@ def row_of(candle: Candle) -> Row:
     return [candle.ts_ms, candle.open, candle.high, candle.low, candle.close, candle.volume, candle.flags]
 
 
-def price_decimals(rows: Iterable[Row], most: int = 8) -> int:
-    """Digits behind the point that the prices need, by the most precise close among the newest rows."""
-    found = 0
-    for row in rows:
-        text = f"{row[4]:.{most}f}".rstrip("0")
-        found = max(found, len(text) - text.index(".") - 1)
-    return max(found, 2)
-
-
 def gap_areas(gaps: Iterable[Mapping[str, Any]], from_ms: int, to_ms: int) -> list[list[Any]]:
     """Blind times within what is shown, joined where they touch: ``[from_ms, to_ms, reason]``. 0 as end: until now."""
     areas: list[list[Any]] = []

@@ -20,13 +20,16 @@ from fluxcap.schemas.types import StreamKey, StreamStatus
 
 
 class PanelSession:
-    """See the module. Everything but the properties blocks for a moment and raises FluxcapError."""
+    """See the module. Everything but the properties blocks for a moment and raises FluxcapError.
+
+    own_curve: keys with which this process itself is let in, if the engine requires keys.
+    """
 
     def __init__(self, settings: DevSettings) -> None:
         keys = server_keys(Path(settings.curve)) if settings.curve else None
-        self._curve, own = with_own_client(keys)
+        self._curve, self.own_curve = with_own_client(keys)
         self._engine = DevEngine(settings, self._curve).start()
-        self._feed = LiveFeed(*self._engine.endpoints, own).start()
+        self._feed = LiveFeed(*self._engine.endpoints, self.own_curve).start()
 
     @property
     def engine(self) -> DevEngine:

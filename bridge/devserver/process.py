@@ -7,6 +7,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -14,6 +15,7 @@ from fluxcap.bridge.devserver.engine import DevEngine
 from fluxcap.bridge.devserver.settings import DevSettings
 from fluxcap.bridge.system.ports import listening_socket
 from fluxcap.bridge.system.terminal import use_utf8
+from fluxcap.bridge.transport.curve import server_keys, with_own_client
 from fluxcap.schemas.errors import AlreadyRunning
 
 READY_PREFIX = "fluxcap devserver ready"
@@ -34,21 +36,25 @@ def run_devserver(settings: DevSettings, on_ready: Callable[[Addresses], None] |
     on_ready: called once everything answers; by default the addresses are printed as one line.
     Raises ConfigError, AlreadyRunning, StoreError.
     """
-    import uvicorn
-
     from fluxcap.bridge.devserver.api import make_api
-    from fluxcap.bridge.http.serving import server_config
+    from fluxcap.bridge.http.serving import BoundedServer, server_config
+    from fluxcap.bridge.web.reader import ReaderTarget
+    from fluxcap.bridge.web.readers import Readers
+    from fluxcap.bridge.web.routes import add_readers
 
     listener = _listen(settings.api_port)
     try:
-        engine = DevEngine(settings).start()
+        curve, own = with_own_client(server_keys(Path(settings.curve)) if settings.curve else None)
+        engine = DevEngine(settings, curve).start()
         try:
-            config = server_config(make_api(engine), lifespan="off")
+            api = make_api(engine)
+            add_readers(api, Readers(lambda: ReaderTarget(*engine.endpoints, own)))
+            config = server_config(api, lifespan="off")
             addresses = Addresses(*engine.endpoints, f"http://127.0.0.1:{listener.getsockname()[1]}")
             (on_ready or _print_addresses)(addresses)
             # uvicorn hands SIGINT on once it has closed; for us that is a good end.
             with contextlib.suppress(KeyboardInterrupt):
-                uvicorn.Server(config).run([listener])
+                BoundedServer(api, config).run([listener])
         finally:
             engine.close()
     finally:
@@ -57,14 +63,16 @@ def run_devserver(settings: DevSettings, on_ready: Callable[[Addresses], None] |
 
 def run_panel(settings: DevSettings, on_ready: Callable[[Addresses], None] | None = None) -> None:
     """As ``run_devserver``, with the panel at ``/`` of the control port and the control API below ``/api``."""
-    import uvicorn
     from fastapi import FastAPI
 
     from fluxcap.bridge.devserver.api import make_api
     from fluxcap.bridge.devserver.panel import mount_panel
     from fluxcap.bridge.devserver.panel_session import PanelSession
     from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
-    from fluxcap.bridge.http.serving import server_config
+    from fluxcap.bridge.http.serving import BoundedServer, server_config
+    from fluxcap.bridge.web.reader import ReaderTarget
+    from fluxcap.bridge.web.readers import Readers
+    from fluxcap.bridge.web.routes import add_readers
 
     listener = _listen(settings.api_port)
     try:
@@ -72,6 +80,7 @@ def run_panel(settings: DevSettings, on_ready: Callable[[Addresses], None] | Non
         try:
             app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
             app.add_middleware(OriginGuard, names=LOCAL_NAMES)
+            add_readers(app, Readers(lambda: ReaderTarget(*session.engine.endpoints, session.own_curve)))
             app.mount("/api", make_api(session.current))
             mount_panel(app, session)
             config = server_config(app)
@@ -79,7 +88,7 @@ def run_panel(settings: DevSettings, on_ready: Callable[[Addresses], None] | Non
                 Addresses(*session.engine.endpoints, f"http://127.0.0.1:{listener.getsockname()[1]}")
             )
             with contextlib.suppress(KeyboardInterrupt):
-                uvicorn.Server(config).run([listener])
+                BoundedServer(app, config).run([listener])
         finally:
             session.close()
     finally:

@@ -1,19 +1,24 @@
 """Bounds of what a local web server takes from its peers: bodies, heads and connections, in size and in time.
 
 uvicorn bounds none of them: a peer that connects and says nothing, or begins a request and never ends it, would hold a
-file descriptor for ever, and capture needs those, too. ``server_config`` makes a configuration with the bounds in it.
+file descriptor for ever, and capture needs those, too. ``server_config`` makes a configuration with the bounds in it,
+``BoundedServer`` a server whose answers without end do not hold up its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
-from typing import Any
+import socket
+from collections.abc import Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from fluxcap.bridge.http.origin import App, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """Body of a request, or a message over WebSocket: three times 10,000 collected candles."""
@@ -23,6 +28,8 @@ MAX_CONNECTIONS = 500
 HEAD_TIMEOUT_S = 10.0
 """From a connection, or from the first byte of a further request, to the end of its headers."""
 BODY_TIMEOUT_S = 30.0
+_ABORT = "fluxcap.abort"
+_ENDINGS = "before_shutdown"
 _TOO_LARGE = b'{"error": "The request is larger than 4 MiB."}'
 
 
@@ -107,6 +114,9 @@ class BoundedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         before = self.cycle
         is_head = before is None or not before.more_body
         super().data_received(data)
+        if self.cycle is not None and self.cycle is not before:
+            # The application has not begun yet: its task comes later.
+            self.cycle.scope.setdefault("extensions", {})[_ABORT] = self.transport.abort
         if self not in self.connections:  # a WebSocket by now, which has its own pings
             self._stop_waiting()
             return
@@ -138,6 +148,33 @@ class BoundedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         self._waiting = None
         if self in self.connections and not self.transport.is_closing():
             self.transport.abort()
+
+
+def abort_of(scope: Scope) -> Callable[[], None]:
+    """Return what cuts the connection of a request, for an answer that its reader does not take."""
+    extensions = scope.get("extensions") or {}
+    abort: Callable[[], None] = extensions.get(_ABORT, lambda: None)
+    return abort
+
+
+def before_shutdown(app: FastAPI, callback: Callable[[], None]) -> None:
+    """Have something called as the server of ``app`` is stopping, before it waits for what is under way."""
+    if not hasattr(app.state, _ENDINGS):
+        setattr(app.state, _ENDINGS, [])
+    getattr(app.state, _ENDINGS).append(callback)
+
+
+class BoundedServer(uvicorn.Server):
+    """uvicorn's server, which calls what ``before_shutdown`` was given; feeds without end would hold it up."""
+
+    def __init__(self, app: Any, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for callback in getattr(getattr(self._app, "state", None), _ENDINGS, ()):
+            await asyncio.to_thread(callback)
+        await super().shutdown(sockets)
 
 
 def server_config(app: Any, **options: Any) -> uvicorn.Config:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
@@ -22,7 +21,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
-from fluxcap.bridge.http.serving import server_config
+from fluxcap.bridge.http.serving import BoundedServer, server_config
 from fluxcap.bridge.system.ports import is_in_use, listening_socket, process_on_port
 from fluxcap.capture.api.status import Status
 from fluxcap.capture.market.clock import Trust
@@ -178,7 +177,7 @@ class HttpServer:
         self.port: int = self._socket.getsockname()[1]
         # log_config None: its warnings go where ours go, as JSON when asked for.
         config = server_config(app, log_config=None, lifespan="on")
-        self._server = uvicorn.Server(config)
+        self._server = BoundedServer(app, config)
         self._thread = threading.Thread(target=self._run, name="fluxcap-web", daemon=True)
 
     def start(self) -> None:

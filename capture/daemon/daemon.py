@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -54,7 +55,7 @@ from fluxcap.capture.runtime.folders import state_dir
 from fluxcap.capture.runtime.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, StoreError, StoreFull
-from fluxcap.schemas.types import Candle, StreamKey, interval_ms
+from fluxcap.schemas.types import Candle, Gap, StreamKey, interval_ms
 
 CHECKPOINT_S = 60
 LEASES_S = 5
@@ -255,6 +256,9 @@ class Daemon:
     def _add_web(self, app: FastAPI, relay: EventRelay) -> None:
         from fluxcap.bridge.dashboard.app import mount_dashboard
         from fluxcap.bridge.dashboard.daemon_backend import DashboardTarget
+        from fluxcap.bridge.web.reader import ReaderTarget
+        from fluxcap.bridge.web.readers import Readers
+        from fluxcap.bridge.web.routes import add_readers
         from fluxcap.capture.api.socketio import mount_socketio
         from fluxcap.capture.api.source import DaemonStreamBackend
 
@@ -262,6 +266,13 @@ class Daemon:
         source = DaemonStreamBackend(self.pipeline, self.market, self.server, settings.source, settings.interval)
         mount_socketio(app, source, relay, settings.data_dir)
         endpoints = reachable_here(self.server.pub_endpoint), reachable_here(self.server.rep_endpoint)
+        gaps, reading = self.server.store.reader(), threading.Lock()
+
+        def gaps_of(key: StreamKey, from_ms: int, to_ms: int | None) -> list[Gap]:
+            with reading:
+                return gaps.gaps(key.source_id, key.symbol, from_ms, to_ms)
+
+        add_readers(app, Readers(lambda: ReaderTarget(*endpoints, self._own_curve), gaps_of))
         mount_dashboard(
             app, lambda: DashboardTarget(*endpoints, reachable_here(self.identity.control), self._own_curve)
         )

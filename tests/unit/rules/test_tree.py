@@ -25,7 +25,7 @@ WAYS_DOWN = {
         *("simulator", "platforms", "chrome", "runtime"),
     ),
     "bridge": (
-        *("devserver", "dashboard", "terminal", "archive", "client", "jetstream", "server", "export", "http"),
+        *("devserver", "dashboard", "web", "terminal", "archive", "client", "jetstream", "server", "export", "http"),
         *("store", "transport", "system"),
     ),
 }

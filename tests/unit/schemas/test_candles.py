@@ -7,11 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxcap.schemas.candles import first_whole_end_ms, fold_candles, fold_ticks
+from fluxcap.schemas.candles import first_whole_end_ms, fold_candles, fold_ticks, price_decimals
 from fluxcap.schemas.types import Candle, CandleArray, CandleFlags, candles_from
 
 MINUTE = 60_000
 TICKS = st.lists(st.tuples(st.integers(0, 20 * MINUTE), st.integers(1, 9).map(float)), max_size=60)
+
+
+def test_prices_are_shown_with_the_digits_they_need() -> None:
+    assert price_decimals([1.17, 1.17345]) == 5
+    assert price_decimals([9.123e-6]) == 8
+    assert price_decimals([]) == 2
 
 
 def folded(ticks: list[tuple[int, float]], interval_ms: int = MINUTE) -> CandleArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fluxcap.bridge.dashboard.rows import gap_areas, price_decimals, row_of, rows_of
+from fluxcap.bridge.dashboard.rows import gap_areas, row_of, rows_of
 from tests.support.wire.samples import candle, candle_rows
 
 
@@ -15,12 +15,6 @@ def gap(begin: int, end: int, reason: str = "socket closed") -> dict[str, Any]:
 def test_a_row_is_time_prices_volume_and_flags() -> None:
     assert rows_of(candle_rows(2, 1)) == [row_of(candle(2, 1.0 + 2 / 1000))]
     assert row_of(candle(1, 1.5, flags=4)) == [60_000, 1.0, 2.0, 0.5, 1.5, 10.0, 4]
-
-
-def test_prices_are_shown_with_the_digits_they_need() -> None:
-    assert price_decimals([[0, 0, 0, 0, 1.17], [0, 0, 0, 0, 1.17345]]) == 5
-    assert price_decimals([[0, 0, 0, 0, 9.123e-6]]) == 8
-    assert price_decimals([]) == 2
 
 
 def test_blind_times_are_cut_to_what_is_shown() -> None:
