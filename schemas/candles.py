@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from math import inf
 
 import msgspec
@@ -67,6 +68,12 @@ def price_decimals(prices: Iterable[float], most: int = 8) -> int:
         text = f"{price:.{most}f}".rstrip("0")
         found = max(found, len(text) - text.index(".") - 1)
     return max(found, 2)
+
+
+def price_text(price: float) -> str:
+    """The shortest decimal that reads back as the same double, without an exponent."""
+    text = repr(price)
+    return format(Decimal(text), "f") if "e" in text else text
 
 
 def fold_ticks(ts_ms: npt.NDArray[np.int64], price: npt.NDArray[np.float64], interval_ms: int) -> CandleArray:

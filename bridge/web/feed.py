@@ -98,7 +98,7 @@ class _Branch:
 
 
 class _Cursors(NoCache):
-    """Where a reader stands at first."""
+    """The positions at which a reader begins."""
 
     def __init__(self, cursors: Mapping[StreamKey, Cursor]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where a reader stands in each of its streams, as the id of a server-sent event, and back. Pure.
+"""The position of a reader in each of its streams, as the id of a server-sent event, and back. Pure.
 
 A browser that reconnects sends the id of the last event it had, and goes on exactly there. The id is
 

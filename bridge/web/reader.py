@@ -1,6 +1,6 @@
-"""Candles of a server by time, as its readers should see them: those of the main stream, as revised, and the minutes
-that only a revision brought.
+"""Candles of a server by time, as its readers should see them.
 
+That is those of the main stream, as revised, and the minutes that only a revision brought.
 Blocking; one question at a time over one connection, which is kept. Everything is asked over the wire, so that it works
 wherever a client does.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import numpy as np
@@ -89,14 +89,15 @@ class _PassedOver:
 
 
 class CandleReader:
-    """See the module. May be used from any thread.
+    """See the module. May be used from any thread. connect: a connection to ask over, for a test.
 
     Every call raises NotAnswering where the server cannot be reached, and WireError (404: no such stream).
     """
 
-    def __init__(self, target: ReaderTarget, timeout_s: float = TIMEOUT_S) -> None:
-        self._target = target
-        self._timeout_s = timeout_s
+    def __init__(self, target: ReaderTarget, connect: Callable[[], RequestConnection] | None = None) -> None:
+        self._connect = connect or (
+            lambda: RequestConnection(connect_requests(target.rep, TIMEOUT_S, target.curve, target.via))
+        )
         self._lock = threading.Lock()
         self._connection: RequestConnection | None = None
         self._passed_over: dict[StreamKey, _PassedOver] = {}
@@ -165,10 +166,7 @@ class CandleReader:
             if self._is_closed:
                 raise NotAnswering("This server is stopping.")
             if self._connection is None:
-                target = self._target
-                self._connection = RequestConnection(
-                    connect_requests(target.rep, self._timeout_s, target.curve, target.via)
-                )
+                self._connection = self._connect()
             yield self._connection
         except WireTimeout as error:
             self._drop()

@@ -60,7 +60,7 @@ AskGaps = Callable[[StreamKey, int, int | None], list[Gap]]
 
 
 class FeedRequest(msgspec.Struct, frozen=True):
-    """What one reader listens to.
+    """The streams that one reader listens to.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ def parse_stream(text: str) -> StreamKey:
 
 
 def parse_feed(streams: Sequence[str], watch: Sequence[str], last: int, event_id: str) -> FeedRequest:
-    """What a reader asks for, by names; in ``watch`` any part may be ``*``. Raises ConfigError."""
+    """Turn names into a request; in ``watch`` any part may be ``*``. Raises ConfigError."""
     wanted = tuple(dict.fromkeys(map(parse_stream, streams)))
     plain, patterns = [], []
     for text in watch:
@@ -197,7 +197,7 @@ class Readers:
 
 
 class PageReader(Protocol):
-    """What the beginning of a feed asks; ``CandleReader`` is one."""
+    """A source for the beginning of a feed; ``CandleReader`` is one."""
 
     def streams(self) -> Sequence[StreamStatus]: ...
 
@@ -205,7 +205,7 @@ class PageReader(Protocol):
 
 
 class Hub(Protocol):
-    """Where a feed listens; ``FeedHub`` is one."""
+    """A place where a feed listens; ``FeedHub`` is one."""
 
     def open(self, streams: Mapping[StreamKey, Cursor], watched: Sequence[StreamKey]) -> Listener: ...
 
@@ -269,7 +269,7 @@ class _Feed:
         self._look_s = time.monotonic() + LOOK_FOR_STREAMS_S
 
     async def events(self) -> AsyncIterator[bytes]:
-        """What is sent, until the store is replaced, the server stops, or this is closed."""
+        """Yield what is sent, until the store is replaced, the server stops, or this is closed."""
         loop, ready = asyncio.get_running_loop(), asyncio.Event()
 
         def tell() -> None:
@@ -294,7 +294,8 @@ class _Feed:
                     return
                 else:
                     try:
-                        await asyncio.wait_for(ready.wait(), KEEP_ALIVE_S)
+                        async with asyncio.timeout(KEEP_ALIVE_S):
+                            await ready.wait()
                     except TimeoutError:
                         yield b": still here\n\n"
                 await self._look_for_streams()
@@ -305,7 +306,7 @@ class _Feed:
             self._hub.leave(self._listener)
 
     def _taken(self) -> list[Event]:
-        """What waits; not all of it where that is much."""
+        """Take what waits; not all of it where that is much."""
         batch: list[Event] = []
         candles = 0
         with contextlib.suppress(Exception):  # why the feed ended is in the log

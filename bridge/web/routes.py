@@ -25,7 +25,7 @@ from fluxcap.bridge.web.feed import TooManyListeners
 from fluxcap.bridge.web.reader import CandleSlice
 from fluxcap.bridge.web.readers import MAX_SNAPSHOT, Readers, parse_feed, parse_stream
 from fluxcap.bridge.web.sse import EventStream
-from fluxcap.schemas.candles import price_decimals
+from fluxcap.schemas.candles import price_decimals, price_text
 from fluxcap.schemas.errors import ConfigError, FluxcapError, NotAnswering, WireError
 from fluxcap.schemas.types import FeedState, StreamKey, StreamStatus
 
@@ -167,7 +167,7 @@ def readers_router(readers: Readers) -> APIRouter:
 
 
 async def _answer(ask: Callable[[], Any]) -> Response:
-    """What is asked of the server, as JSON or as the answer that it is."""
+    """Answer with what the server says, as JSON or as the answer that it is."""
     try:
         found = await asyncio.to_thread(ask)
     except FluxcapError as error:
@@ -229,7 +229,7 @@ def _csv(found: CandleSlice) -> str:
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(("sequence", "timestamp", *CANDLE_FIELDS[1:]))
     for sequence, (ts_ms, *values) in zip(found.sequences.tolist(), found.candles.tolist(), strict=True):
-        prices = [_plain(value) if isinstance(value, float) else value for value in values]
+        prices = [price_text(value) if isinstance(value, float) else value for value in values]
         rows.writerow((sequence, _iso(ts_ms), *prices))
     return out.getvalue()
 
@@ -237,11 +237,3 @@ def _csv(found: CandleSlice) -> str:
 def _iso(ts_ms: int) -> str:
     when = datetime.fromtimestamp(ts_ms / 1_000, UTC)
     return f"{when:%Y-%m-%dT%H:%M:%S}.{ts_ms % 1_000:03d}Z"
-
-
-def _plain(value: float) -> str:
-    """The shortest decimal that reads back as the same number, never with an exponent."""
-    text = repr(value)
-    if "e" not in text:
-        return text
-    return f"{value:.30f}".rstrip("0").rstrip(".") if abs(value) < 1 else f"{value:.0f}"

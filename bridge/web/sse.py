@@ -53,7 +53,9 @@ class EventStream(Response):
     async def _send(self, scope: Scope, send: Send) -> None:
         async for chunk in self._events:
             try:
-                await asyncio.wait_for(send(_body(chunk)), self._slow_s)
+                # Not wait_for, which may swallow that this is cancelled.
+                async with asyncio.timeout(self._slow_s):
+                    await send(_body(chunk))
             except TimeoutError:
                 await self._drop(scope, send)
                 return
@@ -61,8 +63,9 @@ class EventStream(Response):
 
     async def _drop(self, scope: Scope, send: Send) -> None:
         try:
-            await asyncio.wait_for(send(_body(encode_event("dropped", {"reason": DROPPED}))), self._last_s)
-            await asyncio.wait_for(send(_body(b"", more=False)), self._last_s)
+            async with asyncio.timeout(self._last_s):
+                await send(_body(encode_event("dropped", {"reason": DROPPED})))
+                await send(_body(b"", more=False))
         except TimeoutError:
             abort_of(scope)()
 

@@ -49,7 +49,7 @@ def resolution_ms(resolution: str) -> int:
 
 
 def config(streams: Iterable[StreamStatus]) -> dict[str, Any]:
-    """What the datafeed can do."""
+    """Describe the datafeed."""
     streams = list(streams)
     sources = sorted({status.key.source_id for status in streams})
     return {

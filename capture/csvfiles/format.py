@@ -19,13 +19,13 @@ import enum
 import hashlib
 import re
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 import msgspec
 
+from fluxcap.schemas.candles import price_text
 from fluxcap.schemas.types import Candle, Tick
 
 REALTIME_FOLDER = Path("data_output", "assets_data", "realtime_stream")
@@ -107,12 +107,6 @@ def parse_file_name(name: str) -> CsvName | None:
         match["stamp"],
         int(match["part"]),
     )
-
-
-def price_text(price: float) -> str:
-    """The shortest decimal that reads back as the same double, without an exponent."""
-    text = repr(price)
-    return format(Decimal(text), "f") if "e" in text else text
 
 
 def tick_line(tick: Tick) -> bytes:

@@ -26,11 +26,11 @@ from fluxcap.capture.csvfiles.format import (
     candle_line,
     file_name,
     parse_file_name,
-    price_text,
     safe_name,
     tick_line,
 )
 from fluxcap.capture.csvfiles.reader import CsvFile, check_csv, collected_files, read_ticks
+from fluxcap.schemas.candles import price_text
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import CANDLE_DTYPE, Candle, CandleArray, Tick
 from tests.fuzz.damage import damaged

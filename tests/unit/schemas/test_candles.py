@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxcap.schemas.candles import first_whole_end_ms, fold_candles, fold_ticks, price_decimals
+from fluxcap.schemas.candles import first_whole_end_ms, fold_candles, fold_ticks, price_decimals, price_text
 from fluxcap.schemas.types import Candle, CandleArray, CandleFlags, candles_from
 
 MINUTE = 60_000
@@ -18,6 +20,30 @@ def test_prices_are_shown_with_the_digits_they_need() -> None:
     assert price_decimals([1.17, 1.17345]) == 5
     assert price_decimals([9.123e-6]) == 8
     assert price_decimals([]) == 2
+
+
+@pytest.mark.parametrize(
+    ("price", "text"),
+    [
+        (1.17234, "1.17234"),
+        (151.5, "151.5"),
+        (100.0, "100.0"),
+        (1.2045e-05, "0.000012045"),
+        (9e-06, "0.000009"),
+        (1e22, "10000000000000000000000"),
+        (0.1 + 0.2, "0.30000000000000004"),
+    ],
+)
+def test_prices_are_spelled_out(price: float, text: str) -> None:
+    assert price_text(price) == text
+
+
+@given(st.floats(min_value=0.0, exclude_min=True, allow_nan=False, allow_infinity=False))
+def test_no_digit_of_a_price_is_lost_and_none_has_an_exponent(price: float) -> None:
+    text = price_text(price)
+
+    assert float(text) == price
+    assert re.fullmatch(r"\d+(\.\d+)?", text)
 
 
 def folded(ticks: list[tuple[int, float]], interval_ms: int = MINUTE) -> CandleArray:

@@ -15,7 +15,6 @@ from fluxcap.capture.csvfiles.format import (
     decode_symbol,
     file_name,
     parse_file_name,
-    price_text,
     safe_name,
     series_folder,
     session_stamp,
@@ -46,30 +45,6 @@ def test_candle_line_has_close_before_high_and_low() -> None:
 def test_headers_are_the_originals() -> None:
     assert CsvKind.TICK.header == b"timestamp,asset,price\n"
     assert CsvKind.CANDLE.header == b"timestamp,open,close,high,low\n"
-
-
-@pytest.mark.parametrize(
-    ("price", "text"),
-    [
-        (1.17234, "1.17234"),
-        (151.5, "151.5"),
-        (100.0, "100.0"),
-        (1.2045e-05, "0.000012045"),
-        (9e-06, "0.000009"),
-        (1e22, "10000000000000000000000"),
-        (0.1 + 0.2, "0.30000000000000004"),
-    ],
-)
-def test_prices_are_spelled_out(price: float, text: str) -> None:
-    assert price_text(price) == text
-
-
-@given(st.floats(min_value=0.0, exclude_min=True, allow_nan=False, allow_infinity=False))
-def test_no_digit_of_a_price_is_lost_and_none_has_an_exponent(price: float) -> None:
-    text = price_text(price)
-
-    assert float(text) == price
-    assert re.fullmatch(r"\d+(\.\d+)?", text)
 
 
 @pytest.mark.parametrize(
