@@ -13,10 +13,10 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from fluxcap.bridge.http.listen import listening_socket
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
 from fluxcap.bridge.http.serving import BoundedServer, server_config
 from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.system.ports import listening_socket
 from fluxcap.bridge.web import readers as readers_module
 from fluxcap.bridge.web import sse
 from fluxcap.bridge.web.event_writer import stream_name
