@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -61,6 +62,10 @@ class DaemonClient:
     def ask_for_consent(self) -> dict[str, Any]:
         """Have the browser's user asked for consent once more; returns ``chrome`` and ``chrome_reason``."""
         return dict(self._json("POST", "/api/chrome/ask"))
+
+    def share_browser(self) -> Path:
+        """Have a way onto the daemon's browser connection opened; returns the file that tells it, on its machine."""
+        return Path(self._json("POST", "/api/chrome/share")["file"])
 
     def collect_mode(self) -> dict[str, Any]:
         return dict(self._json("GET", "/api/collect-mode"))

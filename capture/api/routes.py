@@ -118,8 +118,8 @@ def history_import_router(
     return router
 
 
-def browser_router(watch: ChromeReconnector, pipeline: Pipeline) -> APIRouter:
-    """The routes by which a user's word about the browser comes in."""
+def browser_router(watch: ChromeReconnector, pipeline: Pipeline, share: Callable[[], Path]) -> APIRouter:
+    """The routes about the browser. ``share``: opens a way onto its connection, and says which file tells it."""
     router = APIRouter()
 
     @router.post("/api/chrome/ask")
@@ -128,6 +128,11 @@ def browser_router(watch: ChromeReconnector, pipeline: Pipeline) -> APIRouter:
         await asyncio.to_thread(watch.ask)
         view = await asyncio.to_thread(pipeline.view)
         return {"chrome": view.chrome.value, "chrome_reason": view.chrome_reason}
+
+    @router.post("/api/chrome/share")
+    async def share_browser() -> dict[str, str]:
+        """Let `fluxcap collect` use the browser connection. Only who may read the file that is named gets further."""
+        return {"file": str(await asyncio.to_thread(share))}
 
     return router
 

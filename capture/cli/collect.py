@@ -58,7 +58,7 @@ def collect(
         config, chrome=chrome, platform=platform, platform_url=platform_url, source=source, data_dir=data_dir
     )
     with progress_bar("Collecting") as begin:
-        summary = run(settings, order, begin, restart=restart)
+        summary = run(settings, order, begin, restart=restart, tell=lambda text: say(text, err=True))
     if as_json:
         say(printable_json(encoded(summary).decode()))
     else:

@@ -84,6 +84,52 @@ class SingleTabFilter:
         return [info for info in infos if info["targetId"] == self._tab_id]
 
 
+_ROOT = frozenset(
+    ("Browser.getVersion", "Target.setDiscoverTargets", "Target.attachToTarget", "Target.detachFromTarget")
+)
+_INFO_EVENTS = ("Target.targetCreated", "Target.targetInfoChanged", "Target.attachedToTarget")
+
+
+class PlatformFilter:
+    """The rules of a reader of frames: it hears of the platform's tabs alone, and attaches to no other.
+
+    ``is_shown(url)``: whether a tab of this address is the platform's.
+    """
+
+    def __init__(self, is_shown: Callable[[str], bool]) -> None:
+        self._is_shown = is_shown
+        self._shown: set[str] = set()
+
+    def to_browser(self, message: str) -> tuple[str, str]:
+        """A command: ``(what goes on to the browser, what is answered at once)``, either may be ""."""
+        try:
+            command = msgspec.json.decode(message, type=dict[str, Any])
+            number, method = int(command["id"]), str(command["method"])
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+            return "", ""
+        session_id = str(command.get("sessionId", ""))
+        params = command.get("params") or {}
+        foreign = method == "Target.attachToTarget" and params.get("targetId") not in self._shown
+        if method in _NEVER or foreign or (not session_id and method not in _ROOT):
+            return "", _answer(number, session_id, error=f"{method} is not allowed here")
+        return message, ""
+
+    def to_driver(self, message: str) -> str:
+        """An answer or event of the browser's; "" for one of other tabs."""
+        if not message.startswith('{"method":"Target.'):
+            return message
+        event = msgspec.json.decode(message, type=dict[str, Any])
+        info = event["params"].get("targetInfo")
+        if event["method"] not in _INFO_EVENTS or event.get("sessionId") or info is None:
+            return message
+        was_shown = info["targetId"] in self._shown
+        if self._is_shown(info["url"]):
+            self._shown.add(info["targetId"])
+            return message
+        self._shown.discard(info["targetId"])
+        return message if was_shown else ""  # that it has left the platform is told
+
+
 def _answer(number: int, session_id: str, error: str = "") -> str:
     answer: dict[str, Any] = {"id": number}
     if error:

@@ -13,9 +13,9 @@ from typing import Protocol
 import msgspec
 
 from fluxcap.bridge.server.history_import import ImportResult
-from fluxcap.capture.chrome.endpoint import parse_endpoint
 from fluxcap.capture.collect.candles import history_to_candles
 from fluxcap.capture.collect.files import CollectedFiles
+from fluxcap.capture.collect.gate import open_gate
 from fluxcap.capture.collect.page import Favourite, TradingPage
 from fluxcap.capture.collect.page_feed import HistoryFeed
 from fluxcap.capture.collect.plan import (
@@ -30,7 +30,6 @@ from fluxcap.capture.collect.plan import (
 )
 from fluxcap.capture.collect.store import HistoryStore
 from fluxcap.capture.market.clock import Trust
-from fluxcap.capture.pipeline.reconnect import browser_locator
 from fluxcap.capture.platforms.base import ActiveAsset, Asset, History
 from fluxcap.capture.platforms.registry import platform_named
 from fluxcap.capture.runtime.settings import Settings
@@ -292,22 +291,26 @@ def _failed(job: Job, reason: str) -> FailedFile:
 
 
 def collect(
-    settings: Settings, order: CollectOptions, begin: ProgressFactory, *, restart: bool = False
+    settings: Settings,
+    order: CollectOptions,
+    begin: ProgressFactory,
+    *,
+    restart: bool = False,
+    tell: Callable[[str], None] = lambda sentence: None,
 ) -> CollectSummary:
-    """Run a collection.
+    """Run a collection. ``tell``: says what to click where the browser asks for consent.
 
     Raises, before anything was turned: ConfigError, ChromeUnavailable, PageUnavailable, BrowserGone.
     """
     platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
-    browser = browser_locator(settings)()
-    host, port = parse_endpoint(browser.websocket_url.removeprefix("ws://").partition("/")[0])
     files = CollectedFiles(settings.data_dir, restart=restart)
     store = HistoryStore(settings.data_dir, settings.source, settings.interval)
     with ExitStack() as closing:
-        page = closing.enter_context(TradingPage.attach(host, port, platform.is_page, screenshot=files.screenshot))
+        gate = closing.enter_context(open_gate(settings, platform.is_page, tell))
         prior, certain = store.known_offset()
-        feed = HistoryFeed(browser.websocket_url, platform, prior=prior)
+        feed = HistoryFeed(gate.feed_url, platform, prior=prior)
         closing.callback(feed.close)
+        page = closing.enter_context(TradingPage.attach(gate, screenshot=files.screenshot))
         if certain:
             feed.clock.trust(Trust.EARLIER)
         collection = Collection(order, page, feed, files, store, store.assets())

@@ -17,13 +17,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
+import httpx
 import msgspec
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from urllib3.exceptions import HTTPError
 
-from fluxcap.capture.chrome.endpoint import open_pages
-from fluxcap.capture.collect.cdp_proxy import SingleTabProxy
+from fluxcap.capture.collect.cdp_proxy import GateAddress
 from fluxcap.schemas.errors import (
     ChromeUnavailable,
     CommandFailed,
@@ -49,6 +49,7 @@ then: this is the one place to follow them."""
 
 TIMEFRAMES: Final = ("M1", "M5", "M15", "H1", "H4")
 FIND_TIMEOUT_S = 5.0
+GATE_TIMEOUT_S = 10.0
 _POLL_S = 0.1
 _DRIVERS = ("/usr/bin/chromedriver", "/usr/lib/chromium/chromedriver", "/opt/homebrew/bin/chromedriver")
 
@@ -94,42 +95,37 @@ class Favourite(msgspec.Struct, frozen=True):
 class TradingPage:
     """One tab of the platform. As a context manager it detaches at the end."""
 
-    def __init__(self, driver: Chrome, gate: SingleTabProxy, screenshot: Path | None = None) -> None:
+    def __init__(self, driver: Chrome, screenshot: Path | None = None) -> None:
         self._driver = driver
-        self._gate = gate
         self._screenshot = screenshot
 
     @classmethod
     def attach(
         cls,
-        host: str,
-        port: int,
-        is_trading_page: Callable[[str], bool],
+        gate: GateAddress,
         *,
         chromedriver: Path | None = None,
         screenshot: Path | None = None,
     ) -> TradingPage:
         """Attach to the platform's tab of a running Chrome; of several, the active one.
 
-        ``is_trading_page(url)`` tells the platform's tabs. ``screenshot``: a PNG of the page is written there whenever
-        something is missing on it.
+        ``gate``: shows the driver that tab alone. ``screenshot``: a PNG of the page is written there whenever something
+        is missing on it.
 
         Raises ChromeUnavailable: no browser, or no chromedriver that fits it; PageUnavailable: no such tab is open.
         """
-        if not any(is_trading_page(page.url) for page in open_pages(host, port)):
+        if not _tabs(gate):
             raise PageUnavailable("No tab of the platform is open in Chrome; open the trading page and try again.")
         path = chromedriver or find_chromedriver()
         options = ChromeOptions()
         options.page_load_strategy = "none"
         options.unhandled_prompt_behavior = "ignore"  # a dialog is the trader's to answer
-        gate = SingleTabProxy(host, port, is_trading_page)
         options.debugger_address = gate.endpoint
         try:
             driver = Chrome(options=options, service=ChromeService(str(path), popen_kw=_OWN_SESSION))
         except WebDriverException as error:
-            gate.close()
             raise ChromeUnavailable(f"{path} cannot attach to Chrome: {_first_line(error)}.") from None
-        return cls(driver, gate, screenshot)
+        return cls(driver, screenshot)
 
     def favourites(self) -> list[Favourite]:
         """The favourites bar, left to right, those out of sight included. Raises PageUnavailable."""
@@ -171,7 +167,6 @@ class TradingPage:
     def detach(self) -> None:
         """End the driver; Chrome and the tab stay as they are. Does nothing the second time."""
         self._driver.quit()  # never close(): that would close the trader's tab (the gate would refuse it)
-        self._gate.close()
 
     def __enter__(self) -> TradingPage:
         return self
@@ -226,6 +221,23 @@ def find_chromedriver() -> Path:
     raise ChromeUnavailable(
         "No chromedriver found; install it (Debian: chromium-driver) or set FLUXCAP_CHROMEDRIVER to its full path."
     )
+
+
+def _tabs(gate: GateAddress) -> list[dict[str, Any]]:
+    """Return the tabs that the gate shows. Raises ChromeUnavailable."""
+    port = gate.endpoint.rpartition(":")[2]
+    try:
+        answer = httpx.get(
+            f"http://127.0.0.1:{port}/json/list",
+            headers={"Host": gate.endpoint},
+            trust_env=False,
+            timeout=GATE_TIMEOUT_S,
+        )
+    except httpx.HTTPError as error:
+        raise ChromeUnavailable(f"The way to Chrome is closed: {error}.") from None
+    if not answer.is_success:
+        raise ChromeUnavailable(answer.text)
+    return list(answer.json())
 
 
 def _percent(text: str) -> int | None:

@@ -33,6 +33,7 @@ from fluxcap.capture.api.routes import browser_router, csv_settings_router, hist
 from fluxcap.capture.api.status import DaemonInfo, Status, build_status
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.endpoint import parse_endpoint
+from fluxcap.capture.collect.gate import GateKeeper
 from fluxcap.capture.csvfiles.writer import CsvWriter
 from fluxcap.capture.daemon.forwarding import ForwardingListener
 from fluxcap.capture.daemon.keep_chrome import kept_chrome
@@ -147,10 +148,11 @@ class Daemon:
             self.watch = ChromeReconnector(
                 self.pipeline, self._scheduler, self._kept_chrome or find, consent_keeper(settings)
             )
+            self.gate = GateKeeper(self.pipeline, platform.is_page, settings)
             hosts = () if is_wildcard(settings.web_host) else (settings.web_host,)
             app = control_app(self.pipeline, self.market, self.status, hosts, settings.web_origin)
             app.include_router(csv_settings_router(self.persistence, self.server.store.reader(), self.metrics))
-            app.include_router(browser_router(self.watch, self.pipeline))
+            app.include_router(browser_router(self.watch, self.pipeline, self.gate.open))
             app.include_router(history_import_router(self.pipeline, self.server, settings.source, settings.interval))
             self.control = HttpServer(app, settings.web_host, settings.listen_port)
             if relay is not None:
@@ -201,6 +203,7 @@ class Daemon:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         self.watch.stop()
+        self.gate.close()
         self.control.stop()
         self.pipeline.stop()
         self.persistence.stop()

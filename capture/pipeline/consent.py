@@ -23,6 +23,7 @@ from fluxcap.bridge.system.files import replace_file
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.consent import Answer, ConsentRecord, asking_sentence
 from fluxcap.capture.chrome.endpoint import ConsentBrowser
+from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.schemas.errors import BrowserGone, ConsentRefused, FluxcapError
 
 CONSENT_FILE = "consent.json"
@@ -155,6 +156,39 @@ class ConsentKeeper:
         self._record = record
         with contextlib.suppress(OSError):  # a full disk: it holds for this run, and the next may ask once more
             self._file.write(record)
+
+
+def ask_and_connect(
+    browser: ConsentBrowser,
+    file: ConsentFile,
+    tell: Callable[[str], None],
+    on_message: Callable[[bytes, ArrivalTime], None],
+    on_end: Callable[[str], None],
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+) -> Connection:
+    """Ask by the same rules, for a command that ends; waits for the answer. ``tell``: says what to click.
+
+    Raises ConsentRefused when the user says no or may not be asked now, BrowserGone when the browser ends.
+    """
+    record = file.read()
+    if not record.may_ask(browser.start, now_ms()):
+        raise ConsentRefused(record.why_not())
+    waiting = open_socket(browser)
+    record = record.asking(browser.start, browser.label, now_ms())
+    with contextlib.suppress(OSError):
+        file.write(record)
+    tell(asking_sentence(browser.label))
+    answer = Answer.NONE
+    try:
+        connection = Connection(browser.websocket_url, on_message, on_end, open_socket=waiting)
+        answer = Answer.ALLOWED
+    except ConsentRefused:
+        answer = Answer.REFUSED
+        raise ConsentRefused(record.answered(answer).why_not()) from None
+    finally:
+        with contextlib.suppress(OSError):
+            file.write(record.answered(answer))
+    return connection
 
 
 def open_socket(browser: ConsentBrowser) -> socket.socket:

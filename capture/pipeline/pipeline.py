@@ -21,6 +21,7 @@ from fluxcap.bridge.server.server import FeedInfo
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.chrome.session import SessionSnapshot
+from fluxcap.capture.chrome.share import SharedBrowser
 from fluxcap.capture.market.clock import ClockEvent, PlatformClock, Trust
 from fluxcap.capture.market.focus import Focus, FocusSnapshot
 from fluxcap.capture.market.market import Market, MarketSnapshot
@@ -98,7 +99,10 @@ class _Task(msgspec.Struct):
 
 
 class Pipeline:
-    """See the module. ``start`` runs the thread; ``call`` runs a piece of work on it and returns its result."""
+    """See the module. ``start`` runs the thread; ``call`` runs a piece of work on it and returns its result.
+
+    ``shared_browser``: the way for guests onto the browser connection in use; what is a guest's never comes here.
+    """
 
     def __init__(
         self,
@@ -129,6 +133,7 @@ class Pipeline:
             market, is_platform_url, self._listeners, recorder, self._stamp, hints or PlatformHints()
         )
         self._connect = connect
+        self.shared_browser = SharedBrowser()
         self._wall_ns = wall_ns
         self._mono_ns = mono_ns
         self._queue: queue.Queue[Any] = queue.Queue(QUEUE_MAX)
@@ -246,14 +251,17 @@ class Pipeline:
         Raises BrowserGone, NotAnswering, and what ``connect`` raises.
         """
         number = next(self._connection_numbers)
+        take = self.shared_browser.take
         attached = threading.Event()  # before it, nothing that the connection says may overtake ``_attached``
 
         def on_message(data: bytes, stamp: ArrivalTime) -> None:
             attached.wait()
-            self._post(_FromBrowser(number, data, stamp))
+            if not take(data):
+                self._post(_FromBrowser(number, data, stamp))
 
         def on_end(reason: str) -> None:
             attached.wait()
+            self.shared_browser.ended()
             self._post(_BrowserEnded(number, reason))
 
         connection = (connect or self._connect)(
@@ -265,6 +273,7 @@ class Pipeline:
             attached.set()
             connection.close()
             raise
+        self.shared_browser.opened(connection.send)
         attached.set()
 
     def on_chrome_unavailable(self, reason: str) -> None:

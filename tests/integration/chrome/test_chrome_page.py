@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import queue
 import shutil
-import socket
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,11 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from fluxcap.capture.chrome.events import FrameReceived, FrameSent
+from fluxcap.capture.chrome.connection import Connection
+from fluxcap.capture.chrome.endpoint import probe
+from fluxcap.capture.chrome.events import ArrivalTime, FrameReceived, FrameSent
+from fluxcap.capture.chrome.session import CdpSession
+from fluxcap.capture.chrome.share import SharedBrowser
 from fluxcap.capture.collect.cdp_proxy import SingleTabProxy
 from fluxcap.capture.collect.page import Favourite, TradingPage
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig
@@ -71,8 +77,28 @@ def tab(browser: Chromium, trading_site: SimulatedSite, other_site: Site) -> Rem
 
 
 @pytest.fixture(scope="module")
-def page(browser: Chromium, tab: Remote, is_trading_page: Callable[[str], bool]) -> Iterator[TradingPage]:
-    with TradingPage.attach("127.0.0.1", browser.port, is_trading_page) as page:
+def shared(browser: Chromium) -> Iterator[SharedBrowser]:
+    """The one connection that the gate uses; what is not a guest's on it is nobody's here."""
+    shared = SharedBrowser()
+    url = probe("127.0.0.1", browser.port, timeout_s=PATIENCE_S).websocket_url
+    connection = Connection(url, lambda data, _stamp: strays.append(data) if not shared.take(data) else None, print)
+    strays: list[bytes] = []
+    shared.opened(connection.send)
+    yield shared
+    connection.close()
+    assert strays == []
+
+
+@pytest.fixture(scope="module")
+def gate(shared: SharedBrowser, is_trading_page: Callable[[str], bool]) -> Iterator[SingleTabProxy]:
+    gate = SingleTabProxy(shared, is_trading_page)
+    yield gate
+    gate.close()
+
+
+@pytest.fixture(scope="module")
+def page(gate: SingleTabProxy, tab: Remote) -> Iterator[TradingPage]:
+    with TradingPage.attach(gate.address) as page:
         yield page
 
 
@@ -146,12 +172,16 @@ def test_the_traders_tab_cannot_be_closed_by_mistake(browser: Chromium, page: Tr
     assert tab.id in {target["id"] for target in browser.targets()}
 
 
-def test_detaching_leaves_browser_and_tabs_as_they_are(browser: Chromium, trading_site: SimulatedSite) -> None:
+def test_detaching_leaves_browser_and_tabs_as_they_are(
+    browser: Chromium, shared: SharedBrowser, trading_site: SimulatedSite
+) -> None:
     tab = open_trading_page(browser, trading_site.url + "?detach")
     before = {(target["id"], target["url"]) for target in browser.targets()}
-    page = TradingPage.attach("127.0.0.1", browser.port, lambda url: url.endswith("?detach"))
+    gate = SingleTabProxy(shared, lambda url: url.endswith("?detach"))
+    page = TradingPage.attach(gate.address)
     page.detach()
     page.detach()
+    gate.close()
 
     assert {(target["id"], target["url"]) for target in browser.targets()} == before
     assert not [target for target in targets(browser) if target["attached"] and target["url"].endswith("?detach")]
@@ -159,7 +189,11 @@ def test_detaching_leaves_browser_and_tabs_as_they_are(browser: Chromium, tradin
 
 
 def test_missing_element_is_named_and_photographed(
-    browser: Chromium, trading_site: SimulatedSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Chromium,
+    shared: SharedBrowser,
+    trading_site: SimulatedSite,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("fluxcap.capture.collect.page.FIND_TIMEOUT_S", 0.2)
     tab = open_trading_page(browser, trading_site.url + "?missing")
@@ -167,7 +201,8 @@ def test_missing_element_is_named_and_photographed(
     picture = tmp_path / "page.png"
 
     with (
-        TradingPage.attach("127.0.0.1", browser.port, lambda url: url.endswith("?missing"), screenshot=picture) as page,
+        closing(SingleTabProxy(shared, lambda url: url.endswith("?missing"))) as gate,
+        TradingPage.attach(gate.address, screenshot=picture) as page,
         pytest.raises(PageUnavailable, match=r"no favourites bar \(#js-assets-favorites-slider\).*page\.png"),
     ):
         page.favourites()
@@ -175,23 +210,19 @@ def test_missing_element_is_named_and_photographed(
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_page_that_is_not_open_is_said_before_a_driver_is_started(browser: Chromium, tmp_path: Path) -> None:
+def test_page_that_is_not_open_is_said_before_a_driver_is_started(shared: SharedBrowser, tmp_path: Path) -> None:
+    gate = SingleTabProxy(shared, lambda _url: False)
     with pytest.raises(PageUnavailable, match="open the trading page"):
-        TradingPage.attach("127.0.0.1", browser.port, lambda _url: False, chromedriver=tmp_path / "absent")
+        TradingPage.attach(gate.address, chromedriver=tmp_path / "absent")
+    gate.close()
 
 
 # --- the gate itself -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def gate(browser: Chromium, is_trading_page: Callable[[str], bool]) -> Iterator[SingleTabProxy]:
-    gate = SingleTabProxy("127.0.0.1", browser.port, is_trading_page)
-    yield gate
-    gate.close()
-
-
 def get(gate: SingleTabProxy, path: str, **headers: str) -> httpx.Response:
-    return httpx.get(f"http://{gate.endpoint}{path}", headers=headers, trust_env=False, timeout=PATIENCE_S)
+    given = {"Host": gate.endpoint, **headers}
+    return httpx.get(f"http://127.0.0.1:{gate.port}{path}", headers=given, trust_env=False, timeout=PATIENCE_S)
 
 
 def test_gate_lists_the_platforms_tab_only(gate: SingleTabProxy, tab: Remote) -> None:
@@ -199,12 +230,8 @@ def test_gate_lists_the_platforms_tab_only(gate: SingleTabProxy, tab: Remote) ->
 
 
 def test_gate_is_no_way_into_the_browser_for_web_pages(gate: SingleTabProxy) -> None:
-    url = get(gate, "/json/version").json()["webSocketDebuggerUrl"]
-
+    assert get(gate, "/json/version").status_code == 200
     assert get(gate, "/json/version", Origin="https://evil.test").status_code == 403
-    assert get(gate, "/json/version", Host="evil.test").status_code == 403
-    with pytest.raises(InvalidStatus, match="403"):
-        connect(url, origin="https://evil.test", proxy=None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("path", ["/", "/json/new?x", "/json/close/1", "/devtools/page/1", "/json/protocol"])
@@ -212,12 +239,40 @@ def test_gate_has_no_other_doors(gate: SingleTabProxy, path: str) -> None:
     assert get(gate, path).status_code == 404
 
 
+def test_a_reader_through_the_gate_hears_the_platforms_frames_and_of_no_other_tab(
+    gate: SingleTabProxy, tab: Remote, browser: Chromium, trading_site: SimulatedSite
+) -> None:
+    messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    session = CdpSession(lambda url: url == trading_site.url)
+    connection = Connection(gate.feed_url, lambda data, _stamp: messages.put(data), lambda _reason: None)
+    heard, raw = 0, b""
+    session.start(time.monotonic_ns())
+    while not heard:
+        for command in session.outgoing():
+            connection.send(command)
+        data = messages.get(timeout=PATIENCE_S)
+        raw += data
+        stamp = ArrivalTime(time.time_ns(), time.monotonic_ns(), True)
+        heard += sum(isinstance(event, FrameReceived) for event in session.receive(data, stamp))
+    connection.close()
+    others = [one["targetId"] for one in targets(browser) if one["type"] == "page" and one["targetId"] != tab.id]
+
+    assert tab.id.encode() in raw
+    assert others
+    assert not any(other.encode() in raw for other in others)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "wrong.localhost", ""])
+def test_without_the_token_nothing_answers(gate: SingleTabProxy, host: str) -> None:
+    assert get(gate, "/json/version", Host=f"{host}:{gate.port}").status_code == 403
+    for path in ("/devtools/browser/tab", "/wrong/feed"):
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(f"ws://127.0.0.1:{gate.port}{path}", proxy=None)
+
+
 def test_gate_of_an_absent_browser_says_so(is_trading_page: Callable[[str], bool]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    gate = SingleTabProxy("127.0.0.1", port, is_trading_page)
+    gate = SingleTabProxy(SharedBrowser(), is_trading_page)
     answer = get(gate, "/json/version")
     gate.close()
 
-    assert answer.status_code == 502
-    assert "Nothing answers" in answer.text
+    assert (answer.status_code, answer.text) == (502, "There is no connection to Chrome.")

@@ -134,6 +134,8 @@ class ConsentBrowser:
         match command["method"]:
             case "Browser.getVersion":
                 result = {"product": "Chrome/156.0.8078.108", "protocolVersion": "1.3", "userAgent": "agent"}
+            case "Target.attachToBrowserTarget":
+                result = {"sessionId": "GUEST"}
             case "Target.setDiscoverTargets":
                 infos = [target_info(target_id, url) for target_id, url in self.tabs.items()]
                 events = [event("Target.targetCreated", {"targetInfo": info}) for info in infos]
@@ -143,6 +145,7 @@ class ConsentBrowser:
                 info = target_info(target_id, self.tabs[target_id])
                 events = [event("Target.attachedToTarget", {"sessionId": f"S-{target_id}", "targetInfo": info})]
         session = {"sessionId": command["sessionId"]} if "sessionId" in command else {}
+        events = [json.dumps(json.loads(one) | session) for one in events]
         return [*events, json.dumps({"id": command["id"], "result": result, **session})]
 
 

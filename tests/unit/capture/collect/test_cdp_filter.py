@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fluxcap.capture.collect.cdp_filter import SingleTabFilter
+from fluxcap.capture.collect.cdp_filter import PlatformFilter, SingleTabFilter
 from tests.support.browser.cdp import PAGE_URL, is_platform_url
 
 BANK_URL = "https://bank.test/"
@@ -138,3 +138,73 @@ def test_everything_else_passes_unchanged(rules: SingleTabFilter) -> None:
 @pytest.mark.parametrize("message", ["", "{", "[]", "{}", '{"id":"x","method":"A.b"}', '{"id":1}'])
 def test_what_is_no_command_goes_nowhere(rules: SingleTabFilter, message: str) -> None:
     assert rules.to_browser(message) == ("", "")
+
+
+# --- a reader of frames ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reader() -> PlatformFilter:
+    return PlatformFilter(is_platform_url)
+
+
+def told(reader: PlatformFilter, method: str, target_id: str, url: str) -> bool:
+    event = {"method": method, "params": {"targetInfo": {"targetId": target_id, "type": "page", "url": url}}}
+    return bool(reader.to_driver(json.dumps(event, separators=(",", ":"))))
+
+
+def may(reader: PlatformFilter, method: str, session_id: str = "", **params: Any) -> bool:
+    command = {"id": 1, "method": method, "params": params, **({"sessionId": session_id} if session_id else {})}
+    onward, answer = reader.to_browser(json.dumps(command))
+    assert bool(onward) is not bool(answer)
+    return bool(onward)
+
+
+@pytest.mark.parametrize("method", ["Target.targetCreated", "Target.targetInfoChanged"])
+def test_a_reader_hears_of_the_platforms_tabs_alone(reader: PlatformFilter, method: str):
+    assert told(reader, method, "OURS", PAGE_URL)
+    assert not told(reader, method, "BANK", BANK_URL)
+
+
+def test_a_reader_attaches_to_the_platforms_tabs_alone(reader: PlatformFilter):
+    told(reader, "Target.targetCreated", "OURS", PAGE_URL)
+    told(reader, "Target.targetCreated", "BANK", BANK_URL)
+
+    assert may(reader, "Target.attachToTarget", targetId="OURS")
+    assert not may(reader, "Target.attachToTarget", targetId="BANK")
+    assert not may(reader, "Target.attachToTarget", "S", targetId="BANK")
+
+
+def test_a_tab_that_leaves_the_platform_is_told_once_and_closed_to_a_reader(reader: PlatformFilter):
+    told(reader, "Target.targetCreated", "OURS", PAGE_URL)
+
+    assert told(reader, "Target.targetInfoChanged", "OURS", BANK_URL)
+    assert not told(reader, "Target.targetInfoChanged", "OURS", BANK_URL)
+    assert not may(reader, "Target.attachToTarget", targetId="OURS")
+
+
+@pytest.mark.parametrize(
+    ("method", "session_id"),
+    [
+        ("Target.getTargets", ""),
+        ("Storage.getCookies", ""),
+        ("Browser.close", ""),
+        ("Target.createTarget", ""),
+        ("Target.setAutoAttach", ""),
+        ("Page.close", "S"),
+        ("Target.closeTarget", "S"),
+    ],
+)
+def test_a_reader_has_no_other_commands(reader: PlatformFilter, method: str, session_id: str):
+    assert not may(reader, method, session_id)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"method":"x"}'])
+def test_what_is_no_command_of_a_reader_goes_nowhere(reader: PlatformFilter, text: str):
+    assert reader.to_browser(text) == ("", "")
+
+
+def test_frames_pass_to_a_reader_as_they_came(reader: PlatformFilter):
+    frame = '{"method":"Network.webSocketFrameReceived","params":{},"sessionId":"S"}'
+
+    assert reader.to_driver(frame) == frame

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fluxcap.capture.collect import page
+from fluxcap.capture.collect.cdp_proxy import GateAddress
 from fluxcap.capture.collect.page import SELECTORS, TradingPage, _percent, find_chromedriver
 from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
 
@@ -49,8 +50,8 @@ def test_absent_browser_is_said_before_a_driver_is_started(tmp_path: Path) -> No
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
-    with pytest.raises(ChromeUnavailable, match="Nothing answers"):
-        TradingPage.attach("127.0.0.1", port, lambda _url: True, chromedriver=tmp_path / "absent")
+    with pytest.raises(ChromeUnavailable, match="The way to Chrome is closed"):
+        TradingPage.attach(GateAddress(f"token.localhost:{port}", "ws://127.0.0.1/"), chromedriver=tmp_path / "absent")
 
 
 def test_the_driver_never_closes_a_tab() -> None:
