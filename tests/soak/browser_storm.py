@@ -35,6 +35,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing is left behind
     os.chdir(ROOT)  # the processes find the tests from there
     print(f"seed {options.seed}, {options.minutes:g} minutes", flush=True)
+    if options.keep is not None:
+        options.keep.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fluxcap-storm-")))
         facts = run_storm(options.minutes, options.seed, options.intervals.split(","), folder)
