@@ -353,6 +353,9 @@ class FeedTracker:
     def __init__(self, history_wait_ms: int = 10_000, *, repeats: bool = False) -> None:
         self._history_wait_ms = history_wait_ms
         self._repeats = repeats
+        self._whole_after_ms = int(repeats)
+        """Of the stamp with which a feed begins, trades may have been sent before: where trades share stamps, what is
+        whole begins after it."""
         self._sockets: dict[SocketKey, SocketFeed] = {}
         self._symbols: dict[str, SymbolFeed] = {}
         self._gap_updates: list[GapUpdate] = []
@@ -766,6 +769,7 @@ class FeedTracker:
         """The socket's stamps jumped to ``ts_ms``: the asset was not seen meanwhile, unless by another socket."""
         until_ms = self._until(socket, feed)
         feed.live.add(feed.sockets[socket], until_ms)
+        ts_ms += self._whole_after_ms
         feed.sockets[socket] = ts_ms
         if socket in feed.pending_unsubscribes:
             feed.pending_unsubscribes[socket].since_ms = ts_ms
@@ -806,6 +810,8 @@ class FeedTracker:
         joined = source.history_end_ms.get(feed.symbol)
         if joined is not None and 0 < since_ms - joined[0] <= joined[1]:
             since_ms = joined[0]
+        else:
+            since_ms += self._whole_after_ms
         resumes = feed.stalled or not feed.sockets
         source.symbols.add(feed.symbol)
         feed.sockets[socket] = since_ms

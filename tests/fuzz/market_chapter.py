@@ -44,7 +44,7 @@ class MarketChapter:
         self._sequencer = Sequencer({})
         self._true: defaultdict[int, list[float]] = defaultdict(list)
         self._published: list[Candle] = []
-        self._next_tick_ms = START_MS
+        self._next_tick_ms = START_MS - TICK_MS
 
     @property
     def at(self) -> ArrivalTime:
@@ -104,9 +104,10 @@ class MarketChapter:
         self.market.forming()
         assert len(self.market.feeds) <= ASSETS_MAX
         last_ms = self._next_tick_ms - self._next_tick_ms % INTERVAL_MS - 2 * INTERVAL_MS
-        wanted = [_candle(start_ms, prices) for start_ms, prices in self._true.items() if start_ms <= last_ms]
+        # The bucket in which the socket was joined is not published: its first ticks were not told.
+        told = {start_ms: prices for start_ms, prices in self._true.items() if START_MS <= start_ms <= last_ms}
+        wanted = [_candle(start_ms, prices) for start_ms, prices in told.items()]
         held = [candle for candle in self._published if candle.ts_ms <= last_ms]
-        # The bucket in which the socket was joined is not published; the first tick came at its very start here.
         lost = [candle for candle in wanted if candle not in held]
         assert held == wanted, f"the truth is not whole: {lost[:3]} lack, {[c for c in held if c not in wanted][:3]}"
 

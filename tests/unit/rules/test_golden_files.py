@@ -705,9 +705,10 @@ def test_an_interrupted_collection_goes_on_on_the_same_day_and_not_on_the_next(t
 
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to stand in, without a settings file and without variables of the machine's."""
+    """A folder to stand in, without a settings file and without variables of the machine's. The user's own folder of
+    state is left alone."""
     monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("FLUX")]:
+    for name in [name for name in os.environ if name.startswith("FLUX") and name != "FLUXCAP_STATE_DIR"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))  # a golden store is one of its own for each test
     return tmp_path

@@ -20,7 +20,9 @@ MINUTE = 60_000
 class Described:
     """A market of a described platform. A trade: ``(ms since START_MS, price)`` or with its id at the end."""
 
-    def __init__(self, restored: Sequence[tuple[int, float]] = (), **table: Any) -> None:
+    def __init__(
+        self, restored: Sequence[tuple[int, float]] = (), *, is_there_before: bool = True, **table: Any
+    ) -> None:
         described = {"pages": ["https://x.test/*"], "symbol": "s", "time": "t", "price": "p", "messages": "d[]"} | table
         self.market = Market(GenericPlatform((), **described), MINUTE, ALL)
         if restored:
@@ -28,7 +30,7 @@ class Described:
             self.market.restore("A", ticks, START_MS, ticks[-1][0])
         self.sealed: list[Candle] = []
         self.told: list[tuple[int, float]] = []
-        for at_ms in range(-60_000, 0, 500):
+        for at_ms in range(-60_000, 0, 500) if is_there_before else ():
             self.frame("s", (at_ms, 1.0, f"before {at_ms}"))
 
     def frame(self, socket: str, *trades: tuple[Any, ...], symbol: str = "A", at_ms: int = -60_000) -> None:
@@ -75,6 +77,29 @@ def test_equal_trades_of_one_stamp_count_unless_the_settings_say_that_repeats_do
         described.frame("s", (1_000, 1.5))
 
     assert described.candle() == (1.5, count)
+
+
+def whole(described: Described) -> list[int]:
+    """Starts of the candles that claim to hold every trade, ms since START_MS."""
+    return [candle.ts_ms - START_MS for candle in described.sealed if not candle.flags]
+
+
+def test_who_joins_within_a_stamp_may_have_missed_trades_of_it() -> None:
+    described = Described(is_there_before=False)
+
+    for at_ms in range(0, 185_000, 1_000):  # perhaps not the first trade of the minute's first second
+        described.frame("s", (at_ms, 1.5), (at_ms, 2.0))
+
+    assert whole(described) == [60_000, 120_000]
+
+
+def test_who_comes_back_after_a_silence_within_a_stamp_may_have_missed_trades_of_it() -> None:
+    described = Described()
+
+    for at_ms in [*range(0, 30_000, 1_000), *range(120_000, 245_000, 1_000)]:
+        described.frame("s", (at_ms, 1.5), (at_ms, 2.0))
+
+    assert whole(described) == [180_000]
 
 
 def test_a_second_tab_adds_nothing_and_takes_nothing() -> None:
