@@ -2,97 +2,120 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from pathlib import Path
+from functools import cache
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import FastAPI
-from nicegui import app as nicegui_app
-from nicegui import ui
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import PlainTextResponse, Response
 
-from fluxcap.bridge.dashboard.daemon_backend import DaemonBackend, DashboardTarget
-from fluxcap.bridge.dashboard.jetstream_backend import JetStreamBackend
-from fluxcap.bridge.dashboard.page import ChartPage
+from fluxcap.bridge.client.options import Via
+from fluxcap.bridge.dashboard.csv_candles import reachable_timeframes, read_csv, resample
+from fluxcap.bridge.dashboard.page_files import PageFiles
 from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
+from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.bridge.web.event_writer import candle_rows
 from fluxcap.bridge.web.reader import ReaderTarget
 from fluxcap.bridge.web.readers import AskGaps, Readers
 from fluxcap.bridge.web.routes import add_readers
-from fluxcap.schemas.errors import ConfigError
-from fluxcap.schemas.types import Gap, StreamKey
+from fluxcap.schemas.errors import ConfigError, FluxcapError, NotAnswering
+from fluxcap.schemas.types import CandleArray, Gap, StreamKey
 
-_FOLDER = Path(__file__).parent
-_ICON = (
-    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='#18212b'/>"
-    "<path d='M10 6v20M22 6v20' stroke='#9aa7b5' stroke-width='2'/><rect x='7' y='11' width='6' height='10' rx='1' "
-    "fill='#2fb38a'/><rect x='19' y='9' width='6' height='12' rx='1' fill='#e5645d'/></svg>"
+CSV_SHOWN = 20_000
+"""Candles of a file that are drawn at most, the newest."""
+NO_DAEMON = "No daemon here: these streams come from NATS."
+FORWARDED = (
+    ("GET", "/api/status"),
+    ("GET", "/api/assets"),
+    ("GET", "/api/alerts"),
+    ("GET", "/api/gaps"),
+    ("GET", "/api/available-csv-files"),
+    ("PUT", "/api/focus/leases/{holder}"),
+    ("DELETE", "/api/focus/leases/{holder}"),
+    ("PUT", "/api/collect-mode"),
+    ("POST", "/api/reload"),
 )
-RECONNECT_S = 20
-"""How long a page that lost its connection (a busy machine, a phone put away) may come back as it was."""
-_mounted = False
+"""What a page that is served away from its daemon asks of it through its own server, and nothing else."""
+_FOR_EVER = "public, max-age=31536000, immutable"
 
 
-def mount_pages(app: FastAPI, pages: Callable[[], None]) -> None:
-    """Run NiceGUI under ``app`` at ``/``; ``pages`` defines them. Once in a process: NiceGUI has one of everything."""
-    global _mounted
-    if _mounted:
-        raise ConfigError("This process serves a page already.")
-    _mounted = True
-    pages()
-    ui.run_with(
-        app,
-        title="fluxcap",
-        favicon=_ICON,
-        dark=None,
-        tailwind=False,
-        show_welcome_message=False,
-        reconnect_timeout=RECONNECT_S,
-    )
+class DashboardTarget(msgspec.Struct, frozen=True):
+    """Addresses of a daemon: PUB and request endpoints, URL of its REST API. ``curve``: keys, if it requires them.
+
+    ``via``: JetStream in place of a daemon; then the rest is of no use.
+    """
+
+    pub: str
+    rep: str
+    control: str
+    curve: ClientCurve | None = None
+    via: Via | None = None
+
+    def __str__(self) -> str:
+        return self.control if self.via is None else self.via.servers
 
 
-def add_style() -> None:
-    """The style sheet of all our pages."""
-    ui.add_css((_FOLDER / "style.css").read_text("utf-8"))
-    ui.colors(primary="#2f7fd6", positive="#2fb38a", negative="#e5645d", warning="#c9922e")
+def mount_dashboard(app: FastAPI, csv_text: Callable[[str], str] | None) -> None:
+    """The page at ``/``. csv_text: the text of a collected file by its path; None where there is no daemon.
+
+    What the page asks of the REST API (``FORWARDED``) and of readers is to be served by the same application.
+    """
+    mount_page_files(app, "index.html", has_daemon=csv_text is not None)
+
+    @app.get("/api/csv-candles")
+    async def csv_candles(
+        file: Annotated[str, Query(max_length=1_000)],
+        timeframe: Annotated[str, Query(max_length=8)] = "",
+        kind: Annotated[str, Query(max_length=8)] = "1m",
+    ) -> Response:
+        """A collected file as candles of a timeframe (its own where it has no such); ``kind``: as it is listed."""
+        try:
+            if csv_text is None:
+                raise NotAnswering(NO_DAEMON)
+            found = await asyncio.to_thread(_csv_candles, csv_text, file, timeframe, kind)
+        except FluxcapError as error:
+            return _error(error)
+        return Response(msgspec.json.encode(found), media_type="application/json")
 
 
-def mount_dashboard(app: FastAPI, target: Callable[[], DashboardTarget]) -> None:
-    """The dashboard at ``/``. ``target`` is asked when the first page opens."""
-    hubs: list[DaemonBackend] = []
+def mount_page_files(app: FastAPI, index: str, *, has_daemon: bool) -> None:
+    """A page at ``/`` and its files below ``/page/``, which browsers may keep for ever."""
+    files = cache(PageFiles)
 
-    def pages() -> None:
-        @ui.page("/")
-        async def dashboard(source: str = "", asset: str = "", follow: str = "", theme: str = "") -> None:
-            if not hubs:
-                hubs.append(_hub(target()))
-            add_style()
-            page = ChartPage(hubs[0])
-            client = ui.context.client
-            client.on_delete(page.end)
-            await client.connected()
-            await page.begin({"source": source, "asset": asset, "follow": follow, "theme": theme})
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        try:
+            content = (await asyncio.to_thread(files)).page(index, has_daemon=has_daemon)
+        except ConfigError as error:
+            return PlainTextResponse(str(error), 500)
+        return Response(content, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
 
-    mount_pages(app, pages)
-
-    def shut() -> None:
-        for hub in hubs:
-            hub.close()
-
-    nicegui_app.on_shutdown(shut)
-
-
-def _hub(target: DashboardTarget) -> DaemonBackend:
-    return DaemonBackend(target) if target.via is None else JetStreamBackend(target, target.via)
+    @app.get("/page/{version}/{name}", include_in_schema=False)
+    async def page_file(version: str, name: str, request: Request) -> Response:
+        known = await asyncio.to_thread(files)
+        found = known.get(name) if version == known.version else None
+        if found is None:
+            return PlainTextResponse("There is no such file; load the page again.", 404)
+        headers = {"Cache-Control": _FOR_EVER, "Vary": "Accept-Encoding"}
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            return Response(found.gzipped, media_type=found.kind, headers=headers)
+        return Response(found.content, media_type=found.kind, headers=headers)
 
 
 def dashboard_app(target: DashboardTarget) -> FastAPI:
     """An application that is the dashboard and the routes for readers alone, for pages of this machine."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(OriginGuard, names=LOCAL_NAMES)
-    with_daemon = target.via is None
-    gaps = daemon_gaps(DaemonClient(target.control)) if with_daemon else None
+    daemon = DaemonClient(target.control) if target.via is None else None
+    gaps = daemon_gaps(daemon) if daemon is not None else None
     add_readers(app, Readers(lambda: ReaderTarget(target.pub, target.rep, target.curve, target.via), gaps))
-    mount_dashboard(app, lambda: target)
+    for method, path in FORWARDED:
+        app.add_api_route(path, _forward(daemon, method), methods=[method])
+    mount_dashboard(app, daemon.csv_text if daemon is not None else None)
     return app
 
 
@@ -104,3 +127,33 @@ def daemon_gaps(daemon: DaemonClient) -> AskGaps:
         return [gap for gap in found if to_ms is None or gap.from_ms < to_ms]
 
     return ask
+
+
+def _forward(daemon: DaemonClient | None, method: str) -> Callable[[Request], Any]:
+    async def forward(request: Request) -> Response:
+        if daemon is None:
+            return _error(NotAnswering(NO_DAEMON))
+        query = f"?{request.url.query}" if request.url.query else ""
+        try:
+            status, body = await asyncio.to_thread(
+                daemon.forward, method, request.url.path + query, await request.body()
+            )
+        except FluxcapError as error:
+            return _error(error)
+        return Response(body, status, media_type="application/json")
+
+    return forward
+
+
+def _csv_candles(csv_text: Callable[[str], str], file: str, timeframe: str, kind: str) -> dict[str, Any]:
+    own = "1m" if kind == "tick" else kind
+    candles = read_csv(csv_text(file), own)
+    timeframes = reachable_timeframes(kind)
+    shown = timeframe if timeframe in timeframes else (*timeframes, own)[0]
+    folded: CandleArray = resample(candles, own, shown)
+    return {"timeframe": shown, "timeframes": timeframes, "candles": candle_rows(folded[-CSV_SHOWN:])}
+
+
+def _error(error: FluxcapError) -> Response:
+    status = 503 if isinstance(error, NotAnswering) else 400
+    return Response(msgspec.json.encode({"error": str(error)}), status, media_type="application/json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,15 +13,18 @@ from nicegui import app as nicegui_app
 from nicegui import run, ui
 
 from fluxcap.bridge.client.stats import state_text
-from fluxcap.bridge.dashboard.app import add_style, mount_pages
+from fluxcap.bridge.dashboard import candle_chart
 from fluxcap.bridge.dashboard.candle_chart import CandleChart
-from fluxcap.bridge.dashboard.page import PREFERRED_THEME
 from fluxcap.bridge.devserver.faults import Faults
 from fluxcap.bridge.devserver.panel_session import PanelSession, key_of
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import FeedState, StreamKey
 
 TICK_S = 0.25
+PREFERRED_THEME = (
+    "localStorage.fluxcapTheme || (matchMedia('(prefers-color-scheme: light)').matches ? 'light' : 'dark')"
+)
+STYLE = Path(candle_chart.__file__).with_name("style.css")
 FAULTS: tuple[tuple[str, str, float], ...] = (
     ("drop_percent", "Drop, %", 100),
     ("skip_every", "Skip every n-th batch", 1_000),
@@ -38,17 +42,17 @@ FAULTS: tuple[tuple[str, str, float], ...] = (
 def mount_panel(app: FastAPI, session: PanelSession) -> None:
     """The panel at ``/``."""
 
-    def pages() -> None:
-        @ui.page("/", title="fluxcap dev server")
-        async def panel(theme: str = "") -> None:
-            add_style()
-            page = Panel(session)
-            client = ui.context.client
-            client.on_delete(page.end)
-            await client.connected()
-            await page.begin(theme)
+    @ui.page("/", title="fluxcap dev server")
+    async def panel(theme: str = "") -> None:
+        ui.add_css(STYLE.read_text("utf-8"))
+        ui.colors(primary="#2f7fd6", positive="#2fb38a", negative="#e5645d", warning="#c9922e")
+        page = Panel(session)
+        client = ui.context.client
+        client.on_delete(page.end)
+        await client.connected()
+        await page.begin(theme)
 
-    mount_pages(app, pages)
+    ui.run_with(app, title="fluxcap", dark=None, tailwind=False, show_welcome_message=False, reconnect_timeout=20)
     nicegui_app.on_shutdown(session.close)
 
 

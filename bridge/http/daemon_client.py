@@ -87,6 +87,15 @@ class DaemonClient:
         """One CSV file by its listed path."""
         return self._request("GET", f"/api/csv-data/{quote(path)}").text
 
+    def forward(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        """Ask as it stands, query and JSON body too; returns the status and the answer, errors of the daemon included."""
+        headers = {"Content-Type": "application/json"} if body else {}
+        try:
+            answer = self._http.request(method, path, content=body, headers=headers)
+        except (httpx.HTTPError, RuntimeError):
+            raise NotAnswering(f"No fluxcap answers at {self.url}; start one with `fluxcap run`.") from None
+        return answer.status_code, answer.content
+
     def close(self) -> None:
         self._http.close()
 

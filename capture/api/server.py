@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from fluxcap.bridge.dashboard.app import dashboard_app
-from fluxcap.bridge.dashboard.daemon_backend import DashboardTarget
+from fluxcap.bridge.dashboard.app import DashboardTarget, dashboard_app
 from fluxcap.bridge.system.signals import catch_stop_signals, exit_code
 from fluxcap.capture.api.app import HttpServer
 from fluxcap.capture.runtime import log

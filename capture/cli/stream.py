@@ -148,7 +148,7 @@ def dashboard(
     A running daemon serves the same page itself on its web port, unless started with --no-web. With --via it shows
     the streams of NATS JetStream, of all sources there.
     """
-    from fluxcap.bridge.dashboard.daemon_backend import DashboardTarget
+    from fluxcap.bridge.dashboard.app import DashboardTarget
     from fluxcap.capture.api.server import run_dashboard_server
     from fluxcap.capture.runtime.discovery import daemon_endpoints
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fluxcap.capture.csvfiles.format import CsvKind, decode_symbol, parse_file_name
+from fluxcap.schemas.errors import ConfigError
 
 ASSETS_FOLDER = Path("data_output", "assets_data")
 DATA_FOLDERS = ("data_collect", "realtime_stream")
@@ -42,6 +43,16 @@ def resolve_csv_file(data_dir: Path, name: str) -> Path | None:
         if name in (path.relative_to(folder).as_posix(), path.name, str(path.absolute()), absolute, absolute[1:]):
             return path if path.resolve().is_relative_to(root) else None
     return None
+
+
+def csv_text(data_dir: Path, name: str) -> str:
+    """Return the text of the file of that name. Raises ConfigError where there is none, or it is too large to be shown."""
+    path = resolve_csv_file(data_dir, name)
+    if path is None:
+        raise ConfigError("There is no such CSV file; /api/available-csv-files lists them.")
+    if path.stat().st_size > LARGEST_BYTES:
+        raise ConfigError("This file is too large to be shown.")
+    return path.read_text("utf-8", "replace")
 
 
 def _files(data_dir: Path) -> Iterator[Path]:

@@ -258,12 +258,12 @@ class Daemon:
 
     def _add_web(self, app: FastAPI, relay: EventRelay) -> None:
         from fluxcap.bridge.dashboard.app import mount_dashboard
-        from fluxcap.bridge.dashboard.daemon_backend import DashboardTarget
         from fluxcap.bridge.web.reader import ReaderTarget
         from fluxcap.bridge.web.readers import Readers
         from fluxcap.bridge.web.routes import add_readers
         from fluxcap.capture.api.socketio import mount_socketio
         from fluxcap.capture.api.source import DaemonStreamBackend
+        from fluxcap.capture.csvfiles.catalog import csv_text
 
         settings = self.settings
         source = DaemonStreamBackend(self.pipeline, self.market, self.server, settings.source, settings.interval)
@@ -276,9 +276,7 @@ class Daemon:
                 return gaps.gaps(key.source_id, key.symbol, from_ms, to_ms)
 
         add_readers(app, Readers(lambda: ReaderTarget(*endpoints, self._own_curve), gaps_of))
-        mount_dashboard(
-            app, lambda: DashboardTarget(*endpoints, reachable_here(self.identity.control), self._own_curve)
-        )
+        mount_dashboard(app, lambda path: csv_text(settings.data_dir, path))
 
     def _end_recording(self) -> None:
         if self._recording is not None:
