@@ -66,7 +66,9 @@ def chart_library() -> bytes:
     try:
         content = (Path(next(iter(places or ()))) / "js" / LIBRARY).read_bytes()
     except (StopIteration, OSError):
-        raise ConfigError("The package litecharts, which brings the charts, is missing; install fluxcap again.") from None
+        raise ConfigError(
+            "The package litecharts, which brings the charts, is missing; install fluxcap again."
+        ) from None
     if hashlib.sha256(content).hexdigest() != LIBRARY_SHA256:
         raise ConfigError("The package litecharts has another chart library than this fluxcap; install fluxcap again.")
     return content

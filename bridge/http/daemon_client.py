@@ -88,7 +88,7 @@ class DaemonClient:
         return self._request("GET", f"/api/csv-data/{quote(path)}").text
 
     def forward(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        """Ask as it stands, query and JSON body too; returns the status and the answer, errors of the daemon included."""
+        """Ask as it stands, query and body too; return status and answer, errors of the daemon included."""
         headers = {"Content-Type": "application/json"} if body else {}
         try:
             answer = self._http.request(method, path, content=body, headers=headers)

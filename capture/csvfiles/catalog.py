@@ -46,7 +46,7 @@ def resolve_csv_file(data_dir: Path, name: str) -> Path | None:
 
 
 def csv_text(data_dir: Path, name: str) -> str:
-    """Return the text of the file of that name. Raises ConfigError where there is none, or it is too large to be shown."""
+    """Return the text of a file. Raises ConfigError where there is none, or it is too large to be shown."""
     path = resolve_csv_file(data_dir, name)
     if path is None:
         raise ConfigError("There is no such CSV file; /api/available-csv-files lists them.")
