@@ -26,6 +26,7 @@ export async function olderCandles(stream, beforeMs, limit) {
 /** Holds an asset in focus while somebody looks at it. Nobody else's focus changes. */
 export class Lease {
   static SECONDS = 150; // browsers wake a page that nobody sees once a minute
+  static FIRST_SECONDS = 15; // a page that goes at once may let go before its wish has arrived
   static RENEW_MS = 5_000;
 
   constructor(holder) {
@@ -42,10 +43,11 @@ export class Lease {
       return;
     }
     if (asset === this.asset && nowMs < this.dueMs) return;
+    const seconds = asset === this.asset ? Lease.SECONDS : Lease.FIRST_SECONDS;
     this.asset = asset;
     this.dueMs = nowMs + Lease.RENEW_MS;
     try {
-      await send("PUT", this.path, { asset, seconds: Lease.SECONDS });
+      await send("PUT", this.path, { asset, seconds });
       this.error = "";
     } catch (error) {
       this.error = error instanceof Refused ? error.message : "";

@@ -1,12 +1,15 @@
-"""The dashboard as people see it, in a real Chromium: one behaviour a test, and pictures of every state."""
+"""The page that a trader keeps open, in a real Chromium: one behaviour a test, one browser and one server for all."""
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from fluxcap.schemas.types import CandleFlags, FeedState
 from tests.support.browser.webpage import WebPage, web_page
@@ -15,10 +18,11 @@ from tests.support.daemon.dashboard_rig import MINUTE, FakeDaemon, dashboard
 pytestmark = pytest.mark.browser
 
 COLLECTED = "data_output/assets_data/data_collect/1M_candles/{}_1m_2025_10_25_09_54_04.csv"
+Rig = tuple[FakeDaemon, str]
 
 
 @pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeDaemon, str]]:
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     folder = tmp_path_factory.mktemp("daemon")
     daemon = FakeDaemon(folder)
     for asset in ("EURUSD_otc", "AUDCAD_otc"):
@@ -34,11 +38,13 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeDaemon, 
 
 
 @pytest.fixture
-def daemon(rig: tuple[FakeDaemon, str]) -> FakeDaemon:
+def daemon(rig: Rig) -> FakeDaemon:
     """As it was at the start, but for its candles."""
     daemon = rig[0]
     daemon.chrome, daemon.chrome_reason, daemon.detected = "attached", "", "EURUSD_otc"
-    daemon.is_ticking, daemon.feed, daemon.gaps = True, FeedState.LIVE, []
+    daemon.is_ticking, daemon.feed, daemon.gaps, daemon.collect = True, FeedState.LIVE, [], "none"
+    daemon.agreement, daemon.reloads = {}, 0
+    daemon.leases.clear()  # the real ones end by themselves
     return daemon
 
 
@@ -51,115 +57,297 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebPage]:
 
 
 @pytest.fixture
-def page(browser: WebPage, rig: tuple[FakeDaemon, str], daemon: FakeDaemon) -> Iterator[WebPage]:
-    """The browser, no page open; at the end nothing was complained of and nothing fetched from outside."""
+def page(browser: WebPage, rig: Rig, daemon: FakeDaemon) -> Iterator[WebPage]:
+    """The browser, nothing remembered; at the end nothing was complained of and nothing fetched from outside."""
+    browser.driver.get(rig[1] + "docs-of-nothing")
+    browser.script("localStorage.clear()")
     browser.driver.get_log("browser")
     yield browser
     assert browser.complaints() == []
     assert browser.foreign_requests() == []
 
 
-def fresh(page: WebPage, rig: tuple[FakeDaemon, str], source: str = "") -> None:
-    """A page as it opens, and with this source chosen."""
+def live(page: WebPage, rig: Rig, more: str = "", asset: str = "EURUSD_otc", theme: str = "dark") -> dict[str, Any]:
+    page.open(f"{rig[1]}?source=platform&asset={asset}&theme={theme}{more}")
+    return page.wait_chart(lambda chart: chart["count"] and chart["forming"], "live candles")
+
+
+def key(page: WebPage, *keys: str) -> None:
+    page.driver.switch_to.active_element.send_keys(*keys)
+
+
+def shown_menu(page: WebPage, name: str) -> None:
+    page.script('document.querySelector(`[data-test="${arguments[0]}"]`).open = true', name)
+
+
+# --- 1 start --------------------------------------------------------------------------------------------------------
+
+
+def test_two_cards_say_what_there_is_and_one_click_shows_it_live(page: WebPage, rig: Rig, daemon: FakeDaemon) -> None:
     page.open(f"{rig[1]}?theme=dark")
-    page.wait_text("overlay", "Choose where candles come from")
-    if source:
-        page.click_text("source", source)
-        page.wait_text("overlay", "Choose an asset")
+    page.wait_text("card-live-asset", "EUR/USD OTC")
+    page.wait_text("card-live-state", "ago")
+    assert page.wait_text("card-csv-count", "2 files of 2 assets")
+    assert not page.shown("charts")
+    assert not daemon.leases
 
+    page.click("card-live")
 
-def live(page: WebPage, rig: tuple[FakeDaemon, str], asset: str = "EURUSD_otc", theme: str = "dark") -> None:
-    page.open(f"{rig[1]}?source=platform&asset={asset}&theme={theme}")
-    page.wait_chart(lambda chart: chart["count"] and chart["forming"], "live candles")
-
-
-def test_nothing_is_shown_before_a_source_is_chosen(page: WebPage, rig: tuple[FakeDaemon, str]) -> None:
-    fresh(page, rig)
-
-    assert not page.shown("asset")
-    page.wait(lambda: page.text("label") == "Off", "the daemon's status")
-    page.picture("dashboard-empty")
-
-
-def test_the_platform_shows_history_at_once_and_goes_live(
-    page: WebPage, rig: tuple[FakeDaemon, str], daemon: FakeDaemon
-) -> None:
-    fresh(page, rig, "Platform")
-    labels = page.options("asset")
-    page.choose("asset", "EUR/USD OTC")
-
-    chart = page.wait_chart(
-        lambda chart: chart["count"] >= 300 and chart["forming"], "history and the candle under way"
-    )
+    page.wait_chart(lambda chart: chart["count"] >= 300 and chart["forming"], "history and the candle under way")
     page.wait_text("label", "Live, ")
-    page.wait(lambda: daemon.leases, "the lease")
-    assert "EUR/USD OTC, 92%" in labels
-    assert "EUR/USD, 71%" in labels
-    assert set(daemon.leases.values()) == {"EURUSD_otc"}
-    assert chart["line"] is not None
-    assert page.text("timeframe-note") == "Platform candles are 1m"
-    assert not page.find("timeframe").is_enabled() or "disabled" in page.script(
-        "return document.querySelector('[data-test=timeframe]').closest('.q-field').className"
-    )
-    page.wait_text("fact-offset", "+2h")
-    page.wait_text("fact-watermark", "#")
+    page.wait(lambda: set(daemon.leases.values()) == {"EURUSD_otc"}, "the lease")
+    assert "source=platform&asset=EURUSD_otc" in page.driver.current_url
 
 
-def test_a_sealed_candle_is_added_and_nothing_else_drawn_anew(page: WebPage, rig: tuple[FakeDaemon, str]) -> None:
+def test_the_address_opens_the_chart_at_once_and_the_choice_is_remembered(page: WebPage, rig: Rig) -> None:
+    live(page, rig, "&bars=50&ind=sma20&log=1&zone=platform")
+    page.wait(lambda: "bars=50" in page.driver.current_url, "the zoom in the address")
+    page.wait_text("legend", "SMA 20")
+    assert page.chart()["log"]
+
+    page.open(rig[1])
+
+    chart = page.wait_chart(lambda chart: chart["forming"] and chart["indicators"], "what was remembered")
+    assert chart["log"]
+    assert chart["to"] - chart["from"] <= 51 * MINUTE
+
+
+def test_looking_takes_the_focus_from_nobody_and_leaving_gives_it_back(
+    page: WebPage, rig: Rig, daemon: FakeDaemon
+) -> None:
     live(page, rig)
-    before = page.chart()["count"]
-    page.script("window.replaced = 0; const c = document.querySelector('.candle-chart').fluxcap; const r = c.replace;"
-                "c.replace = (...a) => { window.replaced += 1; r(...a); }")  # fmt: skip
+    page.wait(lambda: set(daemon.leases.values()) == {"EURUSD_otc"}, "the lease beside the daemon's own focus")
+
+    page.driver.get("about:blank")
+
+    page.wait(lambda: not daemon.leases, "the end of the lease")
+
+
+# --- 2 watchlist ----------------------------------------------------------------------------------------------------
+
+
+def test_the_watchlist_has_prices_payouts_and_states_and_a_key_turns_the_chart(
+    page: WebPage, rig: Rig, daemon: FakeDaemon
+) -> None:
+    live(page, rig)
+    page.wait(lambda: "92%" in page.text("watchlist") and "87%" in page.text("watchlist"), "payouts")
+    page.wait(lambda: page.script("return document.querySelectorAll('.watch polyline[points]').length") == 2, "lines")
+    assert "EUR/USD OTC" in page.text("watchlist")
+
+    key(page, Keys.ARROW_DOWN)
+
+    page.wait_chart(lambda chart: chart["count"] and 1.25 < chart["last"][4] < 1.5, "the other asset's candles")
+    page.wait(lambda: set(daemon.leases.values()) == {"GBPUSD_otc"}, "the other asset's lease")
+    assert "asset=GBPUSD_otc" in page.driver.current_url
+
+
+def test_a_chart_that_was_shown_before_turns_within_a_tenth_of_a_second(page: WebPage, rig: Rig) -> None:
+    live(page, rig)
+    key(page, Keys.ARROW_DOWN)
+    page.wait_chart(lambda chart: chart["count"] >= 300 and chart["last"][4] > 1.25, "the other asset")
+    took_ms = page.script(
+        """const begin = performance.now(); document.querySelector('.watch li[data-id="EURUSD_otc"]').click();
+        const chart = document.querySelector('.plot').fluxcap.facts();
+        return chart.last[4] < 1.25 ? performance.now() - begin : -1"""
+    )
+
+    assert took_ms >= 0, "drawn before anything is asked of the server"
+
+
+def test_a_search_finds_by_name_and_favourites_stand_on_top(page: WebPage, rig: Rig) -> None:
+    live(page, rig)
+    page.wait(lambda: "GBP/USD OTC" in page.text("watchlist"), "the list")
+    key(page, "/")
+    key(page, "gbp")
+    page.wait(lambda: "EUR" not in page.text("watchlist"), "what was searched")
+    page.script("document.querySelector('.watch .star').click()")
+    key(page, Keys.ESCAPE)
+
+    page.wait(lambda: page.text("watchlist").lstrip("★\n").startswith("GBP"), "the favourite on top")
+
+
+# --- 3 chart --------------------------------------------------------------------------------------------------------
+
+
+def test_a_sealed_candle_is_added_and_nothing_else_drawn_anew(page: WebPage, rig: Rig) -> None:
+    live(page, rig)
+    time.sleep(1)  # the older candles, if there were any, have come
+    before = page.chart()
 
     candle = rig[0].seal(close=1.123)
 
-    chart = page.wait_chart(lambda chart: chart["count"] == before + 1, "the sealed candle")
+    chart = page.wait_chart(lambda chart: chart["count"] == before["count"] + 1, "the sealed candle")
     assert chart["last"][:5] == [candle.ts_ms, candle.open, candle.high, candle.low, candle.close]
-    assert page.script("return window.replaced") == 0
+    assert chart["fullDraws"] == before["fullDraws"]
     assert chart["to"] >= candle.ts_ms
 
 
-def test_gaps_are_shaded_flagged_candles_marked_and_revised_ones_updated(
-    page: WebPage, rig: tuple[FakeDaemon, str], daemon: FakeDaemon
+def test_gaps_are_hatched_flags_and_differing_candles_marked_and_told_in_words(
+    page: WebPage, rig: Rig, daemon: FakeDaemon
 ) -> None:
     live(page, rig)
     blind = daemon.seal(flags=CandleFlags.BLIND)
     daemon.gaps = [
         {"from_ms": blind.ts_ms - 9 * MINUTE, "to_ms": blind.ts_ms - 3 * MINUTE, "reason": "socket closed"},
     ]
-    page.wait_chart(lambda chart: chart["last"][6] == CandleFlags.BLIND and chart["areas"], "mark and shade")
-
+    stream = f"TEST.EURUSD_otc.{'1m'}"
+    daemon.agreement = {
+        "streams": {stream: {"compared": 412, "equal": 411}},
+        "differing": [{"stream": stream, "ts_ms": blind.ts_ms, "platform": [1.1, 1.2, 1.0, 1.15]}],
+    }
+    page.wait_chart(lambda chart: chart["areas"] and chart["marked"], "mark and hatching")
     daemon.revise(msgspec.structs.replace(blind, high=1.2, tick_count=140))
 
     chart = page.wait_chart(lambda chart: chart["last"][2] == 1.2, "the revised candle")
-    assert chart["last"][6] & CandleFlags.REVISED
+    assert chart["last"][7] & CandleFlags.REVISED
     assert chart["areas"] == [[blind.ts_ms - 9 * MINUTE, blind.ts_ms - 3 * MINUTE, "socket closed"]]
-    page.picture("dashboard-live-dark")
+    page.wait_text("fact-agreement", "411 of 412 candles equal")
+    page.script(
+        "const [cell] = window.fluxcap.cells, tsMs = arguments[0];"
+        "cell.hover = {row: cell.series.at(tsMs), tsMs}; cell.showLegend()",
+        blind.ts_ms,
+    )
+    legend = page.text("legend")
+    assert "blind for a part of it" in legend
+    assert "revised after it was published" in legend
+    assert "differs from the platform's 1.1" in legend
+
+
+def test_the_price_has_a_line_and_the_time_that_is_left_of_its_candle(page: WebPage, rig: Rig) -> None:
+    live(page, rig)
+
+    chart = page.wait_chart(lambda chart: chart["line"] is not None and chart["countdown"], "price and countdown")
+
+    assert chart["line"] == chart["forming"][4]
+    assert ":" in chart["countdown"]
+
+
+def test_timeframes_are_the_streams_that_are_there(page: WebPage, rig: Rig, daemon: FakeDaemon) -> None:
+    daemon.publish_other("5m", 40)
+    live(page, rig)
+    page.wait_text("timeframes", "5m")
+
+    key(page, "2")
+
+    chart = page.wait_chart(lambda chart: chart["count"] == 40, "candles of five minutes")
+    assert chart["last"][0] % (5 * MINUTE) == 0
+    assert "tf=5m" in page.driver.current_url
+
+
+def test_indicators_are_drawn_told_and_follow_the_live_price(page: WebPage, rig: Rig) -> None:
+    live(page, rig)
+    shown_menu(page, "indicators-menu")
+    for name in ("sma20", "bb20", "rsi14"):
+        page.script("document.querySelector(`input[value=${arguments[0]}]`).click()", name)
+    chart = page.wait_chart(lambda chart: len(chart["indicators"]) == 3, "three indicators")
+
+    rows = page.script("return window.fluxcap.cells[0].series.all().slice(-20).map((row) => row[4])")
+    mean = page.script("return window.fluxcap.cells[0].chart.indicatorsAt(null)[0].values[0]")
+
+    assert [one["name"] for one in chart["indicators"]] == ["SMA 20", "BB 20", "RSI 14"]
+    assert abs(mean - sum(rows) / 20) < 1e-4  # a tick may have come between
+    assert page.script("return window.fluxcap.cells[0].chart.chart.panes().length") == 2
+
+
+def test_zoom_stays_where_the_user_put_it(page: WebPage, rig: Rig) -> None:
+    live(page, rig)
+    for _ in range(3):
+        key(page, Keys.ARROW_LEFT)
+    before = page.chart()
+    rig[0].seal()
+    chart = page.wait_chart(lambda chart: chart["count"] == before["count"] + 1, "the next candle")
+
+    assert abs(chart["from"] - before["from"]) <= MINUTE
+    assert abs(chart["to"] - before["to"]) <= MINUTE
+
+    key(page, Keys.END)
+
+    page.wait_chart(lambda chart: chart["to"] >= chart["last"][0], "the newest candle")
+
+
+def test_a_jump_puts_a_time_into_view(page: WebPage, rig: Rig) -> None:
+    first = live(page, rig)
+    wanted = first["last"][0] - 250 * MINUTE
+    shown_menu(page, "view-menu")
+    page.script(
+        """const field = document.querySelector('[data-test=jump]');
+        field.value = new Date(arguments[0]).toISOString().slice(0, 16); field.form.requestSubmit();""",
+        wanted,
+    )
+
+    page.wait_chart(lambda chart: chart["from"] <= wanted <= chart["to"], "the time")
+
+
+def test_pictures_and_csv_are_of_what_is_seen(page: WebPage, rig: Rig) -> None:
+    chart = live(page, rig)
+    page.script(
+        "window.saved = []; const app = window.fluxcap; app.save = (blob, ending) => blob.arrayBuffer()"
+        ".then((bytes) => saved.push([ending, bytes.byteLength, new TextDecoder().decode(bytes)]))"
+    )
+    page.script("window.fluxcap.saveCsv(); window.fluxcap.savePicture()")
+    page.wait(lambda: page.script("return saved.length") == 2, "both files")
+    saved = {ending: (size, text) for ending, size, text in page.script("return saved")}
+
+    lines = saved["csv"][1].strip().split("\n")
+    assert lines[0] == "timestamp,open,high,low,close,volume,tick_count,flags"
+    assert 50 < len(lines) < chart["count"]
+    assert saved["png"][0] > 5_000
+
+
+def test_the_time_axis_is_in_the_zone_that_was_chosen(page: WebPage, rig: Rig) -> None:
+    live(page, rig)
+    utc = page.script("const c = window.fluxcap.cells[0].chart; return c.wordsMs(c.timeOf(1_700_000_000_000))")
+    page.script("window.fluxcap.setZone('platform')")
+
+    shifted = page.script("const c = window.fluxcap.cells[0].chart; return c.wordsMs(c.timeOf(1_700_000_000_000))")
+
+    assert shifted - utc == 2 * 60 * MINUTE
+
+
+def test_keys_are_told(page: WebPage, rig: Rig) -> None:
+    live(page, rig)
+    key(page, "?")
+
+    page.wait(lambda: page.shown("help-dialog"), "the help")
+    assert "to the newest candle" in page.text("help-dialog")
+    assert "Apache License 2.0" in page.text("help-dialog")
+
+
+# --- 4 grid ---------------------------------------------------------------------------------------------------------
+
+
+def test_two_charts_have_their_own_assets_and_one_crosshair(page: WebPage, rig: Rig, daemon: FakeDaemon) -> None:
+    live(page, rig, "&grid=2&asset=GBPUSD_otc")
+    facts = "return document.querySelectorAll('.plot')[1]?.fluxcap?.facts()"
+    page.wait(lambda: (page.script(facts) or {}).get("forming"), "the second chart")
+    assert page.script(facts)["last"][4] > 1.25
+    page.wait(lambda: sorted(daemon.leases.values()) == ["EURUSD_otc", "GBPUSD_otc"], "both leases")
+
+    page.script("const app = window.fluxcap; app.pointAt(app.cells[0], app.cells[0].series.lastMs - 5 * 60000)")
+
+    page.wait(lambda: page.script("return window.fluxcap.cells[1].hover !== null"), "the other's crosshair")
+
+
+# --- 5 truth bar ----------------------------------------------------------------------------------------------------
 
 
 def test_losing_chrome_stops_it_with_the_reason_and_its_return_starts_it(
-    page: WebPage, rig: tuple[FakeDaemon, str], daemon: FakeDaemon
+    page: WebPage, rig: Rig, daemon: FakeDaemon
 ) -> None:
     live(page, rig)
     daemon.chrome, daemon.chrome_reason, daemon.feed = "not reachable", "Chrome was closed.", FeedState.NO_BROWSER
     page.wait_text("banner", "Chrome was closed.")
-    page.wait(lambda: "Live" not in page.text("label"), "a footer that says the same")
+    page.wait(lambda: "Live" not in page.text("label"), "a bar that says the same")
     page.wait(lambda: not daemon.leases, "the end of the lease")
-    before = page.chart()
-    daemon.seal()
-    chart = page.wait_chart(lambda chart: chart["forming"] is None and chart["line"] is None, "the price line's end")
-    assert chart["count"] == before["count"]
-    page.picture("dashboard-chrome-lost")
+    page.wait_chart(lambda chart: chart["forming"] is None and chart["line"] is None, "the price line's end")
 
     daemon.chrome, daemon.chrome_reason, daemon.feed = "attached", "", FeedState.LIVE
 
-    page.wait_chart(lambda chart: chart["count"] == before["count"] + 1 and chart["forming"], "what happened meanwhile")
+    page.wait_chart(lambda chart: chart["forming"], "the live candle")
     page.wait(lambda: not page.shown("banner"), "the banner's end")
 
 
-def test_losing_the_daemon_stops_it_with_the_reason(
-    page: WebPage, rig: tuple[FakeDaemon, str], daemon: FakeDaemon
-) -> None:
+def test_losing_the_daemon_stops_it_with_the_reason(page: WebPage, rig: Rig, daemon: FakeDaemon) -> None:
     live(page, rig)
     daemon.stop_control()
     try:
@@ -167,127 +355,139 @@ def test_losing_the_daemon_stops_it_with_the_reason(
     finally:
         daemon.start_control()
     page.wait(lambda: not page.shown("banner"), "the daemon again")
+    page.driver.get_log("browser")  # the refused answers, which a browser complains of by itself
 
 
-def test_stop_and_start(page: WebPage, rig: tuple[FakeDaemon, str], daemon: FakeDaemon) -> None:
+@pytest.mark.parametrize(
+    ("feed", "reason", "todo"),
+    [
+        (FeedState.STALLED, "silent", "Reload the trading page"),
+        (FeedState.LOGGED_OUT, "logged out", "Log in"),
+        (FeedState.WAITING_FOR_CONSENT, "consent", "Allow"),
+    ],
+)
+def test_a_feed_that_stands_still_is_said_with_age_reason_and_what_to_do(
+    page: WebPage, rig: Rig, daemon: FakeDaemon, feed: FeedState, reason: str, todo: str
+) -> None:
     live(page, rig)
-    page.click("start")
-    page.wait_text("banner", "Stopped.")
-    page.wait(lambda: not daemon.leases, "the end of the lease")
+    daemon.is_ticking, daemon.feed = False, feed
 
-    page.click("start")
+    page.wait_text("label", "Stale, ")
+    page.wait_text("reason", reason)
+    page.wait_text("todo", todo)
+    assert "warn" in str(page.find("dot").get_attribute("class"))
 
-    page.wait_chart(lambda chart: chart["forming"], "live again")
 
-
-def test_another_asset_shows_its_own_candles(page: WebPage, rig: tuple[FakeDaemon, str], daemon: FakeDaemon) -> None:
+def test_the_drawer_tells_gaps_flags_and_counters_and_its_buttons_ask_first(
+    page: WebPage, rig: Rig, daemon: FakeDaemon
+) -> None:
     live(page, rig)
+    candle = daemon.seal(flags=CandleFlags.FILLED)
+    daemon.gaps = [{"from_ms": candle.ts_ms - 3 * MINUTE, "to_ms": candle.ts_ms, "reason": "socket closed"}]
+    key(page, "d")
+    page.wait_text("flagged", "filled from the platform's history")
+    page.wait_text("gaps", "socket closed")
+    page.wait_text("counters", "duplicate")
 
-    page.choose("asset", "GBP/USD OTC")
+    page.click("reload")
+    page.wait(lambda: page.shown("confirm"), "the question")
+    assert daemon.reloads == 0
+    page.click("confirm-yes")
+    page.wait(lambda: daemon.reloads == 1, "the reload")
 
-    page.wait_chart(lambda chart: chart["count"] and 1.25 < chart["last"][4] < 1.4, "the other asset's candles")
-    page.wait(lambda: set(daemon.leases.values()) == {"GBPUSD_otc"}, "the other asset's lease")
+    page.script(
+        "const s = document.querySelector('[data-test=collect]'); s.value = 'candle';"
+        "s.dispatchEvent(new Event('change'))"
+    )
+    page.click("confirm-yes")
+    page.wait(lambda: daemon.collect == "candle", "the daemon's mode")
 
 
-def test_following_shows_what_the_page_shows(page: WebPage, rig: tuple[FakeDaemon, str], daemon: FakeDaemon) -> None:
+# --- collected files -------------------------------------------------------------------------------------------------
+
+
+def test_files_are_shown_in_any_timeframe(page: WebPage, rig: Rig) -> None:
+    page.open(f"{rig[1]}?start")
+    page.click("card-csv")
+    page.wait_text("overlay", "Choose an asset")
+    page.click_on(lambda: page.driver.find_element("css selector", '.watch li[data-id="AUDCAD_otc"]'))
+    chart = page.wait_chart(lambda chart: chart["count"] == 100, "the file")
+    assert chart["forming"] is None
+    assert page.text("timeframes").split() == ["1m", "5m", "15m", "1h", "4h"]
+
+    key(page, "3")
+
+    chart = page.wait_chart(lambda chart: 0 < chart["count"] < 100, "the longer candles")
+    assert chart["count"] == 8
+    assert chart["last"][0] % (15 * MINUTE) == 0
+
+
+def test_changing_the_source_says_that_an_asset_is_not_there(page: WebPage, rig: Rig) -> None:
+    page.open(f"{rig[1]}?source=csv&asset=AUDCAD_otc")
+    page.wait_chart(lambda chart: chart["count"] == 100, "the file")
+    page.click("home")
+    page.wait_text("card-live-asset", "EUR/USD OTC")
+
+    page.click("card-live")
+
+    page.wait_text("toasts", "AUDCAD_otc is not on the platform")
+    page.wait_chart(lambda chart: chart["count"] >= 300, "what its page shows")
+
+
+def test_a_file_that_is_none_is_said(page: WebPage, rig: Rig, daemon: FakeDaemon) -> None:
+    path = daemon.data_dir / COLLECTED.format("BROKEN")
+    path.write_text("timestamp,open,close,high,low\n60,1,x,1,1\n")
+    try:
+        page.open(f"{rig[1]}?source=csv&asset=BROKEN")
+        page.wait_text("overlay", "cannot be shown")
+        assert "Line 2" in page.text("overlay")
+        page.driver.get_log("browser")  # the refusal
+    finally:
+        path.unlink()
+
+
+# --- 7 looks --------------------------------------------------------------------------------------------------------
+
+
+def test_following_shows_what_the_trading_page_shows(page: WebPage, rig: Rig, daemon: FakeDaemon) -> None:
     live(page, rig)
-    assert "EURUSD_otc at 1m" in page.text("detected")
     page.click("follow")
     page.wait(lambda: not daemon.leases, "the end of the lease")
 
     daemon.detected = "GBPUSD_otc"
 
     page.wait_chart(lambda chart: chart["count"] and chart["last"][4] > 1.25, "the page's asset")
-    page.wait_text("detected", "GBPUSD_otc")
 
 
-def test_a_stalled_feed_is_said_with_its_age(page: WebPage, rig: tuple[FakeDaemon, str], daemon: FakeDaemon) -> None:
-    live(page, rig)
-    daemon.is_ticking, daemon.feed = False, FeedState.STALLED
-
-    page.wait_text("label", "Stale, ")
-
-    assert "silent" in page.text("reason")
-    assert "warn" in str(page.find("dot").get_attribute("class"))
-    page.picture("dashboard-stalled")
-
-
-def test_files_are_shown_in_any_timeframe(page: WebPage, rig: tuple[FakeDaemon, str]) -> None:
-    fresh(page, rig, "CSV files")
-    page.choose("asset", "AUDCAD_otc")
-    chart = page.wait_chart(lambda chart: chart["count"] == 100, "the file")
-    assert chart["forming"] is None
-
-    page.choose("timeframe", "15m")
-
-    chart = page.wait_chart(lambda chart: chart["count"] < 100, "the longer candles")
-    assert chart["count"] == 8
-    assert chart["last"][0] % (15 * MINUTE) == 0
-    page.picture("dashboard-csv")
-
-
-def test_changing_the_source_resets_an_asset_that_the_new_one_lacks(page: WebPage, rig: tuple[FakeDaemon, str]) -> None:
-    fresh(page, rig, "CSV files")
-    page.choose("asset", "AUDCAD_otc")
-    page.wait_chart(lambda chart: chart["count"] == 100, "the file")
-
-    page.click_text("source", "Platform")
-
-    page.wait_text("overlay", "Choose an asset")
-    assert "AUDCAD_otc is not on the platform" in page.script("return document.body.innerText")
-    assert page.chart()["count"] == 0
-
-
-def test_a_file_that_is_none_is_said(page: WebPage, rig: tuple[FakeDaemon, str], daemon: FakeDaemon) -> None:
-    path = daemon.data_dir / COLLECTED.format("BROKEN")
-    path.write_text("timestamp,open,close,high,low\n60,1,x,1,1\n")
-    try:
-        fresh(page, rig, "CSV files")
-        page.choose("asset", "BROKEN")
-        assert "Line 2" in page.wait_text("overlay", "cannot be shown")
-        page.picture("dashboard-csv-broken")
-    finally:
-        path.unlink()
-
-
-def test_the_collect_mode_is_switched(page: WebPage, rig: tuple[FakeDaemon, str], daemon: FakeDaemon) -> None:
-    fresh(page, rig)
-    page.wait(lambda: "Focus" in page.text("focus"), "the daemon's status")
-    page.choose("collect", "Collect candles")
-
-    page.wait(lambda: daemon.collect == "candle", "the daemon's mode")
-    daemon.collect = "both"
-    page.wait(lambda: "Collect both" in page.script("return document.body.innerText"), "the mode set elsewhere")
-
-
-def test_dark_and_light(page: WebPage, rig: tuple[FakeDaemon, str]) -> None:
+def test_dark_and_light(page: WebPage, rig: Rig) -> None:
     live(page, rig, theme="light")
     assert not page.chart()["dark"]
-    page.picture("dashboard-live-light")
 
     page.click("theme")
 
     page.wait_chart(lambda chart: chart["dark"], "the dark chart")
 
 
-def test_a_phone_shows_all_of_it_and_scrolls_nowhere_sideways(page: WebPage, rig: tuple[FakeDaemon, str]) -> None:
+def test_a_phone_shows_all_of_it_and_scrolls_nowhere_sideways(page: WebPage, rig: Rig) -> None:
     page.driver.set_window_size(500, 900)
-    page.driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
-    )
-    try:
-        live(page, rig)
-        width, window = page.wide()
-        assert width <= window == 390
-        for name in ("source", "asset", "follow", "start", "collect", "health", "fact-lag"):
-            assert page.shown(name), name
-        page.picture("dashboard-phone")
-    finally:
-        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        page.driver.set_window_size(1280, 800)
+    for width in (390, 360):
+        page.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 780, "deviceScaleFactor": 2, "mobile": True},
+        )
+        try:
+            page.script("localStorage.setItem('fluxcap', '{\"list\": false}')")
+            live(page, rig)
+            wide, window = page.wide()
+            assert wide <= window == width
+            for name in ("asset", "timeframes", "indicators-menu", "view-menu", "label", "more"):
+                assert page.shown(name), name
+        finally:
+            page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    page.driver.set_window_size(1280, 800)
 
 
-def test_updates_move_nothing(page: WebPage, rig: tuple[FakeDaemon, str]) -> None:
+def test_updates_move_nothing(page: WebPage, rig: Rig) -> None:
     live(page, rig)
     page.wait_text("fact-lag", "s")
     page.script(
@@ -299,49 +499,3 @@ def test_updates_move_nothing(page: WebPage, rig: tuple[FakeDaemon, str]) -> Non
     page.wait_chart(lambda chart: chart["updates"] > seen + 10, "ten updates")
 
     assert sum(page.script("return shifts")) < 0.01
-
-
-def test_zoom_stays_where_the_user_put_it(page: WebPage, rig: tuple[FakeDaemon, str]) -> None:
-    live(page, rig)
-    first = page.chart()["last"][0] - 200 * MINUTE
-    page.script(
-        "document.querySelector('.candle-chart').fluxcap.chart.dispatchAction("
-        "{type: 'dataZoom', startValue: arguments[0], endValue: arguments[1]})",
-        first,
-        first + 60 * MINUTE,
-    )
-    count = page.chart()["count"]
-    rig[0].seal()
-    chart = page.wait_chart(lambda chart: chart["count"] == count + 1, "the next candle")
-
-    assert abs(chart["from"] - first) < 2 * MINUTE
-    assert abs(chart["to"] - first - 60 * MINUTE) < 2 * MINUTE
-
-
-def test_history_that_comes_after_the_candle_under_way_is_shown_and_read_to_its_last_digit(
-    page: WebPage, rig: tuple[FakeDaemon, str]
-) -> None:
-    fresh(page, rig)
-    begin = 1_761_386_040_000
-    rows = [[begin + n * MINUTE, 1.1, 1.2, 1.0, 1.12345, 5, 0] for n in range(300)]
-    page.script(
-        "const c = document.querySelector('.candle-chart').fluxcap; const [rows, forming] = arguments;"
-        "c.replace([], forming, 60000, 2); c.apply(rows, forming, 5)",
-        rows,
-        [begin + 300 * MINUTE, 1.1, 1.1, 1.1, 1.1, 1, 0],
-    )
-
-    chart = page.chart()
-
-    assert chart["from"] == begin + 180 * MINUTE
-    assert chart["to"] > begin + 300 * MINUTE
-    assert page.script("return document.querySelector('.candle-chart').fluxcap.digits") == 5
-
-
-def test_leaving_the_page_gives_the_asset_back(page: WebPage, rig: tuple[FakeDaemon, str], daemon: FakeDaemon) -> None:
-    live(page, rig)
-    page.wait(lambda: daemon.leases, "the lease")
-
-    page.driver.get("about:blank")
-
-    page.wait(lambda: not daemon.leases, "the end of the lease")

@@ -120,7 +120,7 @@ class WebPage:
 
     def chart(self) -> dict[str, Any]:
         """What the chart holds and shows."""
-        facts = self.script("return document.querySelector('.candle-chart')?.fluxcap?.facts()")
+        facts = self.script("return document.querySelector('.plot, .candle-chart')?.fluxcap?.facts()")
         return dict(facts or {})
 
     def wait_chart(self, holds: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:

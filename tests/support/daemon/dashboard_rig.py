@@ -45,6 +45,8 @@ class FakeDaemon:
         self.chrome, self.chrome_reason, self.detected = "attached", "", "EURUSD_otc"
         self.assets = dict(NAMES)
         self.feed = FeedState.LIVE
+        self.agreement: dict[str, Any] = {}
+        self.reloads = 0
         self.is_ticking = True
         self._ticks = 0
         self._lock = threading.Lock()
@@ -71,6 +73,18 @@ class FakeDaemon:
     def revise(self, candle: Candle) -> None:
         with self._lock:
             self.server.revise({self.keys["EURUSD_otc"]: [candle]})
+
+    def publish_other(self, interval: str, count: int, symbol: str = "EURUSD_otc") -> None:
+        """Candles of another interval, if there are none yet; their stream is not live."""
+        key = StreamKey(SOURCE, symbol, interval)
+        with self._lock:
+            if self.server.watermark(key).latest_sequence:
+                return
+            step_ms = key.interval_ms
+            last_ms = self.minute * MINUTE // step_ms * step_ms
+            times = range(last_ms - (count - 1) * step_ms, last_ms + 1, step_ms)
+            candles = [msgspec.structs.replace(bar(ts_ms // MINUTE, 1.1), ts_ms=ts_ms) for ts_ms in times]
+            self.server.publish({key: candles})
 
     def stop_control(self) -> None:
         """The REST API goes away."""
@@ -146,6 +160,7 @@ class FakeDaemon:
             "counters": {"duplicate": 0},
             "queue_depth": 0,
             "store_trouble": "",
+            "agreement": self.agreement,
         }
 
     def _app(self) -> FastAPI:
@@ -176,6 +191,11 @@ class FakeDaemon:
         def release(holder: str) -> dict[str, Any]:
             self.leases.pop(holder, None)
             return {}
+
+        @app.post("/api/reload")
+        def reload() -> dict[str, Any]:
+            self.reloads += 1
+            return {"pages": 1}
 
         @app.put("/api/collect-mode")
         def collect(body: dict[str, Any]) -> dict[str, Any]:
