@@ -151,27 +151,34 @@ export class ChartView {
   /** Draw what is new: the candles from an index on, and the one under way. */
   draw(from) {
     const { rows, forming } = this.series;
-    const first = rows[from] ?? forming;
-    const isNext = this.isPlaced && first && first[0] >= this.drawnMs && (forming || this.drawnForming <= (rows[rows.length - 1]?.[0] ?? 0));
-    if (!isNext) {
+    const fresh = forming ? [...rows.slice(from), forming] : rows.slice(from);
+    const isGone = this.drawnForming > this.series.lastMs && !forming;
+    if (!this.isPlaced || isGone || fresh.some((row) => !this.hasPlace(row[0]))) {
       this.drawAll();
       return;
     }
     this.updates += 1;
-    const fresh = forming ? [...rows.slice(from), forming] : rows.slice(from);
     if (this.widen(fresh)) {
       this.drawAll();
       return;
     }
     for (const row of fresh) {
-      this.candles.update(this.barOf(row));
-      this.volume.update(this.volumeOf(row));
-      if (row[0] !== this.axis[this.axis.length - 1]) this.axis.push(row[0]);
+      const isOlder = row[0] < this.axis[this.axis.length - 1];
+      this.candles.update(this.barOf(row), isOlder);
+      this.volume.update(this.volumeOf(row), isOlder);
+      if (!isOlder && row[0] > this.axis[this.axis.length - 1]) this.axis.push(row[0]);
+      this.drawn.add(row[0]);
     }
     this.remember();
     this.drawIndicators(Math.min(from, this.closes.length));
     if (fresh.some((row) => row[7] || this.differing.has(row[0]))) this.drawMarks();
     this.showPriceLine();
+  }
+
+  /** Whether a candle of that time was drawn before, or follows all that were. */
+  hasPlace(tsMs) {
+    const place = firstAfter(this.axis, tsMs) - 1;
+    return place === this.axis.length - 1 || (this.axis[place] === tsMs && this.drawn.has(tsMs));
   }
 
   drawAll() {
@@ -187,6 +194,7 @@ export class ChartView {
     const bars = byTime
       ? this.axis.map((ts) => (byTime.has(ts) ? this.barOf(byTime.get(ts)) : { time: this.timeOf(ts) }))
       : rows.map((row) => this.barOf(row));
+    this.drawn = new Set(rows.map((row) => row[0]));
     this.candles.setData(bars);
     this.volume.setData(rows.map((row) => this.volumeOf(row)));
     this.remember();
@@ -292,12 +300,12 @@ export class ChartView {
   /** Words below the price on the axis: time left of the candle; "" takes them away. */
   setCountdown(words) {
     this.countdown.textContent = words;
-    this.countdown.hidden = !words || !this.hasLine;
+    this.countdown.hidden = !words;
     this.placeCountdown();
   }
 
   placeCountdown() {
-    if (!this.hasLine) {
+    if (!this.hasLine || !this.series.forming) {
       this.countdown.hidden = true;
       return;
     }
@@ -340,8 +348,10 @@ export class ChartView {
       for (const line of lines) {
         const values = maths[line.of];
         const point = (i) => (Number.isNaN(values[i]) ? { time: this.timeOf(rows[i][0]) } : { time: this.timeOf(rows[i][0]), value: values[i] });
-        if (from) for (let i = from; i < rows.length; i += 1) line.update(point(i));
+        const newest = line.newestMs ?? 0;
+        if (from) for (let i = from; i < rows.length; i += 1) line.update(point(i), rows[i][0] < newest);
         else line.setData(rows.map((_, i) => point(i)));
+        line.newestMs = rows[rows.length - 1]?.[0] ?? 0;
       }
     }
   }
@@ -412,7 +422,8 @@ export class ChartView {
   }
 
   live() {
-    this.chart.timeScale().scrollToRealTime();
+    const { bars } = this.seen();
+    this.restore({ bars, after: 4, tsMs: 0, isLive: true });
   }
 
   /** Put the candle of a time into the middle. */

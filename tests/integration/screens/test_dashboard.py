@@ -308,7 +308,7 @@ def test_keys_are_told(page: WebPage, rig: Rig) -> None:
     live(page, rig)
     key(page, "?")
 
-    page.wait(lambda: page.shown("help-dialog"), "the help")
+    page.wait(lambda: page.find("help-dialog").get_attribute("open"), "the help")
     assert "to the newest candle" in page.text("help-dialog")
     assert "Apache License 2.0" in page.text("help-dialog")
 
@@ -390,7 +390,7 @@ def test_the_drawer_tells_gaps_flags_and_counters_and_its_buttons_ask_first(
     page.wait_text("counters", "duplicate")
 
     page.click("reload")
-    page.wait(lambda: page.shown("confirm"), "the question")
+    page.wait(lambda: page.find("confirm").get_attribute("open"), "the question")
     assert daemon.reloads == 0
     page.click("confirm-yes")
     page.wait(lambda: daemon.reloads == 1, "the reload")
