@@ -1,14 +1,7 @@
-"""The chart page: a client of the wire like any other, in the browser of whoever looks.
+"""The page that a trader keeps open: files in ``static/``, and what serves them.
 
-``app.mount_dashboard`` adds it to a FastAPI application (the daemon's), ``app.run_dashboard`` serves it alone. Candles
-come over the wire (``fluxcap.bridge.client``); assets, focus, files and the collect mode over the REST API of a daemon,
-of which it knows nothing but the address. Pure: ``rows``, ``stream_buffer``, ``view_state``.
-Everything it shows is served from here; nothing is fetched from outside.
+``app.mount_dashboard`` adds it to a FastAPI application (the daemon's), ``app.dashboard_app`` serves it alone. In the
+browser it is a reader like any other: candles and the live feed of ``fluxcap.bridge.web``; status, assets, gaps, files,
+leases and the collect mode over the REST API of a daemon. Nothing is fetched from outside. Pure: ``rows``,
+``stream_buffer``, which the dev server's panel uses, and ``csv_candles``.
 """
-
-import os
-import tempfile
-from pathlib import Path
-
-# Before NiceGUI is imported: should it ever keep anything, then in no folder of the user's.
-os.environ.setdefault("NICEGUI_STORAGE_PATH", str(Path(tempfile.gettempdir()) / "fluxcap-nicegui"))

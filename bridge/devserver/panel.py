@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI
+
+# Before NiceGUI is imported: should it ever keep anything, then in no folder of the user's.
+os.environ.setdefault("NICEGUI_STORAGE_PATH", str(Path(tempfile.gettempdir()) / "fluxcap-nicegui"))
+
 from nicegui import app as nicegui_app
 from nicegui import run, ui
 

@@ -48,7 +48,7 @@ for name in modules:
     if not name.endswith(".__main__"):
         importlib.import_module(name)
 
-from fluxcap.bridge.dashboard.candle_chart import CandleChart
+from fluxcap.bridge.dashboard.page_files import PageFiles
 from fluxcap.bridge.devserver.engine import DevEngine
 from fluxcap.bridge.devserver.settings import DevSettings
 from fluxcap.capture.api.app import DOCS_PAGE
@@ -67,7 +67,8 @@ print(json.dumps({
     "entry points": {
         point.name: callable(point.load()) for point in importlib.metadata.distribution("fluxcap").entry_points
     },
-    "files": [str(path) for path in (CandleChart.component.path, DOCS_PAGE) if path.is_file()],
+    "files": [name for name in ("main.js", "lightweight-charts.js") if PageFiles().get(name)],
+    "docs": DOCS_PAGE.is_file(),
     "assets": len(load_assets()),
     "simulated page": len(_file("index.html")),
     "universe": len(universe),
@@ -227,7 +228,8 @@ def test_every_entry_point_leads_to_something(told: Mapping[str, Any]):
 
 
 def test_files_that_are_no_code_are_found(told: Mapping[str, Any]):
-    assert [Path(name).name for name in told["files"]] == ["candle_chart.js", "docs.html"]
+    assert told["files"] == ["main.js", "lightweight-charts.js"]
+    assert told["docs"]
     assert told["assets"] > 50
     assert told["simulated page"] > 1_000
 

@@ -73,6 +73,7 @@ PURE = (
 """Pure by the architecture; beside them every file whose docstring says so."""
 UNMIRRORED = {
     "tests/unit/bridge/client/test_public_surface.py",  # of the package fluxcap
+    "tests/unit/bridge/dashboard/test_static_modules.py",  # of the modules in JavaScript
     "tests/unit/bridge/jetstream/test_extra_missing.py",  # of the whole folder
     "tests/unit/capture/market/test_market_clock.py",
     "tests/unit/capture/market/test_market_same_stamp.py",  # a third file for market.py
