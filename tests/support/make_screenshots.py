@@ -11,7 +11,7 @@ import msgspec
 from selenium.webdriver.common.keys import Keys
 
 from fluxcap.bridge.devserver.generator import GeneratedCandles
-from fluxcap.schemas.types import Candle, CandleFlags, candles_from
+from fluxcap.schemas.types import Candle, CandleFlags, FeedState, candles_from
 from tests.support.browser.webpage import WebPage, web_page
 from tests.support.daemon.dashboard_rig import MINUTE, FakeDaemon, dashboard
 from tests.support.daemon.live_rig import Process
@@ -67,9 +67,55 @@ def dashboard_picture(folder: Path, page: WebPage) -> None:
             page.open(f"{url}?source=platform&asset=EURUSD_otc&theme=dark")
             page.wait_chart(lambda chart: chart["count"] > 200 and chart["forming"] and chart["areas"], "the chart")
             page.wait_text("fact-ticks/s", ".")
-            page.wait(lambda: "Focus: lock EURUSD_otc" in page.text("focus"), "the focus")
+            page.wait(lambda: "OTC" in page.text("watchlist"), "the watchlist")
             time.sleep(5)  # a rate of ticks that is a rate
             picture(page, "dashboard")
+    finally:
+        daemon.close()
+
+
+def state_pictures(folder: Path, page: WebPage) -> None:
+    """Every state of the page, to be looked at: into ``artifacts/``."""
+    daemon = PrettyDaemon(folder, 0)
+    try:
+        daemon.history(300)
+        with dashboard(folder / "page", daemon) as url:
+            chart = f"{url}?source=platform&asset=EURUSD_otc&theme="
+            page.open(f"{url}?start&theme=dark")
+            page.wait_text("card-live-state", "ago")
+            page.picture("page-start")
+            for theme in ("dark", "light"):
+                page.open(f"{chart}{theme}&ind=sma20,rsi14")
+                page.wait_chart(lambda found: found["forming"] and found["areas"], "the chart")
+                page.picture(f"page-live-{theme}")
+            page.script("window.fluxcap.toggleDrawer(true)")
+            page.picture("page-drawer")
+            page.open(f"{chart}dark&grid=2&asset=EURUSD_otc&ind=")
+            page.wait_chart(lambda found: found["forming"], "the grid")
+            page.picture("page-grid")
+            page.open(f"{url}?source=csv&theme=dark&grid=1")
+            page.wait_text("overlay", "No collected files")
+            page.picture("page-no-files")
+            for feed in (FeedState.STALLED, FeedState.LOGGED_OUT, FeedState.WAITING_FOR_CONSENT, FeedState.LIVE):
+                daemon.feed, daemon.is_ticking = feed, feed is FeedState.LIVE
+                page.open(f"{chart}dark")
+                page.wait_text("label", "Live" if feed is FeedState.LIVE else "Stale")
+                page.picture(f"page-{feed.name.lower()}")
+            daemon.chrome, daemon.chrome_reason = "not reachable", "Chrome was closed."
+            page.wait_text("banner", "Chrome was closed.")
+            page.picture("page-no-chrome")
+            daemon.stop_control()
+            page.wait_text("banner", "No fluxcap answers")
+            page.picture("page-no-daemon")
+            daemon.chrome = "attached"
+            daemon.start_control()
+            phone = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+            page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+            page.script("localStorage.setItem('fluxcap', '{\"list\": false}')")
+            page.open(f"{chart}dark")
+            page.wait_chart(lambda found: found["forming"], "the chart")
+            page.picture("page-phone")
+            page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     finally:
         daemon.close()
 
@@ -100,6 +146,8 @@ def main() -> None:
         (folder / "dashboard").mkdir()
         with web_page(folder / "profile", SIZE) as page:
             dashboard_picture(folder / "dashboard", page)
+            (folder / "states").mkdir()
+            state_pictures(folder / "states", page)
             panel_picture(folder / "devserver", page)
 
 

@@ -44,7 +44,6 @@ def daemon(rig: Rig) -> FakeDaemon:
     daemon.chrome, daemon.chrome_reason, daemon.detected = "attached", "", "EURUSD_otc"
     daemon.is_ticking, daemon.feed, daemon.gaps, daemon.collect = True, FeedState.LIVE, [], "none"
     daemon.agreement, daemon.reloads = {}, 0
-    daemon.leases.clear()  # the real ones end by themselves
     return daemon
 
 
@@ -61,6 +60,7 @@ def page(browser: WebPage, rig: Rig, daemon: FakeDaemon) -> Iterator[WebPage]:
     """The browser, nothing remembered; at the end nothing was complained of and nothing fetched from outside."""
     browser.driver.get(rig[1] + "docs-of-nothing")
     browser.script("localStorage.clear()")
+    daemon.leases.clear()  # a wish of the page before may have overtaken its end
     browser.driver.get_log("browser")
     yield browser
     assert browser.complaints() == []
