@@ -11,6 +11,7 @@ MINUTES ?= 30
 MODULE ?=
 COUNT ?= 1000000
 SECONDS ?= 90
+KEEP ?=
 # Most tests wait for browsers and servers, so more of them than there are cores; those of check compute.
 WORKERS ?= 6
 CHECK_WORKERS ?= 2
@@ -25,8 +26,8 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
 
-demo: setup system ## Run simulated site, real Chrome, daemon and client, and compare what they have (SECONDS=90)
-	@$(BIN)/fluxcap demo --seconds $(SECONDS)
+demo: setup system ## Run simulated site, real Chrome, daemon and client, and compare what they have (SECONDS=90, KEEP=1 until Ctrl-C)
+	@$(BIN)/fluxcap demo --seconds $(SECONDS) $(if $(KEEP),--keep)
 
 test: setup system ## Run the tests, all but what shows the same again for longer
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not long' $(PYTEST_ARGS)

@@ -24,6 +24,7 @@ from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.store.store import Store, StoreListener
 from fluxcap.bridge.system.files import is_full, remove_file
 from fluxcap.bridge.system.ports import process_on_port
+from fluxcap.bridge.system.sleep import SleepWatch
 from fluxcap.bridge.transport.addresses import in_address, is_wildcard, reachable_here
 from fluxcap.bridge.transport.curve import ServerCurve, server_keys, with_own_client
 from fluxcap.capture.api.app import HttpServer, control_app
@@ -61,6 +62,7 @@ from fluxcap.schemas.types import Candle, Gap, StreamKey, interval_ms
 CHECKPOINT_S = 60
 LEASES_S = 5
 PAGE_S = 5
+SLEEP_S = 5
 PROGRESS_S = 5
 PRUNE_S = 3_600
 PRUNE_TIMEOUT_S = 60.0
@@ -162,6 +164,7 @@ class Daemon:
             self.server.close()
             raise
         self._started_s = time.monotonic()
+        self._sleep = SleepWatch()
         self.identity = DaemonInfo(
             version=version("fluxcap"),
             pid=os.getpid(),
@@ -192,6 +195,7 @@ class Daemon:
             self._scheduler.add_job(self._prune, "interval", seconds=PRUNE_S, id="retention", next_run_time=now)
         if self._kept_chrome is not None:
             self._scheduler.add_job(self._remember_page, "interval", seconds=PAGE_S, id="page")
+        self._scheduler.add_job(self._look_for_sleep, "interval", seconds=SLEEP_S, id="sleep")
         self._scheduler.start()
         who = self.identity
         self._write_run_file(tried_before=False)
@@ -343,6 +347,13 @@ class Daemon:
     def _expire_leases(self) -> None:
         with contextlib.suppress(NotAnswering):
             self.pipeline.expire_leases()
+
+    def _look_for_sleep(self) -> None:
+        """Say that this computer slept, and look for the browser at once."""
+        slept_s = self._sleep.slept_s()
+        if slept_s:
+            log.event("computer.woke", slept_s=round(slept_s))
+            self.watch.poll()
 
     def _remember_page(self) -> None:
         """Remember the trading page that is open, for the Chrome that is started after this one."""

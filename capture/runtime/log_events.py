@@ -102,6 +102,12 @@ EVENTS: dict[str, LogEvent] = {
         "It jumped by `seconds` while fluxcap ran. Candles do not move.",
         "nothing, if it is right now",
     ),
+    "computer.woke": LogEvent(
+        "This computer slept and is awake again",
+        "For `slept_s` seconds. Candles of that time are filled by the page's history, or stand as gaps; Chrome is "
+        "looked for at once.",
+        "nothing; if the page does not move again, reload it: `fluxcap reload`",
+    ),
     "clock.store_ahead": LogEvent(
         "The store has candles of times yet to come",
         "A clock that was ahead by about `seconds` had stamped them. They are revised to BLIND, and to the true candle "

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,21 +63,28 @@ class StreamResult(msgspec.Struct, frozen=True):
     differences: tuple[str, ...]
 
 
-def run_demo(seconds: int, interval: str, headless: bool | None) -> int:
-    """Run it; returns the exit code."""
+def run_demo(seconds: int, interval: str, headless: bool | None, *, keep: bool = False) -> int:
+    """Run it; returns the exit code. ``keep``: until Ctrl-C, however long, and compare then."""
     console = SafeConsole()
     interval_ms(interval)
     with ExitStack() as stack:
         # In order, so that no process stays behind.
         asked = stack.enter_context(catch_stop_signals(second_interrupts=True))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fluxcap-demo-")))
-        return _run(folder, seconds, interval, _headless(headless), console, asked, stack)
+        return _run(folder, None if keep else seconds, interval, _headless(headless), console, asked, stack)
 
 
 def _run(
-    folder: Path, seconds: int, interval: str, headless: bool, console: Console, asked: Sequence[int], stack: ExitStack
+    folder: Path,
+    seconds: int | None,
+    interval: str,
+    headless: bool,
+    console: Console,
+    asked: Sequence[int],
+    stack: ExitStack,
 ) -> int:
-    console.print(f"[bold]fluxcap demo[/]: {seconds} s of {interval} candles of {' and '.join(FOCUS)}.\n")
+    lasting = "until Ctrl-C" if seconds is None else f"{seconds} s"
+    console.print(f"[bold]fluxcap demo[/]: {lasting}, {interval} candles of {' and '.join(FOCUS)}.\n")
     truth_path = folder / "truth.jsonl"
     site = stack.enter_context(_site(folder, truth_path))
     console.print(f"  [green]✓[/] simulated trading site at {site}, {len(SITE_ASSETS)} assets, ticks stamped UTC + 2 h")
@@ -89,7 +97,8 @@ def _run(
     console.print("  [green]✓[/] trading page open; its own history fills the candles of the last minutes")
     keys = [StreamKey(SOURCE, symbol, interval) for symbol in FOCUS]
     client = stack.enter_context(LiveClient(run.pub, run.rep, folder / "client", streams=keys))
-    console.print("  [green]✓[/] client subscribed, keeping its own copy\n")
+    console.print("  [green]✓[/] client subscribed, keeping its own copy")
+    console.print(f"  [green]✓[/] chart at {run.control}/\n", highlight=False)
     ended_early = _watch(client, keys, seconds, console, asked, daemon)
     if ended_early:
         console.print(f"\n[red]{plain(ended_early)}[/]" if ended_early != "interrupted" else "\nInterrupted.")
@@ -111,24 +120,25 @@ def _run(
 def _watch(
     client: LiveClient,
     keys: list[StreamKey],
-    seconds: int,
+    seconds: int | None,
     console: Console,
     asked: Sequence[int],
     daemon: subprocess.Popen[bytes],
 ) -> str:
-    """Show the streams until the time is over; "" then, else why it ended early."""
+    """Show the streams until the time is over; "" then, else why it ended early. Without a time Ctrl-C is the end."""
     latest = LatestCandles()
-    end_s = time.monotonic() + seconds
+    end_s = inf if seconds is None else time.monotonic() + seconds
 
     def screen() -> Group:
         left_s = max(0.0, end_s - time.monotonic())
         table = _stream_table(client, keys, latest, is_wide=console.width >= WIDE)
-        return Group(table, Text(f"  {left_s:.0f} s to go", style="dim"))
+        hint = "Ctrl-C ends it and compares" if seconds is None else f"{left_s:.0f} s to go"
+        return Group(table, Text(f"  {hint}", style="dim"))
 
     with Live(console=console, refresh_per_second=4, get_renderable=screen, transient=False):
         while time.monotonic() < end_s:
             if asked:
-                return "interrupted"
+                return "" if seconds is None else "interrupted"
             if daemon.poll() is not None:
                 return f"The daemon exited unexpectedly with exit code {daemon.returncode}."
             for event in client.events(timeout=0.2):
@@ -187,7 +197,7 @@ def _daemon(
     data_dir, log_path = folder / "data", folder / "daemon.log"
     arguments = [
         *("run", "--chrome", f"127.0.0.1:{chrome_port}", "--platform-url", host, "--focus", ",".join(FOCUS)),
-        *("--interval", interval, "--source", SOURCE, "--data-dir", str(data_dir), "--no-web", "--control-port", "0"),
+        *("--interval", interval, "--source", SOURCE, "--data-dir", str(data_dir), "--web-port", "0"),
         *("--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0"),
     ]
     process = _spawn(arguments, log_path)
@@ -208,13 +218,16 @@ def _open_page(port: int, url: str) -> None:
 
 
 def _spawn(arguments: list[str], log_path: Path) -> subprocess.Popen[bytes]:
+    no_settings = log_path.with_name("settings.toml")  # the demo is the same whatever the user has set
+    no_settings.touch()
+    own = {"FLUXCAP_STATE_DIR": str(log_path.parent / "state"), "FLUXCAP_CONFIG": str(no_settings)}
     with log_path.open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-u", "-m", "fluxcap.capture.cli", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"FLUXCAP_STATE_DIR": str(log_path.parent / "state")},
+            env=os.environ | own,
             start_new_session=True,
         )
 
