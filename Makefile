@@ -21,7 +21,7 @@ BENCH_ARGS ?=
 # Byte code is kept, whatever the shell says: the tests start hundreds of processes, and each would compile everything.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo check test long lint bench page soak fuzz mutation windows screenshots schema setup system clean
+.PHONY: help demo check test long lint bench page soak fuzz mutation consent windows screenshots schema setup system clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
@@ -67,6 +67,11 @@ fuzz: setup ## Feed a million mutated inputs (COUNT=1000000)
 
 mutation: setup ## Try whether the tests notice small changes of the pure core (MODULE=tape)
 	@$(BIN)/python -m tests.mutation.run $(MODULE)
+
+consent: setup system ## Read a browser by its user's consent, with the real dialog on a virtual screen
+	@missing=""; command -v Xvfb >/dev/null || missing="xvfb"; command -v xdotool >/dev/null || missing="$$missing xdotool"; \
+	if [ -n "$$missing" ]; then ./tests/support/install-system.sh $$missing; fi
+	@$(BIN)/python -m pytest tests/consent $(PYTEST_ARGS)
 
 windows: setup system ## Run unit and property tests, daemon and client on Windows' own Python, through Wine (SECONDS=45)
 	@tests/windows/build.sh .windows
