@@ -82,6 +82,14 @@ def run(
     interval: Annotated[
         str | None, typer.Option(help="Candle length: 5s, 1m, 1h… [default: 1m]", rich_help_panel=CANDLES)
     ] = None,
+    timeframes: Annotated[
+        str | None,
+        typer.Option(
+            help="Longer intervals to make of the same candles, comma-separated, in UTC; empty for none. "
+            "[default: 5m,15m,1h,4h]",
+            rich_help_panel=CANDLES,
+        ),
+    ] = None,
     source: Annotated[
         str | None,
         typer.Option(help="Name of this source on the wire. [default: POCKETOPTION]", rich_help_panel=CANDLES),
@@ -223,6 +231,7 @@ def run(
         platform_url=platform_url,
         focus=focus,
         interval=interval,
+        timeframes=timeframes,
         source=source,
         collect=collect,
         tick_chunk_size=tick_chunk_size,

@@ -20,7 +20,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from fastapi import FastAPI
 
 from fluxcap.bridge.jetstream.forward.status import ForwardStatus
+from fluxcap.bridge.server.derivation import derive_past
 from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.server.timeframes import Timeframes
 from fluxcap.bridge.store.store import Store, StoreListener
 from fluxcap.bridge.system.files import is_full, remove_file
 from fluxcap.bridge.system.ports import process_on_port
@@ -101,7 +103,9 @@ class Daemon:
                 market_times(settings),
                 prior,
                 self._stored,
+                [interval_ms(timeframe) for timeframe in settings.derived_timeframes],
             )
+            self.server.derived.is_covered = self.market.is_covered
             kept = KeptFacts(self.market, self.server.store, settings.source)
             kept.restore()
             recorder = None
@@ -144,6 +148,7 @@ class Daemon:
                 keep_offset=self._keep_offset,
                 keep=kept.keep,
                 hints=PlatformHints(platform),
+                is_derived=self.server.derived.is_derived,
             )
             find = browser_locator(settings)
             self._kept_chrome = kept_chrome(settings, find) if settings.keep_chrome else None
@@ -388,9 +393,19 @@ class _StoreEvents(StoreListener):
     def __init__(self) -> None:
         self._next_s = 0.0
 
+    def _is_due(self) -> bool:
+        if time.monotonic() < self._next_s:
+            return False
+        self._next_s = time.monotonic() + PROGRESS_S
+        return True
+
+    def deriving(self, done: int, total: int) -> None:
+        """So many of the base candles have been folded into those of longer intervals."""
+        if self._is_due():
+            log.event("store.deriving", done=done, total=total)
+
     def migrating(self, done_bytes: int, total_bytes: int) -> None:
-        if time.monotonic() >= self._next_s:
-            self._next_s = time.monotonic() + PROGRESS_S
+        if self._is_due():
             log.event("store.migrating", done_mb=done_bytes // 1_000_000, total_mb=total_bytes // 1_000_000)
 
     def rewritten(self, path: Path) -> None:
@@ -405,14 +420,24 @@ def _wire_server(settings: Settings, curve: ServerCurve | None, observe: Callabl
         kind = StoreFull if is_full(error) else ConfigError
         raise kind(f"The data folder {settings.data_dir} cannot be made: {error.strerror}.") from None
 
+    timeframes = Timeframes(settings.source, settings.interval, settings.derived_timeframes)
+
     def opened() -> Store:
-        store = Store.open(settings.store_path, listener=_StoreEvents(), state_dir=state_dir())
+        events = _StoreEvents()
+        store = Store.open(settings.store_path, listener=events, state_dir=state_dir())
         if store.migration is not None:
             log.event("store.migrated", copy=str(store.migration.copy))
+        try:
+            made = derive_past(store, timeframes, time.time_ns() // 1_000_000, events.deriving)
+        except BaseException:
+            store.close()
+            raise
+        if made:
+            log.event("store.derived", candles=made, timeframes=",".join(timeframes.longer))
         return store
 
     try:
-        return WireServer(opened, settings.pub, settings.rep, curve=curve, observe=observe)
+        return WireServer(opened, settings.pub, settings.rep, curve=curve, observe=observe, timeframes=timeframes)
     except AlreadyRunning as error:
         ports = [endpoint.rpartition(":")[2] for endpoint in (settings.pub, settings.rep) if endpoint in str(error)]
         holder = process_on_port(int(ports[0])) if ports and ports[0].isdecimal() else ""

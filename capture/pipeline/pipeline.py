@@ -118,10 +118,12 @@ class Pipeline:
         keep_offset: Callable[[int], None] = lambda offset_ms: None,
         keep: Callable[[], None] = lambda: None,
         hints: PlatformHints | None = None,
+        is_derived: Callable[[StreamKey], bool] = lambda key: False,
         wall_ns: Callable[[], int] = time.time_ns,
         mono_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._keep_offset = keep_offset
+        self._is_derived = is_derived
         self._market = market
         self._server = server
         self._key_of = key_of
@@ -347,7 +349,7 @@ class Pipeline:
             self._keep()
 
     def _feed_info(self, key: StreamKey) -> FeedInfo:
-        if key != self._key_of(key.symbol):
+        if key != self._key_of(key.symbol) and not self._is_derived(key):
             return FeedInfo()  # collected candles, or those of another source: nothing feeds them now
         offset_ms = self._market.clock.offset_ms or 0
         last_ms = self._market.last_tick_ts_ms(key.symbol)

@@ -227,6 +227,16 @@ EVENTS: dict[str, LogEvent] = {
         "`copy` is the store as it was before; nothing needs it any more.",
         "nothing; delete the copy when you like",
     ),
+    "store.deriving": LogEvent(
+        "Making candles of longer intervals of those that the store has",
+        "At a start after `timeframes` was changed, or the first with it; `done` of `total` candles were folded.",
+        "nothing; the daemon goes on by itself",
+    ),
+    "store.derived": LogEvent(
+        "Candles of longer intervals were made of those that the store had",
+        "Charts of these intervals have their past.",
+        "nothing",
+    ),
     "store.rewritten": LogEvent(
         "The store's file was deleted or moved away; it was written again",
         "Nothing is lost: the new file has all that the old one held. Other files of the data folder may be gone.",

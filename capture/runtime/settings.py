@@ -19,9 +19,10 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from fluxcap.bridge.server.timeframes import check_timeframes, longer_intervals
 from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP, without_brackets
 from fluxcap.capture.runtime.folders import CONFIG_FILE, default_data_dir, own_config_file
 from fluxcap.schemas.errors import ConfigError
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     file, JSON in the environment; no option."""
     focus: tuple[str, ...] = ()
     interval: str = Field("1m", validation_alias=AliasChoices("interval", "FLUXCAP_INTERVAL", "FLUX_INTERVAL"))
+    timeframes: tuple[str, ...] = Field(("5m", "15m", "1h", "4h"), validate_default=False)
     source: str = Field(
         "POCKETOPTION",
         validation_alias=AliasChoices("source", "FLUXCAP_SOURCE", "FLUX_SOURCE_ID"),
@@ -118,6 +120,16 @@ class Settings(BaseSettings):
             raise ValueError("it is no address of a page; write https://…")
         return value
 
+    @field_validator("timeframes")
+    @classmethod
+    def _fit_the_interval(cls, value: tuple[str, ...], known: ValidationInfo) -> tuple[str, ...]:
+        """Of the default those that fit are taken; one of the user's that does not fit is refused."""
+        try:
+            check_timeframes(known.data.get("interval", "1s"), value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
+
     @field_validator("web_host")
     @classmethod
     def _is_host(cls, value: str) -> str:
@@ -135,7 +147,7 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ValueError(f"it is no JSON: {error}") from None
 
-    @field_validator("focus", "platform_url", "web_origin", mode="before")
+    @field_validator("focus", "timeframes", "platform_url", "web_origin", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         texts = [value] if isinstance(value, str) else value
@@ -156,6 +168,11 @@ class Settings(BaseSettings):
         if cls.config_path is not None:
             sources.append(_FileSource(settings_cls, cls.config_path))
         return tuple(sources)
+
+    @property
+    def derived_timeframes(self) -> tuple[str, ...]:
+        """The longer intervals whose candles are made from those of ``interval``, shortest first."""
+        return longer_intervals(self.interval, self.timeframes)
 
     @property
     def store_path(self) -> Path:

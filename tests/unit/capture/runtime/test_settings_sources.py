@@ -51,6 +51,7 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "web": (False, True, False),
     "web_host": ("127.0.0.2", "127.0.0.3", "127.0.0.4"),
     "web_port": (1, 2, 3),
+    "timeframes": (["2h"], ["1d"], ["2h", "1d"]),
     "web_origin": (["http://a"], ["http://b"], ["http://c"]),
     "control_port": (1, 2, 3),
     "log_json": (True, False, True),
