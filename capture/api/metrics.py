@@ -121,7 +121,7 @@ class _SnapshotCollector(Collector):
         yield _gauge("pipeline_up", "1 if the pipeline answers, else 0.", {(): 1})
         yield from _pipeline(snapshot.pipeline)
         yield from _market(snapshot.pipeline.market, snapshot.now_ms)
-        yield from _streams(snapshot.pipeline.streams)
+        yield from _streams(snapshot.pipeline.streams, snapshot.pipeline.derived)
         yield from _agreement(snapshot.agreement)
         yield from _collecting(snapshot.collect)
         if snapshot.forward is not None:
@@ -165,11 +165,12 @@ def _market(view: MarketSnapshot, now_ms: int) -> Iterator[Metric]:
         yield _gauge("platform_offset_seconds", "Seconds the platform's timestamps are ahead of UTC.", {(): offset})
 
 
-def _streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
+def _streams(streams: Iterable[StreamStatus], derived: Iterable[StreamStatus]) -> Iterator[Metric]:
     streams = tuple(streams)
-    candles = {(str(stream.key),): stream.latest_sequence for stream in streams}
+    every = (*streams, *derived)
+    candles = {(str(stream.key),): stream.latest_sequence for stream in every}
     yield _counter("candles", "Candles published: the latest sequence of a stream.", candles, "stream")
-    revisions = {(str(stream.key),): stream.latest_revision for stream in streams}
+    revisions = {(str(stream.key),): stream.latest_revision for stream in every}
     yield _counter("revisions", "Revisions published: the latest revision of a stream.", revisions, "stream")
     states = {
         (str(stream.key), state.name.lower()): stream.feed_state == state for stream in streams for state in FeedState

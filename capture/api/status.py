@@ -118,6 +118,8 @@ class Status(msgspec.Struct, frozen=True):
     """Hosts of tabs that look like the platform's and are not attached."""
     accounts: dict[str, str] = {}
     """Assets that both a demo and a real account bring: the one that counts."""
+    derived_streams: tuple[StreamStatusView, ...] = ()
+    """The streams of longer intervals, made of those of ``streams``."""
 
 
 class DaemonInfo(msgspec.Struct, frozen=True):
@@ -180,6 +182,7 @@ def build_status(
         detected_period_s=market.active_period_ms // 1_000 or None,
         assets_known=market.asset_count,
         streams=streams,
+        derived_streams=tuple(_stream(stream, None, now_ms) for stream in view.derived),
         assets=tuple(
             {
                 "symbol": asset.symbol,

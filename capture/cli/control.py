@@ -58,7 +58,11 @@ def render(seen: dict[str, Any]) -> list[Any]:
             _clock(stream["latest_ts_ms"], seen["server_time_ms"]),
             _age(stream["age_ms"]),
         )
-    shown = [facts, "", streams] if seen["streams"] else [facts]
+    shown: list[Any] = [facts, "", streams] if seen["streams"] else [facts]
+    derived = seen.get("derived_streams", ())
+    if derived:
+        intervals = dict.fromkeys(stream["stream"].rpartition(".")[2] for stream in derived)
+        shown.append(f" and of the same candles {', '.join(intervals)} (UTC)")
     return [*shown, *_under_way(seen)]
 
 

@@ -75,6 +75,8 @@ class PipelineView(msgspec.Struct, frozen=True):
     store_error: str
     forming: dict[str, Candle] = {}
     """The candle under way of each asset in focus."""
+    derived: tuple[StreamStatus, ...] = ()
+    """The streams of longer intervals, made of ``streams``."""
 
 
 class _FromBrowser(msgspec.Struct, gc=False):
@@ -386,18 +388,20 @@ class Pipeline:
         return self._market.focus_snapshot()
 
     def _view(self) -> PipelineView:
+        streams = tuple(self._server.status().values())
         return PipelineView(
             chrome=self._browser.state,
             chrome_reason=self._browser.reason,
             browser=self._browser.product,
             session=self._browser.snapshot(),
             market=self._market.view(self._stamp()),
-            streams=tuple(self._server.status().values()),
+            streams=tuple(stream for stream in streams if not self._is_derived(stream.key)),
             queue_depth=self._queue.qsize(),
             messages=self._browser.messages,
             commits=self._publishing.commits,
             store_error=self._publishing.store_error,
             forming=self._market.forming(),
+            derived=tuple(stream for stream in streams if self._is_derived(stream.key)),
         )
 
     def _stamp(self) -> ArrivalTime:

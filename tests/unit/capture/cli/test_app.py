@@ -75,7 +75,7 @@ def test_help_of_run_groups_its_options_in_the_order_of_need(capsys: pytest.Capt
         "Late ticks and breaks",
         "Other options",
     ]
-    assert told["Candles"] == ["--focus", "--interval", "--source"]
+    assert told["Candles"] == ["--focus", "--interval", "--timeframes", "--source"]
     assert told["Other options"] == ["--config", "--log-json", "--log-file", "--debug", "-h"]
 
 
