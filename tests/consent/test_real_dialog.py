@@ -108,7 +108,6 @@ def test_allow_gives_candles_and_a_collection_over_the_one_connection(bench: Ben
             bench.folder / "collect",
             *("collect", "--timeframes", "5m", "--platform-url", f"127.0.0.1:{bench.site.port}", "--json"),
             *("--source", SOURCE, "--data-dir", str(bench.data_dir)),
-            environment={"FLUXCAP_CONSENT": "true", "FLUXCAP_CHROME_PROFILE": str(bench.browser.profile)},
         )
         assert run.wait() == 0, run.err
     daemon.end(signal.SIGKILL)
