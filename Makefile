@@ -21,7 +21,7 @@ BENCH_ARGS ?=
 # Byte code is kept, whatever the shell says: the tests start hundreds of processes, and each would compile everything.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo check test long lint bench page soak fuzz mutation consent windows screenshots schema setup system clean
+.PHONY: help demo check test long lint bench page soak fuzz mutation consent windows screenshots tools schema setup system clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
@@ -80,6 +80,14 @@ windows: setup system ## Run unit and property tests, daemon and client on Windo
 
 screenshots: setup system ## Make the pictures of the documents again
 	@$(BIN)/python -m tests.support.make_screenshots
+
+# Heavy packages, each in an environment of its own, so that none is needed for anything else.
+tools: setup ## Read our exports back with freqtrade, nautilus_trader, backtrader and vectorbt, and run the recipes
+	@mkdir -p .tools; for name in freqtrade nautilus_trader backtrader vectorbt; do \
+	  test -e .tools/$$name/bin/python || $(PYTHON) -m venv .tools/$$name; \
+	  .tools/$$name/bin/python -m pip install -q --disable-pip-version-check $$name pandas || exit 1; \
+	done; .tools/nautilus_trader/bin/python -m pip install -q --disable-pip-version-check -e .
+	@$(BIN)/python -m pytest -q -rs tests/integration/packaging/test_other_programs.py $(PYTEST_ARGS)
 
 schema: setup system ## Generate the wire code anew from schemas/market_data.fbs
 	@$(BIN)/python -m fluxcap.schemas.generate
