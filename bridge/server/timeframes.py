@@ -412,6 +412,13 @@ class DerivedStreams:
                         finished.append(_Finished(key.symbol, at, bucket))
                     bucket = begin_bucket(candle, start_ms, base_ms)
             over_here_ms = over_ms - over_ms % length_ms
+            if not own and not others:  # nearly always: nothing but the next candle
+                if bucket is not None and bucket.start_ms < over_here_ms:
+                    finished.append(_Finished(key.symbol, at, bucket))
+                    bucket = None
+                forming.append(bucket)
+                waiting.append(others)
+                continue
             again = {from_ms - from_ms % length_ms for from_ms, _ in changed} | others
             if bucket is not None and bucket.start_ms in again:
                 bucket = work.folded(key, bucket.start_ms, bucket.start_ms + length_ms, length_ms, base_ms)[0].get(
