@@ -1,4 +1,4 @@
-"""What the live feed over HTTP costs: CPU of the process that serves it, a hundred streams with 2 updates a second each.
+"""What the live feed over HTTP costs: CPU of the process that serves it, of 100 streams with 2 updates a second each.
 
 The server of the wire and the readers are processes of their own, so that the figure is the feed's alone: receiving,
 deciding, and sending to 0, 1 and 10 readers that take all streams with their candles, or watch prices alone.
@@ -40,18 +40,20 @@ KEYS = [StreamKey("BENCH", f"ASSET{number}_otc", "1m") for number in range(STREA
 
 def serve_wire(pipe: Connection) -> None:
     """Forming candles of every stream twice a second, a heartbeat each second."""
-    with tempfile.TemporaryDirectory() as folder:
-        with WireServer(Path(folder) / "a.duckdb", "tcp://127.0.0.1:0", "tcp://127.0.0.1:0") as server:
-            server.publish({key: [Candle(60_000, 1.0, 2.0, 0.5, 1.5, 9.0, 9)] for key in KEYS})
-            pipe.send((server.pub_endpoint, server.rep_endpoint))
-            turn = 0
-            while not pipe.poll(UPDATE_S):
-                turn += 1
-                candle = Candle(120_000, 1.0, 2.0, 0.5, 1.0 + turn % 100 / 100, float(turn), turn)
-                for key in KEYS:
-                    server.forming(key, candle, time.monotonic_ns())
-                if turn % 2:
-                    server.heartbeat(120_000 + turn, lambda _: FeedInfo(FeedState.LIVE, 0, 0))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        WireServer(Path(folder) / "a.duckdb", "tcp://127.0.0.1:0", "tcp://127.0.0.1:0") as server,
+    ):
+        server.publish({key: [Candle(60_000, 1.0, 2.0, 0.5, 1.5, 9.0, 9)] for key in KEYS})
+        pipe.send((server.pub_endpoint, server.rep_endpoint))
+        turn = 0
+        while not pipe.poll(UPDATE_S):
+            turn += 1
+            candle = Candle(120_000, 1.0, 2.0, 0.5, 1.0 + turn % 100 / 100, float(turn), turn)
+            for key in KEYS:
+                server.forming(key, candle, time.monotonic_ns())
+            if turn % 2:
+                server.heartbeat(120_000 + turn, lambda _: FeedInfo(FeedState.LIVE, 0, 0))
 
 
 def rows(seconds: float = 20.0) -> list[dict[str, Any]]:
