@@ -421,6 +421,7 @@ class Witnessed:
     def __init__(self, prior: ClockPrior = ClockPrior(), *, wall_error_ms: int = 0) -> None:  # noqa: B008
         self.clock = PlatformClock(prior)
         self.wall_error_ms = wall_error_ms
+        self.offset_ms = 7_200_000
         self.mono_ms = 1_000_000
         self.slept_ms = 0
         self.heard = 0
@@ -440,7 +441,7 @@ class Witnessed:
         told = []
         for _ in range(round(seconds * 1_000 / every_ms)):
             self.mono_ms += every_ms
-            raw_ms = self.utc_ms - lag_ms + 7_200_000
+            raw_ms = self.utc_ms - lag_ms + self.offset_ms
             fits = self.clock.accept(raw_ms, self.at(), self.heard) or self.clock.add_sample(raw_ms, self.at())
             if fits:
                 self.heard = raw_ms
@@ -804,6 +805,7 @@ def test_a_platform_that_changes_its_clock_is_followed_though_this_computers_is_
         raw_ms = world.utc_ms - 750 + 10_800_000
         if not world.clock.accept(raw_ms, world.at(), world.heard):
             world.clock.add_sample(raw_ms, world.at())
+        assert world.clock.offset_ms is not None
 
     assert world.clock.offset_ms == 10_800_000
     assert world.clock.changes == 1
@@ -1060,3 +1062,35 @@ def test_the_question_tells_the_times_to_the_minute() -> None:
     world.live()
 
     assert "but the store has candles up to 23:59Z." in world.clock.question
+
+
+@pytest.mark.parametrize("offset_ms", [7_200_000, 0])
+def test_a_computer_whose_clocks_both_stood_still_keeps_the_offset_and_what_it_stands_on(offset_ms: int) -> None:
+    world = Witnessed()
+    world.offset_ms = offset_ms
+    world.live()
+
+    world.slept_ms += 20_000
+    world.wall_error_ms -= 20_000
+    world.live(15)
+
+    assert world.clock.offset_ms == offset_ms
+    assert world.clock.basis is ClockBasis.WALL
+    assert world.clock.synchronised
+
+
+@pytest.mark.parametrize(("wall_error_ms", "followed"), [(29_250, True), (29_251, False)])
+def test_a_change_of_the_platforms_clock_is_followed_by_a_clock_half_a_minute_off(
+    wall_error_ms: int, followed: bool
+) -> None:
+    world = Witnessed()
+    world.live()
+    world.wall_error_ms = wall_error_ms
+    world.live(1)
+
+    world.offset_ms += HOUR_MS
+    world.heard = 0
+    world.live(15)
+
+    assert (world.clock.offset_ms == 10_800_000) is followed
+    assert (world.clock.state is ClockState.AMBIGUOUS) is not followed
