@@ -36,7 +36,7 @@ class StoreDigest(msgspec.Struct, frozen=True):
 
 
 def store_digest(reader: StoreReader, interval: str | None = None) -> StoreDigest:
-    """Read all of it, or the streams of one interval alone: those of others are derived from them. Raises StoreError."""
+    """Read all of it, or the streams of one interval alone, from which others are derived. Raises StoreError."""
     keys = [key for key in sorted(reader.watermarks()) if interval in (None, key.interval)]
     streams = tuple(_stream_digest(reader, key) for key in keys)
     gaps = sorted(reader.gaps(), key=lambda gap: (gap.source_id, gap.symbol, gap.from_ms))
