@@ -29,6 +29,8 @@ from fluxcap.bridge.system.ports import process_on_port
 from fluxcap.bridge.system.sleep import SleepWatch
 from fluxcap.bridge.transport.addresses import in_address, is_wildcard, reachable_here
 from fluxcap.bridge.transport.curve import ServerCurve, server_keys, with_own_client
+from fluxcap.capture.alerts.watch import POLL_S as ALERTS_S
+from fluxcap.capture.alerts.watch import AlertWatch
 from fluxcap.capture.api.app import HttpServer, control_app
 from fluxcap.capture.api.metrics import Metrics, MetricsSnapshot
 from fluxcap.capture.api.relay import EventRelay
@@ -150,6 +152,7 @@ class Daemon:
                 hints=PlatformHints(platform),
                 is_derived=self.server.derived.is_derived,
             )
+            self.alerts = self._alert_watch() if settings.alerts else None
             find = browser_locator(settings)
             self._kept_chrome = kept_chrome(settings, find) if settings.keep_chrome else None
             self.watch = ChromeReconnector(
@@ -201,6 +204,9 @@ class Daemon:
         if self._kept_chrome is not None:
             self._scheduler.add_job(self._remember_page, "interval", seconds=PAGE_S, id="page")
         self._scheduler.add_job(self._look_for_sleep, "interval", seconds=SLEEP_S, id="sleep")
+        if self.alerts is not None:
+            self.alerts.start()
+            self._scheduler.add_job(self._watch_for_alerts, "interval", seconds=ALERTS_S, id="alerts", max_instances=1)
         self._scheduler.start()
         who = self.identity
         self._write_run_file(tried_before=False)
@@ -221,6 +227,8 @@ class Daemon:
         if self._forwarding is not None:
             self._forwarding.stop()
         self.server.close()
+        if self.alerts is not None:
+            self.alerts.stop()
         run = read_run_file(self.settings.data_dir)
         if run is not None and run.pid == self.identity.pid:
             remove_file(self.settings.data_dir / RUN_FILE)  # or the next start finds that it is stale
@@ -235,6 +243,7 @@ class Daemon:
             collect=self.persistence.view(),
             forward=self._forward_view(),
             agreement=self.server.store.agreement,
+            alerts=self.alerts.status() if self.alerts is not None else None,
         )
 
     def _snapshot(self) -> MetricsSnapshot:
@@ -247,7 +256,26 @@ class Daemon:
             now_ms,
             forward,
             self.server.store.agreement,
+            self.alerts.status() if self.alerts is not None else None,
         )
+
+    def _alert_watch(self) -> AlertWatch:
+        """Raises ConfigError for an address that is none, or where the extra is not installed."""
+        return AlertWatch(
+            self.settings,
+            self.pipeline.view,
+            self.persistence.view,
+            lambda: self.server.store.agreement,
+            self.server.store.reader(),
+            crashed=read_run_file(self.settings.data_dir) is not None,  # an orderly end takes it away
+        )
+
+    def _watch_for_alerts(self) -> None:
+        if self.alerts is not None:
+            here = datetime.now(UTC).astimezone()
+            self.alerts.poll(
+                time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000, here.hour * 60 + here.minute
+            )
 
     def _forward_view(self) -> ForwardStatus | None:
         return None if self._forwarding is None else self._forwarding.view()

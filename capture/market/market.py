@@ -109,6 +109,8 @@ class MarketSnapshot(msgspec.Struct, frozen=True):
     logged_out: bool = False
     accounts: dict[str, str] = {}
     """Assets of which another kind of account brings prices, too: the kind that counts."""
+    wanted: tuple[str, ...] = ()
+    """Assets that the user wants to be captured now, but for those whose market the platform's table calls closed."""
 
 
 class Market:
@@ -520,7 +522,15 @@ class Market:
             wall_off_ms=self.clock.wall_off_ms,
             logged_out=self.logged_out,
             accounts=self.accounts,
+            wanted=tuple(
+                symbol for symbol in self._focus.wanted(self._symbols_in_force()) if self._can_be_traded(symbol)
+            ),
         )
+
+    def _can_be_traded(self, symbol: str) -> bool:
+        """Return whether an asset can be traded now, as far as the platform's table of this run tells."""
+        asset = self.names.get(symbol)
+        return asset is None or asset.active
 
     @property
     def accounts(self) -> dict[str, str]:

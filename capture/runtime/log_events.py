@@ -391,4 +391,22 @@ EVENTS: dict[str, LogEvent] = {
         "send us the log; restart to have CSV files again",
         alert=True,
     ),
+    # alerts
+    "alert.told": LogEvent(
+        "An alert was told", "`kind` says which; the addresses of `alerts` have the text.", "what the alert says"
+    ),
+    "alert.ended": LogEvent("The end of an alert was told", "What it was about is over.", "nothing"),
+    "alert.send_failed": LogEvent(
+        "An alert cannot be sent; retrying",
+        "`address` and `number` say to which; nothing that waits for others is delayed.",
+        "`fluxcap alerts test`; check the address, the network and the service",
+    ),
+    "alert.send_recovered": LogEvent(
+        "Alerts can be sent again", "Those that waited for this address follow.", "nothing"
+    ),
+    "alert.dropped": LogEvent(
+        "An alert was given up",
+        "It could not be sent for half a day, or too many waited for this address.",
+        "`fluxcap alerts test`; `fluxcap status` says what goes on",
+    ),
 }

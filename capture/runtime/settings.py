@@ -2,7 +2,7 @@
 
 One file counts: ``--config``, else ``FLUXCAP_CONFIG``, else ``./fluxcap.toml``, else the user's own.
 
-Every field but ``platforms`` is an option of ``fluxcap run`` (``tick_chunk_size`` is ``--tick-chunk-size``), and every
+Every field but ``NO_OPTION`` is an option of ``fluxcap run`` (``tick_chunk_size`` is ``--tick-chunk-size``), and every
 one a key of the file and a variable (``FLUXCAP_TICK_CHUNK_SIZE``). ``FLUX_LIVE_PUB``, ``FLUX_CHUNK_REP``,
 ``FLUX_SOURCE_ID`` and ``FLUX_INTERVAL`` are honoured as the clients and servers that exist honour them.
 """
@@ -19,7 +19,16 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from pydantic import AliasChoices, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from fluxcap.bridge.server.timeframes import check_timeframes, longer_intervals
@@ -32,9 +41,15 @@ STORE_FILE = "fluxcap.duckdb"
 DEFAULT_WEB_PORT = 3001
 _WINDOWS_PATH = re.compile(rb'"[A-Za-z]:\\')
 """In double quotes, where a backslash begins something else."""
+_TIME = r"(?:[01]?\d|2[0-3]):[0-5]\d"
+_HOURS = re.compile(rf"{_TIME}\s*-\s*{_TIME}")
+_NEXT_ADDRESS = re.compile(r"[\s,]+(?=[A-Za-z][\w.+-]*://)")
 _SHOWN = 200
 """Characters of a wrong value that are shown."""
 
+NO_OPTION = ("platforms", "alerts")
+"""Settings that are no option: tables, and addresses with passwords in them, which a list of processes would show."""
+MASK = "****"
 OLD_NAMES = {"grace_ms": "allowed_lateness_ms", "doubt_ms": "idle_timeout_ms"}
 """Names settings had once; they go on working in files, in the environment and as options."""
 
@@ -96,6 +111,11 @@ class Settings(BaseSettings):
     allowed_lateness_ms: int = Field(2_000, ge=0, le=60_000)
     idle_timeout_ms: int = Field(10_000, ge=0, le=600_000)
     history_wait_ms: int = Field(10_000, ge=0, le=600_000)
+    alerts: tuple[SecretStr, ...] = ()
+    """Addresses to which alerts are sent, as the library apprise takes them. They hold passwords and tokens."""
+    alert_after_s: int = Field(20, ge=2, le=86_400)
+    alert_quiet_hours: str = ""
+    alert_mute: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -138,6 +158,13 @@ class Settings(BaseSettings):
             raise ValueError("it names no address; write 127.0.0.1, ::1 or an address of this machine")
         return host
 
+    @field_validator("alert_quiet_hours")
+    @classmethod
+    def _are_quiet_hours(cls, value: str) -> str:
+        if any(_HOURS.fullmatch(part.strip()) is None for part in value.split(",") if part.strip()):
+            raise ValueError("write times of the day, such as 22:00-07:00")
+        return value
+
     @field_validator("platforms", mode="before")
     @classmethod
     def _read_tables(cls, value: Any) -> Any:
@@ -147,7 +174,24 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ValueError(f"it is no JSON: {error}") from None
 
-    @field_validator("focus", "timeframes", "platform_url", "web_origin", mode="before")
+    @field_validator("alerts", mode="before")
+    @classmethod
+    def _split_addresses(cls, value: Any) -> Any:
+        """Addresses may hold commas themselves: a new one begins with its scheme."""
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list | tuple) or not all(isinstance(text, str | SecretStr) for text in texts):
+            raise ValueError("write a list of addresses")
+        plain = [text.get_secret_value() if isinstance(text, SecretStr) else text for text in texts]
+        parts = [part.strip(" ,\n") for text in plain for part in _NEXT_ADDRESS.split(text)]
+        if any("://" not in part for part in parts if part):
+            raise ValueError("an address begins with its scheme, such as mailto://")
+        return tuple(SecretStr(part) for part in parts if part)
+
+    @field_serializer("alerts", when_used="json")
+    def _mask_addresses(self, value: tuple[SecretStr, ...]) -> list[str]:
+        return [scheme_of(address.get_secret_value()) for address in value]
+
+    @field_validator("focus", "timeframes", "platform_url", "web_origin", "alert_mute", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         texts = [value] if isinstance(value, str) else value
@@ -208,6 +252,12 @@ class _FileSource(TomlConfigSettingsSource):
 def path_settings() -> frozenset[str]:
     """Return the names of the settings that are paths."""
     return frozenset(name for name, field in Settings.model_fields.items() if field.annotation in (Path, Path | None))
+
+
+def scheme_of(address: str) -> str:
+    """Return all that may be shown of an address of alerts: ``tgram://****``."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9]{0,19})://", address)
+    return f"{found[1].lower()}://{MASK}" if found is not None else MASK
 
 
 class _PlainListEnv(PydanticBaseSettingsSource):
@@ -303,6 +353,6 @@ def _sentence(error: ValidationError, path: Path | None) -> str:
     if first["type"] == "extra_forbidden":
         return f"Unknown setting {name!r} in {path or 'the settings'}; `fluxcap config show` lists them."
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
-    value = repr(first.get("input"))
+    value = MASK if first["loc"][:1] == ("alerts",) else repr(first.get("input"))
     shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]} …"
     return f"Setting {name!r} cannot be {shown}: {reason[:1].lower()}{reason[1:]}."
