@@ -391,7 +391,7 @@ def _grouped(alerts: Iterable[Alert]) -> list[Alert]:
     """Make one alert of those of several assets that are alike."""
     groups: dict[tuple[object, ...], Alert] = {}
     for alert in alerts:
-        name = (alert.kind, alert.phase, alert.state, alert.reason, alert.is_dropped)
+        name: tuple[object, ...] = (alert.kind, alert.phase, alert.state, alert.reason, alert.is_dropped)
         if alert.kind is not AlertKind.FEED:
             name = (*name, alert.since_ms)
         first = groups.get(name)

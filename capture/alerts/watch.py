@@ -11,11 +11,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from fluxcap.bridge.store.agreement import AgreementSummary
 from fluxcap.bridge.store.reader import StoreReader
+from fluxcap.bridge.system.files import replace_file
 from fluxcap.capture.alerts.rules import Alert, AlertKind, AlertMemory, AlertRules, Facts, Phase, QuietHours
 from fluxcap.capture.alerts.sender import AddressStatus, AlertSender, apprise_delivery
 from fluxcap.capture.alerts.words import Fill, fill_of, message
@@ -139,7 +141,7 @@ class AlertWatch:
         zone = datetime.fromtimestamp(facts.wall_ms / 1_000).astimezone().tzinfo
         self._sender.post(message(alert, fills, zone, settings.source, facts.wall_ms))
         self._told[alert.kind.value] = self._told.get(alert.kind.value, 0) + (alert.phase is not Phase.ENDED)
-        fields = {"kind": alert.kind.value, "assets": list(alert.assets), "since_ms": alert.since_ms}
+        fields: dict[str, Any] = {"kind": alert.kind.value, "assets": list(alert.assets), "since_ms": alert.since_ms}
         if alert.phase is Phase.ENDED:
             log.event("alert.ended", **fields)
         else:
@@ -175,7 +177,7 @@ class AlertWatch:
         try:
             whole = self._path.with_name(f"{MEMORY_FILE}.new")
             whole.write_bytes(msgspec.json.encode(memory))
-            whole.replace(self._path)
+            replace_file(whole, self._path)
         except OSError:
             return  # a full disk is told by an alert of its own; it is tried again
         self._kept = memory
