@@ -219,8 +219,8 @@ def facts_of(
     return Facts(
         wall_ms,
         mono_ms,
-        has_browser=view.chrome is not ChromeState.UNAVAILABLE,
-        waits_for_consent=FeedState.WAITING_FOR_CONSENT in feeds.values(),
+        has_browser=view.chrome in (ChromeState.ATTACHED, ChromeState.SILENT),
+        waits_for_consent=view.chrome is ChromeState.WAITING_FOR_CONSENT,
         logged_out=market.logged_out,
         clock_in_question=market.clock_in_question,
         feeds=feeds,

@@ -281,6 +281,18 @@ def test_a_page_that_is_logged_out_is_told_and_its_return():
     assert desk.told == once(AlertKind.LOGGED_OUT)
 
 
+def test_a_browser_that_waits_for_its_users_consent_is_told_and_its_return():
+    desk = Desk()
+    desk.lose(GapReason.CHROME_GONE)
+    desk.chrome = ChromeState.WAITING_FOR_CONSENT
+    desk.silent(LONG_S)
+    desk.chrome = ChromeState.ATTACHED
+    desk.new_socket()
+    desk.ticking(60)
+
+    assert desk.told == once(AlertKind.CONSENT)
+
+
 # --- the watch itself ------------------------------------------------------------------------------------------------
 
 
