@@ -73,6 +73,7 @@ def test_help_of_run_groups_its_options_in_the_order_of_need(capsys: pytest.Capt
         "Wire",
         "NATS JetStream",
         "Late ticks and breaks",
+        "Alerts",
         "Other options",
     ]
     assert told["Candles"] == ["--focus", "--interval", "--timeframes", "--source"]
