@@ -11,6 +11,7 @@ MINUTES ?= 30
 MODULE ?=
 COUNT ?= 1000000
 SECONDS ?= 90
+KEEP ?=
 # Most tests wait for browsers and servers, so more of them than there are cores; those of check compute.
 WORKERS ?= 6
 CHECK_WORKERS ?= 2
@@ -20,13 +21,13 @@ BENCH_ARGS ?=
 # Byte code is kept, whatever the shell says: the tests start hundreds of processes, and each would compile everything.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo check test long lint bench page soak fuzz mutation windows screenshots schema setup system clean
+.PHONY: help demo check test long lint bench page soak fuzz mutation consent windows screenshots tools schema setup system clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
 
-demo: setup system ## Run simulated site, real Chrome, daemon and client, and compare what they have (SECONDS=90)
-	@$(BIN)/fluxcap demo --seconds $(SECONDS)
+demo: setup system ## Run simulated site, real Chrome, daemon and client, and compare what they have (SECONDS=90, KEEP=1 until Ctrl-C)
+	@$(BIN)/fluxcap demo --seconds $(SECONDS) $(if $(KEEP),--keep)
 
 test: setup system ## Run the tests, all but what shows the same again for longer
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not long' $(PYTEST_ARGS)
@@ -67,6 +68,11 @@ fuzz: setup ## Feed a million mutated inputs (COUNT=1000000)
 mutation: setup ## Try whether the tests notice small changes of the pure core (MODULE=tape)
 	@$(BIN)/python -m tests.mutation.run $(MODULE)
 
+consent: setup system ## Read a browser by its user's consent, with the real dialog on a virtual screen
+	@missing=""; command -v Xvfb >/dev/null || missing="xvfb"; command -v xdotool >/dev/null || missing="$$missing xdotool"; \
+	if [ -n "$$missing" ]; then ./tests/support/install-system.sh $$missing; fi
+	@$(BIN)/python -m pytest tests/consent $(PYTEST_ARGS)
+
 windows: setup system ## Run unit and property tests, daemon and client on Windows' own Python, through Wine (SECONDS=45)
 	@tests/windows/build.sh .windows
 	@failed=0; $(BIN)/python -m tests.windows.units .windows || failed=1; \
@@ -74,6 +80,14 @@ windows: setup system ## Run unit and property tests, daemon and client on Windo
 
 screenshots: setup system ## Make the pictures of the documents again
 	@$(BIN)/python -m tests.support.make_screenshots
+
+# Heavy packages, each in an environment of its own, so that none is needed for anything else.
+tools: setup ## Read our exports back with freqtrade, nautilus_trader, backtrader and vectorbt, and run the recipes
+	@mkdir -p .tools; for name in freqtrade nautilus_trader backtrader vectorbt; do \
+	  test -e .tools/$$name/bin/python || $(PYTHON) -m venv .tools/$$name; \
+	  .tools/$$name/bin/python -m pip install -q --disable-pip-version-check $$name pandas || exit 1; \
+	done; .tools/nautilus_trader/bin/python -m pip install -q --disable-pip-version-check -e .
+	@$(BIN)/python -m pytest -q -rs tests/integration/packaging/test_other_programs.py $(PYTEST_ARGS)
 
 schema: setup system ## Generate the wire code anew from schemas/market_data.fbs
 	@$(BIN)/python -m fluxcap.schemas.generate

@@ -25,12 +25,13 @@ from fluxcap.bridge.server.publisher import Publisher
 from fluxcap.bridge.server.requests import RequestHandler
 from fluxcap.bridge.server.responder import Responder
 from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.server.timeframes import NEVER_MS, DerivedStreams, FoldedCandles, Timeframes
 from fluxcap.bridge.store.agreement import ComparedCandle
 from fluxcap.bridge.store.file import now_ms
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
 from fluxcap.bridge.transport.curve import ServerCurve, gatekeeper
-from fluxcap.schemas.candles import as_candle_array
+from fluxcap.schemas.candles import as_candle_array, first_invalid_candle
 from fluxcap.schemas.types import (
     Candle,
     CandleArray,
@@ -51,7 +52,10 @@ Candles = Sequence[Candle] | CandleArray
 CandlesByStream = Mapping[StreamKey, Candles] | Iterable[tuple[StreamKey, Candles]]
 """Candles by stream, each stream once and in time order."""
 _NONE: Mapping[StreamKey, Sequence[Candle]] = MappingProxyType({})
+_NOT_OVER: Mapping[StreamKey, int] = MappingProxyType({})
 PAGE = 10_000
+DERIVED_FORMING_NS = 1_000_000_000
+"""The candle under way of a derived stream goes out at most once in so long, and only when it has changed."""
 
 
 class FeedInfo(NamedTuple):
@@ -79,6 +83,8 @@ class WireServer:
         The answer to a HealthRequest; called in the responder's thread.
     observe
         Called with the time that a step took: ``observe("commit", seconds)``, ``observe("publish", seconds)``.
+    timeframes
+        What streams of longer intervals are derived from those that are published, in the same commit.
     publisher, handler
         Where a test harness puts faults between the server and its clients; made like the originals.
 
@@ -88,6 +94,8 @@ class WireServer:
         As bound.
     store
         The store; use it from the same thread.
+    derived
+        Which streams are derived from others.
 
     Raises AlreadyRunning, ConfigError, and what ``Store.open`` raises.
     """
@@ -102,6 +110,7 @@ class WireServer:
         curve: ServerCurve | None = None,
         health: Callable[[], HealthResponse] = HealthResponse,
         observe: Callable[[str, float], None] = lambda step, seconds: None,
+        timeframes: Timeframes = Timeframes(),  # noqa: B008  frozen
         publisher: Callable[..., Publisher] = Publisher,
         handler: Callable[..., RequestHandler] = RequestHandler,
     ) -> None:
@@ -119,6 +128,10 @@ class WireServer:
             self._recovered: dict[StreamKey, CandleBatch] = {}
             """What a failed ``publish`` had made durable after all, until it is called again."""
             self._sequencer = Sequencer(self.store.watermarks())
+            self.derived = DerivedStreams(timeframes, _Stored(self.store), now_ms=clock_ms)
+            self._derived_published: list[CandleBatch | CandleRevision] = []
+            self._derived_forming: dict[StreamKey, tuple[int, Candle]] = {}
+            """When a forming candle was sent last, and which, by derived stream."""
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             closing.callback(context.term)
             closing.enter_context(gatekeeper(context, curve))
@@ -163,21 +176,25 @@ class WireServer:
         """Make a stream known before its first candle: cursor 0, empty pages, a heartbeat. Raises ConfigError."""
         _ = key.interval_ms  # refuses an invalid interval
         if key not in self._snapshot:
-            self._swap_snapshot([key])
+            self._swap_snapshot([key, *(one for one in self.derived.keys(key) if one not in self._snapshot)])
 
     def forget_stream(self, key: StreamKey) -> None:
         """Take back ``ensure_stream``; does nothing for a stream that has candles or revisions."""
-        mark = self.watermark(key)
-        if not mark.latest_sequence and not mark.latest_revision:
-            self._snapshot = MappingProxyType({k: status for k, status in self._snapshot.items() if k != key})
+        marks = {one: self.watermark(one) for one in (key, *self.derived.keys(key))}
+        empty = {one for one, mark in marks.items() if not mark.latest_sequence and not mark.latest_revision}
+        if empty:
+            self._snapshot = MappingProxyType({k: status for k, status in self._snapshot.items() if k not in empty})
 
     def publish(
         self,
         sealed: CandlesByStream,
         completed: Mapping[StreamKey, Sequence[Candle]] = _NONE,
         gaps: Sequence[Gap] = (),
+        over: Mapping[StreamKey, int] = _NOT_OVER,
     ) -> list[CandleBatch]:
         """Number, commit and publish sealed candles of any number of streams; one batch per stream with candles.
+
+        Candles of derived streams that are finished by it are committed and published with them: ``take_derived``.
 
         All or nothing: if anything raises, no number is used and nothing was published, and the same call may be made
         again. It then also returns what the failed call had made durable after all.
@@ -191,6 +208,8 @@ class WireServer:
             with ``sealed``, in time order; the others are for ``revise``.
         gaps
             Blind times to be durable together with the candles, as ``record_gaps``.
+        over
+            By stream, the time (UTC ms) before which all of its buckets are over, with a candle or without.
 
         Raises SequenceError for candles that do not follow (see ``Sequencer.number``), StoreFull while the disk is
         full, StoreError.
@@ -199,17 +218,60 @@ class WireServer:
         entries |= {key: () for key in completed if key not in entries}
         while True:
             batches = self._numbered(entries, completed)
+            derived = self._derive(batches, gaps=gaps, over=over)
             begun_s = time.perf_counter()
-            if self._commit(batches, gaps=gaps):
+            if self._commit([*batches, *derived.batches], derived.revisions, gaps):
                 break
         committed_s = time.perf_counter()
-        if batches:
-            for batch in batches:
-                self._sequencer.confirm(batch)
-            self._publish_committed(batches)
+        self._confirm(batches, (), derived)
+        if batches or derived.batches:
             self._observe("commit", committed_s - begun_s)
             self._observe("publish", time.perf_counter() - committed_s)
         return [self._recovered.pop(key) for key in entries if key in self._recovered] + batches
+
+    def take_derived(self) -> list[CandleBatch | CandleRevision]:
+        """Remove and return what was committed and published of derived streams, in order."""
+        taken, self._derived_published = self._derived_published, []
+        return taken
+
+    def forget_progress(self) -> None:
+        """The clock was corrected: which buckets are over is told anew."""
+        self.derived.forget_progress()
+
+    def _derive(
+        self,
+        batches: Sequence[CandleBatch] = (),
+        revisions: Sequence[CandleRevision] = (),
+        gaps: Sequence[Gap] = (),
+        over: Mapping[StreamKey, int] = _NOT_OVER,
+    ) -> _Derived:
+        """Number what derived streams get by a commit. A candle that cannot be one, such as by its volume, is none."""
+        folded = self.derived.fold(batches, revisions, gaps, over)
+        sealed: list[CandleBatch] = []
+        better: list[CandleRevision] = []
+        for key, candles in folded.sealed.items():
+            array = as_candle_array(candles)
+            while len(array) and (bad := first_invalid_candle(array)) is not None:
+                array = np.delete(array, bad)
+            if len(array):
+                sealed.append(self._sequencer.number(key, array))
+        for key, candles in folded.revised.items():
+            sound = [candle for candle in candles if first_invalid_candle(as_candle_array([candle])) is None]
+            if (revision := self._revision(key, sound)) is not None:
+                better.append(revision)
+        return _Derived(sealed, better, folded)
+
+    def _confirm(self, batches: Sequence[CandleBatch], revisions: Sequence[CandleRevision], derived: _Derived) -> None:
+        """All of it is committed: its numbers are given, and it goes out."""
+        batches, revisions = [*batches, *derived.batches], [*revisions, *derived.revisions]
+        for batch in batches:
+            self._sequencer.confirm(batch)
+        for revision in revisions:
+            self._sequencer.confirm_revision(revision)
+        self.derived.confirm(derived.folded)
+        self._derived_published += [*derived.batches, *derived.revisions]
+        if batches or revisions:
+            self._publish_committed(batches, revisions)
 
     def _numbered(
         self, entries: Mapping[StreamKey, Candles], completed: Mapping[StreamKey, Sequence[Candle]]
@@ -242,8 +304,12 @@ class WireServer:
         recovered = self.store.commit(batches, revisions, gaps)
         if recovered is None:
             return True
-        self._recovered.update((batch.key, batch) for batch in recovered.batches)
+        derived = self.derived.is_derived
+        self._recovered.update((batch.key, batch) for batch in recovered.batches if not derived(batch.key))
+        self._derived_published += [batch for batch in recovered.batches if derived(batch.key)]
+        self._derived_published += [revision for revision in recovered.revisions if derived(revision.key)]
         self._sequencer = Sequencer(self.store.watermarks())
+        self.derived.forget_progress()
         self._publish_committed(recovered.batches, recovered.revisions)
         return False
 
@@ -272,10 +338,9 @@ class WireServer:
         revisions = [r for r in (self._revision(key, candles) for key, candles in entries) if r is not None]
         if not revisions:
             return []
-        self._commit(revisions=revisions)
-        for revision in revisions:
-            self._sequencer.confirm_revision(revision)
-        self._publish_committed(revisions=revisions)
+        derived = self._derive(revisions=revisions)
+        self._commit(derived.batches, [*revisions, *derived.revisions])
+        self._confirm((), revisions, derived)
         return revisions
 
     def _revision(self, key: StreamKey, candles: Candles) -> CandleRevision | None:
@@ -317,8 +382,11 @@ class WireServer:
 
     def record_gaps(self, gaps: Sequence[Gap]) -> None:
         """Commit blind times; one of the same source, symbol and ``from_ms`` is replaced. Raises StoreError."""
-        while not self._commit(gaps=gaps):
-            pass
+        while True:
+            derived = self._derive(gaps=gaps)
+            if self._commit(derived.batches, derived.revisions, gaps):
+                break
+        self._confirm((), (), derived)
 
     def heartbeat(
         self, now_ms: int, feed_of: Callable[[StreamKey], FeedInfo | tuple[int, int, int]] | None = None
@@ -339,7 +407,15 @@ class WireServer:
             self._publisher.heartbeat(msgspec.structs.replace(status, server_time_ms=now_ms))
 
     def forming(self, key: StreamKey, candle: Candle, now_mono_ns: int) -> bool:
-        """Send the candle under way; False when one went out within 200 ms."""
+        """Send the candle under way; False when one went out within 200 ms. Those of derived streams once a second."""
+        keys = self.derived.keys(key)
+        if keys and now_mono_ns - self._derived_forming.get(keys[0], (now_mono_ns - DERIVED_FORMING_NS, None))[0] >= (
+            DERIVED_FORMING_NS
+        ):
+            for one, under_way in self.derived.forming(key, candle):
+                if self._derived_forming.get(one, (0, None))[1] != under_way:
+                    self._publisher.forming(one, under_way, now_mono_ns)
+                self._derived_forming[one] = now_mono_ns, under_way
         return self._publisher.forming(key, candle, now_mono_ns)
 
     def ticks(self, ticks: TickBatch) -> None:
@@ -351,8 +427,12 @@ class WireServer:
         return self.store.checkpoint()
 
     def prune(self, before_ts_ms: int) -> int:
-        """Forget what is older than a time, as ``Store.prune``; clients see the new ``first_sequence``."""
-        deleted = self.store.prune(before_ts_ms)
+        """Forget what is older than a time, as ``Store.prune``; clients see the new ``first_sequence``.
+
+        What is still to be folded into a candle of a longer interval stays until it is.
+        """
+        deleted = self.store.prune(min(before_ts_ms, self.derived.needed_from_ms()))
+        self.derived.forget_progress()
         self._sequencer = Sequencer(self.store.watermarks())
         self._swap_snapshot(list(self._snapshot))
         return deleted
@@ -390,6 +470,35 @@ class WireServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Derived(NamedTuple):
+    """The part of derived streams in a commit, numbered."""
+
+    batches: list[CandleBatch]
+    revisions: list[CandleRevision]
+    folded: FoldedCandles
+
+
+class _Stored:
+    """The store as ``DerivedStreams`` wants it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._reader = store.reader()
+
+    def watermark(self, key: StreamKey) -> Watermark:
+        return self._store.watermarks().get(key, Watermark())
+
+    def between(self, key: StreamKey, from_ms: int, to_ms: int) -> list[Candle]:
+        return list(candles_from(self._reader.between(key, from_ms, to_ms)))
+
+    def began_ms(self, key: StreamKey) -> int:
+        oldest_ms = self._reader.oldest_ms(key)
+        return NEVER_MS if oldest_ms is None else oldest_ms
+
+    def gaps(self, source_id: str, from_ms: int) -> list[Gap]:
+        return self._reader.gaps(source_id, from_ms=from_ms)
 
 
 def _same(candle: Candle, published: Candle) -> bool:

@@ -35,9 +35,10 @@ class StoreDigest(msgspec.Struct, frozen=True):
     digest: str
 
 
-def store_digest(reader: StoreReader) -> StoreDigest:
-    """Read all of it. Raises StoreError."""
-    streams = tuple(_stream_digest(reader, key) for key in sorted(reader.watermarks()))
+def store_digest(reader: StoreReader, interval: str | None = None) -> StoreDigest:
+    """Read all of it, or the streams of one interval alone, from which others are derived. Raises StoreError."""
+    keys = [key for key in sorted(reader.watermarks()) if interval in (None, key.interval)]
+    streams = tuple(_stream_digest(reader, key) for key in keys)
     gaps = sorted(reader.gaps(), key=lambda gap: (gap.source_id, gap.symbol, gap.from_ms))
     whole = hashlib.sha256()
     for stream in streams:

@@ -42,6 +42,11 @@ _PAGE = f"SELECT sequence, {CANDLE_COLUMNS} FROM candles WHERE stream_id = ? AND
 _REVISIONS = (
     f"SELECT revision, sequence, {CANDLE_COLUMNS} FROM revisions WHERE stream_id = ? AND revision > ? AND revision <= ?"  # noqa: S608
 )
+_BETWEEN = f"SELECT sequence, {CANDLE_COLUMNS} FROM candles WHERE stream_id = ? AND ts_ms >= ? AND ts_ms < ?"  # noqa: S608
+_PASSED_OVER_BETWEEN = (
+    f"SELECT revision, sequence, {CANDLE_COLUMNS} FROM revisions "  # noqa: S608
+    "WHERE stream_id = ? AND sequence = 0 AND ts_ms >= ? AND ts_ms < ?"
+)
 
 
 class StoreReader:
@@ -98,6 +103,33 @@ class StoreReader:
             "WHERE stream_id = ? AND sequence = 0 AND ts_ms >= ?"
         )
         return self._in_order(sql, "revision", (stream_id, from_ms))[0]
+
+    def between(self, key: StreamKey, from_ms: int, to_ms: int) -> CandleArray:
+        """Candles of times in ``[from_ms, to_ms)`` as they stand, oldest first; of passed over minutes, too."""
+        stream_id = self._index().stream_ids.get(key)
+        if stream_id is None:
+            return _NO_CANDLES
+        bounds = (stream_id, from_ms, to_ms)
+        found, _ = self._cursor.candles(_BETWEEN, bounds)
+        passed_over, _ = self._in_order(_PASSED_OVER_BETWEEN, "revision", bounds)
+        if len(passed_over):
+            # Of several revisions of a minute the newest counts, and a candle of the main stream before all.
+            found = np.concatenate([found, passed_over[::-1]])
+            found = found[np.unique(found["ts_ms"], return_index=True)[1]]
+        elif len(found) > 1 and not (found["ts_ms"][1:] > found["ts_ms"][:-1]).all():
+            found = found[np.argsort(found["ts_ms"], kind="stable")]
+        return found
+
+    def oldest_ms(self, key: StreamKey) -> int | None:
+        """Time of the oldest candle kept of a stream, passed over ones included; None without any."""
+        stream_id = self._index().stream_ids.get(key)
+        first = self._index().watermarks.get(key, _NOTHING).first_sequence
+        oldest = self._cursor.rows(
+            "SELECT min(ts_ms) FROM (SELECT ts_ms FROM candles WHERE stream_id = $1 AND sequence = $2 UNION ALL "
+            "SELECT ts_ms FROM revisions WHERE stream_id = $1 AND sequence = 0)",
+            (stream_id, first),
+        )
+        return None if oldest[0][0] is None else int(oldest[0][0])
 
     def newest(self, key: StreamKey, count: int) -> CandlePage:
         """The newest ``count`` candles of a stream, oldest first."""

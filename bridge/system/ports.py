@@ -6,7 +6,7 @@ import errno
 import socket
 import sys
 
-from fluxcap.bridge.system.processes import listener_on
+from fluxcap.bridge.system.processes import is_listened_on, listener_on
 
 
 def listening_socket(host: str, port: int, *, backlog: int = 128) -> socket.socket:
@@ -39,7 +39,7 @@ def is_in_use(error: OSError, port: int) -> bool:
     """
     if error.errno == errno.EADDRINUSE:
         return True
-    return sys.platform == "win32" and error.errno == errno.EACCES and listener_on(port) is not None
+    return sys.platform == "win32" and error.errno == errno.EACCES and is_listened_on(port)
 
 
 def process_on_port(port: int) -> str:

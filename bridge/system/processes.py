@@ -69,6 +69,15 @@ def listener_on(port: int) -> ProcessInfo | None:
     return ProcessInfo(pid, command_line(pid))
 
 
+def is_listened_on(port: int) -> bool:
+    """Return whether anybody listens on a TCP port, as far as that can be told."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        return any(_listens(one, port) for one in psutil.net_connections("tcp"))
+    return listener_on(port) is not None
+
+
 def _listening_pid(port: int) -> int | None:
     import psutil
 

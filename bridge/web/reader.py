@@ -145,7 +145,7 @@ class CandleReader:
             extra = _within(extra, int(main["ts_ms"][0]) if len(main) else 0, None)
         candles, numbers = _merged(main, sequences, extra)
         kept = candles["ts_ms"] >= from_ms
-        has_older = (has_older or len(candles) > limit) and bool(kept.all())
+        has_older = int(kept.sum()) > limit or (has_older and bool(kept.all()))
         candles, numbers = candles[kept][-limit:], numbers[kept][-limit:]
         return CandleSlice(status, candles, numbers, int(candles["ts_ms"][0]) if has_older and len(candles) else None)
 

@@ -20,6 +20,8 @@ from prometheus_client.registry import Collector
 
 from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardStatus
 from fluxcap.bridge.store.agreement import AgreementSummary
+from fluxcap.capture.alerts.rules import AlertKind
+from fluxcap.capture.alerts.watch import AlertsStatus
 from fluxcap.capture.csvfiles.writer import CsvStatus
 from fluxcap.capture.market.market import MarketSnapshot
 from fluxcap.capture.pipeline.listeners import Listener, PublishedUpdate
@@ -35,7 +37,7 @@ PUBLISH_BUCKETS_S = (0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0
 class MetricsSnapshot(msgspec.Struct, frozen=True):
     """The values behind the metrics, at one instant.
 
-    ``wire``: the wire server's counters by name. ``forward``: None where nothing is forwarded.
+    ``wire``: the wire server's counters by name. ``forward``, ``alerts``: None where not used.
     """
 
     pipeline: PipelineView
@@ -44,6 +46,7 @@ class MetricsSnapshot(msgspec.Struct, frozen=True):
     now_ms: int
     forward: ForwardStatus | None = None
     agreement: AgreementSummary = AgreementSummary()
+    alerts: AlertsStatus | None = None
 
 
 class Metrics(Listener):
@@ -121,11 +124,13 @@ class _SnapshotCollector(Collector):
         yield _gauge("pipeline_up", "1 if the pipeline answers, else 0.", {(): 1})
         yield from _pipeline(snapshot.pipeline)
         yield from _market(snapshot.pipeline.market, snapshot.now_ms)
-        yield from _streams(snapshot.pipeline.streams)
+        yield from _streams(snapshot.pipeline.streams, snapshot.pipeline.derived)
         yield from _agreement(snapshot.agreement)
         yield from _collecting(snapshot.collect)
         if snapshot.forward is not None:
             yield from _forwarding(snapshot.forward)
+        if snapshot.alerts is not None:
+            yield from _alerts(snapshot.alerts)
         yield _counter("wire", "Messages sent and requests answered on the wire, by kind.", _by(snapshot.wire), "kind")
 
 
@@ -165,11 +170,12 @@ def _market(view: MarketSnapshot, now_ms: int) -> Iterator[Metric]:
         yield _gauge("platform_offset_seconds", "Seconds the platform's timestamps are ahead of UTC.", {(): offset})
 
 
-def _streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
+def _streams(streams: Iterable[StreamStatus], derived: Iterable[StreamStatus]) -> Iterator[Metric]:
     streams = tuple(streams)
-    candles = {(str(stream.key),): stream.latest_sequence for stream in streams}
+    every = (*streams, *derived)
+    candles = {(str(stream.key),): stream.latest_sequence for stream in every}
     yield _counter("candles", "Candles published: the latest sequence of a stream.", candles, "stream")
-    revisions = {(str(stream.key),): stream.latest_revision for stream in streams}
+    revisions = {(str(stream.key),): stream.latest_revision for stream in every}
     yield _counter("revisions", "Revisions published: the latest revision of a stream.", revisions, "stream")
     states = {
         (str(stream.key), state.name.lower()): stream.feed_state == state for stream in streams for state in FeedState
@@ -199,6 +205,16 @@ def _forwarding(view: ForwardStatus) -> Iterator[Metric]:
     yield _counter(
         "forwarded", "Messages, candles, revisions and errors of forwarding, by kind.", _by(view.counters), "kind"
     )
+
+
+def _alerts(view: AlertsStatus) -> Iterator[Metric]:
+    told = {(kind.value,): view.told.get(kind.value, 0) for kind in AlertKind}
+    yield _counter("alerts", "Alerts told, by kind.", told, "kind")
+    yield _gauge("alerts_open", "Alerts told whose end was not.", {(): len(view.open)})
+    yield _gauge(
+        "alerts_waiting", "Messages that wait for an address.", {(): sum(one.waiting for one in view.addresses)}
+    )
+    yield _counter("alerts_lost", "Messages given up.", {(): sum(one.lost for one in view.addresses)})
 
 
 def _below(prefix: str, counters: Mapping[str, int]) -> Iterator[tuple[str, int]]:

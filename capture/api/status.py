@@ -9,6 +9,7 @@ import msgspec
 
 from fluxcap.bridge.jetstream.forward.status import ForwardStatus
 from fluxcap.bridge.store.agreement import AgreementSummary
+from fluxcap.capture.alerts.watch import AlertsStatus
 from fluxcap.capture.csvfiles.writer import CsvStatus
 from fluxcap.capture.market.clock import ClockState
 from fluxcap.capture.pipeline.pipeline import PipelineView
@@ -118,6 +119,10 @@ class Status(msgspec.Struct, frozen=True):
     """Hosts of tabs that look like the platform's and are not attached."""
     accounts: dict[str, str] = {}
     """Assets that both a demo and a real account bring: the one that counts."""
+    derived_streams: tuple[StreamStatusView, ...] = ()
+    """The streams of longer intervals, made of those of ``streams``."""
+    alerts: AlertsStatus | None = None
+    """Of the setting `alerts`."""
 
 
 class DaemonInfo(msgspec.Struct, frozen=True):
@@ -143,6 +148,7 @@ def build_status(
     collect: CsvStatus,
     forward: ForwardStatus | None = None,
     agreement: AgreementSummary = AgreementSummary(),  # noqa: B008  frozen
+    alerts: AlertsStatus | None = None,
 ) -> Status:
     """Put a snapshot of the pipeline into words. ``now_ms``: wall clock."""
     market, session = view.market, view.session
@@ -180,6 +186,7 @@ def build_status(
         detected_period_s=market.active_period_ms // 1_000 or None,
         assets_known=market.asset_count,
         streams=streams,
+        derived_streams=tuple(_stream(stream, None, now_ms) for stream in view.derived),
         assets=tuple(
             {
                 "symbol": asset.symbol,
@@ -202,6 +209,7 @@ def build_status(
         no_candles=why_no_candles(view, identity.interval, now_ms),
         lookalikes=session.lookalikes if session else (),
         accounts=market.accounts,
+        alerts=alerts,
     )
 
 

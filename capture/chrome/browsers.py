@@ -244,5 +244,6 @@ def choose_browser(wanted: str | None = None, machine: Machine | None = None) ->
         raise ConfigError(
             f"{wanted!r} is no program; write one of {', '.join(NAMES)}, or the full path of the browser's program."
         )
-    known = next((browser for browser in found if browser.program == Path(program)), None)
-    return known or Installed(Path(program).stem, Path(program).name, Path(program), Path())
+    path = Path(program).absolute()  # it is kept in settings, and started from anywhere
+    known = next((browser for browser in found if browser.program == path), None)
+    return known or Installed(path.stem, path.name, path, Path())

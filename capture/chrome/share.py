@@ -55,6 +55,7 @@ class SharedBrowser:
         self._hosts: dict[str, Guest] = {}
         """The guest of each session that is not the owner's."""
         self._leaving: set[str] = set()
+        """Sessions of guests that have left, until Chrome has ended them: what they still say is nobody's."""
 
     def opened(self, send: Callable[[str], None]) -> None:
         """There is a connection; ``send`` raises BrowserGone once it has ended."""
@@ -74,7 +75,7 @@ class SharedBrowser:
 
     def take(self, data: bytes) -> bool:
         """Hand a message of the browser's to the guest it is for; False for one of the owner's."""
-        if not (self._calls or self._hosts):
+        if not (self._calls or self._hosts or self._leaving):
             return False
         try:
             head = _decode_head(data)
@@ -85,7 +86,7 @@ class SharedBrowser:
             if guest is not None:
                 self._note_sessions(guest, head)
                 guest.deliver(data)
-            return guest is not None
+            return guest is not None or head.session_id in self._leaving
         call = self._calls.pop(head.id, None) if head.id else None
         if call is not None:
             call.set_result(msgspec.json.decode(data, type=dict[str, Any]))
@@ -132,12 +133,14 @@ class SharedBrowser:
     def leave(self, guest: Guest) -> None:
         """End a guest's session, and with it all that it had attached."""
         with self._lock:
-            self._leaving.add(guest.session_id)
-            for session_id in [one for one, host in self._hosts.items() if host is guest]:
+            sessions = [one for one, host in self._hosts.items() if host is guest]
+            self._leaving.update(sessions)
+            for session_id in sessions:
                 del self._hosts[session_id]
         with contextlib.suppress(BrowserGone, CommandFailed):
             self.call("Target.detachFromTarget", {"sessionId": guest.session_id})
-        self._leaving.discard(guest.session_id)
+        with self._lock:
+            self._leaving.difference_update(sessions)
 
     def send(self, guest: Guest, text: str) -> str:
         """Send a guest's command; returns what is answered at once, "" for nothing. Raises BrowserGone."""

@@ -16,7 +16,20 @@ import typer
 
 from fluxcap.bridge.system.signals import HANG_UP_EXIT_CODE, HangUp, interrupt_on_hang_up
 from fluxcap.bridge.system.terminal import is_reader_gone, use_utf8
-from fluxcap.capture.cli import collect, control, develop, nats, record, run, service, setup, start, store, stream
+from fluxcap.capture.cli import (
+    alerts,
+    collect,
+    control,
+    develop,
+    nats,
+    record,
+    run,
+    service,
+    setup,
+    start,
+    store,
+    stream,
+)
 from fluxcap.capture.cli.help import GroupedCommands, GroupedOptions
 from fluxcap.capture.runtime.output import error_exit_code, say
 from fluxcap.schemas.errors import FluxcapError
@@ -58,6 +71,7 @@ app.command("doctor", rich_help_panel=OPERATE)(setup.doctor)
 app.add_typer(setup.config_app, name="config", rich_help_panel=OPERATE)
 app.add_typer(service.service_app, name="service", rich_help_panel=OPERATE)
 app.command("data", rich_help_panel=OPERATE)(start.data)
+app.add_typer(alerts.alerts_app, name="alerts", rich_help_panel=OPERATE)
 app.command("verify", rich_help_panel=OPERATE)(store.verify)
 app.command("restore", rich_help_panel=OPERATE)(store.restore)
 app.command("keys", rich_help_panel=OPERATE)(setup.keys)

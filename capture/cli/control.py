@@ -58,7 +58,11 @@ def render(seen: dict[str, Any]) -> list[Any]:
             _clock(stream["latest_ts_ms"], seen["server_time_ms"]),
             _age(stream["age_ms"]),
         )
-    shown = [facts, "", streams] if seen["streams"] else [facts]
+    shown: list[Any] = [facts, "", streams] if seen["streams"] else [facts]
+    derived = seen.get("derived_streams", ())
+    if derived:
+        intervals = dict.fromkeys(stream["stream"].rpartition(".")[2] for stream in derived)
+        shown.append(f" and of the same candles {', '.join(intervals)} (UTC)")
     return [*shown, *_under_way(seen)]
 
 
@@ -107,6 +111,8 @@ def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if seen.get("forward"):
         facts.append(("nats", _forwarding(seen["forward"])))
+    if seen.get("alerts"):
+        facts.append(("alerts", _alerts(seen["alerts"])))
     facts.append(("agreement", _agreement(seen.get("agreement"))))
     notable = {name: n for name, n in seen["counters"].items() if n}
     if notable:
@@ -114,6 +120,18 @@ def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
     if seen["store_trouble"]:
         facts.append(("store", f"[red]{seen['store_trouble']}[/]"))
     return facts
+
+
+def _alerts(alerts: dict[str, Any]) -> str:
+    """Say where alerts go, which wait, and what was told and goes on."""
+    lines = [
+        f"{one['address']}: {one['sent']} sent"
+        + (f", [yellow]{one['waiting']} waiting ({one['error']})[/]" if one["error"] else "")
+        + (f", [red]{one['lost']} given up[/]" if one["lost"] else "")
+        for one in alerts["addresses"]
+    ]
+    told = [f"{one['asset']} {one['kind']}".strip() for one in alerts["open"]]
+    return "\n".join([*lines, *([f"[yellow]told, and not over: {', '.join(told)}[/]"] if told else [])])
 
 
 def _agreement(agreement: dict[str, Any] | None) -> str:

@@ -101,11 +101,16 @@ def demo(
         bool | None,
         typer.Option("--headless/--window", help="Chrome without a window. [default: by the screen]"),
     ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Stay until Ctrl-C, however long, to look at the chart; then compare.")
+    ] = False,
 ) -> None:
     """Run a simulated site, a real Chrome, the daemon and a client for a while, and compare what each of them has.
+
+    It prints the address of the chart page, which may be looked at meanwhile.
 
     Exit code 0 only if every sealed candle is the same in the site's truth, the store and the client.
     """
     from fluxcap.capture.tools.demo import run_demo
 
-    raise typer.Exit(run_demo(seconds, interval, headless))
+    raise typer.Exit(run_demo(seconds, interval, headless, keep=keep))

@@ -11,7 +11,7 @@ from fluxcap.capture.cli.options import ConfigOption, ControlUrl, DataDir, Debug
 from fluxcap.capture.runtime.output import say
 
 CHROME, CANDLES, FILES, WEB = ("Chrome and platform", "Candles", "Store and files", "Web")
-WIRE, NATS, LATENESS = ("Wire", "NATS JetStream", "Late ticks and breaks")
+WIRE, NATS, LATENESS, ALERTS = ("Wire", "NATS JetStream", "Late ticks and breaks", "Alerts")
 """Headings of the options in ``fluxcap run --help``, in the order of need."""
 
 
@@ -81,6 +81,14 @@ def run(
     ] = None,
     interval: Annotated[
         str | None, typer.Option(help="Candle length: 5s, 1m, 1h… [default: 1m]", rich_help_panel=CANDLES)
+    ] = None,
+    timeframes: Annotated[
+        str | None,
+        typer.Option(
+            help="Longer intervals to make of the same candles, comma-separated, in UTC; empty for none. "
+            "[default: 5m,15m,1h,4h]",
+            rich_help_panel=CANDLES,
+        ),
     ] = None,
     source: Annotated[
         str | None,
@@ -196,6 +204,22 @@ def run(
             help="How long to wait for the page's history after a break. [default: 10000]", rich_help_panel=LATENESS
         ),
     ] = None,
+    alert_after_s: Annotated[
+        int | None,
+        typer.Option(
+            help="How long capture may be blind before that is told, seconds. [default: 20]", rich_help_panel=ALERTS
+        ),
+    ] = None,
+    alert_quiet_hours: Annotated[
+        str | None,
+        typer.Option(
+            help="Local times in which nothing is told: 22:00-07:00, several with commas.", rich_help_panel=ALERTS
+        ),
+    ] = None,
+    alert_mute: Annotated[
+        str | None,
+        typer.Option(help="Kinds of alerts that are never told, with commas: disk,csv …", rich_help_panel=ALERTS),
+    ] = None,
     config: ConfigOption = None,
     log_json: Annotated[bool | None, typer.Option("--log-json", help="Log as JSON lines.")] = None,
     log_file: Annotated[
@@ -223,6 +247,7 @@ def run(
         platform_url=platform_url,
         focus=focus,
         interval=interval,
+        timeframes=timeframes,
         source=source,
         collect=collect,
         tick_chunk_size=tick_chunk_size,
@@ -247,6 +272,9 @@ def run(
         allowed_lateness_ms=allowed_lateness_ms,
         idle_timeout_ms=idle_timeout_ms,
         history_wait_ms=history_wait_ms,
+        alert_after_s=alert_after_s,
+        alert_quiet_hours=alert_quiet_hours,
+        alert_mute=alert_mute,
     )
     raise typer.Exit(run_daemon(settings, debug=debug))
 

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 def export(
     what: Annotated[str, typer.Argument(help="candles, ticks, gaps or revisions.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write, .csv or .parquet.", show_default=False)],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="Candles of one stream for tradingview, metatrader5, freqtrade, or nautilus (a folder).",
+            show_default=False,
+        ),
+    ] = None,
     symbol: Annotated[str | None, typer.Option(help="Assets, comma-separated, as you would type them.")] = None,
     source: Annotated[str | None, typer.Option(help="Source, such as POCKETOPTION.")] = None,
     interval: Annotated[str | None, typer.Option(help="Interval, such as 1m.")] = None,
@@ -42,6 +50,7 @@ def export(
     """
 
     from fluxcap.bridge.export.export import ExportKind, TimeRange
+    from fluxcap.bridge.export.formats import CandleFormat
     from fluxcap.capture.cli.options import progress_bar
     from fluxcap.capture.runtime.settings import load_settings
     from fluxcap.capture.tools.export import ExportLocation, ExportRequest, parse_time
@@ -54,7 +63,9 @@ def export(
     if span.to_ms is not None and span.to_ms <= span.from_ms:
         raise ConfigError("--to must be later than --from.")
     symbols = tuple(part.strip() for part in symbol.split(",") if part.strip()) if symbol else ()
-    wanted = ExportRequest(ExportKind(what), out, source, symbols, interval, span)
+    if form not in (None, *CandleFormat):
+        raise ConfigError(f"{form!r} is no format; choose {', '.join(CandleFormat)}, or leave it out.")
+    wanted = ExportRequest(ExportKind(what), out, source, symbols, interval, span, CandleFormat(form) if form else None)
     where = ExportLocation(data_dir or load_settings().data_dir, rep, control, curve_of(keys))
     with progress_bar(f"Exporting {what}") as begin:
         summary = write(wanted, where, begin)
@@ -64,6 +75,8 @@ def export(
     several = f" of {len(summary.streams)} streams" if len(summary.streams) > 1 else ""
     size = f"{summary.bytes / 1e6:.1f} MB" if summary.bytes >= 100_000 else f"{summary.bytes:,} bytes"
     say(f"Wrote {summary.rows:,} {what}{several} to {summary.out} ({size}), read from the {summary.through}.")
+    if summary.flagged:
+        say(f"fluxcap: {summary.flagged:,} of these candles have flags, which {form} has no place for.", err=True)
     if summary.unreadable_lines:
         say(
             f"fluxcap: {summary.unreadable_lines:,} lines could not be read and were left out; "

@@ -304,7 +304,7 @@ def collect(
     """
     platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
     files = CollectedFiles(settings.data_dir, restart=restart)
-    store = HistoryStore(settings.data_dir, settings.source, settings.interval)
+    store = HistoryStore(settings.data_dir, settings.source, settings.interval, settings.derived_timeframes)
     with ExitStack() as closing:
         gate = closing.enter_context(open_gate(settings, platform.is_page, tell))
         prior, certain = store.known_offset()

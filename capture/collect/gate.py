@@ -20,7 +20,7 @@ import msgspec
 from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.system.files import remove_file
 from fluxcap.capture.chrome.connection import Connection
-from fluxcap.capture.chrome.endpoint import ConsentBrowser
+from fluxcap.capture.chrome.endpoint import BrowserInfo, ConsentBrowser
 from fluxcap.capture.chrome.events import ArrivalTime
 from fluxcap.capture.chrome.share import SharedBrowser
 from fluxcap.capture.collect.cdp_proxy import GateAddress, SingleTabProxy
@@ -29,7 +29,7 @@ from fluxcap.capture.pipeline.pipeline import Pipeline
 from fluxcap.capture.pipeline.reconnect import browser_locator
 from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.runtime.settings import Settings
-from fluxcap.schemas.errors import AlreadyRunning, ChromeUnavailable, ConfigError
+from fluxcap.schemas.errors import AlreadyRunning, ChromeUnavailable, ConfigError, FluxcapError
 
 GATE_FILE = "gate.json"
 NOBODY_COMES_S = 30.0
@@ -107,21 +107,43 @@ def open_gate(
 
     Raises ChromeUnavailable, ConsentRefused among them, and BrowserGone.
     """
-    run = read_run_file(settings.data_dir) if settings.consent else None
-    if run is not None and not run.is_stale():
-        with DaemonClient(run.control, SHARE_TIMEOUT_S) as daemon:
-            file = daemon.share_browser()
-        yield _read_address(file)
+    run = read_run_file(settings.data_dir)
+    control = run.control if run is not None and not run.is_stale() else ""
+    if settings.consent and control:
+        yield _of_daemon(control)
+        return
+    try:
+        found = browser_locator(settings)()
+    except ChromeUnavailable as error:
+        if not control:
+            raise
+        try:  # the daemon may have been told of consent by its command line alone
+            address = _of_daemon(control)
+        except FluxcapError:
+            raise error from None
+        yield address
         return
     shared = SharedBrowser()
     with ExitStack() as closing:
-        feed_url = _connect(settings, shared, tell, closing)
+        feed_url = _connect(found, settings, shared, tell, closing)
         proxy = SingleTabProxy(shared, is_shown)
         closing.callback(proxy.close)
         yield GateAddress(proxy.endpoint, feed_url or proxy.feed_url)
 
 
-def _connect(settings: Settings, shared: SharedBrowser, tell: Callable[[str], None], closing: ExitStack) -> str:
+def _of_daemon(control: str) -> GateAddress:
+    """Have the daemon open its gate. Raises FluxcapError where it reads no browser by consent, or has none."""
+    with DaemonClient(control, SHARE_TIMEOUT_S) as daemon:
+        return _read_address(daemon.share_browser())
+
+
+def _connect(
+    found: BrowserInfo | ConsentBrowser,
+    settings: Settings,
+    shared: SharedBrowser,
+    tell: Callable[[str], None],
+    closing: ExitStack,
+) -> str:
     """Connect to the browser; returns where its frames can be read beside it, "" where only this connection may."""
 
     def on_message(data: bytes, _stamp: ArrivalTime) -> None:
@@ -130,7 +152,6 @@ def _connect(settings: Settings, shared: SharedBrowser, tell: Callable[[str], No
     def on_end(_reason: str) -> None:
         shared.ended()
 
-    found = browser_locator(settings)()
     if isinstance(found, ConsentBrowser):
         connection = ask_and_connect(found, ConsentFile(settings.data_dir), tell, on_message, on_end)
     else:

@@ -14,6 +14,7 @@ import msgspec
 from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.server.history_import import ImportResult, import_candles
 from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.server.timeframes import Timeframes
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import kept_offset_ms
 from fluxcap.capture.market.clock import ClockPrior, ClockState
@@ -31,10 +32,11 @@ ANY_PORT = "tcp://127.0.0.1:0"
 class HistoryStore:
     """The store of a data folder. Who holds it is looked up each time: a daemon may come and go meanwhile."""
 
-    def __init__(self, data_dir: Path, source: str, live_interval: str) -> None:
+    def __init__(self, data_dir: Path, source: str, live_interval: str, timeframes: tuple[str, ...] = ()) -> None:
         self._data_dir = data_dir
         self._source = source
         self._live_interval = live_interval
+        self._timeframes = Timeframes(source, live_interval, timeframes)
 
     def put(self, symbol: str, interval: str, candles: Sequence[Candle]) -> ImportResult | None:
         """Take candles in; None for those of the live interval. Raises FluxcapError with the reason."""
@@ -49,7 +51,8 @@ class HistoryStore:
             return None
         # Numbering and committing are the server's; nobody knows its ports.
         path = self._data_dir / STORE_FILE
-        with WireServer(lambda: Store.open(path, state_dir=state_dir()), ANY_PORT, ANY_PORT) as server:
+        opened = lambda: Store.open(path, state_dir=state_dir())  # noqa: E731
+        with WireServer(opened, ANY_PORT, ANY_PORT, timeframes=self._timeframes) as server:
             return import_candles(server, StreamKey(self._source, symbol, interval), candles)
 
     def assets(self) -> tuple[Asset, ...]:

@@ -20,12 +20,17 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from fastapi import FastAPI
 
 from fluxcap.bridge.jetstream.forward.status import ForwardStatus
+from fluxcap.bridge.server.derivation import derive_past
 from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.server.timeframes import Timeframes
 from fluxcap.bridge.store.store import Store, StoreListener
 from fluxcap.bridge.system.files import is_full, remove_file
 from fluxcap.bridge.system.ports import process_on_port
+from fluxcap.bridge.system.sleep import SleepWatch
 from fluxcap.bridge.transport.addresses import in_address, is_wildcard, reachable_here
 from fluxcap.bridge.transport.curve import ServerCurve, server_keys, with_own_client
+from fluxcap.capture.alerts.watch import POLL_S as ALERTS_S
+from fluxcap.capture.alerts.watch import AlertWatch
 from fluxcap.capture.api.app import HttpServer, control_app
 from fluxcap.capture.api.metrics import Metrics, MetricsSnapshot
 from fluxcap.capture.api.relay import EventRelay
@@ -61,6 +66,7 @@ from fluxcap.schemas.types import Candle, Gap, StreamKey, interval_ms
 CHECKPOINT_S = 60
 LEASES_S = 5
 PAGE_S = 5
+SLEEP_S = 5
 PROGRESS_S = 5
 PRUNE_S = 3_600
 PRUNE_TIMEOUT_S = 60.0
@@ -99,7 +105,9 @@ class Daemon:
                 market_times(settings),
                 prior,
                 self._stored,
+                [interval_ms(timeframe) for timeframe in settings.derived_timeframes],
             )
+            self.server.derived.is_covered = self.market.is_covered
             kept = KeptFacts(self.market, self.server.store, settings.source)
             kept.restore()
             recorder = None
@@ -142,7 +150,9 @@ class Daemon:
                 keep_offset=self._keep_offset,
                 keep=kept.keep,
                 hints=PlatformHints(platform),
+                is_derived=self.server.derived.is_derived,
             )
+            self.alerts = self._alert_watch() if settings.alerts else None
             find = browser_locator(settings)
             self._kept_chrome = kept_chrome(settings, find) if settings.keep_chrome else None
             self.watch = ChromeReconnector(
@@ -162,6 +172,7 @@ class Daemon:
             self.server.close()
             raise
         self._started_s = time.monotonic()
+        self._sleep = SleepWatch()
         self.identity = DaemonInfo(
             version=version("fluxcap"),
             pid=os.getpid(),
@@ -192,6 +203,10 @@ class Daemon:
             self._scheduler.add_job(self._prune, "interval", seconds=PRUNE_S, id="retention", next_run_time=now)
         if self._kept_chrome is not None:
             self._scheduler.add_job(self._remember_page, "interval", seconds=PAGE_S, id="page")
+        self._scheduler.add_job(self._look_for_sleep, "interval", seconds=SLEEP_S, id="sleep")
+        if self.alerts is not None:
+            self.alerts.start()
+            self._scheduler.add_job(self._watch_for_alerts, "interval", seconds=ALERTS_S, id="alerts", max_instances=1)
         self._scheduler.start()
         who = self.identity
         self._write_run_file(tried_before=False)
@@ -212,6 +227,8 @@ class Daemon:
         if self._forwarding is not None:
             self._forwarding.stop()
         self.server.close()
+        if self.alerts is not None:
+            self.alerts.stop()
         run = read_run_file(self.settings.data_dir)
         if run is not None and run.pid == self.identity.pid:
             remove_file(self.settings.data_dir / RUN_FILE)  # or the next start finds that it is stale
@@ -226,6 +243,7 @@ class Daemon:
             collect=self.persistence.view(),
             forward=self._forward_view(),
             agreement=self.server.store.agreement,
+            alerts=self.alerts.status() if self.alerts is not None else None,
         )
 
     def _snapshot(self) -> MetricsSnapshot:
@@ -238,7 +256,26 @@ class Daemon:
             now_ms,
             forward,
             self.server.store.agreement,
+            self.alerts.status() if self.alerts is not None else None,
         )
+
+    def _alert_watch(self) -> AlertWatch:
+        """Raises ConfigError for an address that is none, or where the extra is not installed."""
+        return AlertWatch(
+            self.settings,
+            self.pipeline.view,
+            self.persistence.view,
+            lambda: self.server.store.agreement,
+            self.server.store.reader(),
+            crashed=read_run_file(self.settings.data_dir) is not None,  # an orderly end takes it away
+        )
+
+    def _watch_for_alerts(self) -> None:
+        if self.alerts is not None:
+            here = datetime.now(UTC).astimezone()
+            self.alerts.poll(
+                time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000, here.hour * 60 + here.minute
+            )
 
     def _forward_view(self) -> ForwardStatus | None:
         return None if self._forwarding is None else self._forwarding.view()
@@ -342,6 +379,13 @@ class Daemon:
         with contextlib.suppress(NotAnswering):
             self.pipeline.expire_leases()
 
+    def _look_for_sleep(self) -> None:
+        """Say that this computer slept, and look for the browser at once."""
+        slept_s = self._sleep.slept_s()
+        if slept_s:
+            log.event("computer.woke", slept_s=round(slept_s))
+            self.watch.poll()
+
     def _remember_page(self) -> None:
         """Remember the trading page that is open, for the Chrome that is started after this one."""
         with contextlib.suppress(NotAnswering):
@@ -375,9 +419,19 @@ class _StoreEvents(StoreListener):
     def __init__(self) -> None:
         self._next_s = 0.0
 
+    def _is_due(self) -> bool:
+        if time.monotonic() < self._next_s:
+            return False
+        self._next_s = time.monotonic() + PROGRESS_S
+        return True
+
+    def deriving(self, done: int, total: int) -> None:
+        """So many of the base candles have been folded into those of longer intervals."""
+        if self._is_due():
+            log.event("store.deriving", done=done, total=total)
+
     def migrating(self, done_bytes: int, total_bytes: int) -> None:
-        if time.monotonic() >= self._next_s:
-            self._next_s = time.monotonic() + PROGRESS_S
+        if self._is_due():
             log.event("store.migrating", done_mb=done_bytes // 1_000_000, total_mb=total_bytes // 1_000_000)
 
     def rewritten(self, path: Path) -> None:
@@ -392,14 +446,24 @@ def _wire_server(settings: Settings, curve: ServerCurve | None, observe: Callabl
         kind = StoreFull if is_full(error) else ConfigError
         raise kind(f"The data folder {settings.data_dir} cannot be made: {error.strerror}.") from None
 
+    timeframes = Timeframes(settings.source, settings.interval, settings.derived_timeframes)
+
     def opened() -> Store:
-        store = Store.open(settings.store_path, listener=_StoreEvents(), state_dir=state_dir())
+        events = _StoreEvents()
+        store = Store.open(settings.store_path, listener=events, state_dir=state_dir())
         if store.migration is not None:
             log.event("store.migrated", copy=str(store.migration.copy))
+        try:
+            made = derive_past(store, timeframes, time.time_ns() // 1_000_000, events.deriving)
+        except BaseException:
+            store.close()
+            raise
+        if made:
+            log.event("store.derived", candles=made, timeframes=",".join(timeframes.longer))
         return store
 
     try:
-        return WireServer(opened, settings.pub, settings.rep, curve=curve, observe=observe)
+        return WireServer(opened, settings.pub, settings.rep, curve=curve, observe=observe, timeframes=timeframes)
     except AlreadyRunning as error:
         ports = [endpoint.rpartition(":")[2] for endpoint in (settings.pub, settings.rep) if endpoint in str(error)]
         holder = process_on_port(int(ports[0])) if ports and ports[0].isdecimal() else ""

@@ -60,5 +60,5 @@ class ForwardingListener(Listener):
         return self._forwarder.view()
 
     def published(self, update: PublishedUpdate) -> None:
-        if update.batches or update.revisions:
+        if update.batches or update.revisions or update.derived:
             self._source.notify()

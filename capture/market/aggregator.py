@@ -30,7 +30,8 @@ class MarketUpdate(msgspec.Struct):
     since when their asset has been received without a break. ``settled``: they have got their time since, and stand
     among ``ticks``. ``correction``: all ticks before these were stamped with a wrong offset. ``dropped_after_ms``: what
     earlier runs had stamped later than this was stamped by a wrong clock. ``rows``: the platform's own candles, whole
-    ones, to compare with ours.
+    ones, to compare with ours. ``over``: by asset, the time before which all of its buckets are over, as far as candles
+    of longer intervals end there.
     """
 
     sealed: dict[str, list[Candle]] = msgspec.field(default_factory=dict)
@@ -42,11 +43,13 @@ class MarketUpdate(msgspec.Struct):
     settled: bool = False
     correction: Correction | None = None
     dropped_after_ms: int = 0
+    over: dict[str, int] = msgspec.field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(
-            self.sealed or self.revised or self.gaps or self.ticks or self.waiting or self.rows or self._of_clock
-        )
+            self.sealed or self.revised or self.gaps or self.ticks or self.waiting or self.rows or self.over
+            or self._of_clock
+        )  # fmt: skip
 
     @property
     def _of_clock(self) -> bool:
@@ -56,10 +59,10 @@ class MarketUpdate(msgspec.Struct):
         """Remove and return all of it. The caller owns it."""
         taken = MarketUpdate(
             self.sealed, self.revised, self.gaps, self.ticks, self.waiting, self.rows, self.settled,
-            self.correction, self.dropped_after_ms,
+            self.correction, self.dropped_after_ms, self.over,
         )  # fmt: skip
         self.sealed, self.revised, self.gaps, self.ticks, self.waiting, self.rows = {}, {}, [], [], [], {}
-        self.settled, self.correction, self.dropped_after_ms = False, None, 0
+        self.settled, self.correction, self.dropped_after_ms, self.over = False, None, 0, {}
         return taken
 
     def append(self, newer: MarketUpdate) -> None:
@@ -72,6 +75,7 @@ class MarketUpdate(msgspec.Struct):
         self.ticks = newer.ticks
         for symbol, rows in newer.rows.items():
             self.rows.setdefault(symbol, []).extend(rows)
+        self.over |= newer.over
 
 
 JUDGED_AFTER_MS = 10_000
@@ -94,7 +98,8 @@ class CandleAggregator:
     """Makes candles of the focused assets.
 
     ``is_focused(symbol)``: whether an asset is focused now. ``stored(symbol, from_ms)``: the candles that the store has
-    of an asset from a time on, oldest first.
+    of an asset from a time on, oldest first. ``longer_ms``: lengths of the intervals of which candles are made from
+    these; the ends of their buckets are told.
 
     Attributes
     ----------
@@ -115,8 +120,14 @@ class CandleAggregator:
         published_ts_ms: Callable[[str], int],
         is_focused: Callable[[str], bool],
         stored: Callable[[str, int], Sequence[Candle]] = lambda symbol, from_ms: (),
+        longer_ms: Sequence[int] = (),
     ) -> None:
         self._stored = stored
+        self._longer_ms = tuple(longer_ms)
+        self._over_ms: dict[str, int] = {}
+        """The end of a longer bucket that was told last to be over, by asset."""
+        self._away_over_at_ms = 0
+        """When it is to be told of the assets that are out of focus."""
         self.now_ms = 0
         self.wrong_from_ms = 0
         self.far_ahead: set[str] = set()
@@ -200,6 +211,9 @@ class CandleAggregator:
         """All that was stamped in this run had the wrong offset: its time is ``by_ms`` later. After the feeds'."""
         self.now_ms = now_ms
         self.invalidate_idle()
+        self._over_ms.clear()
+        self.update.over.clear()
+        self._away_over_at_ms = 0
         self.update.ticks = [msgspec.structs.replace(tick, ts_ms=tick.ts_ms + by_ms) for tick in self.update.ticks]
         self._emitted_from_ms = {symbol: ts_ms + by_ms for symbol, ts_ms in self._emitted_from_ms.items()}
         interval_ms = self._timeouts.interval_ms
@@ -229,6 +243,8 @@ class CandleAggregator:
             self._idle_until_ms = min((self._seal(feed, now_ms) for feed in self._active_feeds()), default=NEVER_MS)
             self._finish_unheard(now_ms)
         self.collect_gaps()
+        if self._longer_ms and now_ms >= self._away_over_at_ms:
+            self._tell_over_away(now_ms)
 
     def collect_gaps(self) -> None:
         """Gaps that opened and closed go into the outcome, but for those within a time out of focus."""
@@ -247,6 +263,7 @@ class CandleAggregator:
         self.invalidate_idle()
         for known in (self._builders, self._leaving, self._newest_gaps, self._emitted_from_ms, self._began_ms):
             known.pop(symbol, None)
+        self._over_ms.pop(symbol, None)
 
     def on_focus_change(self, left: Iterable[str], joined: Iterable[str], now_ms: int) -> None:
         """Follow a change of the focus at ``now_ms`` (platform time, UTC ms; 0 while it is not known)."""
@@ -457,7 +474,39 @@ class CandleAggregator:
             self._come_back(feed, coverage, now_ms)
             if symbol in self._away:
                 return 0
-        return builder.idle_until_ms(now_ms, coverage)
+        idle_until_ms = builder.idle_until_ms(now_ms, coverage)
+        return (
+            min(idle_until_ms, self._tell_over(symbol, builder, coverage, now_ms)) if self._longer_ms else idle_until_ms
+        )
+
+    def _tell_over(self, symbol: str, builder: CandleBuilder, coverage: FeedCoverage, now_ms: int) -> int:
+        """Tell up to where all is over, if a longer bucket ends there. Returns until when time alone tells no more."""
+        if not builder.next_ms:
+            return NEVER_MS
+        newest_ms, told_ms = self._last_end(now_ms), self._over_ms.get(symbol, 0)
+        timed_out_ms = now_ms - max(self._timeouts.idle_timeout_ms, self._timeouts.allowed_lateness_ms)
+        for end_ms in (newest_ms, self._last_end(timed_out_ms), self._last_end(builder.next_ms)):
+            if end_ms > told_ms and builder.is_over_before(end_ms, now_ms, coverage):
+                self._over_ms[symbol] = self.update.over[symbol] = told_ms = end_ms
+                break
+        return self._next_end(now_ms) if told_ms >= newest_ms else 0
+
+    def _tell_over_away(self, now_ms: int) -> None:
+        """Nothing is awaited of the assets that are out of focus, but for what the idle timeout awaits of all."""
+        timed_out_ms = now_ms - self._timeouts.idle_timeout_ms
+        end_ms = self._last_end(timed_out_ms)
+        for symbol in self._away:
+            if end_ms > self._over_ms.get(symbol, 0):
+                self._over_ms[symbol] = self.update.over[symbol] = end_ms
+        self._away_over_at_ms = self._next_end(timed_out_ms) + self._timeouts.idle_timeout_ms
+
+    def _last_end(self, ts_ms: int) -> int:
+        """The newest end of a longer bucket that is not after ``ts_ms``."""
+        return max(bucket_start(ts_ms, length_ms) for length_ms in self._longer_ms)
+
+    def _next_end(self, ts_ms: int) -> int:
+        """The first end of a longer bucket after ``ts_ms``."""
+        return min(bucket_start(ts_ms, length_ms) + length_ms for length_ms in self._longer_ms)
 
     def _revise(self, feed: SymbolFeed, builder: CandleBuilder, coverage: FeedCoverage) -> None:
         if revisions := builder.revisions(coverage):

@@ -374,6 +374,14 @@ class CandleBuilder:
             return False
         return self._is_over(start_ms, start_ms + self._timeouts.interval_ms, now_ms, coverage)
 
+    def is_over_before(self, ts_ms: int, now_ms: int, coverage: FeedCoverage) -> bool:
+        """Return whether all before ``ts_ms``, the start of a bucket, is over at ``now_ms``. Call after ``sealed``."""
+        if not self.next_ms or self.next_ms >= ts_ms:
+            return self.next_ms > 0
+        if 0 < self._open_end_ms <= ts_ms:
+            return False
+        return self.is_over(ts_ms - self._timeouts.interval_ms, now_ms, coverage)
+
     def _open_buckets(self) -> Iterator[int]:
         """Starts of the buckets not sealed yet that hold a tick or a server candle, oldest first."""
         interval_ms = self._timeouts.interval_ms

@@ -245,6 +245,19 @@ class FocusState:
         """The assets that the page showed while it was followed, the newest first."""
         return tuple(reversed(self._followed))
 
+    def wanted(self, shown: Sequence[str]) -> tuple[str, ...]:
+        """Return the assets that the user wants to be captured now, without what viewers alone look at.
+
+        ``shown``: those in force, as ``shown`` tells them. While the page is followed and shows nothing yet, it is the
+        one that it showed last.
+        """
+        if self.mode is FocusMode.LOCK:
+            return self._user_focus.symbols
+        viewed = set(self.leased) - set(self._followed) - set(self._user_focus.symbols)
+        if self.mode is FocusMode.ALL:
+            return tuple(shown)
+        return tuple(symbol for symbol in shown if symbol not in viewed) or self.followed[:1]
+
     @property
     def unknown(self) -> tuple[str, ...]:
         """Names in force that fit no asset of the platform's table: accepted before it came."""

@@ -109,6 +109,8 @@ class MarketSnapshot(msgspec.Struct, frozen=True):
     logged_out: bool = False
     accounts: dict[str, str] = {}
     """Assets of which another kind of account brings prices, too: the kind that counts."""
+    wanted: tuple[str, ...] = ()
+    """Assets that the user wants to be captured now, but for those whose market the platform's table calls closed."""
 
 
 class Market:
@@ -130,6 +132,8 @@ class Market:
         What earlier runs know of the clock.
     stored
         The candles that the store has of an asset from a time (UTC ms) on, oldest first.
+    longer_ms
+        Lengths of the intervals of which candles are made from these: ``pending.over`` tells of their ends.
 
     Attributes
     ----------
@@ -152,6 +156,7 @@ class Market:
         times: MarketTimeouts = MarketTimeouts(),  # noqa: B008  frozen
         prior: ClockPrior = ClockPrior(),  # noqa: B008  frozen
         stored: Callable[[str, int], Sequence[Candle]] = lambda symbol, from_ms: (),
+        longer_ms: Sequence[int] = (),
     ) -> None:
         self._platform = platform
         self._prior = prior
@@ -159,6 +164,7 @@ class Market:
         self._account_of = PlatformHints(platform).account
         self._accounts = Accounts(interval_ms)
         self._interval_ms = interval_ms
+        self._longest_ms = max((interval_ms, *longer_ms))
         self._published_ts_ms = published_ts_ms
         self._focus = FocusState(focus)
         self.clock = PlatformClock(prior)
@@ -167,7 +173,9 @@ class Market:
         timeouts = CandleTimeouts(interval_ms, times.allowed_lateness_ms, times.idle_timeout_ms)
         self._focused: set[str] = set()
         """The assets that become candles now: looked up for every tick, so it is kept up with what ``_focus`` tells."""
-        self._aggregator = CandleAggregator(self.feeds, timeouts, published_ts_ms, self._focused.__contains__, stored)
+        self._aggregator = CandleAggregator(
+            self.feeds, timeouts, published_ts_ms, self._focused.__contains__, stored, longer_ms
+        )
         self.pending = self._aggregator.update
         self._decoders: dict[SocketKey, SocketDecoder | None] = {}
         """Of the sockets whose end has not been reported yet; None for one that is not the platform's."""
@@ -267,7 +275,7 @@ class Market:
         self._advanced_ms = now_ms
         if now_ms >= self._prune_at_ms:
             self._prune_at_ms = now_ms + PRUNE_EVERY_MS
-            self.feeds.prune_before(now_ms - COVERAGE_RETENTION_MS - 2 * self._interval_ms)
+            self.feeds.prune_before(now_ms - COVERAGE_RETENTION_MS - 2 * self._longest_ms)
         self.feeds.expire(now_ms)
         self._update_sole_active(now_ms)
         self._aggregator.advance_time(now_ms)
@@ -469,6 +477,11 @@ class Market:
         feed = self.feeds.get(symbol)
         return feed.tape.ticks(start_ms, start_ms + self._interval_ms) if feed is not None else []
 
+    def is_covered(self, symbol: str, from_ms: int, to_ms: int) -> bool:
+        """Return whether a feed or the history covers ``[from_ms, to_ms)`` (UTC ms) of an asset, as far as is known."""
+        feed = self.feeds.get(symbol)
+        return feed is not None and self.feeds.coverage(feed).covers(from_ms, to_ms)
+
     def feed_state(self, symbol: str) -> FeedState:
         """Return the state of a stream's feed as the market knows it; the caller knows whether there is a browser."""
         return FeedState.NOT_IN_FOCUS if self.is_out_of_focus(symbol) else self._feed_state(symbol)
@@ -509,7 +522,15 @@ class Market:
             wall_off_ms=self.clock.wall_off_ms,
             logged_out=self.logged_out,
             accounts=self.accounts,
+            wanted=tuple(
+                symbol for symbol in self._focus.wanted(self._symbols_in_force()) if self._can_be_traded(symbol)
+            ),
         )
+
+    def _can_be_traded(self, symbol: str) -> bool:
+        """Return whether an asset can be traded now, as far as the platform's table of this run tells."""
+        asset = self.names.get(symbol)
+        return asset is None or asset.active
 
     @property
     def accounts(self) -> dict[str, str]:

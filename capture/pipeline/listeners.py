@@ -33,12 +33,16 @@ class ChromeState(enum.StrEnum):
 
 
 class PublishedUpdate(msgspec.Struct, frozen=True):
-    """Data given to listeners after it was committed and published."""
+    """Data given to listeners after it was committed and published.
+
+    ``batches`` and ``revisions`` are of the base interval, ``derived`` are those of the streams derived from them.
+    """
 
     batches: tuple[CandleBatch, ...]
     revisions: tuple[CandleRevision, ...]
     gaps: tuple[Gap, ...]
     ticks: tuple[Tick, ...]
+    derived: tuple[CandleBatch | CandleRevision, ...] = ()
 
 
 class Listener:

@@ -75,6 +75,8 @@ class PipelineView(msgspec.Struct, frozen=True):
     store_error: str
     forming: dict[str, Candle] = {}
     """The candle under way of each asset in focus."""
+    derived: tuple[StreamStatus, ...] = ()
+    """The streams of longer intervals, made of ``streams``."""
 
 
 class _FromBrowser(msgspec.Struct, gc=False):
@@ -118,10 +120,12 @@ class Pipeline:
         keep_offset: Callable[[int], None] = lambda offset_ms: None,
         keep: Callable[[], None] = lambda: None,
         hints: PlatformHints | None = None,
+        is_derived: Callable[[StreamKey], bool] = lambda key: False,
         wall_ns: Callable[[], int] = time.time_ns,
         mono_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._keep_offset = keep_offset
+        self._is_derived = is_derived
         self._market = market
         self._server = server
         self._key_of = key_of
@@ -347,7 +351,7 @@ class Pipeline:
             self._keep()
 
     def _feed_info(self, key: StreamKey) -> FeedInfo:
-        if key != self._key_of(key.symbol):
+        if key != self._key_of(key.symbol) and not self._is_derived(key):
             return FeedInfo()  # collected candles, or those of another source: nothing feeds them now
         offset_ms = self._market.clock.offset_ms or 0
         last_ms = self._market.last_tick_ts_ms(key.symbol)
@@ -384,18 +388,20 @@ class Pipeline:
         return self._market.focus_snapshot()
 
     def _view(self) -> PipelineView:
+        streams = tuple(self._server.status().values())
         return PipelineView(
             chrome=self._browser.state,
             chrome_reason=self._browser.reason,
             browser=self._browser.product,
             session=self._browser.snapshot(),
             market=self._market.view(self._stamp()),
-            streams=tuple(self._server.status().values()),
+            streams=tuple(stream for stream in streams if not self._is_derived(stream.key)),
             queue_depth=self._queue.qsize(),
             messages=self._browser.messages,
             commits=self._publishing.commits,
             store_error=self._publishing.store_error,
             forming=self._market.forming(),
+            derived=tuple(stream for stream in streams if self._is_derived(stream.key)),
         )
 
     def _stamp(self) -> ArrivalTime:

@@ -56,7 +56,12 @@ class WireOutput(Protocol):
         sealed: CandlesByStream,
         completed: Mapping[StreamKey, Sequence[Candle]] = ...,
         gaps: Sequence[Gap] = ...,
+        over: Mapping[StreamKey, int] = ...,
     ) -> list[CandleBatch]: ...
+
+    def take_derived(self) -> list[CandleBatch | CandleRevision]: ...
+
+    def forget_progress(self) -> None: ...
 
     def revise(self, better: CandlesByStream) -> list[CandleRevision]: ...
 
@@ -96,11 +101,14 @@ class _Applied(msgspec.Struct):
     revisions: list[CandleRevision] = msgspec.field(default_factory=list)
     gaps: list[Gap] = msgspec.field(default_factory=list)
     ticks: list[Tick] = msgspec.field(default_factory=list)
+    derived: list[CandleBatch | CandleRevision] = msgspec.field(default_factory=list)
 
     def published(self) -> PublishedUpdate | None:
-        if not (self.batches or self.revisions or self.gaps or self.ticks):
+        if not (self.batches or self.revisions or self.gaps or self.ticks or self.derived):
             return None
-        return PublishedUpdate(tuple(self.batches), tuple(self.revisions), tuple(self.gaps), tuple(self.ticks))
+        return PublishedUpdate(
+            tuple(self.batches), tuple(self.revisions), tuple(self.gaps), tuple(self.ticks), tuple(self.derived)
+        )
 
 
 class PublishStage:
@@ -148,6 +156,7 @@ class PublishStage:
             self._keep(self._journal, update, ticks)
         if update.correction is not None:
             self._rows.clear()  # they stand under wrong times
+            self._server.forget_progress()
         update.waiting, update.correction, update.dropped_after_ms, update.settled = [], None, 0, False
         done = _Applied(ticks=ticks)
         try:
@@ -156,6 +165,7 @@ class PublishStage:
             self._store_failed(error)
         else:
             self._store_works()
+        done.derived = self._server.take_derived()
         published = done.published()
         if published is not None:
             self._listeners.published(published)
@@ -264,12 +274,14 @@ class PublishStage:
         stream go with its candles: what was decided together stands together, or not at all.
         """
         sealed = update.sealed
-        symbols = [*sealed, *(symbol for symbol, candles in completed.items() if candles and symbol not in sealed)]
+        decided = [*sealed, *(symbol for symbol, candles in completed.items() if candles), *update.over]
+        symbols = list(dict.fromkeys(decided))
         if not symbols:
             return
         try:
             self._publish_some(symbols, update, completed, done)
             sealed.clear()
+            update.over.clear()
         except SequenceError:
             for symbol in symbols:
                 try:
@@ -277,6 +289,7 @@ class PublishStage:
                 except SequenceError as error:
                     self._drop({self._key_of(symbol): sealed.get(symbol, [])}, error)
                 sealed.pop(symbol, None)
+                update.over.pop(symbol, None)
 
     def _publish_some(
         self,
@@ -290,6 +303,7 @@ class PublishStage:
             {self._key_of(symbol): update.sealed.get(symbol, []) for symbol in symbols},
             {self._key_of(symbol): completed[symbol] for symbol in symbols if completed.get(symbol)},
             gaps,
+            {self._key_of(symbol): update.over[symbol] for symbol in symbols if symbol in update.over},
         )
         update.gaps = [gap for gap in update.gaps if gap.symbol not in symbols]
         done.batches += batches

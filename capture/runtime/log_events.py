@@ -102,6 +102,12 @@ EVENTS: dict[str, LogEvent] = {
         "It jumped by `seconds` while fluxcap ran. Candles do not move.",
         "nothing, if it is right now",
     ),
+    "computer.woke": LogEvent(
+        "This computer slept and is awake again",
+        "For `slept_s` seconds. Candles of that time are filled by the page's history, or stand as gaps; Chrome is "
+        "looked for at once.",
+        "nothing; if the page does not move again, reload it: `fluxcap reload`",
+    ),
     "clock.store_ahead": LogEvent(
         "The store has candles of times yet to come",
         "A clock that was ahead by about `seconds` had stamped them. They are revised to BLIND, and to the true candle "
@@ -220,6 +226,16 @@ EVENTS: dict[str, LogEvent] = {
         "The store is of the present version now",
         "`copy` is the store as it was before; nothing needs it any more.",
         "nothing; delete the copy when you like",
+    ),
+    "store.deriving": LogEvent(
+        "Making candles of longer intervals of those that the store has",
+        "At a start after `timeframes` was changed, or the first with it; `done` of `total` candles were folded.",
+        "nothing; the daemon goes on by itself",
+    ),
+    "store.derived": LogEvent(
+        "Candles of longer intervals were made of those that the store had",
+        "Charts of these intervals have their past.",
+        "nothing",
     ),
     "store.rewritten": LogEvent(
         "The store's file was deleted or moved away; it was written again",
@@ -374,5 +390,23 @@ EVENTS: dict[str, LogEvent] = {
         f"{_REPORT} No CSV files are written any more; capture goes on.",
         "send us the log; restart to have CSV files again",
         alert=True,
+    ),
+    # alerts
+    "alert.told": LogEvent(
+        "An alert was told", "`kind` says which; the addresses of `alerts` have the text.", "what the alert says"
+    ),
+    "alert.ended": LogEvent("The end of an alert was told", "What it was about is over.", "nothing"),
+    "alert.send_failed": LogEvent(
+        "An alert cannot be sent; retrying",
+        "`address` and `number` say to which; nothing that waits for others is delayed.",
+        "`fluxcap alerts test`; check the address, the network and the service",
+    ),
+    "alert.send_recovered": LogEvent(
+        "Alerts can be sent again", "Those that waited for this address follow.", "nothing"
+    ),
+    "alert.dropped": LogEvent(
+        "An alert was given up",
+        "It could not be sent for half a day, or too many waited for this address.",
+        "`fluxcap alerts test`; `fluxcap status` says what goes on",
     ),
 }

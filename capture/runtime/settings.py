@@ -2,7 +2,7 @@
 
 One file counts: ``--config``, else ``FLUXCAP_CONFIG``, else ``./fluxcap.toml``, else the user's own.
 
-Every field but ``platforms`` is an option of ``fluxcap run`` (``tick_chunk_size`` is ``--tick-chunk-size``), and every
+Every field but ``NO_OPTION`` is an option of ``fluxcap run`` (``tick_chunk_size`` is ``--tick-chunk-size``), and every
 one a key of the file and a variable (``FLUXCAP_TICK_CHUNK_SIZE``). ``FLUX_LIVE_PUB``, ``FLUX_CHUNK_REP``,
 ``FLUX_SOURCE_ID`` and ``FLUX_INTERVAL`` are honoured as the clients and servers that exist honour them.
 """
@@ -19,9 +19,19 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from fluxcap.bridge.server.timeframes import check_timeframes, longer_intervals
 from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP, without_brackets
 from fluxcap.capture.runtime.folders import CONFIG_FILE, default_data_dir, own_config_file
 from fluxcap.schemas.errors import ConfigError
@@ -31,9 +41,15 @@ STORE_FILE = "fluxcap.duckdb"
 DEFAULT_WEB_PORT = 3001
 _WINDOWS_PATH = re.compile(rb'"[A-Za-z]:\\')
 """In double quotes, where a backslash begins something else."""
+_TIME = r"(?:[01]?\d|2[0-3]):[0-5]\d"
+_HOURS = re.compile(rf"{_TIME}\s*-\s*{_TIME}")
+_NEXT_ADDRESS = re.compile(r"[\s,]+(?=[A-Za-z][\w.+-]*://)")
 _SHOWN = 200
 """Characters of a wrong value that are shown."""
 
+NO_OPTION = ("platforms", "alerts")
+"""Settings that are no option: tables, and addresses with passwords in them, which a list of processes would show."""
+MASK = "****"
 OLD_NAMES = {"grace_ms": "allowed_lateness_ms", "doubt_ms": "idle_timeout_ms"}
 """Names settings had once; they go on working in files, in the environment and as options."""
 
@@ -66,6 +82,7 @@ class Settings(BaseSettings):
     file, JSON in the environment; no option."""
     focus: tuple[str, ...] = ()
     interval: str = Field("1m", validation_alias=AliasChoices("interval", "FLUXCAP_INTERVAL", "FLUX_INTERVAL"))
+    timeframes: tuple[str, ...] = Field(("5m", "15m", "1h", "4h"), validate_default=False)
     source: str = Field(
         "POCKETOPTION",
         validation_alias=AliasChoices("source", "FLUXCAP_SOURCE", "FLUX_SOURCE_ID"),
@@ -94,6 +111,11 @@ class Settings(BaseSettings):
     allowed_lateness_ms: int = Field(2_000, ge=0, le=60_000)
     idle_timeout_ms: int = Field(10_000, ge=0, le=600_000)
     history_wait_ms: int = Field(10_000, ge=0, le=600_000)
+    alerts: tuple[SecretStr, ...] = ()
+    """Addresses to which alerts are sent, as the library apprise takes them. They hold passwords and tokens."""
+    alert_after_s: int = Field(20, ge=2, le=86_400)
+    alert_quiet_hours: str = ""
+    alert_mute: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -118,6 +140,16 @@ class Settings(BaseSettings):
             raise ValueError("it is no address of a page; write https://…")
         return value
 
+    @field_validator("timeframes")
+    @classmethod
+    def _fit_the_interval(cls, value: tuple[str, ...], known: ValidationInfo) -> tuple[str, ...]:
+        """Of the default those that fit are taken; one of the user's that does not fit is refused."""
+        try:
+            check_timeframes(known.data.get("interval", "1s"), value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
+
     @field_validator("web_host")
     @classmethod
     def _is_host(cls, value: str) -> str:
@@ -125,6 +157,13 @@ class Settings(BaseSettings):
         if not host:
             raise ValueError("it names no address; write 127.0.0.1, ::1 or an address of this machine")
         return host
+
+    @field_validator("alert_quiet_hours")
+    @classmethod
+    def _are_quiet_hours(cls, value: str) -> str:
+        if any(_HOURS.fullmatch(part.strip()) is None for part in value.split(",") if part.strip()):
+            raise ValueError("write times of the day, such as 22:00-07:00")
+        return value
 
     @field_validator("platforms", mode="before")
     @classmethod
@@ -135,7 +174,24 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ValueError(f"it is no JSON: {error}") from None
 
-    @field_validator("focus", "platform_url", "web_origin", mode="before")
+    @field_validator("alerts", mode="before")
+    @classmethod
+    def _split_addresses(cls, value: Any) -> Any:
+        """Addresses may hold commas themselves: a new one begins with its scheme."""
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list | tuple) or not all(isinstance(text, str | SecretStr) for text in texts):
+            raise ValueError("write a list of addresses")
+        plain = [text.get_secret_value() if isinstance(text, SecretStr) else text for text in texts]
+        parts = [part.strip(" ,\n") for text in plain for part in _NEXT_ADDRESS.split(text)]
+        if any("://" not in part for part in parts if part):
+            raise ValueError("an address begins with its scheme, such as mailto://")
+        return tuple(SecretStr(part) for part in parts if part)
+
+    @field_serializer("alerts", when_used="json")
+    def _mask_addresses(self, value: tuple[SecretStr, ...]) -> list[str]:
+        return [scheme_of(address.get_secret_value()) for address in value]
+
+    @field_validator("focus", "timeframes", "platform_url", "web_origin", "alert_mute", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         texts = [value] if isinstance(value, str) else value
@@ -156,6 +212,11 @@ class Settings(BaseSettings):
         if cls.config_path is not None:
             sources.append(_FileSource(settings_cls, cls.config_path))
         return tuple(sources)
+
+    @property
+    def derived_timeframes(self) -> tuple[str, ...]:
+        """The longer intervals whose candles are made from those of ``interval``, shortest first."""
+        return longer_intervals(self.interval, self.timeframes)
 
     @property
     def store_path(self) -> Path:
@@ -191,6 +252,12 @@ class _FileSource(TomlConfigSettingsSource):
 def path_settings() -> frozenset[str]:
     """Return the names of the settings that are paths."""
     return frozenset(name for name, field in Settings.model_fields.items() if field.annotation in (Path, Path | None))
+
+
+def scheme_of(address: str) -> str:
+    """Return all that may be shown of an address of alerts: ``tgram://****``."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9]{0,19})://", address)
+    return f"{found[1].lower()}://{MASK}" if found is not None else MASK
 
 
 class _PlainListEnv(PydanticBaseSettingsSource):
@@ -286,6 +353,6 @@ def _sentence(error: ValidationError, path: Path | None) -> str:
     if first["type"] == "extra_forbidden":
         return f"Unknown setting {name!r} in {path or 'the settings'}; `fluxcap config show` lists them."
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
-    value = repr(first.get("input"))
+    value = MASK if first["loc"][:1] == ("alerts",) else repr(first.get("input"))
     shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]} …"
     return f"Setting {name!r} cannot be {shown}: {reason[:1].lower()}{reason[1:]}."

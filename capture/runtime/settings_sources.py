@@ -15,7 +15,15 @@ import msgspec
 
 from fluxcap.bridge.system.files import replace_file
 from fluxcap.capture.runtime.folders import CONFIG_FILE
-from fluxcap.capture.runtime.settings import Settings, config_file, load_settings, names_of, read_toml, variables_of
+from fluxcap.capture.runtime.settings import (
+    NO_OPTION,
+    Settings,
+    config_file,
+    load_settings,
+    names_of,
+    read_toml,
+    variables_of,
+)
 from fluxcap.schemas.errors import ConfigError
 
 
@@ -75,6 +83,10 @@ def unknown_variables() -> list[str]:
     return sorted(name for name in os.environ if name.startswith("FLUXCAP_") and name not in known)
 
 
+_ALERTS = """
+# Where alerts are sent: addresses as apprise takes them. They hold passwords; there is no option for them.
+# alerts = ["tgram://BOT_TOKEN/CHAT_ID", "mailtos://USER:PASSWORD@example.com"]
+"""
 _PLATFORM = """
 # A platform of your own: JSON messages over WebSockets. Choose it with platform = "binance".
 # [platforms.binance]
@@ -108,11 +120,11 @@ def file_text(explained: Mapping[str, str]) -> str:
         "# `fluxcap config show` shows the values in effect and their origin.",
     ]
     for name, field in Settings.model_fields.items():
-        if name == "platforms":
+        if name in NO_OPTION:
             continue
         default = _EXAMPLES.get(name, field.default)
         lines += ["", f"# {explained[name]}", f"# {name} = {_toml(default)}"]
-    return "\n".join(lines) + "\n" + _PLATFORM
+    return "\n".join(lines) + "\n" + _ALERTS + _PLATFORM
 
 
 def write_new_file(path: Path | None, text: str) -> Path:

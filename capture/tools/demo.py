@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,13 +48,15 @@ START_TIMEOUT_S = 30.0
 CATCH_UP_S = 10.0
 WIDE = 110
 """Columns of a terminal from which on all four prices have room."""
+LONGER = 3
+"""The demo's timeframe is so many times its interval."""
 _T = TypeVar("_T")
 
 
 class StreamResult(msgspec.Struct, frozen=True):
     """One stream compared: how many candles each has, and the differences in words."""
 
-    symbol: str
+    name: str
     ticks_sent: int
     ticks_counted: int
     truth: int
@@ -62,21 +65,28 @@ class StreamResult(msgspec.Struct, frozen=True):
     differences: tuple[str, ...]
 
 
-def run_demo(seconds: int, interval: str, headless: bool | None) -> int:
-    """Run it; returns the exit code."""
+def run_demo(seconds: int, interval: str, headless: bool | None, *, keep: bool = False) -> int:
+    """Run it; returns the exit code. ``keep``: until Ctrl-C, however long, and compare then."""
     console = SafeConsole()
     interval_ms(interval)
     with ExitStack() as stack:
         # In order, so that no process stays behind.
         asked = stack.enter_context(catch_stop_signals(second_interrupts=True))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fluxcap-demo-")))
-        return _run(folder, seconds, interval, _headless(headless), console, asked, stack)
+        return _run(folder, None if keep else seconds, interval, _headless(headless), console, asked, stack)
 
 
 def _run(
-    folder: Path, seconds: int, interval: str, headless: bool, console: Console, asked: Sequence[int], stack: ExitStack
+    folder: Path,
+    seconds: int | None,
+    interval: str,
+    headless: bool,
+    console: Console,
+    asked: Sequence[int],
+    stack: ExitStack,
 ) -> int:
-    console.print(f"[bold]fluxcap demo[/]: {seconds} s of {interval} candles of {' and '.join(FOCUS)}.\n")
+    lasting = "until Ctrl-C" if seconds is None else f"{seconds} s"
+    console.print(f"[bold]fluxcap demo[/]: {lasting}, {interval} candles of {' and '.join(FOCUS)}.\n")
     truth_path = folder / "truth.jsonl"
     site = stack.enter_context(_site(folder, truth_path))
     console.print(f"  [green]✓[/] simulated trading site at {site}, {len(SITE_ASSETS)} assets, ticks stamped UTC + 2 h")
@@ -88,8 +98,10 @@ def _run(
     _open_page(chrome.port, site)
     console.print("  [green]✓[/] trading page open; its own history fills the candles of the last minutes")
     keys = [StreamKey(SOURCE, symbol, interval) for symbol in FOCUS]
-    client = stack.enter_context(LiveClient(run.pub, run.rep, folder / "client", streams=keys))
-    console.print("  [green]✓[/] client subscribed, keeping its own copy\n")
+    derived = [StreamKey(SOURCE, symbol, _longer(interval)) for symbol in FOCUS]
+    client = stack.enter_context(LiveClient(run.pub, run.rep, folder / "client", streams=[*keys, *derived]))
+    console.print("  [green]✓[/] client subscribed, keeping its own copy")
+    console.print(f"  [green]✓[/] chart at {run.control}/\n", highlight=False)
     ended_early = _watch(client, keys, seconds, console, asked, daemon)
     if ended_early:
         console.print(f"\n[red]{plain(ended_early)}[/]" if ended_early != "interrupted" else "\nInterrupted.")
@@ -99,10 +111,11 @@ def _run(
         return 1
     _await_next_candles(client, keys)
     _end(daemon)
-    watermarks = _watermarks(folder, keys)
+    watermarks = _watermarks(folder, [*keys, *derived])
     _await_client(client, watermarks)
     client.close()
-    results = [_compare(folder, key, read_truth(truth_path)) for key in keys]
+    compared = [*keys, *(key for key in derived if watermarks[key])]  # a short demo has none of the longer ones
+    results = [_compare(folder, key, read_truth(truth_path)) for key in compared]
     console.print()
     console.print(_result_table(results))
     return _report(results, console)
@@ -111,24 +124,25 @@ def _run(
 def _watch(
     client: LiveClient,
     keys: list[StreamKey],
-    seconds: int,
+    seconds: int | None,
     console: Console,
     asked: Sequence[int],
     daemon: subprocess.Popen[bytes],
 ) -> str:
-    """Show the streams until the time is over; "" then, else why it ended early."""
+    """Show the streams until the time is over; "" then, else why it ended early. Without a time Ctrl-C is the end."""
     latest = LatestCandles()
-    end_s = time.monotonic() + seconds
+    end_s = inf if seconds is None else time.monotonic() + seconds
 
     def screen() -> Group:
         left_s = max(0.0, end_s - time.monotonic())
         table = _stream_table(client, keys, latest, is_wide=console.width >= WIDE)
-        return Group(table, Text(f"  {left_s:.0f} s to go", style="dim"))
+        hint = "Ctrl-C ends it and compares" if seconds is None else f"{left_s:.0f} s to go"
+        return Group(table, Text(f"  {hint}", style="dim"))
 
     with Live(console=console, refresh_per_second=4, get_renderable=screen, transient=False):
         while time.monotonic() < end_s:
             if asked:
-                return "interrupted"
+                return "" if seconds is None else "interrupted"
             if daemon.poll() is not None:
                 return f"The daemon exited unexpectedly with exit code {daemon.returncode}."
             for event in client.events(timeout=0.2):
@@ -187,7 +201,8 @@ def _daemon(
     data_dir, log_path = folder / "data", folder / "daemon.log"
     arguments = [
         *("run", "--chrome", f"127.0.0.1:{chrome_port}", "--platform-url", host, "--focus", ",".join(FOCUS)),
-        *("--interval", interval, "--source", SOURCE, "--data-dir", str(data_dir), "--no-web", "--control-port", "0"),
+        *("--interval", interval, "--timeframes", _longer(interval), "--source", SOURCE),
+        *("--data-dir", str(data_dir), "--web-port", "0"),
         *("--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0"),
     ]
     process = _spawn(arguments, log_path)
@@ -195,6 +210,11 @@ def _daemon(
         yield process, _wait_for(lambda: read_run_file(data_dir), process, log_path)
     finally:
         _end(process)
+
+
+def _longer(interval: str) -> str:
+    """Return the timeframe that is shown, too."""
+    return f"{LONGER * interval_ms(interval) // 1_000}s"
 
 
 def _attached(run: RunFile) -> bool | None:
@@ -208,13 +228,16 @@ def _open_page(port: int, url: str) -> None:
 
 
 def _spawn(arguments: list[str], log_path: Path) -> subprocess.Popen[bytes]:
+    no_settings = log_path.with_name("settings.toml")  # the demo is the same whatever the user has set
+    no_settings.touch()
+    own = {"FLUXCAP_STATE_DIR": str(log_path.parent / "state"), "FLUXCAP_CONFIG": str(no_settings)}
     with log_path.open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-u", "-m", "fluxcap.capture.cli", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"FLUXCAP_STATE_DIR": str(log_path.parent / "state")},
+            env=os.environ | own,
             start_new_session=True,
         )
 
@@ -283,16 +306,17 @@ def _await_client(client: LiveClient, watermarks: dict[StreamKey, int]) -> None:
 
 
 def _compare(folder: Path, key: StreamKey, truth: Truth) -> StreamResult:
+    name = f"{key.symbol} {key.interval}"
     stored = _stored(folder, key)
     kept = _kept(folder, key)
     if not stored:
-        return StreamResult(key.symbol, 0, 0, 0, 0, len(kept), ("nothing was stored",))
+        return StreamResult(name, 0, 0, 0, 0, len(kept), ("nothing was stored",))
     first_ms, end_ms = stored[0].ts_ms, stored[-1].ts_ms + key.interval_ms
     expected = truth.candles(key.symbol, key.interval_ms, first_ms, end_ms)
     differences = [*_differences("store", expected, stored), *_differences("client", stored, kept, with_flags=True)]
     in_range = [tick for tick in truth.ticks(key.symbol) if first_ms <= tick.ts_ms < end_ms]
     return StreamResult(
-        key.symbol,
+        name,
         len(in_range),
         sum(candle.tick_count for candle in stored),
         len(expected),
@@ -333,18 +357,19 @@ def _kept(folder: Path, key: StreamKey) -> list[Candle]:
 def _result_table(results: list[StreamResult]) -> Table:
     table = Table(title="Truth, store and client compared", title_justify="left", title_style="bold")
     for column in ("stream", "ticks sent", "ticks in candles", "truth", "store", "client", "differences"):
-        table.add_column(column, justify="left" if column == "stream" else "right")
+        is_name = column == "stream"
+        table.add_column(column, justify="left" if is_name else "right", no_wrap=is_name)
     for result in results:
         counts = (result.ticks_sent, result.ticks_counted, result.truth, result.store, result.client)
         style = "green" if not result.differences else "red"
-        table.add_row(result.symbol, *map(str, counts), f"[{style}]{len(result.differences)}[/]")
+        table.add_row(result.name, *map(str, counts), f"[{style}]{len(result.differences)}[/]")
     return table
 
 
 def _report(results: list[StreamResult], console: Console) -> int:
     for result in results:
         for line in result.differences[:10]:
-            console.print(f"  [red]{result.symbol}[/] {plain(line)}", highlight=False)
+            console.print(f"  [red]{result.name}[/] {plain(line)}", highlight=False)
     if any(result.differences for result in results):
         console.print("[red]Not equal.[/]")
         return 1

@@ -26,6 +26,7 @@ from fluxcap.bridge.export.export import (
     export_gaps,
     export_revisions,
 )
+from fluxcap.bridge.export.formats import CandleFormat, write_candles
 from fluxcap.bridge.export.source import ExportSource
 from fluxcap.bridge.export.table_file import Column, TableWriter
 from fluxcap.bridge.store.offline import OfflineStore
@@ -38,7 +39,7 @@ from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.candles import StreamSize
 from fluxcap.schemas.errors import ConfigError, StoreError, StoreLocked, UnknownAsset
-from fluxcap.schemas.types import Gap
+from fluxcap.schemas.types import CandleArray, Gap
 
 _TICK_COLUMNS = {"symbol": Column.TEXT, "timestamp": Column.TIME, "price": Column.PRICE}
 ProgressFactory = Callable[[int], Progress]
@@ -54,6 +55,8 @@ class ExportRequest(msgspec.Struct, frozen=True):
     symbols: tuple[str, ...] = ()
     interval: str | None = None
     span: TimeRange = TimeRange()
+    form: CandleFormat | None = None
+    """For another program, in place of our own columns."""
 
 
 class ExportLocation(msgspec.Struct, frozen=True):
@@ -75,6 +78,8 @@ class ExportSummary(msgspec.Struct, frozen=True):
     through: str
     streams: tuple[str, ...]
     unreadable_lines: int = 0
+    flagged: int = 0
+    """Candles with a flag, in a form that has no place for flags."""
 
 
 def export(
@@ -85,6 +90,8 @@ def export(
         raise ConfigError(f"{wanted.what.value.capitalize()} have no interval; omit --interval.")
     if wanted.source and wanted.what is ExportKind.TICKS:
         raise ConfigError("Tick files have no source; omit --source.")
+    if wanted.form is not None and wanted.what is not ExportKind.CANDLES:
+        raise ConfigError("--format is for candles.")
     if wanted.what is ExportKind.TICKS:
         return _export_ticks(wanted, where.data_dir, reporter)
     with open_archive(where) as (archive, through):
@@ -93,6 +100,8 @@ def export(
             rows = export_gaps(gaps, wanted.target)
             return _summary(wanted, rows, through, sorted({f"{g.source_id}.{g.symbol}" for g in gaps}))
         streams = _streams_wanted(archive.streams(), wanted)
+        if wanted.form is not None:
+            return _export_form(wanted, wanted.form, archive, streams, through, reporter)
         if wanted.what is ExportKind.CANDLES:
             progress = reporter(sum(held.candles for held in streams))
             rows = export_candles(archive, streams, wanted.span, wanted.target, progress)
@@ -100,6 +109,33 @@ def export(
             progress = reporter(sum(held.revisions for held in streams))
             rows = export_revisions(archive, streams, wanted.span, wanted.target, progress)
         return _summary(wanted, rows, through, [str(held.key) for held in streams])
+
+
+def _export_form(
+    wanted: ExportRequest,
+    form: CandleFormat,
+    archive: ExportSource,
+    streams: Sequence[StreamSize],
+    through: str,
+    reporter: ProgressFactory,
+) -> ExportSummary:
+    if len(streams) != 1:
+        names = ", ".join(str(held.key) for held in streams[:8])
+        raise ConfigError(f"Such a file holds one stream; choose with --symbol, --interval and --source: {names}.")
+    held, flagged = streams[0], 0
+    progress = reporter(held.candles)
+
+    def pages() -> Iterator[CandleArray]:
+        nonlocal flagged
+        for page in archive.candles(held.key):
+            found = page.candles[wanted.span.holds(page.candles["ts_ms"])]
+            flagged += int(np.count_nonzero(found["flags"]))
+            progress(len(page.candles))
+            yield found
+
+    rows = write_candles(form, held.key, pages(), wanted.target)
+    summary = _summary(wanted, rows, through, [str(held.key)])
+    return msgspec.structs.replace(summary, flagged=flagged)
 
 
 @contextmanager
@@ -218,5 +254,7 @@ def _add_ticks(table: TableWriter, file: CsvFile, span: TimeRange) -> int:
 def _summary(
     wanted: ExportRequest, rows: int, through: str, streams: Sequence[str], unreadable: int = 0
 ) -> ExportSummary:
-    size = wanted.target.stat().st_size
+    target = wanted.target
+    files = [path for path in target.rglob("*") if path.is_file()] if target.is_dir() else [target]
+    size = sum(path.stat().st_size for path in files if path.exists())
     return ExportSummary(wanted.what.value, str(wanted.target), rows, size, through, tuple(streams), unreadable)

@@ -70,8 +70,14 @@ class NullOutput:
         sealed: CandlesByStream,
         completed: Mapping[StreamKey, Sequence[Candle]] = {},
         gaps: Sequence[Gap] = (),
+        over: Mapping[StreamKey, int] = {},
     ) -> list[CandleBatch]:
         return []
+
+    def take_derived(self) -> list[CandleBatch | CandleRevision]:
+        return []
+
+    def forget_progress(self) -> None: ...
 
     def revise(self, better: CandlesByStream) -> list[CandleRevision]:
         return []

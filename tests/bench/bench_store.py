@@ -23,12 +23,15 @@ import zmq
 
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.server.timeframes import Timeframes
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.codec import encode
 from fluxcap.schemas.types import BackfillCandlesRequest, CandleBatch, GetCursorRequest, Message, StreamKey
 from tests.support.wire.samples import ANY_PORT, EURUSD, PlainClient, candle_rows
 
 REQUESTS = 1_600
+TIMEFRAME_ROUNDS = 5
+"""Of four hours each."""
 
 
 def milliseconds(ours: Callable[[int], object], theirs: Callable[[int], object], rounds: int) -> list[list[float]]:
@@ -98,6 +101,35 @@ def commit_rows(folder: Path) -> Iterator[dict[str, Any]]:
             times = milliseconds(committing.commit, insert, rounds)
             committing.store.close()
             yield row(f"commit a minute of {streams:,} streams, all at once: bare row", *times)
+
+
+def timeframe_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """Ours: minutes of 16 assets with four timeframes, from numbering to sending. Theirs: the same without timeframes.
+
+    Averages over four hours, and the minute in which all four of them seal.
+    """
+    keys = [StreamKey("SIM", f"S{number}", "1m") for number in range(16)]
+    averages: list[list[float]] = [[], []]
+    fullest: list[list[float]] = [[], []]
+    with (
+        WireServer(
+            folder / "four.duckdb", ANY_PORT, ANY_PORT, timeframes=Timeframes("SIM", "1m", ("5m", "15m", "1h", "4h"))
+        ) as four,
+        WireServer(folder / "none.duckdb", ANY_PORT, ANY_PORT) as none,
+    ):
+
+        def publish(server: WireServer) -> Callable[[int], object]:
+            return lambda number: server.publish({key: candle_rows(begin + number, 1) for key in keys})
+
+        for hours in range(TIMEFRAME_ROUNDS):
+            begin = (hours + 1) * 240
+            times = milliseconds(publish(four), publish(none), 240)
+            for own, average, full in zip(times, averages, fullest, strict=True):
+                average.append(statistics.mean(own))
+                full.append(own[-1])
+        assert four.watermark(StreamKey("SIM", "S0", "4h")).latest_sequence == TIMEFRAME_ROUNDS
+    yield row("a minute of 16 assets and 4 timeframes: none", *averages, aim=1 / 1.1)
+    yield row("the minute in which all 4 seal: none", *fullest, aim=1 / 1.5)
 
 
 def page_rows(folder: Path) -> Iterator[dict[str, Any]]:
@@ -193,7 +225,7 @@ def rows() -> list[dict[str, Any]]:
     median of the rounds, with ``ratio_low`` and ``ratio_high``."""
     with tempfile.TemporaryDirectory(prefix="bench-store-") as name:
         folder = Path(name)
-        return [*commit_rows(folder), *page_rows(folder), *request_rows(folder)]
+        return [*commit_rows(folder), *timeframe_rows(folder), *page_rows(folder), *request_rows(folder)]
 
 
 def main() -> None:

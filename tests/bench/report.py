@@ -38,6 +38,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {
     "bench_growth": {"most": 100},
     "bench_import": {"rounds": 5},
     "bench_latency": {"rounds": 2, "seconds": 3.0, "ladders": 1},
+    "bench_readers": {"seconds": 3.0},
     "bench_replay": {"hours": 1.0},
     "bench_web": {"seconds": 5.0},
     "bench_wire_scale": {"quick": True},

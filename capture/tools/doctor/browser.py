@@ -10,6 +10,7 @@ import msgspec
 
 from fluxcap.bridge.system.ports import process_on_port
 from fluxcap.bridge.system.processes import ProcessInfo, processes
+from fluxcap.capture.chrome.browsers import Machine
 from fluxcap.capture.chrome.consent import ALLOW, Answer, ConsentRecord
 from fluxcap.capture.chrome.endpoint import BrowserInfo, ConsentBrowser, open_pages, parse_endpoint
 from fluxcap.capture.chrome.launch import find_chrome
@@ -32,11 +33,17 @@ LISTEN_S = 1.2
 START = "Start it with `fluxcap chrome`, which gives it a profile of its own and the port."
 
 
-def check_installed() -> list[Finding]:
-    """The browser that ``fluxcap chrome`` would start, and the chromedriver that ``fluxcap collect`` needs."""
+def check_installed(wanted: str | None = None, machine: Machine | None = None) -> list[Finding]:
+    """The browser that ``fluxcap chrome`` would start, and the chromedriver that ``fluxcap collect`` needs.
+
+    ``wanted``: the setting ``browser``; ``machine``: where others are looked for, None for this one.
+    """
     findings = []
     try:
-        findings.append(ok("chrome", f"{find_chrome()} is installed."))
+        program = find_chrome(wanted)
+        others = [one.label for one in (machine or Machine()).browsers() if one.program != program]
+        also = f" Also here: {', '.join(others)}." if others else ""
+        findings.append(ok("chrome", f"{program} is installed.{also}"))
     except (ConfigError, ChromeUnavailable) as error:
         findings.append(from_error("chrome", error, is_problem=isinstance(error, ConfigError)))
     try:

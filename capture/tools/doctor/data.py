@@ -9,7 +9,7 @@ from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.store.verify import kept_offset_ms, summarize
 from fluxcap.capture.runtime.folders import state_dir
 from fluxcap.capture.runtime.run_file import RunFile, read_run_file
-from fluxcap.capture.runtime.settings import STORE_FILE, Settings, config_file, load_settings
+from fluxcap.capture.runtime.settings import STORE_FILE, Settings, config_file, config_files, load_settings
 from fluxcap.capture.runtime.settings_sources import unknown_variables
 from fluxcap.capture.tools.doctor.finding import (
     Finding,
@@ -20,6 +20,7 @@ from fluxcap.capture.tools.doctor.finding import (
     ok,
     warning,
 )
+from fluxcap.capture.tools.service.systems import ServiceManager
 from fluxcap.schemas.errors import ConfigError, FluxcapError, StoreError
 
 ANSWER_S = 1.0
@@ -38,7 +39,22 @@ def check_settings(config: Path | None, **options: Any) -> tuple[Finding, Settin
         return warning(
             "settings", f"Nothing reads {', '.join(misspelt)}.", "`fluxcap config show` lists them."
         ), settings
-    return ok("settings", f"{path or 'No settings file'}; `fluxcap config show` shows the values in effect."), settings
+    return ok("settings", f"{_which(path, config)}; `fluxcap config show` shows the values in effect."), settings
+
+
+def _which(path: Path | None, config: Path | None) -> str:
+    """Name the settings file in force, and those that it goes before."""
+    if path is None:
+        return "No settings file (`fluxcap setup` writes one)"
+    hidden = [str(place.path) for place in config_files(config) if place.path.is_file() and place.path != path]
+    return f"{path}{f', which goes before {hidden[-1]}' if hidden else ''}"
+
+
+def check_service(manager: ServiceManager) -> Finding:
+    """Say whether the daemon is started at each log-in."""
+    if manager.is_installed:
+        return ok("service", f"Installed ({manager.file}): fluxcap starts at each log-in; `fluxcap service status`.")
+    return ok("service", "Not installed; `fluxcap service install` starts fluxcap at each log-in.")
 
 
 def running_daemon(data_dir: Path) -> tuple[RunFile | None, dict[str, Any] | None]:

@@ -21,6 +21,7 @@ from fluxcap.capture.runtime.settings import Settings
 from fluxcap.capture.tools.doctor import browser, data, machine
 from fluxcap.capture.tools.doctor.browser import running_chromes
 from fluxcap.capture.tools.doctor.finding import Finding, from_error
+from fluxcap.capture.tools.service.systems import manager_of
 from fluxcap.schemas.errors import ChromeUnavailable, ConfigError, ConsentRequired
 
 
@@ -31,10 +32,11 @@ def run_checks(config: Path | None = None, **options: Any) -> list[Finding]:
     findings = [machine.check_python(), machine.check_packages(), checked]
     run, status = data.running_daemon(settings.data_dir)
     findings += data.check_daemon(settings.data_dir, run, status)
-    findings += browser.check_installed()
+    findings += browser.check_installed(settings.browser)
     findings += _browser(settings, seen_by_daemon=status is not None)
     findings += _ports(settings, run)
     findings += [machine.check_disk(settings.data_dir), data.check_store(settings.data_dir, status)]
+    findings.append(data.check_service(manager_of()))
     wall_ms, mono_ms = (time.time_ns() - wall_ns) / 1e6, (time.monotonic_ns() - mono_ns) / 1e6
     return [*findings, machine.check_clocks(wall_ms, mono_ms)]
 

@@ -18,6 +18,7 @@ OLDEST_PYTHON = (3, 11)
 LOW_DISK_BYTES, FEW_BYTES = 2_000_000_000, 200_000_000
 """A day of one asset is about 1 MB in the store; recordings and CSV files of all assets are what fills a disk."""
 STEP_MS = 50.0
+_INSTALL = "Install fluxcap again, as you did before: `uv tool install --reinstall FILE`, `pipx install --force FILE`."
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)\s*(?:>=(?P<least>[0-9.]+))?")
 
 
@@ -39,7 +40,9 @@ def check_packages(
         try:
             needed = requires("fluxcap") or ()
         except PackageNotFoundError:
-            return error_finding("packages", "fluxcap is not installed as a package.", "Install it: pip install -e .")
+            return error_finding(
+                "packages", "fluxcap is not installed as a package.", "Install it: `uv tool install` or `pipx install`."
+            )
     look_up = installed or _version
     wrong, count = [], 0
     for text in needed:
@@ -53,7 +56,11 @@ def check_packages(
         elif match["least"] and _numbers(found) < _numbers(match["least"]):
             wrong.append(f"{match['name']} {found} is older than {match['least']}")
     if wrong:
-        return error_finding("packages", f"{'; '.join(wrong)}.", "Reinstall fluxcap: pip install -e .")
+        return error_finding(
+            "packages",
+            f"{'; '.join(wrong)}.",
+            "Install fluxcap again: `uv tool install --reinstall`, or as you did before.",
+        )
     return ok("packages", f"All {count} packages are there and new enough.")
 
 

@@ -91,16 +91,17 @@ class Systemd:
 
     @property
     def is_installed(self) -> bool:
-        return self.file.is_file()
+        return self.file.is_file() and not self._run(["systemctl", "--user", "is-enabled", NAME]).code
 
     def install(self, command: ServiceCommand) -> None:
         _write(self.file, self.text(command))
+        self._systemctl("enable", NAME)
         try:
             self._systemctl("daemon-reload")
-            self._systemctl("enable", NAME)
-        except FluxcapError as error:
+        except FluxcapError as error:  # no systemd of this user runs, but the next one reads what is enabled
             raise FluxcapError(
-                f"{error} The unit is in {self.file}; when your systemd runs: `systemctl --user enable --now {NAME}`."
+                f"{error} The service is enabled ({self.file}) and starts when you log in next; here and now it is "
+                "`fluxcap run`."
             ) from None
 
     def start(self) -> None:

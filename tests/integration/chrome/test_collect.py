@@ -225,7 +225,7 @@ def test_live_capture_of_a_locked_asset_stays_exact_or_says_that_it_is_not(
 
     assert (summary["failed"], summary["store_trouble"], summary["page_trouble"]) == ([], "", "")
     assert [c.ts_ms // 1_000 for c in hourly] == [r[0] for r in rows_of(path_of(summary, LOCKED, "1h"))]
-    assert {s["feed"] for s in seen["streams"] if s["stream"].endswith(".1h")} == {"unknown"}
+    assert {s["stream"]: s["feed"] for s in seen["derived_streams"]}[str(StreamKey(SOURCE, LOCKED, "1h"))] == "live"
     check_truthful(read_truth(site.truth_path), live, stored_gaps(daemon.data_dir, LOCKED), tick_all=tick_all)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,3 +216,50 @@ def test_pages_over_http_are_what_the_store_has(site: Site) -> None:
 
     assert {row[0]: Candle(*row) for row in rows} == site.view(KEY)
     assert len(rows) == 30
+
+
+SERVE_BOTH = """
+import subprocess, sys
+from pathlib import Path
+import httpx
+from fluxcap.capture.daemon.daemon import Daemon
+from fluxcap.capture.runtime.settings import Settings
+from fluxcap.schemas.types import Candle, Gap, StreamKey
+
+DASHBOARD = '''
+import sys, httpx
+from fluxcap.bridge.dashboard.app import dashboard_app
+from fluxcap.bridge.dashboard.daemon_backend import DashboardTarget
+from fluxcap.capture.api.app import HttpServer
+server = HttpServer(dashboard_app(DashboardTarget(*sys.argv[1:4])), "127.0.0.1", 0)
+server.start()
+for path in sys.argv[4:]:
+    print(httpx.get(f"http://127.0.0.1:{server.port}{path}", timeout=60).text)
+server.stop()
+'''
+PATHS = ["/api/candles?stream=SIM/EURUSD_otc/1m", "/udf/marks?symbol=EURUSD_otc&resolution=1&from=0&to=900"]
+free = {"pub": "tcp://127.0.0.1:0", "rep": "tcp://127.0.0.1:0", "web_port": 0}
+with Daemon(Settings(data_dir=Path("data"), source="SIM", chrome="127.0.0.1:1", **free)) as daemon:
+    key = StreamKey("SIM", "EURUSD_otc", "1m")
+    candles = [Candle(60_000 * minute, 1.0, 2.0, 0.5, 1.5, 3.0, 3) for minute in range(1, 9)]
+    daemon.pipeline.call(lambda: daemon.server.publish({key: candles}))
+    daemon.pipeline.call(lambda: daemon.server.record_gaps([Gap("SIM", "EURUSD_otc", 120_000, 150_000, "tab closed")]))
+    url = daemon.identity.control
+    for path in PATHS:
+        print(httpx.get(url + path, timeout=60).text)
+    ends = [daemon.server.pub_endpoint, daemon.server.rep_endpoint, url]
+    subprocess.run([sys.executable, "-c", DASHBOARD, *ends, *PATHS], check=True)
+"""
+
+
+@pytest.mark.costly
+def test_daemon_and_dashboard_answer_readers_alike_with_the_daemons_blind_times(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-u", "-c", SERVE_BOTH], cwd=tmp_path, capture_output=True, text=True, timeout=2 * PATIENCE_S
+    )
+
+    assert ran.returncode == 0, ran.stderr[-2_000:]
+    candles, marks, *of_dashboard = [line for line in ran.stdout.splitlines() if line.startswith("{")]
+    assert of_dashboard == [candles, marks]
+    assert len(json.loads(candles)["candles"]) == 8
+    assert json.loads(marks)["text"] == ["Not seen for 30 s: tab closed."]

@@ -19,7 +19,8 @@ from fluxcap.schemas.types import Gap, StreamKey
 from tests.support.wire.samples import MINUTE, candle, candles
 
 KEY = StreamKey("SIM", "EURUSD_otc", "1m")
-ROWS = {"candles": 10, "revisions": 1, "gaps": 2}
+ROWS = {"candles": 11, "revisions": 1, "gaps": 2}
+"""Ten candles of 1m, and the first whole one of 5m that was made of them."""
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_export_reads_the_daemon_that_runs_and_the_store_of_one_that_does_not(
 def test_export_says_what_it_wrote(daemon: Daemon, fluxcap: Any) -> None:
     ran = fluxcap("export", "candles", "-o", "x.parquet", "--from", "1970-01-01T00:05")
 
-    assert ran.out.startswith("Wrote 6 candles to x.parquet (")
+    assert ran.out.startswith("Wrote 7 candles of 2 streams to x.parquet (")
     assert ran.out.endswith("read from the daemon.\n")
 
 

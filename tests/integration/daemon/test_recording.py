@@ -47,7 +47,7 @@ class Run:
 
     def digest(self) -> StoreDigest:
         with Store.open(self.daemon_dir / "fluxcap.duckdb") as store:
-            return store_digest(store.reader())
+            return store_digest(store.reader(), "1s")  # a replay has the candles of the interval alone
 
     def replayed(self, path: Path, **how: Any) -> ReplaySummary:
         return replay(ReplayOptions(path=path, **how), lambda name: PocketOption())

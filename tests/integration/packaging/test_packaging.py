@@ -162,11 +162,13 @@ def test_what_work_leaves_behind_is_ignored_by_git(name: str):
 def test_the_wheel_holds_the_tracked_files_of_the_product_and_no_other(built: Outputs):
     expected = {in_wheel(name) for name in tracked_files() if name.startswith(FOLDERS) or name == "data/universe.csv"}
     pictures = {in_wheel(name) for name in tracked_files() if name.startswith(PICTURES)}
+    for_node = {in_wheel(name) for name in tracked_files() if name.startswith("schemas/js/")}
 
     held = {name for name in contents(built[0]) if ".dist-info/" not in name}
 
     assert pictures
-    assert held == expected - pictures
+    assert for_node
+    assert held == expected - pictures - for_node
 
 
 def test_the_wheel_has_one_top_level_name(built: Outputs):

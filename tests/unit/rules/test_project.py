@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import tomllib
 
+import pytest
+
 from tests.support.distributions import canonical, needed_by
 from tests.support.paths import ROOT
 
@@ -30,18 +32,23 @@ def test_the_notices_list_all_that_the_dependencies_need():
     assert set(needed_by(PROJECT["dependencies"])) - told == set(), "Add each with its licence to THIRD_PARTY.md."
 
 
-def test_the_notices_list_what_the_extra_adds():
-    plain, with_nats = (
-        set(needed_by([*PROJECT["dependencies"], *more])) for more in ([], PROJECT["optional-dependencies"]["nats"])
+EXTRAS = sorted(set(PROJECT["optional-dependencies"]) - {"dev"})
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_the_notices_list_what_an_extra_adds(extra: str):
+    plain, with_extra = (
+        set(needed_by([*PROJECT["dependencies"], *more])) for more in ([], PROJECT["optional-dependencies"][extra])
     )
 
-    assert listed("What the extra `[nats]` adds") == with_nats - plain
+    assert listed(f"What the extra `[{extra}]` adds") == with_extra - plain
 
 
-def test_developers_have_every_extra():
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_developers_have_every_extra(extra: str):
     dev = set(PROJECT["optional-dependencies"]["dev"])
 
-    assert set(PROJECT["optional-dependencies"]["nats"]) <= dev
+    assert set(PROJECT["optional-dependencies"][extra]) <= dev
 
 
 def test_the_constraints_pin_everything_that_is_asked_for():

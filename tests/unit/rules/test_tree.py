@@ -21,7 +21,7 @@ from tests.support.source import tree_of
 LAYERS = {"schemas": {"schemas"}, "bridge": {"bridge", "schemas"}, "capture": {"capture", "bridge", "schemas"}}
 WAYS_DOWN = {
     "capture": (
-        *("cli", "tools", "daemon", "collect", "api", "csvfiles", "pipeline", "recording", "market"),
+        *("cli", "tools", "daemon", "collect", "api", "alerts", "csvfiles", "pipeline", "recording", "market"),
         *("simulator", "platforms", "chrome", "runtime"),
     ),
     "bridge": (

@@ -9,6 +9,7 @@ import pytest
 
 from fluxcap.bridge.server.history_import import ImportResult, import_candles
 from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.server.timeframes import Timeframes
 from fluxcap.schemas.errors import ConfigError, SequenceError
 from fluxcap.schemas.types import Candle, CandleFlags, StreamKey, candles_from
 
@@ -64,11 +65,26 @@ def test_other_prices_of_a_published_hour_are_a_revision(server: WireServer):
     assert import_candles(server, KEY, hours(1, 1, 1.7)) == ImportResult(0, 0)
 
 
-def test_a_past_that_the_stream_never_had_is_not_made_up(server: WireServer):
+def test_a_past_that_the_stream_never_had_comes_as_revisions_and_numbers_nothing_again(server: WireServer):
     import_candles(server, KEY, hours(10, 12))
 
-    assert import_candles(server, KEY, hours(5, 12)) == ImportResult(0, 0)
+    assert import_candles(server, KEY, hours(5, 12)) == ImportResult(0, 5)
     assert [candle.ts_ms for candle in stream(server)] == [T0 + n * HOUR for n in (10, 11, 12)]
+    assert set(server.store.reader().revisions(KEY).sequences.tolist()) == {0}
+    assert import_candles(server, KEY, hours(5, 12)) == ImportResult(0, 0)
+
+
+def test_a_candle_that_the_daemon_made_stands_unless_it_is_blind(tmp_path: Path):
+    made = [
+        Candle(hour.ts_ms, 1.5, 1.5, 1.5, 1.5, 1.0, 1, flags) for hour, flags in zip(hours(0, 1), (0, 2), strict=True)
+    ]
+    derived = Timeframes("S", "1m", ("1h",))
+    with WireServer(tmp_path / "made.duckdb", FREE, FREE, timeframes=derived) as server:
+        server.publish({KEY: made})
+
+        assert import_candles(server, KEY, hours(0, 1, 1.7)) == ImportResult(0, 1)
+
+        assert [candle.close for candle in stream(server)] == [1.5, 1.7]
 
 
 def test_starts_that_are_no_hours_of_utc_are_left_out(server: WireServer):

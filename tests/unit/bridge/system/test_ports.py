@@ -10,6 +10,9 @@ import sys
 import pytest
 
 from fluxcap.bridge.system.ports import is_in_use, listening_socket, process_on_port
+from tests.support.systems import not_by_wine
+
+OWNED = not_by_wine("it does not tell which process has a port")
 
 
 def test_a_free_port_is_picked_and_takes_connections() -> None:
@@ -69,6 +72,7 @@ def test_a_peer_that_vanished_is_noticed() -> None:
         assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
+@OWNED
 def test_the_process_that_listens_is_named() -> None:
     with listening_socket("127.0.0.1", 0) as listener:
         holder = process_on_port(listener.getsockname()[1])
@@ -76,6 +80,7 @@ def test_the_process_that_listens_is_named() -> None:
     assert holder.startswith(f"process {os.getpid()} (")
 
 
+@OWNED
 def test_ipv6_counts_too() -> None:
     try:
         listener = listening_socket("::1", 0)

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from fluxcap.bridge.system.processes import ProcessInfo, is_running, listener_on, processes
+from fluxcap.bridge.system.processes import ProcessInfo, is_listened_on, is_running, listener_on, processes
+from tests.support.systems import not_by_wine
 
 
 def test_a_process_runs_until_it_has_ended() -> None:
@@ -40,6 +41,7 @@ def test_a_process_is_named_by_the_first_words_of_its_command_line(words: tuple[
     assert str(ProcessInfo(7, words)) == text
 
 
+@not_by_wine("it does not tell which process has a port")
 def test_who_listens_is_found_in_the_processes_where_the_table_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on macOS, where only root sees the table."""
 
@@ -67,6 +69,14 @@ def test_what_cannot_be_told_is_left_out(monkeypatch: pytest.MonkeyPatch, troubl
 
     assert listener_on(80) is None
     assert list(processes()) == []
+
+
+def test_a_listener_of_nobody_knows_whom_is_one_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = SimpleNamespace(laddr=SimpleNamespace(port=80), status="LISTEN", pid=None)
+    monkeypatch.setattr(psutil, "net_connections", lambda kind: [row])
+    monkeypatch.setattr(psutil, "process_iter", lambda: iter(()))
+
+    assert (is_listened_on(80), is_listened_on(81), listener_on(80)) == (True, False, None)
 
 
 def test_a_listener_whose_command_line_is_closed_to_us_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:

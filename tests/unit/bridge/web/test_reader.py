@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fluxcap.bridge.web.reader import CandleReader, ReaderTarget
@@ -71,6 +71,8 @@ def test_pages_of_the_oldest_hold_every_candle_of_a_time_once(
     assert found == [view[ts_ms] for ts_ms in sorted(view) if from_ms <= ts_ms < to_ms]
 
 
+# Two minutes that only revisions brought, a page of one, and a candle before the time asked for.
+@example([3], [0, 1], 1, BEGIN + MINUTE // 2, BEGIN + 5 * MINUTE // 2, 1)
 @given(STEPS, PASSED, st.integers(1, 30), TIMES, TIMES, LIMITS)
 @settings(max_examples=examples(300), deadline=None)
 def test_pages_of_the_newest_hold_every_candle_of_a_time_once(

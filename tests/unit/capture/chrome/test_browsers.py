@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,13 @@ def test_a_program_of_any_name_can_be_named_by_its_path(tmp_path: Path):
     mine = program(tmp_path / "my browser" / "thorium")
 
     assert choose_browser(str(mine), machine("linux", tmp_path)) == Installed("thorium", "thorium", mine, Path())
+
+
+def test_a_program_named_by_where_one_stands_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    mine = program(tmp_path / "thorium")
+    monkeypatch.chdir(tmp_path)
+
+    assert choose_browser(f".{os.sep}thorium", machine("linux", tmp_path)).program == mine
 
 
 def test_a_known_browser_named_by_its_path_keeps_its_name(tmp_path: Path):

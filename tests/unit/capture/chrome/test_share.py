@@ -25,6 +25,8 @@ class Browser:
         self.commands: list[dict[str, Any]] = []
         self.owned: list[bytes] = []
         self.errors: dict[str, str] = {}
+        self.said_last: list[dict[str, Any]] = []
+        """What sessions still say before they are ended."""
         self.shared.opened(self.send)
 
     def send(self, text: str) -> None:
@@ -40,6 +42,8 @@ class Browser:
             result = {"sessionId": f"{command['sessionId']}-T"}
             self.say(method="Target.attachedToTarget", params={**result, "targetInfo": TARGET}, **session)
         elif method == "Target.detachFromTarget":
+            for said in self.said_last:
+                self.say(**said)
             self.say(method="Target.detachedFromTarget", params=command["params"])
         if method in self.errors:
             self.say(id=command["id"], error={"code": 1, "message": self.errors[method]}, **session)
@@ -102,6 +106,21 @@ def test_the_owner_hears_its_own_and_nothing_of_guests(browser: Browser) -> None
 
     assert [json.loads(data) for data in browser.owned] == list(own)
     assert [told for told in heard if told.get("sessionId") == "S"] == []
+
+
+def test_what_the_sessions_of_a_guest_say_while_it_leaves_is_nobodys(browser: Browser) -> None:
+    guest, heard = browser.guest()
+    attached(guest)
+    before = len(heard)
+    browser.said_last = [
+        {"method": "Network.webSocketFrameReceived", "params": {"requestId": "1"}, "sessionId": "G1-T"},
+        {"method": "Target.detachedFromTarget", "params": {"sessionId": "G1-T"}, "sessionId": "G1"},
+    ]
+
+    guest.leave()
+
+    assert browser.owned == []
+    assert len(heard) == before
 
 
 def test_a_guest_cannot_speak_into_the_session_of_another(browser: Browser) -> None:

@@ -56,7 +56,7 @@ def test_help_groups_the_commands_in_the_order_of_need(capsys: pytest.CaptureFix
 
     told = headings(capsys.readouterr().out)
     assert list(told) == ["Options", "Capture", "Read", "History", "Operate", "Develop"]
-    assert told["Capture"][0] == "run"
+    assert told["Capture"][:2] == ["setup", "run"]
     assert told["Read"] == ["tail", "watch", "dashboard"]
     assert told["Develop"] == ["demo", "simulate", "devserver"]
 
@@ -73,9 +73,10 @@ def test_help_of_run_groups_its_options_in_the_order_of_need(capsys: pytest.Capt
         "Wire",
         "NATS JetStream",
         "Late ticks and breaks",
+        "Alerts",
         "Other options",
     ]
-    assert told["Candles"] == ["--focus", "--interval", "--source"]
+    assert told["Candles"] == ["--focus", "--interval", "--timeframes", "--source"]
     assert told["Other options"] == ["--config", "--log-json", "--log-file", "--debug", "-h"]
 
 

@@ -19,8 +19,9 @@ from fluxcap.capture.chrome.share import SharedBrowser
 from fluxcap.capture.collect.cdp_proxy import GateAddress
 from fluxcap.capture.collect.gate import GATE_FILE, GateKeeper, open_gate
 from fluxcap.capture.pipeline.consent import ConsentFile
+from fluxcap.capture.runtime.run_file import RunFile, write_run_file
 from fluxcap.capture.runtime.settings import Settings
-from fluxcap.schemas.errors import AlreadyRunning, ChromeUnavailable, ConfigError, ConsentRefused
+from fluxcap.schemas.errors import AlreadyRunning, ChromeUnavailable, ConfigError, ConsentRefused, FluxcapError
 from tests.support.browser.consent_browser import BANK_TAB, PLATFORM_TAB, ConsentBrowser
 from tests.support.patience import PATIENCE_S, await_that
 
@@ -197,3 +198,73 @@ def test_without_a_daemon_the_same_rules_hold(tmp_path: Path, browser: ConsentBr
 
     assert (len(told), len(browser.dialogs)) == (1, 1)
     assert ConsentFile(settings.data_dir).read().answer == "refused"
+
+
+# --- with a daemon ---------------------------------------------------------------------------------------------------
+
+
+class Daemon:
+    """Answers for the control port; ``answer`` is a file, or why there is none."""
+
+    def __init__(self, answer: Path | FluxcapError) -> None:
+        self.answer = answer
+
+    def __call__(self, _url: str, _timeout_s: float) -> Daemon:
+        return self
+
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def share_browser(self) -> Path:
+        if isinstance(self.answer, FluxcapError):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | FluxcapError], Path]:
+    """``running(answer) -> data folder`` of a daemon that runs."""
+
+    def run(answer: Path | FluxcapError) -> Path:
+        write_run_file(tmp_path, RunFile(os.getpid(), "http://127.0.0.1:9", "tcp://127.0.0.1:9", "tcp://127.0.0.1:9"))
+        monkeypatch.setattr("fluxcap.capture.collect.gate.DaemonClient", Daemon(answer))
+        return tmp_path
+
+    return run
+
+
+def no_dialog(_sentence: str) -> None:
+    pytest.fail("a second connection was opened")
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told of consent", "daemon alone told"])
+def test_beside_a_daemon_its_connection_is_used(
+    keep: Callable[..., GateKeeper], running: Callable[..., Path], told: bool
+):
+    file = keep().open()
+    data_dir = running(file)
+
+    with open_gate(Settings(consent=told, chrome="127.0.0.1:9", data_dir=data_dir), lambda _u: True, no_dialog) as gate:
+        assert gate == address(file)
+
+
+def test_a_daemon_that_waits_for_consent_says_what_to_click(running: Callable[..., Path]):
+    data_dir = running(FluxcapError("Chrome asks; click Allow."))
+
+    with (
+        pytest.raises(FluxcapError, match="click Allow"),
+        open_gate(Settings(consent=True, data_dir=data_dir), lambda _url: True, no_dialog),
+    ):
+        pass
+
+
+def test_beside_a_daemon_without_consent_the_missing_browser_is_what_is_told(running: Callable[..., Path]):
+    data_dir = running(ConfigError("This fluxcap does not read a browser by consent."))
+
+    with (
+        pytest.raises(ChromeUnavailable, match=r"Nothing answers on 127\.0\.0\.1:9"),
+        open_gate(Settings(chrome="127.0.0.1:9", data_dir=data_dir), lambda _url: True, no_dialog),
+    ):
+        pass

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ import pytest
 
 from fluxcap import Candles, LiveClient
 from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.system.sleep import SleepWatch
 from fluxcap.capture.daemon.daemon import Daemon
 from fluxcap.capture.market.clock import ClockPrior
 from fluxcap.capture.platforms.registry import platform_named
@@ -81,6 +83,38 @@ def test_it_leaves_no_thread_behind_and_may_be_stopped_twice(tmp_path: Path):
 
     left = [t.name for t in set(threading.enumerate()) - before if t.name.startswith("fluxcap")]
     assert left == []
+
+
+def test_after_a_sleep_it_says_for_how_long_and_looks_for_chrome_at_once(
+    daemon: Daemon, logged: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    looked: list[str] = []
+    slept = iter([10.0, 370.0, 370.0])
+    monkeypatch.setattr(daemon, "_sleep", SleepWatch(lambda: next(slept)))
+    monkeypatch.setattr(daemon.watch, "poll", lambda: looked.append("now"))
+
+    daemon._look_for_sleep()
+    daemon._look_for_sleep()
+
+    assert logged.count("computer.woke") == 1
+    assert looked == ["now"]
+
+
+def test_the_trading_page_that_is_open_is_what_its_next_chrome_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    page = "https://pocketoption.com/en/cabinet/demo-quick-high-low/"
+    tabs = [SimpleNamespace(kind="worker", url="https://pocketoption.com/w.js"), SimpleNamespace(kind="page", url=page)]
+    daemon = Daemon(settings(tmp_path, keep_chrome=True))
+    monkeypatch.setattr(daemon.pipeline, "view", lambda: SimpleNamespace(session=SimpleNamespace(tabs=tabs)))
+
+    daemon._remember_page()
+    daemon.stop()
+
+    assert (tmp_path / "data" / "last_page.txt").read_text() == page
+
+
+def test_a_chrome_of_ones_own_and_the_everyday_one_by_consent_exclude_each_other(tmp_path: Path):
+    with pytest.raises(ConfigError, match="Choose one of the two"):
+        Daemon(settings(tmp_path, keep_chrome=True, consent=True))
 
 
 IPV6 = {"pub": "tcp://[::1]:0", "rep": "tcp://[::1]:0", "web_host": "[::1]"}

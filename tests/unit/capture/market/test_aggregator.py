@@ -15,13 +15,17 @@ MINUTE = 60_000
 
 
 class Bench:
-    def __init__(self, *focused: str) -> None:
+    def __init__(self, *focused: str, longer_ms: tuple[int, ...] = ()) -> None:
         self.feeds = FeedTracker(history_wait_ms=0)
         self.focused = set(focused)
         self.asked: list[str] = []
         self.published_ms = 0
         self.sealing = CandleAggregator(
-            self.feeds, CandleTimeouts(MINUTE), self._published, lambda symbol: symbol in self.focused
+            self.feeds,
+            CandleTimeouts(MINUTE),
+            self._published,
+            lambda symbol: symbol in self.focused,
+            longer_ms=longer_ms,
         )
 
     def _published(self, symbol: str) -> int:
@@ -602,3 +606,83 @@ def test_ticks_are_not_told_twice() -> None:
     failed.append(MarketUpdate(ticks=[Tick("A", 2, 2, 1.0)]))
 
     assert failed.ticks == [Tick("A", 2, 2, 1.0)]
+
+
+# --- the ends of longer buckets ---------------------------------------------------------------------------------------
+
+TWO = 2 * MINUTE
+END = M0 + -M0 % TWO
+"""The first end of a bucket of two minutes."""
+
+
+def over(bench: Bench, symbol: str = A) -> int | None:
+    """Up to where all is told to be over, in seconds from the first end of a longer bucket."""
+    told_ms = bench.sealing.update.over.get(symbol)
+    return None if told_ms is None else (told_ms - END) // 1_000
+
+
+def quiet_asset(until_ms: int) -> Bench:
+    """A is traded until shortly before the first end, B until ``until_ms`` on the same socket."""
+    bench = Bench(A, B, longer_ms=(TWO,))
+    bench.ticks(END - TWO - M0, END - 90_000 - M0)
+    for at_ms in range(END - 90_000, END + until_ms, 500):
+        if bench.feeds.tick("s", B, at_ms, 1.0, at_ms) is TickResult.NEW:
+            bench.sealing.tick(bench.feeds.feed(B), at_ms, at_ms, 1.0)
+    return bench
+
+
+def test_the_end_of_a_longer_bucket_is_told_when_its_last_minute_is_over_without_a_candle() -> None:
+    bench = quiet_asset(2_500)
+
+    bench.sealing.advance_time(END + 1_900)
+    assert over(bench) == -120
+    bench.sealing.advance_time(END + 2_000)
+
+    assert over(bench) == 0
+
+
+def test_a_feed_that_is_not_proven_is_awaited_for_the_idle_timeout() -> None:
+    bench = quiet_asset(-30_000)
+    bench.feeds.expire(END)
+
+    bench.sealing.advance_time(END + 9_900)
+    assert over(bench) == -120
+    bench.sealing.advance_time(END + 10_000)
+
+    assert over(bench) == 0
+
+
+def test_each_end_is_told_once_and_after_a_pause_the_newest_alone() -> None:
+    bench = quiet_asset(2_500)
+    bench.sealing.advance_time(END + 2_000)
+    bench.sealing.update.take()
+
+    bench.sealing.advance_time(END + 60_000)
+    assert over(bench) is None
+    bench.sealing.advance_time(END + 3 * TWO + 20_000)
+
+    assert over(bench) == 3 * TWO // 1_000
+
+
+def test_without_longer_intervals_no_end_is_told() -> None:
+    bench = Bench(A)
+    bench.ticks(0, 300_000)
+    bench.sealing.advance_time(M0 + 320_000)
+
+    assert bench.sealing.update.over == {}
+
+
+def test_an_asset_out_of_focus_ends_its_longer_buckets_by_the_idle_timeout() -> None:
+    bench = Bench(A, B, longer_ms=(TWO,))
+    bench.ticks(0, 90_000)
+    bench.turn_to(B)
+    bench.ticks(90_000, 200_000)
+    bench.sealing.update.over.clear()
+
+    at_ms = END + 2 * TWO
+    bench.sealing.advance_time(at_ms + 9_999)
+    before = over(bench)
+    bench.sealing.advance_time(at_ms + 10_000)
+
+    assert before != 2 * TWO // 1_000
+    assert over(bench) == 2 * TWO // 1_000

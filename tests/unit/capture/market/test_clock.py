@@ -421,6 +421,7 @@ class Witnessed:
     def __init__(self, prior: ClockPrior = ClockPrior(), *, wall_error_ms: int = 0) -> None:  # noqa: B008
         self.clock = PlatformClock(prior)
         self.wall_error_ms = wall_error_ms
+        self.offset_ms = 7_200_000
         self.mono_ms = 1_000_000
         self.slept_ms = 0
         self.heard = 0
@@ -436,11 +437,11 @@ class Witnessed:
     def date(self, away_ms: int = 0, *, is_handshake: bool = True) -> bool:
         return self.clock.add_date((self.utc_ms + away_ms) // 1_000 * 1_000, self.at(), is_handshake=is_handshake)
 
-    def live(self, seconds: float = 5.0, lag_ms: int = 750) -> list[bool]:
+    def live(self, seconds: float = 5.0, lag_ms: int = 750, every_ms: int = 500) -> list[bool]:
         told = []
-        for _ in range(int(seconds * 2)):
-            self.mono_ms += 500
-            raw_ms = self.utc_ms - lag_ms + 7_200_000
+        for _ in range(round(seconds * 1_000 / every_ms)):
+            self.mono_ms += every_ms
+            raw_ms = self.utc_ms - lag_ms + self.offset_ms
             fits = self.clock.accept(raw_ms, self.at(), self.heard) or self.clock.add_sample(raw_ms, self.at())
             if fits:
                 self.heard = raw_ms
@@ -495,8 +496,8 @@ def test_two_seconds_off_is_wrong_whole_seconds_of_the_header_aside(wall_error_m
 
 def test_two_other_responses_decide_as_well() -> None:
     world = Witnessed(wall_error_ms=HOUR_MS)
-    world.date(is_handshake=False)
-    world.date(is_handshake=False)
+    assert not world.date(is_handshake=False)
+    assert world.date(is_handshake=False)
 
     world.live()
 
@@ -676,7 +677,9 @@ def test_the_users_word_may_come_before_the_ticks() -> None:
 
 
 def test_there_is_no_earlier_offset_to_trust_on_the_first_run() -> None:
-    with pytest.raises(ConfigError, match="No earlier run"):
+    with pytest.raises(
+        ConfigError, match=r"^No earlier run has left an offset; trust the wall clock, or reload the page\.$"
+    ):
         Witnessed().clock.trust(Trust.EARLIER)
 
 
@@ -685,7 +688,7 @@ def test_nothing_is_left_to_trust_once_the_platform_has_decided() -> None:
     world.date()
     world.live()
 
-    with pytest.raises(ConfigError, match="has decided already"):
+    with pytest.raises(ConfigError, match=r"^The platform's own clock has decided already; nothing is in question\.$"):
         world.clock.trust(Trust.WALL)
 
 
@@ -713,6 +716,7 @@ def test_a_wall_clock_that_is_put_right_calls_the_offset_it_gave_in_question_and
     world.clock.trust(Trust.WALL)
 
     assert world.clock.take_correction() == (3_600_000, 7_200_000)
+    assert world.clock.basis is ClockBasis.USER
     world.live(5)
     assert not world.clock.in_question
 
@@ -727,6 +731,7 @@ def test_a_step_that_the_user_knows_to_be_wrong_is_put_aside() -> None:
     world.live(5)
 
     assert world.clock.offset_ms == 7_200_000
+    assert world.clock.basis is ClockBasis.USER
     assert not world.clock.in_question
 
 
@@ -800,6 +805,7 @@ def test_a_platform_that_changes_its_clock_is_followed_though_this_computers_is_
         raw_ms = world.utc_ms - 750 + 10_800_000
         if not world.clock.accept(raw_ms, world.at(), world.heard):
             world.clock.add_sample(raw_ms, world.at())
+        assert world.clock.offset_ms is not None
 
     assert world.clock.offset_ms == 10_800_000
     assert world.clock.changes == 1
@@ -834,3 +840,257 @@ def test_a_clock_at_the_edge_of_wrong_is_not_told_over_and_over() -> None:
 
     assert world.events().count(ClockEvent.WALL_WRONG) == 1
     assert ClockEvent.WALL_RIGHT not in world.events()
+
+
+def test_before_any_tick_a_header_alone_shows_a_wrong_clock() -> None:
+    world = Witnessed(wall_error_ms=HOUR_MS)
+    world.date()
+
+    world.mono_ms += 500
+    world.clock.observe(world.at())
+
+    assert world.clock.in_question
+    assert abs(world.clock.wall_off_ms - HOUR_MS) <= 1_000
+
+
+@pytest.mark.parametrize(
+    ("wall_error_ms", "wrong"), [(-31_000, False), (-33_000, True), (32_000, False), (34_000, True)]
+)
+def test_before_any_tick_it_may_be_half_a_minute_more(wall_error_ms: int, wrong: bool) -> None:
+    world = Witnessed(wall_error_ms=wall_error_ms)
+    world.date()
+
+    world.clock.observe(world.at())
+
+    assert world.clock.in_question is wrong
+
+
+@pytest.mark.parametrize(("wall_error_ms", "wrong"), [(-2_000, False), (-2_001, True), (3_000, False), (3_001, True)])
+def test_a_clock_is_wrong_from_two_seconds_behind_and_three_ahead_of_the_platforms_ticks(
+    wall_error_ms: int, wrong: bool
+) -> None:
+    world = Witnessed()
+    world.date()
+    world.live(5, lag_ms=0)
+
+    world.wall_error_ms = wall_error_ms
+    world.clock.observe(world.at())
+    world.date()
+    world.live(0.5, lag_ms=0)
+    world.date()
+    world.clock.observe(world.at())
+
+    assert world.clock.in_question is wrong
+
+
+def test_a_clock_that_was_wrong_is_right_again_within_one_second() -> None:
+    world = Witnessed(wall_error_ms=-3_000)
+    world.date()
+    world.live(5, lag_ms=0)
+    assert world.clock.in_question
+
+    world.wall_error_ms = -1_100
+    world.live(1, lag_ms=0)
+    assert world.clock.in_question
+
+    world.wall_error_ms = -900
+    world.live(1, lag_ms=0)
+    assert not world.clock.in_question
+
+
+@pytest.mark.parametrize(("wall_error_ms", "wrong"), [(-3_900, False), (-4_100, True)])
+def test_hours_after_a_header_two_quartzes_may_have_parted(wall_error_ms: int, wrong: bool) -> None:
+    world = Witnessed()
+    world.date()
+    world.live(5, lag_ms=0)
+
+    world.mono_ms += 20_000_000  # at a ten thousandth they part by two seconds
+    world.live(1, lag_ms=0)
+    world.wall_error_ms = wall_error_ms
+    world.live(1, lag_ms=0)
+
+    assert world.clock.in_question is wrong
+
+
+def happened(world: Witnessed, event: ClockEvent) -> list[dict[str, object]]:
+    return [told for kind, told in world.clock.events if kind is event]
+
+
+def test_events_say_by_how_many_seconds() -> None:
+    world = Witnessed(wall_error_ms=HOUR_MS)
+    world.date()
+    world.live(5, lag_ms=0)
+    world.wall_error_ms = 0
+    world.live(5, lag_ms=0)
+    world.wall_error_ms = 90_000
+    world.live(5, lag_ms=0)
+
+    assert happened(world, ClockEvent.WALL_STEPPED) == [{"seconds": -3_600.0}, {"seconds": 90.0}]
+    assert happened(world, ClockEvent.WALL_WRONG) == [{"seconds": 3_600.0}, {"seconds": 90.0}]
+    assert happened(world, ClockEvent.WALL_RIGHT) == [{}]
+
+
+def test_two_steps_before_the_next_tick_are_one() -> None:
+    world = Witnessed()
+    world.live()
+
+    for _ in range(2):
+        world.wall_error_ms += 45_000
+        world.clock.observe(world.at())
+    world.live(1)
+
+    assert happened(world, ClockEvent.WALL_STEPPED) == [{"seconds": 90.0}]
+
+
+@pytest.mark.parametrize(("step_ms", "told"), [(-2_000, []), (-2_001, [{"seconds": -2.001}])])
+def test_a_step_is_more_than_two_seconds(step_ms: int, told: list[dict[str, object]]) -> None:
+    world = Witnessed()
+    world.live()
+
+    world.wall_error_ms = step_ms
+    world.live(1)
+
+    assert happened(world, ClockEvent.WALL_STEPPED) == told
+
+
+def test_a_change_of_the_clock_that_the_offset_stands_on_is_told_once_with_what_it_means() -> None:
+    world = Witnessed()
+    world.live()
+
+    world.wall_error_ms = -HOUR_MS
+    world.live(20)
+
+    (told,) = happened(world, ClockEvent.IN_QUESTION)
+    assert list(told) == ["reason"]
+    assert "was changed since; by the new time it is +3 h away." in str(told["reason"])
+
+
+def test_a_correction_is_told_with_both_offsets() -> None:
+    world = Witnessed(wall_error_ms=HOUR_MS)
+    world.live()
+    world.date()
+    world.live(4)
+
+    world.clock.take_correction()
+
+    told = {"was_h": 1.0, "is_h": 2.0, "by": "the platform's own clock"}
+    assert happened(world, ClockEvent.CORRECTED) == [told]
+
+
+@pytest.mark.parametrize(("every_ms", "ticks"), [(100, 21), (500, 5), (1_000, 5)])
+def test_five_ticks_over_two_seconds_correct_the_offset_by_a_header(every_ms: int, ticks: int) -> None:
+    world = Witnessed(wall_error_ms=HOUR_MS)
+    world.live()
+    world.date()
+
+    world.live((ticks - 1) * every_ms / 1_000, every_ms=every_ms)
+    assert world.clock.correction is None
+
+    world.live(every_ms / 1_000, every_ms=every_ms)
+    assert world.clock.correction == (3_600_000, 7_200_000)
+
+
+def test_a_late_tick_neither_confirms_nor_denies_and_the_count_begins_anew() -> None:
+    world = Witnessed(wall_error_ms=HOUR_MS)
+    world.live()
+    world.date()
+    world.live(2)
+
+    world.live(0.5, lag_ms=20_000)
+    world.live(2)
+    assert world.clock.correction is None
+
+    world.live(0.5)
+    assert world.clock.correction is not None
+
+
+def test_a_late_tick_after_a_header_leaves_the_next_one_to_confirm_the_offset() -> None:
+    world = Witnessed()
+    world.live()
+    world.date()
+    world.live(0.5, lag_ms=20_000)
+    assert world.clock.basis is ClockBasis.WALL
+
+    world.live(0.5)
+
+    assert world.clock.basis is ClockBasis.PLATFORM
+
+
+def test_a_header_from_before_a_step_counts_also_when_no_tick_had_come_yet() -> None:
+    world = Witnessed(wall_error_ms=-47_000)
+    world.date()
+    world.wall_error_ms = 0
+    world.clock.observe(world.at())
+
+    world.live()
+
+    assert world.clock.offset_ms == 7_200_000
+    assert world.clock.basis is ClockBasis.PLATFORM
+
+
+def test_the_users_word_is_taken_by_the_ticks_that_agree_and_not_by_noise_before_them() -> None:
+    world = Witnessed(ClockPrior(7_200_000), wall_error_ms=HOUR_MS)
+    world.clock.add_sample(world.utc_ms + 1_000_000, world.at())
+    world.live()
+    assert world.clock.state is ClockState.IN_QUESTION
+
+    world.clock.trust(Trust.EARLIER)
+
+    assert world.clock.offset_ms == 7_200_000
+
+
+@pytest.mark.parametrize(
+    ("wall_error_ms", "fits"), [(29_250, True), (29_251, False), (-30_750, True), (-30_751, False)]
+)
+def test_a_clock_that_fits_no_quarter_hour_cannot_be_trusted(wall_error_ms: int, fits: bool) -> None:
+    world = Witnessed()
+    world.live()
+    world.wall_error_ms = wall_error_ms
+    world.live(1)
+
+    if fits:
+        world.clock.trust(Trust.WALL)
+        assert world.clock.basis is ClockBasis.USER
+    else:
+        with pytest.raises(ConfigError, match=r"^This computer's clock fits no quarter of an hour: set it first\.$"):
+            world.clock.trust(Trust.WALL)
+
+
+def test_the_question_tells_the_times_to_the_minute() -> None:
+    stored_to_ms = ZERO_MS // 86_400_000 * 86_400_000 + 23 * HOUR_MS + 59 * 60_000
+    world = Witnessed(ClockPrior(stored_to_ms=stored_to_ms + 86_400_000))
+    world.live()
+
+    assert "but the store has candles up to 23:59Z." in world.clock.question
+
+
+@pytest.mark.parametrize("offset_ms", [7_200_000, 0])
+def test_a_computer_whose_clocks_both_stood_still_keeps_the_offset_and_what_it_stands_on(offset_ms: int) -> None:
+    world = Witnessed()
+    world.offset_ms = offset_ms
+    world.live()
+
+    world.slept_ms += 20_000
+    world.wall_error_ms -= 20_000
+    world.live(15)
+
+    assert world.clock.offset_ms == offset_ms
+    assert world.clock.basis is ClockBasis.WALL
+    assert world.clock.synchronised
+
+
+@pytest.mark.parametrize(("wall_error_ms", "followed"), [(29_250, True), (29_251, False)])
+def test_a_change_of_the_platforms_clock_is_followed_by_a_clock_half_a_minute_off(
+    wall_error_ms: int, followed: bool
+) -> None:
+    world = Witnessed()
+    world.live()
+    world.wall_error_ms = wall_error_ms
+    world.live(1)
+
+    world.offset_ms += HOUR_MS
+    world.heard = 0
+    world.live(15)
+
+    assert (world.clock.offset_ms == 10_800_000) is followed
+    assert (world.clock.state is ClockState.AMBIGUOUS) is not followed

@@ -341,3 +341,17 @@ def test_where_nothing_is_asked_by_consent_the_users_word_is_refused():
 
     with pytest.raises(ConfigError, match="fluxcap run --consent"):
         watch.ask()
+
+
+def test_a_second_pursuit_while_a_dialog_is_open_opens_none(bench: Bench):
+    run = bench.run()
+    run.look()
+    dialog = bench.browser.dialog()
+    bench.now_ms += 2 * HOUR_MS
+
+    found: Any = find_by_consent({"Chrome": bench.profile}, PATIENCE_S)
+    run.keeper.pursue(found, run.pipeline)
+    dialog.allow()
+
+    assert run.await_answer() == ("attached", "Chrome")
+    assert bench.prompts == 1

@@ -262,13 +262,13 @@ def test_a_recording_of_a_described_platform_replays_without_its_settings(tmp_pa
     settings = load_settings(None).model_copy(update={"platform": "mine", "platforms": {"mine": table}})
     rows = [
         message(json.dumps({"s": "BTC/USD", "t": COLLECTED_S + at / 2, "p": "1.5", "i": at}), 1, COLLECTED_S + at / 2)
-        for at in range(200)
+        for at in range(400)
     ]
     import_frames(write(tmp_path / "f.json", rows), tmp_path / "made.fluxcap", settings, force=False)
 
     summary = replay(ReplayOptions(path=tmp_path / "made.fluxcap"), lambda name: platform_named(name, (), {}))
 
-    assert (summary.platform, summary.ticks) == ("mine", 200)
+    assert (summary.platform, summary.ticks) == ("mine", 400)
     assert [str(stream.key) for stream in summary.streams] == ["POCKETOPTION.BTC~2FUSD.1m"]
 
 

@@ -82,6 +82,24 @@ def test_what_is_no_list_of_texts_is_refused(name: str, given: str):
         load_settings()
 
 
+def test_of_the_default_timeframes_those_that_fit_the_interval_are_made():
+    assert load_settings().derived_timeframes == ("5m", "15m", "1h", "4h")
+    assert load_settings(interval="15m").derived_timeframes == ("1h", "4h")
+    assert load_settings(interval="7s").derived_timeframes == ()
+
+
+def test_timeframes_are_sorted_by_length_and_none_when_empty(monkeypatch: pytest.MonkeyPatch):
+    assert load_settings(timeframes="1d,30m").derived_timeframes == ("30m", "1d")
+    monkeypatch.setenv("FLUXCAP_TIMEFRAMES", "")
+    assert load_settings().derived_timeframes == ()
+
+
+@pytest.mark.parametrize("given", ["1m", "30s", "90s", "60m,1h", "5x"])
+def test_a_timeframe_that_cannot_be_made_of_the_interval_is_refused(given: str):
+    with pytest.raises(ConfigError, match="Setting 'timeframes' cannot be"):
+        load_settings(timeframes=given)
+
+
 def test_lists_in_the_environment_are_plain_text(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FLUXCAP_FOCUS", "EURUSD_otc,GBPUSD_otc")
 

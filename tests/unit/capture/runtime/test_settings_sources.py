@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fluxcap.capture.cli.app import run_cli
-from fluxcap.capture.runtime.settings import Settings, load_settings, variables_of
+from fluxcap.capture.runtime.settings import NO_OPTION, Settings, load_settings, variables_of
 from fluxcap.capture.runtime.settings_sources import (
     SettingSource,
     change_settings,
@@ -51,6 +51,7 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "web": (False, True, False),
     "web_host": ("127.0.0.2", "127.0.0.3", "127.0.0.4"),
     "web_port": (1, 2, 3),
+    "timeframes": (["2h"], ["1d"], ["2h", "1d"]),
     "web_origin": (["http://a"], ["http://b"], ["http://c"]),
     "control_port": (1, 2, 3),
     "log_json": (True, False, True),
@@ -58,6 +59,9 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "allowed_lateness_ms": (1, 2, 3),
     "idle_timeout_ms": (1, 2, 3),
     "history_wait_ms": (1, 2, 3),
+    "alert_after_s": (10, 20, 30),
+    "alert_quiet_hours": ("22:00-07:00", "1:00-2:00", "3:00-4:00"),
+    "alert_mute": (["csv"], ["disk"], ["csv", "disk"]),
 }
 """What file, environment and option say."""
 
@@ -94,7 +98,7 @@ def option(name: str, value: Any) -> list[str]:
 
 
 def test_every_setting_is_tried_here():
-    assert set(VALUES) == set(Settings.model_fields) - {"platforms"}
+    assert set(VALUES) == set(Settings.model_fields) - set(NO_OPTION)
 
 
 @pytest.mark.costly
@@ -268,6 +272,7 @@ def test_every_line_of_the_new_file_is_right_when_its_sign_is_taken_away():
         "nats_credentials",
         "record",
         "platforms",
+        "alerts",
         "data_dir",
         "log_file",
     }
@@ -344,3 +349,61 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path):
 
     with pytest.raises(ConfigError, match="is not TOML"):
         change_settings(tmp_path / "fluxcap.toml", {"consent": True})
+
+
+# --- addresses of alerts ---
+
+SECRET = "Tok3nOfABot"
+ADDRESS = f"tgram://{SECRET}/chat"
+
+
+def test_addresses_of_alerts_come_from_the_file_or_the_environment(monkeypatch: pytest.MonkeyPatch):
+    Path("fluxcap.toml").write_text(f'alerts = ["{ADDRESS}"]\n')
+    in_file = load_settings().alerts
+    monkeypatch.setenv("FLUXCAP_ALERTS", f"mailto://a:b@example.com?to=c,d@example.com, {ADDRESS}")
+    in_environment = load_settings().alerts
+
+    assert [one.get_secret_value() for one in in_file] == [ADDRESS]
+    assert [one.get_secret_value() for one in in_environment] == [
+        "mailto://a:b@example.com?to=c,d@example.com",
+        ADDRESS,
+    ]
+
+
+def test_there_is_no_option_for_addresses_of_alerts(capsys: pytest.CaptureFixture[str]):
+    assert run_cli(["run", "--alerts", ADDRESS]) == 2
+    assert "--alerts" not in [option_of(name) for name in VALUES]
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_config_show_masks_addresses_of_alerts(capsys: pytest.CaptureFixture[str], as_json: list[str]):
+    Path("fluxcap.toml").write_text(f'alerts = ["{ADDRESS}"]\n')
+
+    assert run_cli(["config", "show", *as_json]) == 0
+
+    shown = capsys.readouterr().out
+    assert SECRET not in shown
+    assert "tgram://****" in shown
+
+
+@pytest.mark.parametrize("value", [f'"{SECRET}"', f'["{SECRET}"]', f'[["{ADDRESS}"]]', f'{{ a = "{ADDRESS}" }}'])
+def test_what_is_no_address_is_refused_without_showing_it(value: str):
+    Path("fluxcap.toml").write_text(f"alerts = {value}\n")
+
+    with pytest.raises(ConfigError) as refused:
+        load_settings()
+
+    assert str(refused.value).startswith("Setting 'alerts")
+    assert SECRET not in str(refused.value)
+
+
+def test_settings_as_text_show_no_address():
+    Path("fluxcap.toml").write_text(f'alerts = ["{ADDRESS}"]\n')
+
+    assert SECRET not in repr(load_settings()) + str(load_settings()) + load_settings().model_dump_json()
+
+
+@pytest.mark.parametrize("text", ["22", "25:00-07:00", "22:00-7", "night"])
+def test_quiet_hours_are_times_of_the_day(text: str):
+    with pytest.raises(ConfigError, match="alert_quiet_hours"):
+        load_settings(alert_quiet_hours=text)

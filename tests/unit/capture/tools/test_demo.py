@@ -132,3 +132,16 @@ def test_no_figure_is_cut_off_on_an_ordinary_terminal(width: int) -> None:
     assert ("1.16234" in text) == (width == demo.WIDE)
     for words in ("EURUSD_otc", "Live, 0.3s ago", "1234", "1.16111"):
         assert words in text
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(None, ""), (60, "interrupted")])
+def test_ctrl_c_is_the_end_of_a_demo_that_was_to_stay_and_an_interruption_of_any_other(
+    seconds: int | None, outcome: str
+):
+    quiet = Console(quiet=True)
+
+    assert demo._watch(Quiet(), [], seconds, quiet, [2], Quiet()) == outcome  # type: ignore[arg-type]
+
+
+class Quiet:
+    """A client and a daemon of which nothing is asked."""

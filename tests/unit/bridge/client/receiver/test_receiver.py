@@ -329,6 +329,19 @@ def test_an_answer_that_begins_behind_the_newest_candle_proves_nothing() -> None
     assert told(it.on_page(page(11, 1), 0)) == [("request", 10, 1)]
 
 
+@pytest.mark.parametrize("answer", [page(9, 1), page(10, 0)], ids=["older", "empty"])
+def test_an_answer_without_the_newest_candle_is_in_vain_and_it_is_asked_for_again(
+    answer: BackfillCandlesResponse,
+) -> None:
+    it = receiver(cursor=Cursor("a", 10, 9_999, 0))
+    it.on_connected(0)
+    it.on_status(status(11), 0)
+
+    assert told(it.on_page(answer, 0)) == []
+    assert told(it.on_time(60 * SECOND_NS)) == [("status",)]
+    assert told(it.on_status(status(11), 60 * SECOND_NS)) == [("request", 9, 1)]
+
+
 def test_a_heartbeat_with_another_time_is_a_doubt_that_an_answer_settles() -> None:
     it = receiver(cursor=Cursor("a", 10, 9_999, 0))
     it.on_connected(0)

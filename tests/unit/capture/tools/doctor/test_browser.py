@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fluxcap.bridge.system.processes import ProcessInfo
+from fluxcap.capture.chrome.browsers import Installed
 from fluxcap.capture.chrome.consent import Answer, ConsentRecord
 from fluxcap.capture.chrome.endpoint import BrowserInfo, ConsentBrowser
 from fluxcap.capture.tools.doctor import browser
@@ -173,7 +174,7 @@ def test_a_chrome_or_a_driver_that_is_not_installed_is_a_warning_and_a_wrong_pat
     monkeypatch.setenv("FLUXCAP_CHROMEDRIVER", str(tmp_path / "absent"))
     wrong = browser.check_installed()
 
-    def missing() -> Path:
+    def missing(*_: object) -> Path:
         raise ChromeUnavailable("No Chrome found; install it.")
 
     monkeypatch.setattr(browser, "find_chrome", missing)
@@ -211,3 +212,16 @@ def test_a_browser_on_ipv6_alone_is_told_as_that(endpoint: str, aside: bool):
 
     assert found.text.startswith("Chrome/156 answers on [::1]:9222.")
     assert ("another program holds port 9222 there" in found.text) is aside
+
+
+def test_other_browsers_that_are_here_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.delenv("FLUXCAP_CHROME_BINARY", raising=False)
+    found = [
+        Installed(name, label, tmp_path / name, tmp_path)
+        for name, label in (("chrome", "Google Chrome"), ("edge", "Microsoft Edge"))
+    ]
+    monkeypatch.setattr("fluxcap.capture.chrome.browsers.Machine.browsers", lambda _self: found)
+
+    assert browser.check_installed()[0].text == f"{tmp_path / 'chrome'} is installed. Also here: Microsoft Edge."
+    assert browser.check_installed("edge")[0].text == f"{tmp_path / 'edge'} is installed. Also here: Google Chrome."
+    assert browser.check_installed("brave")[0].verdict is Verdict.PROBLEM

@@ -10,9 +10,11 @@ import pytest
 
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.store.verify import summarize
+from fluxcap.capture.runtime.folders import own_config_file
 from fluxcap.capture.runtime.run_file import RunFile, write_run_file
 from fluxcap.capture.tools.doctor import data
 from fluxcap.capture.tools.doctor.finding import Finding, Verdict, error_finding, exit_code, from_error, ok, warning
+from fluxcap.capture.tools.service.systems import Done, Systemd
 from fluxcap.schemas.errors import ConfigError, StoreDamaged
 from fluxcap.schemas.types import Candle, StreamKey
 
@@ -152,3 +154,28 @@ def test_a_tab_on_no_list_and_two_accounts_of_one_asset_are_told(tmp_path: Path)
     assert "--platform-url po9.cash" in told
     assert "only the demo one counts" in told
     assert "--platform-url po9.cash" in " ".join(finding.fix for finding in without_tab)
+
+
+def test_the_settings_file_in_force_is_named_and_the_one_that_it_goes_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
+    monkeypatch.setenv("WIN_PD_OVERRIDE_LOCAL_APPDATA", str(tmp_path / "own"))
+    assert "No settings file (`fluxcap setup` writes one)" in data.check_settings(None)[0].text
+
+    own_config_file().parent.mkdir(parents=True)
+    own_config_file().touch()
+    assert data.check_settings(None)[0].text.startswith(f"{own_config_file()};")
+
+    (tmp_path / "fluxcap.toml").touch()
+    assert data.check_settings(None)[0].text.startswith(f"fluxcap.toml, which goes before {own_config_file()};")
+
+
+def test_it_is_told_whether_it_starts_at_log_in(tmp_path: Path):
+    systemd = Systemd(lambda _words: Done(0, ""), tmp_path)
+    assert "`fluxcap service install`" in data.check_service(systemd).text
+
+    systemd.file.parent.mkdir(parents=True)
+    systemd.file.touch()
+    assert str(systemd.file) in data.check_service(systemd).text

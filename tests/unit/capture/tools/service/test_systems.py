@@ -46,7 +46,7 @@ MANAGERS: dict[str, Make] = {
     "windows": lambda tool, folder: TaskScheduler(tool, folder, "DESK\\me"),
 }
 INSTALLED = {
-    "systemd": ["systemctl --user daemon-reload", "systemctl --user enable fluxcap"],
+    "systemd": ["systemctl --user enable fluxcap", "systemctl --user daemon-reload"],
     "launchd": ["launchctl bootout gui/501/io.github.fluxcap"],
     "windows": ["schtasks /Create /TN fluxcap /XML {file} /F"],
 }
@@ -105,11 +105,19 @@ def test_what_the_manager_refuses_is_told_with_its_words(tmp_path: Path, system:
         install_and_start()
 
 
-def test_without_a_systemd_of_the_user_it_is_told_where_the_unit_is_and_what_to_do(tmp_path: Path):
+def test_without_a_systemd_that_runs_it_is_enabled_for_the_next_log_in_and_told_so(tmp_path: Path):
     manager = Systemd(Tool({"daemon-reload": 1}), tmp_path)
 
-    with pytest.raises(FluxcapError, match=r"fluxcap\.service; when your systemd runs: `systemctl --user enable --now"):
+    with pytest.raises(FluxcapError, match=r"is enabled \(.*fluxcap\.service\) and starts when you log in next"):
         manager.install(COMMAND)
+
+
+def test_a_unit_that_is_written_but_not_enabled_is_not_installed(tmp_path: Path):
+    manager = Systemd(Tool({"is-enabled": 1}), tmp_path)
+
+    manager.install(COMMAND)
+
+    assert not manager.is_installed
 
 
 def test_an_agent_that_is_not_loaded_is_loaded_and_one_that_is_is_started(tmp_path: Path):
