@@ -13,6 +13,7 @@ from fastapi.responses import PlainTextResponse, Response
 
 from fluxcap.bridge.client.options import Via
 from fluxcap.bridge.dashboard.csv_candles import reachable_timeframes, read_csv, resample
+from fluxcap.bridge.dashboard.page_files import FOLDER as PAGE_FOLDER
 from fluxcap.bridge.dashboard.page_files import PageFiles
 from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
@@ -92,6 +93,11 @@ def mount_page_files(app: FastAPI, index: str, *, has_daemon: bool) -> None:
         except ConfigError as error:
             return PlainTextResponse(str(error), 500)
         return Response(content, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> Response:
+        """The icon, for which browsers ask beside any other address."""
+        return Response((PAGE_FOLDER / "icon.svg").read_bytes(), media_type="image/svg+xml")
 
     @app.get("/page/{version}/{name}", include_in_schema=False)
     async def page_file(version: str, name: str, request: Request) -> Response:

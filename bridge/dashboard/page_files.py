@@ -1,4 +1,4 @@
-"""The files of the page: ours, and lightweight-charts, which the package litecharts brings.
+"""The files of the page: ours, and the chart library, which the package litecharts brings.
 
 Nothing of lightweight-charts is copied into this project: the file is read where pip put it, and served only if it is
 the one that its makers published (by its digest).
@@ -14,13 +14,15 @@ from pathlib import Path
 from fluxcap.schemas.errors import ConfigError
 
 FOLDER = Path(__file__).with_name("static")
-LIBRARY = "lightweight-charts.js"
+_LIBRARY = "lightweight-charts"
+LIBRARY = f"{_LIBRARY}.js"
 LIBRARY_SHA256 = "756b0ba9f58930226d6b8b9d47ad310448ab85d799ea1f7c2c02304777c10b52"
-"""Of ``lightweight-charts.standalone.production.js`` 5.1.0, as published on npm."""
+"""Of release 5.1.0, the standalone build for production, as published on npm."""
 _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
 

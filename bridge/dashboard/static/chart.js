@@ -99,6 +99,7 @@ export class ChartView {
     this.isLog = false;
     this.hasTexts = true;
     this.want = { bars: 0, to: 0 };
+    this.isMoved = false;
     this.chart = LightweightCharts.createChart(host, {
       autoSize: true,
       layout: { attributionLogo: true, fontSize: 11, fontFamily: "system-ui, sans-serif", panes: { separatorColor: "#80808040" } },
@@ -128,6 +129,13 @@ export class ChartView {
       if (range.from < OLDER_WITHIN && this.series.hasOlder && this.series.rows.length) onOlder();
       onRange();
     });
+    // The library keeps the width of a candle when its place grows; what was asked for is a number of candles.
+    this.chart.timeScale().subscribeSizeChange(() => {
+      if (this.isPlaced && !this.isMoved) this.place();
+    });
+    for (const kind of ["wheel", "pointerdown"]) {
+      host.addEventListener(kind, () => this.move(), { capture: true, passive: true });
+    }
     this.dress();
   }
 
@@ -143,6 +151,7 @@ export class ChartView {
     this.series = series;
     this.areas = [];
     this.want = { bars, to };
+    this.isMoved = false;
     this.digits = 2;
     this.isPlaced = false;
     this.drawAll();
@@ -412,8 +421,18 @@ export class ChartView {
     scale.setVisibleLogicalRange({ from: end - bars, to: end });
   }
 
-  /** How many candles are seen, and the time of the last of them; 0 where that is the newest. */
+  /** From now on the user's own: it stays where it is put. */
+  move() {
+    this.isMoved = true;
+  }
+
+  /** How many candles are to be seen, 0 as usual, and the time of the last of them, 0 where that is the newest. */
   seen() {
+    return this.isMoved ? this.visible() : this.want;
+  }
+
+  /** As `seen`, by what is there. */
+  visible() {
     const range = this.chart.timeScale().getVisibleLogicalRange();
     if (!range || !this.axis.length) return { bars: 0, to: 0 };
     const isLive = range.to >= this.axis.length - 1;
@@ -422,14 +441,16 @@ export class ChartView {
   }
 
   live() {
-    const { bars } = this.seen();
+    const { bars } = this.visible();
+    this.move();
     this.restore({ bars, after: 4, tsMs: 0, isLive: true });
   }
 
   /** Put the candle of a time into the middle. */
   jump(tsMs) {
     const scale = this.chart.timeScale();
-    const { bars } = this.seen();
+    const { bars } = this.visible();
+    this.move();
     let at = this.axis.findIndex((ts) => ts > tsMs) - 1;
     if (at < -1) at = this.axis.length - 1;
     scale.setVisibleLogicalRange({ from: Math.max(0, at) - bars / 2, to: Math.max(0, at) + bars / 2 });
@@ -439,6 +460,7 @@ export class ChartView {
   pan(part) {
     const scale = this.chart.timeScale();
     const range = scale.getVisibleLogicalRange();
+    this.move();
     const by = (range.to - range.from) * part;
     scale.setVisibleLogicalRange({ from: range.from + by, to: range.to + by });
   }
@@ -446,6 +468,7 @@ export class ChartView {
   zoom(factor) {
     const scale = this.chart.timeScale();
     const range = scale.getVisibleLogicalRange();
+    this.move();
     scale.setVisibleLogicalRange({ from: range.to - (range.to - range.from) * factor, to: range.to });
   }
 

@@ -81,7 +81,7 @@ def test_dashboard_shows_its_candles(daemon: Process, laptop: Path, tmp_path: Pa
         with web_page(tmp_path / "profile") as page:
             page.open(f"http://127{url}?source=platform&asset={SYMBOL}")
             page.wait_chart(lambda chart: chart["count"] == 7, "the candles")
-            page.wait_text("focus", f"lock {SYMBOL}")
+            page.wait(lambda: page.text("fact-newest").startswith("#7 "), "the sequence")
             assert page.complaints() == []
     finally:
         served.end()

@@ -228,8 +228,7 @@ from fluxcap.schemas.types import Candle, Gap, StreamKey
 
 DASHBOARD = '''
 import sys, httpx
-from fluxcap.bridge.dashboard.app import dashboard_app
-from fluxcap.bridge.dashboard.daemon_backend import DashboardTarget
+from fluxcap.bridge.dashboard.app import DashboardTarget, dashboard_app
 from fluxcap.capture.api.app import HttpServer
 server = HttpServer(dashboard_app(DashboardTarget(*sys.argv[1:4])), "127.0.0.1", 0)
 server.start()

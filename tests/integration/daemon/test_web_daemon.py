@@ -89,12 +89,12 @@ def test_a_page_of_another_origin_can_neither_read_nor_drive_it(
             url,
         )
         page.driver.get(url)
-        page.wait_text("overlay", "Choose where candles come from")
+        page.wait_text("start", "Where do candles come from?")
 
     assert framed
     # An opaque answer to a no-cors request tells the page nothing; what counts is that it did nothing.
     assert {name: result for name, result in results.items() if name != "simple"} == dict.fromkeys(
-        ("status", "focus", "polling", "socket", "page socket", "script", "picture"), "refused"
+        ("status", "focus", "polling", "socket", "feed", "script", "picture"), "refused"
     )
     assert httpx.get(f"{url}/api/focus", trust_env=False).json()["symbols"] == ["EURUSD_otc"]
 
