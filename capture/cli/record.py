@@ -118,6 +118,8 @@ def _focus(text: str | None) -> Focus | None:
 
 
 def _told(summary: ReplaySummary, out: Path | None) -> str:
+    from fluxcap.capture.recording.records import RULES
+
     played = summary.played
     lasted_s = max(0, played.last_ms - played.first_ms) / 1_000
     lines = [
@@ -126,6 +128,11 @@ def _told(summary: ReplaySummary, out: Path | None) -> str:
     ]
     if summary.arrivals != "measured":
         lines.append("Times of arrival are reconstructed from the ticks.")
+    if summary.rules < RULES:
+        lines.append(
+            f"It was recorded under older rules ({summary.rules}, now {RULES}): candles, revisions and gaps may differ "
+            "from those of then."
+        )
     lines.append(summary.clock)
     lines += [f"  {s.key}: {s.candles:,} candles, {s.revisions:,} revisions, {s.digest}" for s in summary.streams]
     lines.append(f"{summary.candles:,} candles, {summary.revisions:,} revisions, {summary.gaps:,} gaps.")

@@ -44,8 +44,9 @@ WALL_OFF_MS = 2_000
 """The wall clock is wrong when it is further than this from the platform's own; a step of it is as large."""
 DRIFT_PER_MS = 1e-4
 """Two quartzes part by no more, while no newer header comes."""
-WAITED_MAX_MS = 20_000
-"""A header that may have waited longer before it was read tells too old a time."""
+WAITED_MAX_MS = 300_000
+"""A header that may have waited longer before it was read is left out; one that waited less tells one quarter hour,
+as long as this and its lateness are well below half of one."""
 STORE_AHEAD_MS = 5_000
 """Now may be so much earlier than the end of the newest stored candle: what a sealing tick can be ahead of now."""
 MAX_DRIFT_MS = 3_000
@@ -290,12 +291,14 @@ class PlatformClock:
     def add_date(self, date_ms: int, at: ArrivalTime, *, is_handshake: bool) -> bool:
         """Take the ``Date`` header (UTC ms) of a response of the platform's. Return whether it counts.
 
-        One that may have waited to be read, behind a backlog, tells an old time and is left out.
+        One that may have waited to be read, behind a backlog, may be later by as much; where that is too long to tell
+        quarter hours apart it is left out.
         """
         passed = self._passed
         if passed is None or not 0 <= at.mono_ms - passed.mono_ms <= WAITED_MAX_MS:
             return False
-        if not self.dates.add(date_ms, at.mono_ms, is_handshake=is_handshake):
+        waited_ms = at.mono_ms - passed.mono_ms
+        if not self.dates.add(date_ms, at.mono_ms, is_handshake=is_handshake, waited_ms=waited_ms):
             return False
         self._date_unchecked = self._attentive = True
         self._against = 0
@@ -463,7 +466,8 @@ class PlatformClock:
             return None
         lead_ms = mono_offset_ms - self.dates.zero_ms
         by_date_ms = _nearest_step(lead_ms)
-        return by_date_ms if -DATE_TOLERANCE_MS <= lead_ms - by_date_ms <= DATE_LATE_MS else None
+        late_ms = DATE_LATE_MS + self.dates.waited_ms
+        return by_date_ms if -DATE_TOLERANCE_MS <= lead_ms - by_date_ms <= late_ms else None
 
     def _offsets_by_older_dates(self, mono_offset_ms: int) -> set[int]:
         """The offsets that headers from before a jump of the wall clock allow: it was set, or the computer slept.
@@ -502,7 +506,7 @@ class PlatformClock:
         ahead_ms = at.wall_ms - utc_ms
         slack_ms = WALL_OFF_MS + DRIFT_PER_MS * (at.mono_ms - self.dates.newest_mono_ms)
         if self.offset_ms is None:
-            slack_ms += TOLERANCE_MS  # a header alone may have been on its way for some seconds
+            slack_ms += TOLERANCE_MS + self.dates.waited_ms  # a header alone may have been on its way for some seconds
         elif self._wall_off_ms:
             slack_ms /= 2  # what lies at the edge is not told over and over
         if -slack_ms <= ahead_ms <= slack_ms + DATE_STEP_MS:

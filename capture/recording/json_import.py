@@ -97,6 +97,7 @@ class JsonFrameFile:
         self.read_bytes = self.size_bytes = path.stat().st_size
         self.header = recording.Header(
             fluxcap=version("fluxcap"),
+            rules=recording.RULES,
             platform=platform.name,
             focus=Focus(FocusMode.ALL),
             arrivals=recording.Arrivals.MEASURED if self._is_timed else recording.Arrivals.RECONSTRUCTED,

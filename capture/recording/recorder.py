@@ -38,7 +38,7 @@ from fluxcap.capture.platforms.registry import GENERIC
 from fluxcap.capture.platforms.socketio import BINARY, TEXT
 from fluxcap.capture.recording import records as recording
 from fluxcap.capture.recording.file import RecordingWriter
-from fluxcap.capture.recording.records import FORMAT, Header
+from fluxcap.capture.recording.records import FORMAT, RULES, Header
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import FluxcapError
@@ -259,6 +259,7 @@ def open_recorder(
     header = Header(
         format=FORMAT,
         fluxcap=version("fluxcap"),
+        rules=RULES,
         platform=settings.platform if table is not None else platform.name,
         source=settings.source,
         interval=settings.interval,

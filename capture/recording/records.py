@@ -17,6 +17,8 @@ from fluxcap.capture.market.clock import ClockPrior
 from fluxcap.capture.market.focus import Focus
 from fluxcap.capture.market.market import MarketTimeouts, WaitingSpan
 
+RULES = 2
+"""Rises when the same recording gives other candles, revisions or gaps than before. 1: up to version 0.1."""
 FORMAT = 2
 """Rises when an older fluxcap could not understand a recording. New fields of the header do not make it rise."""
 
@@ -36,6 +38,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """Format 2 may hold what was seen and said of the time, and ``prior``."""
     fluxcap: str = ""
     """Version that wrote it."""
+    rules: int | msgspec.UnsetType = msgspec.UNSET
+    """The candle rules of the fluxcap that wrote it (``RULES``); a recording of version 0.1 does not say."""
     platform: str = ""
     source: str = "POCKETOPTION"
     interval: str = "1m"

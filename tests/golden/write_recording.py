@@ -33,7 +33,7 @@ from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.capture.recording.file import RecordingWriter
 from fluxcap.capture.recording.recorder import Recorder
-from fluxcap.capture.recording.records import Header
+from fluxcap.capture.recording.records import RULES, Header
 from fluxcap.capture.simulator.assets import asset_table
 from fluxcap.capture.simulator.config import SiteConfig
 from fluxcap.capture.simulator.market.exchange import Exchange
@@ -183,7 +183,8 @@ class Story:
 def write(path: Path) -> None:
     """Make the recording."""
     header = Header(
-        fluxcap="0.1.0",
+        fluxcap="0.2.0",
+        rules=RULES,
         platform="pocketoption",
         source=SOURCE,
         focus=Focus(FocusMode.LOCK, ("eur/usd otc",)),

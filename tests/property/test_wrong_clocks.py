@@ -22,6 +22,7 @@ acts = st.one_of(
     st.tuples(st.just("trade"), st.integers(4, 40)),
     st.tuples(st.just("wall"), ERRORS),
     st.tuples(st.just("header"), st.sampled_from([0, 0, 0, -1_000, -2_000, -15_000, -25_000])),
+    st.tuples(st.just("late header"), st.sampled_from([0, 5, 19, 40, 120, 290])),
     st.tuples(st.just("restart"), st.integers(0, 30)),
 )
 
@@ -34,6 +35,8 @@ def play(computer: Computer, act: str, size: int) -> None:
         computer.pass_time(computer.now_ms + 300)
     elif act == "header":
         computer.header(size)
+    elif act == "late header":
+        computer.late_header(size)
     else:
         computer.unseen(size)
         computer.restart()
@@ -57,7 +60,7 @@ def test_beside_the_platforms_own_time_no_candle_is_ever_wrong(
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(acts.filter(lambda act: act[0] != "header"), max_size=7))
+@given(st.lists(acts.filter(lambda act: "header" not in act[0]), max_size=7))
 def test_beside_the_offset_of_a_right_run_no_candle_is_ever_wrong(story: list[tuple[str, int]]) -> None:
     computer = Computer(STEP_MS)
     computer.trade(15)

@@ -53,12 +53,15 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
 class ReplaySummary(msgspec.Struct, frozen=True):
     """Result of a replay. ``digest``: equal for equal candles, sequences, flags, revisions and gaps.
 
+    ``rules``: of the fluxcap that wrote the recording; where they are older than this one's, candles may be others.
+
     ``clock``: what is known of the platform's clock. ``counters``: what could not be understood or came late, by kind.
     """
 
     recording: str
     platform: str
     arrivals: Arrivals
+    rules: int
     played: PlaybackStats
     ticks: int
     candles: int
@@ -158,6 +161,7 @@ def _replay_into(
             recording=str(order.path),
             platform=order.platform or source.header.platform or platform.name,
             arrivals=source.header.arrivals,
+            rules=source.header.rules or 1,
             played=stage.playback.played,
             ticks=stage.market.feeds.tick_count,
             candles=sum(stream.candles for stream in found.streams),

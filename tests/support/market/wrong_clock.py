@@ -104,6 +104,12 @@ class Computer(Stage):
         count = len(prices)
         return Candle(start_ms, prices[0], max(prices), min(prices), prices[-1], float(count), count)
 
+    def late_header(self, waited_s: int) -> None:
+        """This process gets no turn for so long: the header that came in at its beginning is read at its end."""
+        written_ms = self.now_ms
+        self.unseen(waited_s)
+        self.header(written_ms - self.now_ms)
+
     def header(self, away_ms: int = 0, socket: str | None = LINE) -> None:
         """The platform answers a handshake: its ``Date`` is ``away_ms`` from the truth."""
         self.market.on_platform_date((self.now_ms + away_ms) // 1_000 * 1_000, self.at(drained=False), socket)

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from fluxcap.capture.cli.app import run_cli
 from fluxcap.capture.cli.record import line
 from fluxcap.capture.recording.file import RecordingReader, RecordingWriter
+from fluxcap.capture.recording.records import RULES, Header
 from fluxcap.capture.tools.record import RecordingProgress
 from tests.golden.write_recording import EXPECTED, RECORDING
 
@@ -29,6 +31,19 @@ def test_a_replay_says_what_it_made_and_ends_with_the_digest(capsys: pytest.Capt
     assert "GOLDEN.EURUSD_otc.1m: " in told
     assert "The platform stamps ticks +2 h from UTC, by this computer's clock alone; removed." in told
     assert "econstructed" not in told
+
+
+def test_a_recording_of_older_rules_is_told_and_one_of_todays_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, rules in (("old", msgspec.UNSET), ("new", RULES)):
+        with RecordingWriter(tmp_path / name, Header(platform="pocketoption", rules=rules)):
+            pass
+
+    assert run_cli(["replay", str(tmp_path / "old")]) == 0
+    assert f"under older rules (1, now {RULES})" in " ".join(capsys.readouterr().out.split())
+    assert run_cli(["replay", str(tmp_path / "new")]) == 0
+    assert "older rules" not in capsys.readouterr().out
 
 
 def test_a_replay_writes_csv_and_keeps_its_store_where_told(tmp_path: Path) -> None:

@@ -511,12 +511,90 @@ def test_a_header_that_waited_behind_a_backlog_is_left_out() -> None:
     assert not world.date(-HOUR_MS)
 
 
-@pytest.mark.parametrize(("waited_ms", "counts"), [(20_000, True), (20_001, False)])
-def test_a_header_may_have_waited_for_twenty_seconds(waited_ms: int, counts: bool) -> None:
+@pytest.mark.parametrize(("waited_ms", "counts"), [(300_000, True), (300_001, False)])
+def test_a_header_may_have_waited_for_five_minutes(waited_ms: int, counts: bool) -> None:
     world = Witnessed()
     world.mono_ms += waited_ms
 
     assert world.date(-waited_ms) is counts
+
+
+@pytest.mark.parametrize("wall_error_ms", [HOUR_MS, -HOUR_MS, 900_000, -900_000])
+@pytest.mark.parametrize("late_ms", [0, 25_000, 120_000, 300_000])
+def test_a_header_that_waited_tells_the_right_quarter_hour_however_late_it_is(wall_error_ms: int, late_ms: int) -> None:
+    world = Witnessed(wall_error_ms=wall_error_ms)
+    world.mono_ms += 300_000
+    world.date(-late_ms)
+
+    world.live()
+
+    assert world.clock.offset_ms == 7_200_000
+    assert world.clock.basis is ClockBasis.PLATFORM
+    assert abs(world.clock.wall_off_ms - wall_error_ms) <= 1_000
+
+
+@pytest.mark.parametrize("wall_error_ms", [HOUR_MS, -HOUR_MS])
+def test_a_run_by_a_wrong_clock_is_put_right_by_a_header_that_waited(wall_error_ms: int) -> None:
+    world = Witnessed(wall_error_ms=wall_error_ms)
+    world.live()
+    world.mono_ms += 90_000
+    world.date(-80_000)
+
+    world.live(10)
+
+    correction = world.clock.take_correction()
+    assert correction is not None
+    assert correction.right_ms == 7_200_000
+
+
+@pytest.mark.parametrize(("late_ms", "decides"), [(89_000, True), (91_000, False)])
+def test_a_header_may_be_late_by_as_long_as_it_waited_and_half_a_minute(late_ms: int, decides: bool) -> None:
+    world = Witnessed()
+    world.mono_ms += 60_000
+    world.date(-late_ms)
+
+    world.live(lag_ms=0)
+
+    assert (world.clock.basis is ClockBasis.PLATFORM) is decides
+
+
+@pytest.mark.parametrize(("wall_error_ms", "wrong"), [(32_000, False), (150_000, False), (160_000, True)])
+def test_before_any_tick_a_header_that_waited_tells_only_a_clock_further_off(wall_error_ms: int, wrong: bool) -> None:
+    world = Witnessed(wall_error_ms=wall_error_ms)
+    world.mono_ms += 120_000
+    world.date(0)
+    world.clock.observe(world.at())
+
+    assert world.clock.in_question is wrong
+
+
+@pytest.mark.parametrize(("prior", "dated", "basis"), [
+    (ClockPrior(), True, ClockBasis.PLATFORM),
+    (ClockPrior(), False, ClockBasis.WALL),
+    (ClockPrior(7_200_000), False, ClockBasis.KEPT),
+])  # fmt: skip
+def test_the_offset_found_is_told_once_with_its_witness(prior: ClockPrior, dated: bool, basis: ClockBasis) -> None:
+    world = Witnessed()
+    world.clock = PlatformClock(prior)
+    world.clock.observe(world.at())
+    if dated:
+        world.date()
+
+    world.live(20)
+
+    settled = [told for kind, told in world.clock.events if kind is ClockEvent.SETTLED]
+    assert settled == [{"offset_h": 2.0, "by": str(basis)}]
+
+
+def test_an_offset_that_a_header_confirms_is_told_again_with_the_new_witness() -> None:
+    world = Witnessed()
+    world.live()
+    world.date()
+
+    world.live()
+
+    settled = [told["by"] for kind, told in world.clock.events if kind is ClockEvent.SETTLED]
+    assert settled == [str(ClockBasis.WALL), str(ClockBasis.PLATFORM)]
 
 
 @pytest.mark.parametrize("wall_error_ms", [HOUR_MS, -HOUR_MS])
@@ -532,7 +610,7 @@ def test_on_a_starved_computer_a_header_that_waited_decides_from_the_first_tick(
     assert abs(world.clock.wall_off_ms - wall_error_ms) <= 1_000
 
 
-@pytest.mark.parametrize(("away_ms", "decides"), [(-29_000, True), (-30_000, False), (3_000, True), (4_000, False)])
+@pytest.mark.parametrize(("away_ms", "decides"), [(-29_000, True), (-31_000, False), (3_000, True), (4_000, False)])
 def test_a_header_may_be_half_a_minute_late_and_three_seconds_early(away_ms: int, decides: bool) -> None:
     world = Witnessed()
     world.mono_ms += 250

@@ -151,3 +151,48 @@ def test_memory_is_bounded() -> None:
         dates.add(header(mono_ms), mono_ms, is_handshake=mono_ms % 2_000 == 0)
 
     assert len(dates._responses) == len(dates._witnesses) == 8
+
+
+def test_one_that_waited_is_no_contradiction_and_does_not_make_what_is_known_worse() -> None:
+    dates = PlatformDates()
+    dates.add(header(0), 0, is_handshake=True)
+
+    assert dates.add(header(200_000, 150_000), 200_000, is_handshake=True, waited_ms=150_000)
+    assert dates.utc_ms(200_000) == UTC_0_MS + 200_000
+    assert dates.waited_ms == 0
+
+
+def test_one_that_did_not_wait_makes_better_what_one_that_waited_said() -> None:
+    dates = PlatformDates()
+    dates.add(header(150_000, 120_000), 150_000, is_handshake=True, waited_ms=150_000)
+    assert dates.waited_ms == 150_000
+
+    assert dates.add(header(160_000), 160_000, is_handshake=True)
+    assert dates.utc_ms(160_000) == UTC_0_MS + 160_000
+    assert dates.waited_ms == 0
+
+
+def test_of_two_that_waited_the_narrower_bounds_count() -> None:
+    dates = PlatformDates()
+    dates.add(header(100_000, 90_000), 100_000, is_handshake=True, waited_ms=100_000)
+
+    dates.add(header(110_000, 50_000), 110_000, is_handshake=True, waited_ms=70_000)
+
+    assert dates.utc_ms(110_000) == UTC_0_MS + 60_000
+    assert dates.waited_ms == 60_000  # by the first it is no later, by the second no earlier
+
+
+@pytest.mark.parametrize(("late_ms", "counts"), [(90_000, True), (91_000, False)])
+def test_one_later_than_it_waited_and_half_a_minute_contradicts(late_ms: int, counts: bool) -> None:
+    dates = PlatformDates()
+    dates.add(header(0), 0, is_handshake=True)
+
+    assert dates.add(header(60_000, late_ms), 60_000, is_handshake=True, waited_ms=60_000) is counts
+
+
+@pytest.mark.parametrize(("ahead_ms", "counts"), [(90_000, True), (91_000, False)])
+def test_one_further_ahead_than_the_first_waited_and_half_a_minute_contradicts(ahead_ms: int, counts: bool) -> None:
+    dates = PlatformDates()
+    dates.add(header(0, 60_000), 0, is_handshake=True, waited_ms=60_000)
+
+    assert dates.add(header(5_000) - 60_000 + ahead_ms, 5_000, is_handshake=True) is counts
