@@ -2,6 +2,6 @@
 
 ``app.mount_dashboard`` adds it to a FastAPI application (the daemon's), ``app.dashboard_app`` serves it alone. In the
 browser it is a reader like any other: candles and the live feed of ``fluxcap.bridge.web``; status, assets, gaps, files,
-leases and the collect mode over the REST API of a daemon. Nothing is fetched from outside. Pure: ``rows``,
-``stream_buffer``, which the dev server's panel uses, and ``csv_candles``.
+leases and the collect mode over the REST API of a daemon. Nothing is fetched from outside. The dev server's panel
+(``panel.html``) is made of the same parts. Pure: ``csv_candles``.
 """

@@ -66,8 +66,7 @@ def run_panel(settings: DevSettings, on_ready: Callable[[Addresses], None] | Non
     from fastapi import FastAPI
 
     from fluxcap.bridge.devserver.api import make_api
-    from fluxcap.bridge.devserver.panel import mount_panel
-    from fluxcap.bridge.devserver.panel_session import PanelSession
+    from fluxcap.bridge.devserver.panel import PanelSession, mount_panel
     from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
     from fluxcap.bridge.http.serving import BoundedServer, server_config
     from fluxcap.bridge.web.reader import ReaderTarget
@@ -81,8 +80,8 @@ def run_panel(settings: DevSettings, on_ready: Callable[[Addresses], None] | Non
             app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
             app.add_middleware(OriginGuard, names=LOCAL_NAMES)
             add_readers(app, Readers(lambda: ReaderTarget(*session.engine.endpoints, session.own_curve)))
-            app.mount("/api", make_api(session.current))
             mount_panel(app, session)
+            app.mount("/api", make_api(session.current))
             config = server_config(app)
             (on_ready or _print_addresses)(
                 Addresses(*session.engine.endpoints, f"http://127.0.0.1:{listener.getsockname()[1]}")

@@ -195,8 +195,13 @@ class EventWriter:
 
 def _data_of(event: Event | StoreKnown) -> tuple[str, Any] | None:
     match event:
-        case Candles(key, start, candles):
-            return "candles", {"stream": stream_name(key), "sequence": start, "candles": candle_rows(candles)}
+        case Candles(key, start, candles, is_backfill):
+            return "candles", {
+                "stream": stream_name(key),
+                "sequence": start,
+                "backfill": is_backfill,
+                "candles": candle_rows(candles),
+            }
         case Revision(key, start, sequences, candles):
             return "revision", {
                 "stream": stream_name(key),

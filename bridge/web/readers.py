@@ -8,7 +8,7 @@ The live feed of one reader is a sequence of server-sent events. Their data is J
 ``reset``      drop all candles of a stream: the server's store is another one
 ``snapshot``   the newest candles of a stream that is begun (where ``last`` asks for them), in place of all it has
 ``ready``      from here on what is new; this and what moves a position carries the id to come again with
-``candles``    the next candles of a stream, the first of them with ``sequence``
+``candles``    the next candles of a stream, the first of them with ``sequence``; ``backfill``: they had to be fetched
 ``revision``   better candles, each for the one of its sequence; 0: for the one of its time, if there is one
 ``forming``    the candle under way
 ``prices``     the last price of watched streams, ``{stream: [price, start of its candle]}``

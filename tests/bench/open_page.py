@@ -46,7 +46,7 @@ def measured(minutes: float) -> tuple[Memory, Sequence[Sample]]:
 
 def report(minutes: float, memory: Memory, samples: Sequence[Sample], begun: datetime) -> Iterator[str]:
     """The lines of ``open_page.md``."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("fluxcap", "nicegui", "python-socketio", "duckdb"))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("fluxcap", "fastapi", "litecharts", "duckdb"))
     yield "# An open page in the long run\n"
     yield "Made by `make page MINUTES=60`: the daemon's process, three assets live, the dashboard open on one.\n"
     yield f"- run: {begun:%Y-%m-%d %H:%M} UTC, {minutes:g} minutes"

@@ -43,7 +43,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {
     "bench_web": {"seconds": 5.0},
     "bench_wire_scale": {"quick": True},
 }
-PACKAGES = ("numpy", "msgspec", "flatbuffers", "pyzmq", "duckdb", "fastapi", "nicegui", "selenium")
+PACKAGES = ("numpy", "msgspec", "flatbuffers", "pyzmq", "duckdb", "fastapi", "selenium")
 COLUMNS = ("measurement", "ours", "theirs", "unit", "ratio", "low - high", "aim", "met")
 
 

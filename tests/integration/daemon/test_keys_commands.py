@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 import zmq
 
-from fluxcap import HealthState, list_streams
-from fluxcap.bridge.devserver.panel_session import PanelSession
+from fluxcap import list_streams
+from fluxcap.bridge.devserver.panel import PanelSession
 from fluxcap.bridge.devserver.process import READY_PREFIX
 from fluxcap.bridge.devserver.settings import DevSettings
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.transport.curve import client_keys, create_keys
+from fluxcap.bridge.web.reader import ReaderTarget
+from fluxcap.bridge.web.readers import Readers
 from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.errors import WireTimeout
 from fluxcap.schemas.types import Candle, StreamKey
@@ -305,19 +307,14 @@ def test_the_panels_own_client_is_let_in_also_after_a_move(keys: Path, tmp_path:
         symbols=(SYMBOL,), data_dir=str(tmp_path), pub=ANY_PORT, rep=ANY_PORT, curve=str(keys / "server")
     )
     desk = PanelSession(settings)
+    readers = Readers(lambda: ReaderTarget(*desk.engine.endpoints, desk.own_curve))
     try:
-        key = StreamKey(*SERVED)
-        desk.feed.subscribe(key)
-
-        def is_live() -> bool:
-            health = desk.feed.health(key)
-            return health is not None and health.state is HealthState.RECEIVING
-
-        await_that(is_live, "the panel's stream")
         before = desk.engine.endpoints
+        assert [status.key for status in readers.reader.streams()] == [StreamKey(*SERVED)]
         desk.rebind(ANY_PORT, ANY_PORT)
-        await_that(is_live, "the panel's stream after the move")
+        assert [status.key for status in readers.reader.streams()] == [StreamKey(*SERVED)]
     finally:
+        readers.close()
         desk.close()
 
     assert before != desk.engine.endpoints

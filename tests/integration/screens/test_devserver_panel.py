@@ -33,7 +33,8 @@ def panel(tmp_path_factory: pytest.TempPathFactory, url: str) -> Iterator[WebPag
         page.open(f"{url}/?theme=dark")
         page.wait_chart(lambda chart: chart["count"] >= 150, "the chart")
         yield page
-        assert page.complaints() == []
+        # The browser's own words on an answer that refuses.
+        assert [found for found in page.complaints() if "/api/endpoints" not in found] == []
         assert page.foreign_requests() == []
 
 
@@ -67,7 +68,7 @@ def test_the_chart_shows_the_newest_candles_and_moves_with_them(panel: WebPage) 
 
     chart = panel.wait_chart(lambda chart: chart["count"] > first["count"], "the next candle")
 
-    assert chart["to"] - chart["from"] > 120_000
+    assert chart["to"] - chart["from"] > 100_000
     assert chart["to"] > chart["last"][0]
 
 
@@ -89,19 +90,11 @@ def test_stop_ends_the_candles_and_start_goes_on(panel: WebPage, url: str) -> No
     panel.wait_text("start", "Stop")
 
 
-# The menu is drawn anew while its answer comes, so that a click may meet an entry that is gone.
-TAKE_FIND = """const items = [...document.querySelectorAll('.q-menu .q-item')]
-const found = items.find(one => one.innerText.includes('GBP/USD OTC'))
-if (found && !found.classList.contains('q-item--active')) found.click()
-return [...document.querySelectorAll('.q-chip')].some(one => one.innerText.includes('GBP/USD OTC'))"""
-
-
 def test_symbols_come_from_the_universe_and_are_searched(panel: WebPage, url: str) -> None:
-    search = panel.find("symbols")
-    search.click()
-    search.send_keys("GBPUSD_otc")
-    panel.wait(lambda: panel.script(TAKE_FIND), "a find that is taken")
-    search.send_keys(Keys.ESCAPE)
+    options = "return document.querySelectorAll('#universe option').length"
+    panel.wait(lambda: panel.script(options) > 100, "the universe")
+    enter(panel, "add-symbol", "gbp/usd otc")
+    panel.wait_text("symbols", "GBPUSD_otc")
     panel.click("apply")
 
     panel.wait(lambda: "GBPUSD_otc" in status(url)["settings"]["symbols"], "the second stream")  # type: ignore[index]
@@ -119,7 +112,7 @@ def test_a_stall_is_seen_by_the_client(panel: WebPage) -> None:
 
 def test_what_is_refused_is_said(panel: WebPage) -> None:
     enter(panel, "pub", "nonsense")
-    panel.click_on(lambda: panel.driver.find_element("xpath", '//button[contains(., "Move")]'))
+    panel.click("move")
 
-    panel.wait(lambda: "nonsense can" in panel.script("return document.body.innerText"), "the reason")
+    panel.wait_text("toasts", "nonsense can")
     panel.wait(lambda: panel.find("pub").get_attribute("value") != "nonsense", "the address as it is")

@@ -303,7 +303,7 @@ def test_only_the_bridge_imports_duckdb_and_zeromq():
 def test_the_client_needs_nothing_of_the_capturing_side():
     loaded = modules_after("import fluxcap\nfluxcap.LiveClient")
     heavy = {
-        *("duckdb", "selenium", "nicegui", "fastapi", "uvicorn", "socketio", "websocket", "typer", "apscheduler"),
+        *("duckdb", "selenium", "fastapi", "uvicorn", "socketio", "websocket", "typer", "apscheduler"),
         *("httpx", "pydantic", "rich", "asyncio", "nats"),
     }
 
@@ -315,7 +315,7 @@ def test_the_client_needs_nothing_of_the_capturing_side():
 def test_help_is_told_without_loading_anything_heavy():
     code = "from fluxcap.capture.cli.app import run_cli\n"
     code += "assert run_cli(['--help']) == 0\nassert run_cli(['run', '--help']) == 0"
-    heavy = {"duckdb", "zmq", "selenium", "fastapi", "nicegui", "numpy", "uvicorn", "apscheduler", "websocket", "httpx"}
+    heavy = {"duckdb", "zmq", "selenium", "fastapi", "numpy", "uvicorn", "apscheduler", "websocket", "httpx"}
 
     assert {name.partition(".")[0] for name in modules_after(code)} & heavy == set()
 

@@ -16,6 +16,7 @@ import pytest
 from fluxcap.bridge.client.health import Health, HealthState, format_age
 from fluxcap.bridge.client.stats import COLOURS, offset_text
 from fluxcap.bridge.dashboard.page_files import FOLDER
+from fluxcap.bridge.devserver.faults import Faults
 from fluxcap.schemas.candles import price_decimals
 from fluxcap.schemas.types import CandleFlags, FeedState, interval_ms
 
@@ -148,3 +149,14 @@ def test_a_price_that_stands_still_has_an_index_of_fifty() -> None:
     given = {"module": (FOLDER / "indicators.js").as_uri(), "prices": [1.5] * 30}
 
     assert node(INDICATORS, given)["rsi14"]["values"][14:] == [50] * 16
+
+
+def test_the_panel_has_a_control_for_each_fault_and_names_each_feed_state() -> None:
+    code = CALLS.split("const found")[0] + (
+        "const found = await import(module);"
+        "process.stdout.write(JSON.stringify([found.FAULTS.map(([name]) => name), found.FEED_STATES]));"
+    )
+    faults, states = node(code, {"module": (FOLDER / "devserver.js").as_uri(), "calls": []})
+
+    assert {*faults, "feed_state", "stall"} == set(Faults.__struct_fields__)
+    assert states == [state.name.lower().replace("_", " ") for state in FeedState]

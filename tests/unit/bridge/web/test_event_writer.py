@@ -103,7 +103,7 @@ def test_a_candle_is_a_list_of_the_fields_that_the_first_event_names() -> None:
     told = dict(EventParser().feed(writer().start() + writer().write([candles(5)])))
 
     row = dict(zip(told["start"]["candle"], told["candles"]["candles"][0], strict=True))
-    assert told["candles"]["sequence"] == 5
+    assert (told["candles"]["sequence"], told["candles"]["backfill"]) == (5, False)
     assert row["ts_ms"] == 5 * 60_000
     assert row.keys() == {"ts_ms", "open", "high", "low", "close", "volume", "tick_count", "flags"}
     assert told["start"]["streams"] == [{"stream": NAME, "store_id": "store", "sequence": 4, "revision": 1}]

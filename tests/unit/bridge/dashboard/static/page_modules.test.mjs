@@ -10,6 +10,7 @@ const { Assets } = await load("assets");
 const { Feed, feedAddress } = await load("feed");
 const { HealthView, agreementOf, differingOf, obstacleOf, Rate } = await load("truth");
 const { Ema, Rsi, Sma, Bollinger, indicatorOf } = await load("indicators");
+const { ClientLog, counts } = await load("devserver");
 const { countdown, durationText, flagWords, zoneOffsetMs } = await load("format");
 
 const MINUTE = 60_000;
@@ -261,4 +262,28 @@ test("time left, lengths, flags and zones in words", () => {
   assert.deepEqual([durationText(45_000), durationText(7 * MINUTE), durationText(185 * MINUTE), durationText(3 * 86_400_000)], ["45 s", "7 min", "3 h 5 min", "3 d"]);
   assert.deepEqual(flagWords(2 | 8), ["blind for a part of it", "revised after it was published"]);
   assert.deepEqual([zoneOffsetMs("utc", 0, 5), zoneOffsetMs("platform", 0, 7_200_000), zoneOffsetMs("platform", 0, null)], [0, 7_200_000, 0]);
+});
+
+test("the four counters tell what left, what is kept, what was held back and what was answered", () => {
+  const counters = { sent_candles: 10, sent_status: 5, dropped_candles: 2, answers: 7, requests: 8 };
+  const streams = [{ latest_sequence: 30 }, { latest_sequence: 10 }];
+  assert.deepEqual(counts({ counters, streams }), { published: 13, stored: 40, dropped: 2, served: 7 });
+});
+
+test("a batch that had to be fetched is a gap that healed, and each candle counts once", () => {
+  const log = new ClientLog();
+  log.take("snapshot", { candles: [row(1), row(2)], sequences: [1, 2] });
+  log.take("candles", { sequence: 3, candles: [row(3)], backfill: false });
+  log.take("candles", { sequence: 4, candles: [row(4), row(5)], backfill: true });
+  assert.deepEqual(log.lines.map(({ kind, text }) => `${kind}: ${text}`), ["history: 2 fetched, up to #2", "gap: #4 to #5 did not arrive", "healed: 2 fetched while live candles arrived"]);
+  assert.equal(log.candles, 5);
+});
+
+test("a state is told when it or its reason changes, and what is lost with its reason", () => {
+  const log = new ClientLog();
+  for (const reason of ["", "", "server up, no browser"]) log.take("state", { state: "stalled", reason, label: "Stale, 2.0s" });
+  log.take("gap", { from_sequence: 5, to_sequence: 7, reason: "pruned" });
+  log.take("reset", { reason: "the store is a new one" });
+  log.take("revision", { candles: [row(1)] });
+  assert.deepEqual(log.lines.map(({ text }) => text), ["Stale, 2.0s", "server up, no browser", "#5 to #7: pruned", "the store is a new one", "1 corrected"]);
 });
