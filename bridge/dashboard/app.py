@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from fastapi import FastAPI, Query, Request
@@ -15,7 +15,6 @@ from fluxcap.bridge.client.options import Via
 from fluxcap.bridge.dashboard.csv_candles import reachable_timeframes, read_csv, resample
 from fluxcap.bridge.dashboard.page_files import FOLDER as PAGE_FOLDER
 from fluxcap.bridge.dashboard.page_files import PageFiles
-from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.bridge.web.event_writer import candle_rows
@@ -24,6 +23,9 @@ from fluxcap.bridge.web.readers import AskGaps, Readers
 from fluxcap.bridge.web.routes import add_readers
 from fluxcap.schemas.errors import ConfigError, FluxcapError, NotAnswering
 from fluxcap.schemas.types import CandleArray, Gap, StreamKey
+
+if TYPE_CHECKING:
+    from fluxcap.bridge.http.daemon_client import DaemonClient
 
 CSV_SHOWN = 20_000
 """Candles of a file that are drawn at most, the newest."""
@@ -116,6 +118,9 @@ def dashboard_app(target: DashboardTarget) -> FastAPI:
     """An application that is the dashboard and the routes for readers alone, for pages of this machine."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(OriginGuard, names=LOCAL_NAMES)
+    # Not above: a daemon, which serves the page itself, needs no HTTP client.
+    from fluxcap.bridge.http.daemon_client import DaemonClient
+
     daemon = DaemonClient(target.control) if target.via is None else None
     gaps = daemon_gaps(daemon) if daemon is not None else None
     add_readers(app, Readers(lambda: ReaderTarget(target.pub, target.rep, target.curve, target.via), gaps))

@@ -1,4 +1,4 @@
-"""``fluxcap config``: what the settings are, where they come from, and a file to begin with."""
+"""``fluxcap config``: what the settings are, where they come from, and a file to begin with; ``fluxcap platforms``."""
 
 from __future__ import annotations
 
@@ -58,6 +58,41 @@ def init(
         say_json({"file": str(path)})
     else:
         say(f"Wrote {path}; every setting in it is commented out.")
+
+
+def platforms(
+    name: Annotated[
+        str | None, typer.Argument(help="A description that ships, to be printed.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the trading platforms that can be chosen with `fluxcap run --platform`, or print how one is described.
+
+    What is printed is a table for the settings file, to begin a description of your own with.
+    """
+    import msgspec
+
+    from fluxcap.capture.platforms.presets import presets
+    from fluxcap.capture.platforms.registry import choices
+    from fluxcap.capture.runtime.settings import load_settings
+    from fluxcap.schemas.errors import ConfigError
+
+    if name is not None:
+        if name not in presets():
+            raise ConfigError(f"No description of {name!r} ships; these do: {', '.join(presets())}.")
+        preset = presets()[name]
+        say_json(msgspec.to_builtins(preset)) if as_json else say(preset.text.rstrip())
+        return
+    found = choices(load_settings(config).platforms)
+    if as_json:
+        say_json([msgspec.to_builtins(one) for one in found])
+        return
+    width = max(len(one.name) for one in found)
+    for one in found:
+        say(f"{one.name.ljust(width)}  {one.about}")
+        say(f"{' ' * width}  {one.origin}{f' ({one.documents})' if one.documents else ''}")
 
 
 def _run_command() -> Any:

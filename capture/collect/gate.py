@@ -17,7 +17,6 @@ from pathlib import Path
 
 import msgspec
 
-from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.system.files import remove_file
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.endpoint import BrowserInfo, ConsentBrowser
@@ -133,6 +132,9 @@ def open_gate(
 
 def _of_daemon(control: str) -> GateAddress:
     """Have the daemon open its gate. Raises FluxcapError where it reads no browser by consent, or has none."""
+    # Not above: the daemon is the one that answers, and an HTTP client costs its start a tenth of a second.
+    from fluxcap.bridge.http.daemon_client import DaemonClient
+
     with DaemonClient(control, SHARE_TIMEOUT_S) as daemon:
         return _read_address(daemon.share_browser())
 

@@ -53,7 +53,7 @@ from fluxcap.capture.pipeline.reconnect import ChromeReconnector, browser_locato
 from fluxcap.capture.pipeline.restore import restore_market
 from fluxcap.capture.pipeline.tick_publisher import TickPublisher
 from fluxcap.capture.platforms.base import PlatformHints
-from fluxcap.capture.platforms.registry import platform_named
+from fluxcap.capture.platforms.registry import check_source, platform_named
 from fluxcap.capture.recording.file import RecordingWriter
 from fluxcap.capture.recording.recorder import market_times, open_recorder
 from fluxcap.capture.runtime import log
@@ -85,6 +85,7 @@ class Daemon:
         parse_endpoint(settings.chrome)
         self.settings = settings
         platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
+        check_source(settings.platform, settings.source, settings.platforms)
         self.metrics = Metrics(version("fluxcap"))
         keys = server_keys(settings.curve) if settings.curve else None
         curve, self._own_curve = with_own_client(keys)

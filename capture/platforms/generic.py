@@ -4,10 +4,12 @@
 
     [platforms.binance]
     pages = ["https://www.binance.com/*/trade/*"]   # tabs to attach to
-    sockets = ["wss://stream.binance.com*"]         # their sockets; left out: every socket of these tabs
+    sockets = ["wss://stream.binance.com"]          # their sockets; left out: every socket of these tabs
     frames = "text"                                 # or "binary": the same JSON in binary frames
-    messages = "data"                               # where the message is in a frame; "" the frame itself, "x[]" a list
-    symbol = "s"                                    # paths within a message: names and positions with dots, "trade.0"
+    messages = "data"                               # where messages are in a frame; "" the frame itself, "x[]" a list,
+                                                    # "events[].trades[]" lists in lists
+    symbol = "s"                                    # paths within a message: names and positions with dots, "trade.0";
+                                                    # "../x" is a field of what the message stands in, see json_path.py
     time = "T"
     time_unit = "ms"                                # s, ms, us, ns or iso
     price = "p"                                     # a number, or a string that holds one
@@ -15,6 +17,14 @@
     repeats = true                                  # whether a trade told twice, same time and price, is two trades
     filter = { e = "trade" }                        # messages that are to be read; left out: all that have the three
     shown_asset = ".symbol"                         # CSS selector of the shown asset's name on the page, if it has one
+    names = { 76 = "EURUSD-OTC" }                   # names of symbols; with it, numbers are symbols, too
+    also = [{ messages = "", symbol = "s", … }]     # further kinds; a frame is read as the first that fits
+
+    [platforms.binance.channels]                    # where symbols are told once for each channel of a socket:
+    messages = ""                                   # where that is told, the number of the channel, and its symbol;
+    key = "chanId"                                  # then the path symbol leads to the number of a message's channel
+    symbol = "symbol"
+    filter = { event = "subscribed" }
 
 The platform's clock is measured like any other's, also when it is UTC.
 """
@@ -25,18 +35,18 @@ import binascii
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from fluxcap.capture.platforms.addresses import PAGES, SOCKETS, AddressPatterns, hosts_of
 from fluxcap.capture.platforms.base import Keep, Kept, MarketEvent, RawTick
-from fluxcap.capture.platforms.json_path import JsonPath
+from fluxcap.capture.platforms.json_path import FieldPath, MessagesPath, Place
 from fluxcap.capture.platforms.stamps import MICROSECONDS, MILLISECONDS, NANOSECONDS, SECONDS, as_written, floor_ms
-from fluxcap.capture.platforms.symbols import StreamNames
+from fluxcap.capture.platforms.symbols import StreamNames, is_symbol
 from fluxcap.schemas.errors import ConfigError
 
 TEXT, BINARY = 1, 2
@@ -49,26 +59,48 @@ _UNITS = {"s": SECONDS, "ms": MILLISECONDS, "us": MICROSECONDS, "ns": NANOSECOND
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _TRADE_ID_MAX = 64
+_CHANNELS_MAX = 4_096
+_NUMBER_MAX = 10**18
 _json = msgspec.json.Decoder(float_hook=as_written)
 """Numbers stay as they are written: a double cannot hold every stamp."""
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
-class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table of the settings file, see the module."""
+_Value: TypeAlias = str | int | float | bool
 
-    pages: tuple[str, ...]
+
+class MessageTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One kind of messages, as the settings file describes it, see the module."""
+
     symbol: str
     time: str
     price: str
-    sockets: tuple[str, ...] = ()
-    frames: Literal["text", "binary"] = "text"
     messages: str = ""
     time_unit: Literal["s", "ms", "us", "ns", "iso"] = "ms"
     id: str = ""
+    filter: dict[str, _Value] = {}
+
+
+class ChannelsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The place where the symbols of channels are told."""
+
+    key: str
+    symbol: str
+    messages: str = ""
+    filter: dict[str, _Value] = {}
+
+
+class Description(MessageTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The table of the settings file, see the module."""
+
+    pages: tuple[str, ...]
+    sockets: tuple[str, ...] = ()
+    frames: Literal["text", "binary"] = "text"
     repeats: bool = True
-    filter: dict[str, str | int | float | bool] = {}
     shown_asset: str = ""
+    names: dict[str, str] | None = None
+    also: tuple[MessageTable, ...] = ()
+    channels: ChannelsTable | None = None
 
 
 class GenericPlatform:
@@ -112,49 +144,111 @@ class GenericPlatform:
 
 
 class Shape:
-    """Paths to the messages in a frame, and to the fields read in a message. Raises ConfigError for an invalid path."""
+    """A description made ready: what is to be read of a frame. Raises ConfigError for what cannot be."""
 
     def __init__(self, description: Description) -> None:
         self.opcode = TEXT if description.frames == "text" else BINARY
-        self.messages = JsonPath(description.messages)
-        texts = description.symbol, description.time, description.price
-        self.symbol, self.time, self.price = (JsonPath(text) for text in texts)
-        self.id = JsonPath(description.id) if description.id else None
-        named = [self.symbol, self.time, self.price, *([self.id] if self.id is not None else [])]
-        if any(path.is_list or not path.keys for path in named):
-            raise ConfigError("symbol, time, price and id must each name one field of a message.")
-        self.filter = [(JsonPath(text), value) for text, value in description.filter.items()]
-        self._kept = [*named, *(path for path, _ in self.filter)]
-        self._time_unit = description.time_unit
+        self.kinds = [Messages(table) for table in (description, *description.also)]
+        self.channels = Channels(description.channels) if description.channels is not None else None
+        self.renamed = _renamed(description.names)
+        self.takes_numbers = description.names is not None
         self.names = StreamNames()
 
-    def found(self, opcode: int, payload: str) -> list[Any]:
-        """The messages of a frame that the filter lets pass. Raises ValueError for what is no JSON."""
+    def frame(self, opcode: int, payload: str) -> Any:
+        """The JSON of a frame; None for a frame of the other opcode. Raises ValueError for what is no JSON."""
         if opcode != self.opcode:
-            return []
-        text = binascii.a2b_base64(payload) if opcode == BINARY else payload
-        return [message for message in self.messages.all(_json.decode(text)) if self._wanted(message)]
-
-    def tick(self, message: Any) -> RawTick | None:
-        """Raises ValueError for a message with one of the three that cannot be read; None for one that has none."""
-        values = self.symbol.one(message), self.time.one(message), self.price.one(message)
-        if all(value is None for value in values):
             return None
-        symbol, time, price = values
-        trade_id = _trade_id(self.id.one(message)) if self.id is not None else ""
-        if not isinstance(symbol, str):
+        return _json.decode(binascii.a2b_base64(payload) if opcode == BINARY else payload)
+
+    def found(self, frame: Any) -> tuple[Messages, list[Place]]:
+        """The messages of a frame, and how they are to be read: as the first kind of which there are any."""
+        for kind in self.kinds:
+            places = kind.places(frame)
+            if places:
+                return kind, places
+        return self.kinds[0], []
+
+    def symbol(self, value: Any, channels: Mapping[str, str]) -> str:
+        """The stream of what a message has for its symbol.
+
+        Raises ValueError for what cannot be one, UnknownChannel for a channel that nothing was told of.
+        """
+        if self.channels is not None:
+            number = _as_text(value)
+            if number is None:
+                raise ValueError("channel")
+            value = channels.get(number)
+            if value is None:
+                raise UnknownChannel
+        elif self.takes_numbers:
+            value = _as_text(value)
+        if not isinstance(value, str):
             raise ValueError("symbol")
-        return RawTick(self.names.name_of(symbol), _time_ms(time, self._time_unit), _price(price), trade_id)
+        if self.renamed:
+            value = self.renamed.get(value, value)
+        return self.names.name_of(value)
 
-    def reduced(self, message: Any) -> Any:
-        """Return only the fields of a message that are read."""
-        kept: Any = None
-        for path in self._kept:
-            kept = path.put(kept, path.one(message))
-        return kept
 
-    def _wanted(self, message: Any) -> bool:
-        return all(_plain(path.one(message)) == value for path, value in self.filter)
+class UnknownChannel(Exception):
+    """A message is of a channel whose symbol was told before anybody listened."""
+
+
+class Messages:
+    """One kind of messages: where they are in a frame, and the fields that are read of them."""
+
+    def __init__(self, table: MessageTable) -> None:
+        self._path = MessagesPath(table.messages)
+        self._symbol, self._time, self._price = (_field(text) for text in (table.symbol, table.time, table.price))
+        self._id = _field(table.id) if table.id else None
+        self._filter = [(FieldPath(text), value) for text, value in table.filter.items()]
+        self._time_unit = table.time_unit
+        named = [self._symbol, self._time, self._price, *([self._id] if self._id is not None else [])]
+        self._fields = self._path.arranged([*named, *(path for path, _ in self._filter)])
+
+    def places(self, frame: Any) -> list[Place]:
+        """The messages of a frame that the filter lets pass."""
+        found = self._path.places(frame)
+        return [place for place in found if _passes(self._filter, place)] if self._filter else found
+
+    def tick(self, place: Place, shape: Shape, channels: Mapping[str, str]) -> RawTick | None:
+        """Raises ValueError for a message with one of the three that cannot be read; None for one that has none.
+
+        Raises UnknownChannel.
+        """
+        symbol, time, price = self._symbol.of(place), self._time.of(place), self._price.of(place)
+        if symbol is None and time is None and price is None:
+            return None
+        trade_id = _trade_id(self._id.of(place)) if self._id is not None else ""
+        return RawTick(shape.symbol(symbol, channels), _time_ms(time, self._time_unit), _price(price), trade_id)
+
+    def reduced(self, frame: Any, is_kept: Callable[[Place], bool]) -> Any:
+        """Return a frame with only the fields that are read of the messages to be kept; None without any."""
+        return self._path.reduced(frame, self._fields, lambda place: _passes(self._filter, place) and is_kept(place))
+
+
+class Channels:
+    """The frames in which a socket tells the symbol of each of its channels."""
+
+    def __init__(self, table: ChannelsTable) -> None:
+        self._path = MessagesPath(table.messages)
+        self._key, self._symbol = _field(table.key), _field(table.symbol)
+        self._filter = [(FieldPath(text), value) for text, value in table.filter.items()]
+        self._fields = self._path.arranged([self._key, self._symbol, *(path for path, _ in self._filter)])
+
+    def told(self, frame: Any) -> list[tuple[str, str]]:
+        """The channels that a frame tells, and their symbols."""
+        found = [self._one(place) for place in self._path.places(frame)]
+        return [one for one in found if one is not None]
+
+    def reduced(self, frame: Any) -> Any:
+        """Return a frame with only what is read of the channels that it tells; None without any."""
+        return self._path.reduced(frame, self._fields, lambda place: self._one(place) is not None)
+
+    def _one(self, place: Place) -> tuple[str, str] | None:
+        if not _passes(self._filter, place):
+            return None
+        number, symbol = _as_text(self._key.of(place)), self._symbol.of(place)
+        return (number, symbol) if number is not None and isinstance(symbol, str) else None
 
 
 class GenericDecoder:
@@ -162,21 +256,30 @@ class GenericDecoder:
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
+        self._channels: dict[str, str] = {}
         self.malformed: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
 
     def received(self, opcode: int, payload: str) -> Sequence[MarketEvent]:
+        shape = self._shape
         try:
-            messages = self._shape.found(opcode, payload)
+            frame = shape.frame(opcode, payload)
         except (ValueError, RecursionError):  # msgspec's and binascii's errors are ValueErrors
             self.malformed["frame"] += 1
             return ()
+        if shape.channels is not None and (told := shape.channels.told(frame)):
+            _learn(self._channels, told)
+            return ()
+        kind, places = shape.found(frame)
         ticks: list[MarketEvent] = []
-        for message in messages:
+        for place in places:
             try:
-                tick = self._shape.tick(message)
+                tick = kind.tick(place, shape, self._channels)
             except (ValueError, OverflowError):
                 self.malformed["tick"] += 1
+                continue
+            except UnknownChannel:
+                self.malformed["channel"] += 1
                 continue
             if tick is not None:
                 ticks.append(tick)
@@ -193,27 +296,75 @@ class GenericRedaction:
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
+        self._channels: dict[str, str] = {}
 
     def received(self, opcode: int, payload: str) -> Kept:
         try:
-            kept = [
-                self._shape.reduced(message) for message in self._shape.found(opcode, payload) if self._is_tick(message)
-            ]
+            kept = self._reduced(self._shape.frame(opcode, payload))
         except (ValueError, RecursionError):
-            kept = []
-        if not kept:
+            kept = None
+        if kept is None:
             return Kept(Keep.TALK if len(payload) > 1 else Keep.PULSE)
-        content = _encoder.encode(self._shape.messages.wrap(kept))
-        return Kept(Keep.CONTENT, _packed(opcode, content))
+        return Kept(Keep.CONTENT, _packed(opcode, _encoder.encode(kept)))
 
     def sent(self, opcode: int, payload: str) -> Kept:
         return Kept(Keep.TALK if len(payload) > 1 else Keep.PULSE)
 
-    def _is_tick(self, message: Any) -> bool:
+    def _reduced(self, frame: Any) -> Any:
+        channels = self._shape.channels
+        if channels is not None and (told := channels.told(frame)):
+            _learn(self._channels, told)
+            return channels.reduced(frame)
+        kind, _ = self._shape.found(frame)
+        return kind.reduced(frame, lambda place: self._is_tick(kind, place))
+
+    def _is_tick(self, kind: Messages, place: Place) -> bool:
         try:
-            return self._shape.tick(message) is not None
-        except (ValueError, OverflowError):
+            return kind.tick(place, self._shape, self._channels) is not None
+        except (ValueError, OverflowError, UnknownChannel):
             return False
+
+
+def _field(text: str) -> FieldPath:
+    if text.endswith("[]") or not FieldPath(text).keys:
+        raise ConfigError("symbol, time, price, id and key must each name one field of a message.")
+    return FieldPath(text)
+
+
+def _renamed(names: Mapping[str, str] | None) -> dict[str, str]:
+    """Names by symbol as it is sent. Raises ConfigError for one that is no asset's, or two symbols'."""
+    owners: dict[str, str] = {}
+    for symbol, name in (names or {}).items():
+        if not is_symbol(name):
+            raise ConfigError(f"names calls {symbol!r} {name!r}, which can be no asset's name; write it like EURUSD.")
+        if name in owners:
+            raise ConfigError(f"names calls both {owners[name]!r} and {symbol!r} {name!r}; give each its own name.")
+        owners[name] = symbol
+    return dict(names or {})
+
+
+def _passes(wanted: Sequence[tuple[FieldPath, _Value]], place: Place) -> bool:
+    for path, value in wanted:  # noqa: SIM110  all() takes twice as long
+        if _plain(path.of(place)) != value:
+            return False
+    return True
+
+
+def _learn(channels: dict[str, str], told: Iterable[tuple[str, str]]) -> None:
+    """Take what a socket tells of its channels; one that it tells again is the newest."""
+    for number, symbol in told:
+        channels.pop(number, None)
+        channels[number] = symbol
+        if len(channels) > _CHANNELS_MAX:
+            del channels[next(iter(channels))]
+
+
+def _as_text(value: Any) -> str | None:
+    """A text, or a whole number as it is written; None for anything else."""
+    if isinstance(value, str):
+        return value
+    is_number = isinstance(value, int) and not isinstance(value, bool) and -_NUMBER_MAX < value < _NUMBER_MAX
+    return str(value) if is_number else None
 
 
 def _packed(opcode: int, content: bytes) -> str:

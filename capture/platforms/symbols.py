@@ -32,6 +32,11 @@ def decode_symbol(name: str) -> str:
         return name
 
 
+def is_symbol(text: str) -> bool:
+    """Return whether an exchange may call an asset so."""
+    return _ASSET.match(text) is not None and len(text) <= SYMBOL_MAX and text.isprintable()
+
+
 class StreamNames:
     """Names the symbols of one platform, for as long as this process runs."""
 
@@ -50,7 +55,7 @@ class StreamNames:
         """Return the name of a symbol's stream. Raises ValueError for what no exchange calls an asset."""
         name = self._names.get(symbol)
         if name is None:
-            if _ASSET.match(symbol) is None or len(symbol) > SYMBOL_MAX or not symbol.isprintable():
+            if not is_symbol(symbol):
                 raise ValueError("symbol")
             name = self._names[symbol] = self._new_name(symbol)
             if len(self._names) > _KEPT_MAX:

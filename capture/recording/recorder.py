@@ -34,7 +34,7 @@ from fluxcap.capture.market.feeds import GapReason
 from fluxcap.capture.market.focus import Focus
 from fluxcap.capture.market.market import MarketTimeouts, WaitingSpan
 from fluxcap.capture.platforms.base import Keep, Platform, Redaction
-from fluxcap.capture.platforms.registry import GENERIC
+from fluxcap.capture.platforms.registry import GENERIC, whole_table
 from fluxcap.capture.platforms.socketio import BINARY, TEXT
 from fluxcap.capture.recording import records as recording
 from fluxcap.capture.recording.file import RecordingWriter
@@ -275,8 +275,8 @@ def open_recorder(
 
 
 def described_table(settings: Settings, platform: Platform) -> dict[str, Any] | None:
-    """Return the table with which the settings describe the platform; None for a plug-in, whose table is its own."""
-    return dict(settings.platforms[settings.platform]) if platform.name == GENERIC else None
+    """Return the table that describes the platform, whole; None for a plug-in, whose table is its own."""
+    return whole_table(settings.platform, settings.platforms) if platform.name == GENERIC else None
 
 
 def market_times(settings: Settings) -> MarketTimeouts:

@@ -22,7 +22,7 @@ from fluxcap.capture.pipeline.consent import ConsentKeeper
 from fluxcap.capture.pipeline.pipeline import Pipeline
 from fluxcap.capture.pipeline.reconnect import ChromeReconnector, Find, browser_locator, consent_keeper
 from fluxcap.capture.platforms.base import PlatformHints
-from fluxcap.capture.platforms.registry import platform_named
+from fluxcap.capture.platforms.registry import check_source, platform_named
 from fluxcap.capture.recording import records
 from fluxcap.capture.recording.file import RecordingWriter
 from fluxcap.capture.recording.json_import import JsonFrameFile
@@ -112,6 +112,7 @@ def record(
     Raises ConfigError, FluxcapError when the disk takes no more.
     """
     platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
+    check_source(settings.platform, settings.source, settings.platforms)
     focus = Focus(FocusMode.LOCK, settings.focus) if settings.focus else Focus(FocusMode.ALL)
     find, consent = browser_locator(settings), consent_keeper(settings)
     recorder, writer = open_recorder(path, settings, platform, focus, force=force)
@@ -155,6 +156,7 @@ def import_frames(frames: Path, path: Path, settings: Settings, *, force: bool) 
     Raises ConfigError for a file that holds none, FluxcapError when the disk takes no more.
     """
     platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
+    check_source(settings.platform, settings.source, settings.platforms)
     source = JsonFrameFile(frames, platform)
     table = described_table(settings, platform)
     header = msgspec.structs.replace(

@@ -28,7 +28,7 @@ from fluxcap.bridge.client.events import Event
 from fluxcap.capture.cli.app import app
 from fluxcap.capture.platforms import registry
 from fluxcap.capture.platforms.base import Keep, RawTick
-from fluxcap.capture.platforms.registry import GROUP, platform_named
+from fluxcap.capture.platforms.registry import GROUP, choices, platform_named
 from fluxcap.capture.runtime.settings import load_settings
 from fluxcap.schemas.types import StreamKey
 from tests.support.documents import (
@@ -95,6 +95,46 @@ def test_the_described_platform_is_read_as_it_stands(tmp_path: Path):
 
     assert platform.is_page("https://www.binance.com/en/trade/BTC_USDT")
     assert list(platform.decoder().received(1, frame)) == [RawTick("BTCUSDT", 1_690_000_000_123, 27_123.45)]
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "tick"),
+    [
+        (
+            "lists",
+            [
+                '{"channel": "market_trades", "events": [{"type": "update", "trades": [{"product_id": "ETH-USD",'
+                '"time": "2023-07-22T04:26:40.123Z", "price": "1.5"}]}]}'
+            ],
+            RawTick("ETH-USD", 1_690_000_000_123, 1.5),
+        ),
+        (
+            "numbers",
+            ['{"name": "quote", "msg": {"active_id": 76, "at": 1690000000123000000, "bid": 1.5}}'],
+            RawTick("EURUSD-OTC", 1_690_000_000_123, 1.5),
+        ),
+        (
+            "channels",
+            [
+                '{"event": "subscribed", "channel": "trades", "chanId": 17470, "pair": "BTCUSD"}',
+                '[17470, "te", [401597395, 1574694478808, 0.005, 7245.3]]',
+            ],
+            RawTick("BTCUSD", 1_574_694_478_808, 7_245.3, "401597395"),
+        ),
+        ("kinds", ['[0, [["1.5", "1", "1690000000.123"]], "trade", "XBT"]'], RawTick("XBT", 1_690_000_000_123, 1.5)),
+    ],
+)
+def test_each_way_to_describe_a_platform_is_read_as_it_stands(name: str, frames: list[str], tick: RawTick):
+    tables = tomllib.loads(block(OPERATIONS, "toml", f"[platforms.{name}]"))["platforms"]
+    decoder = platform_named(name, (), tables).decoder()
+
+    assert [found for frame in frames for found in decoder.received(1, frame)] == [tick]
+
+
+def test_the_platforms_that_ship_stand_in_the_table_with_their_mark():
+    rows = dict(re.findall(r"(?m)^\| `([\w-]+)` \|.* \| ([^|]+) \|$", section(OPERATIONS, "Other platforms")))
+
+    assert rows == {one.name: one.origin for one in choices({})}
 
 
 def test_the_archive_is_read_as_the_document_says(

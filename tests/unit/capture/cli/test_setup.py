@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,37 @@ def test_settings_are_shown_as_they_are(
     assert run_cli(["config", "show"]) == 0
 
     assert SHOWN in capsys.readouterr().out
+
+
+def test_the_platforms_are_listed_with_their_mark_and_one_is_printed_for_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+
+    assert run_cli(["platforms"]) == 0
+    listed = capsys.readouterr().out
+    assert run_cli(["platforms", "bitfinex"]) == 0
+    (tmp_path / "fluxcap.toml").write_text(capsys.readouterr().out)
+    assert run_cli(["platforms"]) == 0
+    after = capsys.readouterr().out
+
+    assert "kraken" in listed
+    assert listed.count("from public documents, not from a recording") == after.count("not from a recording") + 1
+    assert "described in your settings" in after
+
+
+def test_a_description_that_does_not_ship_is_refused_with_those_that_do(capsys: pytest.CaptureFixture[str]):
+    assert run_cli(["platforms", "nosuch"]) == 2
+
+    assert "No description of 'nosuch' ships; these do: binance, " in capsys.readouterr().err
+
+
+def test_the_platforms_are_printed_as_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+
+    assert run_cli(["platforms", "--json"]) == 0
+    assert {"name", "origin", "about", "documents"} == set(json.loads(capsys.readouterr().out)[0])
+    assert run_cli(["platforms", "deriv", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["table"]["time_unit"] == "s"

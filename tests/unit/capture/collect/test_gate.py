@@ -229,7 +229,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path |
 
     def run(answer: Path | FluxcapError) -> Path:
         write_run_file(tmp_path, RunFile(os.getpid(), "http://127.0.0.1:9", "tcp://127.0.0.1:9", "tcp://127.0.0.1:9"))
-        monkeypatch.setattr("fluxcap.capture.collect.gate.DaemonClient", Daemon(answer))
+        monkeypatch.setattr("fluxcap.bridge.http.daemon_client.DaemonClient", Daemon(answer))
         return tmp_path
 
     return run

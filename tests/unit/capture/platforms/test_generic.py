@@ -252,3 +252,173 @@ def test_a_table_that_is_not_right_is_refused_with_the_reason(changes: dict[str,
 def test_without_a_table_it_says_where_to_describe_it():
     with pytest.raises(ConfigError, match=r"add \[platforms.NAME\] to the settings file"):
         GenericPlatform()
+
+
+NESTED: dict[str, Any] = {
+    "pages": ["https://x.test/*"],
+    "messages": "events[].trades[]",
+    "symbol": "product_id",
+    "time": "time",
+    "time_unit": "iso",
+    "price": "price",
+    "id": "trade_id",
+    "filter": {"../type": "update", "../../channel": "market_trades"},
+}
+
+
+def test_trades_in_lists_in_lists_are_read_where_the_lists_around_them_say_what_they_are():
+    def trade(price: str) -> dict[str, str]:
+        return {"product_id": "ETH-USD", "trade_id": price, "price": price, "time": "2023-07-22T04:26:40.123456Z"}
+
+    events = [
+        {"type": "snapshot", "trades": [trade("1.0")]},
+        {"type": "update", "trades": [trade("2.0"), trade("3.0")]},
+        {"type": "update", "trades": [trade("4.0")]},
+    ]
+    decoder = GenericPlatform((), **NESTED).decoder()
+
+    found = decoder.received(1, json.dumps({"channel": "market_trades", "events": events}))
+    others = decoder.received(1, json.dumps({"channel": "candles", "events": events}))
+
+    assert [(tick.trade_id, tick.raw_ts_ms, tick.price) for tick in found] == [  # type: ignore[union-attr]
+        (text, 1_690_000_000_123, float(text)) for text in ("2.0", "3.0", "4.0")
+    ]
+    assert others == []
+
+
+def test_a_symbol_may_stand_outside_of_the_message():
+    frame = json.dumps([0, [["5541.2", "0.1", "1690000000.123597"]], "trade", "XBT/USD"])
+
+    found = ticks(frame, messages="1[]", symbol="../3", time="2", time_unit="s", price="0", filter={"../2": "trade"})
+
+    assert found == [RawTick("XBT~2FUSD", 1_690_000_000_123, 5_541.2)]
+
+
+def test_numbers_are_symbols_where_there_is_a_table_of_names():
+    named = {"names": {"76": "EURUSD-OTC", "XBTUSD": "BTCUSD"}}
+
+    found = [tick.symbol for symbol in (76, "76", 1, "XBTUSD", "ETH") for tick in ticks(message(s=symbol), **named)]
+
+    assert found == ["EURUSD-OTC", "EURUSD-OTC", "1", "BTCUSD", "ETH"]
+    assert ticks(message(s=76)) == []
+
+
+@pytest.mark.parametrize("symbol", [True, 1.5, 10**18, [1], {}])
+def test_what_is_no_number_of_an_asset_is_no_symbol(symbol: object):
+    assert ticks(message(s=symbol), names={}) == []
+
+
+CHANNELS: dict[str, Any] = {
+    "pages": ["https://x.test/*"],
+    "messages": "2",
+    "symbol": "../0",
+    "time": "1",
+    "price": "3",
+    "id": "0",
+    "filter": {"../1": "te"},
+    "channels": {"key": "chanId", "symbol": "pair", "filter": {"event": "subscribed", "channel": "trades"}},
+}
+TOLD = '{"event":"subscribed","channel":"trades","chanId":17470,"symbol":"tBTCUSD","pair":"BTCUSD","userId":5}'
+EXECUTED = '[17470,"te",[401597395,1690000000123,0.005,7245.3]]'
+EXECUTION = RawTick("BTCUSD", 1_690_000_000_123, 7_245.3, "401597395")
+
+
+def test_a_trade_is_of_the_symbol_that_its_socket_told_for_its_channel():
+    described = GenericPlatform((), **CHANNELS)
+    decoder, other = described.decoder(), described.decoder()
+
+    assert list(decoder.received(1, TOLD)) == []
+    assert list(decoder.received(1, EXECUTED)) == [EXECUTION]
+    assert list(decoder.received(1, EXECUTED.replace("te", "tu"))) == []
+    assert list(other.received(1, EXECUTED)) == []
+    assert (decoder.malformed, other.malformed) == ({}, {"channel": 1})
+
+
+def test_channels_that_are_told_again_or_in_thousands_are_those_told_last():
+    decoder = GenericPlatform((), **CHANNELS).decoder()
+    decoder.received(1, TOLD)
+    for number in range(4_096):
+        decoder.received(1, TOLD.replace("17470", str(number)).replace("BTCUSD", "ETHUSD"))
+
+    assert list(decoder.received(1, EXECUTED)) == []
+    assert [tick.symbol for tick in decoder.received(1, EXECUTED.replace("17470", "0"))] == ["ETHUSD"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("number", ["true", "1.5", "null", "[1]"])
+def test_what_is_no_number_of_a_channel_is_counted(number: str):
+    decoder = GenericPlatform((), **CHANNELS).decoder()
+    decoder.received(1, TOLD.replace("17470", number))
+
+    assert list(decoder.received(1, EXECUTED.replace("17470", number))) == []
+    assert decoder.malformed["tick"] == 1
+
+
+def test_a_recording_keeps_of_channels_what_their_trades_need():
+    described = GenericPlatform((), **CHANNELS)
+    redaction, decoder = described.redaction(), described.decoder()
+
+    told, trade = redaction.received(1, TOLD), redaction.received(1, EXECUTED)
+
+    assert json.loads(told.payload) == {"event": "subscribed", "channel": "trades", "chanId": 17_470, "pair": "BTCUSD"}
+    assert json.loads(trade.payload) == [17_470, "te", [401_597_395, 1_690_000_000_123, None, 7_245.3]]
+    assert [*decoder.received(1, told.payload), *decoder.received(1, trade.payload)] == [EXECUTION]
+    assert described.redaction().received(1, EXECUTED) == (Keep.TALK, "")
+
+
+SECOND = {"messages": "", "symbol": "sym", "time": "at", "time_unit": "s", "price": "last", "filter": {"k": "x"}}
+
+
+def test_a_frame_is_read_as_the_first_kind_that_it_holds_messages_of():
+    described = platform(also=[SECOND, {**SECOND, "filter": {}, "symbol": "never"}])
+    decoder = described.decoder()
+    other = '{"k":"x","sym":"ETH","at":1690000000,"last":2,"never":"WRONG"}'
+
+    found = [*decoder.received(1, TRADE), *decoder.received(1, other), *decoder.received(1, other.replace("x", "y"))]
+
+    assert found == [TICK, RawTick("ETH", 1_690_000_000_000, 2.0), RawTick("WRONG", 1_690_000_000_000, 2.0)]
+
+
+def test_a_recording_keeps_the_fields_of_the_kind_that_is_read():
+    described = platform(also=[SECOND])
+    other = '{"k":"x","sym":"ETH","at":1690000000,"last":2,"s":"secret","p":3}'
+
+    kept = described.redaction().received(1, other)
+
+    assert json.loads(kept.payload) == {"k": "x", "sym": "ETH", "at": 1_690_000_000, "last": 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"symbol": "../s", "messages": ""}, r"'\.\./s' leads out of the frame"),
+        ({"filter": {"../data.e": "trade"}}, "leads back into the messages"),
+        ({"messages": "[]" * 9}, "more than 8 lists"),
+        ({"messages": "a[]b"}, "is no path"),
+        ({"names": {"1": "../../etc"}}, r"names calls '1' '\.\./\.\./etc', which can be no asset's name"),
+        ({"names": {"1": "A", "2": "A"}}, "names calls both '1' and '2' 'A'"),
+        ({"names": {"1": 5}}, r"expected `str`, got `int` - at `\$.names"),
+        ({"also": [{"symbol": "s", "time": "t"}]}, r"missing required field `price` - at `\$.also\[0\]`"),
+        ({"also": [{**SECOND, "pages": []}]}, r"unknown field `pages` - at `\$.also\[0\]`"),
+        ({"also": [{**SECOND, "price": "x[]"}]}, "must each name one field"),
+        ({"channels": {"key": "chanId"}}, r"missing required field `symbol` - at `\$.channels`"),
+        ({"channels": {"key": "", "symbol": "s"}}, "must each name one field"),
+        ({"channels": {"key": "../a", "symbol": "s"}}, "leads out of the frame"),
+    ],
+)
+def test_a_description_that_says_more_than_can_be_is_refused_with_the_reason(changes: dict[str, Any], sentence: str):
+    with pytest.raises(ConfigError, match=sentence) as refused:
+        platform(**changes)
+    assert str(refused.value).endswith(".")
+    assert "\n" not in str(refused.value)
+
+
+KEYS = st.sampled_from(["data", "events", "trades", "0"])
+SCALARS = st.none() | st.integers() | st.text()
+
+
+@given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner)))
+def test_no_frame_raises_whatever_the_shape(frame: Any):
+    for table in (NESTED, CHANNELS, {**BINANCE, "names": {}, "also": [SECOND]}):
+        described = GenericPlatform((), **table)
+        described.decoder().received(1, json.dumps(frame))
+        described.redaction().received(1, json.dumps(frame))
