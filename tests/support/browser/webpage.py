@@ -25,7 +25,6 @@ from selenium.common.exceptions import (
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.chromium import remote_connection
 from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.client_config import ClientConfig
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -41,8 +40,6 @@ CANNOT_BE_CLICKED_YET = (
 """A menu that unfolds, or is drawn anew: the same click is right a moment later."""
 
 ARTIFACTS = Path(os.environ.get("FLUXCAP_ARTIFACTS", ROOT / "artifacts"))
-OPEN_SELECT = """const widget = document.querySelector(arguments[0]);
-(widget.closest('.q-field') ?? widget).querySelector('.q-field__control').click()"""
 T = TypeVar("T")
 
 
@@ -62,7 +59,6 @@ class WebPage:
         return self.driver.execute_script(code, *arguments)
 
     def find(self, name: str) -> WebElement:
-        """A widget. Quasar puts the name on an inner input of some; then the widget around it."""
         return self.driver.find_element(By.CSS_SELECTOR, f'[data-test="{name}"]')
 
     def text(self, name: str) -> str:
@@ -88,39 +84,9 @@ class WebPage:
 
         self.wait(clicked, "a click")
 
-    def choose(self, name: str, text: str) -> None:
-        """An option of a select."""
-        xpath = f'//div[contains(@class, "q-menu")]//div[contains(@class, "q-item")][contains(., "{text}")]'
-        self._open_select(name)
-        self.wait(lambda: self.driver.find_elements(By.XPATH, xpath), f"the option {text}")
-        self.click_on(lambda: self.driver.find_element(By.XPATH, xpath))
-        self.wait(lambda: not self._menus(), "the closed menu")
-
-    def options(self, name: str) -> list[str]:
-        """The options of a select, as they read."""
-        self._open_select(name)
-        found = [item.text for item in self.driver.find_elements(By.CSS_SELECTOR, ".q-menu .q-item")]
-        self.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
-        self.wait(lambda: not self._menus(), "the closed menu")
-        return found
-
-    def _open_select(self, name: str) -> None:
-        """Again when it closed at once: a menu that is still closing takes the next one with it."""
-
-        def opened() -> bool:
-            if not self._menus():
-                self.script(OPEN_SELECT, f'[data-test="{name}"]')
-                time.sleep(0.5)
-            return bool(self.driver.find_elements(By.CSS_SELECTOR, ".q-menu .q-item"))
-
-        self.wait(opened, f"the options of {name}")
-
-    def _menus(self) -> list[WebElement]:
-        return self.driver.find_elements(By.CSS_SELECTOR, ".q-menu")
-
     def chart(self) -> dict[str, Any]:
         """What the chart holds and shows."""
-        facts = self.script("return document.querySelector('.plot, .candle-chart')?.fluxcap?.facts()")
+        facts = self.script("return document.querySelector('.plot')?.fluxcap?.facts()")
         return dict(facts or {})
 
     def wait_chart(self, holds: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
