@@ -15,6 +15,8 @@ from fluxcap.schemas.types import CANDLE_DTYPE, Candle, CandleArray, CandleFlags
 
 PAGE_LIMIT = 10_000
 """Candles or revisions in one answer at most, and when a request says 0: about 0.8 MB."""
+HISTORY_LIMIT = 50_000
+"""Candles in one answer to a HistoryRequest at most, and when it says 0: about 3.8 MB."""
 MAX_SEQUENCE = 1 << 62
 """Beyond any sequence; keeps start and next within the wire's numbers whatever a request says."""
 _FEW = 16

@@ -14,6 +14,7 @@
     │   ├── StoreDamaged       the file is not a sound store; it is never replaced silently
     │   ├── StoreRestored      the store is older than it was; it wants a new identity first
     │   └── StoreFull          no space: nothing was stored, so nothing may be published
+    ├── NotKnown               what was known at that time was not kept                (wire 410)
     ├── SequenceError          a batch would repeat, skip or go back
     ├── CodecError             bytes that are not a sound envelope                      (wire 400)
     │   ├── UnsupportedVersion an envelope of a version we cannot read                  (wire 426)
@@ -100,6 +101,10 @@ class StoreRestored(StoreError):
 
 class StoreFull(StoreError):
     """No space on the disk: nothing was stored, so nothing may be published."""
+
+
+class NotKnown(FluxcapError):
+    """The store has not kept what was known at that time."""
 
 
 class SequenceError(FluxcapError):

@@ -239,6 +239,13 @@ class Gap(msgspec.Struct, frozen=True):
         return GapState.WITHDRAWN if self.to_ms == self.from_ms else GapState.CLOSED
 
 
+class GapChange(msgspec.Struct, frozen=True):
+    """A gap as it was told at ``at_ms`` (UTC ms; 0: not known); see ``gap.state``."""
+
+    gap: Gap
+    at_ms: int = 0
+
+
 # --- messages of the wire, version 1 -------------------------------------------------------------------------------
 
 
@@ -395,6 +402,45 @@ class ListStreamsResponse(msgspec.Struct, frozen=True):
     streams: tuple[StreamStatus, ...] = ()
 
 
+class HistoryRequest(msgspec.Struct, frozen=True):
+    """Candles that begin in ``[from_ms, to_ms)`` (UTC ms; ``to_ms`` 0: up to the newest).
+
+    ``as_of_ms`` None: as they stand; else as they had been told by then. ``limit`` 0 means as many as fit a page.
+    """
+
+    key: StreamKey
+    from_ms: int = 0
+    to_ms: int = 0
+    as_of_ms: int | None = None
+    limit: int = 0
+
+
+class HistoryResponse(msgspec.Struct, frozen=True, eq=False):
+    """Ascending by time. ``sequences`` (uint64): 0 for a minute the main stream never had. ``next_ms`` 0: no more."""
+
+    key: StreamKey
+    candles: CandleArray
+    sequences: npt.NDArray[np.uint64]
+    next_ms: int
+
+
+class GapsRequest(msgspec.Struct, frozen=True):
+    """Blind times that touch ``[from_ms, to_ms)`` (UTC ms; ``to_ms`` 0: without an end).
+
+    ``symbol`` "" asks for those of every symbol. ``as_of_ms`` as in HistoryRequest.
+    """
+
+    source_id: str
+    symbol: str = ""
+    from_ms: int = 0
+    to_ms: int = 0
+    as_of_ms: int | None = None
+
+
+class GapsResponse(msgspec.Struct, frozen=True):
+    gaps: tuple[GapChange, ...] = ()
+
+
 Message: TypeAlias = (
     HealthRequest
     | HealthResponse
@@ -414,6 +460,10 @@ Message: TypeAlias = (
     | TickBatch
     | ListStreamsRequest
     | ListStreamsResponse
+    | HistoryRequest
+    | HistoryResponse
+    | GapsRequest
+    | GapsResponse
 )
 
 

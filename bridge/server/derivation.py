@@ -6,22 +6,19 @@ anybody is served. Each commit goes on where the one before ended: killed, the n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from fluxcap.bridge.server.sequencer import Sequencer
-from fluxcap.bridge.server.timeframes import Timeframes, longer_intervals
+from fluxcap.bridge.server.timeframes import Timeframes, fold_array, longer_intervals
 from fluxcap.bridge.store.reader import StoreReader
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.candles import first_invalid_candle
-from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleFlags, Gap, StreamKey, Watermark, interval_ms
+from fluxcap.schemas.types import StreamKey, Watermark, interval_ms
 
 ROWS_AT_ONCE = 200_000
 """Base candles that are read and folded together: about 10 MB."""
-_BLIND, _FILLED = np.uint16(CandleFlags.BLIND), np.uint16(CandleFlags.FILLED)
-_JOINED_LATE = np.uint16(CandleFlags.JOINED_LATE)
 
 
 def derive_past(
@@ -96,52 +93,3 @@ def _derive(store: Store, reader: StoreReader, base: StreamKey, key: StreamKey, 
     while store.commit([batch]) is not None:
         pass  # an earlier commit turned out to be stored; nothing is published here
     return len(found)
-
-
-def fold_array(candles: CandleArray, length_ms: int, base_ms: int, gaps: Sequence[Gap]) -> CandleArray:
-    """Base candles in time order, shape ``(n,)``, as candles of a longer interval.
-
-    ``gaps``: those of their time; a base bucket without a candle within one was not seen.
-    """
-    starts = candles["ts_ms"] - candles["ts_ms"] % length_ms
-    firsts = np.flatnonzero(np.concatenate([[True], starts[1:] != starts[:-1]]))
-    lasts = np.concatenate([firsts[1:], [len(candles)]]) - 1
-    flags = candles["flags"]
-    blind = np.logical_or.reduceat((flags & (_BLIND | _FILLED)) == _BLIND, firsts)
-    blind |= _blind_between(candles["ts_ms"], starts[firsts], firsts, lasts, length_ms, base_ms, gaps)
-    filled = np.logical_or.reduceat((flags & _FILLED) > 0, firsts) & ~blind
-    known = np.logical_and.reduceat(candles["tick_count"] > 0, firsts)
-    found = np.zeros(len(firsts), dtype=CANDLE_DTYPE)
-    found["ts_ms"] = starts[firsts]
-    found["open"] = candles["open"][firsts]
-    found["high"] = np.maximum.reduceat(candles["high"], firsts)
-    found["low"] = np.minimum.reduceat(candles["low"], firsts)
-    found["close"] = candles["close"][lasts]
-    found["volume"] = np.add.reduceat(candles["volume"], firsts)
-    found["tick_count"] = np.where(known, np.add.reduceat(candles["tick_count"], firsts), 0)
-    found["flags"] = (flags[firsts] & _JOINED_LATE) | np.where(blind, _BLIND, 0) | np.where(filled, _FILLED, 0)
-    return found
-
-
-def _blind_between(
-    times: npt.NDArray[np.int64],
-    starts: npt.NDArray[np.int64],
-    firsts: npt.NDArray[np.intp],
-    lasts: npt.NDArray[np.intp],
-    length_ms: int,
-    base_ms: int,
-    gaps: Sequence[Gap],
-) -> npt.NDArray[np.bool_]:
-    """Tell of each bucket whether a base bucket of it has no candle and lies in a gap."""
-    blind = np.zeros(len(starts), dtype=bool)
-    lacking = lasts - firsts + 1 < length_ms // base_ms
-    for gap in gaps:
-        to_ms = gap.to_ms or int(starts[-1]) + length_ms
-        low = int(np.searchsorted(starts, gap.from_ms - length_ms, side="right"))
-        high = int(np.searchsorted(starts, to_ms, side="left"))
-        for at in np.flatnonzero(lacking[low:high] & ~blind[low:high]) + low:
-            begin_ms = max(int(starts[at]), gap.from_ms - gap.from_ms % base_ms)
-            end_ms = min(int(starts[at]) + length_ms, to_ms + -to_ms % base_ms)
-            seen = times[firsts[at] : lasts[at] + 1]
-            blind[at] = int(((seen >= begin_ms) & (seen < end_ms)).sum()) < (end_ms - begin_ms) // base_ms
-    return blind

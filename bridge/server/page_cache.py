@@ -13,9 +13,18 @@ from collections import OrderedDict
 import msgspec
 import numpy as np
 
+from fluxcap.bridge.store.history import HistoryPage
 from fluxcap.bridge.store.reader import StoreReader
 from fluxcap.schemas.candles import CandlePage, RevisionPage
-from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch, CandleRevision, StreamKey, Watermark
+from fluxcap.schemas.types import (
+    CANDLE_DTYPE,
+    CandleArray,
+    CandleBatch,
+    CandleRevision,
+    GapChange,
+    StreamKey,
+    Watermark,
+)
 
 DEPTH = 10_000
 """Candles kept per stream: one full page, a week of minutes."""
@@ -162,6 +171,16 @@ class CachedReader:
     def revisions(self, key: StreamKey, after_revision: int | None = None, limit: int = 10_000) -> RevisionPage:
         """As ``StoreReader.revisions``. Raises StoreError."""
         return self._reader.revisions(key, after_revision, limit)
+
+    def history(self, key: StreamKey, from_ms: int, to_ms: int | None, as_of_ms: int | None, limit: int) -> HistoryPage:
+        """As ``StoreReader.history``. Raises NotKnown, StoreError."""
+        return self._reader.history(key, from_ms, to_ms, as_of_ms, limit)
+
+    def told_gaps(
+        self, source_id: str, symbol: str, from_ms: int, to_ms: int | None, as_of_ms: int | None
+    ) -> list[GapChange]:
+        """As ``StoreReader.told_gaps``. Raises NotKnown, StoreError."""
+        return self._reader.told_gaps(source_id, symbol, from_ms, to_ms, as_of_ms)
 
     def _from_memory(
         self, key: StreamKey, mark: Watermark, first: int, end_ts_ms: int | None, limit: int

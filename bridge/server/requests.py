@@ -1,30 +1,37 @@
 """Requests of the wire to their answers: bytes in, bytes out, exactly one answer each, whatever came. No socket.
 
-Error answers: 400 not a sound request, 404 a stream nobody has or a gap that begins before what is kept, 413 too large,
-426 a version we do not read, 500 our own fault. All of them are version-1 envelopes and carry the request's correlation
-id where it could be read.
+Error answers: 400 not a sound request, 404 a stream nobody has or a gap that begins before what is kept, 410 what was
+known at that time was not kept, 413 too large, 426 a version we do not read, 500 our own fault. All of them are
+version-1 envelopes and carry the request's correlation id where it could be read.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
-from fluxcap.schemas.candles import MAX_SEQUENCE, CandlePage, RevisionPage, page_limit
+from fluxcap.bridge.store.as_of import NEVER_MS
+from fluxcap.bridge.store.history import HistoryPage
+from fluxcap.schemas.candles import HISTORY_LIMIT, MAX_SEQUENCE, CandlePage, RevisionPage, page_limit
 from fluxcap.schemas.codec import decode, encode
-from fluxcap.schemas.errors import CodecError, FluxcapError, MessageTooLarge
+from fluxcap.schemas.errors import CodecError, FluxcapError, MessageTooLarge, NotKnown
 from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     ErrorResponse,
+    GapChange,
+    GapsRequest,
+    GapsResponse,
     GetCursorRequest,
     GetCursorResponse,
     HealthRequest,
     HealthResponse,
+    HistoryRequest,
+    HistoryResponse,
     ListStreamsRequest,
     ListStreamsResponse,
     Message,
@@ -49,6 +56,14 @@ class PageSource(Protocol):
     def page(self, key: StreamKey, after_sequence: int | None, end_ts_ms: int | None, limit: int) -> CandlePage: ...
 
     def revisions(self, key: StreamKey, after_revision: int | None, limit: int) -> RevisionPage: ...
+
+    def history(
+        self, key: StreamKey, from_ms: int, to_ms: int | None, as_of_ms: int | None, limit: int
+    ) -> HistoryPage: ...
+
+    def told_gaps(
+        self, source_id: str, symbol: str, from_ms: int, to_ms: int | None, as_of_ms: int | None
+    ) -> Sequence[GapChange]: ...
 
 
 class UnknownStream(Exception):
@@ -99,6 +114,8 @@ class RequestHandler:
             StreamStatusRequest: self._stream_status,
             RevisionsRequest: self._revisions,
             ListStreamsRequest: self._list_streams,
+            HistoryRequest: self._history,
+            GapsRequest: self._gaps,
         }
 
     def handle(self, payload: bytes) -> bytes:
@@ -120,6 +137,8 @@ class RequestHandler:
             return self._error(404, f"There is no stream {unknown}.", correlation_id)
         except PrunedGap as gap:
             return self._error(404, str(gap), correlation_id)
+        except NotKnown as error:
+            return self._error(410, str(error), correlation_id)
         except FluxcapError as error:
             _log.warning("A request could not be answered: %s", error)
             return self._error(500, str(error), correlation_id)
@@ -177,6 +196,18 @@ class RequestHandler:
             request.key, page.start_revision, page.sequences, page.candles, page.has_more, page.next_revision
         )
 
+    def _history(self, request: HistoryRequest) -> HistoryResponse:
+        self._require_stream(request.key)
+        limit = min(request.limit or HISTORY_LIMIT, HISTORY_LIMIT)
+        from_ms, to_ms = _within_times(request.from_ms), _within_times(request.to_ms) or None
+        page = self._pages.history(request.key, from_ms, to_ms, request.as_of_ms, limit)
+        return HistoryResponse(request.key, page.candles, page.sequences, page.next_ms)
+
+    def _gaps(self, request: GapsRequest) -> GapsResponse:
+        from_ms, to_ms = _within_times(request.from_ms), _within_times(request.to_ms) or None
+        gaps = self._pages.told_gaps(request.source_id, request.symbol, from_ms, to_ms, request.as_of_ms)
+        return GapsResponse(tuple(gaps))
+
     def _stream_status(self, request: StreamStatusRequest) -> StreamStatus:
         return self._as_of_now(self._require_stream(request.key))
 
@@ -185,3 +216,8 @@ class RequestHandler:
 
     def _as_of_now(self, status: StreamStatus) -> StreamStatus:
         return msgspec.structs.replace(status, server_time_ms=self._clock_ms())
+
+
+def _within_times(ts_ms: int) -> int:
+    """Return the nearest time that sums of times may be made with."""
+    return min(max(ts_ms, 0), NEVER_MS)

@@ -1,4 +1,4 @@
-"""A store file that nobody has open: its streams, candles, revisions and gaps in pages of arrays, read-only."""
+"""A store file that nobody has open: its streams, candles, revisions and gaps as arrays, read-only."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from fluxcap.bridge.store.as_of import NEVER_MS, require_known
 from fluxcap.bridge.store.connection import StoreConnection
-from fluxcap.bridge.store.file import check_store
+from fluxcap.bridge.store.file import check_store, stored_version
+from fluxcap.bridge.store.history import NO_HISTORY, HistoryPage, KnownFrom, read_candles, read_gaps
 from fluxcap.bridge.store.schema import CANDLE_COLUMNS
 from fluxcap.schemas.candles import CandlePage, RevisionPage, StreamSize
-from fluxcap.schemas.types import CandleArray, Gap, StreamKey
+from fluxcap.schemas.types import CandleArray, Gap, GapChange, StreamKey
 
 PAGE_ROWS = 100_000
 
@@ -29,11 +31,13 @@ class OfflineStore:
         try:
             self._cursor = self._connection.cursor()
             check_store(self._cursor, path)
+            self._has_states = stored_version(self._cursor) > 1
             rows = self._cursor.rows("SELECT stream_id, source_id, symbol, interval FROM streams ORDER BY stream_id")
         except BaseException:
             self._connection.close()
             raise
         self._ids = {StreamKey(*key): stream_id for stream_id, *key in rows}
+        self._known_from = KnownFrom()
 
     def streams(self) -> list[StreamSize]:
         count = "SELECT stream_id, count(*) FROM {} GROUP BY stream_id"
@@ -67,6 +71,37 @@ class OfflineStore:
     def gaps(self) -> list[Gap]:
         rows = self._cursor.rows("SELECT source_id, symbol, from_ms, to_ms, reason FROM gaps ORDER BY from_ms, symbol")
         return [Gap(*row) for row in rows]
+
+    def history(
+        self, key: StreamKey, from_ms: int = 0, to_ms: int | None = None, as_of_ms: int | None = None
+    ) -> HistoryPage:
+        """All that ``StoreReader.history`` gives in pages. Raises NotKnown."""
+        self._require_known(as_of_ms)
+        stream_id = self._ids.get(key)
+        if stream_id is None:
+            return NO_HISTORY
+        bounds = (from_ms, NEVER_MS if to_ms is None else to_ms)
+        return HistoryPage(*read_candles(self._cursor, stream_id, *bounds, as_of_ms))
+
+    def told_gaps(
+        self, source_id: str, symbol: str, from_ms: int, to_ms: int | None, as_of_ms: int | None = None
+    ) -> list[GapChange]:
+        """As ``StoreReader.told_gaps``. Raises NotKnown."""
+        self._require_known(as_of_ms)
+        bounds = (from_ms, NEVER_MS if to_ms is None else to_ms)
+        return read_gaps(self._cursor, source_id, symbol, *bounds, as_of_ms, has_states=self._has_states)
+
+    def span(self, key: StreamKey) -> tuple[int, int] | None:
+        """Begin (UTC ms) of the oldest and of the newest candle of the main stream; None without any."""
+        rows = self._cursor.rows("SELECT min(ts_ms), max(ts_ms) FROM candles WHERE stream_id = ?", (self._ids[key],))
+        return None if rows[0][0] is None else (int(rows[0][0]), int(rows[0][1]))
+
+    def _require_known(self, as_of_ms: int | None) -> None:
+        if as_of_ms is None:
+            return
+        if not self._has_states:
+            require_known(as_of_ms, NEVER_MS)
+        self._known_from.require(self._cursor, as_of_ms)
 
     def close(self) -> None:
         """Idempotent."""

@@ -13,11 +13,22 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from fluxcap.bridge.store.as_of import NEVER_MS, with_passed_over
 from fluxcap.bridge.store.connection import StoreCursor
+from fluxcap.bridge.store.history import NO_HISTORY, HistoryPage, KnownFrom, read_gaps, read_page
 from fluxcap.bridge.store.schema import CANDLE_COLUMNS
 from fluxcap.bridge.store.universe import UNIVERSE_COLUMNS, Listing
 from fluxcap.schemas.candles import CandlePage, RevisionPage
-from fluxcap.schemas.types import CANDLE_DTYPE, Candle, CandleArray, Gap, StreamKey, Watermark, candles_from
+from fluxcap.schemas.types import (
+    CANDLE_DTYPE,
+    Candle,
+    CandleArray,
+    Gap,
+    GapChange,
+    StreamKey,
+    Watermark,
+    candles_from,
+)
 
 
 class StoreIndex(msgspec.Struct, frozen=True):
@@ -25,13 +36,6 @@ class StoreIndex(msgspec.Struct, frozen=True):
 
     stream_ids: Mapping[StreamKey, int]
     watermarks: Mapping[StreamKey, Watermark]
-
-
-class GapChange(msgspec.Struct, frozen=True):
-    """A gap as it was told at ``at_ms`` (UTC ms; ``NOT_KNOWN_MS`` before store version 2); see ``gap.state``."""
-
-    gap: Gap
-    at_ms: int
 
 
 _NOTHING = Watermark()
@@ -58,6 +62,7 @@ class StoreReader:
     def __init__(self, cursor: StoreCursor, index: Callable[[], StoreIndex]) -> None:
         self._cursor = cursor
         self._index = index
+        self._known_from = KnownFrom()
 
     def watermarks(self) -> Mapping[StreamKey, Watermark]:
         """The newest committed, per stream."""
@@ -110,15 +115,38 @@ class StoreReader:
         if stream_id is None:
             return _NO_CANDLES
         bounds = (stream_id, from_ms, to_ms)
-        found, _ = self._cursor.candles(_BETWEEN, bounds)
+        found, sequences = self._in_order(_BETWEEN, "sequence", bounds)
         passed_over, _ = self._in_order(_PASSED_OVER_BETWEEN, "revision", bounds)
-        if len(passed_over):
-            # Of several revisions of a minute the newest counts, and a candle of the main stream before all.
-            found = np.concatenate([found, passed_over[::-1]])
-            found = found[np.unique(found["ts_ms"], return_index=True)[1]]
-        elif len(found) > 1 and not (found["ts_ms"][1:] > found["ts_ms"][:-1]).all():
-            found = found[np.argsort(found["ts_ms"], kind="stable")]
-        return found
+        return with_passed_over(found, sequences, passed_over)[0]
+
+    def history(
+        self, key: StreamKey, from_ms: int, to_ms: int | None, as_of_ms: int | None = None, limit: int = 10_000
+    ) -> HistoryPage:
+        """Candles that begin in ``[from_ms, to_ms)``, as they stand or as they had been told by ``as_of_ms`` (UTC ms).
+
+        As many as begin within ``limit`` intervals. ``to_ms`` None: up to the newest. Raises NotKnown.
+        """
+        if as_of_ms is not None:
+            self._known_from.require(self._cursor, as_of_ms)
+        index = self._index()
+        stream_id = index.stream_ids.get(key)
+        end_ms = index.watermarks.get(key, _NOTHING).latest_ts_ms + 1
+        end_ms = end_ms if to_ms is None else min(to_ms, end_ms)
+        if stream_id is None or from_ms >= end_ms:
+            return NO_HISTORY
+        return read_page(self._cursor, stream_id, key.interval_ms, from_ms, end_ms, as_of_ms, limit)
+
+    def told_gaps(
+        self, source_id: str, symbol: str, from_ms: int, to_ms: int | None, as_of_ms: int | None = None
+    ) -> list[GapChange]:
+        """Gaps that touch ``[from_ms, to_ms)``, as they stand or as they had been told by ``as_of_ms`` (UTC ms).
+
+        By their begin, without those that were taken back. ``symbol`` "": of every symbol; those of the whole source
+        count for each. ``to_ms`` None: without an end. Raises NotKnown.
+        """
+        if as_of_ms is not None:
+            self._known_from.require(self._cursor, as_of_ms)
+        return read_gaps(self._cursor, source_id, symbol, from_ms, NEVER_MS if to_ms is None else to_ms, as_of_ms)
 
     def oldest_ms(self, key: StreamKey) -> int | None:
         """Time of the oldest candle kept of a stream, passed over ones included; None without any."""

@@ -37,8 +37,8 @@ def devserver(
     from fluxcap.bridge.client.options import endpoints
     from fluxcap.bridge.devserver.process import run_devserver, run_panel
     from fluxcap.bridge.devserver.settings import DevSettings
+    from fluxcap.bridge.system.folders import default_data_dir
     from fluxcap.bridge.system.signals import hang_up_as
-    from fluxcap.capture.runtime.folders import default_data_dir
 
     pub, rep = endpoints(pub, rep)
     settings = DevSettings(

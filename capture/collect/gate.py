@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from fluxcap.bridge.http.run_file import read_run_file
 from fluxcap.bridge.system.files import remove_file
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.endpoint import BrowserInfo, ConsentBrowser
@@ -26,7 +27,6 @@ from fluxcap.capture.collect.cdp_proxy import GateAddress, SingleTabProxy
 from fluxcap.capture.pipeline.consent import ConsentFile, ask_and_connect
 from fluxcap.capture.pipeline.pipeline import Pipeline
 from fluxcap.capture.pipeline.reconnect import browser_locator
-from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import AlreadyRunning, ChromeUnavailable, ConfigError, FluxcapError
 

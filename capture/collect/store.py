@@ -12,17 +12,17 @@ from pathlib import Path
 import msgspec
 
 from fluxcap.bridge.http.daemon_client import DaemonClient
+from fluxcap.bridge.http.run_file import read_run_file
 from fluxcap.bridge.server.history_import import ImportResult, import_candles
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.server.timeframes import Timeframes
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import kept_offset_ms
+from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.capture.market.clock import ClockPrior, ClockState
 from fluxcap.capture.platforms.base import Asset
 from fluxcap.capture.runtime.discovery import find_daemon
 from fluxcap.capture.runtime.folders import state_dir
-from fluxcap.capture.runtime.run_file import read_run_file
-from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.errors import FluxcapError, NotAnswering, PageUnavailable
 from fluxcap.schemas.types import Candle, StreamKey
 

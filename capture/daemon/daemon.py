@@ -19,6 +19,7 @@ from types import TracebackType
 from apscheduler.schedulers.background import BackgroundScheduler
 from fastapi import FastAPI
 
+from fluxcap.bridge.http.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
 from fluxcap.bridge.jetstream.forward.status import ForwardStatus
 from fluxcap.bridge.server.derivation import derive_past
 from fluxcap.bridge.server.server import WireServer
@@ -58,7 +59,6 @@ from fluxcap.capture.recording.file import RecordingWriter
 from fluxcap.capture.recording.recorder import market_times, open_recorder
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.folders import state_dir
-from fluxcap.capture.runtime.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, StoreError, StoreFull
 from fluxcap.schemas.types import Candle, Gap, StreamKey, interval_ms

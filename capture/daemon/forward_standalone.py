@@ -11,18 +11,18 @@ from pathlib import Path
 import msgspec
 
 from fluxcap.bridge.client.options import endpoints
+from fluxcap.bridge.http.run_file import read_run_file
 from fluxcap.bridge.jetstream.address import NatsAddress
 from fluxcap.bridge.jetstream.forward.forwarder import Forwarder
 from fluxcap.bridge.jetstream.forward.source import ForwardSource, StoreSource, store_statuses
 from fluxcap.bridge.jetstream.forward.status import ForwardState, ForwardStatus
 from fluxcap.bridge.jetstream.forward.wire_source import WireSource
 from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.bridge.system.signals import catch_stop_signals, exit_code
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.capture.daemon.forwarding import log_forward_event
 from fluxcap.capture.runtime import log
-from fluxcap.capture.runtime.run_file import read_run_file
-from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.errors import ConfigError, NatsError, NatsUnavailable, NotAnswering
 
 POLL_S = 0.2

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from decimal import Decimal
-from itertools import pairwise
-from typing import Any, TypeAlias, TypeGuard
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -29,9 +27,22 @@ from fluxcap.capture.platforms.base import (
     RawTick,
 )
 from fluxcap.capture.platforms.redaction import SocketIoRedaction
+from fluxcap.capture.platforms.rows import (
+    MAX_PRICE,
+    MAX_TS_S,
+    candles_of,
+    exact_json,
+    history_ticks,
+    is_number,
+    is_symbol,
+    is_tick,
+    period_ms_of,
+    rows_of,
+    sound_symbols,
+    spacing_ms,
+)
 from fluxcap.capture.platforms.socketio import NOT_READABLE, EventHandler, SocketIoMarketDecoder
 from fluxcap.capture.platforms.stamps import SECONDS, as_written, floor_ms
-from fluxcap.schemas.types import Candle
 
 DEFAULT_HOSTS = ("pocketoption.com", "*.pocketoption.com", "po.market", "*.po.market", "po.trade", "*.po.trade")
 MIRROR_HOSTS = (
@@ -52,22 +63,12 @@ DEMO, REAL = "demo", "real"
 _ACCOUNT_HOSTS = (".po.market", ".po.trade")
 _TRADING_PATH = re.compile(r"/cabinet/(?:[a-z]+-)*high-low(?:/|$)")
 """The trading page's path on every mirror, as ``/en/cabinet/demo-quick-high-low/``."""
-MAX_PRICE = 1e12
-_SYMBOL = re.compile(r"[#A-Za-z0-9][A-Za-z0-9_#&-]{0,31}")
-"""All 183 symbols of the recorded table, and nothing that could do harm in a topic or a file name."""
-_SYMBOLS_MAX = 4_096
-MAX_TS_S = 32_503_680_000.0
-"""The year 3000: a time stamp beyond it is not seconds."""
-MAX_PERIOD_S = 86_400 * 31
 MAX_PAYOUT_PERCENT = 10_000
-_HUGE = 1e300
 _COMMA, _POINT = b",."
 
 
 _REQUESTS_MAX = 64
 """Requests for earlier candles that may be unanswered; older ones are forgotten."""
-_OFF_GRID_SHARE = 0.1
-"""So many of the steps between rows may be no multiple of the usual one: their times are wrong."""
 
 
 class _HistoryPayload(msgspec.Struct):
@@ -100,7 +101,6 @@ class _ChangeSymbol(msgspec.Struct):
 
 
 _ticks = msgspec.json.Decoder(list[tuple[str, float, float]])
-_any = msgspec.json.Decoder(float_hook=as_written)
 _history = msgspec.json.Decoder(_HistoryPayload, float_hook=as_written)
 _earlier = msgspec.json.Decoder(_EarlierPayload, float_hook=as_written)
 _request = msgspec.json.Decoder(_EarlierRequest, float_hook=as_written)
@@ -177,9 +177,9 @@ class PocketOptionDecoder(SocketIoMarketDecoder):
     def _read_request(self, payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
         """The page asks for earlier candles of what it shows. The answer need not say of what it is."""
         asked = _request.decode(payload)
-        if not _is_symbol(asked.asset):
+        if not is_symbol(asked.asset):
             return ()
-        period_ms = _period_ms(asked.period)
+        period_ms = period_ms_of(asked.period)
         if (index := _index(asked.index)) is not None:
             self._requests[index] = History(asked.asset, period_ms)
             if len(self._requests) > _REQUESTS_MAX:
@@ -191,22 +191,22 @@ class PocketOptionDecoder(SocketIoMarketDecoder):
         message = _earlier.decode(payload)
         asked = self._requests.pop(_index(message.index) or "", None)
         symbol = message.asset if message.asset is not None or asked is None else asked.symbol
-        if symbol is None or not _is_symbol(symbol):
+        if symbol is None or not is_symbol(symbol):
             malformed["loadHistoryPeriodFast"] += 1
             return ()
-        rows = _rows(message.data)
-        candles = _candles(
+        rows = rows_of(message.data)
+        candles = candles_of(
             (row["time"], row["open"], row["high"], row["low"], row["close"])
             for row in rows
             if isinstance(row, dict) and row.keys() >= _CANDLE_COLUMNS
         )
         listed = (row for row in rows if isinstance(row, dict) and row.keys().isdisjoint(_OHLC))
-        ticks, breaks_ms = _history_ticks((row.get("time"), row.get("price")) for row in listed)
+        ticks, breaks_ms = history_ticks((row.get("time"), row.get("price")) for row in listed)
         malformed["history row"] += len(rows) - len(candles) - len(ticks)
-        period_ms = _period_ms(message.period)
+        period_ms = period_ms_of(message.period)
         if not period_ms and asked is not None and asked.symbol == symbol:
             period_ms = asked.period_ms
-        found = [History(symbol, period_ms or _spacing_ms(candles), (), candles)] if candles or not ticks else []
+        found = [History(symbol, period_ms or spacing_ms(candles), (), candles)] if candles or not ticks else []
         return (*found, History(symbol, 0, ticks, (), breaks_ms)) if ticks else found
 
 
@@ -216,20 +216,6 @@ def _parts_of(url: str) -> SplitResult:
         return urlsplit(url)
     except ValueError:
         return urlsplit("")
-
-
-_sound_symbols: set[str] = set()
-
-
-def _is_symbol(text: str) -> bool:
-    """Return whether a text can be an asset's symbol. Results are cached: ticks are many, symbols few."""
-    if text in _sound_symbols:
-        return True
-    if _SYMBOL.fullmatch(text) is None:
-        return False
-    if len(_sound_symbols) < _SYMBOLS_MAX:
-        _sound_symbols.add(text)
-    return True
 
 
 def _read_ticks(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
@@ -246,7 +232,7 @@ def _read_ticks(payload: bytes | str, malformed: Counter[str]) -> Sequence[Marke
             and (payload[at + 19] == _COMMA or payload[at + 18] == _COMMA or payload[at + 17] == _COMMA)
             and 0.0 < price < MAX_PRICE
             and 0.0 < ts_s < MAX_TS_S
-            and symbol in _sound_symbols
+            and symbol in sound_symbols
         ):
             return (RawTick(symbol, round(ts_s * 1_000), price),)
     except (ValueError, IndexError):  # msgspec's errors are ValueErrors
@@ -258,116 +244,37 @@ def _read_ticks(payload: bytes | str, malformed: Counter[str]) -> Sequence[Marke
 
 def _read_any_ticks(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
     """One bad row must not cost the others of its frame. Further columns are the platform's own business."""
-    rows = _any.decode(payload)
+    rows = exact_json.decode(payload)
     found: list[MarketEvent] = []
     for row in rows if isinstance(rows, list) else [None]:
         match row:
-            case [str(symbol), ts_s, price, *_] if _is_tick(ts_s, price) and _is_symbol(symbol):
+            case [str(symbol), ts_s, price, *_] if is_tick(ts_s, price) and is_symbol(symbol):
                 found.append(RawTick(symbol, floor_ms(ts_s, SECONDS), float(price)))
             case _:
                 malformed["tick"] += 1
     return found
 
 
-def _is_number(value: Any) -> TypeGuard[int | Decimal]:
-    """Return whether it is a JSON number that a double holds: an integer may have any number of digits."""
-    return isinstance(value, int | Decimal) and not isinstance(value, bool) and -_HUGE < value < _HUGE
-
-
-def _is_tick(ts_s: Any, price: Any) -> bool:
-    return _is_number(ts_s) and 0 < ts_s < MAX_TS_S and _is_number(price) and 0.0 < float(price) < MAX_PRICE
-
-
 def _read_history(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
     message = _history.decode(payload)
-    if not _is_symbol(message.asset):
+    if not is_symbol(message.asset):
         malformed["updateHistoryNewFast"] += 1
         return ()
     # Columns are never dropped to make a row fit: the rest would move to wrong positions.
-    told, rows = _rows(message.history), _rows(message.candles)
-    ticks, breaks_ms = _history_ticks(
+    told, rows = rows_of(message.history), rows_of(message.candles)
+    ticks, breaks_ms = history_ticks(
         (row[0], row[1]) if isinstance(row, list) and len(row) >= 2 else (None, None) for row in told
     )
     listed = (row for row in rows if isinstance(row, list) and len(row) >= 5)
-    candles = _candles((ts, open_, high, low, close) for ts, open_, close, high, low, *_ in listed)
+    candles = candles_of((ts, open_, high, low, close) for ts, open_, close, high, low, *_ in listed)
     malformed["history row"] += len(told) - len(ticks) + len(rows) - len(candles)
-    period_ms = _period_ms(message.period) or _spacing_ms(candles)
+    period_ms = period_ms_of(message.period) or spacing_ms(candles)
     return (ActiveAsset(message.asset, period_ms), History(message.asset, period_ms, ticks, candles, breaks_ms))
-
-
-def _time_of(tick: tuple[int, float]) -> int:
-    return tick[0]
-
-
-def _rows(value: Any) -> list[Any]:
-    """The rows of a list; anything else has none."""
-    return value if isinstance(value, list) else []
-
-
-def _period_ms(period_s: Any) -> int:
-    """A period in milliseconds; 0 where it is none that can be."""
-    return int(period_s) * 1_000 if _is_number(period_s) and 1 <= period_s <= MAX_PERIOD_S and period_s % 1 == 0 else 0
-
-
-def _spacing_ms(candles: Sequence[Candle]) -> int:
-    """The period of candles, ascending, that nobody tells: the usual step from one to the next; 0 where none is.
-
-    Minutes without a trade make multiples of it. Where steps are no multiples, one row more would tell another period.
-    """
-    steps = Counter(after.ts_ms - before.ts_ms for before, after in pairwise(candles))
-    if not steps:
-        return 0
-    usual_ms, count = steps.most_common(1)[0]
-    off_grid = sum(n for step_ms, n in steps.items() if step_ms % usual_ms)
-    return usual_ms if count >= 2 and off_grid <= _OFF_GRID_SHARE * steps.total() and usual_ms % 1_000 == 0 else 0
 
 
 def _index(value: Any) -> str | None:
     """The key that ties an answer to a request."""
-    return str(value) if isinstance(value, str) or _is_number(value) else None
-
-
-_Ticks: TypeAlias = tuple[tuple[int, float], ...]
-
-
-def _history_ticks(rows: Iterable[tuple[Any, Any]]) -> tuple[_Ticks, tuple[int, ...]]:
-    """Rows ``(ts_s, price)`` → sound ticks, ascending, and the breaks that the other rows leave.
-
-    Ticks of one millisecond stay in their order. A row that is not sound lies between those beside it, whichever way
-    the rows run.
-    """
-    stamps = [(floor_ms(ts_s, SECONDS), price) if _is_tick(ts_s, price) else None for ts_s, price in rows]
-    ticks = sorted(((found[0], float(found[1])) for found in stamps if found is not None), key=_time_of)
-    breaks: set[int] = set()
-    before: int | None = None
-    is_lost = False
-    for found in stamps:
-        if found is not None:
-            if is_lost:
-                breaks.add(max(before, found[0]) if before is not None else _beyond(found[0], ticks))
-            before = found[0]
-        is_lost = found is None
-    if before is not None and stamps[-1] is None:
-        breaks.add(_beyond(before, ticks))
-    return tuple(ticks), tuple(sorted(breaks))
-
-
-def _beyond(ts_ms: int, ticks: Sequence[tuple[int, float]]) -> int:
-    """The break of a row outside all ticks, beside the one at ``ts_ms``: before the first, or after the last."""
-    return ts_ms + 1 if ts_ms == ticks[-1][0] else ticks[0][0]
-
-
-def _candles(rows: Iterable[tuple[Any, Any, Any, Any, Any]]) -> tuple[Candle, ...]:
-    """Rows ``(ts_s, open, high, low, close)`` in any order → sound candles, ascending, each start once."""
-    found: dict[int, Candle] = {}
-    for ts_s, *prices in rows:
-        if not _is_number(ts_s) or not 0 < ts_s < MAX_TS_S or not all(map(_is_number, prices)):
-            continue
-        open_, high, low, close = map(float, prices)
-        if 0.0 < low <= min(open_, close) and max(open_, close) <= high < MAX_PRICE:
-            ts_ms = floor_ms(ts_s, SECONDS)
-            found[ts_ms] = Candle(ts_ms, open_, high, low, close)
-    return tuple(found[ts_ms] for ts_ms in sorted(found))
+    return str(value) if isinstance(value, str) or is_number(value) else None
 
 
 def _charts_symbols(payload: bytes | str) -> list[str]:
@@ -382,10 +289,10 @@ def _charts_symbols(payload: bytes | str) -> list[str]:
     for chart in listed:
         settings = chart.get("settings") if isinstance(chart, dict) else None
         if isinstance(settings, str):
-            settings = _any.decode(settings)
+            settings = exact_json.decode(settings)
         for one in settings if isinstance(settings, list) else [settings]:
             symbol = one.get("symbol") if isinstance(one, dict) else None
-            if isinstance(symbol, str) and _is_symbol(symbol):
+            if isinstance(symbol, str) and is_symbol(symbol):
                 symbols[symbol] = None
     return list(symbols)
 
@@ -402,13 +309,13 @@ def _read_saved_charts(payload: bytes | str, malformed: Counter[str]) -> Sequenc
 
 
 def _read_assets(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
-    rows = _any.decode(payload)
+    rows = exact_json.decode(payload)
     assets: list[Asset] = []
     for row in rows if isinstance(rows, list) else [None]:
         match row:
-            case [_, str(symbol), str(name), str(kind), _, payout, _, _, _, otc, *rest] if _is_symbol(symbol):
+            case [_, str(symbol), str(name), str(kind), _, payout, _, _, _, otc, *rest] if is_symbol(symbol):
                 active = bool(rest[4]) if len(rest) > 4 else True
-                percent = int(payout) if _is_number(payout) and 0 <= payout <= MAX_PAYOUT_PERCENT else 0
+                percent = int(payout) if is_number(payout) and 0 <= payout <= MAX_PAYOUT_PERCENT else 0
                 assets.append(Asset(symbol, name, kind, percent, bool(otc), active))
             case _:
                 malformed["asset row"] += 1
@@ -416,12 +323,12 @@ def _read_assets(payload: bytes | str, malformed: Counter[str]) -> Sequence[Mark
 
 
 def _read_favourites(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
-    return (Favourites(tuple(symbol for symbol in _symbols.decode(payload) if _is_symbol(symbol))),)
+    return (Favourites(tuple(symbol for symbol in _symbols.decode(payload) if is_symbol(symbol))),)
 
 
 def _read_change(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:
     message = _change.decode(payload)
-    return (ActiveAsset(message.asset, _period_ms(message.period)),) if _is_symbol(message.asset) else ()
+    return (ActiveAsset(message.asset, period_ms_of(message.period)),) if is_symbol(message.asset) else ()
 
 
 def _read_logged_out(payload: bytes | str, malformed: Counter[str]) -> Sequence[MarketEvent]:

@@ -26,12 +26,19 @@ GROUP = "fluxcap.platforms"
 GENERIC = "generic"
 BUILT_IN = {
     "pocketoption": "fluxcap.capture.platforms.pocketoption:PocketOption",
+    "quotex": "fluxcap.capture.platforms.quotex:Quotex",
     GENERIC: "fluxcap.capture.platforms.generic:GenericPlatform",
 }
 """As pyproject.toml announces them; here too, so that they are found in a tree that was not reinstalled."""
 POCKET_OPTION = "pocketoption"
-BUILT_IN_ORIGINS = {POCKET_OPTION: "recorded in September and October 2025"}
-BUILT_IN_ABOUT = {POCKET_OPTION: "PocketOption: updateStream and the page's history"}
+BUILT_IN_ORIGINS = {
+    POCKET_OPTION: "recorded in September and October 2025",
+    "quotex": "from public clients, not from a recording",
+}
+BUILT_IN_ABOUT = {
+    POCKET_OPTION: "PocketOption: updateStream and the page's history",
+    "quotex": "Quotex: quotes/stream and the page's history, over Engine.IO 3",
+}
 MEMBERS = ("name", "shown_asset_js", "is_page", "is_socket", "decoder", "redaction")
 """What a platform must have, see ``Platform``."""
 
@@ -113,7 +120,8 @@ def _resolved(name: str, tables: Mapping[str, Table], known: Mapping[str, str]) 
     """The plug-in that makes a platform, and its table. The plug-in may be none that is known."""
     described = tables.get(name)
     table = dict(described or {})
-    kind = str(table.pop("kind", name if name in known or described is None else GENERIC))
+    reads_tables = name in known and (name in (POCKET_OPTION, GENERIC) or known[name] != BUILT_IN.get(name))
+    kind = str(table.pop("kind", name if reads_tables or described is None else GENERIC))
     if kind not in known and kind in presets():
         return GENERIC, presets()[kind].table | table
     return kind, table

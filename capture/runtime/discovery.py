@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fluxcap.bridge.http.daemon_client import DaemonClient
+from fluxcap.bridge.http.run_file import read_run_file
 from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP, default_endpoints, parse_url, require_host
-from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.runtime.settings import DEFAULT_WEB_PORT, load_settings
 from fluxcap.schemas.errors import NotAnswering
 

@@ -9,36 +9,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from fluxcap.bridge.system.folders import APP
+
 CONFIG_FILE = "fluxcap.toml"
-DATA_HERE = Path("data")
 LOG_FOLDER = "logs"
-_APP = "fluxcap"
-
-
-def default_data_dir() -> Path:
-    """Return ``./data`` where that folder exists, else the user's own data folder."""
-    return DATA_HERE if DATA_HERE.is_dir() else own_data_dir()
-
-
-def own_data_dir() -> Path:
-    """Return the user's own data folder, absolute, whether or not it is there."""
-    from platformdirs import user_data_path
-
-    return user_data_path(_APP, appauthor=False) / "data"
 
 
 def own_profile() -> Path:
     """Return the folder of the Chrome profile that is fluxcap's own."""
     from platformdirs import user_data_path
 
-    return user_data_path(_APP, appauthor=False) / "chrome"
+    return user_data_path(APP, appauthor=False) / "chrome"
 
 
 def own_config_file() -> Path:
     """Return the user's own settings file, absolute, whether or not it is there."""
     from platformdirs import user_config_path
 
-    return user_config_path(_APP, appauthor=False) / CONFIG_FILE
+    return user_config_path(APP, appauthor=False) / CONFIG_FILE
 
 
 def state_dir() -> Path:
@@ -48,4 +36,4 @@ def state_dir() -> Path:
         return Path(chosen)
     from platformdirs import user_state_path
 
-    return user_state_path(_APP, appauthor=False)
+    return user_state_path(APP, appauthor=False)

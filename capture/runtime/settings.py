@@ -32,12 +32,12 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from fluxcap.bridge.server.timeframes import check_timeframes, longer_intervals
+from fluxcap.bridge.system.folders import STORE_FILE, default_data_dir
 from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP, without_brackets
-from fluxcap.capture.runtime.folders import CONFIG_FILE, default_data_dir, own_config_file
+from fluxcap.capture.runtime.folders import CONFIG_FILE, own_config_file
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import interval_ms
 
-STORE_FILE = "fluxcap.duckdb"
 DEFAULT_WEB_PORT = 3001
 _WINDOWS_PATH = re.compile(rb'"[A-Za-z]:\\')
 """In double quotes, where a backslash begins something else."""

@@ -30,13 +30,13 @@ from fluxcap.bridge.client.events import Candles
 from fluxcap.bridge.client.health import Health
 from fluxcap.bridge.client.latest import LatestCandles
 from fluxcap.bridge.client.live import LiveClient
+from fluxcap.bridge.http.run_file import RunFile, read_run_file
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.system.signals import ask_to_stop, catch_stop_signals
 from fluxcap.bridge.terminal.console import SafeConsole, plain
 from fluxcap.bridge.terminal.styles import HEALTH_STYLES
 from fluxcap.capture.chrome.launch import start_chrome
 from fluxcap.capture.runtime.discovery import find_daemon
-from fluxcap.capture.runtime.run_file import RunFile, read_run_file
 from fluxcap.capture.simulator.truth import Truth, read_truth
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import Candle, CandleArray, StreamKey, candles_from, interval_ms

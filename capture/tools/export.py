@@ -29,14 +29,14 @@ from fluxcap.bridge.export.export import (
 from fluxcap.bridge.export.formats import CandleFormat, write_candles
 from fluxcap.bridge.export.source import ExportSource
 from fluxcap.bridge.export.table_file import Column, TableWriter
+from fluxcap.bridge.http.run_file import read_run_file
 from fluxcap.bridge.store.offline import OfflineStore
+from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.bridge.transport.curve import ClientCurve
 from fluxcap.capture.csvfiles.format import CsvKind
 from fluxcap.capture.csvfiles.reader import CsvFile, collected_files, read_ticks
 from fluxcap.capture.market.focus import canonical_key
 from fluxcap.capture.runtime.discovery import find_daemon
-from fluxcap.capture.runtime.run_file import read_run_file
-from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.candles import StreamSize
 from fluxcap.schemas.errors import ConfigError, StoreError, StoreLocked, UnknownAsset
 from fluxcap.schemas.types import CandleArray, Gap

@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 
 from fluxcap.bridge.client.cache import CACHE_FILE
+from fluxcap.bridge.system.folders import DATA_HERE, STORE_FILE, own_data_dir
 from fluxcap.capture.chrome.launch import default_profile
 from fluxcap.capture.csvfiles.collected import COLLECT_FOLDER
 from fluxcap.capture.csvfiles.format import REALTIME_FOLDER
-from fluxcap.capture.runtime.folders import DATA_HERE, own_config_file, own_data_dir, state_dir
-from fluxcap.capture.runtime.settings import STORE_FILE, Settings, config_file, config_files, load_settings
+from fluxcap.capture.runtime.folders import own_config_file, state_dir
+from fluxcap.capture.runtime.settings import Settings, config_file, config_files, load_settings
 from fluxcap.capture.tools.running import running_daemon
 from fluxcap.capture.tools.service.systems import default_log_file, manager_of
 

@@ -13,9 +13,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from fluxcap.bridge.http.daemon_client import DaemonClient
+from fluxcap.bridge.http.run_file import RunFile, read_run_file
 from fluxcap.bridge.system.processes import command_line, has_ended
 from fluxcap.bridge.system.signals import ask_to_stop
-from fluxcap.capture.runtime.run_file import RunFile, read_run_file
 from fluxcap.schemas.errors import FluxcapError
 
 ANSWER_S = 2.0

@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 
 from fluxcap.bridge.http.daemon_client import DaemonClient
+from fluxcap.bridge.http.run_file import RunFile
 from fluxcap.capture.chrome.browsers import Installed
 from fluxcap.capture.chrome.launch import default_profile
 from fluxcap.capture.pipeline.browser import NOT_TRIED
 from fluxcap.capture.runtime.folders import own_config_file
-from fluxcap.capture.runtime.run_file import RunFile
 from fluxcap.capture.runtime.settings import Settings, config_files, load_settings
 from fluxcap.capture.runtime.settings_sources import change_settings
 from fluxcap.capture.tools.running import await_daemon, start_in_background, stop_daemon

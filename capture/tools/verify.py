@@ -17,10 +17,10 @@ from fluxcap.bridge.store.repair import RepairReport, repair
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import Finding, Verdict, agreement_of
 from fluxcap.bridge.store.verify import verify as verify_store
+from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.capture.csvfiles.reader import CsvFile, check_csv, collected_files
 from fluxcap.capture.pipeline.journal import SUFFIX, check_journal
 from fluxcap.capture.runtime.folders import state_dir
-from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.errors import ConfigError, StoreError
 
 MAX_FAULTS = 3

@@ -20,6 +20,9 @@ MAX_STREAMS = 65_536
 """Streams that one ListStreamsResponse may hold."""
 
 _LEAST_STATUS = 12  # bytes: reference, offset to the vtable, key
+MAX_GAPS = 65_536
+"""Gaps that one GapsResponse may hold."""
+_LEAST_GAP = 8  # bytes: reference, offset to the vtable
 
 _UINT64 = np.dtype("<u8")
 _INT64 = np.dtype("<i8")
@@ -219,6 +222,66 @@ def _read_streams(reader: Reader, values: list[Any]) -> types.ListStreamsRespons
     return types.ListStreamsResponse(tuple(reader.tables(values[0], _LEAST_STATUS, MAX_STREAMS, status)))
 
 
+def _write_history_request(message: types.HistoryRequest) -> list[Any]:
+    return [key_part(message.key), message.from_ms, message.to_ms, *_optional(message.as_of_ms), message.limit]
+
+
+def _read_history_request(reader: Reader, values: list[Any]) -> types.HistoryRequest:
+    key, from_ms, to_ms, has_as_of, as_of_ms, limit = values
+    return types.HistoryRequest(reader.key(key), from_ms, to_ms, as_of_ms if has_as_of else None, limit)
+
+
+def _write_history_response(message: types.HistoryResponse) -> list[Any]:
+    if len(message.sequences) != len(message.candles):
+        raise CodecError(f"{len(message.candles)} candles need as many sequences.")
+    candles, sequences = candles_part(message.candles), column_part(message.sequences, _UINT64)
+    return [key_part(message.key), candles, sequences, message.next_ms]
+
+
+def _read_history_response(reader: Reader, values: list[Any]) -> types.HistoryResponse:
+    key, candles, sequences, next_ms = values
+    found, numbers = read_candles(reader, candles), reader.column(sequences, _UINT64)
+    if len(found) != len(numbers):
+        raise CodecError(f"{len(found)} candles came with {len(numbers)} sequences.")
+    return types.HistoryResponse(reader.key(key), found, numbers, next_ms)
+
+
+def _write_gap(told: types.GapChange) -> list[Any]:
+    gap = told.gap
+    names = (string_part(gap.source_id), string_part(gap.symbol))
+    return [*names, gap.from_ms, gap.to_ms, string_part(gap.reason), told.at_ms]
+
+
+def _read_gap(reader: Reader, values: list[Any]) -> types.GapChange:
+    source_id, symbol, from_ms, to_ms, reason, at_ms = values
+    names = (reader.string(source_id), reader.string(symbol))
+    return types.GapChange(types.Gap(*names, from_ms, to_ms, reader.string(reason)), at_ms)
+
+
+def _write_gaps_request(message: types.GapsRequest) -> list[Any]:
+    names = (string_part(message.source_id), string_part(message.symbol))
+    return [*names, message.from_ms, message.to_ms, *_optional(message.as_of_ms)]
+
+
+def _read_gaps_request(reader: Reader, values: list[Any]) -> types.GapsRequest:
+    source_id, symbol, from_ms, to_ms, has_as_of, as_of_ms = values
+    names = (reader.string(source_id), reader.string(symbol))
+    return types.GapsRequest(*names, from_ms, to_ms, as_of_ms if has_as_of else None)
+
+
+def _write_gaps(message: types.GapsResponse) -> list[Any]:
+    if len(message.gaps) > MAX_GAPS:
+        raise MessageTooLarge(f"{len(message.gaps)} gaps are more than the {MAX_GAPS} a message may hold.")
+    return [tables_part([table_part(tables.GAP, _write_gap(told)) for told in message.gaps])]
+
+
+def _read_gaps(reader: Reader, values: list[Any]) -> types.GapsResponse:
+    def told(position: int) -> types.GapChange:
+        return _read_gap(reader, reader.values(position, tables.GAP))
+
+    return types.GapsResponse(tuple(reader.tables(values[0], _LEAST_GAP, MAX_GAPS, told)))
+
+
 def _bare(value_type: type[Any]) -> tuple[Callable[[Any], list[Any]], Callable[[Reader, list[Any]], Any]]:
     return lambda message: [], lambda reader, values: value_type()
 
@@ -252,6 +315,10 @@ MEMBERS = (
     Member(16, 15, 2, types.TickBatch, tables.TICK_BATCH, _write_ticks, _read_ticks),
     Member(17, 16, 2, types.ListStreamsRequest, tables.LIST_STREAMS_REQUEST, *_bare(types.ListStreamsRequest)),
     Member(18, 17, 2, types.ListStreamsResponse, tables.LIST_STREAMS_RESPONSE, _write_streams, _read_streams),
+    Member(19, 18, 2, types.HistoryRequest, tables.HISTORY_REQUEST, _write_history_request, _read_history_request),
+    Member(20, 19, 2, types.HistoryResponse, tables.HISTORY_RESPONSE, _write_history_response, _read_history_response),
+    Member(21, 20, 2, types.GapsRequest, tables.GAPS_REQUEST, _write_gaps_request, _read_gaps_request),
+    Member(22, 21, 2, types.GapsResponse, tables.GAPS_RESPONSE, _write_gaps, _read_gaps),
 )
 # fmt: on
 

@@ -171,6 +171,35 @@ REVISIONS_RESPONSE = Table(
 TICK_BATCH = Table("TickBatch", _KEY, Field("start_sequence", "Q"), _reference("ts_ms"), _reference("price"))
 LIST_STREAMS_REQUEST = Table("ListStreamsRequest")
 LIST_STREAMS_RESPONSE = Table("ListStreamsResponse", _reference("streams"))
+HISTORY_REQUEST = Table(
+    "HistoryRequest",
+    _KEY,
+    Field("from_ms", "q"),
+    Field("to_ms", "q"),
+    Field("has_as_of", "?", False),
+    Field("as_of_ms", "q"),
+    Field("limit", "I"),
+)
+HISTORY_RESPONSE = Table("HistoryResponse", _KEY, _reference("candles"), _reference("sequences"), Field("next_ms", "q"))
+GAP = Table(
+    "Gap",
+    _reference("source_id"),
+    _reference("symbol"),
+    Field("from_ms", "q"),
+    Field("to_ms", "q"),
+    _reference("reason"),
+    Field("at_ms", "q"),
+)
+GAPS_REQUEST = Table(
+    "GapsRequest",
+    _reference("source_id"),
+    _reference("symbol"),
+    Field("from_ms", "q"),
+    Field("to_ms", "q"),
+    Field("has_as_of", "?", False),
+    Field("as_of_ms", "q"),
+)
+GAPS_RESPONSE = Table("GapsResponse", _reference("gaps"))
 
 _ENVELOPE_FIELDS = (
     Field("schema_version", "I", 1),

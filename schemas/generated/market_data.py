@@ -25,6 +25,10 @@ class MessageType(object):
     TICK_BATCH = 15
     LIST_STREAMS_REQUEST = 16
     LIST_STREAMS_RESPONSE = 17
+    HISTORY_REQUEST = 18
+    HISTORY_RESPONSE = 19
+    GAPS_REQUEST = 20
+    GAPS_RESPONSE = 21
     ERROR_RESPONSE = 100
 
 
@@ -48,6 +52,10 @@ class Message(object):
     TickBatch = 16
     ListStreamsRequest = 17
     ListStreamsResponse = 18
+    HistoryRequest = 19
+    HistoryResponse = 20
+    GapsRequest = 21
+    GapsResponse = 22
 
 
 class StreamKey(object):
@@ -1294,6 +1302,363 @@ def ListStreamsResponseStart(builder): builder.StartObject(1)
 def ListStreamsResponseAddStreams(builder, streams): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(streams), 0)
 def ListStreamsResponseStartStreamsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
 def ListStreamsResponseEnd(builder): return builder.EndObject()
+
+
+class HistoryRequest(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = HistoryRequest()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsHistoryRequest(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # HistoryRequest
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # HistoryRequest
+    def Key(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            x = self._tab.Indirect(o + self._tab.Pos)
+            obj = StreamKey()
+            obj.Init(self._tab.Bytes, x)
+            return obj
+        return None
+
+    # HistoryRequest
+    def FromMs(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int64Flags, o + self._tab.Pos)
+        return 0
+
+    # HistoryRequest
+    def ToMs(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int64Flags, o + self._tab.Pos)
+        return 0
+
+    # HistoryRequest
+    def HasAsOf(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
+        if o != 0:
+            return bool(self._tab.Get(flatbuffers.number_types.BoolFlags, o + self._tab.Pos))
+        return False
+
+    # HistoryRequest
+    def AsOfMs(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(12))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int64Flags, o + self._tab.Pos)
+        return 0
+
+    # HistoryRequest
+    def Limit(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+def HistoryRequestStart(builder): builder.StartObject(6)
+def HistoryRequestAddKey(builder, key): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(key), 0)
+def HistoryRequestAddFromMs(builder, fromMs): builder.PrependInt64Slot(1, fromMs, 0)
+def HistoryRequestAddToMs(builder, toMs): builder.PrependInt64Slot(2, toMs, 0)
+def HistoryRequestAddHasAsOf(builder, hasAsOf): builder.PrependBoolSlot(3, hasAsOf, 0)
+def HistoryRequestAddAsOfMs(builder, asOfMs): builder.PrependInt64Slot(4, asOfMs, 0)
+def HistoryRequestAddLimit(builder, limit): builder.PrependUint32Slot(5, limit, 0)
+def HistoryRequestEnd(builder): return builder.EndObject()
+
+
+class HistoryResponse(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = HistoryResponse()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsHistoryResponse(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # HistoryResponse
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # HistoryResponse
+    def Key(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            x = self._tab.Indirect(o + self._tab.Pos)
+            obj = StreamKey()
+            obj.Init(self._tab.Bytes, x)
+            return obj
+        return None
+
+    # HistoryResponse
+    def Candles(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            x = self._tab.Vector(o)
+            x += flatbuffers.number_types.UOffsetTFlags.py_type(j) * 4
+            x = self._tab.Indirect(x)
+            obj = Candle()
+            obj.Init(self._tab.Bytes, x)
+            return obj
+        return None
+
+    # HistoryResponse
+    def CandlesLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # HistoryResponse
+    def CandlesIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        return o == 0
+
+    # HistoryResponse
+    def Sequences(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            a = self._tab.Vector(o)
+            return self._tab.Get(flatbuffers.number_types.Uint64Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 8))
+        return 0
+
+    # HistoryResponse
+    def SequencesAsNumpy(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.GetVectorAsNumpy(flatbuffers.number_types.Uint64Flags, o)
+        return 0
+
+    # HistoryResponse
+    def SequencesLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # HistoryResponse
+    def SequencesIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        return o == 0
+
+    # HistoryResponse
+    def NextMs(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int64Flags, o + self._tab.Pos)
+        return 0
+
+def HistoryResponseStart(builder): builder.StartObject(4)
+def HistoryResponseAddKey(builder, key): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(key), 0)
+def HistoryResponseAddCandles(builder, candles): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(candles), 0)
+def HistoryResponseStartCandlesVector(builder, numElems): return builder.StartVector(4, numElems, 4)
+def HistoryResponseAddSequences(builder, sequences): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(sequences), 0)
+def HistoryResponseStartSequencesVector(builder, numElems): return builder.StartVector(8, numElems, 8)
+def HistoryResponseAddNextMs(builder, nextMs): builder.PrependInt64Slot(3, nextMs, 0)
+def HistoryResponseEnd(builder): return builder.EndObject()
+
+
+class Gap(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = Gap()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsGap(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # Gap
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # Gap
+    def SourceId(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # Gap
+    def Symbol(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # Gap
+    def FromMs(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int64Flags, o + self._tab.Pos)
+        return 0
+
+    # Gap
+    def ToMs(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int64Flags, o + self._tab.Pos)
+        return 0
+
+    # Gap
+    def Reason(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(12))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # Gap
+    def AtMs(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int64Flags, o + self._tab.Pos)
+        return 0
+
+def GapStart(builder): builder.StartObject(6)
+def GapAddSourceId(builder, sourceId): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(sourceId), 0)
+def GapAddSymbol(builder, symbol): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(symbol), 0)
+def GapAddFromMs(builder, fromMs): builder.PrependInt64Slot(2, fromMs, 0)
+def GapAddToMs(builder, toMs): builder.PrependInt64Slot(3, toMs, 0)
+def GapAddReason(builder, reason): builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(reason), 0)
+def GapAddAtMs(builder, atMs): builder.PrependInt64Slot(5, atMs, 0)
+def GapEnd(builder): return builder.EndObject()
+
+
+class GapsRequest(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = GapsRequest()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsGapsRequest(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # GapsRequest
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # GapsRequest
+    def SourceId(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # GapsRequest
+    def Symbol(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # GapsRequest
+    def FromMs(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int64Flags, o + self._tab.Pos)
+        return 0
+
+    # GapsRequest
+    def ToMs(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int64Flags, o + self._tab.Pos)
+        return 0
+
+    # GapsRequest
+    def HasAsOf(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(12))
+        if o != 0:
+            return bool(self._tab.Get(flatbuffers.number_types.BoolFlags, o + self._tab.Pos))
+        return False
+
+    # GapsRequest
+    def AsOfMs(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int64Flags, o + self._tab.Pos)
+        return 0
+
+def GapsRequestStart(builder): builder.StartObject(6)
+def GapsRequestAddSourceId(builder, sourceId): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(sourceId), 0)
+def GapsRequestAddSymbol(builder, symbol): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(symbol), 0)
+def GapsRequestAddFromMs(builder, fromMs): builder.PrependInt64Slot(2, fromMs, 0)
+def GapsRequestAddToMs(builder, toMs): builder.PrependInt64Slot(3, toMs, 0)
+def GapsRequestAddHasAsOf(builder, hasAsOf): builder.PrependBoolSlot(4, hasAsOf, 0)
+def GapsRequestAddAsOfMs(builder, asOfMs): builder.PrependInt64Slot(5, asOfMs, 0)
+def GapsRequestEnd(builder): return builder.EndObject()
+
+
+class GapsResponse(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = GapsResponse()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsGapsResponse(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # GapsResponse
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # GapsResponse
+    def Gaps(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            x = self._tab.Vector(o)
+            x += flatbuffers.number_types.UOffsetTFlags.py_type(j) * 4
+            x = self._tab.Indirect(x)
+            obj = Gap()
+            obj.Init(self._tab.Bytes, x)
+            return obj
+        return None
+
+    # GapsResponse
+    def GapsLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # GapsResponse
+    def GapsIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        return o == 0
+
+def GapsResponseStart(builder): builder.StartObject(1)
+def GapsResponseAddGaps(builder, gaps): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(gaps), 0)
+def GapsResponseStartGapsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
+def GapsResponseEnd(builder): return builder.EndObject()
 
 
 class Envelope(object):

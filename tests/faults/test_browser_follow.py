@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from fluxcap.bridge.export.export import effective_gaps
+from fluxcap.bridge.http.run_file import read_run_file
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import verify
-from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig, read_truth
 from fluxcap.schemas.types import Candle, Gap, StreamKey, candles_from
 from tests.support.browser.chromium import Chromium, chromium_executable

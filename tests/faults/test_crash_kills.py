@@ -23,10 +23,10 @@ import pytest
 import zmq
 
 from fluxcap.bridge.export.export import effective_gaps
+from fluxcap.bridge.http.run_file import read_run_file
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import verify
 from fluxcap.capture.pipeline.journal import journal_files
-from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
 from fluxcap.schemas import codec
 from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, Gap, StreamKey, candles_from, interval_ms

@@ -19,8 +19,8 @@ import pytest
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import verify
+from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.capture.runtime.folders import state_dir
-from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.types import CandleBatch
 from tests.support.daemon.fault_rig import FOCUS, FaultRig, Hearing, filled, make_rig
 from tests.support.daemon.live_rig import DaemonProcess

@@ -39,6 +39,8 @@ def candles_of(length: int) -> st.SearchStrategy[types.CandleArray]:
 candles = lengths.flatmap(candles_of)
 statuses = st.builds(types.StreamStatus, keys, u64, i64, i64, u64, texts, u64, st.integers(-128, 127), i64, i64)
 
+gaps = st.builds(types.GapChange, st.builds(types.Gap, texts, texts, i64, i64, texts), i64)
+
 
 def revised(length: int) -> st.SearchStrategy[tuple[np.ndarray, types.CandleArray]]:
     return st.tuples(hnp.arrays("<u8", length, elements=u64), candles_of(length))
@@ -50,6 +52,10 @@ def revisions(parts: tuple[np.ndarray, types.CandleArray]) -> st.SearchStrategy[
         st.builds(types.CandleRevision, keys, u64, *given_arrays),
         st.builds(types.RevisionsResponse, keys, u64, *given_arrays, st.booleans(), u64),
     )
+
+
+def history(length: int) -> st.SearchStrategy[types.HistoryResponse]:
+    return st.builds(types.HistoryResponse, keys, candles_of(length), hnp.arrays("<u8", length, elements=u64), i64)
 
 
 def ticks(length: int) -> st.SearchStrategy[types.TickBatch]:
@@ -71,12 +77,16 @@ small_messages = st.one_of(
     st.builds(types.RevisionsRequest, keys, st.none() | u64, u32),
     st.builds(types.ListStreamsRequest),
     st.builds(types.ListStreamsResponse, st.lists(statuses, max_size=4).map(tuple)),
+    st.builds(types.HistoryRequest, keys, i64, i64, st.none() | i64, u32),
+    st.builds(types.GapsRequest, texts, texts, i64, i64, st.none() | i64),
+    st.builds(types.GapsResponse, st.lists(gaps, max_size=4).map(tuple)),
 )
 bulk_messages = st.one_of(
     st.builds(types.CandleBatch, keys, u64, candles),
     st.builds(types.BackfillCandlesResponse, keys, u64, candles, st.booleans(), u64),
     lengths.flatmap(revised).flatmap(revisions),
     lengths.flatmap(ticks),
+    lengths.flatmap(history),
 )
 messages = st.one_of(small_messages, bulk_messages)
 

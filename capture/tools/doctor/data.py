@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from fluxcap.bridge.http.daemon_client import DaemonClient
+from fluxcap.bridge.http.run_file import RunFile, read_run_file
 from fluxcap.bridge.store.verify import kept_offset_ms, summarize
+from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.capture.runtime.folders import state_dir
-from fluxcap.capture.runtime.run_file import RunFile, read_run_file
-from fluxcap.capture.runtime.settings import STORE_FILE, Settings, config_file, config_files, load_settings
+from fluxcap.capture.runtime.settings import Settings, config_file, config_files, load_settings
 from fluxcap.capture.runtime.settings_sources import unknown_variables
 from fluxcap.capture.tools.doctor.finding import (
     Finding,

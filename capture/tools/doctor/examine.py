@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from fluxcap.bridge.http.run_file import RunFile
 from fluxcap.bridge.system.ports import process_on_port
 from fluxcap.bridge.transport.addresses import in_address, require_bindable
 from fluxcap.capture.chrome.endpoint import ConsentBrowser, parse_endpoint
@@ -16,7 +17,6 @@ from fluxcap.capture.pipeline.consent import ConsentFile
 from fluxcap.capture.pipeline.reconnect import browser_locator
 from fluxcap.capture.platforms.base import Platform
 from fluxcap.capture.platforms.registry import platform_named
-from fluxcap.capture.runtime.run_file import RunFile
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.capture.tools.doctor import browser, data, machine
 from fluxcap.capture.tools.doctor.browser import running_chromes

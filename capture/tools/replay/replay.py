@@ -11,9 +11,11 @@ from typing import Protocol
 
 import msgspec
 
+from fluxcap.bridge.http.run_file import read_run_file
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.store.digest import StreamDigest, store_digest
 from fluxcap.bridge.store.file import quarantine
+from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
 from fluxcap.capture.market.focus import Focus
 from fluxcap.capture.platforms.base import Platform
@@ -21,8 +23,6 @@ from fluxcap.capture.platforms.registry import GENERIC, platform_named
 from fluxcap.capture.recording.file import RecordingReader
 from fluxcap.capture.recording.json_import import JsonFrameFile, is_json_frame_file
 from fluxcap.capture.recording.records import Arrivals, Header, Record
-from fluxcap.capture.runtime.run_file import read_run_file
-from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.capture.tools.replay.playback import PlaybackStats
 from fluxcap.capture.tools.replay.replayer import Replayer
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError

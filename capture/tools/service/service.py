@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from fluxcap.capture.runtime.run_file import RunFile
+from fluxcap.bridge.http.run_file import RunFile
 from fluxcap.capture.runtime.settings import Settings, config_file, load_settings
 from fluxcap.capture.tools.running import await_daemon, running_daemon, stop_daemon
 from fluxcap.capture.tools.service.systems import (

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from fluxcap.capture.runtime.folders import LOG_FOLDER, own_config_file, own_data_dir
+from fluxcap.bridge.system.folders import own_data_dir
+from fluxcap.capture.runtime.folders import LOG_FOLDER, own_config_file
 from fluxcap.capture.tools.service.texts import (
     LABEL,
     NAME,

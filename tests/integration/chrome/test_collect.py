@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from fluxcap.bridge.http.run_file import read_run_file
 from fluxcap.bridge.store.store import Store
 from fluxcap.capture.csvfiles.collected import COLLECT_FOLDER
-from fluxcap.capture.runtime.run_file import read_run_file
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig, Truth, read_truth
 from fluxcap.capture.simulator.market.exchange import Exchange
 from fluxcap.capture.simulator.market.history import candle_rows

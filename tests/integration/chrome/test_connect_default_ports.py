@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from fluxcap.bridge.http.run_file import RUN_FILE
 from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.bridge.transport.curve import create_keys
-from fluxcap.capture.runtime.run_file import RUN_FILE
-from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.types import Candle, StreamKey
 from tests.support.browser.webpage import web_page
 from tests.support.daemon.live_rig import NOBODY, SOURCE, Process

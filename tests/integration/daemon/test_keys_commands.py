@@ -21,10 +21,10 @@ from fluxcap.bridge.devserver.panel import PanelSession
 from fluxcap.bridge.devserver.process import READY_PREFIX
 from fluxcap.bridge.devserver.settings import DevSettings
 from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.bridge.transport.curve import client_keys, create_keys
 from fluxcap.bridge.web.reader import ReaderTarget
 from fluxcap.bridge.web.readers import Readers
-from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.schemas.errors import WireTimeout
 from fluxcap.schemas.types import Candle, StreamKey
 from tests.support.daemon.live_rig import NOBODY, SOURCE, DaemonProcess, Process

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from fluxcap.bridge.http.run_file import RUN_FILE
 from fluxcap.bridge.store.verify import verify
-from fluxcap.capture.runtime.run_file import RUN_FILE
 from fluxcap.capture.simulator import Secrets, SimulatedSite, SiteConfig, Truth, read_truth
 from fluxcap.schemas import types
 from fluxcap.schemas.types import Candle, StreamKey

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from fluxcap.bridge.http.run_file import RUN_FILE
 from fluxcap.capture.cli.app import run_cli
-from fluxcap.capture.runtime.run_file import RUN_FILE
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig
 from tests.support.browser.chromium import Chromium
 from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process

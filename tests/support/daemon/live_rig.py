@@ -20,8 +20,8 @@ import httpx
 import msgspec
 
 from fluxcap.bridge.client.cache import CandleCache
+from fluxcap.bridge.http.run_file import RunFile, read_run_file
 from fluxcap.bridge.store.store import Store
-from fluxcap.capture.runtime.run_file import RunFile, read_run_file
 from fluxcap.capture.simulator import Truth
 from fluxcap.schemas.types import Candle, CandleFlags, Gap, StreamKey, candles_from
 from tests.support.patience import PATIENCE_S, await_that

@@ -36,6 +36,10 @@ MEMBERS: dict[type[Any], tuple[str, str]] = {
     types.TickBatch: ("TickBatch", "TICK_BATCH"),
     types.ListStreamsRequest: ("ListStreamsRequest", "LIST_STREAMS_REQUEST"),
     types.ListStreamsResponse: ("ListStreamsResponse", "LIST_STREAMS_RESPONSE"),
+    types.HistoryRequest: ("HistoryRequest", "HISTORY_REQUEST"),
+    types.HistoryResponse: ("HistoryResponse", "HISTORY_RESPONSE"),
+    types.GapsRequest: ("GapsRequest", "GAPS_REQUEST"),
+    types.GapsResponse: ("GapsResponse", "GAPS_RESPONSE"),
 }
 VERSION_2 = frozenset(list(MEMBERS)[10:])
 
@@ -223,6 +227,48 @@ def _streams(fb: ModuleType, builder: Any, message: types.ListStreamsResponse) -
     return _table(fb, builder, "ListStreamsResponse", Streams=builder.EndVector())
 
 
+def _range(message: types.HistoryRequest | types.GapsRequest) -> dict[str, Any]:
+    told = {} if message.as_of_ms is None else {"HasAsOf": True, "AsOfMs": message.as_of_ms}
+    return {"FromMs": message.from_ms, "ToMs": message.to_ms, **told}
+
+
+def _history_request(fb: ModuleType, builder: Any, message: types.HistoryRequest) -> int:
+    key = build_key(fb, builder, message.key)
+    return _table(fb, builder, "HistoryRequest", Key=key, **_range(message), Limit=message.limit)
+
+
+def _history_response(fb: ModuleType, builder: Any, message: types.HistoryResponse) -> int:
+    columns = {
+        "Key": build_key(fb, builder, message.key),
+        "Candles": build_candles(fb, builder, message.candles),
+        "Sequences": _column(builder, message.sequences, builder.PrependUint64),
+    }
+    return _table(fb, builder, "HistoryResponse", **columns, NextMs=message.next_ms)
+
+
+def _gaps_request(fb: ModuleType, builder: Any, message: types.GapsRequest) -> int:
+    names = {"SourceId": builder.CreateString(message.source_id), "Symbol": builder.CreateString(message.symbol)}
+    return _table(fb, builder, "GapsRequest", **names, **_range(message))
+
+
+def _told_gap(fb: ModuleType, builder: Any, told: types.GapChange) -> int:
+    texts = {
+        "SourceId": builder.CreateString(told.gap.source_id),
+        "Symbol": builder.CreateString(told.gap.symbol),
+        "Reason": builder.CreateString(told.gap.reason),
+    }
+    times = {"FromMs": told.gap.from_ms, "ToMs": told.gap.to_ms, "AtMs": told.at_ms}
+    return _table(fb, builder, "Gap", **texts, **times)
+
+
+def _gaps(fb: ModuleType, builder: Any, message: types.GapsResponse) -> int:
+    tables = [_told_gap(fb, builder, told) for told in message.gaps]
+    builder.StartVector(4, len(tables), 4)
+    for table in reversed(tables):
+        builder.PrependUOffsetTRelative(table)
+    return _table(fb, builder, "GapsResponse", Gaps=builder.EndVector())
+
+
 _BUILDERS: dict[type[Any], Callable[..., int]] = {
     types.HealthRequest: _bare("HealthRequest"),
     types.HealthResponse: _health_response,
@@ -242,6 +288,10 @@ _BUILDERS: dict[type[Any], Callable[..., int]] = {
     types.TickBatch: _ticks,
     types.ListStreamsRequest: _bare("ListStreamsRequest"),
     types.ListStreamsResponse: _streams,
+    types.HistoryRequest: _history_request,
+    types.HistoryResponse: _history_response,
+    types.GapsRequest: _gaps_request,
+    types.GapsResponse: _gaps,
 }
 
 
@@ -337,6 +387,15 @@ def _read_ticks(table: Any) -> types.TickBatch:
     return types.TickBatch(read_key(table.Key()), table.StartSequence(), times, prices)
 
 
+def _read_as_of(table: Any) -> int | None:
+    return table.AsOfMs() if table.HasAsOf() else None
+
+
+def _read_told_gap(table: Any) -> types.GapChange:
+    names = (_text(table.SourceId()), _text(table.Symbol()))
+    return types.GapChange(types.Gap(*names, table.FromMs(), table.ToMs(), _text(table.Reason())), table.AtMs())
+
+
 _READERS: dict[str, Callable[[Any], Message]] = {
     "HealthRequest": lambda t: types.HealthRequest(),
     "HealthResponse": lambda t: types.HealthResponse(t.Ok(), _text(t.Message())),
@@ -365,5 +424,15 @@ _READERS: dict[str, Callable[[Any], Message]] = {
     "ListStreamsRequest": lambda t: types.ListStreamsRequest(),
     "ListStreamsResponse": lambda t: types.ListStreamsResponse(
         tuple(read_status(t.Streams(index)) for index in range(t.StreamsLength()))
+    ),
+    "HistoryRequest": lambda t: types.HistoryRequest(
+        read_key(t.Key()), t.FromMs(), t.ToMs(), _read_as_of(t), t.Limit()
+    ),
+    "HistoryResponse": lambda t: types.HistoryResponse(read_key(t.Key()), _candles(t), _read_sequences(t), t.NextMs()),
+    "GapsRequest": lambda t: types.GapsRequest(
+        _text(t.SourceId()), _text(t.Symbol()), t.FromMs(), t.ToMs(), _read_as_of(t)
+    ),
+    "GapsResponse": lambda t: types.GapsResponse(
+        tuple(_read_told_gap(t.Gaps(index)) for index in range(t.GapsLength()))
     ),
 }

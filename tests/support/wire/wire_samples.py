@@ -13,10 +13,16 @@ from fluxcap.schemas.types import (
     CandleBatch,
     CandleRevision,
     ErrorResponse,
+    Gap,
+    GapChange,
+    GapsRequest,
+    GapsResponse,
     GetCursorRequest,
     GetCursorResponse,
     HealthRequest,
     HealthResponse,
+    HistoryRequest,
+    HistoryResponse,
     ListStreamsRequest,
     ListStreamsResponse,
     Message,
@@ -96,6 +102,30 @@ SAMPLES: dict[str, tuple[Message, str]] = {
     "list_streams_request": (ListStreamsRequest(), "q-8"),
     "list_streams_response": (ListStreamsResponse((STATUS, StreamStatus(OTHER_KEY))), "q-8"),
     "list_streams_response_empty": (ListStreamsResponse(), "q-8"),
+    "history_request": (HistoryRequest(KEY), "q-9"),
+    "history_request_as_of": (HistoryRequest(KEY, START_MS, START_MS + 60_000, START_MS + 90_500, 500), "q-9"),
+    "history_response": (
+        HistoryResponse(KEY, sample_candles(15), np.array([*range(7), 0, *range(8, 15)], "u8"), START_MS + 900_000),
+        "q-9",
+    ),
+    "history_response_empty": (HistoryResponse(KEY, sample_candles(0), np.zeros(0, "u8"), 0), "q-9"),
+    "gaps_request": (GapsRequest("POCKETOPTION"), "q-10"),
+    "gaps_request_as_of": (
+        GapsRequest("POCKETOPTION", "EURUSD_otc", START_MS, START_MS + 60_000, START_MS + 90_500),
+        "q-10",
+    ),
+    "gaps_response": (
+        GapsResponse(
+            (
+                GapChange(
+                    Gap("POCKETOPTION", "EURUSD_otc", START_MS, START_MS + 61_250, "tab closed"), START_MS + 61_300
+                ),
+                GapChange(Gap("POCKETOPTION", "", START_MS + 120_000, 0, "Chrome ist weg"), 0),
+            )
+        ),
+        "q-10",
+    ),
+    "gaps_response_empty": (GapsResponse(), "q-10"),
 }
 """``name -> (message, correlation id)``; the names are those of the golden files."""
 

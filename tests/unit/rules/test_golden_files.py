@@ -41,6 +41,7 @@ from fluxcap.bridge.client.fetch import backfill
 from fluxcap.bridge.client.health import Health, HealthState
 from fluxcap.bridge.client.receiver.actions import Cursor
 from fluxcap.bridge.dashboard.csv_candles import read_csv
+from fluxcap.bridge.http.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
 from fluxcap.bridge.jetstream.address import parse_address
 from fluxcap.bridge.jetstream.admin import SetupResult
 from fluxcap.bridge.jetstream.forward.checkpoint import CheckpointFile
@@ -60,6 +61,7 @@ from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.store.digest import store_digest
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import verify
+from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.bridge.terminal.tail_view import to_json_lines
 from fluxcap.bridge.transport.curve import client_keys, server_keys
 from fluxcap.capture.api import payloads
@@ -102,10 +104,8 @@ from fluxcap.capture.recording.json_import import JsonFrameFile
 from fluxcap.capture.recording.recorder import Recorder
 from fluxcap.capture.recording.records import Arrivals, EndOfRecording, Header, Record
 from fluxcap.capture.runtime.folders import CONFIG_FILE
-from fluxcap.capture.runtime.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
 from fluxcap.capture.runtime.settings import (
     OLD_NAMES,
-    STORE_FILE,
     CollectMode,
     Settings,
     config_file,

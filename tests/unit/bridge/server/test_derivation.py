@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluxcap.bridge.server import derivation
-from fluxcap.bridge.server.derivation import derive_past, fold_array
+from fluxcap.bridge.server.derivation import derive_past
 from fluxcap.bridge.server.sequencer import Sequencer
-from fluxcap.bridge.server.timeframes import Timeframes, fold_buckets
+from fluxcap.bridge.server.timeframes import Timeframes, fold_array, fold_buckets
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.types import Candle, CandleFlags, Gap, StreamKey, candle_array, candles_from
 from tests.support.examples import examples

@@ -13,13 +13,14 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from fluxcap.bridge.store.store import Store
+from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.capture.api.metrics import Metrics
 from fluxcap.capture.api.routes import csv_settings_router
 from fluxcap.capture.collect.store import HistoryStore
 from fluxcap.capture.csvfiles.writer import CsvWriter
 from fluxcap.capture.daemon.daemon import Daemon
 from fluxcap.capture.market.clock import ClockPrior
-from fluxcap.capture.runtime.settings import STORE_FILE, CollectMode, Settings
+from fluxcap.capture.runtime.settings import CollectMode, Settings
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import Candle, CandleFlags, Gap, StreamKey, candles_from
 from tests.support.patience import PATIENCE_S

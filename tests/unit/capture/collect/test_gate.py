@@ -15,11 +15,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from fluxcap.bridge.http.run_file import RunFile, write_run_file
 from fluxcap.capture.chrome.share import SharedBrowser
 from fluxcap.capture.collect.cdp_proxy import GateAddress
 from fluxcap.capture.collect.gate import GATE_FILE, GateKeeper, open_gate
 from fluxcap.capture.pipeline.consent import ConsentFile
-from fluxcap.capture.runtime.run_file import RunFile, write_run_file
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import AlreadyRunning, ChromeUnavailable, ConfigError, ConsentRefused, FluxcapError
 from tests.support.browser.consent_browser import BANK_TAB, PLATFORM_TAB, ConsentBrowser

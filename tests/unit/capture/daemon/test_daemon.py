@@ -17,13 +17,14 @@ import httpx
 import pytest
 
 from fluxcap import Candles, LiveClient
+from fluxcap.bridge.http.run_file import RUN_FILE, read_run_file
 from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.bridge.system.sleep import SleepWatch
 from fluxcap.capture.daemon.daemon import Daemon
 from fluxcap.capture.market.clock import ClockPrior
 from fluxcap.capture.platforms.registry import platform_named
-from fluxcap.capture.runtime.run_file import RUN_FILE, read_run_file
-from fluxcap.capture.runtime.settings import STORE_FILE, Settings
+from fluxcap.capture.runtime.settings import Settings
 from fluxcap.capture.tools.verify import restore, verify_folder
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, StoreLocked, StoreRestored
 from fluxcap.schemas.types import Candle, StreamKey

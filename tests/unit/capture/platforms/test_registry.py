@@ -63,7 +63,7 @@ def test_a_plug_in_of_another_package_is_found_and_goes_before_a_built_in_one(an
 
     assert isinstance(platform_named("mine"), PocketOption)
     assert isinstance(platform_named("pocketoption", (), {"pocketoption": TABLE}), GenericPlatform)
-    assert set(plug_ins()) == {"pocketoption", "generic", "mine"}
+    assert set(plug_ins()) == {"pocketoption", "quotex", "generic", "mine"}
 
 
 def test_a_table_of_any_name_makes_a_generic_platform():
@@ -167,6 +167,15 @@ def test_a_table_that_only_some_entries_were_written_into_is_told_how_to_change_
 def test_a_recording_keeps_the_whole_table(name: str, tables: dict[str, Any], kept: dict[str, Any]):
     assert whole_table(name, tables) == kept
     assert isinstance(platform_named(name, (), {name: kept}), GenericPlatform)
+
+
+def test_a_table_that_was_there_before_a_platform_of_its_name_shipped_goes_on_working(announce):
+    assert isinstance(platform_named("quotex", (), {"quotex": TABLE}), GenericPlatform)
+    assert whole_table("quotex", {"quotex": TABLE}) == {"kind": "generic", **TABLE}
+
+    announce(quotex="fluxcap.capture.platforms.pocketoption:PocketOption")
+    with pytest.raises(ConfigError, match="has an entry that 'quotex' does not accept"):
+        platform_named("quotex", (), {"quotex": TABLE})
 
 
 def test_a_recording_names_the_plug_in_that_reads_its_table(announce):

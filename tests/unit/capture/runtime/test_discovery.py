@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fluxcap.bridge.http.run_file import RunFile, write_run_file
 from fluxcap.capture.runtime.discovery import control_address, daemon_endpoints, find_daemon
-from fluxcap.capture.runtime.run_file import RunFile, write_run_file
 from fluxcap.schemas.errors import ConfigError, NotAnswering
 
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from fluxcap.bridge.system.folders import own_data_dir
 from fluxcap.capture.runtime import folders
 
 
 def test_they_lie_side_by_side_and_are_absolute():
-    own = (folders.own_data_dir(), folders.own_profile(), folders.own_config_file())
+    own = (own_data_dir(), folders.own_profile(), folders.own_config_file())
 
     assert all(path.is_absolute() for path in own)
-    assert folders.own_data_dir().parent == folders.own_profile().parent
+    assert own_data_dir().parent == folders.own_profile().parent
     assert folders.own_config_file().name == "fluxcap.toml"
 
 
@@ -23,10 +24,3 @@ def test_the_state_folder_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path
 
     monkeypatch.delenv("FLUXCAP_STATE_DIR")
     assert folders.state_dir().name == "fluxcap"
-
-
-def test_a_file_that_is_called_data_is_no_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").touch()
-
-    assert folders.default_data_dir() == folders.own_data_dir()

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from fluxcap.capture.runtime.folders import own_config_file, own_data_dir
+from fluxcap.bridge.system.folders import own_data_dir
+from fluxcap.capture.runtime.folders import own_config_file
 from fluxcap.capture.runtime.settings import CollectMode, Settings, config_file, load_settings
 from fluxcap.schemas.errors import ConfigError
 

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxcap.bridge.export.export import ExportKind, TimeRange
+from fluxcap.bridge.http.run_file import RunFile, write_run_file
 from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.capture.csvfiles.format import CsvKind, file_name, series_folder, tick_line
-from fluxcap.capture.runtime.run_file import RunFile, write_run_file
-from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.capture.tools.export import ExportLocation, ExportRequest, export, match_symbols, parse_time
 from fluxcap.schemas.errors import ConfigError, StoreLocked, UnknownAsset
 from fluxcap.schemas.types import Candle, Gap, StreamKey, Tick

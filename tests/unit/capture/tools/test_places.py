@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fluxcap.bridge.system.folders import own_data_dir
 from fluxcap.capture.cli.app import run_cli
-from fluxcap.capture.runtime.folders import own_config_file, own_data_dir
+from fluxcap.capture.runtime.folders import own_config_file
 from fluxcap.capture.tools.places import Place, size_of, where_everything_is
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fluxcap.bridge.http.run_file import RunFile, write_run_file
 from fluxcap.bridge.system.processes import has_ended
 from fluxcap.capture.cli.app import run_cli
-from fluxcap.capture.runtime.run_file import RunFile, write_run_file
 from fluxcap.capture.tools.running import await_daemon, is_daemon, running_daemon, stop_daemon
 from fluxcap.schemas.errors import FluxcapError
 from tests.support.patience import PATIENCE_S

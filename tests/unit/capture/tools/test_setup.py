@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from fluxcap.bridge.http.run_file import RunFile
 from fluxcap.capture.chrome.browsers import Installed
 from fluxcap.capture.chrome.launch import default_profile
 from fluxcap.capture.cli import start as cli
 from fluxcap.capture.cli.app import run_cli
 from fluxcap.capture.runtime.folders import own_config_file
-from fluxcap.capture.runtime.run_file import RunFile
 from fluxcap.capture.runtime.settings import load_settings
 from fluxcap.capture.tools import setup
 from fluxcap.capture.tools.setup import Choice, FirstTick, Way, looked_on, settings_of, tick_text, write_settings

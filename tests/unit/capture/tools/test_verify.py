@@ -8,9 +8,9 @@ import pytest
 
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import Verdict, verify_exit_code
+from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.capture.csvfiles.format import CsvKind, file_name, series_folder
 from fluxcap.capture.pipeline.journal import TickJournal, journal_files
-from fluxcap.capture.runtime.settings import STORE_FILE
 from fluxcap.capture.tools.verify import verify_folder
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import Tick

@@ -9,7 +9,7 @@ import pytest
 
 from fluxcap.schemas import types
 from fluxcap.schemas.codec import MAX_STREAMS, decode, encode
-from fluxcap.schemas.codec.messages import MEMBERS
+from fluxcap.schemas.codec.messages import MAX_GAPS, MEMBERS
 from fluxcap.schemas.errors import CodecError, MessageTooLarge
 from fluxcap.schemas.generated import market_data, market_data_v1
 from tests.support.wire import generated_wire
@@ -62,6 +62,7 @@ def test_what_is_no_message_is_refused():
         types.CandleRevision(KEY, 1, np.zeros(2, "u8"), sample_candles(3)),
         types.RevisionsResponse(KEY, 1, np.zeros(3, "u8"), sample_candles(2), False, 3),
         types.TickBatch(KEY, 1, np.zeros(2, "i8"), np.zeros(3)),
+        types.HistoryResponse(KEY, sample_candles(2), np.zeros(3, "u8"), 0),
     ],
     ids=lambda message: type(message).__name__,
 )
@@ -75,6 +76,11 @@ def test_columns_of_unequal_length_are_refused_both_ways(message: types.Message)
 def test_more_streams_than_one_message_may_hold_are_refused():
     with pytest.raises(MessageTooLarge):
         encode(types.ListStreamsResponse((types.StreamStatus(KEY),) * (MAX_STREAMS + 1)))
+
+
+def test_more_gaps_than_one_message_may_hold_are_refused():
+    with pytest.raises(MessageTooLarge):
+        encode(types.GapsResponse((types.GapChange(types.Gap("S", "", 1)),) * (MAX_GAPS + 1)))
 
 
 def test_an_absent_cursor_reads_as_zero():

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from fluxcap.bridge.http.run_file import RunFile, write_run_file
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.store.verify import summarize
 from fluxcap.capture.runtime.folders import own_config_file
-from fluxcap.capture.runtime.run_file import RunFile, write_run_file
 from fluxcap.capture.tools.doctor import data
 from fluxcap.capture.tools.doctor.finding import Finding, Verdict, error_finding, exit_code, from_error, ok, warning
 from fluxcap.capture.tools.service.systems import Done, Systemd

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from fluxcap.bridge.http.run_file import RunFile, write_run_file
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.capture.recording.file import RecordingReader
 from fluxcap.capture.recording.records import Arrivals
-from fluxcap.capture.runtime.run_file import RunFile, write_run_file
 from fluxcap.capture.simulator import Secrets
 from fluxcap.capture.tools.replay import replay as replaying
 from fluxcap.capture.tools.replay.replay import ReplayOptions, ReplaySummary

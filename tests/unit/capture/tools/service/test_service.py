@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fluxcap.bridge.http.run_file import RunFile
 from fluxcap.capture.cli.app import run_cli
-from fluxcap.capture.runtime.run_file import RunFile
 from fluxcap.capture.tools.service import service
 from fluxcap.capture.tools.service.service import Service
 from fluxcap.capture.tools.service.systems import Done, Systemd

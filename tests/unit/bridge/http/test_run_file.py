@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fluxcap.capture.runtime.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
+from fluxcap.bridge.http.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
 
 
 def run_file(pid: int) -> RunFile:
