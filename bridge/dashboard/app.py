@@ -33,7 +33,6 @@ NO_DAEMON = "No daemon here: these streams come from NATS."
 FORWARDED = (
     ("GET", "/api/status"),
     ("GET", "/api/assets"),
-    ("GET", "/api/alerts"),
     ("GET", "/api/gaps"),
     ("GET", "/api/available-csv-files"),
     ("PUT", "/api/focus/leases/{holder}"),

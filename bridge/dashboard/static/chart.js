@@ -321,7 +321,7 @@ export class ChartView {
     const y = this.candles.priceToCoordinate(this.series.forming[4]);
     if (y === null) return;
     this.countdown.style.transform = `translateY(${Math.round(y + 9)}px)`;
-    this.countdown.style.width = `${this.chart.priceScale("right").width()}px`;
+    this.countdown.style.width = `${Math.max(0, this.chart.priceScale("right").width() - 5)}px`;
   }
 
   // --- indicators ----------------------------------------------------------------------------------------------------

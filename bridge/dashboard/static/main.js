@@ -254,7 +254,6 @@ class App {
     this.status = null;
     this.statusError = "";
     this.files = null;
-    this.alerts = null;
     this.known = new Map();
     this.cells = [];
     this.charts = $("charts");
@@ -459,6 +458,7 @@ class App {
     while (this.cells.length > choices.grid) this.cells.pop().close();
     while (choices.charts.length < choices.grid) choices.charts.push({ ...choices.charts[0], bars: 0, to: 0 });
     choices.active = Math.min(choices.active, choices.grid - 1);
+    this.markActive();
     if (choices.source === "platform") {
       for (const cell of this.cells) {
         const { asset, tf } = cell.choice;
@@ -693,7 +693,7 @@ class App {
     $("zone").value = choices.zone;
     $("grid").value = choices.grid;
     for (const box of $("indicators").querySelectorAll("input")) box.checked = choices.indicators.includes(box.value);
-    this.cells.forEach((one, place) => one.node.classList.toggle("active", choices.grid > 1 && place === choices.active));
+    this.markActive();
     const isCsv = choices.source === "csv";
     $("file-label").hidden = !isCsv || this.filesOf(cell?.choice.asset).length < 2;
     if (isCsv && cell) {
@@ -701,9 +701,15 @@ class App {
     }
   }
 
+  markActive() {
+    const { grid, active } = this.choices;
+    this.cells.forEach((one, place) => one.node.classList.toggle("active", grid > 1 && place === active));
+  }
+
   /** All that moves with time. */
   refresh() {
     const { choices, status } = this;
+    $("truth").hidden = !choices.source && !this.obstacle();
     if (!choices.source) {
       this.showCards();
       this.showTruth(null);
@@ -807,7 +813,9 @@ class App {
       this.rateAt = this.status.server_time_ms;
       this.rateNow = this.rate.look(this.status.server_time_ms, asset.ticks);
     }
-    const figures = cell ? figuresOf(this.status, cell.series, cell.streamId, this.rateNow) : [];
+    const forming = cell?.series?.forming;
+    const nextMs = forming ? forming[0] + cell.series.stepMs - this.serverNow() : null;
+    const figures = cell ? figuresOf(this.status, cell.series, cell.streamId, this.rateNow, nextMs) : [];
     const node = $("figures");
     if (node.childElementCount !== figures.length) node.replaceChildren(...figures.map(([name]) => el("span", { className: "figure" }, el("span", { className: "soft" }, name), " ", el("span", { dataset: { test: `fact-${name.replace(" ", "-")}` } }))));
     figures.forEach(([, value], place) => say(node.children[place].lastElementChild, value));
@@ -838,7 +846,6 @@ class App {
       differing: cell.chart.differing,
       agreement: agreementOf(status, cell.streamId),
       status,
-      alerts: this.alerts,
       digits: cell.chart.digits,
       wordsMs: (ms) => this.wordsMs(ms),
       nowMs: Date.now(),

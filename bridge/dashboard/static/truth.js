@@ -1,6 +1,6 @@
 // What the bar below the chart says of one stream: state, age, reason, what to do, and figures. Pure.
 
-import { ageText, dateTimeText, healthDot, healthLabel, offsetText } from "./format.js";
+import { ageText, countdown, dateTimeText, healthDot, healthLabel, offsetText } from "./format.js";
 
 const TODO = {
   no_browser: "Start Chrome: fluxcap chrome.",
@@ -87,12 +87,13 @@ export function differingOf(status, streamId) {
 }
 
 /** Name and value of each figure, always all of them, so that nothing moves when one becomes known. */
-export function figuresOf(status, series, streamId, rate) {
+export function figuresOf(status, series, streamId, rate, nextMs = null) {
   const asset = status?.assets?.find((one) => streamId.split(".")[1] === one.symbol);
   const stream = status?.streams?.find((one) => one.stream === streamId);
   const last = series?.sequence ? `#${series.sequence} ${dateTimeText(series.lastMs).slice(11)}` : "-";
   const lagMs = stream?.age_ms ?? (asset ? status.server_time_ms - asset.last_tick_ts_ms : null);
   return [
+    ["next candle", nextMs === null ? "-" : countdown(nextMs)],
     ["newest", last],
     ["platform clock", offsetText(status?.platform_offset_ms)],
     ["ticks/s", rate === null ? "-" : rate.toFixed(1)],

@@ -124,7 +124,7 @@ export class Watchlist {
 }
 
 /** Fill the drawer: gaps and flagged candles of the stream that is shown, what differs, counters. */
-export function fillDrawer({ gaps, rows, differing, agreement, status, alerts, digits, wordsMs, nowMs }) {
+export function fillDrawer({ gaps, rows, differing, agreement, status, digits, wordsMs, nowMs }) {
   const since = nowMs - (nowMs % 86_400_000);
   const when = (ms) => dateTimeText(wordsMs(ms)).slice(11);
   list("gaps", gaps.filter((gap) => !gap.to_ms || gap.to_ms > since).reverse(), (gap) => [
@@ -133,11 +133,17 @@ export function fillDrawer({ gaps, rows, differing, agreement, status, alerts, d
   ], "Nothing was missed today.");
   list("flagged", rows.filter((row) => row[7] && row[0] >= since).reverse(), (row) => [when(row[0]), flagWords(row[7]).join("; ")], "No candle has a flag today.");
   list("differing", [...differing].reverse(), ([ts, theirs]) => [dateTimeText(wordsMs(ts)), `platform: ${theirs.map((price) => price.toFixed(digits)).join(" ")}`], agreement ? agreement.text : "Nothing has been compared yet.");
-  $("alerts-part").hidden = !alerts;
-  if (alerts) list("alerts", alerts, (alert) => [alert.when ?? "", alert.text ?? String(alert)], "No alert.");
+  list("alerts", status?.alerts?.open ?? [], ({ kind, asset, since_ms }) => [when(since_ms), `${kind.replaceAll("_", " ")}${asset ? `, ${asset}` : ""}, not over`], alertsWords(status?.alerts));
   const counters = Object.entries(status?.counters ?? {});
   const lines = counters.flatMap(([name, count]) => [el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, count.toLocaleString("en"))]);
   $("counters").replaceChildren(...(lines.length ? lines : [el("dt", {}, "not known")]));
+}
+
+/** The alerts where none is open. */
+function alertsWords(alerts) {
+  if (!alerts) return "None are sent: the setting alerts has no address.";
+  const told = Object.values(alerts.told).reduce((sum, count) => sum + count, 0);
+  return told ? `None is open; ${told} told since the start.` : "None since the start.";
 }
 
 function list(name, items, words, none) {
@@ -151,7 +157,7 @@ function list(name, items, words, none) {
 /** The start cards. */
 export function fillCards({ asset, name, price, state, ageMs, reason, lostText, files }) {
   say($("card-live-asset"), lostText || (asset ? `It follows ${name}` : "The trading page shows no asset yet"));
-  say($("card-live-price"), price === null ? "" : String(price));
+  say($("card-live-price"), price === null ? "" : price.toFixed(decimalsOf([price])));
   $("card-live-state").parentElement.querySelector(".dot").className = `dot ${lostText ? "bad" : healthDot(state)}`;
   say($("card-live-state"), lostText ? "Not reachable" : ageMs === null ? reason : `tick ${ageText(ageMs)} ago`);
   if (!files) return;

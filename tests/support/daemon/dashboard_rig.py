@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from fastapi import FastAPI
@@ -29,14 +29,17 @@ NAMES = {"EURUSD_otc": ("EUR/USD OTC", 92), "GBPUSD_otc": ("GBP/USD OTC", 87), "
 
 
 class FakeDaemon:
-    """Streams EURUSD_otc and GBPUSD_otc, ``count`` minutes each up to about now. ``status`` may be changed at will."""
+    """Streams of ``bases``, ``count`` minutes each up to about now. ``status`` may be changed at will."""
+
+    bases: ClassVar[dict[str, float]] = {"EURUSD_otc": 1.1, "GBPUSD_otc": 1.3}
+    """Assets with about their price."""
 
     def __init__(self, folder: Path, count: int = 300) -> None:
         self.data_dir = folder
         self.server = WireServer(folder / "store.duckdb", "tcp://127.0.0.1:0", "tcp://127.0.0.1:0")
-        self.keys = {name: StreamKey(SOURCE, name, "1m") for name in ("EURUSD_otc", "GBPUSD_otc")}
+        self.keys = {name: StreamKey(SOURCE, name, "1m") for name in self.bases}
         self.minute = int(time.time()) // 60 - 1
-        for key, base in zip(self.keys.values(), (1.1, 1.3), strict=True):
+        for key, base in zip(self.keys.values(), self.bases.values(), strict=True):
             if count:
                 self.server.publish({key: [bar(m, base) for m in range(self.minute - count + 1, self.minute + 1)]})
         self.gaps: list[dict[str, Any]] = []
@@ -47,6 +50,7 @@ class FakeDaemon:
         self.feed = FeedState.LIVE
         self.agreement: dict[str, Any] = {}
         self.reloads = 0
+        self.alerts: dict[str, Any] | None = None
         self.is_ticking = True
         self._ticks = 0
         self._lock = threading.Lock()
@@ -112,15 +116,19 @@ class FakeDaemon:
                 for key in self.keys.values():
                     if self.is_ticking and self.server.watermark(key).latest_sequence:
                         start = self.server.watermark(key).latest_ts_ms + MINUTE
-                        self.server.forming(key, self.under_way(start, self._ticks), time.monotonic_ns())
+                        self.server.forming(key, self.under_way(start, self._ticks, key.symbol), time.monotonic_ns())
                 beat += 1
                 if beat % 4 == 0:
                     last_ms = now_ms - 300 if self.is_ticking else now_ms - 60_000
                     self.server.heartbeat(now_ms, lambda _key, at=last_ms: FeedInfo(self.feed, at, 7_200_000))
 
-    def under_way(self, start_ms: int, ticks: int) -> Candle:
+    def under_way(self, start_ms: int, ticks: int, symbol: str = "") -> Candle:
         """The candle under way."""
         return Candle(start_ms, 1.105, 1.115, 1.1, round(1.105 + 0.001 * (ticks % 7), 5), ticks % 100 + 1)
+
+    def price_of(self, symbol: str) -> float:
+        """The last price of an asset."""
+        return self.bases[symbol]
 
     def status(self) -> dict[str, Any]:
         now_ms = int(time.time() * 1_000)
@@ -135,7 +143,7 @@ class FakeDaemon:
             }
             for key in self.keys.values()
         ]
-        asset = {"focused": True, "feed": "live", "ticks": self._ticks, "last_price": 1.1, "blind_reason": ""}
+        asset = {"focused": True, "feed": "live", "ticks": self._ticks, "blind_reason": ""}
         return {
             "version": "1.0.0",
             "uptime_s": 61.5,
@@ -156,11 +164,15 @@ class FakeDaemon:
             "detected_asset": self.detected,
             "detected_period_s": 60,
             "streams": streams,
-            "assets": [{"symbol": name, "last_tick_ts_ms": now_ms, **asset} for name in self.keys],
+            "assets": [
+                {"symbol": name, "last_tick_ts_ms": now_ms, "last_price": self.price_of(name), **asset}
+                for name in self.keys
+            ],
             "counters": {"duplicate": 0},
             "queue_depth": 0,
             "store_trouble": "",
             "agreement": self.agreement,
+            "alerts": self.alerts,
         }
 
     def _app(self) -> FastAPI:
