@@ -260,5 +260,6 @@ def test_buckets_under_way_were_rebuilt_from_the_journal(run: Run):
         if any(candle.ts_ms < gap.from_ms < candle.ts_ms + lane.interval_ms for gap in gaps)
     ]
 
-    assert rebuilt
-    assert {candle.flags & ~CandleFlags.REVISED for candle in rebuilt} == {CandleFlags.BLIND}
+    kills = sum(lane.kills for lane in run.lanes.values())
+    assert rebuilt or kills < 100, "by chance a few kills cut no candle after its first tick; a hundred do"
+    assert {candle.flags & ~CandleFlags.REVISED for candle in rebuilt} <= {CandleFlags.BLIND}
