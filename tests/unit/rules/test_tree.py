@@ -25,8 +25,8 @@ WAYS_DOWN = {
         *("simulator", "platforms", "chrome", "runtime"),
     ),
     "bridge": (
-        *("devserver", "dashboard", "web", "terminal", "archive", "client", "jetstream", "server", "export", "http"),
-        *("store", "transport", "system"),
+        *("devserver", "dashboard", "web", "terminal", "archive", "history", "client", "jetstream", "server", "export"),
+        *("http", "store", "transport", "system"),
     ),
 }
 """The folders of each part in the order in which they may import: a folder imports those to its right only."""
