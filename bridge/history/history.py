@@ -33,13 +33,14 @@ _VALUES = ("open", "high", "low", "close", "volume", "tick_count")
 _NOT_WHOLE = np.uint16(CandleFlags.JOINED_LATE | CandleFlags.BLIND)
 _FILLED = np.uint16(CandleFlags.FILLED)
 _NO_CANDLES = np.empty(0, CANDLE_DTYPE)
+_EXTRA_MISSING = "history(…).{}() needs {}: pip install 'fluxcap[{}]'."
 DEFAULT_INTERVAL = "1m"
 
 
 class History:
     """Candles of one stream within a time, and the blind times beside them. Made by ``history``.
 
-    Attributes
+    Parameters
     ----------
     key
         The stream.
@@ -57,6 +58,11 @@ class History:
         By when the candles had been told, UTC epoch milliseconds; None: as they stand.
     source
         The file or the server that was asked.
+
+    Attributes
+    ----------
+    key, candles, sequences, gaps, folded_from, as_of_ms, source
+        As above.
     """
 
     __slots__ = ("as_of_ms", "candles", "folded_from", "gaps", "key", "sequences", "source")
@@ -117,7 +123,7 @@ class History:
         try:
             import pyarrow as pa
         except ImportError:
-            raise _extra_missing("arrow", "pyarrow") from None
+            raise ConfigError(_EXTRA_MISSING.format("arrow", "pyarrow", "arrow")) from None
         columns = self.numpy()
         timestamp = pa.array(columns.pop("timestamp")).cast(pa.timestamp("ms", tz="UTC"))
         return pa.table({"timestamp": timestamp, **{name: pa.array(column) for name, column in columns.items()}})
@@ -138,7 +144,7 @@ class History:
         try:
             import polars as pl
         except ImportError:
-            raise _extra_missing("polars", "polars") from None
+            raise ConfigError(_EXTRA_MISSING.format("pl", "polars", "polars")) from None
         return pl.DataFrame(self.numpy()).with_columns(pl.col("timestamp").dt.replace_time_zone("UTC"))
 
     def df(self) -> pd.DataFrame:
@@ -157,18 +163,13 @@ class History:
         try:
             import pandas as pd
         except ImportError:
-            raise _extra_missing("pandas", "pandas") from None
+            raise ConfigError(_EXTRA_MISSING.format("df", "pandas", "pandas")) from None
         columns = self.numpy()
         index = pd.DatetimeIndex(columns.pop("timestamp"), name="timestamp", tz="UTC")
         return pd.DataFrame(columns, index=index)
 
     def _times(self) -> npt.NDArray[np.datetime64]:
         return np.ascontiguousarray(self.candles["ts_ms"]).view("datetime64[ms]")
-
-
-def _extra_missing(extra: str, package: str) -> ConfigError:
-    method = {"arrow": "arrow", "polars": "pl", "pandas": "df"}[extra]
-    return ConfigError(f"history(…).{method}() needs {package}: pip install 'fluxcap[{extra}]'.")
 
 
 def history(

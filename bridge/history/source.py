@@ -1,4 +1,4 @@
-"""Where history comes from: a running server over the wire, or a store file that nobody has open.
+"""The sources of history: a running server over the wire, or a store file that nobody has open.
 
 Both have the same questions and the same answers, so that whoever asks need not know which of them it is.
 """
