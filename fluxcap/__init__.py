@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from fluxcap.bridge.client.queues import SlowConsumer
     from fluxcap.bridge.client.receiver.actions import Cursor, StartFrom
     from fluxcap.bridge.export.candle_file import export_candles
+    from fluxcap.bridge.history.history import History, history
     from fluxcap.bridge.transport.curve import ClientCurve, load_client
     from fluxcap.schemas.types import Candle, CandleFlags, StreamKey, StreamStatus
 
@@ -60,6 +61,7 @@ _PUBLIC = {
     "Health": "bridge.client.health",
     "HealthChanged": "bridge.client.events",
     "HealthState": "bridge.client.health",
+    "History": "bridge.history.history",
     "LiveClient": "bridge.client.live",
     "Revision": "bridge.client.events",
     "SlowConsumer": "bridge.client.queues",
@@ -73,6 +75,7 @@ _PUBLIC = {
     "endpoints": "bridge.client.options",
     "export_candles": "bridge.export.candle_file",
     "fetch_status": "bridge.client.fetch",
+    "history": "bridge.history.history",
     "list_streams": "bridge.client.fetch",
     "load_client": "bridge.transport.curve",
 }
@@ -91,6 +94,7 @@ __all__ = [  # in full: type checkers do not compute it
     "Health",
     "HealthChanged",
     "HealthState",
+    "History",
     "LiveClient",
     "Revision",
     "SlowConsumer",
@@ -105,6 +109,7 @@ __all__ = [  # in full: type checkers do not compute it
     "endpoints",
     "export_candles",
     "fetch_status",
+    "history",
     "list_streams",
     "load_client",
 ]

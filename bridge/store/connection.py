@@ -34,13 +34,14 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from fluxcap.bridge.system.files import disk_full_texts, is_full
+from fluxcap.bridge.system.files import disk_full_texts, is_full, is_held
 from fluxcap.schemas.errors import StoreDamaged, StoreError, StoreFull, StoreLocked
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray
 
 _log = logging.getLogger(__name__)
 
 _LOCKED = ("Could not set lock on file", "File is already open in", "already open in this process")
+_NOT_OPENED = "Cannot open file"
 _DAMAGED = (
     "Corrupt",
     "not a valid DuckDB database file",
@@ -74,7 +75,8 @@ def store_error(error: Exception, path: Path) -> StoreError:
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     if any(sign in str(error) for sign in disk_full_texts()):
         return StoreFull(f"No space left for {path}: nothing was stored. Free some space; it will be retried. ({text})")
-    if any(sign in str(error) for sign in _LOCKED):
+    # Windows does not always tell DuckDB who holds a file, and says in the user's language that somebody does.
+    if any(sign in str(error) for sign in _LOCKED) or (_NOT_OPENED in str(error) and is_held(path)):
         return StoreLocked(
             f"{path} is held by another process{_holder(str(error))}. Stop it, or use another data folder."
         )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fluxcap.bridge.store.as_of import NEVER_MS, require_known
 from fluxcap.bridge.store.connection import StoreConnection
 from fluxcap.bridge.store.file import check_store, stored_version
-from fluxcap.bridge.store.history import NO_HISTORY, HistoryPage, KnownFrom, read_candles, read_gaps
+from fluxcap.bridge.store.history import NO_HISTORY, HistoryPage, KnownFrom, read_candles, read_gaps, read_page
 from fluxcap.bridge.store.schema import CANDLE_COLUMNS
 from fluxcap.schemas.candles import CandlePage, RevisionPage, StreamSize
 from fluxcap.schemas.types import CandleArray, Gap, GapChange, StreamKey
@@ -91,10 +91,13 @@ class OfflineStore:
         bounds = (from_ms, NEVER_MS if to_ms is None else to_ms)
         return read_gaps(self._cursor, source_id, symbol, *bounds, as_of_ms, has_states=self._has_states)
 
-    def span(self, key: StreamKey) -> tuple[int, int] | None:
-        """Begin (UTC ms) of the oldest and of the newest candle of the main stream; None without any."""
-        rows = self._cursor.rows("SELECT min(ts_ms), max(ts_ms) FROM candles WHERE stream_id = ?", (self._ids[key],))
-        return None if rows[0][0] is None else (int(rows[0][0]), int(rows[0][1]))
+    def first_from(self, key: StreamKey, from_ms: int, as_of_ms: int | None = None) -> int | None:
+        """Begin (UTC ms) of the first candle of ``StoreReader.history`` from a time on; None without any."""
+        self._require_known(as_of_ms)
+        page = read_page(self._cursor, self._ids[key], key.interval_ms, from_ms, NEVER_MS, as_of_ms, 1)
+        while not len(page.candles) and page.next_ms:
+            page = read_page(self._cursor, self._ids[key], key.interval_ms, page.next_ms, NEVER_MS, as_of_ms, 1)
+        return int(page.candles["ts_ms"][0]) if len(page.candles) else None
 
     def _require_known(self, as_of_ms: int | None) -> None:
         if as_of_ms is None:

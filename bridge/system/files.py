@@ -15,6 +15,9 @@ BINARY = getattr(os, "O_BINARY", 0)
 WAIT_S = 1.0
 """How long a file that somebody else has open is awaited, on Windows."""
 _NAP_S = 0.02
+_HELD = (32, 33)
+"""Windows' numbers of the error: ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION."""
+_READ_AND_WRITE, _SHARED_IN_ALL_WAYS, _OPEN_EXISTING = 0xC0000000, 7, 3
 _DISK_FULL = (39, 112)
 """Windows' numbers of the error: ERROR_HANDLE_DISK_FULL, ERROR_DISK_FULL."""
 
@@ -86,12 +89,38 @@ def remove_file(path: Path, wait_s: float = WAIT_S) -> bool:
             return True
 
 
+def is_held(path: Path) -> bool:
+    """Return whether somebody else has a file open for himself alone, on Windows, where that is possible."""
+    return _windows_error_of_opening(path) in _HELD
+
+
 def others_may_read(path: Path) -> bool:
     """Return whether a file's mode lets other users read it. Raises OSError.
 
     Windows' files have no such mode: there the folder decides, and one's own below ``C:\\Users`` is closed to others.
     """
     return sys.platform != "win32" and bool(path.stat().st_mode & 0o077)
+
+
+def _windows_error_of_opening(path: Path) -> int:
+    """Return Windows' own number for why a file cannot be opened, which Python does not keep; 0 where it can be."""
+    if sys.platform != "win32":
+        return 0
+    import ctypes
+    from ctypes import wintypes
+
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel.CreateFileW.restype = wintypes.HANDLE
+    kernel.CreateFileW.argtypes = (
+        *(wintypes.LPCWSTR, wintypes.DWORD, wintypes.DWORD, wintypes.LPVOID, wintypes.DWORD, wintypes.DWORD),
+        wintypes.HANDLE,
+    )
+    kernel.CloseHandle.argtypes = (wintypes.HANDLE,)
+    handle = kernel.CreateFileW(str(path), _READ_AND_WRITE, _SHARED_IN_ALL_WAYS, None, _OPEN_EXISTING, 0, None)
+    if handle in (None, wintypes.HANDLE(-1).value):
+        return ctypes.get_last_error()
+    kernel.CloseHandle(handle)
+    return 0
 
 
 def is_full(error: OSError) -> bool:

@@ -31,6 +31,8 @@ def has_ended(pid: int) -> bool:
     """Return whether a process is gone, or has ended and only waits for its parent to hear of it."""
     import psutil
 
+    if not psutil.pid_exists(pid):  # on Windows the number stays in use while somebody awaits the process's end
+        return True
     try:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

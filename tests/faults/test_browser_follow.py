@@ -61,7 +61,7 @@ class FollowingDaemon:
                 *more,
             ],
             folder / "log.txt",
-        )
+        ).pid
         run = await_that(lambda: read_run_file(self.data_dir), "the run file")
         self._status = f"{run.control}/api/status"
 

@@ -40,7 +40,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SYMBOLS = ("EURUSD_otc", "GBPUSD_otc")
 INTERVALS = ("1s", "2s", "5s", "10s")
-KILLS_EACH = 25
 SOURCE = "KILLED"
 BRIEF_S, LONG_S = (0.0, 1.5), (3.0, 7.0)
 """Half of the lives end while the daemon starts, attaches or measures the clock, half while it publishes."""
@@ -50,8 +49,9 @@ TORN_SHARE = 0.3
 class Lane:
     """One data folder, and the lives of its daemon."""
 
-    def __init__(self, folder: Path, interval: str, seed: int) -> None:
+    def __init__(self, folder: Path, interval: str, seed: int, to_kill: int) -> None:
         self.folder = folder
+        self.to_kill = to_kill
         self.interval = interval
         self.interval_ms = interval_ms(interval)
         self.data_dir = folder / "data"
@@ -76,8 +76,8 @@ class Lane:
         ]
 
     def live_and_die(self, daemons: ForkedDaemons, arguments: list[str]) -> None:
-        for _ in range(KILLS_EACH):
-            pid = daemons.start(arguments, self.log)
+        for _ in range(self.to_kill):
+            pid = daemons.start(arguments, self.log).pid
             time.sleep(self.draw.uniform(*self.draw.choice((BRIEF_S, LONG_S))))
             os.kill(pid, signal.SIGKILL)
             await_that(lambda pid=pid: not alive(pid), "the end of the killed")
@@ -94,7 +94,7 @@ class Lane:
 
     def last_life(self, daemons: ForkedDaemons, arguments: list[str]) -> None:
         """One that is not killed: it must find everything and go on."""
-        pid = daemons.start(arguments, self.log)
+        pid = daemons.start(arguments, self.log).pid
         begin_ms = time.time() * 1_000
         run = await_that(lambda: (r := read_run_file(self.data_dir)) and r.pid == pid and r, "the last life")
 
@@ -122,8 +122,8 @@ class Run:
         self.truth = truth
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+@pytest.fixture(scope="module", params=[8, pytest.param(25, marks=pytest.mark.long)])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     if chromium_executable() is None:
         pytest.skip("no Chromium on this machine; install chromium or set FLUXCAP_CHROMIUM")
     if sys.platform == "win32":
@@ -132,17 +132,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     seed = int.from_bytes(os.urandom(4))
     print(f"seed {seed}")
     with ExitStack() as stack:
-        yield _run(folder, seed, stack)
+        yield _run(folder, seed, stack, request.param)
 
 
-def _run(folder: Path, seed: int, stack: ExitStack) -> Run:
+def _run(folder: Path, seed: int, stack: ExitStack, to_kill: int) -> Run:
     config = SiteConfig(assets=SYMBOLS, rate_hz=8, truth_path=folder / "truth.jsonl", history=False)
     site = stack.enter_context(SimulatedSite(config))
     browser = Chromium(folder / "chromium", url=site.url)
     stack.callback(browser.stop)
     daemons = ForkedDaemons()
     stack.callback(daemons.close)
-    lanes = [Lane(folder / interval, interval, seed + number) for number, interval in enumerate(INTERVALS)]
+    lanes = [Lane(folder / interval, interval, seed + number, to_kill) for number, interval in enumerate(INTERVALS)]
     for lane in lanes:
         lane.folder.mkdir()
     stop_hearing = threading.Event()
@@ -204,7 +204,7 @@ def kept(lane: Lane, symbol: str) -> tuple[list[Candle], list[Gap]]:
 def test_killed_again_and_again_the_store_is_sound(run: Run, interval: str):
     lane = run.lanes[interval]
 
-    assert lane.kills == KILLS_EACH
+    assert lane.kills == lane.to_kill
     assert verify(lane.data_dir / "fluxcap.duckdb") == []
     print(f"{interval}: {lane.kills} kills, {lane.torn} torn journals, {len(lane.heard)} batches heard")
 
@@ -260,5 +260,6 @@ def test_buckets_under_way_were_rebuilt_from_the_journal(run: Run):
         if any(candle.ts_ms < gap.from_ms < candle.ts_ms + lane.interval_ms for gap in gaps)
     ]
 
-    assert rebuilt
-    assert {candle.flags & ~CandleFlags.REVISED for candle in rebuilt} == {CandleFlags.BLIND}
+    kills = sum(lane.kills for lane in run.lanes.values())
+    assert rebuilt or kills < 100, "by chance a few kills cut no candle after its first tick; a hundred do"
+    assert {candle.flags & ~CandleFlags.REVISED for candle in rebuilt} <= {CandleFlags.BLIND}

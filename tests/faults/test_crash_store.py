@@ -7,8 +7,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -23,18 +21,12 @@ from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.capture.runtime.folders import state_dir
 from fluxcap.schemas.types import CandleBatch
 from tests.support.daemon.fault_rig import FOCUS, FaultRig, Hearing, filled, make_rig
-from tests.support.daemon.live_rig import DaemonProcess
-from tests.support.patience import PATIENCE_S, await_that
+from tests.support.daemon.live_rig import DaemonProcess, run_command
+from tests.support.patience import await_that
 from tests.support.small_disk import small_disk
 from tests.support.wire.samples import EURUSD, MINUTE, candle_rows
 
 FREE_PORT_FOR_CHROME = 9
-
-
-def fluxcap(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fluxcap.capture.cli", *arguments], capture_output=True, text=True, timeout=PATIENCE_S
-    )
 
 
 # --- a damaged store -------------------------------------------------------------------------------------------------
@@ -81,11 +73,11 @@ def test_a_damaged_store_is_told_with_the_next_step_and_never_replaced(data_dir:
     assert "Traceback" not in daemon.err
     assert "fluxcap verify --repair" in daemon.err
     assert store.read_bytes() == before
-    told = fluxcap("verify", "--data-dir", str(data_dir))
+    told = run_command("verify", "--data-dir", str(data_dir))
     assert told.returncode == 1
     assert "DAMAGE" in told.stdout
 
-    aside = fluxcap("verify", "--set-aside", "--json", "--data-dir", str(data_dir))
+    aside = run_command("verify", "--set-aside", "--json", "--data-dir", str(data_dir))
     assert aside.returncode == 0, aside.stderr
     assert Path(json.loads(aside.stdout)["set_aside"]).read_bytes() == before
     assert not store.exists()
@@ -99,8 +91,8 @@ def test_a_repaired_store_keeps_what_is_sound_and_the_daemon_goes_on_with_it(dat
     store = data_dir / STORE_FILE
     lose_candles(store)
 
-    repaired = fluxcap("verify", "--repair", "--json", "--data-dir", str(data_dir))
-    gaps = fluxcap("gaps", "--json", "--data-dir", str(data_dir))
+    repaired = run_command("verify", "--repair", "--json", "--data-dir", str(data_dir))
+    gaps = run_command("gaps", "--json", "--data-dir", str(data_dir))
 
     assert repaired.returncode == 0, repaired.stderr
     report = json.loads(repaired.stdout)["repaired"]
@@ -112,7 +104,7 @@ def test_a_repaired_store_keeps_what_is_sound_and_the_daemon_goes_on_with_it(dat
     again.run_file()
     assert again.end()[0] == 0
     assert verify(store) == []
-    told = fluxcap("verify", "--repair", "--data-dir", str(data_dir))
+    told = run_command("verify", "--repair", "--data-dir", str(data_dir))
     assert (told.returncode, told.stdout) == (0, "The store is sound; it stays as it is.\n")
 
 
@@ -127,7 +119,7 @@ def test_a_backup_that_was_put_back_starts_again_after_restore(data_dir: Path):
     refused = DaemonProcess(data_dir.parent, FREE_PORT_FOR_CHROME)
     assert refused.wait() == 1
     assert "`fluxcap restore` gives it a new identity" in refused.err
-    restored = fluxcap("restore", "--data-dir", str(data_dir))
+    restored = run_command("restore", "--data-dir", str(data_dir))
 
     assert restored.returncode == 0, restored.stderr
     assert "wire version 1 do not notice" in restored.stdout
@@ -153,7 +145,7 @@ def test_a_first_start_on_a_full_disk_waits_for_space(tmp_path: Path):
 def test_a_sound_store_is_not_set_aside(data_dir: Path):
     before = (data_dir / STORE_FILE).read_bytes()
 
-    told = fluxcap("verify", "--set-aside", "--data-dir", str(data_dir))
+    told = run_command("verify", "--set-aside", "--data-dir", str(data_dir))
 
     assert told.returncode == 0
     assert "sound" in told.stdout
@@ -164,7 +156,7 @@ def test_the_store_of_a_running_daemon_is_not_set_aside(data_dir: Path):
     daemon = DaemonProcess(data_dir.parent, FREE_PORT_FOR_CHROME)
     daemon.run_file()
 
-    told = fluxcap("verify", "--set-aside", "--data-dir", str(data_dir))
+    told = run_command("verify", "--set-aside", "--data-dir", str(data_dir))
 
     assert daemon.end()[0] == 0
     assert told.returncode == 1

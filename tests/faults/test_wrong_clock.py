@@ -78,6 +78,7 @@ class Scene:
             *("--focus", SYMBOL, "--platform-url", host),
             data_dir=self.folder / "data",
             environment=clock.environment if clock is not None else None,
+            fresh=True,  # its clock is lied about by a library that is loaded first
         )
         self.daemon.await_status(lambda seen: seen["chrome"] == "attached", "the attach")
         return self.daemon
@@ -182,7 +183,8 @@ def test_a_daemon_that_sees_the_page_load_makes_no_wrong_candle_and_says_that_th
     assert missing(scene, opened_ms + 3_000, max(scene.stored())) == []
 
 
-@pytest.mark.parametrize("off_s", [3_600, pytest.param(-3_600, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("off_s", [3_600, -3_600])
 def test_beside_a_page_that_was_open_it_errs_says_so_and_mends_all_of_it_once_the_page_is_reloaded(
     scene: Scene, tmp_path: Path, off_s: int
 ):
@@ -210,6 +212,7 @@ def test_beside_a_page_that_was_open_it_errs_says_so_and_mends_all_of_it_once_th
     assert missing(scene, began_ms, corrected_ms) == []
 
 
+@pytest.mark.long
 def test_a_restart_after_a_run_whose_clock_was_ahead_loses_nothing_and_publishes_at_once(scene: Scene, tmp_path: Path):
     scene.browser.open(scene.site.url)
     await_that(lambda: scene.site.state()["market_sockets"], "the page's socket")

@@ -50,7 +50,7 @@ git -C "$tree" ls-files -z --cached --others --exclude-standard |
 uv/bin/uv build -q --wheel -o dist src
 uv/bin/uv pip install -q --cache-dir cache --python-platform x86_64-pc-windows-msvc --python-version 3.11 \
   --only-binary :all: --no-binary nkeys --reinstall-package fluxcap --target python/lib/site-packages \
-  -c src/constraints.txt "$(ls dist/*.whl)[nats]" pytest pytest-timeout pytest-xdist hypothesis pyarrow polars aiohttp packaging pyyaml
+  -c src/constraints.txt "$(ls dist/*.whl)[nats,alerts]" pytest pytest-timeout pytest-xdist hypothesis pyarrow polars aiohttp packaging pyyaml
 
 cat >wine-env.sh <<EOF
 export WINEPREFIX='$folder/prefix' WINEDEBUG=-all WINEDLLOVERRIDES='ucrtbase=n,b;winemenubuilder.exe=d;mscoree=d;mshtml=d'

@@ -2,31 +2,33 @@
 
 The simulated site and a Chromium run on Linux, the rest through Wine, which shares the loopback. The daemon's folder
 lies on another drive, with spaces and umlauts in its name. The daemon is killed in the middle, started again, and at
-the end asked to leave. Then the store and the client's copy are compared with the site's truth, and every command
-is run once. Exit code 1 when a candle without a flag differs, or something else is not as it should be.
+the end stopped by ``fluxcap stop``. Then the store and the client's copy are compared with the site's truth. Every
+command is run once, with and without a daemon. Exit code 1 when a candle without a flag differs, or something else is
+not as it should be.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
+import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
-from typer.main import get_command
 
-from fluxcap.capture.cli.app import app
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig, read_truth
 from fluxcap.schemas.types import Candle, CandleFlags, StreamKey
 from tests.support.browser.chromium import Chromium
 from tests.support.daemon.live_rig import SOURCE, kept, stored
-from tests.support.patience import PATIENCE_S, await_that
+from tests.support.nats.nats_rig import FOUND as NATS_FOUND
+from tests.support.nats.nats_rig import NatsServer
+from tests.support.patience import await_that
+from tests.windows.commands import Command, Row, afterwards, names, print_table, while_running
+from tests.windows.wine import WindowsProcess, Wine
 
 ASSETS = ("EURUSD_otc", "#AAPL_otc", "GBPUSD_otc")
 FOCUS = ASSETS[:2]
@@ -45,53 +47,17 @@ main(json.loads(sys.argv[1]))
 """
 
 
-class WindowsProcess:
-    """A command of Windows' Python; what it prints goes through a pipe, as UTF-8 whatever the code page is."""
-
-    def __init__(self, folder: Path, log: Path, *arguments: str) -> None:
-        self.log = log
-        with log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [
-                    "bash",
-                    "-c",
-                    '"$0" "$@" </dev/null 2>&1 | cat; exit ${PIPESTATUS[0]}',
-                    str(folder / "winpython"),
-                    *arguments,
-                ],
-                cwd=folder / "src",
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def running(self) -> bool:
-        return self._process.poll() is None
-
-    def wait(self, limit_s: float = PATIENCE_S) -> int:
-        return self._process.wait(limit_s)
-
-    @property
-    def text(self) -> str:
-        return self.log.read_text("utf-8")
-
-
 class Rig:
     """Windows' Python with its folders. ``data``: the data folder as Linux sees it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.kept = folder / "drive" / DRIVE
-        self.kept.mkdir(parents=True, exist_ok=True)
+    def __init__(self, wine: Wine) -> None:
+        self.wine = wine
+        self.kept = wine.folder / "drive" / DRIVE
         self.data = self.kept / "data"
         self.faults: list[str] = []
 
-    def start(self, log: str, *arguments: str) -> WindowsProcess:
-        return WindowsProcess(self.folder, self.kept / log, *arguments)
-
     def cli(self, log: str, *arguments: str) -> WindowsProcess:
-        return self.start(log, "-m", "fluxcap.capture.cli", *arguments)
+        return self.wine.fluxcap(self.kept / log, *arguments)
 
     def daemon(self, log: str, *more: str, data: str = "data") -> WindowsProcess:
         return self.cli(
@@ -102,16 +68,16 @@ class Rig:
             *("--rep", f"tcp://127.0.0.1:{REP_PORT}", "--web-port", str(WEB_PORT), "--log-json", *more),
         )
 
+    def run(self, log: str, *arguments: str) -> tuple[int, str]:
+        process = self.cli(log, *arguments)
+        return process.wait(), process.text
+
     def status(self) -> dict[str, Any] | None:
         try:
             answer = httpx.get(f"http://127.0.0.1:{WEB_PORT}/api/status", timeout=10, trust_env=False)
             return dict(answer.raise_for_status().json())
         except httpx.HTTPError:
             return None
-
-    def windows_pid(self) -> int:
-        status = self.status()
-        return int(status["pid"]) if status else 0
 
     def require(self, holds: object, what: str) -> None:
         print(f"  {'✓' if holds else '✗'} {what}", flush=True)
@@ -120,61 +86,79 @@ class Rig:
 
 
 def main(folder: Path, seconds: float) -> int:
-    rig = Rig(folder)
-    for path in sorted(rig.kept.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+    rig = Rig(Wine(folder))
+    for left in (rig.kept, folder / "nats", folder / "chromium"):
+        shutil.rmtree(left, ignore_errors=True)
+    rig.kept.mkdir(parents=True)
     truth_path = folder / "truth.jsonl"
+    truth_path.unlink(missing_ok=True)
     with ExitStack() as stack:
+        stack.enter_context(rig.wine)
         site = stack.enter_context(SimulatedSite(SiteConfig(assets=ASSETS, port=SITE_PORT, truth_path=truth_path)))
         browser = Chromium(folder / "chromium", port=CHROME_PORT)
         stack.callback(browser.stop)
-        live_path(rig, browser, site, seconds, truth_path, stack)
-    tell(rig)
+        nats_url = ""
+        if NATS_FOUND:
+            nats = NatsServer(folder / "nats").start()
+            stack.callback(nats.stop)
+            nats_url = nats.url
+        live_path(rig, browser, site, seconds, truth_path, nats_url, stack)
+    print()
+    for fault in rig.faults:
+        print(f"✗ {fault}")
+    print("All as it should be." if not rig.faults else f"{len(rig.faults)} things are not as they should be.")
     return 1 if rig.faults else 0
 
 
 def live_path(
-    rig: Rig, browser: Chromium, site: SimulatedSite, seconds: float, truth_path: Path, stack: ExitStack
+    rig: Rig,
+    browser: Chromium,
+    site: SimulatedSite,
+    seconds: float,
+    truth_path: Path,
+    nats_url: str,
+    stack: ExitStack,
 ) -> None:
-    print("Daemon and client on Windows' Python, site and Chromium on Linux:")
-    first = rig.daemon("daemon 1.log")
-    stack.callback(end, rig, first)
-    await_that(rig.status, f"the daemon's answer ({first.text[-2_000:]})")
+    print("Daemon and client on Windows' Python, site and Chromium on Linux:", flush=True)
+    first = started(rig, "daemon 1.log", stack)
     browser.open(site.url)
-    client = rig.start("client.log", "-c", CLIENT, json.dumps([client_order()]))
-    stack.callback(end_client, rig, client)
+    client = rig.wine.start(rig.kept / "client.log", "-c", CLIENT, json.dumps([client_order()]))
+    stack.callback(kill, rig, client)
     await_candles(rig, seconds)
     two_daemons(rig)
-    kill(rig)
-    rig.require(not first.running, "the daemon was killed in the middle")
-    doctor = run(rig, "doctor after the kill.log", "doctor", "--data-dir", f"{LOCATION}\\data")
-    rig.require(
-        "ended unexpectedly" in doctor[1], "after the kill the doctor says that the last one ended unexpectedly"
-    )
-    second = rig.daemon("daemon 2.log")
-    stack.callback(end, rig, second)
-    await_that(rig.status, "the second daemon's answer")
+    kill(rig, first)
+    rig.require(not first.is_running, "the daemon was killed in the middle")
+    doctor = rig.run("doctor after the kill.log", "doctor", "--data-dir", f"{LOCATION}\\data")
+    rig.require("ended unexpectedly" in doctor[1], "after the kill the doctor says that the last one ended so")
+    second = started(rig, "daemon 2.log", stack)
     await_candles(rig, seconds)
-    commands = every_command(rig, is_running=True)
-    begun_s = time.monotonic()
-    ask_to_stop(rig, rig.windows_pid())
-    code = second.wait()
-    took_s = time.monotonic() - begun_s
-    rig.require(code == 0, f"asked to stop it left in order: exit code {code}, {took_s:.1f} s with the asking")
+    rows = every(rig, while_running(LOCATION, FOCUS, SOURCE, (SITE_PORT, CHROME_PORT, REP_PORT, PUB_PORT), nats_url))
+    await_candles(rig, 5)
+    stop(rig, second)
     rig.require('"daemon.stopped"' in second.text, "and said so in its log")
     rig.require(not (rig.data / "fluxcap.run.json").exists(), "and left no run file behind")
     site.stop()
-    archive = rig.daemon("daemon 3.log")
-    stack.callback(end, rig, archive)
-    await_that(rig.status, "the third daemon's answer")
+    third = started(rig, "daemon 3.log", stack)
     await_client(rig, client)
-    ask_to_stop(rig, rig.windows_pid())
-    archive.wait()
-    end_client(rig, client)
-    client.wait()
+    stop(rig, third)
+    ask = f"from fluxcap.bridge.system.signals import ask_to_stop; ask_to_stop({client.pid})"
+    asking = rig.wine.start(rig.kept / "ask.log", "-c", ask)
+    rig.require(asking.wait() == 0 and client.wait() == 0, f"the client was asked to leave, and left {asking.text}")
     compare(rig, truth_path)
-    commands += every_command(rig, is_running=False)
-    table(rig, commands)
+    rows += every(rig, afterwards(LOCATION, SOURCE))
+    missing = set(names()) - {name for row in rows for name in names() if row.told.startswith(name)} - {"run"}
+    rig.require(not missing, f"every command was run {', '.join(sorted(missing))}".rstrip())
+    print_table(rows)
+    rig.faults += [f"fluxcap {row.told}: exit code {row.code}: {row.text[-600:]}" for row in rows if not row.is_well]
+
+
+def started(rig: Rig, log: str, stack: ExitStack) -> WindowsProcess:
+    """A daemon that answers. Whatever happens later, it does not stay behind."""
+    daemon = rig.daemon(log)
+    stack.callback(kill, rig, daemon)
+    await_that(lambda: rig.status() or not daemon.is_running, f"the daemon's answer ({log})")
+    assert daemon.is_running, daemon.text[-2_000:]
+    return daemon
 
 
 def client_order() -> dict[str, Any]:
@@ -197,24 +181,23 @@ def await_candles(rig: Rig, seconds: float) -> None:
 
 def latest(rig: Rig) -> dict[str, int]:
     status = rig.status() or {"streams": []}
-    found = {stream["stream"].split("/")[-2]: int(stream["latest_sequence"]) for stream in status["streams"]}
-    return {symbol: found.get(symbol, 0) for symbol in FOCUS}
+    found = {stream["stream"]: int(stream["latest_sequence"]) for stream in status["streams"]}
+    return {symbol: found.get(str(StreamKey(SOURCE, symbol, "1s")), 0) for symbol in FOCUS}
 
 
 def two_daemons(rig: Rig) -> None:
     """A second daemon on the same ports or data folder leaves with a sentence that names the first."""
+    free = ("--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0")
     ports = rig.daemon("second on the ports.log", data="other data")
     code = ports.wait()
     rig.require(code == 1 and "is in use" in ports.text, f"a second daemon on the ports is refused: {last(ports.text)}")
-    store = rig.daemon(
-        *("second on the store.log", "--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0", "--web-port", "0")
-    )
+    store = rig.daemon("second on the store.log", *free, "--web-port", "0")
     code = store.wait()
-    is_named = "is held by another process" in store.text and "(PID" in store.text
-    rig.require(code == 1 and is_named, f"a second one on the store is refused: {last(store.text)}")
-    web = rig.daemon(
-        *("second on the web port.log", "--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0"), data="other data"
+    rig.require(
+        code == 1 and "is held by another process" in store.text,
+        f"a second one on the store is refused: {last(store.text)}",
     )
+    web = rig.daemon("second on the web port.log", *free, data="other data")
     code = web.wait()
     rig.require(code == 1 and "is taken" in web.text, f"a second one on the web port is refused: {last(web.text)}")
 
@@ -228,33 +211,31 @@ def last(text: str) -> str:
         return lines[-1] if lines else ""
 
 
-def kill(rig: Rig) -> None:
-    """End the daemon as Task Manager does: TerminateProcess, with nothing said before."""
-    code = f"import os, signal; os.kill({rig.windows_pid()}, signal.SIGTERM)"
-    rig.start("kill.log", "-c", code).wait()
+def kill(rig: Rig, process: WindowsProcess) -> None:
+    """End a process as Task Manager does: TerminateProcess, with nothing said before."""
+    if process.is_running:
+        code = f"import os, signal; os.kill({process.pid}, signal.SIGTERM)"
+        rig.wine.start(rig.kept / "kill.log", "-c", code).wait()
+        process.wait()
 
 
-def ask_to_stop(rig: Rig, pid: int) -> None:
-    code = f"from fluxcap.bridge.system.signals import ask_to_stop; ask_to_stop({pid})"
-    asking = rig.start("stop.log", "-c", code)
-    rig.require(asking.wait() == 0, f"process {pid} was asked to stop")
+def stop(rig: Rig, daemon: WindowsProcess) -> None:
+    begun_s = time.monotonic()
+    said = rig.run("stop.log", "stop", "--data-dir", f"{LOCATION}\\data")
+    code = daemon.wait()
+    took_s = time.monotonic() - begun_s
+    rig.require(
+        (said[0], code) == (0, 0),
+        f"fluxcap stop: {first_line(said[1])!r}; the daemon left in order: exit code {code}, {took_s:.1f} s in all",
+    )
 
 
-def end(rig: Rig, daemon: WindowsProcess) -> None:
-    """Whatever happened before, nothing stays behind."""
-    if daemon.running and rig.windows_pid():
-        kill(rig)
-        daemon.wait()
-
-
-def end_client(rig: Rig, client: WindowsProcess) -> None:
-    pid = re.match(r"process (\d+)", client.text)
-    if client.running and pid:
-        ask_to_stop(rig, int(pid[1]))
+def first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def await_client(rig: Rig, client: WindowsProcess) -> None:
-    wanted = latest(rig)
+    wanted = await_that(lambda: found if min((found := latest(rig)).values()) else None, "the streams of the store")
 
     def has_all() -> bool:
         have = dict.fromkeys(FOCUS, 0)
@@ -287,89 +268,17 @@ def is_whole(candle: Candle) -> bool:
     return bool(flags & CandleFlags.FILLED) or not flags & (CandleFlags.JOINED_LATE | CandleFlags.BLIND)
 
 
-# --- every command ---------------------------------------------------------------------------------------------------
-
-DATA = ("--data-dir", f"{LOCATION}\\data")
-CONTROL = ("--control", f"http://127.0.0.1:{WEB_PORT}")
-ENDS = ("--pub", f"tcp://127.0.0.1:{PUB_PORT}", "--rep", f"tcp://127.0.0.1:{REP_PORT}")
-WHILE_RUNNING: dict[str, Sequence[str]] = {
-    "status": DATA,
-    "focus get": DATA,
-    "clock": DATA,
-    "collect-mode": ("both", *DATA),
-    "tail": ("--seconds", "5", *DATA) if False else (),
-    "backfill": (
-        SOURCE,
-        FOCUS[0],
-        "1s",
-        "--out",
-        f"{LOCATION}\\candles zurück.csv",
-        "--rep",
-        f"tcp://127.0.0.1:{REP_PORT}",
-    ),
-    "gaps": DATA,
-    "doctor": (*DATA, "--chrome", f"127.0.0.1:{CHROME_PORT}"),
-    "record": (
-        f"{LOCATION}\\aufnahme.rec",
-        "--chrome",
-        f"127.0.0.1:{CHROME_PORT}",
-        "--platform-url",
-        f"127.0.0.1:{SITE_PORT}",
-        "--seconds",
-        "5",
-    ),
-}
-AFTERWARDS: dict[str, Sequence[str]] = {
-    "export": ("candles", "--out", f"{LOCATION}\\candles.parquet", *DATA),
-    "replay": (f"{LOCATION}\\aufnahme.rec", "--interval", "1s"),
-    "verify": DATA,
-    "keys": (f"{LOCATION}\\schlüssel",),
-    "config show": (),
-    "config init": ("--config", f"{LOCATION}\\neu.toml"),
-}
-
-
-def every_command(rig: Rig, *, is_running: bool) -> list[tuple[str, int, str]]:
-    """Run the commands for which this is the time; all others once, for their help."""
-    known = WHILE_RUNNING if is_running else AFTERWARDS
+def every(rig: Rig, commands: list[Command]) -> list[Row]:
+    """Run each of the commands; one that goes on for ever gets a Ctrl-C once it has said what is awaited of it."""
     rows = []
-    for name in command_names():
-        if known.get(name):
-            rows.append((" ".join([name, *known[name]]), *run(rig, f"command {name}.log", *name.split(), *known[name])))
-        elif not is_running and not WHILE_RUNNING.get(name) and name not in AFTERWARDS:
-            rows.append((f"{name} --help", *run(rig, f"command {name}.log", *name.split(), "--help")))
+    for command in commands:
+        process = rig.cli(f"command {re.sub(r'[^a-z]+', ' ', command.told)[:40].strip()}.log", *command.words)
+        if command.until:
+            process.await_text(command.until)
+            process.press_ctrl_c()
+        rows.append(Row(command.told, process.wait(), process.text, command.codes))
+        print(f"    {rows[-1]}", flush=True)
     return rows
-
-
-def command_names() -> Iterator[str]:
-    for name, command in sorted(get_command(app).commands.items()):  # type: ignore[attr-defined]
-        inner = getattr(command, "commands", None)
-        if inner:
-            yield from (f"{name} {sub}" for sub in sorted(inner))
-        else:
-            yield name
-
-
-def run(rig: Rig, log: str, *arguments: str) -> tuple[int, str]:
-    process = rig.cli(log, *arguments)
-    code = process.wait()
-    return code, process.text
-
-
-def table(rig: Rig, rows: list[tuple[str, int, str]]) -> None:
-    print("\nEvery command, through a pipe and in Windows' code page:\n")
-    for command, code, text in rows:
-        first = next((line for line in text.splitlines() if line.strip()), "")
-        print(f"  {code:>3}  fluxcap {command[:70]:70}  {first[:90]}")
-        if "Traceback" in text or code not in (0, 1):
-            rig.faults.append(f"fluxcap {command}: exit code {code}, {text[-600:]}")
-
-
-def tell(rig: Rig) -> None:
-    print()
-    for fault in rig.faults:
-        print(f"✗ {fault}")
-    print("All as it should be." if not rig.faults else f"{len(rig.faults)} things are not as they should be.")
 
 
 if __name__ == "__main__":

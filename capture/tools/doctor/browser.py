@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from fluxcap.bridge.system.ports import process_on_port
-from fluxcap.bridge.system.processes import ProcessInfo, processes
+from fluxcap.bridge.system.processes import ProcessInfo, is_listened_on, processes
 from fluxcap.capture.chrome.browsers import Machine
 from fluxcap.capture.chrome.consent import ALLOW, Answer, ConsentRecord
 from fluxcap.capture.chrome.endpoint import BrowserInfo, ConsentBrowser, open_pages, parse_endpoint
@@ -56,7 +56,7 @@ def check_installed(wanted: str | None = None, machine: Machine | None = None) -
 def check_port(endpoint: str, error: ChromeUnavailable, chromes: Sequence[ChromeProcessInfo]) -> Finding:
     """Find out why no browser answers. ``chromes``: those that run."""
     _, port = parse_endpoint(endpoint)
-    holder = process_on_port(port)
+    holder = process_on_port(port) or ("another program" if is_listened_on(port) else "")
     if holder:
         return from_error("devtools port", ChromeUnavailable(f"{str(error).rstrip('.')} (held by {holder})."))
     for chrome in chromes:

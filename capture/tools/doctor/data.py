@@ -53,7 +53,11 @@ def _which(path: Path | None, config: Path | None) -> str:
 
 def check_service(manager: ServiceManager) -> Finding:
     """Say whether the daemon is started at each log-in."""
-    if manager.is_installed:
+    try:
+        is_installed = manager.is_installed
+    except FluxcapError as error:
+        return from_error("service", error, is_problem=False)
+    if is_installed:
         return ok("service", f"Installed ({manager.file}): fluxcap starts at each log-in; `fluxcap service status`.")
     return ok("service", "Not installed; `fluxcap service install` starts fluxcap at each log-in.")
 

@@ -6,9 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol
 
 from fluxcap.bridge.system.folders import own_data_dir
 from fluxcap.capture.runtime.folders import LOG_FOLDER, own_config_file
@@ -38,15 +39,17 @@ Run = Callable[[Sequence[str]], Done]
 
 def run_tool(words: Sequence[str]) -> Done:
     """Run a tool of the system. Raises FluxcapError when it does not end."""
-    try:
-        done = subprocess.run(  # noqa: S603 - the system's own tools with our words
-            words, capture_output=True, timeout=TOOL_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL
-        )
-    except subprocess.TimeoutExpired:
-        raise FluxcapError(f"{words[0]} did not answer within {TOOL_TIMEOUT_S:g} s; try again.") from None
-    except OSError as error:
-        return Done(127, error.strerror or str(error))
-    return Done(done.returncode, (done.stderr or done.stdout).decode(errors="replace").strip())
+    # Into files: a pipe would be open for as long as anything runs that the tool has started.
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        try:
+            done = subprocess.run(  # noqa: S603 - the system's own tools with our words
+                words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=TOOL_TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise FluxcapError(f"{words[0]} did not answer within {TOOL_TIMEOUT_S:g} s; try again.") from None
+        except OSError as error:
+            return Done(127, error.strerror or str(error))
+        return Done(done.returncode, (_read(err) or _read(out)).decode(errors="replace").strip())
 
 
 class ServiceManager(Protocol):
@@ -244,6 +247,11 @@ def default_log_file(data_dir: Path) -> Path:
 def config_of_service(path: Path | None) -> Path | None:
     """Return the settings file that the service has to be told: none where it is the user's own, or none is there."""
     return None if path is None or path == own_config_file() else path
+
+
+def _read(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
 
 
 def _require(done: Done, who: str) -> None:

@@ -199,7 +199,13 @@ def test_a_page_without_its_favourites_bar_is_told_with_a_picture(
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("tick_all", [True, False], ids=["every asset ticks", "only the open asset ticks"])
+@pytest.mark.parametrize(
+    "tick_all",
+    [
+        pytest.param(True, id="every asset ticks", marks=pytest.mark.long),
+        pytest.param(False, id="only the open asset ticks"),
+    ],
+)
 def test_live_capture_of_a_locked_asset_stays_exact_or_says_that_it_is_not(
     browser: Chromium, start_site: Callable[..., SimulatedSite], tmp_path: Path, tick_all: bool
 ):

@@ -7,7 +7,6 @@ import json
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +26,7 @@ from fluxcap.bridge.web.reader import ReaderTarget
 from fluxcap.bridge.web.readers import Readers
 from fluxcap.schemas.errors import WireTimeout
 from fluxcap.schemas.types import Candle, StreamKey
-from tests.support.daemon.live_rig import NOBODY, SOURCE, DaemonProcess, Process
+from tests.support.daemon.live_rig import NOBODY, SOURCE, DaemonProcess, Process, run_command
 from tests.support.patience import PATIENCE_S, await_that
 
 SYMBOL = "EURUSD_otc"
@@ -103,9 +102,7 @@ def reason(process: Process) -> str:
 
 def backfill(address: Address, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     words = ["backfill", *SERVED, "--rep", address[1], "--out", str(out), *options]
-    return subprocess.run(
-        [sys.executable, "-m", "fluxcap.capture.cli", *words], capture_output=True, text=True, timeout=PATIENCE_S
-    )
+    return run_command(*words)
 
 
 # --- the commands ----------------------------------------------------------------------------------------------------
@@ -285,9 +282,9 @@ def test_the_daemon_beyond_loopback_wants_keys_and_serves_who_has_them(
         run = await_that(daemon.run_file, "the daemon's start")
         live = tail((run.pub, run.rep), "--keys", str(keys / "desk"), "--from", "1", stream=(SOURCE, SYMBOL, "1s"))
         await_that(lambda: len(lines(live, "candle")) == 7, "the candles of before")
-        words = [sys.executable, "-m", "fluxcap.capture.cli", "export", "candles", "--data-dir", str(daemon.data_dir)]
+        words = ["export", "candles", "--data-dir", str(daemon.data_dir)]
         out = tmp_path / "a.csv"
-        exported = subprocess.run([*words, "-o", str(out), "--keys", str(keys / "desk")], capture_output=True)
+        exported = run_command(*words, "-o", str(out), "--keys", str(keys / "desk"))
         with pytest.raises(WireTimeout, match="requires keys"):
             list_streams(run.rep)
     finally:

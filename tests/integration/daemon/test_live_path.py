@@ -90,7 +90,7 @@ def _run(run: Run, stack: ExitStack) -> None:
     def start(name: str, focus: str) -> DaemonProcess:
         site = sites[name.partition("-")[0]]
         host = site.url.removeprefix("http://").strip("/")
-        daemon = DaemonProcess(run.folder / name, browser.port, "--platform-url", host, "--focus", focus)
+        daemon = DaemonProcess(run.folder / name, browser.port, "--platform-url", host, "--focus", focus, fresh=True)
         stack.callback(daemon.discard)
         run.daemons[name] = daemon
         return daemon

@@ -17,23 +17,13 @@ from fluxcap.bridge.http.run_file import RUN_FILE
 from fluxcap.capture.cli.app import run_cli
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig
 from tests.support.browser.chromium import Chromium
-from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process
-from tests.support.patience import PATIENCE_S, await_that
+from tests.support.daemon.live_rig import SOURCE, DaemonProcess, Process, run_command
+from tests.support.patience import await_that
 
 pytestmark = pytest.mark.slow
 
 LEAVE_S = 30
 """Two seconds are promised and less than one is needed; the rest is for a machine that has other things to do."""
-
-
-def fluxcap(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fluxcap.capture.cli", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        cwd=cwd,
-    )
 
 
 def here(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -101,7 +91,7 @@ def test_focus_and_status_of_a_daemon_that_runs(
         released = here(capsys, "focus", "release", "--json", *where)
         everything = here(capsys, "focus", "all", "--json", *where)
         screen = here(capsys, "status", *where)
-        status = fluxcap("status", "--json", *where)
+        status = run_command("status", "--json", *where)
 
     assert (json.loads(followed[1])["mode"], json.loads(followed[1])["detected_asset"]) == ("follow", "EURUSD_otc")
     assert json.loads(typed[1])["symbols"] == ["EURUSD_otc", "GBPUSD_otc"]
@@ -147,7 +137,7 @@ def test_a_second_run_says_who_holds_the_folder_or_the_ports(start: Callable[...
 
     for name, options in attempts.items():
         options = {"--data-dir": str(tmp_path / name)} | options
-        told = fluxcap("run", "--no-web", *(word for option in options.items() for word in option))
+        told = run_command("run", "--no-web", *(word for option in options.items() for word in option))
 
         assert (told.returncode, told.stdout) == (1, ""), name
         assert len(told.stderr.splitlines()) == 1, told.stderr
@@ -175,7 +165,7 @@ def test_after_a_kill_the_folder_can_be_used_again_at_once(start: Callable[..., 
     killed = start(free_port())
     killed.run_file()
     killed.end(signal.SIGKILL)
-    asked = fluxcap("status", "--data-dir", str(killed.data_dir))
+    asked = run_command("status", "--data-dir", str(killed.data_dir))
 
     again = DaemonProcess(killed.data_dir.parent, free_port())
     try:

@@ -17,7 +17,7 @@ from tests.support.daemon.fault_rig import Trouble, judge, touches, wholly_known
 from tests.support.daemon.live_rig import DaemonProcess, stored, stored_gaps
 from tests.support.patience import await_that
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.long]
 
 SYMBOL = "EURUSD"
 MEAN_S = 4.0

@@ -18,9 +18,6 @@ from fluxcap.bridge.store.verify import verify
 from tests.support.paths import ROOT
 from tests.support.wire.samples import EURUSD, GBPUSD
 
-KILLS = 20
-
-
 Said = tuple[int, int, int]
 """The newest sequences of two streams and the newest revision."""
 
@@ -53,10 +50,13 @@ def last_words(writers: subprocess.Popen[str], seed: int) -> Said:
     return first, second, revision
 
 
-def test_no_acknowledged_row_is_lost_over_twenty_kills(tmp_path: Path, writers: subprocess.Popen[str]) -> None:
+@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.long)])
+def test_no_acknowledged_row_is_lost_however_often_it_is_killed(
+    tmp_path: Path, writers: subprocess.Popen[str], kills: int
+) -> None:
     path = tmp_path / "store.duckdb"
     identity = None
-    for seed in range(KILLS):
+    for seed in range(kills):
         first, second, revision = last_words(writers, seed)
 
         assert verify(path) == []

@@ -21,7 +21,6 @@ from fluxcap.bridge.store.verify import verify
 from tests.support.golden import opened
 from tests.support.paths import ROOT
 
-KILLS = 10
 ROWS = 300_000
 STARTER = """
 import os, sys
@@ -44,7 +43,8 @@ def digest(path: Path) -> StoreDigest:
 
 
 @pytest.mark.slow
-def test_a_start_killed_while_it_migrates_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.long)])
+def test_a_start_killed_while_it_migrates_loses_nothing(tmp_path: Path, kills: int) -> None:
     """Each kill meets a store of version 1 that takes a while to copy and to change."""
     path = opened("store/closed", tmp_path) / "fluxcap.duckdb"
     with duckdb.connect(str(path)) as connection:
@@ -68,7 +68,7 @@ def test_a_start_killed_while_it_migrates_loses_nothing(tmp_path: Path) -> None:
     ) as starter:
         assert starter.stdin is not None
         assert starter.stdout is not None
-        for _ in range(KILLS):
+        for _ in range(kills):
             for left in path.parent.iterdir():
                 left.unlink()
             path.write_bytes(before)

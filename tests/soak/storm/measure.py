@@ -14,7 +14,6 @@ EVERY_S = 2.0
 HICCUP_S = 1.0
 """Waking up so much late means that the whole machine had no time: silence is then nobody's fault."""
 MOST_POINTS = 400
-_TICKS_A_S = os.sysconf("SC_CLK_TCK")
 _MB = 1024 * 1024
 
 
@@ -87,7 +86,8 @@ def look_at(pid: int) -> Sample | None:
     except OSError:
         return None
     rss_bytes = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-    return Sample(time.time(), rss_bytes, (int(fields[11]) + int(fields[12])) / _TICKS_A_S) if rss_bytes else None
+    cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return Sample(time.time(), rss_bytes, cpu_s) if rss_bytes else None
 
 
 def slope_mb_h(samples: Sequence[Sample]) -> float | None:

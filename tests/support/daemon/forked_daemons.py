@@ -1,20 +1,27 @@
-"""Starts `fluxcap run` over and over without importing everything each time: forks from a process that has.
+"""Starts fluxcap commands over and over without importing everything each time: forks from a process that has.
 
-``python -m tests.support.daemon.forked_daemons`` reads one JSON line a daemon, ``{"arguments": […], "log": "file"}``,
-and answers with its process number. The child runs the command line as the console command does. Ended by closing its
-input.
+``python -m tests.support.daemon.forked_daemons`` reads one JSON line a command (``{"arguments", "out", "err",
+"environment", "cwd"}``) and answers with ``["started", pid]``, later with ``["ended", pid, code]``. The child is a
+process of its own that runs the command line's ``main`` and ends as any other. Ended by closing its input.
+
+An import of everything is two thirds of what a command costs, and the tests start some hundreds. What they see of a
+command is the same; those that are about its start, or need another interpreter, start one.
 """
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
+import selectors
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 HEAVY = (
     "fluxcap.capture.daemon.foreground",
@@ -22,6 +29,34 @@ HEAVY = (
     "fluxcap.capture.cli.run",
     "uvicorn.protocols.http.h11_impl",
 )
+
+
+class ForkedProcess:
+    """A command that was started so; as much of ``subprocess.Popen`` as is needed."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._ended = threading.Event()
+        self._code = 0
+
+    def on_end(self, code: int) -> None:
+        self._code = code
+        self._ended.set()
+
+    def poll(self) -> int | None:
+        return self._code if self._ended.is_set() else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if not self._ended.wait(timeout):
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+        return self._code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 class ForkedDaemons:
@@ -33,47 +68,136 @@ class ForkedDaemons:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # a Ctrl-C at the tests is for the tests
         )
         self._lock = threading.Lock()
+        self._started: list[ForkedProcess] = []
+        self._alive: dict[int, ForkedProcess] = {}
+        self._news = threading.Condition()
+        self._listener = threading.Thread(target=self._listen, name="forked", daemon=True)
+        self._listener.start()
 
-    def start(self, arguments: Sequence[str], log: Path) -> int:
-        """Start one; its process number. What it prints is appended to ``log``."""
+    def start(
+        self,
+        arguments: Sequence[str],
+        out: Path,
+        err: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> ForkedProcess:
+        """Start a command. What it prints is appended to ``out``, and to ``err`` where that is another file."""
+        order = {
+            "arguments": list(arguments),
+            "out": str(out),
+            "err": str(err or out),
+            "environment": os.environ | (environment or {}),
+            "cwd": str(cwd or Path.cwd()),
+        }
         with self._lock:
             assert self._server.stdin is not None
-            assert self._server.stdout is not None
-            self._server.stdin.write(json.dumps({"arguments": list(arguments), "log": str(log)}) + "\n")
+            self._server.stdin.write(json.dumps(order) + "\n")
             self._server.stdin.flush()
-            return int(self._server.stdout.readline())
+            with self._news:
+                self._news.wait_for(lambda: self._started or self._server.poll() is not None)
+                assert self._started, "the process that forks is gone"
+                return self._started.pop()
 
     def close(self) -> None:
-        self._server.communicate()
+        """End the process that forks; what it has started goes on."""
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.close()
+        self._server.wait()
+        self._listener.join()
+        self._server.stdout.close()
+
+    def _listen(self) -> None:
+        assert self._server.stdout is not None
+        for line in self._server.stdout:
+            what, pid, *rest = json.loads(line)
+            if what == "ended":
+                self._alive.pop(pid).on_end(rest[0])
+                continue
+            with self._news:
+                self._alive[pid] = ForkedProcess(pid)
+                self._started.append(self._alive[pid])
+                self._news.notify()
+        with self._news:
+            self._news.notify()
+
+
+@functools.cache
+def forked_daemons() -> ForkedDaemons:
+    """The one of this test process."""
+    forked = ForkedDaemons()
+    atexit.register(forked.close)
+    return forked
 
 
 def main() -> None:
     for name in (*HEAVY, *sys.argv[1:]):
         __import__(name)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead need nobody to wait for them
-    for line in sys.stdin:
-        order = json.loads(line)
-        pid = os.fork()
+    wake_read, wake_write = os.pipe()
+    for end in (wake_read, wake_write):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write)
+    ready = selectors.DefaultSelector()
+    ready.register(0, selectors.EVENT_READ)
+    ready.register(wake_read, selectors.EVENT_READ)
+    unread = b""
+    while True:
+        for key, _ in ready.select():
+            read = os.read(key.fd, 65_536)
+            if key.fd == wake_read:
+                _reap()
+            elif not read:
+                return
+            else:
+                *lines, unread = (unread + read).split(b"\n")
+                for line in lines:
+                    pid = os.fork()
+                    if not pid:
+                        signal.set_wakeup_fd(-1)
+                        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                        ready.close()
+                        os.close(wake_read)
+                        os.close(wake_write)
+                        _become(**json.loads(line))
+                    _tell("started", pid)
+
+
+def _reap() -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
         if not pid:
-            _become(order["arguments"], order["log"])
-        print(pid, flush=True)
+            return
+        _tell("ended", pid, os.waitstatus_to_exitcode(status))
 
 
-def _become(arguments: list[str], log: str) -> None:
-    from fluxcap.capture.cli.app import run_cli
+def _tell(*news: Any) -> None:
+    os.write(1, json.dumps(news).encode() + b"\n")
 
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+def _become(arguments: list[str], out: str, err: str, environment: dict[str, str], cwd: str) -> None:
+    """Run the command in this process, which is a new one, and end."""
+    from fluxcap.capture.cli.app import main as run_command
+
     os.setsid()
-    null, out = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for number, file in enumerate((null, out, out)):
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    how = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), os.open(out, how), os.open(err, how))):
         os.dup2(file, number)
-    code = 70
-    try:
-        code = run_cli(arguments)
-    finally:
-        os._exit(code)
+        os.close(file)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(write_through=True)  # type: ignore[union-attr]
+    sys.argv = ["fluxcap", *arguments]
+    run_command()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from fluxcap.bridge.http.run_file import RunFile, read_run_file
 from fluxcap.bridge.store.store import Store
 from fluxcap.capture.simulator import Truth
 from fluxcap.schemas.types import Candle, CandleFlags, Gap, StreamKey, candles_from
+from tests.support.daemon.forked_daemons import ForkedProcess, forked_daemons
 from tests.support.patience import PATIENCE_S, await_that
 
 SOURCE = "E2E"
@@ -31,18 +33,33 @@ NOBODY = 9
 """The discard port, on which no browser listens."""
 
 
+COMMAND = "fluxcap.capture.cli"
+
+
 class Process:
-    """A fluxcap command as a process of its own; what it prints is in ``out_path`` and ``err_path``."""
+    """A fluxcap command as a process of its own; what it prints is in ``out_path`` and ``err_path``.
+
+    ``module``: another program in place of the command line. ``fresh``: started by an interpreter of its own, and not
+    forked from one that has imported everything.
+    """
 
     def __init__(
         self,
         folder: Path,
         *arguments: str,
-        module: str = "fluxcap.capture.cli",
+        module: str = COMMAND,
         environment: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        fresh: bool = False,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.out_path, self.err_path = folder / "stdout.txt", folder / "stderr.txt"
+        for path in (self.out_path, self.err_path):
+            path.write_bytes(b"")
+        self._process: subprocess.Popen[bytes] | ForkedProcess
+        if sys.platform != "win32" and module == COMMAND and not fresh:
+            self._process = forked_daemons().start(arguments, self.out_path, self.err_path, environment, cwd)
+            return
         with self.out_path.open("wb") as out, self.err_path.open("wb") as err:
             self._process = subprocess.Popen(
                 [sys.executable, "-u", "-m", module, *arguments],
@@ -51,6 +68,7 @@ class Process:
                 stderr=err,
                 start_new_session=True,
                 env=os.environ | (environment or {}),
+                cwd=cwd,
             )
 
     @property
@@ -93,6 +111,17 @@ class Process:
         self._process.wait()
 
 
+def run_command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """A command that ends by itself: what it said, and its exit code."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = Process(Path(folder), *arguments, cwd=cwd)
+        try:
+            code = process.wait()
+        finally:
+            process.discard()
+        return subprocess.CompletedProcess(arguments, code, process.out, process.err)
+
+
 class DaemonProcess(Process):
     """``fluxcap run`` with free ports, 1 s candles unless told otherwise, and logs as JSON."""
 
@@ -103,8 +132,9 @@ class DaemonProcess(Process):
         *options: str,
         interval: str = "1s",
         data_dir: Path | None = None,
-        module: str = "fluxcap.capture.cli",
+        module: str = COMMAND,
         environment: Mapping[str, str] | None = None,
+        fresh: bool = False,
     ) -> None:
         self.data_dir = data_dir or folder / "data"
         self.interval = interval
@@ -116,6 +146,7 @@ class DaemonProcess(Process):
             *options,
             module=module,
             environment=environment,
+            fresh=fresh,
         )
 
     def key(self, symbol: str) -> StreamKey:

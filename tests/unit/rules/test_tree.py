@@ -25,8 +25,8 @@ WAYS_DOWN = {
         *("simulator", "platforms", "chrome", "runtime"),
     ),
     "bridge": (
-        *("devserver", "dashboard", "web", "terminal", "archive", "client", "jetstream", "server", "export", "http"),
-        *("store", "transport", "system"),
+        *("devserver", "dashboard", "web", "terminal", "archive", "history", "client", "jetstream", "server", "export"),
+        *("http", "store", "transport", "system"),
     ),
 }
 """The folders of each part in the order in which they may import: a folder imports those to its right only."""
@@ -84,7 +84,7 @@ UNMIRRORED = {
 
 
 def files_of(*packages: str) -> list[str]:
-    return sorted(str(path.relative_to(ROOT)) for package in packages for path in (ROOT / package).rglob("*.py"))
+    return sorted(path.relative_to(ROOT).as_posix() for package in packages for path in (ROOT / package).rglob("*.py"))
 
 
 @functools.cache
@@ -328,7 +328,8 @@ def test_no_module_is_called_for_everything_and_nothing():
 
 def test_every_file_of_unit_tests_mirrors_a_module_of_the_product():
     files = {
-        str(path.relative_to(ROOT)): path.parent.relative_to(ROOT / "tests/unit") / path.name.removeprefix("test_")
+        path.relative_to(ROOT).as_posix(): path.parent.relative_to(ROOT / "tests/unit")
+        / path.name.removeprefix("test_")
         for part in LAYERS
         for path in (ROOT / "tests/unit" / part).rglob("test_*.py")
     }

@@ -27,6 +27,7 @@ PUBLIC = {
     "Health",
     "HealthChanged",
     "HealthState",
+    "History",
     "LiveClient",
     "Revision",
     "SlowConsumer",
@@ -40,6 +41,7 @@ PUBLIC = {
     "endpoints",
     "export_candles",
     "fetch_status",
+    "history",
     "list_streams",
     "load_client",
 }

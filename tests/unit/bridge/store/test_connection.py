@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fluxcap.bridge.store import connection as store_connection
 from fluxcap.bridge.store.connection import StoreConnection, store_error
 from fluxcap.schemas.errors import StoreDamaged, StoreError, StoreFull, StoreLocked
 
@@ -51,6 +52,17 @@ def test_the_holder_of_a_lock_on_windows_is_named_in_any_language() -> None:
         "store.duckdb is held by another process: C:\\Program Files\\Python\\python.exe (PID 4711). Stop it, or use "
         "another data folder."
     )
+
+
+def test_a_file_that_somebody_holds_is_recognised_where_windows_does_not_say_who(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store_connection, "is_held", lambda path: path == STORE)
+
+    said = store_error(Exception('IO Error: Cannot open file "x": Die Datei wird von jemandem verwendet.'), STORE)
+
+    assert isinstance(said, StoreLocked)
+    assert str(said) == "store.duckdb is held by another process. Stop it, or use another data folder."
 
 
 @pytest.mark.parametrize(

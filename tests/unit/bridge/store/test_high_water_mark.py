@@ -12,6 +12,7 @@ from fluxcap.bridge.store.high_water_mark import HighWaterMark, total_assigned
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.errors import StoreDamaged, StoreRestored
 from fluxcap.schemas.types import CandleBatch, Watermark
+from tests.support.systems import not_on_windows
 from tests.support.wire.samples import EURUSD, GBPUSD, candle_rows
 
 
@@ -31,7 +32,9 @@ def test_a_mark_ahead_of_the_store_is_damage(tmp_path: Path) -> None:
 
 
 def test_a_mark_outside_that_is_ahead_tells_of_a_backup(tmp_path: Path) -> None:
-    HighWaterMark(tmp_path / "data" / "store", "identity", tmp_path / "state").write(10)
+    mark = HighWaterMark(tmp_path / "data" / "store", "identity", tmp_path / "state")
+    mark.write(10)
+    mark.close()
     shutil.rmtree(tmp_path / "data")
     backup = HighWaterMark(tmp_path / "data" / "store", "identity", tmp_path / "state")
 
@@ -57,11 +60,13 @@ def test_a_store_with_a_new_identity_opens_again_and_clients_see_another(tmp_pat
     with Store.open(path, state_dir=state) as store:
         before = store.store_id
         store.commit([CandleBatch(EURUSD, 1, candle_rows(1, 3))])
-        copy = path.read_bytes(), path.with_name("store.duckdb.wal").read_bytes()
+    copies = {part: part.read_bytes() for part in (path, path.with_name("store.duckdb.wal")) if part.exists()}
+    with Store.open(path, state_dir=state) as store:
         store.commit([CandleBatch(EURUSD, 4, candle_rows(4, 2))])
-    path.write_bytes(copy[0])
-    path.with_name("store.duckdb.wal").write_bytes(copy[1])
-    path.with_name("store.duckdb.mark").unlink()
+    for part in tmp_path.glob("store.duckdb*"):
+        part.unlink()
+    for part, content in copies.items():
+        part.write_bytes(content)
 
     with pytest.raises(StoreRestored):
         Store.open(path, state_dir=state)
@@ -96,6 +101,7 @@ def test_a_mark_that_cannot_be_written_does_not_matter(tmp_path: Path) -> None:
     HighWaterMark(tmp_path / "absent" / "store", "identity").write(1)
 
 
+@not_on_windows("nobody can copy a store that is open there")
 def test_a_store_without_its_log_is_not_opened(tmp_path: Path) -> None:
     path, copy = tmp_path / "store.duckdb", tmp_path / "copy"
     copy.mkdir()

@@ -16,6 +16,7 @@ from fluxcap.bridge.store.verify import verify
 from fluxcap.schemas.errors import StoreDamaged, StoreError, StoreLocked
 from fluxcap.schemas.types import Gap, StreamKey
 from tests.support.golden import expected, opened
+from tests.support.systems import not_on_windows
 from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle, candle_rows, minutes
 
 pytestmark = pytest.mark.costly
@@ -130,6 +131,7 @@ def test_a_store_that_lost_its_newest_keeps_the_rest_and_leaves_a_gap_open(tmp_p
             assert mark.latest_sequence <= expected("store/killed")["streams"][str(key)]["watermark"]["latest_sequence"]
 
 
+@not_on_windows("nobody can copy a store that is open there")
 def test_a_write_ahead_log_that_cannot_be_read_is_left_out(path: Path) -> None:
     log = path.with_name("store.duckdb.wal")
     with Store.open(path) as store:

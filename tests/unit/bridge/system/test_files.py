@@ -79,6 +79,23 @@ def test_a_file_that_somebody_reads_is_removed_when_it_is_closed(
     assert not (tmp_path / "old").exists()
 
 
+@pytest.mark.parametrize(("number", "held"), [(0, False), (32, True), (33, True), (2, False), (5, False)])
+def test_a_file_is_held_where_windows_says_so_by_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, held: bool
+) -> None:
+    monkeypatch.setattr(files, "_windows_error_of_opening", lambda path: number)
+
+    assert files.is_held(tmp_path) is held
+
+
+def test_a_file_that_anybody_may_open_is_not_held(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    with (tmp_path / "file").open("rb"):
+        assert not files.is_held(tmp_path / "file")
+    assert not files.is_held(tmp_path / "absent")
+
+
 def test_removing_never_raises(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
 

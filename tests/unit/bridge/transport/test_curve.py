@@ -21,6 +21,7 @@ from fluxcap.bridge.transport.curve import (
     with_own_client,
 )
 from fluxcap.schemas.errors import ConfigError
+from tests.support.systems import not_on_windows
 
 
 def test_keys_that_were_written_are_read_back(tmp_path: Path) -> None:
@@ -32,6 +33,7 @@ def test_keys_that_were_written_are_read_back(tmp_path: Path) -> None:
     assert load_keys(public) == CurveKeys(keys.public)
 
 
+@not_on_windows("files have no modes there")
 def test_only_the_owner_may_read_the_secret(tmp_path: Path) -> None:
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in create_keys(tmp_path / "keys")}
 
@@ -55,6 +57,7 @@ def test_keys_are_never_overwritten(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in paths] == before
 
 
+@not_on_windows("files have no modes there")
 def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
     _, secret, *_ = create_keys(tmp_path)
     secret.chmod(0o644)

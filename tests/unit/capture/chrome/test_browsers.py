@@ -9,6 +9,7 @@ import pytest
 
 from fluxcap.capture.chrome.browsers import NAMES, Installed, Machine, choose_browser, registered_program
 from fluxcap.schemas.errors import ChromeUnavailable, ConfigError
+from tests.support.systems import not_on_windows
 
 
 def program(path: Path) -> Path:
@@ -77,6 +78,7 @@ def test_the_registry_of_another_system_says_nothing():
     assert registered_program("no-such-browser.exe") is None
 
 
+@not_on_windows("programs are found there by their place, not by their mode")
 @pytest.mark.parametrize("name", NAMES)
 def test_each_browser_is_found_on_path_and_with_its_everyday_profile(tmp_path: Path, name: str):
     command, profile = LINUX[name]
@@ -98,6 +100,7 @@ def test_each_browser_is_found_among_the_applications_of_a_mac(tmp_path: Path, n
     assert found.profile == tmp_path / "Library" / "Application Support" / profile
 
 
+@not_on_windows("snaps are Ubuntu's")
 def test_a_chromium_of_snap_has_its_profile_where_snaps_may_write(tmp_path: Path):
     linux = machine("linux", tmp_path)
     [kind] = [found for found in linux.profiles().items() if found[0] == "chromium"]
@@ -112,6 +115,7 @@ def _kind(name: str):  # type: ignore[no-untyped-def]
     return next(kind for kind in browsers._KINDS if kind.name == name)
 
 
+@not_on_windows("programs are found there by their place, not by their mode")
 def test_the_first_is_preferred_and_any_can_be_named(tmp_path: Path):
     program(tmp_path / "bin" / "vivaldi")
     chrome = program(tmp_path / "bin" / "google-chrome")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -17,6 +16,8 @@ from fluxcap.capture.daemon import foreground
 from fluxcap.capture.daemon.foreground import run_daemon
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import StoreFull, StoreLocked
+
+HANG_UP = getattr(signal, "SIGHUP", None) or signal.SIGBREAK  # type: ignore[attr-defined,unused-ignore]
 
 
 class FakeDaemon:
@@ -48,9 +49,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeDaemon]:
     return Fake
 
 
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0)])
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (HANG_UP, 0)])
 def test_a_signal_stops_it_and_says_so_by_the_exit_code(fake: type[FakeDaemon], how: signal.Signals, code: int):
-    fake.on_start = staticmethod(lambda: os.kill(os.getpid(), how))
+    fake.on_start = staticmethod(lambda: signal.raise_signal(how))
 
     assert run_daemon(Settings()) == code
     assert fake.stopped
@@ -63,7 +64,7 @@ def test_a_pipeline_that_failed_ends_it_with_exit_code_1(fake: type[FakeDaemon])
     assert fake.stopped
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, HANG_UP])
 def test_signals_mean_afterwards_what_they_meant_before(fake: type[FakeDaemon], number: signal.Signals):
     before = signal.getsignal(number), threading.excepthook
     fake.alive = False
@@ -108,7 +109,7 @@ def test_a_disk_that_is_full_at_the_start_is_waited_out(
 @pytest.mark.costly
 def test_a_start_that_waits_for_space_can_be_stopped(monkeypatch: pytest.MonkeyPatch, fake: type[FakeDaemon]):
     def full(settings: Settings) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         raise StoreFull("no room")
 
     monkeypatch.setattr(foreground, "Daemon", full)

@@ -18,6 +18,7 @@ from fluxcap.capture.recording import records as r
 from fluxcap.capture.recording.file import MAGIC, RecordingReader, RecordingWriter
 from fluxcap.schemas.errors import ConfigError, FluxcapError
 from tests.support.paths import ROOT
+from tests.support.systems import not_on_windows
 
 SECOND_NS = 1_000_000_000
 RECORDS: list[r.Record] = [
@@ -209,6 +210,7 @@ def test_a_record_of_before_losses_were_kept_reads_as_one_without() -> None:
 
 
 @pytest.mark.costly
+@not_on_windows("no limit on the size of files can be set there")
 def test_a_recording_that_a_full_disk_did_not_let_begin_is_not_in_the_way_of_the_next(tmp_path: Path) -> None:
     path = tmp_path / "market.rec"
     code = (

@@ -226,7 +226,8 @@ def test_the_file_in_force_is_the_one_chosen_then_the_variables_then_the_folders
 
 
 def test_paths_in_the_users_own_file_are_relative_to_it_and_others_to_where_one_stands(tmp_path: Path):
-    text = 'data_dir = "candles"\nchrome_profile = "/elsewhere/profile"\nsource = "DESK"\n'
+    elsewhere = Path("/elsewhere/profile").absolute()
+    text = f"data_dir = 'candles'\nchrome_profile = '{elsewhere}'\nsource = 'DESK'\n"
     own_config_file().parent.mkdir(parents=True)
     own_config_file().write_text(text)
     (tmp_path / "other.toml").write_text(text)
@@ -234,7 +235,7 @@ def test_paths_in_the_users_own_file_are_relative_to_it_and_others_to_where_one_
     own, other = load_settings(), load_settings(Path("other.toml"))
 
     assert own.data_dir == own_config_file().parent / "candles"
-    assert own.chrome_profile == Path("/elsewhere/profile")
+    assert own.chrome_profile == elsewhere
     assert (own.source, other.data_dir) == ("DESK", Path("candles"))
 
 

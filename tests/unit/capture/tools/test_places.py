@@ -86,7 +86,7 @@ def test_caches_of_clients_are_found_here_and_in_the_data_folder():
 
     found = [place.path for place in where_everything_is() if place.name == "client cache"]
 
-    assert found == sorted(map(str, caches))
+    assert found == list(map(str, sorted(caches)))
 
 
 def test_the_command_tells_a_line_for_each_or_json(capsys: pytest.CaptureFixture[str]):

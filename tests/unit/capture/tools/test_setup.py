@@ -19,6 +19,7 @@ from fluxcap.capture.runtime.folders import own_config_file
 from fluxcap.capture.runtime.settings import load_settings
 from fluxcap.capture.tools import setup
 from fluxcap.capture.tools.setup import Choice, FirstTick, Way, looked_on, settings_of, tick_text, write_settings
+from tests.support.systems import not_on_windows
 
 EDGE = Installed("edge", "Microsoft Edge", Path("/opt/edge"), Path("/home/me/edge"))
 THORIUM = Installed("thorium", "thorium", Path("/opt/thorium"), Path())
@@ -64,6 +65,7 @@ def test_a_program_that_is_no_known_browser_is_written_with_its_path():
     assert settings_of(Choice(THORIUM, Way.OWN))["browser"] == str(Path("/opt/thorium"))
 
 
+@not_on_windows("snaps are Ubuntu's")
 def test_a_snap_gets_its_profile_where_it_may_write():
     chromium = Installed("chromium", "Chromium", Path("/snap/bin/chromium"), Path("/home/me/x"))
 
@@ -71,12 +73,13 @@ def test_a_snap_gets_its_profile_where_it_may_write():
 
 
 def test_what_is_written_is_what_a_start_takes_and_a_second_set_up_replaces_it():
-    write_settings(Choice(EDGE, Way.EVERYDAY, Path("/my/profile"), "https://po.cash/", ("po.cash",)))
+    profile = Path("/my/profile").absolute()
+    write_settings(Choice(EDGE, Way.EVERYDAY, profile, "https://po.cash/", ("po.cash",)))
     first = load_settings()
     write_settings(Choice(EDGE, Way.OWN))
     second = load_settings()
 
-    assert (first.consent, first.keep_chrome, first.chrome_profile) == (True, False, Path("/my/profile"))
+    assert (first.consent, first.keep_chrome, first.chrome_profile) == (True, False, profile)
     assert (first.page, first.platform_url) == ("https://po.cash/", ("po.cash",))
     assert (second.consent, second.keep_chrome, second.chrome_profile) == (False, True, None)
     assert (second.page, second.platform_url) == ("https://po.cash/", ("po.cash",))

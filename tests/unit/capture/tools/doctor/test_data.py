@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from fluxcap.bridge.store.verify import summarize
 from fluxcap.capture.runtime.folders import own_config_file
 from fluxcap.capture.tools.doctor import data
 from fluxcap.capture.tools.doctor.finding import Finding, Verdict, error_finding, exit_code, from_error, ok, warning
-from fluxcap.capture.tools.service.systems import Done, Systemd
-from fluxcap.schemas.errors import ConfigError, StoreDamaged
+from fluxcap.capture.tools.service.systems import Done, Systemd, TaskScheduler
+from fluxcap.schemas.errors import ConfigError, FluxcapError, StoreDamaged
 from fluxcap.schemas.types import Candle, StreamKey
 
 FREE = "tcp://127.0.0.1:0"
@@ -179,3 +180,16 @@ def test_it_is_told_whether_it_starts_at_log_in(tmp_path: Path):
     systemd.file.parent.mkdir(parents=True)
     systemd.file.touch()
     assert str(systemd.file) in data.check_service(systemd).text
+
+
+def test_a_service_manager_that_does_not_answer_is_a_warning(tmp_path: Path):
+    def silent(words: Sequence[str]) -> Done:
+        raise FluxcapError(f"{words[0]} did not answer within 60 s; try again.")
+
+    found = data.check_service(TaskScheduler(silent, tmp_path, "trader"))
+
+    assert (found.verdict, found.text, found.fix) == (
+        Verdict.WARNING,
+        "schtasks did not answer within 60 s.",
+        "Try again.",
+    )

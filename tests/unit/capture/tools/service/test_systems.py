@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import plistlib
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from fluxcap.capture.runtime.folders import own_config_file
+from fluxcap.capture.tools.service import systems
 from fluxcap.capture.tools.service.systems import (
     Done,
     Launchd,
@@ -152,10 +156,12 @@ def test_each_system_has_its_own(system: str, kind: type):
 def test_the_command_is_this_installation_with_full_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
 
-    command = service_command(Path("data"), Path("mine.toml"), None, system="linux", python="/opt/fluxcap/bin/python")
+    python = str(Path("/opt/fluxcap/bin/python"))
+
+    command = service_command(Path("data"), Path("mine.toml"), None, system="linux", python=python)
 
     assert command.words == (
-        *("/opt/fluxcap/bin/python", "-P", "-m", "fluxcap.capture.cli", "run"),
+        *(python, "-P", "-m", "fluxcap.capture.cli", "run"),
         *("--data-dir", str(tmp_path / "data"), "--config", str(tmp_path / "mine.toml")),
         *("--log-file", str(tmp_path / "data" / "logs" / "fluxcap.log")),
     )
@@ -179,6 +185,31 @@ def test_the_users_own_settings_are_found_by_the_service_itself():
 
 def test_a_tool_that_is_not_there_is_an_exit_code():
     assert run_tool(["no-such-tool-of-any-system"]).code == 127
+
+
+def test_a_tool_is_not_awaited_longer_because_what_it_started_goes_on():
+    tool = (
+        "import subprocess, sys; "
+        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], stdin=subprocess.DEVNULL).pid)"
+    )
+
+    done = run_tool([sys.executable, "-c", tool])
+
+    assert done.code == 0
+    os.kill(int(done.text), signal.SIGTERM)
+
+
+def test_a_tool_tells_what_went_wrong_rather_than_what_it_said_before():
+    tool = "import sys; print('began'); print('refused', file=sys.stderr); sys.exit(5)"
+
+    assert run_tool([sys.executable, "-c", tool]) == (5, "refused")
+
+
+def test_a_tool_that_does_not_end_is_said(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(systems, "TOOL_TIMEOUT_S", 0.1)
+
+    with pytest.raises(FluxcapError, match=r"did not answer within 0\.1 s"):
+        run_tool([sys.executable, "-c", "import time; time.sleep(600)"])
 
 
 def test_a_property_list_is_written_as_it_is_read(tmp_path: Path):
