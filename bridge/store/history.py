@@ -51,13 +51,24 @@ _GAP_STATES = (
 
 
 def read_candles(
-    cursor: StoreCursor, stream_id: int, from_ms: int, to_ms: int, as_of_ms: int | None = None
+    cursor: StoreCursor,
+    stream_id: int,
+    from_ms: int,
+    to_ms: int,
+    as_of_ms: int | None = None,
+    *,
+    has_revisions: bool = True,
 ) -> tuple[CandleArray, Sequences]:
-    """The candles that begin in ``[from_ms, to_ms)``, and their sequences. Raises StoreError."""
+    """The candles that begin in ``[from_ms, to_ms)``, and their sequences.
+
+    ``has_revisions``: False for a stream that is known to have none. Raises StoreError.
+    """
     bounds = (stream_id, from_ms, to_ms)
     with cursor.transaction():  # one state of the store, however many queries
         if as_of_ms is None:
             main, sequences = _in_order(cursor, _MAIN, "sequence", bounds)
+            if not has_revisions:
+                return main, sequences
             passed_over, _ = _in_order(cursor, f"{_REVISIONS} AND sequence = 0", "revision", bounds)
             return with_passed_over(main, sequences, passed_over)
         # In the order of their numbers, so that a clock that was turned back makes no holes.
@@ -78,14 +89,16 @@ def read_page(
     to_ms: int,
     as_of_ms: int | None,
     limit: int,
+    *,
+    has_revisions: bool = True,
 ) -> HistoryPage:
     """As many of the candles of ``[from_ms, to_ms)`` as begin within ``limit`` intervals of ``step_ms``.
 
-    Where nothing begins so soon, those that follow. Raises StoreError.
+    Where nothing begins so soon, those that follow. ``has_revisions``: see ``read_candles``. Raises StoreError.
     """
     for attempt in range(2):
         end_ms = min(to_ms, from_ms + limit * step_ms)
-        candles, sequences = read_candles(cursor, stream_id, from_ms, end_ms, as_of_ms)
+        candles, sequences = read_candles(cursor, stream_id, from_ms, end_ms, as_of_ms, has_revisions=has_revisions)
         if len(candles) or end_ms >= to_ms or attempt:
             break
         following = cursor.rows(_NEXT, (stream_id, end_ms))[0][0]

@@ -130,11 +130,12 @@ class StoreReader:
             self._known_from.require(self._cursor, as_of_ms)
         index = self._index()
         stream_id = index.stream_ids.get(key)
-        end_ms = index.watermarks.get(key, _NOTHING).latest_ts_ms + 1
-        end_ms = end_ms if to_ms is None else min(to_ms, end_ms)
+        mark = index.watermarks.get(key, _NOTHING)
+        end_ms = mark.latest_ts_ms + 1 if to_ms is None else min(to_ms, mark.latest_ts_ms + 1)
         if stream_id is None or from_ms >= end_ms:
             return NO_HISTORY
-        return read_page(self._cursor, stream_id, key.interval_ms, from_ms, end_ms, as_of_ms, limit)
+        span = (key.interval_ms, from_ms, end_ms, as_of_ms, limit)
+        return read_page(self._cursor, stream_id, *span, has_revisions=mark.latest_revision > 0)
 
     def told_gaps(
         self, source_id: str, symbol: str, from_ms: int, to_ms: int | None, as_of_ms: int | None = None

@@ -262,7 +262,8 @@ class SocketIoApi:
         if not asset:
             return 'Name an asset: {"asset": "EURUSD_otc"}.'
         if payloads.is_other_timeframe(data, self._source.interval):
-            return f"Live candles are {self._source.interval} here; other timeframes are in the CSV files."
+            interval = self._source.interval
+            return f"Live candles are {interval} here; other timeframes are at /api/candles and in the CSV files."
         return ""
 
     def _chrome_error(self) -> str:

@@ -30,6 +30,9 @@ def replay(
         str | None, typer.Option(help="Other assets than recorded, comma-separated; all or follow.")
     ] = None,
     interval: Annotated[str | None, typer.Option(help="Another candle length than recorded.")] = None,
+    timeframes: Annotated[
+        str | None, typer.Option(help="Longer intervals to make, too, comma-separated. [default: none]")
+    ] = None,
     platform: Annotated[
         str | None, typer.Option(help="Another platform than recorded; of captured frames, theirs.")
     ] = None,
@@ -68,6 +71,7 @@ def replay(
         speed=_speed(speed),
         focus=_focus(focus),
         interval=interval,
+        timeframes=tuple(part.strip() for part in (timeframes or "").split(",") if part.strip()),
         platform=platform or "",
         publish=publish,
         pub=settings.pub,

@@ -111,6 +111,13 @@ def run(
             rich_help_panel=FILES,
         ),
     ] = None,
+    csv_timeframes: Annotated[
+        str | None,
+        typer.Option(
+            help="Longer intervals whose candles go to CSV files, too, comma-separated. [default: none]",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
     tick_chunk_size: Annotated[
         int | None, typer.Option(help="Ticks a CSV file. [default: 1000]", rich_help_panel=FILES)
     ] = None,
@@ -250,6 +257,7 @@ def run(
         timeframes=timeframes,
         source=source,
         collect=collect,
+        csv_timeframes=csv_timeframes,
         tick_chunk_size=tick_chunk_size,
         candle_chunk_size=candle_chunk_size,
         data_dir=data_dir,

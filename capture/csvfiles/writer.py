@@ -12,6 +12,7 @@ appends it line by line. Nothing here can hold up or fail the capture.
 - **Candles are as they were first published.** A later revision changes no line and adds none: the files ascend
   strictly, and what read a line once may rely on it. They carry no quality flags, as the original's do not. The store
   has the revised candles with their flags: ``fluxcap export`` writes those.
+- **Longer intervals** go to files of their own where they are asked for; else candles are those of the base interval.
 - **Ticks** are the live ones of focused assets, each once. The page's history of ticks is not among them.
 """
 
@@ -21,7 +22,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
@@ -34,7 +35,7 @@ from fluxcap.capture.csvfiles.rotation import FileSystem, RotatingCsv, Series
 from fluxcap.capture.pipeline.listeners import Listener, PublishedUpdate
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.settings import CollectMode
-from fluxcap.schemas.types import candles_from
+from fluxcap.schemas.types import CandleBatch, candles_from
 
 QUEUE_MAX = 100_000
 PENDING_MAX = 100_000
@@ -142,6 +143,8 @@ class CsvWriter(Listener):
         The data folder; files go below ``data_output/`` in it.
     mode, tick_chunk_size, candle_chunk_size
         As the settings of the same names; sizes in lines a file.
+    timeframes
+        Longer intervals whose candles are written, too.
     now_ms
         Wall clock, for the stamp in file names.
     disk
@@ -155,11 +158,13 @@ class CsvWriter(Listener):
         tick_chunk_size: int = 1_000,
         candle_chunk_size: int = 100,
         *,
+        timeframes: Collection[str] = (),
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         clock_s: Callable[[], float] = time.monotonic,
         disk: FileSystem | None = None,
     ) -> None:
         self._data_dir = data_dir
+        self._timeframes = frozenset(timeframes)
         self._now_ms = now_ms
         self._stamp = session_stamp(now_ms())
         self._accepting = self._mode = mode
@@ -196,12 +201,13 @@ class CsvWriter(Listener):
 
     def published(self, update: PublishedUpdate) -> None:
         """Listener."""
-        if self._accepting is CollectMode.NONE or not (update.ticks or update.batches):
+        if self._accepting is CollectMode.NONE or not (update.ticks or update.batches or self._longer(update)):
             return
         try:
             self._queue.put_nowait(update)
         except queue.Full:
-            self._overrun += len(update.ticks) + sum(len(batch.candles) for batch in update.batches)
+            batches = (*update.batches, *self._longer(update))
+            self._overrun += len(update.ticks) + sum(len(batch.candles) for batch in batches)
             self._limit.warn("csv.rows_dropped", hint="the disk is too slow", lines=self._overrun)
 
     def change(self, change: CsvSettingsChange, timeout_s: float = 2.0) -> CsvStatus:
@@ -272,10 +278,17 @@ class CsvWriter(Listener):
                 series.add((tick.symbol, ""), tick_line(tick))
         if CsvKind.CANDLE in kinds:
             series = self._series[CsvKind.CANDLE]
-            for batch in update.batches:
+            for batch in (*update.batches, *self._longer(update)):
                 key = (batch.key.symbol, batch.key.interval)
                 for candle in candles_from(batch.candles):
                     series.add(key, candle_line(candle))
+
+    def _longer(self, update: PublishedUpdate) -> list[CandleBatch]:
+        """The candles of longer intervals that are written."""
+        if not self._timeframes:
+            return []
+        batches = [one for one in update.derived if isinstance(one, CandleBatch)]
+        return [batch for batch in batches if batch.key.interval in self._timeframes]
 
     def _apply(self, change: CsvSettingsChange) -> None:
         if change.tick_chunk_size is not None:

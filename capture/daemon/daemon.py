@@ -94,7 +94,11 @@ class Daemon:
         try:
             self._forwarding = ForwardingListener(settings, self.server) if settings.forward else None
             self.persistence = CsvWriter(
-                settings.data_dir, settings.collect, settings.tick_chunk_size, settings.candle_chunk_size
+                settings.data_dir,
+                settings.collect,
+                settings.tick_chunk_size,
+                settings.candle_chunk_size,
+                timeframes=settings.csv_timeframes,
             )
             focus = Focus(FocusMode.LOCK, settings.focus) if settings.focus else Focus(FocusMode.FOLLOW)
             self.clock_prior = prior = self._clock_prior()

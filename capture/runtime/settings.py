@@ -89,6 +89,7 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9_-]{1,64}$",
     )
     collect: CollectMode = CollectMode.NONE
+    csv_timeframes: tuple[str, ...] = ()
     tick_chunk_size: int = Field(1_000, ge=1, le=10_000_000)
     candle_chunk_size: int = Field(100, ge=1, le=10_000_000)
     data_dir: Path = Field(default_factory=default_data_dir)
@@ -150,6 +151,16 @@ class Settings(BaseSettings):
             raise ValueError(str(error)) from None
         return value
 
+    @field_validator("csv_timeframes")
+    @classmethod
+    def _are_made(cls, value: tuple[str, ...], known: ValidationInfo) -> tuple[str, ...]:
+        """Only what is made can be written."""
+        made = longer_intervals(known.data.get("interval", "1s"), known.data.get("timeframes", ()))
+        missing = [timeframe for timeframe in value if timeframe not in made]
+        if missing:
+            raise ValueError(f"{missing[0]} is none of the timeframes that are made: {', '.join(made) or 'none'}")
+        return value
+
     @field_validator("web_host")
     @classmethod
     def _is_host(cls, value: str) -> str:
@@ -191,7 +202,7 @@ class Settings(BaseSettings):
     def _mask_addresses(self, value: tuple[SecretStr, ...]) -> list[str]:
         return [scheme_of(address.get_secret_value()) for address in value]
 
-    @field_validator("focus", "timeframes", "platform_url", "web_origin", "alert_mute", mode="before")
+    @field_validator("focus", "timeframes", "csv_timeframes", "platform_url", "web_origin", "alert_mute", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         texts = [value] if isinstance(value, str) else value

@@ -36,6 +36,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {
     "bench_delivery": {"quick": True},
     "bench_folding": {"rounds": 5},
     "bench_growth": {"most": 100},
+    "bench_history": {"quick": True},
     "bench_import": {"rounds": 5},
     "bench_latency": {"rounds": 2, "seconds": 3.0, "ladders": 1},
     "bench_readers": {"seconds": 3.0},

@@ -13,6 +13,7 @@ import msgspec
 
 from fluxcap.bridge.http.run_file import read_run_file
 from fluxcap.bridge.server.server import WireServer
+from fluxcap.bridge.server.timeframes import Timeframes, check_timeframes
 from fluxcap.bridge.store.digest import StreamDigest, store_digest
 from fluxcap.bridge.store.file import quarantine
 from fluxcap.bridge.system.folders import STORE_FILE
@@ -43,6 +44,8 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Times the recorded pace; None as fast as it goes."""
     focus: Focus | None = None
     interval: str | None = None
+    timeframes: tuple[str, ...] = ()
+    """Longer intervals whose candles are made, too, and stand in the digest."""
     platform: str = ""
     """"" for the one that was recorded."""
     publish: bool = False
@@ -145,7 +148,10 @@ def _replay_into(
     begun_s = time.monotonic()
     # Where nobody is to listen no port is taken; the commit path is the same.
     pub, rep = (order.pub, order.rep) if order.publish else ("inproc://replay-pub", "inproc://replay-rep")
-    with WireServer(folder / STORE_FILE, pub, rep) as server:
+    interval = order.interval or source.header.interval
+    check_timeframes(interval, order.timeframes)
+    timeframes = Timeframes(source.header.source, interval, order.timeframes)
+    with WireServer(folder / STORE_FILE, pub, rep, timeframes=timeframes) as server:
         stage = Replayer(source.header, platform, server, interval=order.interval, focus=order.focus)
 
         def on_progress() -> None:

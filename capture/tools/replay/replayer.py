@@ -75,7 +75,9 @@ class Replayer:
             header.times,
             header.prior or ClockPrior(),
             self._stored,
+            [interval_ms(timeframe) for timeframe in server.derived.timeframes],
         )
+        server.derived.is_covered = self.market.is_covered
         self.playback = Playback(self.market, keep_focus=focus is not None)
         self._decisions = _BatchedUpdates(self.market)
         self.market.restore_followed(header.focus.symbols if header.focus.mode is FocusMode.FOLLOW else ())
@@ -96,7 +98,13 @@ class Replayer:
     def play_all(self, blocks: Iterable[Sequence[Record]], on_progress: Callable[[], None] = lambda: None) -> None:
         """Play as fast as it goes. ``on_progress`` is called now and then. Raises StoreError."""
         for block in blocks:
-            self.playback.play(block, self._decided)
+            if self._server.derived.timeframes:
+                # Gathered, a candle of a longer interval would be told once where one by one it is told and revised.
+                for record in block:
+                    self.playback.play((record,), self._flush)
+                    self._flush()
+            else:
+                self.playback.play(block, self._decided)
             if len(self.market.pending.ticks) >= TICKS_MAX:
                 self._decisions.collect()
             if self._clock.monotonic() >= self._heartbeat_s:

@@ -12,17 +12,19 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fluxcap.capture.csvfiles import writer as persistence
-from fluxcap.capture.csvfiles.format import CsvKind
+from fluxcap.capture.csvfiles.catalog import list_csv_files
+from fluxcap.capture.csvfiles.format import CsvKind, session_stamp
 from fluxcap.capture.csvfiles.reader import collected_files
 from fluxcap.capture.csvfiles.rotation import LocalFileSystem, OpenFile
 from fluxcap.capture.csvfiles.writer import CsvSettingsChange, CsvWriter
 from fluxcap.capture.pipeline.listeners import PublishedUpdate
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.settings import CollectMode
-from fluxcap.schemas.types import Candle, CandleBatch, StreamKey, Tick, candle_array
+from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, StreamKey, Tick, candle_array
 from tests.support.patience import PATIENCE_S
 
 T0 = 1_795_305_240_000
@@ -232,10 +234,6 @@ def test_sizes_can_be_changed_and_the_rest_stays(tmp_path: Path) -> None:
 
 def test_revisions_change_no_line(tmp_path: Path) -> None:
     """The files say what was first published; `fluxcap export` gives the revised candles."""
-    import numpy as np
-
-    from fluxcap.schemas.types import CandleRevision
-
     writer = running(tmp_path, CollectMode.BOTH)
     first = candles(1)
     better = CandleRevision(KEY, 1, np.array([1], np.uint64), candles(7).batches[0].candles)
@@ -244,6 +242,28 @@ def test_revisions_change_no_line(tmp_path: Path) -> None:
     writer.stop()
 
     assert len(lines(tmp_path, CsvKind.CANDLE)) == 1
+
+
+def test_longer_intervals_are_written_where_they_are_asked_for_and_as_they_were_first_published(tmp_path: Path) -> None:
+    five, quarter = (StreamKey(KEY.source_id, KEY.symbol, interval) for interval in ("5m", "15m"))
+    longer = [candles(0, key=key).batches[0] for key in (five, quarter)]
+    better = CandleRevision(five, 1, np.array([1], np.uint64), candles(7).batches[0].candles)
+    written, usual = (
+        CsvWriter(tmp_path / "5m", CollectMode.CANDLE, timeframes=["5m"], now_ms=lambda: T0),
+        running(tmp_path / "usual", CollectMode.CANDLE),
+    )
+    written.start()
+
+    for writer in (written, usual):
+        writer.published(PublishedUpdate((), (), (), (), (*longer, better)))
+        writer.published(candles(1))
+        writer.stop()
+
+    stamp = session_stamp(T0)
+    assert names(tmp_path / "usual") == [f"EURUSD_otc_1m_{stamp}_part001.csv"]
+    assert names(tmp_path / "5m") == [f"EURUSD_otc_{interval}_{stamp}_part001.csv" for interval in ("1m", "5m")]
+    assert [file["timeframe"] for file in list_csv_files(tmp_path / "5m")] == ["1m", "5m"]
+    assert len(lines(tmp_path / "5m", CsvKind.CANDLE)) == 2
 
 
 @pytest.mark.parametrize("trouble", [errno.ENOSPC, errno.EACCES, errno.EIO, errno.EROFS])

@@ -89,6 +89,16 @@ def test_of_the_default_timeframes_those_that_fit_the_interval_are_made():
     assert load_settings(interval="7s").derived_timeframes == ()
 
 
+def test_only_timeframes_that_are_made_go_to_csv_files(monkeypatch: pytest.MonkeyPatch):
+    assert load_settings().csv_timeframes == ()
+    assert load_settings(csv_timeframes="5m, 1h").csv_timeframes == ("5m", "1h")
+    with pytest.raises(ConfigError, match="30m is none of the timeframes that are made: 5m, 15m, 1h, 4h"):
+        load_settings(csv_timeframes="30m")
+    monkeypatch.setenv("FLUXCAP_TIMEFRAMES", "")
+    with pytest.raises(ConfigError, match="that are made: none"):
+        load_settings(csv_timeframes="5m")
+
+
 def test_timeframes_are_sorted_by_length_and_none_when_empty(monkeypatch: pytest.MonkeyPatch):
     assert load_settings(timeframes="1d,30m").derived_timeframes == ("30m", "1d")
     monkeypatch.setenv("FLUXCAP_TIMEFRAMES", "")

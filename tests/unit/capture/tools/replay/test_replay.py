@@ -69,6 +69,21 @@ def test_the_pace_changes_nothing(tmp_path: Path, expected: dict[str, Any]) -> N
     assert replay(speed=100_000.0).digest == expected["digest"]
 
 
+def test_longer_intervals_that_are_asked_for_stand_in_the_digest_at_any_pace(expected: dict[str, Any]) -> None:
+    longer, paced = replay(timeframes=("2m", "5m")), replay(timeframes=("2m", "5m"), speed=100_000.0)
+
+    assert {stream.key.interval for stream in longer.streams} == {"1m", "2m", "5m"}
+    assert {str(one.key) for one in longer.streams if one.key.interval == "1m"} == set(expected["streams"])
+    assert all(stream.candles for stream in longer.streams if stream.key.symbol == EUR)
+    assert longer.streams == paced.streams
+    assert expected["digest"] != longer.digest == paced.digest
+
+
+def test_a_timeframe_that_cannot_be_made_of_the_interval_is_refused() -> None:
+    with pytest.raises(ConfigError, match="90s is not a multiple of 1m"):
+        replay(interval="1m", timeframes=("90s",))
+
+
 def test_another_focus_and_interval_are_taken_in_place_of_the_recorded_ones() -> None:
     summary = replay(focus=Focus(FocusMode.ALL), interval="5s")
 
