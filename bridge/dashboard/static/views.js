@@ -86,8 +86,8 @@ export class Watchlist {
   }
 
   make(id) {
-    const parts = Object.fromEntries(["star", "name", "price", "note", "change"].map((name) => [name, el(name === "star" ? "button" : "span", { className: name })]));
-    parts.star.tabIndex = -1;
+    const parts = Object.fromEntries(["star", "name", "price", "note", "change"].map((name) => [name, el("span", { className: name })]));
+    parts.star.setAttribute("aria-hidden", "true"); // by the key F, too
     parts.line = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     parts.line.setAttribute("viewBox", `0 0 ${SPARK.width} ${SPARK.height}`);
     parts.line.setAttribute("aria-hidden", "true");
@@ -115,9 +115,9 @@ export class Watchlist {
     row.points.setAttribute("class", direction);
     say(row.star, one.isFavourite ? "★" : "☆");
     row.star.title = one.isFavourite ? "No favourite any more" : "Favourite";
-    row.star.setAttribute("aria-label", row.star.title);
     const dot = `dot ${healthDot(one.state)}`;
     if (row.dot.className !== dot) row.dot.className = dot;
+    row.node.ariaLabel = [one.name, one.isFavourite ? "favourite" : "", row.price.textContent, row.change.textContent, row.note.textContent && `pays ${row.note.textContent}`, one.reason].filter(Boolean).join(", ");
     row.node.title = one.reason ? `${one.name}: ${one.reason}` : one.name;
     if (row.node.getAttribute("aria-selected") !== String(isChosen)) row.node.setAttribute("aria-selected", isChosen);
   }

@@ -468,6 +468,48 @@ def test_dark_and_light(page: WebPage, rig: Rig) -> None:
     page.wait_chart(lambda chart: chart["dark"], "the dark chart")
 
 
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_stands_against_wcag_aa(page: WebPage, rig: Rig, daemon: FakeDaemon, theme: str) -> None:
+    page.open(f"{rig[1]}?start&theme={theme}")
+    page.wait_text("card-live-asset", "EUR/USD OTC")
+    assert page.accessibility_faults() == []
+
+    live(page, rig, "&ind=sma20,rsi14", theme=theme)
+    page.wait(lambda: "92%" in page.text("watchlist"), "the watchlist")
+    daemon.gaps = [{"from_ms": 1, "to_ms": 0, "reason": "socket closed"}]
+    key(page, "d")
+    page.wait_text("gaps", "socket closed")
+    shown_menu(page, "view-menu")
+    assert page.accessibility_faults() == []
+
+    daemon.chrome, daemon.chrome_reason = "not reachable", "Chrome was closed."
+    page.wait_text("banner", "Chrome was closed.")
+    key(page, Keys.ESCAPE, "?")
+    assert page.accessibility_faults() == []
+
+
+def test_the_keyboard_alone_reaches_everything(page: WebPage, rig: Rig) -> None:
+    live(page, rig)
+    page.wait(lambda: "GBP/USD OTC" in page.text("watchlist"), "the watchlist")
+    page.script("document.activeElement.blur()")
+    seen: list[str] = []
+    for _ in range(24):
+        key(page, Keys.TAB)
+        found = page.script(
+            "const now = document.activeElement; const ring = getComputedStyle(now);"
+            "const name = now.dataset.test || now.tagName + now.textContent;"
+            "return [name, ring.outlineStyle, parseFloat(ring.outlineWidth)]"
+        )
+        if found[0] in seen:
+            break
+        seen.append(found[0])
+        assert found[1:] != ["none", 0.0], f"{found[0]} shows no focus"
+
+    wanted = {"home", "asset", "BUTTON1m", "follow", "theme", "help", "search", "watchlist", "more"}
+    assert wanted - set(seen) == set()
+    assert [name for name in seen if name.startswith("SUMMARY")] == ["SUMMARYIndicators", "SUMMARYView"]
+
+
 def test_a_phone_shows_all_of_it_and_scrolls_nowhere_sideways(page: WebPage, rig: Rig) -> None:
     page.driver.set_window_size(500, 900)
     for width in (390, 360):

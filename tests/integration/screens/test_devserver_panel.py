@@ -110,6 +110,13 @@ def test_a_stall_is_seen_by_the_client(panel: WebPage) -> None:
     panel.wait_text("health", "Live")
 
 
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_stands_against_wcag_aa(panel: WebPage, theme: str) -> None:
+    panel.script("window.fluxcap.setDark(arguments[0])", theme == "dark")
+
+    assert panel.accessibility_faults() == []
+
+
 def test_what_is_refused_is_said(panel: WebPage) -> None:
     enter(panel, "pub", "nonsense")
     panel.click("move")

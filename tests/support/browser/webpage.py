@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
@@ -130,10 +132,30 @@ class WebPage:
         local = ("http://127.0.0.1:", "ws://127.0.0.1:", "http://localhost:", "data:", "blob:", "chrome:", "about:")
         return [url for url in urls if url and not url.startswith(local)]
 
+    def accessibility_faults(self) -> list[str]:
+        """What axe-core finds against WCAG 2.1, levels A and AA: rule, and where."""
+        self.script("if (!window.axe) (0, eval)(arguments[0])", axe_core())
+        found = self.driver.execute_async_script(
+            "const [tags, done] = arguments; axe.run(document, {runOnly: tags, resultTypes: ['violations']})"
+            ".then(({violations}) => done(violations.flatMap(({id, nodes}) =>"
+            " nodes.map(({target, failureSummary}) => `${id}: ${target.join(' ')}: ${failureSummary}`))))",
+            ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
+        )
+        return list(found)
+
     def wide(self) -> tuple[int, int]:
         """Width of the content and of the window."""
         width, window = self.script("return [document.documentElement.scrollWidth, window.innerWidth]")
         return int(width), int(window)
+
+
+@cache
+def axe_core() -> str:
+    """The code of axe-core, as its package brings it."""
+    package = importlib.util.find_spec("axe_core_python")
+    assert package is not None
+    assert package.origin is not None
+    return Path(package.origin).with_name("axe.min.js").read_text("utf-8")
 
 
 def _patient_chrome(options: webdriver.ChromeOptions, service: Service) -> webdriver.Chrome:
