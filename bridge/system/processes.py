@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+_ATTEMPTS = 5
 
 
 class ProcessInfo(NamedTuple):
@@ -76,7 +78,7 @@ def is_listened_on(port: int) -> bool:
     import psutil
 
     with contextlib.suppress(psutil.Error, OSError):
-        return any(_listens(one, port) for one in psutil.net_connections("tcp"))
+        return any(_listens(one, port) for one in _connections())
     return listener_on(port) is not None
 
 
@@ -84,15 +86,25 @@ def _listening_pid(port: int) -> int | None:
     import psutil
 
     try:
-        return next((one.pid for one in psutil.net_connections("tcp") if _listens(one, port) and one.pid), None)
+        return next((one.pid for one in _connections() if _listens(one, port) and one.pid), None)
     except (psutil.Error, OSError):  # macOS shows the table only to root, and to each the part of it that is theirs
         pass
     with contextlib.suppress(psutil.Error, OSError):
         for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error, OSError):
+            with contextlib.suppress(psutil.Error, OSError, RuntimeError):
                 if any(_listens(one, port) for one in process.net_connections("tcp")):
                     return int(process.pid)
     return None
+
+
+def _connections() -> list[Any]:
+    """All TCP connections of the machine. Raises psutil.Error or OSError where they cannot be told."""
+    import psutil
+
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(RuntimeError):  # Windows' table grew while it was read
+            return list(psutil.net_connections("tcp"))
+    raise OSError("The table of connections changes too quickly.")
 
 
 def _listens(connection: object, port: int) -> bool:

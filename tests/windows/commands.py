@@ -35,7 +35,8 @@ class Row(NamedTuple):
 
     @property
     def is_well(self) -> bool:
-        return self.code in self.codes and "Traceback" not in self.text
+        is_text = "\N{REPLACEMENT CHARACTER}" not in self.text  # UTF-8 throughout, whatever the code page is
+        return self.code in self.codes and "Traceback" not in self.text and is_text
 
     def __str__(self) -> str:
         first = next((line.strip() for line in self.text.splitlines() if line.strip()), "")

@@ -73,7 +73,7 @@ def pytest(folder: Path, log: Path, arguments: list[str], results: Results) -> b
             *("-m", "pytest", "-v", "-rs", "-p", "no:cacheprovider", "--tb=short"),
             *(f"--timeout={TEST_LIMIT_S}", f"@../{words.name}"),
         ],
-        {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        {"PYTHONUTF8": "1", "QUICK_TESTS": "1"},
     )
     try:
         process.wait(LIMIT_S)

@@ -61,7 +61,8 @@ class WindowsProcess:
 
     def __init__(self, folder: Path, log: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         self._log = log
-        self._begin = log.stat().st_size if log.exists() else 0
+        log.touch()
+        self._begin = log.stat().st_size
         # Through a pipe: Wine's Python looks for a console behind any other output.
         self._process = subprocess.Popen(
             [str(folder / "winpython"), *arguments],
@@ -126,4 +127,4 @@ class WindowsProcess:
 
     @property
     def _everything(self) -> str:
-        return self._log.read_bytes()[self._begin :].decode("utf-8").replace("\r\n", "\n")
+        return self._log.read_bytes()[self._begin :].decode("utf-8", "replace").replace("\r\n", "\n")

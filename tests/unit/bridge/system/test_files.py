@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from fluxcap.bridge.system import files
+from tests.support.patience import PATIENCE_S
 
 HELD = PermissionError(errno.EACCES, "used by another process")
 
@@ -57,6 +59,24 @@ def test_a_file_that_somebody_reads_is_replaced_when_it_is_closed(
     files.replace_file(tmp_path / "new", tmp_path / "target")
 
     assert (tmp_path / "target").read_bytes() == b"new"
+
+
+def test_a_file_that_a_reader_really_has_open_is_replaced_and_removed_in_the_end(tmp_path: Path) -> None:
+    """On Windows it is awaited; elsewhere the reader keeps what it has."""
+    (tmp_path / "new").write_bytes(b"new")
+    (tmp_path / "target").write_bytes(b"old")
+
+    for act in (
+        lambda: files.replace_file(tmp_path / "new", tmp_path / "target", PATIENCE_S),
+        lambda: files.remove_file(tmp_path / "target", PATIENCE_S),
+    ):
+        reader = (tmp_path / "target").open("rb")
+        closing = threading.Timer(0.1, reader.close)
+        closing.start()
+        act()
+        closing.join()
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_stays_open_is_not_awaited_for_ever(tmp_path: Path, held_for: Callable[[int], None]) -> None:

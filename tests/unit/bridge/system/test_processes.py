@@ -71,6 +71,24 @@ def test_what_cannot_be_told_is_left_out(monkeypatch: pytest.MonkeyPatch, troubl
     assert list(processes()) == []
 
 
+def test_a_table_that_grew_while_it_was_read_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = SimpleNamespace(laddr=SimpleNamespace(port=80), status="LISTEN", pid=None)
+    tables: list[list[object] | None] = [None, None, [row], None, [row], *[None] * 100]
+
+    def read(kind: str) -> list[object]:
+        table = tables.pop(0)
+        if table is None:
+            raise RuntimeError("GetExtendedTcpTable failed")  # psutil's own words
+        return table
+
+    monkeypatch.setattr(psutil, "net_connections", read)
+    monkeypatch.setattr(psutil, "process_iter", lambda: iter(()))
+
+    assert is_listened_on(80)
+    assert not is_listened_on(81)
+    assert not is_listened_on(80), "it changes for ever"
+
+
 def test_a_listener_of_nobody_knows_whom_is_one_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     row = SimpleNamespace(laddr=SimpleNamespace(port=80), status="LISTEN", pid=None)
     monkeypatch.setattr(psutil, "net_connections", lambda kind: [row])
