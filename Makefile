@@ -21,7 +21,7 @@ BENCH_ARGS ?=
 # Byte code is kept, whatever the shell says: the tests start hundreds of processes, and each would compile everything.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo check test long lint bench page soak fuzz mutation consent windows screenshots tools schema setup system clean
+.PHONY: help demo check test long lint bench page soak fuzz mutation consent windows screenshots notebook tools schema setup system clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
@@ -80,6 +80,11 @@ windows: setup system ## Run unit and property tests, daemon and client on Windo
 
 screenshots: setup system ## Make the pictures of the documents again
 	@$(BIN)/python -m tests.support.make_screenshots
+
+notebook: setup ## Execute the notebook of the documents anew, in an environment of its own
+	@mkdir -p .tools; test -e .tools/notebook/bin/python || $(PYTHON) -m venv .tools/notebook
+	@.tools/notebook/bin/python -m pip install -q --disable-pip-version-check -e . -r tests/support/notebook.txt -c constraints.txt
+	@.tools/notebook/bin/python -m tests.support.make_notebook
 
 # Heavy packages, each in an environment of its own, so that none is needed for anything else.
 tools: setup ## Read our exports back with freqtrade, nautilus_trader, backtrader and vectorbt, and run the recipes
