@@ -245,7 +245,7 @@ def test_a_control_port_in_use_is_refused_and_lets_go_of_the_store(daemon: Daemo
 
 
 def test_an_unknown_platform_is_refused_by_name():
-    with pytest.raises(ConfigError, match="There is no platform 'nosuch'; known: binance, .*generic, .*pocketoption"):
+    with pytest.raises(ConfigError, match=r"There is no platform 'nosuch'; known: binance, .*generic, .*pocketoption"):
         platform_named("nosuch", ())
 
 
