@@ -242,7 +242,7 @@ def history(
     until_ms = max(0, to_ms(end, "end")) if end is not None else None
     if until_ms is not None and until_ms < from_ms:
         raise ConfigError(f"end ({end!r}) lies before start ({start!r}).")
-    span = Range(from_ms, until_ms, None if as_of is None else to_ms(as_of, "as_of"))
+    span = Range(from_ms, until_ms, None if as_of is None else max(0, to_ms(as_of, "as_of")))
     where = None if source is None else os.fspath(source)
     with open_source(where, timeout, curve) as opened:
         name = stream if isinstance(stream, str) else f"{stream.source_id}/{stream.symbol}"

@@ -200,12 +200,14 @@ class RequestHandler:
         self._require_stream(request.key)
         limit = min(request.limit or HISTORY_LIMIT, HISTORY_LIMIT)
         from_ms, to_ms = _within_times(request.from_ms), _within_times(request.to_ms) or None
-        page = self._pages.history(request.key, from_ms, to_ms, request.as_of_ms, limit)
+        as_of_ms = None if request.as_of_ms is None else _within_times(request.as_of_ms)
+        page = self._pages.history(request.key, from_ms, to_ms, as_of_ms, limit)
         return HistoryResponse(request.key, page.candles, page.sequences, page.next_ms)
 
     def _gaps(self, request: GapsRequest) -> GapsResponse:
         from_ms, to_ms = _within_times(request.from_ms), _within_times(request.to_ms) or None
-        gaps = self._pages.told_gaps(request.source_id, request.symbol, from_ms, to_ms, request.as_of_ms)
+        as_of_ms = None if request.as_of_ms is None else _within_times(request.as_of_ms)
+        gaps = self._pages.told_gaps(request.source_id, request.symbol, from_ms, to_ms, as_of_ms)
         return GapsResponse(tuple(gaps))
 
     def _stream_status(self, request: StreamStatusRequest) -> StreamStatus:

@@ -256,6 +256,8 @@ class DerivedStreams:
         self._stored = stored
         self._now_ms = now_ms
         self._progress: dict[str, _Progress] = {}
+        self._blind_under_way: dict[str, tuple[_Progress, dict[tuple[int, int], bool]]] = {}
+        """By asset, whether base buckets that are over and have no candle were not seen; as of its progress."""
         self._under_way: dict[str, dict[int, Candle]] = {}
         """The newest forming base candles of each asset, by start: those of the buckets that are not sealed yet."""
 
@@ -281,6 +283,7 @@ class DerivedStreams:
     def forget_progress(self) -> None:
         """Something else has changed the store, or the clock was corrected: what is known is read again when needed."""
         self._progress.clear()
+        self._blind_under_way.clear()
         self._under_way.clear()
 
     def fold(
@@ -331,7 +334,10 @@ class DerivedStreams:
                 self._under_way[symbol] = {ts: candle for ts, candle in under_way.items() if ts >= progress.over_ms}
 
     def forming(self, base: StreamKey, candle: Candle) -> list[tuple[StreamKey, Candle]]:
-        """The candles under way of the streams derived from ``base``, whose own candle under way is ``candle``."""
+        """The candles under way of the streams derived from ``base``, whose own candle under way is ``candle``.
+
+        One is BLIND as it will be when it is sealed, as far as that is known now.
+        """
         known = self._known(base, has_candles=False)
         over_ms = known.over_ms if known is not None else 0
         under_way = self._under_way.setdefault(base.symbol, {})
@@ -354,10 +360,38 @@ class DerivedStreams:
                         else bucket.plus(one, self._base_ms)
                     )
             if bucket is not None:
-                found.append((key, bucket.candle(joined_late=start_ms < began_ms)))
+                is_blind = known is not None and self._is_blind_so_far(base.symbol, bucket, known)
+                found.append((key, bucket.candle(blind_between=is_blind, joined_late=start_ms < began_ms)))
         return found
 
     # --- within ---------------------------------------------------------------------------------------------------
+
+    def _is_blind_so_far(self, symbol: str, bucket: Bucket, known: _Progress) -> bool:
+        """Return whether a base bucket that is over and has no candle was not seen. Asked once for each commit."""
+        over = max(known.over_ms - bucket.start_ms, 0) // self._base_ms
+        missing = ~bucket.seen & (1 << over) - 1
+        if not missing:
+            return False
+        as_of, answers = self._blind_under_way.get(symbol, (None, {}))
+        if as_of is not known:
+            answers = {}
+            self._blind_under_way[symbol] = known, answers
+        asked = bucket.start_ms, missing
+        if asked not in answers:
+            gaps = [gap for gap in self._stored.gaps(self._source_id, bucket.start_ms) if gap.symbol in ("", symbol)]
+            unseen = list(bucket.unseen(over * self._base_ms, self._base_ms))
+            answers[asked] = self._lies_in(symbol, unseen, [gap for gap in gaps if gap.to_ms != gap.from_ms])
+        return answers[asked]
+
+    def _lies_in(self, symbol: str, unseen: Iterable[int], gaps: Sequence[Gap]) -> bool:
+        """Return whether one of these base buckets lies in a gap, and history did not cover it."""
+        for unseen_ms in unseen:
+            end_ms = unseen_ms + self._base_ms
+            if any(gap.from_ms < end_ms and (not gap.to_ms or gap.to_ms > unseen_ms) for gap in gaps) and not (
+                self.is_covered(symbol, unseen_ms, end_ms)
+            ):
+                return True
+        return False
 
     def _known(self, key: StreamKey, has_candles: bool) -> _Progress | None:
         """The progress of a stream; None for one without candles, unless it is about to have some."""
@@ -522,13 +556,7 @@ class DerivedStreams:
         gaps = [gap for gap in gaps if gap.from_ms < start_ms + length_ms and (not gap.to_ms or gap.to_ms > start_ms)]
         if not gaps:
             return False
-        for unseen_ms in one.bucket.unseen(length_ms, base_ms):
-            end_ms = unseen_ms + base_ms
-            if any(gap.from_ms < end_ms and (not gap.to_ms or gap.to_ms > unseen_ms) for gap in gaps) and not (
-                self.is_covered(one.symbol, unseen_ms, end_ms)
-            ):
-                return True
-        return False
+        return self._lies_in(one.symbol, one.bucket.unseen(length_ms, base_ms), gaps)
 
 
 def _values(candle: Candle) -> tuple[float, ...]:

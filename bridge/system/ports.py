@@ -22,6 +22,8 @@ def listening_socket(host: str, port: int, *, backlog: int = 128) -> socket.sock
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         else:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if address[0] == "::":  # all addresses, those of IPv4 too, as on Linux: Windows would leave them out
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         # A peer that vanished (a cable, a suspended machine) is noticed; connections that are taken inherit it.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         listener.bind(address)

@@ -43,6 +43,20 @@ def has_ended(pid: int) -> bool:
         return False
 
 
+def end_with_children(pid: int) -> None:
+    """End a process and all that it has started, at once, as far as this user may."""
+    import psutil
+
+    try:
+        root = psutil.Process(pid)
+        family = [root, *root.children(recursive=True)]
+    except (psutil.Error, OSError):
+        return
+    for one in family:
+        with contextlib.suppress(psutil.Error, OSError):
+            one.kill()
+
+
 def command_line(pid: int) -> tuple[str, ...]:
     """Return the words of a process's command line; none when it cannot be read."""
     import psutil

@@ -7,8 +7,6 @@ in the trader's Chrome could otherwise drive it, Host and Origin are checked on 
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -21,14 +19,12 @@ from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
-from fluxcap.bridge.http.serving import BoundedServer, server_config
-from fluxcap.bridge.system.ports import is_in_use, listening_socket, process_on_port
 from fluxcap.capture.api.status import Status
 from fluxcap.capture.market.clock import Trust
 from fluxcap.capture.market.focus import Focus, FocusMode, FocusSnapshot
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.pipeline import Pipeline
-from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, UnknownAsset
+from fluxcap.schemas.errors import FluxcapError, NotAnswering, UnknownAsset
 
 MOST_WRONG = 20
 """Wrong values of one request that are named."""
@@ -166,48 +162,3 @@ def focus_json(focus: FocusSnapshot) -> dict[str, Any]:
         "detected_asset": active.symbol if active else None,
         "detected_period_s": (active.period_ms // 1_000 or None) if active else None,
     }
-
-
-class HttpServer:
-    """Serves an ASGI application from a thread of its own. ``port`` 0 picks a free one."""
-
-    def __init__(self, app: Any, host: str, port: int) -> None:
-        self._socket = _bind(host, port)
-        self.host = host
-        self.port: int = self._socket.getsockname()[1]
-        # log_config None: its warnings go where ours go, as JSON when asked for.
-        config = server_config(app, log_config=None, lifespan="on")
-        self._server = BoundedServer(app, config)
-        self._thread = threading.Thread(target=self._run, name="fluxcap-web", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self, timeout_s: float = 2.0) -> None:
-        """End it; open connections get no more than a moment."""
-        self._server.should_exit = True
-        if self._thread.is_alive():
-            self._thread.join(timeout_s / 2)
-            self._server.force_exit = True
-            self._thread.join(timeout_s / 2)
-        self._socket.close()
-
-    def _run(self) -> None:
-        self._server.run([self._socket])
-
-
-def _holder(port: int) -> str:
-    holder = process_on_port(port)
-    return f" by {holder}" if holder else ""
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    try:
-        return listening_socket(host, port)
-    except OSError as error:
-        if not is_in_use(error, port):
-            raise ConfigError(f"Port {port} on {host} cannot be used: {error.strerror}.") from None
-        raise AlreadyRunning(
-            f"Port {port} on {host} is taken{_holder(port)}; stop that program, or choose another with --web-port "
-            "(--control-port while the web is off)."
-        ) from None

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
+from fluxcap.bridge.system.processes import end_with_children
 from fluxcap.capture.chrome.browsers import choose_browser, is_snap
 from fluxcap.capture.chrome.endpoint import DEFAULT_HOST, DEFAULT_PORT, BrowserInfo, active_port, probe
 from fluxcap.capture.runtime.folders import own_profile
@@ -197,7 +198,7 @@ def _await_answer(
 
 def _end_group(process: subprocess.Popen[bytes], timeout_s: float) -> None:
     if sys.platform == "win32":
-        process.terminate()  # Chrome's helpers end with it
+        end_with_children(process.pid)  # some browsers are started by a launcher of their own
         process.wait(STOP_TIMEOUT_S)
         return
     if process.poll() is None:

@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from apscheduler.schedulers.background import BackgroundScheduler
-from fastapi import FastAPI
 
 from fluxcap.bridge.http.run_file import RUN_FILE, RunFile, read_run_file, write_run_file
 from fluxcap.bridge.jetstream.forward.status import ForwardStatus
@@ -32,10 +32,9 @@ from fluxcap.bridge.transport.addresses import in_address, is_wildcard, reachabl
 from fluxcap.bridge.transport.curve import ServerCurve, server_keys, with_own_client
 from fluxcap.capture.alerts.watch import POLL_S as ALERTS_S
 from fluxcap.capture.alerts.watch import AlertWatch
-from fluxcap.capture.api.app import HttpServer, control_app
+from fluxcap.capture.api.http_server import HttpServer
 from fluxcap.capture.api.metrics import Metrics, MetricsSnapshot
 from fluxcap.capture.api.relay import EventRelay
-from fluxcap.capture.api.routes import browser_router, csv_settings_router, history_import_router
 from fluxcap.capture.api.status import DaemonInfo, Status, build_status
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.endpoint import parse_endpoint
@@ -62,6 +61,9 @@ from fluxcap.capture.runtime.folders import state_dir
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError, FluxcapError, NotAnswering, StoreError, StoreFull
 from fluxcap.schemas.types import Candle, Gap, StreamKey, interval_ms
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 CHECKPOINT_S = 60
 LEASES_S = 5
@@ -164,14 +166,10 @@ class Daemon:
                 self.pipeline, self._scheduler, self._kept_chrome or find, consent_keeper(settings)
             )
             self.gate = GateKeeper(self.pipeline, platform.is_page, settings)
-            hosts = () if is_wildcard(settings.web_host) else (settings.web_host,)
-            app = control_app(self.pipeline, self.market, self.status, hosts, settings.web_origin)
-            app.include_router(csv_settings_router(self.persistence, self.server.store.reader(), self.metrics))
-            app.include_router(browser_router(self.watch, self.pipeline, self.gate.open))
-            app.include_router(history_import_router(self.pipeline, self.server, settings.source, settings.interval))
-            self.control = HttpServer(app, settings.web_host, settings.listen_port)
-            if relay is not None:
-                self._add_web(app, relay)
+            self._relay = relay
+            self._control_reader = self.server.store.reader()
+            self._gaps_reader = self.server.store.reader()
+            self.control = HttpServer(self._make_app, settings.web_host, settings.listen_port)
         except BaseException:
             self._end_recording()
             self.server.close()
@@ -200,7 +198,6 @@ class Daemon:
         self.pipeline.start()
         if self._forwarding is not None:
             self._forwarding.start()
-        self.control.start()
         self._scheduler.add_job(self._checkpoint, "interval", seconds=CHECKPOINT_S, id="checkpoint")
         self._scheduler.add_job(self._expire_leases, "interval", seconds=LEASES_S, id="leases")
         if self.settings.retention_days:
@@ -217,6 +214,16 @@ class Daemon:
         self._write_run_file(tried_before=False)
         log.event("daemon.started", pub=who.pub, rep=who.rep, control=who.control, data=who.data_dir)
         self.watch.start()
+        self.control.start()  # last: its imports would take their time from the attach
+
+    @property
+    def alive(self) -> bool:
+        """Whether all of it works; else ``failure`` says why."""
+        return self.pipeline.alive and self.control.failure is None
+
+    @property
+    def failure(self) -> BaseException | None:
+        return self.pipeline.failure or self.control.failure
 
     def stop(self) -> None:
         """Flush and close. Nothing is sealed early. Idempotent."""
@@ -298,6 +305,24 @@ class Daemon:
     ) -> None:
         self.stop()
 
+    def _make_app(self) -> FastAPI:
+        """The application of the control port. Called in the web's thread, while the browser is attached already.
+
+        Hence its imports stand here: they are a third of all that a start imports.
+        """
+        from fluxcap.capture.api.app import control_app
+        from fluxcap.capture.api.routes import browser_router, csv_settings_router, history_import_router
+
+        settings = self.settings
+        hosts = () if is_wildcard(settings.web_host) else (settings.web_host,)
+        app = control_app(self.pipeline, self.market, self.status, hosts, settings.web_origin)
+        app.include_router(csv_settings_router(self.persistence, self._control_reader, self.metrics))
+        app.include_router(browser_router(self.watch, self.pipeline, self.gate.open))
+        app.include_router(history_import_router(self.pipeline, self.server, settings.source, settings.interval))
+        if self._relay is not None:
+            self._add_web(app, self._relay)
+        return app
+
     def _add_web(self, app: FastAPI, relay: EventRelay) -> None:
         from fluxcap.bridge.dashboard.app import mount_dashboard
         from fluxcap.bridge.web.reader import ReaderTarget
@@ -311,7 +336,7 @@ class Daemon:
         source = DaemonStreamBackend(self.pipeline, self.market, self.server, settings.source, settings.interval)
         mount_socketio(app, source, relay, settings.data_dir)
         endpoints = reachable_here(self.server.pub_endpoint), reachable_here(self.server.rep_endpoint)
-        gaps, reading = self.server.store.reader(), threading.Lock()
+        gaps, reading = self._gaps_reader, threading.Lock()
 
         def gaps_of(key: StreamKey, from_ms: int, to_ms: int | None) -> list[Gap]:
             with reading:

@@ -31,14 +31,14 @@ def run_daemon(settings: Settings, *, debug: bool = False) -> int:
             if made is None:
                 return exit_code(asked)
             with made as daemon:
-                while not asked and daemon.pipeline.alive:
+                while not asked and daemon.alive:
                     idle.wait(POLL_S)  # signal handlers run within
         except FluxcapError as error:
             if not settings.log_json and settings.log_file is None:
                 raise
             log.event("daemon.start_failed", level=logging.CRITICAL, reason=str(error))
             return error_exit_code(error)
-    if daemon.pipeline.failure is not None:
+    if daemon.failure is not None:
         return 1
     return exit_code(asked)
 

@@ -45,6 +45,17 @@ const TABLES = {
   TickBatch: [["key", "StreamKey"], ["startSequence", "u64"], ["tsMs", "[i64]"], ["price", "[f64]"]],
   ListStreamsRequest: [],
   ListStreamsResponse: [["streams", "[StreamStatusResponse]"]],
+  HistoryRequest: [
+    ["key", "StreamKey"], ["fromMs", "i64"], ["toMs", "i64"], ["hasAsOf", "bool"], ["asOfMs", "i64"], ["limit", "u32"],
+  ],
+  HistoryResponse: [["key", "StreamKey"], ["candles", "[Candle]"], ["sequences", "[u64]"], ["nextMs", "i64"]],
+  Gap: [
+    ["source", "string"], ["symbol", "string"], ["fromMs", "i64"], ["toMs", "i64"], ["reason", "string"], ["atMs", "i64"],
+  ],
+  GapsRequest: [
+    ["source", "string"], ["symbol", "string"], ["fromMs", "i64"], ["toMs", "i64"], ["hasAsOf", "bool"], ["asOfMs", "i64"],
+  ],
+  GapsResponse: [["gaps", "[Gap]"]],
 };
 
 // The union's members from 1, each with its type hint and the lowest version that can read it.
@@ -54,7 +65,8 @@ const MEMBERS = [
   ["BackfillCandlesRequest", 8, 1], ["BackfillCandlesResponse", 9, 1], ["ErrorResponse", 100, 1],
   ["StreamStatusRequest", 10, 2], ["StreamStatusResponse", 11, 2], ["CandleRevision", 12, 2],
   ["RevisionsRequest", 13, 2], ["RevisionsResponse", 14, 2], ["TickBatch", 15, 2], ["ListStreamsRequest", 16, 2],
-  ["ListStreamsResponse", 17, 2],
+  ["ListStreamsResponse", 17, 2], ["HistoryRequest", 18, 2], ["HistoryResponse", 19, 2], ["GapsRequest", 20, 2],
+  ["GapsResponse", 21, 2],
 ];
 
 const SIZES = { bool: 1, i8: 1, u8: 1, u16: 2, u32: 4, i64: 8, u64: 8, f64: 8 };

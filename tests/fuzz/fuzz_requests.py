@@ -31,10 +31,14 @@ from fluxcap.schemas.types import (
     BackfillCandlesResponse,
     Envelope,
     ErrorResponse,
+    GapsRequest,
+    GapsResponse,
     GetCursorRequest,
     GetCursorResponse,
     HealthRequest,
     HealthResponse,
+    HistoryRequest,
+    HistoryResponse,
     ListStreamsRequest,
     ListStreamsResponse,
     RevisionsRequest,
@@ -59,6 +63,8 @@ ANSWERS = {
     StreamStatusRequest: StreamStatus,
     RevisionsRequest: RevisionsResponse,
     ListStreamsRequest: ListStreamsResponse,
+    HistoryRequest: HistoryResponse,
+    GapsRequest: GapsResponse,
 }
 REQUESTS = (
     HealthRequest(),
@@ -72,6 +78,11 @@ REQUESTS = (
     RevisionsRequest(EURUSD, 0, 10),
     ListStreamsRequest(),
     GetCursorRequest(GBPUSD),
+    HistoryRequest(EURUSD),
+    HistoryRequest(EURUSD, 5 * MINUTE, 90 * MINUTE, None, 10),
+    HistoryRequest(EURUSD, 0, 0, 1_900_000_000_000),
+    GapsRequest("SIM", "EURUSD_otc"),
+    GapsRequest("SIM", "", 1, 2, 1_900_000_000_000),
 )
 _SEEDS = [encode(request, "asked") for request in REQUESTS]
 _SEEDS += [generated_wire.build(fb, request, "asked") for request in REQUESTS]

@@ -229,8 +229,8 @@ from fluxcap.schemas.types import Candle, Gap, StreamKey
 DASHBOARD = '''
 import sys, httpx
 from fluxcap.bridge.dashboard.app import DashboardTarget, dashboard_app
-from fluxcap.capture.api.app import HttpServer
-server = HttpServer(dashboard_app(DashboardTarget(*sys.argv[1:4])), "127.0.0.1", 0)
+from fluxcap.capture.api.http_server import HttpServer
+server = HttpServer(lambda: dashboard_app(DashboardTarget(*sys.argv[1:4])), "127.0.0.1", 0)
 server.start()
 for path in sys.argv[4:]:
     print(httpx.get(f"http://127.0.0.1:{server.port}{path}", timeout=60).text)

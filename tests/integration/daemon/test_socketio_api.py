@@ -17,7 +17,7 @@ import socketio
 from fastapi import FastAPI
 
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
-from fluxcap.capture.api.app import HttpServer
+from fluxcap.capture.api.http_server import HttpServer
 from fluxcap.capture.api.relay import EventRelay
 from fluxcap.capture.api.socketio import mount_socketio
 from fluxcap.capture.market.focus import AssetNames
@@ -72,7 +72,7 @@ class Rig:
         app = FastAPI()
         app.add_middleware(OriginGuard, names=LOCAL_NAMES)
         self.api = mount_socketio(app, self.source, self.relay, data_dir)
-        self._server = HttpServer(app, "127.0.0.1", 0)
+        self._server = HttpServer(lambda: app, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._server.port}"
         self._server.start()
 

@@ -37,6 +37,7 @@ PARTS = {"capture/": "fluxcap/capture/", "bridge/": "fluxcap/bridge/", "schemas/
 """Where the folders of the checkout lie in the package."""
 FOLDERS = ("fluxcap/", *PARTS)
 PICTURES = "bridge/dashboard/screenshots/"
+NOTEBOOK = "bridge/history.ipynb"
 OUR_FOLDERS = ("schemas", "bridge", "capture", "data")
 """Names that modules of a user's own project may have."""
 LOOK = """
@@ -168,7 +169,7 @@ def test_the_wheel_holds_the_tracked_files_of_the_product_and_no_other(built: Ou
 
     assert pictures
     assert for_node
-    assert held == expected - pictures - for_node
+    assert held == expected - pictures - for_node - {in_wheel(NOTEBOOK)}
 
 
 def test_the_wheel_has_one_top_level_name(built: Outputs):

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from fluxcap.bridge.server.server import FeedInfo, WireServer
-from fluxcap.capture.api.app import HttpServer
+from fluxcap.capture.api.http_server import HttpServer
 from fluxcap.capture.api.routes import csv_files_router
 from fluxcap.schemas.types import Candle, FeedState, StreamKey
 from tests.support.daemon.live_rig import Process
@@ -54,7 +54,7 @@ class FakeDaemon:
         self.is_ticking = True
         self._ticks = 0
         self._lock = threading.Lock()
-        self._control: HttpServer | None = HttpServer(self._app(), "127.0.0.1", 0)
+        self._control: HttpServer | None = HttpServer(self._app, "127.0.0.1", 0)
         self.port = self._control.port
         self._control.start()
         self._stop = threading.Event()
@@ -97,7 +97,7 @@ class FakeDaemon:
             self._control = None
 
     def start_control(self) -> None:
-        self._control = HttpServer(self._app(), "127.0.0.1", self.port)
+        self._control = HttpServer(self._app, "127.0.0.1", self.port)
         self._control.start()
 
     def close(self) -> None:

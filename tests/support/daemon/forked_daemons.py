@@ -27,6 +27,10 @@ HEAVY = (
     "fluxcap.capture.daemon.foreground",
     "fluxcap.capture.runtime.settings",
     "fluxcap.capture.cli.run",
+    "fluxcap.capture.api.app",
+    "fluxcap.capture.api.routes",
+    "fluxcap.capture.api.socketio",
+    "fluxcap.bridge.dashboard.app",
     "uvicorn.protocols.http.h11_impl",
 )
 

@@ -20,6 +20,7 @@ from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import CandleFlags, FeedState
 from tests.support.documents import OPERATIONS, names, quoted, rows, section
 from tests.support.paths import ROOT
+from tests.windows.commands import never_run
 
 CONTRACT = ("Settings", "When the browser fails", "Exit codes", "States", "Log events", "Metrics", "Counters")
 
@@ -148,3 +149,7 @@ def test_every_counter_of_the_status_stands_there() -> None:
     told = {name.partition(".")[0] for name in names(rows(part("Counters")))}
 
     assert told - {"gaps", "duplicates", "garbled"} == counters_of_the_code()
+
+
+def test_every_command_is_run_on_windows_too() -> None:
+    assert never_run() == set(), "Write words to run it by into tests/windows/commands.py."

@@ -362,6 +362,6 @@ def test_whatever_is_printed_goes_through_what_makes_it_harmless():
 def test_a_daemon_starts_without_what_only_commands_and_extras_need():
     loaded = modules_after("import fluxcap.capture.daemon.daemon")
 
-    assert loaded & {"httpx", "rich", "selenium", "nats", "apprise", "pandas", "pyarrow"} == set(), (
+    assert loaded & {"fastapi", "httpx", "rich", "selenium", "nats", "apprise", "pandas", "pyarrow"} == set(), (
         "Import it where it is used: each costs every start of a daemon, and its memory."
     )

@@ -264,6 +264,64 @@ def test_the_candle_under_way_of_a_bucket_that_began_before_the_stream_says_so(s
     assert forming[FIVE].flags == JOINED_LATE
 
 
+def under_way(server: WireServer, minute: int) -> int:
+    """Flags of the five-minute candle under way while that minute is."""
+    return dict(server.derived.forming(EURUSD, candle(minute)))[FIVE].flags
+
+
+def test_the_candle_under_way_is_blind_where_a_minute_of_it_lacks_within_a_gap(server: WireServer) -> None:
+    server.publish({EURUSD: [candle(60)]}, gaps=[gap(61.5, 62.5)], over={EURUSD: 63 * MINUTE})
+
+    assert under_way(server, 63) == BLIND
+    assert under_way(server, 66) == 0
+
+
+def test_the_candle_under_way_is_not_blind_where_there_was_no_trade_and_for_minutes_to_come(server: WireServer) -> None:
+    server.publish({EURUSD: [candle(60)]}, gaps=[gap(50, 55), gap(63, 64)], over={EURUSD: 63 * MINUTE})
+
+    assert under_way(server, 63) == 0
+
+
+def test_the_candle_under_way_says_what_later_gaps_and_histories_say(server: WireServer) -> None:
+    server.publish({EURUSD: [candle(60)]}, over={EURUSD: 63 * MINUTE})
+    flags = [under_way(server, 63)]
+
+    server.record_gaps([gap(61, 62)])
+    flags.append(under_way(server, 63))
+    server.record_gaps([gap(61, 61)])
+    flags.append(under_way(server, 63))
+    server.record_gaps([gap(61, 62)])
+    server.derived.is_covered = lambda symbol, from_ms, to_ms: True
+    flags.append(under_way(server, 63))
+    server.derived.is_covered = lambda symbol, from_ms, to_ms: False
+    server.publish({EURUSD: [candle(63)]})
+    flags.append(under_way(server, 64))
+
+    assert flags == [0, BLIND, 0, 0, BLIND]
+
+
+def test_a_candle_under_way_that_begins_within_a_gap_is_blind_at_once(server: WireServer) -> None:
+    server.publish({EURUSD: [candle(59)]}, gaps=[gap(60, 62)], over={EURUSD: 62 * MINUTE})
+
+    assert under_way(server, 62) == BLIND
+
+
+def test_gaps_are_asked_for_once_a_commit_and_not_at_all_where_no_minute_lacks(
+    server: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, asked = server.derived._stored, []
+    monkeypatch.setattr(stored, "gaps", lambda source_id, from_ms: asked.append(from_ms) or [], raising=False)
+    server.publish({EURUSD: [candle(60), candle(61)]})
+
+    under_way(server, 62)
+    whole = len(asked)
+    server.publish({EURUSD: [candle(63)]})
+    for _ in range(3):
+        under_way(server, 64)
+
+    assert (whole, len(asked)) == (0, 1)
+
+
 def test_buckets_are_counted_in_utc() -> None:
     midnight = 20_000 * 1_440
     found = fold_buckets([candle(midnight - 1), candle(midnight)], 1_440 * MINUTE, MINUTE)

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from fluxcap.bridge.system.ports import is_in_use, listening_socket, process_on_port
+from tests.support.patience import PATIENCE_S
 from tests.support.systems import not_by_wine
 
 OWNED = not_by_wine("it does not tell which process has a port")
@@ -61,6 +62,15 @@ def test_a_port_can_be_taken_again_at_once() -> None:
 def test_ipv6_is_listened_on_where_it_is_named(host: str, family: socket.AddressFamily) -> None:
     with listening_socket(host, 0) as listener:
         assert listener.family == family
+
+
+@pytest.mark.parametrize("host", ["::", "::0"])
+def test_all_addresses_are_those_of_both_families(host: str) -> None:
+    with listening_socket(host, 0) as listener:
+        for address in ("::1", "127.0.0.1"):
+            socket.create_connection((address, listener.getsockname()[1]), timeout=PATIENCE_S).close()
+
+        assert listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 0
 
 
 def test_a_peer_that_vanished_is_noticed() -> None:

@@ -11,7 +11,16 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from fluxcap.bridge.system.processes import ProcessInfo, is_listened_on, is_running, listener_on, processes
+from fluxcap.bridge.system.processes import (
+    ProcessInfo,
+    end_with_children,
+    has_ended,
+    is_listened_on,
+    is_running,
+    listener_on,
+    processes,
+)
+from tests.support.patience import PATIENCE_S, await_that
 from tests.support.systems import not_by_wine
 
 
@@ -69,6 +78,22 @@ def test_what_cannot_be_told_is_left_out(monkeypatch: pytest.MonkeyPatch, troubl
 
     assert listener_on(80) is None
     assert list(processes()) == []
+
+
+def test_a_process_is_ended_with_what_it_has_started() -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+
+        end_with_children(parent.pid)
+        parent.wait(PATIENCE_S)
+
+    assert await_that(lambda: has_ended(child), "the child's end")
 
 
 def test_a_table_that_grew_while_it_was_read_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
