@@ -8,19 +8,26 @@ import numpy as np
 import pytest
 
 from fluxcap.bridge.server.requests import MAX_REQUEST_BYTES, RequestHandler
-from fluxcap.schemas.candles import PAGE_LIMIT, CandlePage, RevisionPage
+from fluxcap.bridge.store.history import HistoryPage
+from fluxcap.schemas.candles import HISTORY_LIMIT, PAGE_LIMIT, CandlePage, RevisionPage
 from fluxcap.schemas.codec import decode, encode
-from fluxcap.schemas.errors import StoreError
+from fluxcap.schemas.errors import NotKnown, StoreError
 from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
     CandleBatch,
     Envelope,
     ErrorResponse,
+    Gap,
+    GapChange,
+    GapsRequest,
+    GapsResponse,
     GetCursorRequest,
     GetCursorResponse,
     HealthRequest,
     HealthResponse,
+    HistoryRequest,
+    HistoryResponse,
     ListStreamsRequest,
     ListStreamsResponse,
     Message,
@@ -59,6 +66,18 @@ class Pages:
     def revisions(self, key: StreamKey, after_revision: int | None, limit: int) -> RevisionPage:
         self.asked.append((key, after_revision, limit))
         return RevisionPage(2, np.array([7, 0], dtype=np.uint64), candle_rows(7, 2), True)
+
+    def history(self, key: StreamKey, from_ms: int, to_ms: int | None, as_of_ms: int | None, limit: int) -> HistoryPage:
+        self.asked.append((key, from_ms, to_ms, as_of_ms, limit))
+        return HistoryPage(candle_rows(7, 2), np.array([7, 0], dtype=np.uint64), 9 * MINUTE)
+
+    def told_gaps(
+        self, source_id: str, symbol: str, from_ms: int, to_ms: int | None, as_of_ms: int | None
+    ) -> list[GapChange]:
+        self.asked.append((source_id, symbol, from_ms, to_ms, as_of_ms))
+        if as_of_ms == 1:
+            raise NotKnown("Not known: that was not kept.")
+        return [GapChange(Gap("SIM", "", 5, 0, "silent"), 6)]
 
 
 @pytest.fixture
@@ -107,6 +126,38 @@ def test_a_known_stream_without_candles_has_cursor_zero_and_an_empty_page(ask: A
 
 def test_subscribing_is_accepted_with_the_newest_sequence(ask: Ask) -> None:
     assert ask(SubscribeCandlesRequest(EURUSD, 5)) == SubscribeCandlesAck(True, "", EURUSD, 20_000)
+
+
+@pytest.mark.parametrize(
+    ("request_", "asked"),
+    [
+        (HistoryRequest(EURUSD), (EURUSD, 0, None, None, HISTORY_LIMIT)),
+        (HistoryRequest(EURUSD, 5, 9, 7, 20), (EURUSD, 5, 9, 7, 20)),
+        (HistoryRequest(EURUSD, -5, -9, -7, 2**32 - 1), (EURUSD, 0, None, 0, HISTORY_LIMIT)),
+        (HistoryRequest(EURUSD, 2**63 - 1, 2**63 - 1), (EURUSD, 2**62, 2**62, None, HISTORY_LIMIT)),
+    ],
+)
+def test_history_is_asked_for_within_what_a_page_and_a_time_can_be(
+    ask: Ask, pages: Pages, request_: HistoryRequest, asked: tuple[object, ...]
+) -> None:
+    answer = ask(request_)
+
+    assert isinstance(answer, HistoryResponse)
+    assert (minutes(answer.candles), answer.sequences.tolist(), answer.next_ms) == ([7, 8], [7, 0], 9 * MINUTE)
+    assert pages.asked == [asked]
+
+
+def test_gaps_come_with_when_they_were_told(ask: Ask, pages: Pages) -> None:
+    assert ask(GapsRequest("SIM", "EURUSD_otc", 5, 0, 8)) == GapsResponse(
+        (GapChange(Gap("SIM", "", 5, 0, "silent"), 6),)
+    )
+    assert pages.asked == [("SIM", "EURUSD_otc", 5, None, 8)]
+
+
+def test_history_of_a_stream_nobody_has_is_404_and_what_was_not_kept_is_410(ask: Ask, answers: RequestHandler) -> None:
+    assert ask(HistoryRequest(NOBODYS)) == ErrorResponse(404, f"There is no stream {NOBODYS}.")
+    assert ask(GapsRequest("SIM", "", 0, 0, 1)) == ErrorResponse(410, "Not known: that was not kept.")
+    assert answers.counters["error_410"] == 1
 
 
 class PrunedPages(Pages):
