@@ -53,6 +53,17 @@ def await_daemon(data_dir: Path, timeout_s: float) -> RunFile | None:
         time.sleep(_POLL_S)
 
 
+def _ask(pid: int, ask: Callable[[int], None]) -> bool:
+    """Return whether it heard: on Windows one that is still starting, or is about to end, does not."""
+    try:
+        ask(pid)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        raise FluxcapError(f"fluxcap (process {pid}) is another user's; only that user can stop it.") from None
+    return True
+
+
 def stop_daemon(
     data_dir: Path,
     timeout_s: float = STOP_S,
@@ -66,14 +77,11 @@ def stop_daemon(
     run = running_daemon(data_dir)
     if run is None:
         return None
-    try:
-        ask(run.pid)
-    except ProcessLookupError:  # it has just ended
-        return run.pid
-    except PermissionError:
-        raise FluxcapError(f"fluxcap (process {run.pid}) is another user's; only that user can stop it.") from None
     deadline_s = time.monotonic() + timeout_s
+    is_asked = False
     while not has_ended(run.pid):
+        if not is_asked:
+            is_asked = _ask(run.pid, ask)
         if time.monotonic() >= deadline_s:
             raise FluxcapError(
                 f"fluxcap (process {run.pid}) has not ended within {timeout_s:g} s; its log says what it does."

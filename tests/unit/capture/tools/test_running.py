@@ -10,16 +10,24 @@ import pytest
 
 from fluxcap.bridge.http.run_file import RunFile, write_run_file
 from fluxcap.bridge.system.processes import has_ended
+from fluxcap.bridge.system.signals import ask_to_stop
 from fluxcap.capture.cli.app import run_cli
 from fluxcap.capture.tools.running import await_daemon, is_daemon, running_daemon, stop_daemon
 from fluxcap.schemas.errors import FluxcapError
 from tests.support.patience import PATIENCE_S
 
 NOBODY = "http://127.0.0.1:1"
-WAITS_FOR_SIGTERM = "import time; print(flush=True); time.sleep(600)"
+WAITS_TO_BE_ASKED = """
+import time
+from fluxcap.bridge.system.signals import catch_stop_signals
+with catch_stop_signals() as asked:
+    print(flush=True)
+    while not asked:
+        time.sleep(0.01)
+"""
 
 
-def process(*words: str, code: str = WAITS_FOR_SIGTERM) -> subprocess.Popen[str]:
+def process(*words: str, code: str = WAITS_TO_BE_ASKED) -> subprocess.Popen[str]:
     """A process that runs, with words of another one's command line behind its own."""
     started = subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True)
     assert started.stdout is not None
@@ -61,6 +69,26 @@ def test_a_daemon_that_does_not_answer_is_still_ended_and_its_end_is_awaited(tmp
         assert has_ended(daemon.pid)
     finally:
         ended(daemon)
+
+
+def test_one_that_does_not_hear_yet_is_asked_again(tmp_path: Path):
+    daemon = process("fluxcap", "run")
+    leave_run_file(tmp_path, daemon.pid)
+    asked: list[int] = []
+
+    def ask(pid: int) -> None:
+        asked.append(pid)
+        if len(asked) < 3:
+            raise ProcessLookupError
+        ask_to_stop(pid)
+
+    try:
+        assert stop_daemon(tmp_path, PATIENCE_S, ask=ask) == daemon.pid
+        assert has_ended(daemon.pid)
+    finally:
+        ended(daemon)
+
+    assert asked == [daemon.pid] * 3
 
 
 def test_a_process_that_only_has_the_number_of_an_old_daemon_is_left_alone(tmp_path: Path):
