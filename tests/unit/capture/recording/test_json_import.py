@@ -13,6 +13,7 @@ import pytest
 
 from fluxcap.bridge.store.store import Store
 from fluxcap.capture.cli import record as command
+from fluxcap.capture.platforms import registry
 from fluxcap.capture.platforms.base import History
 from fluxcap.capture.platforms.pocketoption import PocketOption
 from fluxcap.capture.platforms.registry import platform_named
@@ -270,6 +271,22 @@ def test_a_recording_of_a_described_platform_replays_without_its_settings(tmp_pa
 
     assert (summary.platform, summary.ticks) == ("mine", 400)
     assert [str(stream.key) for stream in summary.streams] == ["POCKETOPTION.BTC~2FUSD.1m"]
+
+
+def test_a_recording_of_a_platform_that_ships_replays_as_it_was_described_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings(None).model_copy(update={"platform": "bitfinex", "source": "BITFINEX"})
+    told = '{"event":"subscribed","channel":"trades","chanId":7,"symbol":"tBTCUSD","pair":"BTCUSD"}'
+    trades = [json.dumps([7, "te", [at, int((COLLECTED_S + at / 2) * 1_000), 0.1, 1.5]]) for at in range(400)]
+    rows = [message(text, 1, COLLECTED_S + max(at - 1, 0) / 2) for at, text in enumerate([told, *trades])]
+    import_frames(write(tmp_path / "f.json", rows), tmp_path / "made.fluxcap", settings, force=False)
+    monkeypatch.setattr(registry, "presets", dict)
+
+    summary = replay(ReplayOptions(path=tmp_path / "made.fluxcap"), lambda name: platform_named(name, (), {}))
+
+    assert (summary.platform, summary.ticks) == ("bitfinex", 400)
+    assert [str(stream.key) for stream in summary.streams] == ["BITFINEX.BTCUSD.1m"]
 
 
 def test_a_recording_that_does_not_say_how_its_platform_is_described_asks_for_it(tmp_path: Path) -> None:
