@@ -13,6 +13,7 @@ import argparse
 import itertools
 import json
 import shutil
+import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -301,4 +302,5 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing stays behind then either
     sys.exit(main(given.folder.resolve(), is_quick=given.quick))
