@@ -12,7 +12,7 @@ import pytest
 
 from fluxcap.bridge.dashboard.app import DashboardTarget, dashboard_app
 from fluxcap.capture.api import server as serving
-from fluxcap.capture.api.app import HttpServer
+from fluxcap.capture.api.http_server import HttpServer
 from fluxcap.capture.cli.app import run_cli
 from fluxcap.schemas.types import Candle, StreamKey
 from tests.support.daemon.dashboard_rig import SOURCE, FakeDaemon
