@@ -188,21 +188,11 @@ def troubles(daemon: PrettyDaemon, url: str, page: WebPage) -> None:
     page.open(f"{url}?source=platform&asset=NZDJPY&theme=dark")
     page.wait_text("overlay", "No candle yet")
     page.picture("page-empty")
-    shown(
-        page,
-        chart,
-        "page-blind",
-        lambda: daemon.gaps.append({**daemon.gaps[0], "from_ms": daemon.minute * MINUTE, "to_ms": 0}),
-    )
+    daemon.gaps.append({**daemon.gaps[0], "from_ms": (daemon.minute - 3) * MINUTE, "to_ms": 0})
+    shown(page, chart, "page-blind")
     daemon.gaps.pop()
     daemon.is_ticking = False
-    for feed in (
-        FeedState.LIVE,
-        FeedState.STALLED,
-        FeedState.LOGGED_OUT,
-        FeedState.WAITING_FOR_CONSENT,
-        FeedState.CLOCK_IN_QUESTION,
-    ):
+    for feed in FEEDS:
         daemon.feed = feed
         page.open(chart)
         page.wait_text("reason", "quiet") if feed is FeedState.LIVE else page.wait_text("todo", ".")
