@@ -98,13 +98,20 @@ def test_a_body_beyond_the_bound_is_413_whether_its_length_is_declared_or_not(
     body = json.dumps(["x" * MAX_BODY_BYTES]).encode()
     chunks = [body[at : at + 65_536] for at in range(0, len(body), 65_536)]
 
-    answer = httpx.put(f"http://127.0.0.1:{port}{path}", content=body if is_declared else iter(chunks), trust_env=False)
+    answer = httpx.put(
+        f"http://127.0.0.1:{port}{path}",
+        content=body if is_declared else iter(chunks),
+        trust_env=False,
+        timeout=PATIENCE_S,
+    )
 
     assert (answer.status_code, answer.json()["error"]) == (413, "The request is larger than 4 MiB.")
 
 
 def test_a_body_up_to_the_bound_is_taken(port: int) -> None:
-    answer = httpx.put(f"http://127.0.0.1:{port}/size", content=bytes(MAX_BODY_BYTES), trust_env=False)
+    answer = httpx.put(
+        f"http://127.0.0.1:{port}/size", content=bytes(MAX_BODY_BYTES), trust_env=False, timeout=PATIENCE_S
+    )
 
     assert answer.json() == MAX_BODY_BYTES
 
@@ -181,7 +188,7 @@ def test_requests_one_after_the_other_and_websockets_outlast_the_deadlines(hasty
         ws.send("still there")
         assert ws.recv(PATIENCE_S) == "still there"
 
-    with httpx.Client(base_url=f"http://127.0.0.1:{hasty}", trust_env=False) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{hasty}", trust_env=False, timeout=PATIENCE_S) as client:
         assert [client.get("/ok").json() for _ in range(3)] == ["ok"] * 3
 
 

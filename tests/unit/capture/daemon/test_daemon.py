@@ -132,7 +132,7 @@ def test_all_of_it_works_on_ipv6(tmp_path: Path):
             client.subscribe(daemon.key("A"))
             heard = next(event for event in client.events(PATIENCE_S) if isinstance(event, Candles))
         answers = [
-            httpx.get(f"{run.control}/health", headers={"host": host}, trust_env=False).status_code
+            httpx.get(f"{run.control}/health", headers={"host": host}, trust_env=False, timeout=PATIENCE_S).status_code
             for host in (f"[::1]:{daemon.control.port}", "[0:0:0:0:0:0:0:1]", "localhost", "[::2]", "foreign.example")
         ]
 
@@ -154,7 +154,9 @@ def test_one_that_listens_on_all_addresses_is_found_and_answers_by_each_of_its_o
         assert run is not None
         port = daemon.control.port
         answers = {
-            asked: httpx.get(f"http://{address}:{port}/health", headers={"host": asked}, trust_env=False).status_code
+            asked: httpx.get(
+                f"http://{address}:{port}/health", headers={"host": asked}, trust_env=False, timeout=PATIENCE_S
+            ).status_code
             for address, asked in ((here, here), ("127.0.0.1", "127.0.0.1"), (here, "foreign.example"))
         }
 
@@ -326,7 +328,7 @@ def test_the_everyday_browser_is_read_by_consent_and_only_the_platforms_tab(tmp_
         with Daemon(settings(tmp_path, consent=True, chrome_profile=profile)) as daemon:
             dialog = browser.dialog()
             waiting = daemon.status()
-            again = httpx.post(f"{daemon.identity.control}/api/chrome/ask", trust_env=False).json()
+            again = httpx.post(f"{daemon.identity.control}/api/chrome/ask", trust_env=False, timeout=PATIENCE_S).json()
             dialog.allow()
             attached = browser.command("Target.attachToTarget")
             seen = await_that(lambda: daemon.status() if daemon.status().browser else None, "the attach")
@@ -352,6 +354,6 @@ def iter_of(commands: queue.SimpleQueue[dict[str, Any]]) -> Iterator[dict[str, A
 
 
 def test_who_reads_no_browser_by_consent_says_so_when_told_to_ask(daemon: Daemon):
-    answer = httpx.post(f"{daemon.identity.control}/api/chrome/ask", trust_env=False)
+    answer = httpx.post(f"{daemon.identity.control}/api/chrome/ask", trust_env=False, timeout=PATIENCE_S)
 
     assert (answer.status_code, "fluxcap run --consent" in answer.json()["error"]) == (400, True)
