@@ -524,6 +524,9 @@ def test_a_phone_shows_all_of_it_and_scrolls_nowhere_sideways(page: WebPage, rig
             assert wide <= window == width
             for name in ("asset", "timeframes", "indicators-menu", "view-menu", "label", "more"):
                 assert page.shown(name), name
+            tops = "return [...document.querySelectorAll('.asset, [data-test=help]')].map((one) => one.offsetTop)"
+            first, last = page.script(tops)
+            assert abs(first - last) < 20, "one row of buttons"
         finally:
             page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     page.driver.set_window_size(1280, 800)
