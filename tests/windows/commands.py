@@ -96,7 +96,7 @@ def while_running(
         Command(("forward", nats_url, "--setup")),
         Command(("forward", nats_url, "--once", *data)),
         Command(("archive", *via, "--out", f"{location}\\archiv", "--once")),
-        Command(("tail", *stream, *via), (130,), " ticks"),
+        Command(("tail", *stream, *via), (130,), "●"),
     ]
     page = [
         Command(("collect", "--assets", focus[0], "--timeframes", "1m", "--source", source, *browser, *data)),
