@@ -77,7 +77,7 @@ def while_running(
         Command(("collect-mode", "both", *data)),
     ]
     readers = [
-        Command(("tail", *stream, *wire), (130,), focus[0]),
+        Command(("tail", *stream, *wire), (130,), " ticks"),
         Command(("tail", *stream, *wire, "--json", "--data-dir", f"{location}\\copy of tail"), (130,), '"close"'),
         Command(("watch", *data), (0, 130), focus[0]),
         Command(("dashboard", "--port", "61006", *data), (130,), "61006"),
@@ -96,7 +96,7 @@ def while_running(
         Command(("forward", nats_url, "--setup")),
         Command(("forward", nats_url, "--once", *data)),
         Command(("archive", *via, "--out", f"{location}\\archiv", "--once")),
-        Command(("tail", *stream, *via), (130,), focus[0]),
+        Command(("tail", *stream, *via), (130,), "●"),
     ]
     page = [
         Command(("collect", "--assets", focus[0], "--timeframes", "1m", "--source", source, *browser, *data)),

@@ -96,7 +96,7 @@ def url(behind: Behind, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
     monkeypatch.setattr(serving, "run_dashboard_server", serve)
     assert run_cli(["dashboard", *behind.options]) == 0
-    server = HttpServer(dashboard_app(targets[0]), "127.0.0.1", 0)
+    server = HttpServer(lambda: dashboard_app(targets[0]), "127.0.0.1", 0)
     server.start()
     try:
         yield f"http://127.0.0.1:{server.port}"

@@ -83,8 +83,10 @@ def test_it_leaves_no_thread_behind_and_may_be_stopped_twice(tmp_path: Path):
     daemon.stop()
     daemon.stop()
 
-    left = [t.name for t in set(threading.enumerate()) - before if t.name.startswith("fluxcap")]
-    assert left == []
+    def left() -> list[str]:
+        return [t.name for t in set(threading.enumerate()) - before if t.name.startswith("fluxcap")]
+
+    assert await_that(lambda: not left(), "the end of its threads")
 
 
 def test_after_a_sleep_it_says_for_how_long_and_looks_for_chrome_at_once(
