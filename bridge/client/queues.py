@@ -9,12 +9,14 @@ from __future__ import annotations
 import enum
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 
 from fluxcap.bridge.client.events import Candles, Event, Forming, Gap, HealthChanged, Ticks
+from fluxcap.bridge.system.signals import longest_wait_s
 from fluxcap.schemas.errors import ConfigError, FluxcapError
 from fluxcap.schemas.types import StreamKey
 
@@ -98,7 +100,12 @@ class EventQueue:
         Raises the error the queue was closed with, once all events before it were taken.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._slots or self._closed, timeout)
+            deadline_s = None if timeout is None else time.monotonic() + timeout
+            while not self._slots and not self._closed:
+                left_s = None if deadline_s is None else deadline_s - time.monotonic()
+                if left_s is not None and left_s <= 0:
+                    break
+                self._changed.wait(longest_wait_s(left_s))
             if not self._slots:
                 if self._error is not None:
                     raise self._error

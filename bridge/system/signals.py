@@ -25,6 +25,7 @@ _EVENT_MODIFY_STATE = 2
 _FOREVER = 0xFFFFFFFF
 _NOT_FOUND = 2
 _IS_SET = 0
+_LONGEST_WAIT_S = 0.25
 
 _kept: list[Any] = []
 """Windows calls the handler of the console's end as long as the process lives."""
@@ -89,6 +90,16 @@ def interrupt_on_hang_up() -> None:
         signal.signal(number, on_hang_up)
     if sys.platform == "win32":
         _signal_at_console_end(signal.SIGBREAK)
+
+
+def longest_wait_s(wanted_s: float | None) -> float | None:
+    """Return for how long the main thread may wait for a lock at once, of ``wanted_s`` seconds; None is for ever.
+
+    Windows lets no Ctrl-C through meanwhile.
+    """
+    if sys.platform != "win32":
+        return wanted_s
+    return _LONGEST_WAIT_S if wanted_s is None else min(wanted_s, _LONGEST_WAIT_S)
 
 
 def exit_code(asked: Sequence[int]) -> int:

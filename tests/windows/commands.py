@@ -12,6 +12,10 @@ from fluxcap.capture.cli.app import app
 LINE = "  {:>3}  {:58}  {}"
 
 
+STARTED = "\N{NULL}"
+"""Into a pipe it prints nothing before its end."""
+
+
 class Command(NamedTuple):
     """``until``: of a command without an end, what it has to print before Ctrl-C is pressed."""
 
@@ -79,7 +83,7 @@ def while_running(
     readers = [
         Command(("tail", *stream, *wire), (130,), " ticks"),
         Command(("tail", *stream, *wire, "--json", "--data-dir", f"{location}\\copy of tail"), (130,), '"close"'),
-        Command(("watch", *data), (0, 130), focus[0]),
+        Command(("watch", *data), (0, 130), STARTED),
         Command(("dashboard", "--port", "61006", *data), (130,), "61006"),
         Command(("backfill", *stream, "--out", f"{location}\\candles zurück.csv", "--rep", f"tcp://127.0.0.1:{rep}")),
         Command(("export", "candles", "--out", f"{location}\\während.csv", *data)),

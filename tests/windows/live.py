@@ -30,7 +30,7 @@ from tests.support.daemon.live_rig import SOURCE, kept, stored
 from tests.support.nats.nats_rig import FOUND as NATS_FOUND
 from tests.support.nats.nats_rig import NatsServer
 from tests.support.patience import await_that
-from tests.windows.commands import Command, Lanes, Row, afterwards, print_table, while_running
+from tests.windows.commands import STARTED, Command, Lanes, Row, afterwards, print_table, while_running
 from tests.windows.wine import WindowsProcess, Wine
 
 ASSETS = ("EURUSD_otc", "#AAPL_otc", "GBPUSD_otc")
@@ -289,10 +289,19 @@ def every(rig: Rig, lanes: Lanes) -> list[Row]:
 def run(rig: Rig, command: Command) -> Row:
     """Run a command; one that goes on for ever gets a Ctrl-C once it has said what is awaited of it."""
     process = rig.cli(f"command {next(LOG_NUMBERS)}.log", *command.words)
-    if command.until:
-        process.await_text(command.until)
-        process.press_ctrl_c()
-    row = Row(command.told, process.wait(), process.text, command.codes)
+    try:
+        if command.until == STARTED:
+            await_that(lambda: process.pid, "its number")
+        elif command.until:
+            process.await_text(command.until)
+        if command.until:
+            process.press_ctrl_c()
+        code = process.wait()
+    except AssertionError as error:  # told in the table, and no end of the others
+        process.kill()
+        code = -1
+        rig.faults.append(str(error))
+    row = Row(command.told, code, process.text, command.codes)
     print(f"    {row}", flush=True)
     return row
 

@@ -36,6 +36,26 @@ def test_all_that_waited_is_told_before_the_end() -> None:
     assert heard == events
 
 
+def test_it_is_awaited_in_parts_where_a_lock_lets_no_ctrl_c_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, event = EventQueue(SlowConsumer.BLOCK, limit=100), CaughtUp(KEY, 1)
+    asked: list[float | None] = []
+
+    def at_once_s(wanted_s: float | None) -> float:
+        asked.append(wanted_s)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return 0.001
+
+    monkeypatch.setattr(callback, "longest_wait_s", at_once_s)
+
+    with pytest.raises(KeyboardInterrupt):
+        queue.get(None)
+    queue.put([event])
+
+    assert asked == [None, None, None]
+    assert queue.get(None) == event
+
+
 def test_the_error_that_ended_the_queue_ends_the_calls() -> None:
     (queue, events), heard = queue_of(1), list[Event]()
     calling = CallbackThread(queue, heard.append)

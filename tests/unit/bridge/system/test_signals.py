@@ -59,6 +59,17 @@ def test_a_signal_is_noted_and_afterwards_means_what_it_did(number: signal.Signa
     assert [signal.getsignal(each) for each in STOPPING] == before
 
 
+@pytest.mark.parametrize(("wanted_s", "at_once_s"), [(None, 0.25), (0.1, 0.1), (9.0, 0.25)])
+def test_on_windows_a_lock_is_awaited_in_parts_since_ctrl_c_does_not_end_it(
+    monkeypatch: pytest.MonkeyPatch, wanted_s: float | None, at_once_s: float
+) -> None:
+    monkeypatch.setattr(signals.sys, "platform", "linux")
+    assert signals.longest_wait_s(wanted_s) == wanted_s
+
+    monkeypatch.setattr(signals.sys, "platform", "win32")
+    assert signals.longest_wait_s(wanted_s) == at_once_s
+
+
 def test_who_waits_for_a_signal_is_called() -> None:
     called: list[str] = []
 
