@@ -218,7 +218,7 @@ class Daemon:
 
     @property
     def alive(self) -> bool:
-        """Whether all of it works; else ``failure`` says why."""
+        """Return whether all of it works; else ``failure`` says why."""
         return self.pipeline.alive and self.control.failure is None
 
     @property

@@ -114,12 +114,12 @@ def test_the_watch_screen_shows_the_streams_of_the_log(server: NatsServer, feede
     )
     running.start()
 
-    await_that(lambda: "DESK1 EURUSD_otc 1m" in screen.getvalue(), "the stream")
+    streams = ("DESK1 EURUSD_otc 1m", "DESK2 GBPUSD_otc 1h")
+    await_that(lambda: all(stream in screen.getvalue() for stream in streams), "the streams")
     stop.set()
     running.join(PATIENCE_S)
 
     assert "NATS JetStream at nats://127.0.0.1" in screen.getvalue()
-    assert "DESK2 GBPUSD_otc 1h" in screen.getvalue()
 
 
 @pytest.mark.browser

@@ -227,7 +227,7 @@ def test_every_module_is_loaded_from_the_wheel_without_any_extra(told: Mapping[s
 
 
 def test_every_entry_point_leads_to_something(told: Mapping[str, Any]):
-    assert told["entry points"] == {"fluxcap": True, "generic": True, "pocketoption": True}
+    assert told["entry points"] == {"fluxcap": True, "generic": True, "pocketoption": True, "quotex": True}
 
 
 def test_files_that_are_no_code_are_found(told: Mapping[str, Any]):

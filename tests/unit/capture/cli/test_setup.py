@@ -55,7 +55,7 @@ def test_the_platforms_are_listed_with_their_mark_and_one_is_printed_for_the_set
     after = capsys.readouterr().out
 
     assert "kraken" in listed
-    assert listed.count("from public documents, not from a recording") == after.count("not from a recording") + 1
+    assert listed.count("not from a recording") == after.count("not from a recording") + 1
     assert "described in your settings" in after
 
 

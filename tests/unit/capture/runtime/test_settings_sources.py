@@ -37,6 +37,7 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "source": ("A", "B", "C"),
     "collect": ("tick", "candle", "both"),
     "tick_chunk_size": (1, 2, 3),
+    "csv_timeframes": (["2h"], ["1d"], ["2h", "1d"]),
     "candle_chunk_size": (1, 2, 3),
     "data_dir": ("a", "b", "c"),
     "record": ("a", "b", "c"),
