@@ -339,6 +339,11 @@ class StoreCursor:
             except duckdb.Error as error:
                 raise store_error(error, self._connection.path) from error
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the file was made by this process: nothing is in it."""
+        return self._connection.is_new
+
     def is_served(self) -> bool:
         """Return whether DuckDB still serves the file; ``StoreConnection.reopen`` has it opened again."""
         try:

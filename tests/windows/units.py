@@ -144,5 +144,5 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("paths", nargs="*", default=list(DEFAULT))
     parser.add_argument("--minutes", type=float, default=float("inf"))
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     sys.exit(main(given.folder.resolve(), given.paths, given.minutes))
