@@ -26,6 +26,7 @@ from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.settings import CollectMode
 from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, StreamKey, Tick, candle_array
 from tests.support.patience import PATIENCE_S
+from tests.support.systems import not_on_windows
 
 T0 = 1_795_305_240_000
 KEY = StreamKey("SIM", "EURUSD_otc", "1m")
@@ -345,6 +346,7 @@ def test_a_hanging_disk_holds_up_neither_the_capture_nor_the_end(
     assert len(logged("csv.rows_dropped")) == 1
 
 
+@not_on_windows("a folder with a file that is open cannot be removed")
 def test_a_removed_folder_costs_what_was_in_it_and_no_more(
     tmp_path: Path, logged: Callable[[str], list[dict[str, object]]]
 ) -> None:
