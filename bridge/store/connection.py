@@ -341,7 +341,7 @@ class StoreCursor:
 
     @property
     def is_new(self) -> bool:
-        """Whether the file was made by this process: nothing is in it."""
+        """Return whether the file was made by this process: nothing is in it."""
         return self._connection.is_new
 
     def is_served(self) -> bool:
