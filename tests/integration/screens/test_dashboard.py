@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -170,9 +169,7 @@ def test_a_search_finds_by_name_and_favourites_stand_on_top(page: WebPage, rig: 
 
 
 def test_a_sealed_candle_is_added_and_nothing_else_drawn_anew(page: WebPage, rig: Rig) -> None:
-    live(page, rig)
-    time.sleep(1)  # the older candles, if there were any, have come
-    before = page.chart()
+    before = live(page, rig)  # all of them at once: there are fewer than a page
 
     candle = rig[0].seal(close=1.123)
 
