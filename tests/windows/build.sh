@@ -47,6 +47,7 @@ rm -rf src dist && mkdir src
 git -C "$tree" ls-files -z --cached --others --exclude-standard |
   "$python" -c 'import os, sys; sys.stdout.write("\0".join(f for f in sys.stdin.read().split("\0") if f and os.path.exists(os.path.join(sys.argv[1], f))))' "$tree" |
   (cd "$tree" && xargs -0 cp --parents -t "$folder/src")
+git -C "$tree" describe --always --dirty --abbrev=10 --exclude '*' >commit 2>/dev/null || echo "no commit" >commit
 uv/bin/uv build -q --wheel -o dist src
 uv/bin/uv pip install -q --cache-dir cache --python-platform x86_64-pc-windows-msvc --python-version 3.11 \
   --only-binary :all: --no-binary nkeys --reinstall-package fluxcap --target python/lib/site-packages \

@@ -1,20 +1,23 @@
-"""Runs unit and property tests in Windows' Python: ``python -m tests.windows.units FOLDER [--minutes N] [PATH ...]``.
+"""Runs unit and property tests in Windows' Python: ``python -m tests.windows.units FOLDER [--again] [PATH ...]``.
 
 A dozen files at a time: a test that is timed out, or that crashes, ends its whole process there. It counts as failed,
 and the others of the dozen are run without it. With ``--minutes`` no further dozen is begun after that time, and what
-was left out is said. Exit code 1 when a test failed.
+was left out is said. What came of each file is kept, with the commit that it ran at: with ``--again`` only the files
+are run that failed or were left out, and the summary is of all. Exit code 1 when a test failed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tests.windows.wine import WindowsProcess, Wine
@@ -24,21 +27,50 @@ WORKERS = 2
 DEFAULT = ("tests/unit", "tests/property")
 TEST_LIMIT_S = 300
 LIMIT_S = 1_800
+RECORD, COMMIT = "units.json", "commit"
+"""In the folder: what came of each file, and the state of the tree that was copied."""
+WIDTH = 1_000
+"""So many columns that a line of pytest's has its whole reason."""
 MOST_RUNS = 5
 """Of one dozen, when tests of it end their process."""
 ENDS = ("passed", "failed", "error", "skipped")
-_RESULT = re.compile(r"^(tests/[^:]+\.py::.+) (PASSED|FAILED|ERROR|SKIPPED)\b.*\[ *\d+%\]$")
+_RESULT = re.compile(r"^(tests/[^:]+\.py::.+) (PASSED|FAILED|ERROR|SKIPPED)(?: \((.*)\))? *\[ *\d+%\]$")
 _BEGUN = re.compile(r"^(tests/[^:]+\.py::.+?) *(?:\++ Timeout \++.*)?$")
 _SUMMARY = re.compile(r"^=+ .*\d+ \w+.* in [\d.]+s")
 
 
 @dataclass
 class Results:
-    """``ends``: of each test by its name. ``skips``: the reasons. ``troubles``: what is to be looked at."""
+    """What came of one file, or of some: ``ends`` of each test by its name, ``skips`` why one was skipped.
+
+    ``troubles``: what is to be looked at. ``commit``: the state of the tree.
+    """
 
     ends: dict[str, str] = field(default_factory=dict)
-    skips: Counter[str] = field(default_factory=Counter)
+    skips: dict[str, str] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
+    commit: str = ""
+
+    @property
+    def failed(self) -> list[str]:
+        return sorted(name for name, end in self.ends.items() if end in ("failed", "error"))
+
+    @property
+    def is_well(self) -> bool:
+        return not self.failed and not self.troubles
+
+    @property
+    def told(self) -> str:
+        total = Counter(self.ends.values())
+        return ", ".join(f"{total[end]:,} {end}" for end in ENDS if total[end]) or "nothing"
+
+    def of(self, file: str) -> Results:
+        """Those of one file; a trouble is one of all the files that ran together."""
+
+        def own(found: dict[str, str]) -> dict[str, str]:
+            return {name: value for name, value in found.items() if name.startswith(f"{file}::")}
+
+        return Results(own(self.ends), own(self.skips), self.troubles, self.commit)
 
 
 def test_files(tree: Path, paths: list[str]) -> Iterator[str]:
@@ -70,10 +102,10 @@ def pytest(folder: Path, log: Path, arguments: list[str], results: Results) -> b
         folder,
         log,
         [
-            *("-m", "pytest", "-v", "-rs", "-p", "no:cacheprovider", "--tb=short"),
+            *("-m", "pytest", "-v", "-p", "no:cacheprovider", "--tb=short"),
             *(f"--timeout={TEST_LIMIT_S}", f"@../{words.name}"),
         ],
-        {"PYTHONUTF8": "1", "QUICK_TESTS": "1"},
+        {"PYTHONUTF8": "1", "QUICK_TESTS": "1", "COLUMNS": str(WIDTH)},
     )
     try:
         process.wait(LIMIT_S)
@@ -84,19 +116,28 @@ def pytest(folder: Path, log: Path, arguments: list[str], results: Results) -> b
     for line in lines:
         if found := _RESULT.match(line):
             results.ends[found[1]] = found[2].lower()
+            if found[3]:
+                results.skips[found[1]] = found[3].removeprefix("Skipped: ")
             begun = ""
         elif found := _BEGUN.match(line):
             begun = found[1]
-        elif found := re.match(r"SKIPPED \[(\d+)\] \S+: (.*)", line):
-            results.skips[found[2]] += int(found[1])
     if any(_SUMMARY.match(line) for line in lines[-3:]):
         return True
     if begun:
         results.ends[begun] = "failed"
-        results.troubles.append(f"{begun} ended its process, see {log}")
+        print(f"  {begun} ended its process, see {log}", flush=True)
         return False
     results.troubles.append(f"no summary, see {log}: {lines[-1] if lines else 'it printed nothing'}")
     return True
+
+
+def read_record(folder: Path) -> dict[str, Results]:
+    path = folder / RECORD
+    return {file: Results(**found) for file, found in json.loads(path.read_text()).items()} if path.exists() else {}
+
+
+def write_record(folder: Path, record: dict[str, Results]) -> None:
+    (folder / RECORD).write_text(json.dumps({file: asdict(found) for file, found in record.items()}))
 
 
 def folder_of(name: str) -> str:
@@ -104,45 +145,68 @@ def folder_of(name: str) -> str:
     return name.partition("::")[0].rpartition("/")[0]
 
 
-def main(folder: Path, paths: list[str], minutes: float) -> int:
+def main(folder: Path, paths: list[str], minutes: float, *, is_again: bool) -> int:
     files = list(test_files(folder / "src", paths))
-    chunks = [files[i : i + FILES_AT_A_TIME] for i in range(0, len(files), FILES_AT_A_TIME)]
+    record = read_record(folder) if is_again else {}
+    wanted = [file for file in files if file not in record or not record[file].is_well]
+    chunks = [wanted[i : i + FILES_AT_A_TIME] for i in range(0, len(wanted), FILES_AT_A_TIME)]
+    commit = (folder / COMMIT).read_text().strip()
     begun_s = time.monotonic()
+    lock = threading.Lock()
+    for file in wanted:
+        record.pop(file, None)
 
-    def one(numbered: tuple[int, list[str]]) -> Results | None:
+    def one(numbered: tuple[int, list[str]]) -> None:
+        number, chunk = numbered
         if time.monotonic() - begun_s > 60 * minutes:
-            return None
-        return run(folder, *numbered)
+            return
+        results = run(folder, number, chunk)
+        results.commit = commit
+        with lock:
+            record.update({file: results.of(file) for file in chunk})
+            write_record(folder, record)
+            print(f"  {number + 1} of {len(chunks)}: {results.told}", flush=True)
+            for line in (*(f"    FAILED {name}" for name in results.failed), *results.troubles):
+                print(line, flush=True)
 
     with Wine(folder), ThreadPoolExecutor(WORKERS) as pool:
-        found = list(pool.map(one, enumerate(chunks)))
-    all_of_them = [results for results in found if results is not None]
-    by_folder: dict[str, Counter[str]] = defaultdict(Counter)
-    for results in all_of_them:
-        for name, end in results.ends.items():
-            by_folder[folder_of(name)][end] += 1
-    for place, ends in sorted(by_folder.items()):
-        print(f"  {place:44} {', '.join(f'{ends[end]:,} {end}' for end in ENDS if ends[end])}")
-    for reason, count in sorted(sum((results.skips for results in all_of_them), Counter()).items()):
+        list(pool.map(one, enumerate(chunks)))
+    return summarize({file: record[file] for file in files if file in record}, files, time.monotonic() - begun_s)
+
+
+def summarize(record: dict[str, Results], files: list[str], took_s: float) -> int:
+    """Print what came of all these files; returns the exit code."""
+    total = Results()
+    commits: Counter[str] = Counter()
+    for results in record.values():
+        total.ends |= results.ends
+        total.skips |= results.skips
+        total.troubles += [trouble for trouble in results.troubles if trouble not in total.troubles]
+        commits[results.commit] += 1
+    by_folder: dict[str, Results] = defaultdict(Results)
+    for name, end in total.ends.items():
+        by_folder[folder_of(name)].ends[name] = end
+    print()
+    for place, results in sorted(by_folder.items()):
+        print(f"  {place:44} {results.told}")
+    for reason, count in sorted(Counter(total.skips.values()).items()):
         print(f"  {count} skipped: {reason}")
-    failed = [name for results in all_of_them for name, end in results.ends.items() if end in ("failed", "error")]
-    troubles = [trouble for results in all_of_them for trouble in results.troubles]
-    for line in (*(f"FAILED {name}" for name in sorted(failed)), *troubles):
+    for line in (*(f"FAILED {name}" for name in total.failed), *total.troubles):
         print(line)
-    total = sum(by_folder.values(), Counter())
-    told = ", ".join(f"{total[end]:,} {end}" for end in ENDS if total[end])
-    left_out = sum(len(chunk) for chunk, results in zip(chunks, found, strict=True) if results is None)
+    left_out = len(files) - len(record)
+    where = ", ".join(f"{count} at {commit}" for commit, count in commits.items())
     print(
-        f"Windows' Python: {told or 'nothing'} in {time.monotonic() - begun_s:,.0f} s, {len(files) - left_out} files"
+        f"Windows' Python: {total.told}; {len(record)} files ({where}), the last of them in {took_s:,.0f} s"
         f"{f'; {left_out} files were left out for the time' if left_out else ''}."
     )
-    return 1 if failed or troubles or not total["passed"] else 0
+    return 0 if total.is_well and "passed" in total.ends.values() else 1
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("paths", nargs="*", default=list(DEFAULT))
     parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser.add_argument("--again", action="store_true", help="only what failed or was left out before")
     given = parser.parse_intermixed_args()
-    sys.exit(main(given.folder.resolve(), given.paths, given.minutes))
+    sys.exit(main(given.folder.resolve(), given.paths, given.minutes, is_again=given.again))
