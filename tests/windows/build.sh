@@ -51,7 +51,7 @@ git -C "$tree" describe --always --dirty --abbrev=10 --exclude '*' >commit 2>/de
 uv/bin/uv build -q --wheel -o dist src
 uv/bin/uv pip install -q --cache-dir cache --python-platform x86_64-pc-windows-msvc --python-version 3.11 \
   --only-binary :all: --no-binary nkeys --reinstall-package fluxcap --target python/lib/site-packages \
-  -c src/constraints.txt "$(ls dist/*.whl)[nats,alerts]" pytest pytest-timeout pytest-xdist hypothesis pyarrow polars aiohttp packaging pyyaml 2>wheels.log || {
+  -c src/constraints.txt "$(ls dist/*.whl)[nats,alerts]" pytest pytest-timeout pytest-xdist hypothesis pandas pyarrow polars aiohttp packaging pyyaml 2>wheels.log || {
   cat wheels.log
   # What could not be fetched is no fault of ours; a package without a wheel for Windows is.
   grep -qiE "failed to (fetch|download)|error sending request|timed out" wheels.log && cannot "the wheels could not be fetched"

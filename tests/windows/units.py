@@ -33,8 +33,12 @@ WIDTH = 1_000
 """So many columns that a line of pytest's has its whole reason."""
 MOST_RUNS = 5
 """Of one dozen, when tests of it end their process."""
+NONE_LEFT = 5
+"""pytest's exit code when it ran no test."""
 ENDS = ("passed", "failed", "error", "skipped")
 _RESULT = re.compile(r"^(tests/[^:]+\.py::.+) (PASSED|FAILED|ERROR|SKIPPED)(?: \((.*)\))? *\[ *\d+%\]$")
+_UNREAD = re.compile(r"^ERROR (tests/[^: ]+\.py)(?: - .*)?$")
+"""A file that could not be imported."""
 _BEGUN = re.compile(r"^(tests/[^:]+\.py::.+?) *(?:\++ Timeout \++.*)?$")
 _SUMMARY = re.compile(r"^=+ .*\d+ \w+.* in [\d.]+s")
 
@@ -68,7 +72,7 @@ class Results:
         """Those of one file; a trouble is one of all the files that ran together."""
 
         def own(found: dict[str, str]) -> dict[str, str]:
-            return {name: value for name, value in found.items() if name.startswith(f"{file}::")}
+            return {name: value for name, value in found.items() if name.partition("::")[0] == file}
 
         return Results(own(self.ends), own(self.skips), self.troubles, self.commit)
 
@@ -102,15 +106,16 @@ def pytest(folder: Path, log: Path, arguments: list[str], results: Results) -> b
         folder,
         log,
         [
-            *("-m", "pytest", "-v", "-p", "no:cacheprovider", "--tb=short"),
+            *("-m", "pytest", "-v", "-p", "no:cacheprovider", "--tb=short", "--continue-on-collection-errors"),
             *(f"--timeout={TEST_LIMIT_S}", f"@../{words.name}"),
         ],
         {"PYTHONUTF8": "1", "QUICK_TESTS": "1", "COLUMNS": str(WIDTH)},
     )
     try:
-        process.wait(LIMIT_S)
+        code = process.wait(LIMIT_S)
     except AssertionError:
         process.kill()
+        code = -1
     lines = log.read_text("utf-8", "replace").replace("\r", "").splitlines()
     begun = ""
     for line in lines:
@@ -119,9 +124,13 @@ def pytest(folder: Path, log: Path, arguments: list[str], results: Results) -> b
             if found[3]:
                 results.skips[found[1]] = found[3].removeprefix("Skipped: ")
             begun = ""
+        elif found := _UNREAD.match(line):
+            results.ends[found[1]] = "error"
         elif found := _BEGUN.match(line):
             begun = found[1]
     if any(_SUMMARY.match(line) for line in lines[-3:]):
+        if results.is_well and not (code == 0 or (code == NONE_LEFT and results.ends)):
+            results.troubles.append(f"pytest ended with {code}, see {log}")
         return True
     if begun:
         results.ends[begun] = "failed"
