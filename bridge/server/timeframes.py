@@ -86,22 +86,22 @@ class Bucket(msgspec.Struct, frozen=True):
     blind: bool
     seen: int
 
-    def plus(self, candle: Candle, base_ms: int) -> Bucket:
-        """Return it with one more candle, later than those it has."""
-        ticks = self.tick_count + candle.tick_count if self.tick_count >= 0 and candle.tick_count else -1
-        return Bucket(
-            self.start_ms,
-            self.open,
-            max(self.high, candle.high),
-            min(self.low, candle.low),
-            candle.close,
-            self.volume + candle.volume,
-            ticks,
-            self.joined_late,
-            self.filled or bool(candle.flags & _FILLED),
-            self.blind or candle.flags & (_BLIND | _FILLED) == _BLIND,
-            self.seen | 1 << (candle.ts_ms - self.start_ms) // base_ms,
-        )
+    def plus(self, candles: Sequence[Candle], base_ms: int) -> Bucket:
+        """Return it with more candles, oldest first and later than those it has; at least one."""
+        high, low, volume, ticks = self.high, self.low, self.volume, self.tick_count
+        filled, blind, seen = self.filled, self.blind, self.seen
+        for candle in candles:
+            # Plain comparisons: max and min of two cost three times as much, for each candle and timeframe.
+            high = candle.high if candle.high > high else high
+            low = candle.low if candle.low < low else low
+            volume += candle.volume
+            ticks = ticks + candle.tick_count if ticks >= 0 and candle.tick_count else -1
+            if candle.flags:
+                filled = filled or bool(candle.flags & _FILLED)
+                blind = blind or candle.flags & (_BLIND | _FILLED) == _BLIND
+            seen |= 1 << (candle.ts_ms - self.start_ms) // base_ms
+        close = candles[-1].close
+        return Bucket(self.start_ms, self.open, high, low, close, volume, ticks, self.joined_late, filled, blind, seen)
 
     def candle(self, *, blind_between: bool = False, joined_late: bool = False) -> Candle:
         """The bucket as a candle. ``blind_between``: base buckets without a candle were not seen."""
@@ -133,9 +133,10 @@ class Bucket(msgspec.Struct, frozen=True):
         return self.seen == (1 << length_ms // base_ms) - 1
 
 
-def begin_bucket(candle: Candle, start_ms: int, base_ms: int) -> Bucket:
-    """A bucket with its first candle."""
-    return Bucket(
+def begin_bucket(candles: Sequence[Candle], start_ms: int, base_ms: int) -> Bucket:
+    """A bucket with its first candles, oldest first; at least one."""
+    candle = candles[0]
+    begun = Bucket(
         start_ms,
         candle.open,
         candle.high,
@@ -148,16 +149,28 @@ def begin_bucket(candle: Candle, start_ms: int, base_ms: int) -> Bucket:
         candle.flags & (_BLIND | _FILLED) == _BLIND,
         1 << (candle.ts_ms - start_ms) // base_ms,
     )
+    return begun.plus(candles[1:], base_ms) if len(candles) > 1 else begun
 
 
 def fold_buckets(candles: Iterable[Candle], length_ms: int, base_ms: int) -> dict[int, Bucket]:
     """Base candles, oldest first, as buckets of a longer interval, by start."""
-    found: dict[int, Bucket] = {}
+    return {
+        start_ms: begin_bucket(own, start_ms, base_ms)
+        for start_ms, own in _by_bucket(tuple(candles), length_ms).items()
+    }
+
+
+def _by_bucket(candles: Sequence[Candle], length_ms: int) -> dict[int, Sequence[Candle]]:
+    """Candles, oldest first, by the start of the bucket that they lie in."""
+    if not candles:
+        return {}
+    first_ms = candles[0].ts_ms - candles[0].ts_ms % length_ms
+    if candles[-1].ts_ms < first_ms + length_ms:  # nearly always: what came since the last time lies in one
+        return {first_ms: candles}
+    found: dict[int, list[Candle]] = {}
     for candle in candles:
-        start_ms = candle.ts_ms - candle.ts_ms % length_ms
-        known = found.get(start_ms)
-        found[start_ms] = begin_bucket(candle, start_ms, base_ms) if known is None else known.plus(candle, base_ms)
-    return found
+        found.setdefault(candle.ts_ms - candle.ts_ms % length_ms, []).append(candle)
+    return dict(found)
 
 
 class _Progress(msgspec.Struct, frozen=True):
@@ -174,12 +187,19 @@ class _Progress(msgspec.Struct, frozen=True):
     waiting
         By timeframe, starts of other buckets that changed and are not over yet: a clock that was wrong has made a
         stream ahead of its time.
+    until_ms
+        What comes before this neither begins nor ends a bucket of any timeframe; 0 where that is not known.
+    unfolded
+        Candles that ``forming`` lacks yet, oldest first: they are folded together once a bucket ends, or when its
+        candle under way is asked for.
     """
 
     over_ms: int
     began_ms: int
     forming: tuple[Bucket | None, ...]
     waiting: tuple[frozenset[int], ...]
+    until_ms: int = 0
+    unfolded: tuple[Candle, ...] = ()
 
 
 class FoldedCandles(NamedTuple):
@@ -323,7 +343,7 @@ class DerivedStreams:
             if known is not None:
                 own_gaps = [gap for gap in touching if gap.symbol in ("", symbol)]
                 progress[symbol] = self._advance(key, known, work, own_gaps, over.get(key, 0), finished)
-        sealed, revised = self._told(finished, work)
+        sealed, revised = self._told(finished, work, progress)
         return FoldedCandles(sealed, revised, progress)
 
     def confirm(self, folded: FoldedCandles) -> None:
@@ -339,6 +359,8 @@ class DerivedStreams:
         One is BLIND as it will be when it is sealed, as far as that is known now.
         """
         known = self._known(base, has_candles=False)
+        if known is not None and known.unfolded:
+            known = self._progress[base.symbol] = self._all_folded(known)
         over_ms = known.over_ms if known is not None else 0
         under_way = self._under_way.setdefault(base.symbol, {})
         under_way[candle.ts_ms] = candle
@@ -351,14 +373,9 @@ class DerivedStreams:
             bucket = known.forming[at] if known is not None else None
             if bucket is not None and bucket.start_ms != start_ms:
                 bucket = None
-            for ts_ms in sorted(under_way):
-                if start_ms <= ts_ms <= candle.ts_ms:
-                    one = under_way[ts_ms]
-                    bucket = (
-                        begin_bucket(one, start_ms, self._base_ms)
-                        if bucket is None
-                        else bucket.plus(one, self._base_ms)
-                    )
+            own = [under_way[ts_ms] for ts_ms in sorted(under_way) if start_ms <= ts_ms <= candle.ts_ms]
+            if own:
+                bucket = bucket.plus(own, self._base_ms) if bucket else begin_bucket(own, start_ms, self._base_ms)
             if bucket is not None:
                 is_blind = known is not None and self._is_blind_so_far(base.symbol, bucket, known)
                 found.append((key, bucket.candle(blind_between=is_blind, joined_late=start_ms < began_ms)))
@@ -430,6 +447,11 @@ class DerivedStreams:
         base_ms, before_ms = self._base_ms, known.over_ms
         sealed, better = work.candles.get(key, ()), work.revised.get(key, ())
         over_ms = max([before_ms, told_over_ms, *(candle.ts_ms + base_ms for candle in sealed)])
+        is_next = not sealed or sealed[0].ts_ms >= before_ms
+        if over_ms < known.until_ms and is_next and not better and not gaps:
+            unfolded = (*known.unfolded, *sealed)
+            return _Progress(over_ms, known.began_ms, known.forming, known.waiting, known.until_ms, unfolded)
+        new = (*known.unfolded, *sealed)
         began_ms = min([known.began_ms, *(candle.ts_ms for candle in (*sealed, *better))])
         changed = [(candle.ts_ms, candle.ts_ms + base_ms) for candle in better]
         if began_ms < known.began_ms < NEVER_MS:  # the bucket that the stream began in is known from its start on
@@ -439,16 +461,15 @@ class DerivedStreams:
         for at, length_ms in enumerate(self._lengths_ms):
             bucket, others = known.forming[at], known.waiting[at]
             own = [*changed, *gap_times]
-            for candle in sealed:
-                start_ms = candle.ts_ms - candle.ts_ms % length_ms
-                if start_ms + length_ms <= before_ms:  # its bucket was finished without it
-                    own.append((candle.ts_ms, candle.ts_ms + base_ms))
+            for start_ms, within in _by_bucket(new, length_ms).items():
+                if start_ms + length_ms <= before_ms:  # its bucket was finished without them
+                    own += [(candle.ts_ms, candle.ts_ms + base_ms) for candle in within]
                 elif bucket is not None and bucket.start_ms == start_ms:
-                    bucket = bucket.plus(candle, base_ms)
+                    bucket = bucket.plus(within, base_ms)
                 else:
                     if bucket is not None:
                         finished.append(_Finished(key.symbol, at, bucket))
-                    bucket = begin_bucket(candle, start_ms, base_ms)
+                    bucket = begin_bucket(within, start_ms, base_ms)
             over_here_ms = over_ms - over_ms % length_ms
             if not own and not others:  # nearly always: nothing but the next candle
                 if bucket is not None and bucket.start_ms < over_here_ms:
@@ -471,7 +492,27 @@ class DerivedStreams:
             finished += self._changed(key, at, own, over_here_ms, done, work)
             forming.append(bucket)
             waiting.append(frozenset(start_ms for start_ms in again if start_ms >= over_here_ms) - {forming_ms})
-        return _Progress(over_ms, began_ms, tuple(forming), tuple(waiting))
+        until_ms = self._until_ms(over_ms, forming, waiting)
+        return _Progress(over_ms, began_ms, tuple(forming), tuple(waiting), until_ms)
+
+    def _until_ms(self, over_ms: int, forming: Iterable[Bucket | None], waiting: Iterable[frozenset[int]]) -> int:
+        """The first end of a bucket under way; 0 where one is not that of ``over_ms``, or others wait."""
+        starts = [over_ms - over_ms % length_ms for length_ms in self._lengths_ms]
+        if any(waiting) or any(
+            bucket is not None and bucket.start_ms != start_ms for bucket, start_ms in zip(forming, starts, strict=True)
+        ):
+            return 0
+        return min(start_ms + length_ms for start_ms, length_ms in zip(starts, self._lengths_ms, strict=True))
+
+    def _all_folded(self, known: _Progress) -> _Progress:
+        """The same progress with every candle in its buckets."""
+        forming = []
+        for bucket, length_ms in zip(known.forming, self._lengths_ms, strict=True):
+            ((start_ms, candles),) = _by_bucket(known.unfolded, length_ms).items()
+            forming.append(
+                bucket.plus(candles, self._base_ms) if bucket else begin_bucket(candles, start_ms, self._base_ms)
+            )
+        return _Progress(known.over_ms, known.began_ms, tuple(forming), known.waiting, known.until_ms)
 
     def _changed(
         self,
@@ -498,7 +539,7 @@ class DerivedStreams:
         ]
 
     def _told(
-        self, finished: Sequence[_Finished], work: _Fold
+        self, finished: Sequence[_Finished], work: _Fold, progress: Mapping[str, _Progress]
     ) -> tuple[dict[StreamKey, list[Candle]], dict[StreamKey, list[Candle]]]:
         """Finished buckets as candles: those that come next, and those that are revisions."""
         sealed: dict[StreamKey, list[Candle]] = {}
@@ -511,8 +552,7 @@ class DerivedStreams:
             work.load_gaps(self._source_id, min(one.bucket.start_ms for one in incomplete))
         for (symbol, at), ones in by_stream.items():
             key = StreamKey(self._source_id, symbol, self.timeframes[at])
-            base = StreamKey(self._source_id, symbol, self._interval)
-            began_ms = min([self._began_ms(base), *(candle.ts_ms for candle in work.all_candles(base))])
+            began_ms = progress[symbol].began_ms
             latest_ms = self._stored.watermark(key).latest_ts_ms
             ones = sorted((one for one in ones if one.bucket.start_ms >= began_ms), key=lambda one: one.bucket.start_ms)
             old = [one.bucket.start_ms for one in ones if one.bucket.start_ms <= latest_ms]
@@ -527,10 +567,6 @@ class DerivedStreams:
                 if self._is_better(candle, one.was, standing):
                     revised.setdefault(key, []).append(candle)
         return sealed, revised
-
-    def _began_ms(self, base: StreamKey) -> int:
-        known = self._progress.get(base.symbol)
-        return NEVER_MS if known is None else known.began_ms
 
     @staticmethod
     def _is_better(candle: Candle, was: Bucket | None, standing: Candle | None) -> bool:

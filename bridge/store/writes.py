@@ -35,9 +35,13 @@ def insert_batches(cursor: StoreCursor, batches: Sequence[CandleBatch], stream_i
         return
     ids = np.array([stream_ids[batch.key] for batch in batches], dtype=np.int32)
     candles = concatenate([batch.candles for batch in batches])
+    counts = np.array([len(batch.candles) for batch in batches])
+    # Within its batch each candle has the next sequence: its place less that of the batch's first (mod 2^64).
+    begins = np.array([batch.start_sequence for batch in batches], dtype=np.uint64)
+    begins -= (np.cumsum(counts) - counts).astype(np.uint64)
     columns: Columns = {
-        "stream_id": np.repeat(ids, [len(batch.candles) for batch in batches]),
-        "sequence": np.concatenate([np.arange(b.start_sequence, b.next_sequence, dtype=np.uint64) for b in batches]),
+        "stream_id": np.repeat(ids, counts),
+        "sequence": np.repeat(begins, counts) + np.arange(len(candles), dtype=np.uint64),
         **candle_columns(candles),
         "sealed_ms": np.full(len(candles), sealed_ms, dtype=np.int64),
     }
