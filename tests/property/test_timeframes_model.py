@@ -180,6 +180,26 @@ class TimeframesAgainstFold(RuleBasedStateMachine):
             self.covered.add(self.now - back)
             self.known_covered.add(self.now - back)
 
+    @precondition(lambda self: self.store.main.get(EURUSD))
+    @rule(prices=st.lists(PRICES, min_size=1, max_size=3))
+    def the_candles_under_way_are_the_fold_so_far(self, prices: list[int]) -> None:
+        candle = self.candle(self.now, prices, 0)
+        base = self.store.as_it_stands(EURUSD)
+
+        for key, under_way in self.derived.forming(EURUSD, candle):
+            start_ms = candle.ts_ms - candle.ts_ms % LENGTHS[key.interval]
+            own = [*(base[ts_ms] for ts_ms in sorted(base) if start_ms <= ts_ms < candle.ts_ms), candle]
+            whole = Candle(
+                start_ms,
+                own[0].open,
+                max(one.high for one in own),
+                min(one.low for one in own),
+                candle.close,
+                sum(one.volume for one in own),
+                sum(one.tick_count for one in own),
+            )
+            assert msgspec.structs.replace(under_way, flags=0) == whole, key
+
     @rule()
     def restart(self) -> None:
         """The market tells again what is over. What the store shows to be over is known."""

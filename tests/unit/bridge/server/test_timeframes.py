@@ -258,6 +258,25 @@ def test_the_candle_under_way_is_that_of_its_minutes_and_goes_out_once_a_second(
         assert under_way.volume == sum(candle(minute).volume for minute in (60, 61, 62))
 
 
+def test_the_candle_under_way_holds_every_minute_of_its_bucket_whenever_it_is_asked_for(server: WireServer) -> None:
+    asked_after = {61, 63, 64, 67, 75, 121, 124}
+    volumes = {}
+    for minute in range(60, 125):
+        server.publish({EURUSD: [candle(minute)]})
+        if minute in asked_after:
+            under_way = dict(server.derived.forming(EURUSD, candle(minute + 1)))
+            volumes[minute] = under_way[FIVE].volume, under_way[HOUR].volume
+
+    def volume(begin: int, minute: int) -> float:
+        return sum(candle(one).volume for one in range(begin, minute + 2))
+
+    assert volumes == {
+        minute: (volume((minute + 1) // 5 * 5, minute), volume((minute + 1) // 60 * 60, minute))
+        for minute in sorted(asked_after)
+    }
+    assert [one.volume for one in standing(server, FIVE).values()] == [volume(n, n + 3) for n in range(60, 125, 5)]
+
+
 def test_the_candle_under_way_of_a_bucket_that_began_before_the_stream_says_so(server: WireServer) -> None:
     forming = dict(server.derived.forming(EURUSD, candle(62)))
 
