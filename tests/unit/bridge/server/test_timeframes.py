@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zmq
 
 from fluxcap.bridge.server.server import DERIVED_FORMING_NS, WireServer
 from fluxcap.bridge.server.timeframes import Timeframes, check_timeframes, fold_buckets, longer_intervals
@@ -244,18 +245,26 @@ def test_retention_leaves_what_is_still_to_be_folded(server: WireServer) -> None
 
 def test_the_candle_under_way_is_that_of_its_minutes_and_goes_out_once_a_second(server: WireServer) -> None:
     server.publish({EURUSD: [candle(60, 1.2), candle(61, 1.4)]})
-    with subscribed(server.pub_endpoint, [FIVE.topic("forming")]) as heard:
-        sent = 0
-        while not heard.poll(10):
-            sent += 1
-            server.forming(EURUSD, candle(62, 1.1), sent * DERIVED_FORMING_NS)
-            server.forming(EURUSD, candle(62, 1.0 + sent / 1_000), sent * DERIVED_FORMING_NS + DERIVED_FORMING_NS // 2)
-        message = decode(heard.recv_multipart()[1]).message
+    with subscribed(server.pub_endpoint) as heard:
+        while not heard.poll(10):  # until the subscription has arrived
+            server.heartbeat(0)
+        for half_seconds, close in enumerate((1.1, 1.2, 1.3), start=2):
+            server.forming(EURUSD, candle(62, close), half_seconds * DERIVED_FORMING_NS // 2)
+        sent = [next_forming(heard, FIVE) for _ in range(2)]
 
-        assert isinstance(message, CandleBatch)
-        [under_way] = candles_from(message.candles)
-        assert (under_way.ts_ms, under_way.close) == (60 * MINUTE, 1.1)
-        assert under_way.volume == sum(candle(minute).volume for minute in (60, 61, 62))
+    assert [(under_way.ts_ms, under_way.close) for under_way in sent] == [(60 * MINUTE, 1.1), (60 * MINUTE, 1.3)]
+    assert sent[1].volume == sum(candle(minute).volume for minute in (60, 61, 62))
+
+
+def next_forming(heard: zmq.Socket[bytes], key: StreamKey) -> Candle:
+    """The next candle under way of that stream, whatever else is heard before."""
+    while True:
+        topic, payload = heard.recv_multipart()
+        if topic == key.topic("forming"):
+            message = decode(payload).message
+            assert isinstance(message, CandleBatch)
+            [under_way] = candles_from(message.candles)
+            return under_way
 
 
 def test_the_candle_under_way_holds_every_minute_of_its_bucket_whenever_it_is_asked_for(server: WireServer) -> None:
