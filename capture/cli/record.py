@@ -182,7 +182,6 @@ def record(
     comes of it can be sent to others; the file itself holds sessions and cookies.
     """
     import logging
-    import time
 
     from fluxcap.bridge.system.signals import catch_stop_signals, exit_code
     from fluxcap.capture.cli.record import recording_line
@@ -209,10 +208,9 @@ def record(
         else:
             say(f"{said}; {made.withheld:,} without content.")
         return
-    until_s = time.monotonic() + seconds if seconds else float("inf")
     with catch_stop_signals() as asked, recording_line(file) as on_progress:
         result = run(
-            file, settings, force=force, stop=lambda: bool(asked) or time.monotonic() > until_s, on_progress=on_progress
+            file, settings, force=force, stop=lambda: bool(asked), on_progress=on_progress, seconds=seconds or None
         )
     if as_json:
         say_json(result)

@@ -83,7 +83,7 @@ def setup(
         tell("Opening your browser: tick *Allow remote debugging for this browser instance*; click Allow when asked.")
         steps.open_in_browser(chosen, steps.CONSENT_PAGE, settings.page)
     else:
-        tell(f"Opening a Chrome of fluxcap's own with {settings.page}: log in there once, it remembers you.")
+        tell(f"Opening {chosen.label} with a profile of fluxcap's own at {settings.page}: log in there once.")
     run = steps.start_daemon(settings, config_file())
     tell(f"fluxcap runs in the background (process {run.pid}). Waiting for the first ticks; Ctrl-C leaves it running.")
     ticks = 0

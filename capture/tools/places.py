@@ -78,9 +78,9 @@ def _settings_files(config: Path | None) -> Iterator[Place]:
         return
     for path, chosen_by in config_files(config):
         if path == in_force:
-            yield _place("settings", [path.absolute()], f"in force ({chosen_by})")
+            yield _place("settings", [path.absolute()], f"in force: {chosen_by}")
         elif path.is_file():
-            yield _place("settings", [path.absolute()], f"not read here ({chosen_by}): the one above goes first")
+            yield _place("settings", [path.absolute()], f"not read here, {chosen_by}: the one above goes first")
 
 
 def _client_caches(data_dir: Path) -> list[Path]:

@@ -106,8 +106,9 @@ def record(
     force: bool,
     stop: Callable[[], bool],
     on_progress: Callable[[RecordingProgress], None],
+    seconds: float | None = None,
 ) -> RecordingProgress:
-    """Record until ``stop`` says so. ``on_progress`` is called a few times a second.
+    """Record until ``stop`` says so, or for so many ``seconds``. ``on_progress`` is called a few times a second.
 
     Raises ConfigError, FluxcapError when the disk takes no more.
     """
@@ -138,7 +139,8 @@ def record(
     def ended() -> bool:
         with contextlib.suppress(NotAnswering):  # busy; known a moment later
             on_progress(pipeline.call(so_far))
-        return stop() or not pipeline.alive or bool(recorder.error)
+        is_over = seconds is not None and time.monotonic() - begun_s > seconds
+        return is_over or stop() or not pipeline.alive or bool(recorder.error)
 
     with writer:
         _run_until(ended, pipeline, find, consent)

@@ -89,7 +89,7 @@ def while_running(
         Command(("export", "candles", "--out", f"{location}\\während.csv", *data)),
     ]
     others = [
-        Command(("record", f"{location}\\aufnahme für alle.rec", "--seconds", "5", "--source", source, *browser)),
+        Command(("record", f"{location}\\aufnahme für alle.rec", "--seconds", "15", "--source", source, *browser)),
         Command(("gaps", *data)),
         Command(("doctor", *data, "--chrome", f"127.0.0.1:{chrome}"), (0, 1)),
         Command(("data", *data)),

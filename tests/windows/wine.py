@@ -16,15 +16,22 @@ STARTED = re.compile(r"process (\d+)\s")
 COMMAND = """
 import _thread, os, signal, sys, threading, time
 print("process", os.getpid(), flush=True)
+def is_importing(frame):
+    return frame is not None and ("importlib" in frame.f_code.co_filename or is_importing(frame.f_back))
 def await_ctrl_c(file):
-    while not os.path.exists(file):
+    quiet = 0
+    while quiet < 20:
         time.sleep(0.05)
+        frame = sys._current_frames()[threading.main_thread().ident]
+        quiet = 0 if is_importing(frame) or not os.path.exists(file) else quiet + 1
     _thread.interrupt_main(signal.SIGINT)
 threading.Thread(target=await_ctrl_c, args=(sys.argv.pop(1),), daemon=True).start()
 from fluxcap.capture.cli.app import main
 main()
 """
-"""A command of fluxcap that says its number, and gets a Ctrl-C when a file appears: nobody sits at its keyboard."""
+"""A command of fluxcap that says its number, and gets a Ctrl-C when a file appears: nobody sits at its keyboard.
+
+Not before it is at work: while it imports, a Ctrl-C is told by Python and not by fluxcap."""
 
 
 class Wine:

@@ -139,7 +139,7 @@ def check_store(data_dir: Path, status: dict[str, Any] | None) -> Finding:
             return error_finding(
                 "store", status["store_trouble"], "Nothing is published until it can be written again."
             )
-        return ok("store", f"{path} is in use by the running fluxcap, {len(status['streams'])} streams.")
+        return ok("store", f"{path} is in use by the running fluxcap; streams: {len(status['streams'])}.")
     if not path.is_file():
         return ok("store", f"{path} does not exist yet; `fluxcap run` creates it.")
     try:

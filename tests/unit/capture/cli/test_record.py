@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from fluxcap.capture.cli.app import run_cli
 from fluxcap.capture.cli.record import line
 from fluxcap.capture.recording.file import RecordingReader, RecordingWriter
+from fluxcap.capture.recording.recorder import open_recorder
 from fluxcap.capture.recording.records import RULES, Header
 from fluxcap.capture.tools.record import RecordingProgress
 from tests.golden.write_recording import EXPECTED, RECORDING
@@ -96,6 +98,20 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(
     assert sentence in told
     assert len(told.strip().splitlines()) == 1
     assert not (tmp_path / "x").exists()
+
+
+def test_a_recording_lasts_as_long_as_told_however_long_its_beginning_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        time.sleep(0.3)
+        return open_recorder(*arguments, **named)
+
+    monkeypatch.setattr("fluxcap.capture.tools.record.open_recorder", slowly)
+
+    assert run_cli(["record", str(tmp_path / "a.fluxcap"), *NO_CHROME, "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["seconds"] >= 0.3
 
 
 def test_recording_without_chrome_waits_for_it_and_leaves_a_sound_file(

@@ -76,8 +76,8 @@ def test_of_two_settings_files_it_is_said_which_one_wins():
     found = [(place.path, place.note) for place in where_everything_is() if place.name == "settings"]
 
     assert found == [
-        (str(Path("fluxcap.toml").absolute()), "in force (this folder)"),
-        (str(own_config_file()), "not read here (your own): the one above goes first"),
+        (str(Path("fluxcap.toml").absolute()), "in force: this folder"),
+        (str(own_config_file()), "not read here, your own: the one above goes first"),
     ]
 
 
