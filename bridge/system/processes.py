@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -55,6 +57,13 @@ def end_with_children(pid: int) -> None:
     for one in family:
         with contextlib.suppress(psutil.Error, OSError):
             one.kill()
+
+
+def detached() -> dict[str, Any]:
+    """Return what Popen needs for a program that a Ctrl-C in our terminal is to leave alone."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
 
 
 def command_line(pid: int) -> tuple[str, ...]:

@@ -34,8 +34,8 @@ from fluxcap.capture.cli.help import GroupedCommands, GroupedOptions
 from fluxcap.capture.runtime.output import error_exit_code, say
 from fluxcap.schemas.errors import FluxcapError
 
-_OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.EBADF)
-"""A pipe that nobody reads, a full disk, a closed terminal, the size allowed for a file, a quota, no output."""
+_OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
+"""A pipe that nobody reads, a full disk, a closed terminal, the size allowed for a file, a quota."""
 
 CAPTURE, READ, HISTORY, OPERATE, DEVELOP = ("Capture", "Read", "History", "Operate", "Develop")
 """Headings of the commands in ``fluxcap --help``, in the order of need."""
@@ -144,7 +144,8 @@ def run_cli(arguments: list[str]) -> int:
 
 def _output_failed(error: OSError) -> int:
     """The exit code when what we print cannot be written. Raises the error when it is about something else."""
-    if error.filename is not None or not (is_reader_gone(error) or error.errno in _OUTPUT_ERRORS):
+    is_ours = is_reader_gone(error) or error.errno in _OUTPUT_ERRORS or (error.errno == errno.EBADF and not _is_open(1))
+    if error.filename is not None or not is_ours:
         raise error
     # What is left in the buffer goes nowhere: Python would complain about it at its end.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -153,3 +154,11 @@ def _output_failed(error: OSError) -> int:
     with contextlib.suppress(OSError):  # stderr may be as full
         say(f"fluxcap: The output cannot be written: {error.strerror}.", err=True)
     return 1
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -23,6 +24,7 @@ from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from urllib3.exceptions import HTTPError
 
+from fluxcap.bridge.system.processes import detached
 from fluxcap.capture.collect.cdp_proxy import GateAddress
 from fluxcap.schemas.errors import (
     ChromeUnavailable,
@@ -52,6 +54,12 @@ FIND_TIMEOUT_S = 5.0
 GATE_TIMEOUT_S = 10.0
 _POLL_S = 0.1
 _DRIVERS = ("/usr/bin/chromedriver", "/usr/lib/chromium/chromedriver", "/opt/homebrew/bin/chromedriver")
+"""The usual places; Windows has none."""
+_GET_DRIVER = {
+    "linux": "install it (Debian: chromium-driver)",
+    "darwin": "install it (brew install --cask chromedriver)",
+}
+_DOWNLOAD = "download the one of your browser's version from https://googlechromelabs.github.io/chrome-for-testing/"
 
 _FAVOURITES_JS = """
 const [bar, item, label, payout, active] = arguments;
@@ -77,8 +85,6 @@ return true;
 """
 _TEXT_JS = "return document.querySelector(arguments[0])?.textContent.trim() ?? null;"
 
-_OWN_SESSION = {"start_new_session": True}
-"""Ctrl-C in a terminal goes to all programs of a session: chromedriver has to live until the page is put back."""
 _DRIVER_GONE = (WebDriverException, HTTPError, HTTPException, OSError)
 """What Selenium lets through: its own errors, and those of its HTTP connection to chromedriver."""
 T = TypeVar("T")
@@ -122,8 +128,11 @@ class TradingPage:
         options.unhandled_prompt_behavior = "ignore"  # a dialog is the trader's to answer
         options.debugger_address = gate.endpoint
         try:
-            driver = Chrome(options=options, service=ChromeService(str(path), popen_kw=_OWN_SESSION))
-        except WebDriverException as error:
+            # Out of Ctrl-C's reach: chromedriver has to live until the page is put back.
+            how = detached()
+            how["creation_flags"] = how.pop("creationflags", 0)  # as Selenium spells it
+            driver = Chrome(options=options, service=ChromeService(str(path), popen_kw=how))
+        except _DRIVER_GONE as error:
             raise ChromeUnavailable(f"{path} cannot attach to Chrome: {_first_line(error)}.") from None
         return cls(driver, screenshot)
 
@@ -215,12 +224,11 @@ def find_chromedriver() -> Path:
         if not shutil.which(configured):
             raise ConfigError(f"FLUXCAP_CHROMEDRIVER names {configured!r}, which is no program; give its full path.")
         return Path(str(shutil.which(configured)))
-    for candidate in ("chromedriver", *_DRIVERS):
+    for candidate in ("chromedriver", *(() if sys.platform == "win32" else _DRIVERS)):
         if found := shutil.which(candidate):
             return Path(found)
-    raise ChromeUnavailable(
-        "No chromedriver found; install it (Debian: chromium-driver) or set FLUXCAP_CHROMEDRIVER to its full path."
-    )
+    advice = _GET_DRIVER.get(sys.platform, _DOWNLOAD)
+    raise ChromeUnavailable(f"No chromedriver found; {advice}, or set FLUXCAP_CHROMEDRIVER to its full path.")
 
 
 def _tabs(gate: GateAddress) -> list[dict[str, Any]]:

@@ -6,15 +6,13 @@ The run file names a process; whether that is still a fluxcap is asked first, si
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
-from typing import Any
 
 from fluxcap.bridge.http.daemon_client import DaemonClient
 from fluxcap.bridge.http.run_file import RunFile, read_run_file
-from fluxcap.bridge.system.processes import command_line, has_ended
+from fluxcap.bridge.system.processes import command_line, detached, has_ended
 from fluxcap.bridge.system.signals import ask_to_stop
 from fluxcap.schemas.errors import FluxcapError
 
@@ -92,9 +90,6 @@ def stop_daemon(
 
 def start_in_background(words: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
     """Start a daemon that outlives this terminal. ``words``: its command line. Raises FluxcapError."""
-    how: dict[str, Any] = {"start_new_session": True}
-    if sys.platform == "win32":
-        how = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return subprocess.Popen(  # noqa: S603 - ourselves
@@ -103,7 +98,7 @@ def start_in_background(words: Sequence[str], folder: Path) -> subprocess.Popen[
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            **how,
+            **detached(),
         )
     except OSError as error:
         raise FluxcapError(f"fluxcap cannot be started in the background: {error.strerror}.") from None

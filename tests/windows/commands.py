@@ -103,7 +103,8 @@ def while_running(
         Command(("tail", *stream, *via), (130,), "●"),
     ]
     page = [
-        Command(("collect", "--assets", focus[0], "--timeframes", "1m", "--source", source, *browser, *data)),
+        # There is no chromedriver for Windows here, and it says so.
+        Command(("collect", "--assets", focus[0], "--timeframes", "1m", "--source", source, *browser, *data), (1,)),
         Command(("reload", *data)),
     ]
     return [[control, readers, others, jetstream if nats_url else []], [page]]

@@ -23,6 +23,7 @@ from fluxcap.schemas.errors import (
     UnknownAsset,
 )
 from tests.support.patience import PATIENCE_S
+from tests.support.systems import not_on_windows
 
 FREE = ("--pub", "tcp://127.0.0.1:0", "--rep", "tcp://127.0.0.1:0", "--no-web", "--control-port", "0")
 
@@ -96,7 +97,7 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]):
         ["run", "--source", "a.b"],
         ["run", "--pub", "tcp://0.0.0.0:0"],
         ["run", "--config", "nowhere.toml"],
-        ["run", "--data-dir", "/dev/null/data"],
+        pytest.param(["run", "--data-dir", f"{__file__}/data"], id="run --data-dir FILE/data"),
         ["tail", "SIM", "EURUSD", "7x"],
         ["simulate", "--assets", "NOSUCH"],
         ["demo", "--interval", "7x"],
@@ -174,6 +175,7 @@ FLUXCAP = (sys.executable, "-m", "fluxcap.capture.cli")
 @pytest.mark.parametrize(
     "words", [("--version",), ("--help",), ("config", "show"), ("config", "show", "--json"), ("run", "--help")]
 )
+@not_on_windows("it has no file that is always full")
 def test_a_full_output_is_a_sentence(words: tuple[str, ...]):
     with open("/dev/full", "w") as full:
         done = subprocess.run([*FLUXCAP, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S)
@@ -182,6 +184,7 @@ def test_a_full_output_is_a_sentence(words: tuple[str, ...]):
 
 
 @pytest.mark.costly
+@not_on_windows("it has no file that is always full")
 def test_with_stderr_full_too_it_ends_in_silence():
     with open("/dev/full", "w") as full:
         done = subprocess.run([*FLUXCAP, "--version"], stdout=full, stderr=full, timeout=PATIENCE_S)
@@ -230,6 +233,16 @@ def test_a_closed_terminal_has_exit_code_129(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(cli, "app", _raising(HangUp()))
 
     assert run_cli([]) == 129
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EBADF, "Invalid handle"), OSError(errno.EPERM, "no")], ids=str)
+def test_an_error_of_something_else_than_the_output_is_not_told_as_one_of_it(
+    error: OSError, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cli, "app", _raising(error))
+
+    with pytest.raises(OSError, match=str(error.strerror)):
+        run_cli([])
 
 
 def _raising(error: BaseException) -> Any:

@@ -17,6 +17,7 @@ from fluxcap.capture.recording.recorder import open_recorder
 from fluxcap.capture.recording.records import RULES, Header
 from fluxcap.capture.tools.record import RecordingProgress
 from tests.golden.write_recording import EXPECTED, RECORDING
+from tests.support.systems import not_on_windows
 
 pytestmark = pytest.mark.costly
 
@@ -137,6 +138,7 @@ def test_force_overwrites(tmp_path: Path) -> None:
     assert file.read_bytes() != b"old"
 
 
+@not_on_windows("it has no file that is always full")
 def test_a_full_disk_ends_the_recording_with_exit_code_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

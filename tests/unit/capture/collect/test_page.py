@@ -42,8 +42,30 @@ def test_missing_driver_says_what_to_install(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(page, "_DRIVERS", ())
 
-    with pytest.raises(ChromeUnavailable, match="chromium-driver"):
+    with pytest.raises(ChromeUnavailable, match=r"No chromedriver found; (install it|download the one of)"):
         find_chromedriver()
+
+
+def test_each_driver_is_started_out_of_the_reach_of_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(page, "_tabs", lambda gate: [{}])
+    monkeypatch.setattr(page, "detached", lambda: {"creationflags": 8, "start_new_session": True})
+    monkeypatch.setattr(page, "Chrome", lambda options, service: asked.append(service))
+
+    for _ in range(2):
+        TradingPage.attach(GateAddress("127.0.0.1:1", ""), chromedriver=tmp_path / "driver")
+
+    assert [(one.creation_flags, one.popen_kw) for one in asked] == 2 * [(8, {"start_new_session": True})]
+
+
+def test_a_program_that_is_no_driver_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "_tabs", lambda gate: [{}])
+    driver = tmp_path / "driver"
+    driver.write_bytes(b"no program")
+    driver.chmod(0o755)
+
+    with pytest.raises(ChromeUnavailable, match="driver cannot attach to Chrome: "):
+        TradingPage.attach(GateAddress("127.0.0.1:1", ""), chromedriver=driver)
 
 
 def test_absent_browser_is_said_before_a_driver_is_started(tmp_path: Path) -> None:

@@ -196,6 +196,7 @@ def test_a_file_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         RecordingWriter(tmp_path / "no folder" / "file", r.Header())
 
 
+@not_on_windows("it has no file that is always full")
 def test_a_full_disk_ends_the_recording_with_a_sentence() -> None:
     writer = None
     with pytest.raises(FluxcapError, match="cannot be written: No space left on device"):

@@ -21,6 +21,7 @@ import pytest
 from fluxcap.capture.runtime import log
 from fluxcap.capture.runtime.log_events import EVENTS
 from fluxcap.schemas.errors import ConfigError
+from tests.support.systems import not_on_windows
 
 
 @pytest.fixture(autouse=True)
@@ -254,6 +255,7 @@ def test_for_people_warnings_are_lines_of_the_log_and_stderr_is_left_alone(monke
     assert "DeprecationWarning: old\\nname" in warned
 
 
+@not_on_windows("it has no file that is always full")
 def test_a_log_that_cannot_be_written_ends_in_no_circle(monkeypatch: pytest.MonkeyPatch) -> None:
     with open("/dev/full", "w", encoding="utf-8", buffering=1) as full:
         monkeypatch.setattr(sys, "stderr", full)
