@@ -231,7 +231,7 @@ def choose_browser(wanted: str | None = None, machine: Machine | None = None) ->
         if found:
             return found[0]
         raise ChromeUnavailable(
-            "No Chrome found; install Chrome, or name the browser's program with `--browser` or FLUXCAP_CHROME_BINARY."
+            "No Chrome found; install Chrome, or set FLUXCAP_CHROME_BINARY to the full path of your browser's program."
         )
     named = next((browser for browser in found if browser.name == wanted.lower()), None)
     if named is not None:
