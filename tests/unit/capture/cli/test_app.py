@@ -204,6 +204,7 @@ def test_an_output_that_nobody_reads_any_more_is_no_failure(words: tuple[str, ..
 
 
 @pytest.mark.costly
+@not_on_windows("it has no sh")
 def test_without_any_output_it_ends_well():
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" >&-', "sh", *FLUXCAP, "--version"],
@@ -213,6 +214,14 @@ def test_without_any_output_it_ends_well():
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--version"], 0), (["tail", "SIM", "EURUSD", "7x"], 2)])
+def test_where_there_is_no_console_it_ends_as_always(words: list[str], code: int, monkeypatch: pytest.MonkeyPatch):
+    for name in ("stdout", "stderr"):  # as a Windows task without a window finds them
+        monkeypatch.setattr(sys, name, None)
+
+    assert run_cli(words) == code
 
 
 def test_another_failure_of_the_system_is_not_taken_for_the_outputs(monkeypatch: pytest.MonkeyPatch):
