@@ -33,8 +33,8 @@ demo: setup system ## Run simulated site, real Chrome, daemon and client, and co
 test: setup system ## Run the tests, all but what shows the same again for longer
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not long' $(PYTEST_ARGS)
 
-long: setup system ## Run the tests that make test leaves out
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m long $(PYTEST_ARGS)
+long: setup system ## Run the tests that make test leaves out, and the property tests with every example
+	@FULL_TESTS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m long $(PYTEST_ARGS)
 
 check: lint ## Check style and types, and run the quick tests: unit and property, with fewer examples, without the costly ones
 	@QUICK_TESTS=1 $(BIN)/python -m pytest -q -n $(CHECK_WORKERS) --dist loadfile -m 'not slow and not costly and not browser' tests/unit tests/property $(PYTEST_ARGS)
@@ -59,7 +59,7 @@ soak: setup system ## Long runs under every fault, with a report (MINUTES=30)
 	@failed=0; for script in tests/soak/*.py; do \
 	  echo "$$script"; MINUTES=$(MINUTES) $(BIN)/python $$script || failed=1; \
 	done; \
-	$(BIN)/python -m pytest -m 'slow or long' tests/faults tests/property $(PYTEST_ARGS) || failed=1; exit $$failed
+	FULL_TESTS=1 $(BIN)/python -m pytest -m 'slow or long' tests/faults tests/property $(PYTEST_ARGS) || failed=1; exit $$failed
 
 fuzz: setup ## Feed a million mutated inputs (COUNT=1000000)
 	@failed=0; for script in tests/fuzz/fuzz_*.py; do \

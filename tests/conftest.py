@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.browser.chromium import Chromium, chromium_executable
-from tests.support.examples import examples
+from tests.support.examples import FULL, examples
 from tests.support.nats.nats_rig import NatsServer
 from tests.support.schedule import LongestFirst, Recorder, longest_first, read_durations
 
@@ -54,7 +54,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst
     return LongestFirst(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if FULL:  # every example is more of them than elsewhere: what tries examples belongs to the long tests then
+        for item in items:
+            if item.path.parent.name == "property" or hasattr(getattr(item, "obj", None), "hypothesis"):
+                item.add_marker("long")
     items[:] = longest_first(items, read_durations())
 
 

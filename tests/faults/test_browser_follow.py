@@ -66,7 +66,9 @@ class FollowingDaemon:
         self._status = f"{run.control}/api/status"
 
     def status(self) -> dict[str, Any]:
-        return dict(httpx.get(self._status, timeout=PATIENCE_S, trust_env=False).raise_for_status().json())
+        return dict(
+            httpx.get(self._status, timeout=PATIENCE_S, trust_env=False, verify=False).raise_for_status().json()
+        )
 
     def await_status(self, holds: Any, what: str) -> dict[str, Any]:
         return await_that(lambda: (seen := self.status()) and holds(seen) and seen, what)

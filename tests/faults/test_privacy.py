@@ -114,7 +114,7 @@ def _ask_wire(left: Left, wire: Wire, key: StreamKey) -> None:
 
 
 def _ask_web(left: Left, control: str) -> None:
-    with httpx.Client(base_url=control, timeout=PATIENCE_S, trust_env=False) as web:
+    with httpx.Client(base_url=control, timeout=PATIENCE_S, trust_env=False, verify=False) as web:
         for route in ROUTES:
             left.places[f"GET {route}"] = repr(web.get(route).headers).encode() + web.get(route).content
         for file in web.get("/api/available-csv-files").json()["files"]:

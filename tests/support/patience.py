@@ -14,11 +14,14 @@ T = TypeVar("T")
 
 
 def await_that(found: Callable[[], T | None], what: str) -> T:
-    """Poll until there is something true, and return it; AssertionError with ``what`` when it does not come."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline_s:
+    """Poll until there is something true, and return it; AssertionError with ``what`` when it does not come.
+
+    What takes long is asked for less often: asking costs, too, and others have work to do.
+    """
+    begin_s = time.monotonic()
+    while (waited_s := time.monotonic() - begin_s) < PATIENCE_S:
         value = found()
         if value:
             return value
-        time.sleep(0.05)
+        time.sleep(min(max(waited_s / 10, 0.02), 0.25))
     raise AssertionError(f"{what} did not happen within {PATIENCE_S:g} s")

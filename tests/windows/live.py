@@ -80,7 +80,7 @@ class Rig:
 
     def status(self) -> dict[str, Any] | None:
         try:
-            answer = httpx.get(f"http://127.0.0.1:{WEB_PORT}/api/status", timeout=10, trust_env=False)
+            answer = httpx.get(f"http://127.0.0.1:{WEB_PORT}/api/status", timeout=10, trust_env=False, verify=False)
             return dict(answer.raise_for_status().json())
         except httpx.HTTPError:
             return None

@@ -222,7 +222,9 @@ def test_page_that_is_not_open_is_said_before_a_driver_is_started(shared: Shared
 
 def get(gate: SingleTabProxy, path: str, **headers: str) -> httpx.Response:
     given = {"Host": gate.endpoint, **headers}
-    return httpx.get(f"http://127.0.0.1:{gate.port}{path}", headers=given, trust_env=False, timeout=PATIENCE_S)
+    return httpx.get(
+        f"http://127.0.0.1:{gate.port}{path}", headers=given, trust_env=False, verify=False, timeout=PATIENCE_S
+    )
 
 
 def test_gate_lists_the_platforms_tab_only(gate: SingleTabProxy, tab: Remote) -> None:

@@ -177,7 +177,7 @@ def test_keys_are_made_once(folder: Path, fluxcap: Any) -> None:
 
 
 def test_metrics_are_served_and_commits_timed(daemon: Daemon) -> None:
-    text = httpx.get(f"{daemon.identity.control}/metrics", trust_env=False).text
+    text = httpx.get(f"{daemon.identity.control}/metrics", trust_env=False, verify=False).text
 
     samples = {
         (sample.name, sample.labels.get("stream", "")): sample.value

@@ -81,7 +81,11 @@ def _run(run: Run, stack: ExitStack) -> None:
     _await_candles(daemon, EUR, 5)
     control = daemon.run_file().control
     httpx.put(
-        f"{control}/api/focus", json={"mode": "lock", "symbols": [EUR, GBP]}, timeout=PATIENCE_S, trust_env=False
+        f"{control}/api/focus",
+        json={"mode": "lock", "symbols": [EUR, GBP]},
+        timeout=PATIENCE_S,
+        trust_env=False,
+        verify=False,
     ).raise_for_status()
     _await_candles(daemon, GBP, 5)
     site.inject(Fault.CLOSE_SOCKETS)

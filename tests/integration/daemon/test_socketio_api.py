@@ -376,7 +376,7 @@ async def _csv(rig: Rig) -> None:
     assert (file["asset"], file["timeframe"]) == ("EURUSD_OTC", "1m")
     assert Path(file["path"]).is_absolute()
     assert "Candle 1" in wrong["error"]
-    served = await asyncio.to_thread(httpx.get, f"{rig.url}/api/csv-data/{file['path']}", trust_env=False)
+    served = await asyncio.to_thread(httpx.get, f"{rig.url}/api/csv-data/{file['path']}", trust_env=False, verify=False)
     assert served.text.splitlines()[0] == "timestamp,open,close,high,low"
     assert len(served.text.splitlines()) == 4
     await client.leave()
@@ -449,7 +449,7 @@ def test_a_stream_does_not_die_silently(rig: Rig) -> None:
 @pytest.mark.parametrize("path", ["/socket.io/?EIO=4&transport=polling", "/api/available-csv-files"])
 @pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Host": "evil.example"}])
 def test_a_foreign_page_is_refused_everywhere(rig: Rig, path: str, headers: dict[str, str]) -> None:
-    answer = httpx.get(rig.url + path, headers=headers, trust_env=False)
+    answer = httpx.get(rig.url + path, headers=headers, trust_env=False, verify=False)
 
     assert answer.status_code == 403
 
@@ -482,7 +482,7 @@ def test_no_path_leads_to_other_files(rig: Rig, tmp_path: Path, path: str) -> No
     (tmp_path / "data" / "data_output" / "assets_data" / "data_collect").mkdir(parents=True)
     (tmp_path / "data" / "data_output" / "assets_data" / "secret.csv").write_text("secret")
 
-    answer = httpx.get(f"{rig.url}/api/csv-data/data_collect/{path}", trust_env=False)
+    answer = httpx.get(f"{rig.url}/api/csv-data/data_collect/{path}", trust_env=False, verify=False)
 
     assert answer.status_code == 404
     assert "secret" not in answer.text.replace("secret.csv", "")
@@ -494,8 +494,8 @@ def test_a_collected_file_is_served(rig: Rig, tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("timestamp,open,close,high,low\n")
 
-    listed = httpx.get(f"{rig.url}/api/available-csv-files?timeframe=1m", trust_env=False).json()
-    served = httpx.get(f"{rig.url}/api/csv-data/{listed['files'][0]['path']}", trust_env=False)
+    listed = httpx.get(f"{rig.url}/api/available-csv-files?timeframe=1m", trust_env=False, verify=False).json()
+    served = httpx.get(f"{rig.url}/api/csv-data/{listed['files'][0]['path']}", trust_env=False, verify=False)
 
     assert listed["count"] == 1
     assert served.text == "timestamp,open,close,high,low\n"

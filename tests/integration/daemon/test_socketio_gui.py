@@ -152,7 +152,7 @@ async def _conversation(url: str, first: DaemonProcess, start: Callable[[], Daem
         await gui.after(seen, "historical_candles_loaded", lambda history: history["count"] > 0)
         await gui.after(seen, "candle_update", lambda candle: (candle["asset"], candle["symbol"]) == (TYPED, SYMBOL))
         assert "stream_error" not in [event for event, _ in gui.heard[seen:]]
-        status = (await asyncio.to_thread(httpx.get, f"{url}/api/status", trust_env=False)).json()
+        status = (await asyncio.to_thread(httpx.get, f"{url}/api/status", trust_env=False, verify=False)).json()
         assert not [stream for stream in status["streams"] if TYPED in stream["stream"]], "no phantom stream"
         await gui.leave()
     finally:

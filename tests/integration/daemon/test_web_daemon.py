@@ -96,7 +96,7 @@ def test_a_page_of_another_origin_can_neither_read_nor_drive_it(
     assert {name: result for name, result in results.items() if name != "simple"} == dict.fromkeys(
         ("status", "focus", "polling", "socket", "feed", "script", "picture"), "refused"
     )
-    assert httpx.get(f"{url}/api/focus", trust_env=False).json()["symbols"] == ["EURUSD_otc"]
+    assert httpx.get(f"{url}/api/focus", trust_env=False, verify=False).json()["symbols"] == ["EURUSD_otc"]
 
 
 def test_the_description_of_the_api_fetches_nothing_from_outside(daemon: DaemonProcess, tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ class FaultRig:
         stack.callback(self.browser.stop)
         self.stack = stack
         self.daemon = self.start_daemon()
-        self._http = stack.enter_context(httpx.Client(timeout=PATIENCE_S, trust_env=False))
+        self._http = stack.enter_context(httpx.Client(timeout=PATIENCE_S, trust_env=False, verify=False))
         self.tab = self.open_tab()
         self.await_candles(time.time() * 1_000)
 

@@ -163,7 +163,7 @@ class DaemonProcess(Process):
         return await_that(found, "the run file")
 
     def status(self) -> dict[str, Any]:
-        answer = httpx.get(f"{self.run_file().control}/api/status", timeout=PATIENCE_S, trust_env=False)
+        answer = httpx.get(f"{self.run_file().control}/api/status", timeout=PATIENCE_S, trust_env=False, verify=False)
         return dict(answer.raise_for_status().json())
 
     def await_status(self, holds: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:

@@ -798,7 +798,7 @@ def test_a_daemon_starts_on_the_old_data_folder(tmp_path: Path, nowhere: Path) -
 
     with (
         Daemon(Settings(**options, web=False, control_port=0, focus=("EURUSD_otc",))) as daemon,
-        httpx.Client(base_url=daemon.identity.control, trust_env=False, timeout=PATIENCE_S) as rest,
+        httpx.Client(base_url=daemon.identity.control, trust_env=False, verify=False, timeout=PATIENCE_S) as rest,
     ):
         status = rest.get("/api/status").json()
         gaps = rest.get("/api/gaps").json()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -89,3 +90,15 @@ def test_gaps_are_asked_for_by_what_was_named_alone(serve: Serve):
         daemon.gaps("DEMO", "EURUSD", 5)
 
     assert paths == ["/api/gaps?from_ms=0", "/api/gaps?source=DEMO&symbol=EURUSD&from_ms=5"]
+
+
+@pytest.mark.parametrize(("url", "loads"), [("http://127.0.0.1:1", False), ("https://desk.example", True)])
+def test_certificates_are_loaded_where_the_address_has_a_use_for_them(
+    monkeypatch: pytest.MonkeyPatch, url: str, loads: bool
+) -> None:
+    loaded = []
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda *_, **__: loaded.append(True))
+
+    DaemonClient(url)
+
+    assert bool(loaded) == loads

@@ -102,6 +102,7 @@ def test_a_body_beyond_the_bound_is_413_whether_its_length_is_declared_or_not(
         f"http://127.0.0.1:{port}{path}",
         content=body if is_declared else iter(chunks),
         trust_env=False,
+        verify=False,
         timeout=PATIENCE_S,
     )
 
@@ -110,7 +111,11 @@ def test_a_body_beyond_the_bound_is_413_whether_its_length_is_declared_or_not(
 
 def test_a_body_up_to_the_bound_is_taken(port: int) -> None:
     answer = httpx.put(
-        f"http://127.0.0.1:{port}/size", content=bytes(MAX_BODY_BYTES), trust_env=False, timeout=PATIENCE_S
+        f"http://127.0.0.1:{port}/size",
+        content=bytes(MAX_BODY_BYTES),
+        trust_env=False,
+        verify=False,
+        timeout=PATIENCE_S,
     )
 
     assert answer.json() == MAX_BODY_BYTES
@@ -188,7 +193,9 @@ def test_requests_one_after_the_other_and_websockets_outlast_the_deadlines(hasty
         ws.send("still there")
         assert ws.recv(PATIENCE_S) == "still there"
 
-    with httpx.Client(base_url=f"http://127.0.0.1:{hasty}", trust_env=False, timeout=PATIENCE_S) as client:
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{hasty}", trust_env=False, verify=False, timeout=PATIENCE_S
+    ) as client:
         assert [client.get("/ok").json() for _ in range(3)] == ["ok"] * 3
 
 

@@ -27,7 +27,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture
 def rest(daemon: Daemon) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=daemon.identity.control, trust_env=False, timeout=PATIENCE_S) as client:
+    with httpx.Client(base_url=daemon.identity.control, trust_env=False, verify=False, timeout=PATIENCE_S) as client:
         yield client
 
 

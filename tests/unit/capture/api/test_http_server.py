@@ -77,4 +77,4 @@ def test_ended_before_the_application_is_made_it_serves_nothing() -> None:
 
     assert not server._thread.is_alive()
     with pytest.raises(httpx.TransportError):
-        httpx.get(f"http://127.0.0.1:{server.port}/", timeout=PATIENCE_S, trust_env=False)
+        httpx.get(f"http://127.0.0.1:{server.port}/", timeout=PATIENCE_S, trust_env=False, verify=False)

@@ -112,7 +112,9 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 
 def put(daemon: Daemon, body: Any) -> httpx.Response:
-    return httpx.put(f"{daemon.identity.control}/api/history", json=body, trust_env=False, timeout=PATIENCE_S)
+    return httpx.put(
+        f"{daemon.identity.control}/api/history", json=body, trust_env=False, verify=False, timeout=PATIENCE_S
+    )
 
 
 def row(ts_ms: int = T0, price: float = 1.5) -> list[float]:

@@ -134,7 +134,9 @@ def test_all_of_it_works_on_ipv6(tmp_path: Path):
             client.subscribe(daemon.key("A"))
             heard = next(event for event in client.events(PATIENCE_S) if isinstance(event, Candles))
         answers = [
-            httpx.get(f"{run.control}/health", headers={"host": host}, trust_env=False, timeout=PATIENCE_S).status_code
+            httpx.get(
+                f"{run.control}/health", headers={"host": host}, trust_env=False, verify=False, timeout=PATIENCE_S
+            ).status_code
             for host in (f"[::1]:{daemon.control.port}", "[0:0:0:0:0:0:0:1]", "localhost", "[::2]", "foreign.example")
         ]
 
@@ -157,7 +159,11 @@ def test_one_that_listens_on_all_addresses_is_found_and_answers_by_each_of_its_o
         port = daemon.control.port
         answers = {
             asked: httpx.get(
-                f"http://{address}:{port}/health", headers={"host": asked}, trust_env=False, timeout=PATIENCE_S
+                f"http://{address}:{port}/health",
+                headers={"host": asked},
+                trust_env=False,
+                verify=False,
+                timeout=PATIENCE_S,
             ).status_code
             for address, asked in ((here, here), ("127.0.0.1", "127.0.0.1"), (here, "foreign.example"))
         }
@@ -330,7 +336,9 @@ def test_the_everyday_browser_is_read_by_consent_and_only_the_platforms_tab(tmp_
         with Daemon(settings(tmp_path, consent=True, chrome_profile=profile)) as daemon:
             dialog = browser.dialog()
             waiting = daemon.status()
-            again = httpx.post(f"{daemon.identity.control}/api/chrome/ask", trust_env=False, timeout=PATIENCE_S).json()
+            again = httpx.post(
+                f"{daemon.identity.control}/api/chrome/ask", trust_env=False, verify=False, timeout=PATIENCE_S
+            ).json()
             dialog.allow()
             attached = browser.command("Target.attachToTarget")
             seen = await_that(lambda: daemon.status() if daemon.status().browser else None, "the attach")
@@ -356,6 +364,6 @@ def iter_of(commands: queue.SimpleQueue[dict[str, Any]]) -> Iterator[dict[str, A
 
 
 def test_who_reads_no_browser_by_consent_says_so_when_told_to_ask(daemon: Daemon):
-    answer = httpx.post(f"{daemon.identity.control}/api/chrome/ask", trust_env=False, timeout=PATIENCE_S)
+    answer = httpx.post(f"{daemon.identity.control}/api/chrome/ask", trust_env=False, verify=False, timeout=PATIENCE_S)
 
     assert (answer.status_code, "fluxcap run --consent" in answer.json()["error"]) == (400, True)
