@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import sys
 from typing import Any
@@ -108,11 +109,17 @@ def main() -> None:
     sys.exit(run_cli(sys.argv[1:]))
 
 
+@functools.cache
+def command_tree() -> Any:
+    """Make the commands of ``app`` with all their options, once in a process: it takes longer than many a command."""
+    return typer.main.get_command(app)
+
+
 def run_cli(arguments: list[str]) -> int:
     """Run one command; returns its exit code."""
     streams = sys.stdout, sys.stderr
     try:
-        code = int(app(arguments, standalone_mode=False, prog_name="fluxcap") or 0)
+        code = int(command_tree()(arguments, standalone_mode=False, prog_name="fluxcap") or 0)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code

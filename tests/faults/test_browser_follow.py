@@ -26,14 +26,14 @@ from fluxcap.schemas.types import Candle, Gap, StreamKey, candles_from
 from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.browser.devtools import Remote
 from tests.support.daemon.fault_rig import MACHINE_STOOD, SHORT_WAITS, Trouble, judge, touches, wholly_known
-from tests.support.daemon.forked_daemons import ForkedDaemons
+from tests.support.daemon.forked_daemons import ForkedDaemons, forked_daemons
 from tests.support.patience import PATIENCE_S, await_that
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ASSETS = ("EURUSD_otc", "GBPUSD_otc", "USDJPY_otc")
 SOURCE = "FOLLOW"
-STAY_S = 4.0
+STAY_S = 3.0
 TOUR = ("GBPUSD_otc", "USDJPY_otc", "EURUSD_otc", "GBPUSD_otc")
 """What is clicked, one after the other; the page begins with the first asset."""
 SITES = {
@@ -115,8 +115,7 @@ def _run(folder: Path, stack: ExitStack) -> Run:
     made = Run()
     browser = Chromium(folder / "chromium")
     stack.callback(browser.stop)
-    daemons = ForkedDaemons()
-    stack.callback(daemons.close)
+    daemons = forked_daemons()
     sites, tabs = {}, {}
     for name, options in SITES.items():
         config = SiteConfig(assets=ASSETS, rate_hz=10, truth_path=folder / f"{name}.jsonl", **options)  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ from fluxcap.schemas import codec
 from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, Gap, StreamKey, candles_from, interval_ms
 from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.daemon.fault_rig import SHORT_WAITS, Trouble, judge, wholly_known
-from tests.support.daemon.forked_daemons import ForkedDaemons
+from tests.support.daemon.forked_daemons import ForkedDaemons, forked_daemons
 from tests.support.patience import PATIENCE_S, await_that
 from tests.support.ports import lasting_port
 
@@ -122,7 +122,7 @@ class Run:
         self.truth = truth
 
 
-@pytest.fixture(scope="module", params=[8, pytest.param(25, marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=[4, pytest.param(25, marks=pytest.mark.long)])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     if chromium_executable() is None:
         pytest.skip("no Chromium on this machine; install chromium or set FLUXCAP_CHROMIUM")
@@ -140,8 +140,7 @@ def _run(folder: Path, seed: int, stack: ExitStack, to_kill: int) -> Run:
     site = stack.enter_context(SimulatedSite(config))
     browser = Chromium(folder / "chromium", url=site.url)
     stack.callback(browser.stop)
-    daemons = ForkedDaemons()
-    stack.callback(daemons.close)
+    daemons = forked_daemons()
     lanes = [Lane(folder / interval, interval, seed + number, to_kill) for number, interval in enumerate(INTERVALS)]
     for lane in lanes:
         lane.folder.mkdir()

@@ -24,15 +24,35 @@ from pathlib import Path
 from typing import Any
 
 HEAVY = (
-    "fluxcap.capture.daemon.foreground",
-    "fluxcap.capture.runtime.settings",
-    "fluxcap.capture.cli.run",
+    "apscheduler.triggers.interval",
+    "concurrent.futures.thread",
+    "fluxcap.bridge.dashboard.app",
+    "fluxcap.bridge.export.source",
+    "fluxcap.bridge.http.daemon_client",
+    "fluxcap.bridge.store.repair",
+    "fluxcap.bridge.terminal.console",
     "fluxcap.capture.api.app",
     "fluxcap.capture.api.routes",
     "fluxcap.capture.api.socketio",
-    "fluxcap.bridge.dashboard.app",
+    "fluxcap.capture.cli.app",
+    "fluxcap.capture.cli.run",
+    "fluxcap.capture.daemon.foreground",
+    "fluxcap.capture.platforms.pocketoption",
+    "fluxcap.capture.runtime.discovery",
+    "fluxcap.capture.runtime.settings",
+    "fluxcap.capture.tools.export",
+    "fluxcap.capture.tools.verify",
+    "httpcore",
+    "platformdirs.unix",
+    "pydantic.v1",
+    "rich.table",
+    "typer._click.decorators",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.asyncio",
     "uvicorn.protocols.http.h11_impl",
+    "uvicorn.protocols.websockets.auto",
 )
+"""What commands load when they begin: each would do it again."""
 
 
 class ForkedProcess:
@@ -139,8 +159,11 @@ def forked_daemons() -> ForkedDaemons:
 
 
 def main() -> None:
+    from fluxcap.capture.cli.app import command_tree
+
     for name in (*HEAVY, *sys.argv[1:]):
         __import__(name)
+    command_tree()
     wake_read, wake_write = os.pipe()
     for end in (wake_read, wake_write):
         os.set_blocking(end, False)

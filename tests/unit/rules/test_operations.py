@@ -125,7 +125,7 @@ def exit_code_of(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -
         if error is not None:
             raise error
 
-    monkeypatch.setattr(cli, "app", run)
+    monkeypatch.setattr(cli, "command_tree", lambda: run)
     return cli.run_cli([])
 
 

@@ -141,21 +141,21 @@ def test_wrong_use_has_exit_code_2_and_names_the_help(arguments: list[str], caps
 def test_errors_have_exit_codes_by_their_kind(
     error: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(cli, "app", _raising(error))
+    monkeypatch.setattr(cli, "command_tree", lambda: _raising(error))
 
     assert run_cli([]) == code
     assert capsys.readouterr().err == f"fluxcap: {error}\n"
 
 
 def test_ctrl_c_has_exit_code_130(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cli, "app", _raising(KeyboardInterrupt()))
+    monkeypatch.setattr(cli, "command_tree", lambda: _raising(KeyboardInterrupt()))
 
     assert run_cli([]) == 130
 
 
 def test_with_debug_the_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FLUXCAP_DEBUG", "1")
-    monkeypatch.setattr(cli, "app", _raising(ConfigError("c")))
+    monkeypatch.setattr(cli, "command_tree", lambda: _raising(ConfigError("c")))
 
     with pytest.raises(ConfigError):
         run_cli([])
@@ -225,21 +225,21 @@ def test_where_there_is_no_console_it_ends_as_always(words: list[str], code: int
 
 
 def test_another_failure_of_the_system_is_not_taken_for_the_outputs(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cli, "app", _raising(PermissionError(errno.EACCES, "no", "/root/x")))
+    monkeypatch.setattr(cli, "command_tree", lambda: _raising(PermissionError(errno.EACCES, "no", "/root/x")))
 
     with pytest.raises(PermissionError):
         run_cli([])
 
 
 def test_an_error_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setattr(cli, "app", _raising(ChromeUnavailable("Chrome says \x1b]0;x\x07\x1b[2J.")))
+    monkeypatch.setattr(cli, "command_tree", lambda: _raising(ChromeUnavailable("Chrome says \x1b]0;x\x07\x1b[2J.")))
 
     assert run_cli([]) == 1
     assert capsys.readouterr().err == "fluxcap: Chrome says \\x1b]0;x\\x07\\x1b[2J.\n"
 
 
 def test_a_closed_terminal_has_exit_code_129(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cli, "app", _raising(HangUp()))
+    monkeypatch.setattr(cli, "command_tree", lambda: _raising(HangUp()))
 
     assert run_cli([]) == 129
 
