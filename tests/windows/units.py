@@ -61,7 +61,8 @@ class Results:
 
     @property
     def is_well(self) -> bool:
-        return not self.failed and not self.troubles
+        """Whether there were tests, and none failed."""
+        return bool(self.ends) and not self.failed and not self.troubles
 
     @property
     def told(self) -> str:
@@ -129,7 +130,8 @@ def pytest(folder: Path, log: Path, arguments: list[str], results: Results) -> b
         elif found := _BEGUN.match(line):
             begun = found[1]
     if any(_SUMMARY.match(line) for line in lines[-3:]):
-        if results.is_well and not (code == 0 or (code == NONE_LEFT and results.ends)):
+        as_it_should_be = code == 0 or (code == NONE_LEFT and results.ends)
+        if not as_it_should_be and not results.failed and not results.troubles:
             results.troubles.append(f"pytest ended with {code}, see {log}")
         return True
     if begun:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import signal
 import time
@@ -139,6 +138,8 @@ def killed_on_a_full_disk(rig: StormRig, draw: Random) -> Iterator[None]:
 def small_files(rig: StormRig, _draw: Random) -> Iterator[None]:
     """No file of the daemon's may grow far beyond its log: writes fail in the middle, as on a full disk."""
     daemon = rig.lanes[0].daemon
+    import resource  # Linux has it; the reports of a storm are read anywhere
+
     limits = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
     room = daemon.err_path.stat().st_size + 8_000
     resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (room, limits[1]))
