@@ -39,6 +39,10 @@ FORWARDED = (
     ("DELETE", "/api/focus/leases/{holder}"),
     ("PUT", "/api/collect-mode"),
     ("POST", "/api/reload"),
+    ("POST", "/api/chrome/ask"),
+    ("GET", "/api/collection"),
+    ("POST", "/api/collection"),
+    ("DELETE", "/api/collection"),
 )
 """What a page that is served away from its daemon asks of it through its own server, and nothing else."""
 _FOR_EVER = "public, max-age=31536000, immutable"

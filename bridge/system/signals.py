@@ -92,6 +92,14 @@ def interrupt_on_hang_up() -> None:
         _signal_at_console_end(signal.SIGBREAK)
 
 
+def interrupt_main_thread() -> None:
+    """Have the main thread get KeyboardInterrupt, at once where a signal can reach it, else after its present wait."""
+    if sys.platform == "win32":
+        _thread.interrupt_main()
+    else:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
 def longest_wait_s(wanted_s: float | None) -> float | None:
     """Return for how long the main thread may wait for a lock at once, of ``wanted_s`` seconds; None is for ever.
 

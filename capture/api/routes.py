@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from fastapi import APIRouter, HTTPException, Request
@@ -133,6 +133,53 @@ def browser_router(watch: ChromeReconnector, pipeline: Pipeline, share: Callable
     async def share_browser() -> dict[str, str]:
         """Let `fluxcap collect` use the browser connection. Only who may read the file that is named gets further."""
         return {"file": str(await asyncio.to_thread(share))}
+
+    return router
+
+
+class CollectionRequest(BaseModel):
+    """Body of a request to collect history, as ``fluxcap collect`` takes it; ``restart``: what today has saved, too."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    assets: str = Field("favourites", max_length=10_000)
+    timeframes: str = Field("1h,15m,5m,1m", max_length=100)
+    restart: bool = False
+
+
+class Collections(Protocol):
+    """``CollectionRunner``, as far as it is needed."""
+
+    def view(self) -> object: ...
+
+    def start(self, assets: str, timeframes: str, *, restart: bool) -> object: ...
+
+    def stop(self) -> object: ...
+
+
+def collection_router(collections: Collections) -> APIRouter:
+    """The routes of the collection that runs, or ran last."""
+    router = APIRouter()
+
+    @router.get("/api/collection")
+    async def seen() -> Any:
+        """How far it is, or what it has saved."""
+        return msgspec.to_builtins(collections.view())
+
+    @router.post("/api/collection")
+    async def start(body: CollectionRequest | None = None) -> Any:
+        """Collect candles of the past: the trading page is turned to each asset and timeframe, and then turned back."""
+        order = body or CollectionRequest()  # type: ignore[call-arg]
+
+        def begin() -> object:
+            return collections.start(order.assets, order.timeframes, restart=order.restart)
+
+        return msgspec.to_builtins(await asyncio.to_thread(begin))
+
+    @router.delete("/api/collection")
+    async def stop() -> Any:
+        """Stop it; the page is turned back, and what was saved stays."""
+        return msgspec.to_builtins(await asyncio.to_thread(collections.stop))
 
     return router
 

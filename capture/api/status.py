@@ -123,6 +123,8 @@ class Status(msgspec.Struct, frozen=True):
     """The streams of longer intervals, made of those of ``streams``."""
     alerts: AlertsStatus | None = None
     """Of the setting `alerts`."""
+    consent: bool = False
+    """Whether the browser is read by its user's consent, and so can be asked for it once more."""
 
 
 class DaemonInfo(msgspec.Struct, frozen=True):
@@ -137,6 +139,7 @@ class DaemonInfo(msgspec.Struct, frozen=True):
     source: str
     interval: str
     chrome_endpoint: str
+    consent: bool = False
 
 
 def build_status(
@@ -210,6 +213,7 @@ def build_status(
         lookalikes=session.lookalikes if session else (),
         accounts=market.accounts,
         alerts=alerts,
+        consent=identity.consent,
     )
 
 
@@ -241,18 +245,12 @@ def why_no_candles(view: PipelineView, interval: str, now_ms: int) -> str:
 
     The first that is wrong, in the order in which things are needed. ``now_ms``: wall clock.
     """
-    market, session = view.market, view.session
+    market = view.market
     if view.store_error:
         return f"Nothing can be published: {view.store_error}"
-    if not view.chrome.connected or session is None:
-        return view.chrome_reason
-    if not session.tabs:
-        if session.lookalikes:
-            host = session.lookalikes[0]
-            return lookalike_sentence(host)
-        return "No tab of the platform is open. Open the trading page in that Chrome."
-    if market.logged_out:
-        return "The trading page is logged out of the platform; log in there."
+    obstacle = page_obstacle(view)
+    if obstacle:
+        return obstacle
     live = [asset for asset in market.assets if asset.feed_state is FeedState.LIVE]
     if market.clock != ClockState.SYNCHRONISED:
         if market.clock == ClockState.WAITING:
@@ -280,6 +278,20 @@ def why_no_candles(view: PipelineView, interval: str, now_ms: int) -> str:
         return (
             f"Ticks come; {_first_candle(view, interval, now_ms)}. `fluxcap reload` brings the page's own history now."
         )
+    return ""
+
+
+def page_obstacle(view: PipelineView) -> str:
+    """Return why there is no trading page that somebody is logged in to, and what to do; "" when there is one."""
+    session = view.session
+    if not view.chrome.connected or session is None:
+        return view.chrome_reason
+    if not session.tabs:
+        if session.lookalikes:
+            return lookalike_sentence(session.lookalikes[0])
+        return "No tab of the platform is open. Open the trading page in that Chrome."
+    if view.market.logged_out:
+        return "The trading page is logged out of the platform; log in there."
     return ""
 
 

@@ -16,6 +16,7 @@ from fluxcap.bridge.server.history_import import ImportResult
 from fluxcap.capture.collect.candles import history_to_candles
 from fluxcap.capture.collect.files import CollectedFiles
 from fluxcap.capture.collect.gate import open_gate
+from fluxcap.capture.collect.orders import FailedFile
 from fluxcap.capture.collect.page import Favourite, TradingPage
 from fluxcap.capture.collect.page_feed import HistoryFeed
 from fluxcap.capture.collect.plan import (
@@ -85,14 +86,6 @@ class SavedFile(msgspec.Struct, frozen=True):
     rows: int
     published: int = 0
     revised: int = 0
-
-
-class FailedFile(msgspec.Struct, frozen=True):
-    """A history that is missing, and why. ``asset``: the label on the page."""
-
-    asset: str
-    timeframe: str
-    reason: str
 
 
 class CollectSummary(msgspec.Struct):
@@ -300,12 +293,13 @@ def collect(
 ) -> CollectSummary:
     """Run a collection. ``tell``: says what to click where the browser asks for consent.
 
-    Raises, before anything was turned: ConfigError, ChromeUnavailable, PageUnavailable, BrowserGone.
+    Raises, before anything was turned: ConfigError, AlreadyRunning, ChromeUnavailable, PageUnavailable, BrowserGone.
     """
     platform = platform_named(settings.platform, settings.platform_url, settings.platforms)
     files = CollectedFiles(settings.data_dir, restart=restart)
     store = HistoryStore(settings.data_dir, settings.source, settings.interval, settings.derived_timeframes)
     with ExitStack() as closing:
+        closing.enter_context(files.claim())
         gate = closing.enter_context(open_gate(settings, platform.is_page, tell))
         prior, certain = store.known_offset()
         feed = HistoryFeed(gate.feed_url, platform, prior=prior)

@@ -35,10 +35,11 @@ from fluxcap.capture.alerts.watch import AlertWatch
 from fluxcap.capture.api.http_server import HttpServer
 from fluxcap.capture.api.metrics import Metrics, MetricsSnapshot
 from fluxcap.capture.api.relay import EventRelay
-from fluxcap.capture.api.status import DaemonInfo, Status, build_status
+from fluxcap.capture.api.status import DaemonInfo, Status, build_status, page_obstacle
 from fluxcap.capture.chrome.connection import Connection
 from fluxcap.capture.chrome.endpoint import parse_endpoint
 from fluxcap.capture.collect.gate import GateKeeper
+from fluxcap.capture.collect.runner import CollectionRunner
 from fluxcap.capture.csvfiles.writer import CsvWriter
 from fluxcap.capture.daemon.forwarding import ForwardingListener
 from fluxcap.capture.daemon.keep_chrome import kept_chrome
@@ -166,6 +167,7 @@ class Daemon:
                 self.pipeline, self._scheduler, self._kept_chrome or find, consent_keeper(settings)
             )
             self.gate = GateKeeper(self.pipeline, platform.is_page, settings)
+            self.collection = CollectionRunner(settings, lambda: page_obstacle(self.pipeline.view()))
             self._relay = relay
             self._control_reader = self.server.store.reader()
             self._gaps_reader = self.server.store.reader()
@@ -186,6 +188,7 @@ class Daemon:
             source=settings.source,
             interval=settings.interval,
             chrome_endpoint="its profile's port" if settings.consent else settings.chrome,
+            consent=settings.consent,
         )
 
     def key(self, symbol: str) -> StreamKey:
@@ -230,6 +233,7 @@ class Daemon:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         self.watch.stop()
+        self.collection.stop()
         self.gate.close()
         self.control.stop()
         self.pipeline.stop()
@@ -311,13 +315,19 @@ class Daemon:
         Hence its imports stand here: they are a third of all that a start imports.
         """
         from fluxcap.capture.api.app import control_app
-        from fluxcap.capture.api.routes import browser_router, csv_settings_router, history_import_router
+        from fluxcap.capture.api.routes import (
+            browser_router,
+            collection_router,
+            csv_settings_router,
+            history_import_router,
+        )
 
         settings = self.settings
         hosts = () if is_wildcard(settings.web_host) else (settings.web_host,)
         app = control_app(self.pipeline, self.market, self.status, hosts, settings.web_origin)
         app.include_router(csv_settings_router(self.persistence, self._control_reader, self.metrics))
         app.include_router(browser_router(self.watch, self.pipeline, self.gate.open))
+        app.include_router(collection_router(self.collection))
         app.include_router(history_import_router(self.pipeline, self.server, settings.source, settings.interval))
         if self._relay is not None:
             self._add_web(app, self._relay)

@@ -352,6 +352,16 @@ EVENTS: dict[str, LogEvent] = {
         f"{_REPORT} Other clients and the capture are not affected.",
         "send us the log; the client should reconnect",
     ),
+    "collect.started": LogEvent(
+        "A collection of history was begun from the page",
+        "The trading page is turned to each asset and timeframe, and then turned back.",
+        "nothing, if you did it",
+    ),
+    "collect.ended": LogEvent(
+        "A collection of history has ended",
+        "`said` is what was saved or went wrong, `failed` the number of histories that are missing.",
+        "see `said`; collecting again fetches what is missing",
+    ),
     # CSV files
     "csv.mode_changed": LogEvent(
         "The collect mode changed",

@@ -25,15 +25,15 @@ from tests.support.patience import await_that
 
 FOLDER = ROOT / "bridge" / "dashboard" / "screenshots"
 SIZE = "1180,760"
-FEEDS = (
-    FeedState.LIVE,
-    FeedState.STALLED,
-    FeedState.LOGGED_OUT,
-    FeedState.WAITING_FOR_CONSENT,
-    FeedState.NOT_IN_FOCUS,
-    FeedState.CLOCK_IN_QUESTION,
-)
-"""LIVE without a tick is quiet."""
+FEEDS = {
+    FeedState.LIVE: "quiet",
+    FeedState.STALLED: "silent",
+    FeedState.LOGGED_OUT: "logged out",
+    FeedState.WAITING_FOR_CONSENT: "consent",
+    FeedState.NOT_IN_FOCUS: "not in focus",
+    FeedState.CLOCK_IN_QUESTION: "clock",
+}
+"""With a word of the reason that the bar tells; LIVE without a tick is quiet."""
 
 
 class PrettyDaemon(FakeDaemon):
@@ -155,7 +155,17 @@ def looks(daemon: PrettyDaemon, url: str, page: WebPage) -> None:
     for theme in ("dark", "light"):
         shown(page, f"{url}?source=platform&asset=EURUSD_otc&ind=sma20,rsi14&theme={theme}", f"page-live-{theme}")
     page.script("window.fluxcap.toggleDrawer(true)")
+    failed = [{"asset": "USD/JPY OTC", "timeframe": "1h", "reason": "no history of it came within 10 s"}]
+    daemon.collection |= {"state": "running", "total": 24, "done": 7}
+    page.wait_text("collection-text", "7 of 24")
     page.picture("page-drawer")
+    told = "Saved 23 files with 2,277 candles. In the store: 1,700 new, 0 corrected."
+    daemon.collection |= {"state": "ended", "told": told, "failed": failed}
+    page.wait_text("collection-text", "Missing")
+    page.script("document.querySelector('[data-test=history]').click()")
+    page.picture("page-collect")
+    page.script("document.querySelector('[data-test=confirm]').close()")
+    daemon.collection |= {"state": "none"}
     page.script("document.querySelector('[data-test=view-menu]').open = true")
     page.picture("page-view-menu")
     page.script("document.querySelector('[data-test=help-dialog]').showModal()")
@@ -192,10 +202,13 @@ def troubles(daemon: PrettyDaemon, url: str, page: WebPage) -> None:
     shown(page, chart, "page-blind")
     daemon.gaps.pop()
     daemon.is_ticking = False
-    for feed in FEEDS:
-        daemon.feed = feed
+    for feed, word in FEEDS.items():
+        daemon.feed, daemon.consent = feed, feed is FeedState.WAITING_FOR_CONSENT
+        daemon.chrome = "waiting for your consent" if daemon.consent else "attached"
+        daemon.chrome_reason = "Chrome asks whether fluxcap may read the trading page; click Allow." * daemon.consent
         page.open(chart)
-        page.wait_text("reason", "quiet") if feed is FeedState.LIVE else page.wait_text("todo", ".")
+        page.wait_text("reason", word)
+        page.wait(lambda: page.script("return document.querySelectorAll('.watch polyline[points]').length") >= 6, "lines")
         page.picture("page-quiet" if feed is FeedState.LIVE else f"page-{feed.name.lower()}")
     daemon.feed, daemon.chrome, daemon.chrome_reason = FeedState.NO_BROWSER, "not reachable", "Chrome was closed."
     page.wait_text("banner", "Chrome was closed.")

@@ -11,8 +11,9 @@ const THEMES = {
 };
 const MARKS = { J: "#c98a10", B: "#c98a10", F: "#4c8dd6", R: "#9a6bd0", "≠": "#e0507a" };
 const LINES = ["#4c8dd6", "#c98a10", "#9a6bd0", "#3fa7a0", "#d0679d", "#7d8b99", "#b0783a", "#5f9e3f"];
-const BARS = 120;
-const PHONE_BARS = 60;
+const BAR_PX = 7;
+const LEAST_BARS = 50;
+const LARGE_FROM_PX = 2_200; // a 4K screen without scaling
 const OLDER_WITHIN = 40;
 const MARK_TEXT_FROM_PX = 7;
 
@@ -102,7 +103,7 @@ export class ChartView {
     this.isMoved = false;
     this.chart = LightweightCharts.createChart(host, {
       autoSize: true,
-      layout: { attributionLogo: true, fontSize: 11, fontFamily: "system-ui, sans-serif", panes: { separatorColor: "#80808040" } },
+      layout: { attributionLogo: true, fontSize: innerWidth >= LARGE_FROM_PX ? 14 : 11, fontFamily: "system-ui, sans-serif", panes: { separatorColor: "#80808040" } },
       crosshair: { mode: LightweightCharts.CrosshairMode.Normal },
       localization: { timeFormatter: (time) => dateTimeText(this.wordsMs(time)) },
       timeScale: { timeVisible: true, rightOffset: 4, minBarSpacing: 0.1, tickMarkFormatter: (time, type) => this.tickText(time, type) },
@@ -136,10 +137,13 @@ export class ChartView {
     for (const kind of ["wheel", "pointerdown"]) {
       host.addEventListener(kind, () => this.move(), { capture: true, passive: true });
     }
+    this.resized = new ResizeObserver(() => requestAnimationFrame(() => this.placeCountdown()));
+    this.resized.observe(host);
     this.dress();
   }
 
   close() {
+    this.resized.disconnect();
     this.chart.remove();
     this.countdown.remove();
   }
@@ -205,7 +209,8 @@ export class ChartView {
       : rows.map((row) => this.barOf(row));
     this.drawn = new Set(rows.map((row) => row[0]));
     this.candles.setData(bars);
-    this.volume.setData(rows.map((row) => this.volumeOf(row)));
+    // Files may have none: a line of nothings would look like something.
+    this.volume.setData(rows.some((row) => row[5]) ? rows.map((row) => this.volumeOf(row)) : []);
     this.remember();
     this.closes = [];
     this.drawIndicators(0);
@@ -411,7 +416,7 @@ export class ChartView {
 
   /** As the address has it: so many candles, ending at a time or live. */
   place() {
-    const bars = this.want.bars || (this.host.clientWidth < 600 ? PHONE_BARS : BARS);
+    const bars = this.want.bars || Math.max(LEAST_BARS, Math.round(this.host.clientWidth / BAR_PX));
     const scale = this.chart.timeScale();
     let end = this.axis.length - 1 + 4;
     if (this.want.to) {

@@ -1,5 +1,8 @@
 // The daemon's REST API, as the page asks it.
 
+export const HAS_DAEMON = globalThis.document?.documentElement.dataset.daemon === "yes";
+export const NO_DAEMON = "No fluxcap answers.";
+
 export class Refused extends Error {}
 
 /** The answer as JSON. Throws Refused with the daemon's own sentence, or TypeError where nobody answers. */

@@ -3,7 +3,7 @@
 import { ageText, countdown, dateTimeText, healthDot, healthLabel, offsetText } from "./format.js";
 
 const TODO = {
-  no_browser: "Start Chrome: fluxcap chrome.",
+  no_browser: "Start Chrome: `fluxcap chrome`.",
   no_socket: "Open or reload the trading page, and log in to it.",
   stalled: "Reload the trading page.",
   unsubscribed: "Turn the trading page to this asset.",
@@ -12,6 +12,9 @@ const TODO = {
   not_in_focus: "It comes into focus while you look at it.",
   clock_in_question: "Set this machine's clock right, or reload the trading page.",
 };
+const NO_STREAM = "the server has no such stream";
+/** States in which somebody has to do something before candles come. */
+const NEEDS_SOMEBODY = new Set(["stalled", "logged_out", "waiting_for_consent", "clock_in_question"]);
 /** Time after which a live feed without a tick is called quiet. */
 export const QUIET_MS = 20_000;
 
@@ -53,13 +56,16 @@ export class HealthView {
     const state = this.state(nowMs);
     const ageMs = this.tickMs === null ? null : Math.max(0, nowMs - this.tickMs);
     let reason = this.lost || this.event?.reason || (this.event ? "" : "looking for the server");
+    const isNew = reason === NO_STREAM;
+    if (isNew) reason = "nothing was captured of it yet";
     if (state === "receiving" && ageMs !== null && ageMs >= QUIET_MS) reason = "quiet: no tick for a while";
     return {
       dot: healthDot(state),
       state,
       label: healthLabel(state, ageMs),
       reason,
-      todo: this.lost ? "Start it: fluxcap run. This page goes on by itself." : TODO[this.event?.feed_state] ?? "",
+      todo: this.lost ? "Start it: `fluxcap run`. This page goes on by itself." : isNew ? "It begins with its next tick." : TODO[this.event?.feed_state] ?? "",
+      needsSomebody: !this.lost && state !== "receiving" && NEEDS_SOMEBODY.has(this.event?.feed_state),
       ageMs,
     };
   }
@@ -71,6 +77,11 @@ export function obstacleOf(status) {
   if (status.store_trouble) return `Nothing can be published: ${status.store_trouble}`;
   if (status.chrome !== "attached") return status.chrome_reason || `Chrome is ${status.chrome}.`;
   return "";
+}
+
+/** Whether the browser's user can be asked for consent once more: nobody was let in, and consent is the way in. */
+export function canAsk(status) {
+  return Boolean(status?.consent) && !status.chrome.startsWith("attached");
 }
 
 /** "412 of 412 candles equal" and whether that is all of them; null while nothing was compared. */

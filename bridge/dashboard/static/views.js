@@ -1,6 +1,6 @@
-// The parts around the charts: watchlist, drawer, start cards, toasts. They show what they are given.
+// The parts around the charts: watchlist, start cards, toasts. They show what they are given.
 
-import { ageText, changeText, dateTimeText, decimalsOf, durationText, flagWords, healthDot } from "./format.js";
+import { ageText, changeText, decimalsOf, healthDot } from "./format.js";
 
 export const $ = (name) => document.querySelector(`[data-test="${name}"]`);
 
@@ -18,9 +18,17 @@ export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Set a sentence; what stands between backticks in it is to be typed. */
+export function tell(node, sentence) {
+  if (node.dataset.says === sentence) return;
+  node.dataset.says = sentence;
+  node.replaceChildren(...sentence.split("`").map((part, place) => (place % 2 ? el("code", {}, part) : part)));
+}
+
 /** A sentence for a moment. */
 export function toast(text, kind = "") {
-  const note = el("div", { className: `toast ${kind}` }, text);
+  const note = el("div", { className: `toast ${kind}` });
+  tell(note, text);
   $("toasts").append(note);
   setTimeout(() => note.remove(), 6_000);
 }
@@ -54,8 +62,8 @@ export class Watchlist {
     });
   }
 
-  /** rows: as `Assets.rows`; sparks: id → closes. */
-  show(rows, chosen, sparks) {
+  /** rows: as `Assets.rows`; sparks: id → closes; none: what is said where there are no rows. */
+  show(rows, chosen, sparks, none = "No asset of that name.") {
     for (const [id, row] of this.rows) {
       if (!rows.some((one) => one.id === id)) {
         this.seen.unobserve(row.node);
@@ -72,7 +80,8 @@ export class Watchlist {
       this.fill(row, one, one.id === chosen, sparks.get(one.id) ?? []);
     }
     if (!rows.length) {
-      this.empty ??= el("li", { className: "none" }, "No asset of that name.");
+      this.empty ??= el("li", { className: "none" });
+      say(this.empty, none);
       if (!this.empty.isConnected) this.list.append(this.empty);
     } else this.empty?.remove();
     const chosenRow = this.rows.get(chosen)?.node;
@@ -104,8 +113,8 @@ export class Watchlist {
   fill(row, one, isChosen, closes) {
     say(row.name, one.name);
     row.digits = Math.max(row.digits ?? 0, one.price === null ? 0 : decimalsOf([one.price]));
-    say(row.price, one.price === null ? "–" : one.price.toFixed(row.digits));
-    say(row.note, one.payout === null ? "" : `${one.payout}%`);
+    say(row.price, one.price === null ? (one.note ? "" : "–") : one.price.toFixed(row.digits));
+    say(row.note, one.note ?? (one.payout === null ? "" : `${one.payout}%`));
     const change = changeText(closes[0], one.price ?? NaN);
     say(row.change, change);
     const direction = change.startsWith("−") ? "down" : "up";
@@ -117,41 +126,10 @@ export class Watchlist {
     row.star.title = one.isFavourite ? "No favourite any more" : "Favourite";
     const dot = `dot ${healthDot(one.state)}`;
     if (row.dot.className !== dot) row.dot.className = dot;
-    row.node.ariaLabel = [one.name, one.isFavourite ? "favourite" : "", row.price.textContent, row.change.textContent, row.note.textContent && `pays ${row.note.textContent}`, one.reason].filter(Boolean).join(", ");
+    row.node.ariaLabel = [one.name, one.isFavourite ? "favourite" : "", row.price.textContent, row.change.textContent, one.payout !== null && `pays ${row.note.textContent}`, one.reason].filter(Boolean).join(", ");
     row.node.title = one.reason ? `${one.name}: ${one.reason}` : one.name;
     if (row.node.getAttribute("aria-selected") !== String(isChosen)) row.node.setAttribute("aria-selected", isChosen);
   }
-}
-
-/** Fill the drawer: gaps and flagged candles of the stream that is shown, what differs, counters. */
-export function fillDrawer({ gaps, rows, differing, agreement, status, digits, wordsMs, nowMs }) {
-  const since = nowMs - (nowMs % 86_400_000);
-  const when = (ms) => dateTimeText(wordsMs(ms)).slice(11);
-  list("gaps", gaps.filter((gap) => !gap.to_ms || gap.to_ms > since).reverse(), (gap) => [
-    `${when(gap.from_ms)} – ${gap.to_ms ? when(gap.to_ms) : "now"}`,
-    `${durationText((gap.to_ms || nowMs) - gap.from_ms)}${gap.reason ? `, ${gap.reason}` : ""}`,
-  ], "Nothing was missed today.");
-  list("flagged", rows.filter((row) => row[7] && row[0] >= since).reverse(), (row) => [when(row[0]), flagWords(row[7]).join("; ")], "No candle has a flag today.");
-  list("differing", [...differing].reverse(), ([ts, theirs]) => [dateTimeText(wordsMs(ts)), `platform: ${theirs.map((price) => price.toFixed(digits)).join(" ")}`], agreement ? agreement.text : "Nothing has been compared yet.");
-  list("alerts", status?.alerts?.open ?? [], ({ kind, asset, since_ms }) => [when(since_ms), `${kind.replaceAll("_", " ")}${asset ? `, ${asset}` : ""}, not over`], alertsWords(status?.alerts));
-  const counters = Object.entries(status?.counters ?? {});
-  const lines = counters.flatMap(([name, count]) => [el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, count.toLocaleString("en"))]);
-  $("counters").replaceChildren(...(lines.length ? lines : [el("dt", {}, "not known")]));
-}
-
-/** The alerts where none is open. */
-function alertsWords(alerts) {
-  if (!alerts) return "None are sent: the setting alerts has no address.";
-  const told = Object.values(alerts.told).reduce((sum, count) => sum + count, 0);
-  return told ? `None is open; ${told} told since the start.` : "None since the start.";
-}
-
-function list(name, items, words, none) {
-  const lines = items.slice(0, 100).map((item) => {
-    const [head, text] = words(item);
-    return el("li", {}, el("b", {}, head), ` ${text}`);
-  });
-  $(name).replaceChildren(...(lines.length ? lines : [el("li", { className: "soft" }, none)]));
 }
 
 /** The start cards. */
@@ -161,7 +139,7 @@ export function fillCards({ asset, name, price, state, ageMs, reason, lostText, 
   $("card-live-state").parentElement.querySelector(".dot").className = `dot ${lostText ? "bad" : healthDot(state)}`;
   say($("card-live-state"), lostText ? "Not reachable" : ageMs === null ? reason : `tick ${ageText(ageMs)} ago`);
   if (!files) return;
-  say($("card-csv-count"), files.length ? `${files.length} files of ${new Set(files.map((file) => file.symbol)).size} assets` : "No files yet: collect some with fluxcap collect");
+  say($("card-csv-count"), files.length ? `${files.length} files of ${new Set(files.map((file) => file.symbol)).size} assets` : "No files yet");
   const newest = files[0];
   say($("card-csv-newest"), newest ? `newest: ${newest.filename}` : "");
 }

@@ -109,7 +109,9 @@ def test_the_description_of_the_api_fetches_nothing_from_outside(daemon: DaemonP
         assert page.complaints() == []
 
 
-def test_candles_of_the_site_reach_the_page(tmp_path: Path, chromium: Callable[..., Chromium]) -> None:
+def test_candles_of_the_site_reach_the_page_live_and_collected(
+    tmp_path: Path, chromium: Callable[..., Chromium]
+) -> None:
     site = Process(tmp_path / "site", "simulate", "--port", "0", "--assets", "EURUSD_otc,GBPUSD_otc")
     try:
         address = await_that(lambda: site.out.partition(" at ")[2].partition(" ")[0], "the site")
@@ -121,6 +123,8 @@ def test_candles_of_the_site_reach_the_page(tmp_path: Path, chromium: Callable[.
             browser.open(address)
             daemon.await_status(lambda status: status["assets_known"], "the platform's assets")
             _look(daemon.run_file().control, tmp_path / "profile")
+            found = {path.parent.name for path in daemon.data_dir.rglob("*_otc_*.csv")}
+            assert found == {"1H_candles", "15M_candles", "5M_candles", "1M_candles"}
         finally:
             code, _ = daemon.end()
         assert code == 0
@@ -136,6 +140,7 @@ def _look(url: str, profile: Path) -> None:
         page.wait_text("legend", "GBP")
         page.wait_text("fact-platform-clock", "+2h")
         page.picture("dashboard-daemon")
+        _collects(page)
         assert page.complaints() == []
         assert page.foreign_requests() == []
 
@@ -144,6 +149,16 @@ def _becomes_live(page: WebPage) -> None:
     page.wait_text("label", "Live, ")
     count = page.wait_chart(lambda chart: chart["count"] and chart["forming"], "candles")["count"]
     page.wait_chart(lambda chart: chart["count"] > count + 1, "more candles")
+
+
+def _collects(page: WebPage) -> None:
+    """The drawer's button has the daemon collect what ``fluxcap collect`` would."""
+    page.click("more")
+    page.click("history")
+    page.click("confirm-yes")
+    page.wait_text("collection-text", " 8 saved")
+    page.wait_text("collection-text", "Saved 8 files")
+    assert "Missing" not in page.text("collection-text")
 
 
 def test_without_the_web_socket_io_is_not_imported() -> None:

@@ -12,7 +12,7 @@ from selenium.webdriver.common.keys import Keys
 
 from fluxcap.schemas.types import CandleFlags, FeedState
 from tests.support.browser.webpage import WebPage, web_page
-from tests.support.daemon.dashboard_rig import MINUTE, FakeDaemon, dashboard
+from tests.support.daemon.dashboard_rig import MINUTE, NO_COLLECTION, FakeDaemon, dashboard
 
 pytestmark = pytest.mark.browser
 
@@ -42,7 +42,8 @@ def daemon(rig: Rig) -> FakeDaemon:
     daemon = rig[0]
     daemon.chrome, daemon.chrome_reason, daemon.detected = "attached", "", "EURUSD_otc"
     daemon.is_ticking, daemon.feed, daemon.gaps, daemon.collect = True, FeedState.LIVE, [], "none"
-    daemon.agreement, daemon.reloads = {}, 0
+    daemon.agreement, daemon.reloads, daemon.asked, daemon.consent = {}, 0, 0, False
+    daemon.collection, daemon.refusal = dict(NO_COLLECTION), ""
     return daemon
 
 
@@ -398,6 +399,56 @@ def test_the_drawer_tells_gaps_flags_and_counters_and_its_buttons_ask_first(
     )
     page.click("confirm-yes")
     page.wait(lambda: daemon.collect == "candle", "the daemon's mode")
+
+
+def test_history_is_collected_after_a_question_with_progress_outcome_and_refusals_in_the_drawer(
+    page: WebPage, rig: Rig, daemon: FakeDaemon
+) -> None:
+    live(page, rig)
+    key(page, "d")
+    daemon.refusal = "The trading page is logged out of the platform; log in there."
+    page.click("history")
+    assert daemon.collection["state"] == "none", "nothing before the question is answered"
+    page.click("confirm-yes")
+    page.wait_text("toasts", daemon.refusal)
+    page.driver.get_log("browser")  # the refusal, of which a browser complains by itself
+
+    daemon.refusal = ""
+    page.click("history")
+    page.click("confirm-yes")
+    page.wait_text("collection-text", "looking at the page's favourites")
+    daemon.collection |= {"total": 12, "done": 5}
+    page.wait_text("collection-text", "5 of 12 saved")
+    assert page.find("history").get_attribute("disabled")
+    assert page.find("collection-bar").get_attribute("value") == "5"
+    page.click("collection-stop")
+    page.click("confirm-yes")
+    page.wait_text("collection-text", "Stopping")
+    failed = [{"asset": "EUR/USD OTC", "timeframe": "1h", "reason": "no history of it came"}]
+    daemon.collection |= {"state": "ended", "told": "Saved 5 files with 495 candles.", "failed": failed}
+
+    page.wait_text("collection-text", "Missing: EUR/USD OTC 1h (no history of it came).")
+    assert "Saved 5 files with 495 candles." in page.text("toasts")
+    assert not page.shown("collection-bar")
+    assert not page.find("history").get_attribute("disabled")
+
+
+def test_a_browser_that_let_nobody_in_can_be_asked_once_more(page: WebPage, rig: Rig, daemon: FakeDaemon) -> None:
+    live(page, rig)
+    assert not page.shown("ask")
+    daemon.consent, daemon.feed, daemon.is_ticking = True, FeedState.WAITING_FOR_CONSENT, False
+    daemon.chrome, daemon.chrome_reason = "not reachable", "You did not let fluxcap into Chrome at 09:12."
+    page.wait_text("banner", "You did not let fluxcap into Chrome")
+
+    page.click("ask")
+    assert daemon.asked == 0
+    daemon.chrome, daemon.chrome_reason = "waiting for your consent", "Chrome asks; click Allow."
+    page.click("confirm-yes")
+
+    page.wait_text("toasts", "click Allow")
+    assert daemon.asked == 1
+    daemon.chrome, daemon.chrome_reason = "attached", ""
+    page.wait(lambda: not page.shown("ask"), "the button's end")
 
 
 # --- collected files -------------------------------------------------------------------------------------------------

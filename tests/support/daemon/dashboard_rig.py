@@ -28,6 +28,9 @@ MINUTE = 60_000
 NAMES = {"EURUSD_otc": ("EUR/USD OTC", 92), "GBPUSD_otc": ("GBP/USD OTC", 87), "EURUSD": ("EUR/USD", 71)}
 
 
+NO_COLLECTION = {"state": "none", "done": 0, "total": 0, "told": "", "error": "", "failed": []}
+
+
 class FakeDaemon:
     """Streams of ``bases``, ``count`` minutes each up to about now. ``status`` may be changed at will."""
 
@@ -50,6 +53,9 @@ class FakeDaemon:
         self.feed = FeedState.LIVE
         self.agreement: dict[str, Any] = {}
         self.reloads = 0
+        self.consent, self.asked = False, 0
+        self.collection: dict[str, Any] = dict(NO_COLLECTION)
+        self.refusal = ""
         self.alerts: dict[str, Any] | None = None
         self.is_ticking = True
         self._ticks = 0
@@ -153,6 +159,7 @@ class FakeDaemon:
             "collect": {"mode": self.collect},
             "chrome": self.chrome,
             "chrome_reason": self.chrome_reason,
+            "consent": self.consent,
             "browser": "Chrome/156",
             "tabs": [],
             "sockets": 1,
@@ -208,6 +215,27 @@ class FakeDaemon:
         def reload() -> dict[str, Any]:
             self.reloads += 1
             return {"pages": 1}
+
+        @app.post("/api/chrome/ask")
+        def ask() -> dict[str, Any]:
+            self.asked += 1
+            return {"chrome": self.chrome, "chrome_reason": self.chrome_reason}
+
+        @app.get("/api/collection")
+        def collection() -> dict[str, Any]:
+            return self.collection
+
+        @app.post("/api/collection")
+        def start_collection() -> JSONResponse:
+            if self.refusal:
+                return JSONResponse({"error": self.refusal}, 400)
+            self.collection = {**NO_COLLECTION, "state": "running"}
+            return JSONResponse(self.collection)
+
+        @app.delete("/api/collection")
+        def stop_collection() -> dict[str, Any]:
+            self.collection = {**self.collection, "state": "stopping"}
+            return self.collection
 
         @app.put("/api/collect-mode")
         def collect(body: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.system.folders import STORE_FILE
 from fluxcap.capture.api.metrics import Metrics
-from fluxcap.capture.api.routes import csv_settings_router
+from fluxcap.capture.api.routes import collection_router, csv_settings_router
+from fluxcap.capture.collect.runner import CollectionState, CollectionView
 from fluxcap.capture.collect.store import HistoryStore
 from fluxcap.capture.csvfiles.writer import CsvWriter
 from fluxcap.capture.daemon.daemon import Daemon
@@ -23,7 +25,7 @@ from fluxcap.capture.market.clock import ClockPrior
 from fluxcap.capture.runtime.settings import CollectMode, Settings
 from fluxcap.schemas.errors import FluxcapError
 from fluxcap.schemas.types import Candle, CandleFlags, Gap, StreamKey, candles_from
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S, await_that
 
 GAPS = (Gap("SIM", "EURUSD_otc", 1_000, 5_000, "tab closed"), Gap("SIM", "GBPUSD_otc", 9_000, 0, "chrome gone"))
 
@@ -199,3 +201,48 @@ def test_a_store_that_another_process_holds_is_told(tmp_path: Path):
 
         with pytest.raises(FluxcapError, match=r"fluxcap\.duckdb"):
             HistoryStore(tmp_path, "POCKETOPTION", "1m").put("EURUSD_otc", "1h", HOURS)
+
+
+class Collections:
+    """Takes orders, and refuses those of which it was told so."""
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[str, str, bool]] = []
+        self.stopped = 0
+
+    def view(self) -> CollectionView:
+        return CollectionView(CollectionState.RUNNING, done=1, total=8)
+
+    def start(self, assets: str, timeframes: str, *, restart: bool) -> CollectionView:
+        self.orders.append((assets, timeframes, restart))
+        return self.view()
+
+    def stop(self) -> CollectionView:
+        self.stopped += 1
+        return msgspec.structs.replace(self.view(), state=CollectionState.STOPPING)
+
+
+def test_a_collection_is_begun_seen_and_stopped_by_its_own_verbs() -> None:
+    collections, app = Collections(), FastAPI()
+    app.include_router(collection_router(collections))
+
+    begun = call(app, "POST", "/api/collection", json={"assets": "payout>=92", "timeframes": "1h"})
+    plain = call(app, "POST", "/api/collection")
+    seen = call(app, "GET", "/api/collection")
+    stopped = call(app, "DELETE", "/api/collection")
+    refused = call(app, "POST", "/api/collection", json={"asset": "EURUSD_otc"})
+
+    assert [answer.status_code for answer in (begun, plain, seen, stopped, refused)] == [200, 200, 200, 200, 422]
+    assert collections.orders == [("payout>=92", "1h", False), ("favourites", "1h,15m,5m,1m", False)]
+    assert (seen.json()["state"], seen.json()["done"], seen.json()["total"]) == ("running", 1, 8)
+    assert (stopped.json()["state"], collections.stopped) == ("stopping", 1)
+
+
+@pytest.mark.costly
+def test_without_a_browser_history_is_refused_with_the_reason(daemon: Daemon) -> None:
+    await_that(lambda: daemon.pipeline.view().chrome_reason, "the first look for a browser")
+
+    answer = httpx.post(f"{daemon.identity.control}/api/collection", trust_env=False, timeout=PATIENCE_S)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"] == daemon.pipeline.view().chrome_reason

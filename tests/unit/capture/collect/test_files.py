@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from fluxcap.bridge.dashboard.csv_candles import read_csv
-from fluxcap.capture.collect.files import UNFINISHED, CollectedFiles
+from fluxcap.capture.collect.files import RUNNING, UNFINISHED, CollectedFiles
 from fluxcap.capture.collect.plan import Job, parse_timeframes
 from fluxcap.capture.csvfiles.catalog import list_csv_files
 from fluxcap.capture.csvfiles.collected import COLLECT_FOLDER
-from fluxcap.schemas.errors import ConfigError, StoreError
+from fluxcap.schemas.errors import AlreadyRunning, ConfigError, StoreError
 from fluxcap.schemas.types import Candle
 
 HOUR, MINUTE = (Job("EUR/USD OTC", timeframe) for timeframe in parse_timeframes("1h,1m"))
@@ -76,3 +77,25 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path: Path):
 
     with pytest.raises(StoreError, match=r"60m_2025_11_22_00_00_00.csv cannot be written"):
         files.save(HOUR, "EURUSD_otc", CANDLES, NOW_MS)
+
+
+def test_two_never_turn_one_page_at_a_time(tmp_path: Path):
+    files = CollectedFiles(tmp_path)
+    taken = pytest.raises(AlreadyRunning, match=rf"being collected already \(process {os.getpid()}\)")
+
+    with files.claim(), taken, CollectedFiles(tmp_path).claim():
+        pytest.fail("two at once")
+
+    with files.claim():
+        assert (files.folder / RUNNING).exists()
+
+
+@pytest.mark.parametrize("left", ["", "no number", "1", "4194305"])
+def test_the_note_of_one_that_was_killed_keeps_nobody_out(tmp_path: Path, left: str):
+    files = CollectedFiles(tmp_path)
+    (files.folder / RUNNING).write_text(left)
+
+    with files.claim():
+        assert (files.folder / RUNNING).read_text() == str(os.getpid())
+
+    assert not (files.folder / RUNNING).exists()

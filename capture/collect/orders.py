@@ -1,0 +1,35 @@
+"""What a daemon and the worker that collects for it say to each other. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class FailedFile(msgspec.Struct, frozen=True):
+    """A history that is missing, and why. ``asset``: the label on the page."""
+
+    asset: str
+    timeframe: str
+    reason: str
+
+
+class WorkOrder(msgspec.Struct, frozen=True):
+    """What to collect, as ``fluxcap collect`` takes it, and the settings of the daemon that asks."""
+
+    assets: str
+    timeframes: str
+    restart: bool
+    settings: dict[str, Any]
+
+
+class WorkerNote(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far it is. ``total``: histories to await; ``told``: what is to be clicked; ``is_last``: it has ended."""
+
+    done: int = 0
+    total: int = 0
+    told: str = ""
+    error: str = ""
+    failed: tuple[FailedFile, ...] = ()
+    is_last: bool = False
