@@ -9,6 +9,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import importlib.util
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from fluxcap.schemas.errors import ConfigError
@@ -18,6 +20,8 @@ _LIBRARY = "lightweight-charts"
 LIBRARY = f"{_LIBRARY}.js"
 LIBRARY_SHA256 = "756b0ba9f58930226d6b8b9d47ad310448ab85d799ea1f7c2c02304777c10b52"
 """Of release 5.1.0, the standalone build for production, as published on npm."""
+_IMPORTED = re.compile(rb'from "\./([^"]+)"')
+_PRELOAD = re.compile(rb'<link rel="modulepreload" href="page/VERSION/([^"]+)">\n')
 _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -50,7 +54,9 @@ class PageFiles:
             digest.update(name.encode() + b"\0" + content)
         self.version = digest.hexdigest()[:12]
         pages = [name for name in found if name.endswith(".html")]
-        self._pages = {name: found.pop(name).replace(b"VERSION", self.version.encode()) for name in pages}
+        self._pages = {
+            name: _with_modules(found.pop(name), found).replace(b"VERSION", self.version.encode()) for name in pages
+        }
         self._files = {name: PageFile(name, content) for name, content in found.items()}
 
     def get(self, name: str) -> PageFile | None:
@@ -59,6 +65,24 @@ class PageFiles:
     def page(self, name: str, *, has_daemon: bool) -> bytes:
         """A page itself. has_daemon: whether there is one to be asked for status, focus and files."""
         return self._pages[name].replace(b'<html lang="en"', b'<html lang="en" data-daemon="%b"' % _word(has_daemon), 1)
+
+
+def modules_of(name: str, files: Mapping[str, bytes]) -> list[str]:
+    """A module and all that it imports, directly or not."""
+    found = [name]
+    for one in found:
+        found += [other for other in map(bytes.decode, _IMPORTED.findall(files[one])) if other not in found]
+    return found
+
+
+def _with_modules(page: bytes, files: Mapping[str, bytes]) -> bytes:
+    """Name all modules in the page: a browser that learns of each from another asks for them one after the other."""
+
+    def links(match: re.Match[bytes]) -> bytes:
+        names = modules_of(match[1].decode(), files)
+        return b"".join(b'<link rel="modulepreload" href="page/VERSION/%b">\n' % name.encode() for name in names)
+
+    return _PRELOAD.sub(links, page)
 
 
 def chart_library() -> bytes:

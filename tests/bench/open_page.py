@@ -37,7 +37,11 @@ def measured(minutes: float) -> tuple[Memory, Sequence[Sample]]:
     """The process with the page open for that long."""
     with tempfile.TemporaryDirectory(prefix="fluxcap-page-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        with live_daemon(folder) as daemon, live_page(folder, daemon), Gauge(lambda: {"daemon": daemon.pid}) as gauge:
+        with (
+            live_daemon(folder) as daemon,
+            live_page(folder, daemon.run_file().control),
+            Gauge(lambda: {"daemon": daemon.pid}) as gauge,
+        ):
             time.sleep(60 * minutes)
         memory = gauge.memory("daemon", min(WARM_UP_S, 15 * minutes))
         assert memory is not None

@@ -41,7 +41,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {
     "bench_latency": {"rounds": 2, "seconds": 3.0, "ladders": 1},
     "bench_readers": {"seconds": 3.0},
     "bench_replay": {"hours": 1.0},
-    "bench_web": {"seconds": 5.0},
+    "bench_web": {"seconds": 5.0, "rounds": 2},
     "bench_wire_scale": {"quick": True},
 }
 PACKAGES = ("numpy", "msgspec", "flatbuffers", "pyzmq", "duckdb", "fastapi", "selenium")

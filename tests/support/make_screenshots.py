@@ -25,6 +25,7 @@ from tests.support.patience import await_that
 
 FOLDER = ROOT / "bridge" / "dashboard" / "screenshots"
 SIZE = "1180,760"
+SPARK_LINES = "return document.querySelectorAll('.watch polyline[points]').length"
 FEEDS = {
     FeedState.LIVE: "quiet",
     FeedState.STALLED: "silent",
@@ -119,9 +120,7 @@ def dashboard_picture(folder: Path, page: WebPage) -> None:
         page.wait_chart(lambda chart: chart["count"] > 200 and chart["forming"] and chart["areas"], "the chart")
         page.wait_text("fact-ticks/s", ".")
         page.wait(lambda: "OTC" in page.text("watchlist"), "the watchlist")
-        page.wait(
-            lambda: page.script("return document.querySelectorAll('.watch polyline[points]').length") >= 6, "lines"
-        )
+        page.wait(lambda: page.script(SPARK_LINES) >= 6, "lines")
         time.sleep(5)  # a rate of ticks that is a rate
         picture(page, "dashboard")
 
@@ -208,7 +207,7 @@ def troubles(daemon: PrettyDaemon, url: str, page: WebPage) -> None:
         daemon.chrome_reason = "Chrome asks whether fluxcap may read the trading page; click Allow." * daemon.consent
         page.open(chart)
         page.wait_text("reason", word)
-        page.wait(lambda: page.script("return document.querySelectorAll('.watch polyline[points]').length") >= 6, "lines")
+        page.wait(lambda: page.script(SPARK_LINES) >= 6, "lines")
         page.picture("page-quiet" if feed is FeedState.LIVE else f"page-{feed.name.lower()}")
     daemon.feed, daemon.chrome, daemon.chrome_reason = FeedState.NO_BROWSER, "not reachable", "Chrome was closed."
     page.wait_text("banner", "Chrome was closed.")

@@ -139,9 +139,9 @@ export class Cell {
     this.showLegend();
   }
 
-  /** More of the past as soon as the newest candles stand there, so that one can go back without waiting. */
+  /** More of the past as soon as the newest candles are drawn, so that one can go back without waiting. */
   async fillUp() {
-    await new Promise((done) => setTimeout(done, 400));
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
     if (this.series.rows.length && this.series.rows.length < FIRST_CANDLES + OLDER_CANDLES) this.loadOlder();
   }
 

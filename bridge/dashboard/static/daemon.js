@@ -5,9 +5,12 @@ export const NO_DAEMON = "No fluxcap answers.";
 
 export class Refused extends Error {}
 
-/** The answer as JSON. Throws Refused with the daemon's own sentence, or TypeError where nobody answers. */
-export async function ask(path, options = {}) {
-  const answer = await fetch(path, { cache: "no-store", ...options });
+/**
+ * The answer as JSON. answer: of the same question, where it was asked before.
+ * Throws Refused with the daemon's own sentence, or TypeError where nobody answers.
+ */
+export async function ask(path, { answer: asked, ...options } = {}) {
+  const answer = (await asked) ?? (await fetch(path, { cache: "no-store", ...options }));
   const body = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Refused(body.error || body.detail || `HTTP ${answer.status}`);
   return body;

@@ -102,13 +102,14 @@ class App {
 
   async askStatus() {
     try {
-      this.status = await ask("/api/status");
+      this.status = await ask("/api/status", { answer: globalThis.firstStatus });
       this.statusError = "";
       this.aheadMs = this.status.server_time_ms - Date.now();
       this.assets.setStatus(this.status);
     } catch (error) {
       this.statusError = error instanceof Refused ? error.message : NO_DAEMON;
     }
+    globalThis.firstStatus = null;
     this.follow();
     this.settle();
     for (const cell of this.cells) cell.noteGaps();

@@ -58,8 +58,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebPage]:
 @pytest.fixture
 def page(browser: WebPage, rig: Rig, daemon: FakeDaemon) -> Iterator[WebPage]:
     """The browser, nothing remembered; at the end nothing was complained of and nothing fetched from outside."""
-    browser.driver.get(rig[1] + "docs-of-nothing")
-    browser.script("localStorage.clear()")
+    if browser.driver.current_url.startswith(rig[1]):
+        browser.script("localStorage.clear()")
     daemon.leases.clear()  # a wish of the page before may have overtaken its end
     browser.driver.get_log("browser")
     yield browser
@@ -67,8 +67,43 @@ def page(browser: WebPage, rig: Rig, daemon: FakeDaemon) -> Iterator[WebPage]:
     assert browser.foreign_requests() == []
 
 
+TURN = """
+const [search, done] = arguments, app = window.fluxcap, script = document.querySelector("script[type=module]");
+if (!app || document.hidden) done(false);
+else import(new URL("choices.js", script.src)).then(({ readChoices }) => {
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  for (const menu of document.querySelectorAll("details[open]")) menu.open = false;
+  document.querySelector("[data-test=drawer]").hidden = true;
+  document.querySelector("[data-test=toasts]").replaceChildren();
+  document.querySelector("[data-test=search]").value = app.search = "";
+  document.activeElement.blur();
+  for (const cell of app.cells.splice(0)) cell.close();
+  app.known.clear();
+  delete app.save; // one test has its own
+  app.feed.close();
+  app.files = app.collection = null;
+  app.due = {};
+  history.replaceState(null, "", search);
+  app.choices = readChoices(search, "");
+  app.setTheme(app.choices.theme !== "light");
+  app.begin();
+  app.layOut();
+  app.look();
+  done(true);
+});
+"""
+"""An open page becomes what that address opens, with nothing known or remembered: a load costs twenty times as much."""
+
+
+def turned(page: WebPage, rig: Rig, search: str) -> None:
+    """The page at that address: the one that is open, else a new one."""
+    page.script("localStorage.clear()")
+    if not page.driver.current_url.startswith(rig[1]) or not page.driver.execute_async_script(TURN, search):
+        page.open(rig[1] + search)
+
+
 def live(page: WebPage, rig: Rig, more: str = "", asset: str = "EURUSD_otc", theme: str = "dark") -> dict[str, Any]:
-    page.open(f"{rig[1]}?source=platform&asset={asset}&theme={theme}{more}")
+    turned(page, rig, f"?source=platform&asset={asset}&theme={theme}{more}")
     return page.wait_chart(lambda chart: chart["count"] and chart["forming"], "live candles")
 
 
@@ -100,7 +135,8 @@ def test_two_cards_say_what_there_is_and_one_click_shows_it_live(page: WebPage, 
 
 
 def test_the_address_opens_the_chart_at_once_and_the_choice_is_remembered(page: WebPage, rig: Rig) -> None:
-    live(page, rig, "&bars=50&ind=sma20&log=1&zone=platform")
+    page.open(f"{rig[1]}?source=platform&asset=EURUSD_otc&bars=50&ind=sma20&log=1&zone=platform")
+    page.wait_chart(lambda chart: chart["count"] and chart["forming"], "live candles")
     page.wait(lambda: "bars=50" in page.driver.current_url, "the zoom in the address")
     page.wait_text("legend", "SMA 20")
     assert page.chart()["log"]
@@ -455,7 +491,7 @@ def test_a_browser_that_let_nobody_in_can_be_asked_once_more(page: WebPage, rig:
 
 
 def test_files_are_shown_in_any_timeframe(page: WebPage, rig: Rig) -> None:
-    page.open(f"{rig[1]}?start")
+    turned(page, rig, "?start")
     page.click("card-csv")
     page.wait_text("overlay", "Choose an asset")
     page.click_on(lambda: page.driver.find_element("css selector", '.watch li[data-id="AUDCAD_otc"]'))
@@ -471,7 +507,7 @@ def test_files_are_shown_in_any_timeframe(page: WebPage, rig: Rig) -> None:
 
 
 def test_changing_the_source_says_that_an_asset_is_not_there(page: WebPage, rig: Rig) -> None:
-    page.open(f"{rig[1]}?source=csv&asset=AUDCAD_otc")
+    turned(page, rig, "?source=csv&asset=AUDCAD_otc")
     page.wait_chart(lambda chart: chart["count"] == 100, "the file")
     page.click("home")
     page.wait_text("card-live-asset", "EUR/USD OTC")
@@ -486,7 +522,7 @@ def test_a_file_that_is_none_is_said(page: WebPage, rig: Rig, daemon: FakeDaemon
     path = daemon.data_dir / COLLECTED.format("BROKEN")
     path.write_text("timestamp,open,close,high,low\n60,1,x,1,1\n")
     try:
-        page.open(f"{rig[1]}?source=csv&asset=BROKEN")
+        turned(page, rig, "?source=csv&asset=BROKEN")
         page.wait_text("overlay", "cannot be shown")
         assert "Line 2" in page.text("overlay")
         page.driver.get_log("browser")  # the refusal
@@ -518,7 +554,7 @@ def test_dark_and_light(page: WebPage, rig: Rig) -> None:
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_nothing_stands_against_wcag_aa(page: WebPage, rig: Rig, daemon: FakeDaemon, theme: str) -> None:
-    page.open(f"{rig[1]}?start&theme={theme}")
+    turned(page, rig, f"?start&theme={theme}")
     page.wait_text("card-live-asset", "EUR/USD OTC")
     assert page.accessibility_faults() == []
 
@@ -566,8 +602,8 @@ def test_a_phone_shows_all_of_it_and_scrolls_nowhere_sideways(page: WebPage, rig
             {"width": width, "height": 780, "deviceScaleFactor": 2, "mobile": True},
         )
         try:
-            page.script("localStorage.setItem('fluxcap', '{\"list\": false}')")
             live(page, rig)
+            page.script("window.fluxcap.toggleList(false)")
             wide, window = page.wide()
             assert wide <= window == width
             for name in ("asset", "timeframes", "indicators-menu", "view-menu", "label", "more"):

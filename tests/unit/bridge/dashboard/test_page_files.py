@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fluxcap.bridge.dashboard import page_files
-from fluxcap.bridge.dashboard.page_files import FOLDER, LIBRARY, PageFiles, chart_library
+from fluxcap.bridge.dashboard.page_files import FOLDER, LIBRARY, PageFiles, chart_library, modules_of
 from fluxcap.schemas.errors import ConfigError
 
 
@@ -30,6 +30,19 @@ def test_every_file_that_the_page_names_is_there(files: PageFiles) -> None:
     assert {"style.css", "main.js", LIBRARY, "lightweight-charts-license.txt"} <= named
     assert [name for name in sorted(named | imported) if files.get(name) is None] == []
     assert "VERSION" not in index
+
+
+@pytest.mark.parametrize(("page", "main"), [("index.html", "main.js"), ("panel.html", "panel.js")])
+def test_a_page_names_every_module_so_that_none_waits_for_another(files: PageFiles, page: str, main: str) -> None:
+    text = files.page(page, has_daemon=True).decode()
+    preloaded = re.findall(rf'<link rel="modulepreload" href="page/{files.version}/([^"]+)">', text)
+
+    modules = {path.name: path.read_bytes() for path in FOLDER.glob("*.js")}
+
+    assert preloaded == modules_of(main, modules)
+    assert preloaded[0] == main
+    assert {"chart.js", "series.js", "indicators.js"} < set(preloaded)
+    assert len(preloaded) == len(set(preloaded))
 
 
 def test_the_page_knows_whether_there_is_a_daemon(files: PageFiles) -> None:

@@ -1,4 +1,5 @@
-// Before anything is drawn, so that no page flashes white.
+// Before anything is drawn: the theme, so that no page flashes white, and the first question of the daemon, on whose answer
+// the chart waits: it is under way while the modules are read.
 {
   const asked = new URLSearchParams(location.search).get("theme");
   let kept = "";
@@ -9,4 +10,7 @@
   }
   const known = [asked, kept].find((theme) => theme === "dark" || theme === "light");
   document.documentElement.dataset.theme = known ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
+}
+if (document.documentElement.dataset.daemon === "yes") {
+  globalThis.firstStatus = fetch("/api/status", { cache: "no-store" }).catch(() => null);
 }
