@@ -73,7 +73,8 @@ function refreshCell(app, cell, isCsv) {
   if (isCsv) {
     const isReading = Boolean(choice.file && !cell.file && !cell.error);
     if (cell.error) cell.say("This file cannot be shown", cell.error);
-    else if (app.files && !app.files.length) cell.say("No collected files", "Collect history, or have candles written to CSV from now on: both are under Details.");
+    else if (!app.files) cell.say("Looking for files", "", true);
+    else if (!app.files.length) cell.say("No collected files", "Collect history, or have candles written to CSV from now on: both are under Details.");
     else if (isReading) cell.say("Reading the file", choice.file.split(/[/\\]/).pop(), true);
     else if (!choice.asset) cell.say("Choose an asset", "Collected candles have every timeframe from their own on.");
     else if (!hasRows) cell.say("This file holds no candles");

@@ -50,7 +50,7 @@ def daemon(rig: Rig) -> FakeDaemon:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebPage]:
     profile = tmp_path_factory.mktemp("profile")
-    with web_page(profile) as page:
+    with web_page(profile, "1100,640") as page:
         yield page
     shutil.rmtree(profile, ignore_errors=True)
 
@@ -58,8 +58,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebPage]:
 @pytest.fixture
 def page(browser: WebPage, rig: Rig, daemon: FakeDaemon) -> Iterator[WebPage]:
     """The browser, nothing remembered; at the end nothing was complained of and nothing fetched from outside."""
-    if browser.driver.current_url.startswith(rig[1]):
-        browser.script("localStorage.clear()")
+    origin = {"origin": rig[1].rstrip("/"), "storageTypes": "local_storage"}
+    browser.driver.execute_cdp_cmd("Storage.clearDataForOrigin", origin)
     daemon.leases.clear()  # a wish of the page before may have overtaken its end
     browser.driver.get_log("browser")
     yield browser
@@ -83,6 +83,7 @@ else import(new URL("choices.js", script.src)).then(({ readChoices }) => {
   app.feed.close();
   app.files = app.collection = null;
   app.due = {};
+  localStorage.clear();
   history.replaceState(null, "", search);
   app.choices = readChoices(search, "");
   app.setTheme(app.choices.theme !== "light");
@@ -97,7 +98,6 @@ else import(new URL("choices.js", script.src)).then(({ readChoices }) => {
 
 def turned(page: WebPage, rig: Rig, search: str) -> None:
     """The page at that address: the one that is open, else a new one."""
-    page.script("localStorage.clear()")
     if not page.driver.current_url.startswith(rig[1]) or not page.driver.execute_async_script(TURN, search):
         page.open(rig[1] + search)
 
@@ -105,6 +105,11 @@ def turned(page: WebPage, rig: Rig, search: str) -> None:
 def live(page: WebPage, rig: Rig, more: str = "", asset: str = "EURUSD_otc", theme: str = "dark") -> dict[str, Any]:
     turned(page, rig, f"?source=platform&asset={asset}&theme={theme}{more}")
     return page.wait_chart(lambda chart: chart["count"] and chart["forming"], "live candles")
+
+
+def soon(page: WebPage) -> None:
+    """Have the page ask now for what it asks every few seconds."""
+    page.script("window.fluxcap.due = {}")
 
 
 def key(page: WebPage, *keys: str) -> None:
@@ -229,6 +234,7 @@ def test_gaps_are_hatched_flags_and_differing_candles_marked_and_told_in_words(
         "streams": {stream: {"compared": 412, "equal": 411}},
         "differing": [{"stream": stream, "ts_ms": blind.ts_ms, "platform": [1.1, 1.2, 1.0, 1.15]}],
     }
+    soon(page)
     page.wait_chart(lambda chart: chart["areas"] and chart["marked"], "mark and hatching")
     daemon.revise(msgspec.structs.replace(blind, high=1.2, tick_count=140))
 
@@ -370,12 +376,14 @@ def test_losing_chrome_stops_it_with_the_reason_and_its_return_starts_it(
 ) -> None:
     live(page, rig)
     daemon.chrome, daemon.chrome_reason, daemon.feed = "not reachable", "Chrome was closed.", FeedState.NO_BROWSER
+    soon(page)
     page.wait_text("banner", "Chrome was closed.")
     page.wait(lambda: "Live" not in page.text("label"), "a bar that says the same")
     page.wait(lambda: not daemon.leases, "the end of the lease")
     page.wait_chart(lambda chart: chart["forming"] is None and chart["line"] is None, "the price line's end")
 
     daemon.chrome, daemon.chrome_reason, daemon.feed = "attached", "", FeedState.LIVE
+    soon(page)
 
     page.wait_chart(lambda chart: chart["forming"], "the live candle")
     page.wait(lambda: not page.shown("banner"), "the banner's end")
@@ -384,10 +392,12 @@ def test_losing_chrome_stops_it_with_the_reason_and_its_return_starts_it(
 def test_losing_the_daemon_stops_it_with_the_reason(page: WebPage, rig: Rig, daemon: FakeDaemon) -> None:
     live(page, rig)
     daemon.stop_control()
+    soon(page)
     try:
         page.wait_text("banner", "No fluxcap answers")
     finally:
         daemon.start_control()
+    soon(page)
     page.wait(lambda: not page.shown("banner"), "the daemon again")
     page.driver.get_log("browser")  # the refused answers, which a browser complains of by itself
 
@@ -418,6 +428,7 @@ def test_the_drawer_tells_gaps_flags_and_counters_and_its_buttons_ask_first(
     live(page, rig)
     candle = daemon.seal(flags=CandleFlags.FILLED)
     daemon.gaps = [{"from_ms": candle.ts_ms - 3 * MINUTE, "to_ms": candle.ts_ms, "reason": "socket closed"}]
+    soon(page)
     key(page, "d")
     page.wait_text("flagged", "filled from the platform's history")
     page.wait_text("gaps", "socket closed")
@@ -474,6 +485,7 @@ def test_a_browser_that_let_nobody_in_can_be_asked_once_more(page: WebPage, rig:
     assert not page.shown("ask")
     daemon.consent, daemon.feed, daemon.is_ticking = True, FeedState.WAITING_FOR_CONSENT, False
     daemon.chrome, daemon.chrome_reason = "not reachable", "You did not let fluxcap into Chrome at 09:12."
+    soon(page)
     page.wait_text("banner", "You did not let fluxcap into Chrome")
 
     page.click("ask")
@@ -484,6 +496,7 @@ def test_a_browser_that_let_nobody_in_can_be_asked_once_more(page: WebPage, rig:
     page.wait_text("toasts", "click Allow")
     assert daemon.asked == 1
     daemon.chrome, daemon.chrome_reason = "attached", ""
+    soon(page)
     page.wait(lambda: not page.shown("ask"), "the button's end")
 
 
@@ -494,6 +507,7 @@ def test_files_are_shown_in_any_timeframe(page: WebPage, rig: Rig) -> None:
     turned(page, rig, "?start")
     page.click("card-csv")
     page.wait_text("overlay", "Choose an asset")
+    page.wait_text("watchlist", "AUDCAD_otc")
     page.click_on(lambda: page.driver.find_element("css selector", '.watch li[data-id="AUDCAD_otc"]'))
     chart = page.wait_chart(lambda chart: chart["count"] == 100, "the file")
     assert chart["forming"] is None
@@ -539,6 +553,7 @@ def test_following_shows_what_the_trading_page_shows(page: WebPage, rig: Rig, da
     page.wait(lambda: not daemon.leases, "the end of the lease")
 
     daemon.detected = "GBPUSD_otc"
+    soon(page)
 
     page.wait_chart(lambda chart: chart["count"] and chart["last"][4] > 1.25, "the page's asset")
 
@@ -561,12 +576,14 @@ def test_nothing_stands_against_wcag_aa(page: WebPage, rig: Rig, daemon: FakeDae
     live(page, rig, "&ind=sma20,rsi14", theme=theme)
     page.wait(lambda: "92%" in page.text("watchlist"), "the watchlist")
     daemon.gaps = [{"from_ms": 1, "to_ms": 0, "reason": "socket closed"}]
+    soon(page)
     key(page, "d")
     page.wait_text("gaps", "socket closed")
     shown_menu(page, "view-menu")
     assert page.accessibility_faults() == []
 
     daemon.chrome, daemon.chrome_reason = "not reachable", "Chrome was closed."
+    soon(page)
     page.wait_text("banner", "Chrome was closed.")
     key(page, Keys.ESCAPE, "?")
     assert page.accessibility_faults() == []
@@ -613,7 +630,7 @@ def test_a_phone_shows_all_of_it_and_scrolls_nowhere_sideways(page: WebPage, rig
             assert abs(first - last) < 20, "one row of buttons"
         finally:
             page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    page.driver.set_window_size(1280, 800)
+    page.driver.set_window_size(1100, 640)
 
 
 def test_updates_move_nothing(page: WebPage, rig: Rig) -> None:
