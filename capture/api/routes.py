@@ -163,7 +163,7 @@ def collection_router(collections: Collections) -> APIRouter:
 
     @router.get("/api/collection")
     async def seen() -> Any:
-        """How far it is, or what it has saved."""
+        """Tell how far it is, or what it has saved."""
         return msgspec.to_builtins(collections.view())
 
     @router.post("/api/collection")

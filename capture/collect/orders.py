@@ -1,4 +1,4 @@
-"""What a daemon and the worker that collects for it say to each other. Pure."""
+"""Messages between a daemon and the worker that collects for it. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class FailedFile(msgspec.Struct, frozen=True):
 
 
 class WorkOrder(msgspec.Struct, frozen=True):
-    """What to collect, as ``fluxcap collect`` takes it, and the settings of the daemon that asks."""
+    """A collection as ``fluxcap collect`` takes it, and the settings of the daemon that asks."""
 
     assets: str
     timeframes: str
@@ -25,7 +25,7 @@ class WorkOrder(msgspec.Struct, frozen=True):
 
 
 class WorkerNote(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far it is. ``total``: histories to await; ``told``: what is to be clicked; ``is_last``: it has ended."""
+    """Progress. ``total``: histories to await; ``told``: what is to be clicked; ``is_last``: it is the last."""
 
     done: int = 0
     total: int = 0

@@ -30,7 +30,7 @@ _NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)
 
 
 class CollectionState(StrEnum):
-    """Whether one runs."""
+    """The states of a collection; NONE before the first."""
 
     NONE = "none"
     RUNNING = "running"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from typing import TextIO
 
 import msgspec
 
@@ -18,6 +17,7 @@ from fluxcap.bridge.system.signals import interrupt_main_thread
 from fluxcap.capture.collect.collection import CollectOptions, CollectSummary, collect
 from fluxcap.capture.collect.orders import WorkerNote, WorkOrder
 from fluxcap.capture.collect.plan import parse_assets, parse_timeframes
+from fluxcap.capture.runtime.output import say_json
 from fluxcap.capture.runtime.settings import Settings
 from fluxcap.schemas.errors import FluxcapError
 
@@ -77,20 +77,23 @@ def _last(summary: CollectSummary, total: int) -> WorkerNote:
     )
 
 
-def _end_with(stdin: TextIO) -> None:
-    stdin.read()
-    interrupt_main_thread()
-
-
 def main() -> None:
     """Read the order, and carry it out."""
     order = msgspec.json.decode(sys.stdin.readline(), type=WorkOrder)
-    threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
+    has_ended = threading.Event()
 
-    def note(one: WorkerNote) -> None:
-        print(msgspec.json.encode(one).decode(), flush=True)
+    def watch() -> None:
+        sys.stdin.read()
+        if not has_ended.is_set():
+            interrupt_main_thread()
 
-    run(order, note, collect)
+    try:
+        threading.Thread(target=watch, daemon=True).start()
+        run(order, say_json, collect)
+    except KeyboardInterrupt:  # before it had begun, or while it said its last words
+        say_json(WorkerNote(told=STOPPED, is_last=True))
+    finally:
+        has_ended.set()
 
 
 if __name__ == "__main__":

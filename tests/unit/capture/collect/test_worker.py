@@ -89,8 +89,8 @@ def test_the_process_ends_with_what_it_reads(tmp_path: Path) -> None:
     # Nobody listens there: it says so, or that it was stopped, whichever comes first.
     ended = subprocess.run(COMMAND, input=given, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
+    assert ended.stderr == ""
     note = msgspec.json.decode(ended.stdout.splitlines()[-1], type=WorkerNote)
     assert COMMAND[0] == sys.executable
     assert note.is_last
     assert note.error or note.told == STOPPED
-    assert ended.stderr == ""
