@@ -12,13 +12,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
 from fluxcap.bridge.client.events import Candles, Event, Forming, Gap, HealthChanged, Ticks
 from fluxcap.bridge.system.signals import longest_wait_s
 from fluxcap.schemas.errors import ConfigError, FluxcapError
 from fluxcap.schemas.types import StreamKey
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 SLOW = "the consumer was too slow; the candles are in the cache, and on the server"
 
@@ -211,6 +214,8 @@ class CommandQueue:
 
     def call(self, command: Callable[[], None]) -> None:
         """Have it done, and wait until it is. Raises what it raised; ConfigError when nobody obeys any more."""
+        from concurrent.futures import Future  # here: whoever imports the client need not wait for it
+
         done: Future[None] = Future()
         self._pending.put((command, done))
         self._wake()

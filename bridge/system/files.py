@@ -8,7 +8,10 @@ import os
 import sys
 import time
 from functools import cache
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BINARY = getattr(os, "O_BINARY", 0)
 """For ``os.open``: without it Windows changes line ends."""

@@ -7,9 +7,7 @@ that most programs bind.
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from urllib.parse import urlsplit
 
 from fluxcap.schemas.errors import ConfigError
 
@@ -40,11 +38,13 @@ def without_brackets(host: str) -> str:
 
 def canonical_host(host: str) -> str:
     """One spelling for one host: lower case, IPv6 in its short form, IPv4 within IPv6 as IPv4."""
+    from ipaddress import IPv6Address, ip_address  # here and below: whoever imports the client need not wait for it
+
     try:
-        address = ipaddress.ip_address(without_brackets(host))
+        address = ip_address(without_brackets(host))
     except ValueError:
         return host.lower()
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return str(mapped or address)
 
 
@@ -64,8 +64,10 @@ def why_unreachable(host: str) -> str:
         return "it names no host"
     if is_wildcard(host):
         return f"{host} stands for all addresses of a server; name one of them, such as 127.0.0.1"
+    from ipaddress import ip_address
+
     try:
-        address = ipaddress.ip_address(host)
+        address = ip_address(host)
     except ValueError:
         last = host.rstrip(".").rpartition(".")[2]
         is_name = _HOST_NAME.fullmatch(host) is not None and not last.isdigit()
@@ -109,6 +111,8 @@ def parse_url(text: str, default_port: int) -> str:
 
     Raises ConfigError for one at which nobody can be reached.
     """
+    from urllib.parse import urlsplit
+
     written = text.strip()
     bare = in_address(written) if _is_ipv6_literal(written) else written
     whole = bare if "://" in bare else f"http://{bare}"
@@ -170,8 +174,10 @@ def _require_ipv6(endpoint: str, host: str) -> None:
 
 
 def _is_ipv6_literal(text: str) -> bool:
+    from ipaddress import IPv6Address
+
     try:
-        ipaddress.IPv6Address(text)
+        IPv6Address(text)
     except ValueError:
         return False
     return True

@@ -8,7 +8,6 @@ reopened when either loses its server, and what was read in that very turn is dr
 from __future__ import annotations
 
 import contextlib
-import socket
 import sys
 import time
 from collections.abc import Iterable
@@ -126,7 +125,9 @@ class ZmqTransport:
         self._refusal = ""
         self._deadlines: dict[int, int] = {}
         self._failures: list[TransportEvent] = []
-        self._wake_in, self._wake_out = socket.socketpair()
+        from socket import socketpair  # here: whoever imports the client need not wait for it
+
+        self._wake_in, self._wake_out = socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self._poller = zmq.Poller()

@@ -31,7 +31,7 @@ from fluxcap.capture.cli import (
     store,
     stream,
 )
-from fluxcap.capture.cli.help import GroupedCommands, GroupedOptions
+from fluxcap.capture.cli.help import CommandTable, GroupedOptions, grouped_commands
 from fluxcap.capture.runtime.output import error_exit_code, say
 from fluxcap.schemas.errors import FluxcapError
 
@@ -41,47 +41,49 @@ _OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUO
 CAPTURE, READ, HISTORY, OPERATE, DEVELOP = ("Capture", "Read", "History", "Operate", "Develop")
 """Headings of the commands in ``fluxcap --help``, in the order of need."""
 
+COMMANDS = CommandTable()
+COMMANDS.add("setup", CAPTURE, start.setup)
+COMMANDS.add("run", CAPTURE, run.run, GroupedOptions)
+COMMANDS.add("chrome", CAPTURE, run.chrome)
+COMMANDS.add("status", CAPTURE, control.status)
+COMMANDS.add("stop", CAPTURE, service.stop)
+COMMANDS.add("reload", CAPTURE, control.reload)
+COMMANDS.add("collect-mode", CAPTURE, control.collect_mode)
+COMMANDS.add("record", CAPTURE, record.record)
+COMMANDS.add_group("focus", CAPTURE, control.focus_app)
+COMMANDS.add_group("clock", CAPTURE, control.clock_app)
+COMMANDS.add("tail", READ, stream.tail)
+COMMANDS.add("watch", READ, stream.watch)
+COMMANDS.add("dashboard", READ, stream.dashboard)
+COMMANDS.add("backfill", HISTORY, stream.backfill)
+COMMANDS.add("collect", HISTORY, collect.collect)
+COMMANDS.add("export", HISTORY, store.export)
+COMMANDS.add("gaps", HISTORY, store.gaps)
+COMMANDS.add("replay", HISTORY, record.replay)
+COMMANDS.add("doctor", OPERATE, setup.doctor)
+COMMANDS.add("platforms", OPERATE, setup.platforms)
+COMMANDS.add("data", OPERATE, start.data)
+COMMANDS.add("verify", OPERATE, store.verify)
+COMMANDS.add("restore", OPERATE, store.restore)
+COMMANDS.add("keys", OPERATE, setup.keys)
+COMMANDS.add("forward", OPERATE, nats.forward)
+COMMANDS.add("archive", OPERATE, nats.archive)
+COMMANDS.add_group("config", OPERATE, setup.config_app)
+COMMANDS.add_group("service", OPERATE, service.service_app)
+COMMANDS.add_group("alerts", OPERATE, alerts.alerts_app)
+COMMANDS.add("demo", DEVELOP, develop.demo)
+COMMANDS.add("simulate", DEVELOP, develop.simulate)
+COMMANDS.add("devserver", DEVELOP, develop.devserver)
+
 app = typer.Typer(
     name="fluxcap",
-    cls=GroupedCommands,
+    cls=grouped_commands(COMMANDS),
     help="Exact candles from the trading page in your own Chrome, stored and republished over ZeroMQ.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("setup", rich_help_panel=CAPTURE)(start.setup)
-app.command("run", cls=GroupedOptions, rich_help_panel=CAPTURE)(run.run)
-app.command("chrome", rich_help_panel=CAPTURE)(run.chrome)
-app.command("status", rich_help_panel=CAPTURE)(control.status)
-app.command("stop", rich_help_panel=CAPTURE)(service.stop)
-app.add_typer(control.focus_app, name="focus", rich_help_panel=CAPTURE)
-app.add_typer(control.clock_app, name="clock", rich_help_panel=CAPTURE)
-app.command("reload", rich_help_panel=CAPTURE)(control.reload)
-app.command("collect-mode", rich_help_panel=CAPTURE)(control.collect_mode)
-app.command("record", rich_help_panel=CAPTURE)(record.record)
-app.command("tail", rich_help_panel=READ)(stream.tail)
-app.command("watch", rich_help_panel=READ)(stream.watch)
-app.command("dashboard", rich_help_panel=READ)(stream.dashboard)
-app.command("backfill", rich_help_panel=HISTORY)(stream.backfill)
-app.command("collect", rich_help_panel=HISTORY)(collect.collect)
-app.command("export", rich_help_panel=HISTORY)(store.export)
-app.command("gaps", rich_help_panel=HISTORY)(store.gaps)
-app.command("replay", rich_help_panel=HISTORY)(record.replay)
-app.command("doctor", rich_help_panel=OPERATE)(setup.doctor)
-app.add_typer(setup.config_app, name="config", rich_help_panel=OPERATE)
-app.command("platforms", rich_help_panel=OPERATE)(setup.platforms)
-app.add_typer(service.service_app, name="service", rich_help_panel=OPERATE)
-app.command("data", rich_help_panel=OPERATE)(start.data)
-app.add_typer(alerts.alerts_app, name="alerts", rich_help_panel=OPERATE)
-app.command("verify", rich_help_panel=OPERATE)(store.verify)
-app.command("restore", rich_help_panel=OPERATE)(store.restore)
-app.command("keys", rich_help_panel=OPERATE)(setup.keys)
-app.command("forward", rich_help_panel=OPERATE)(nats.forward)
-app.command("archive", rich_help_panel=OPERATE)(nats.archive)
-app.command("demo", rich_help_panel=DEVELOP)(develop.demo)
-app.command("simulate", rich_help_panel=DEVELOP)(develop.simulate)
-app.command("devserver", rich_help_panel=DEVELOP)(develop.devserver)
 
 
 @app.callback(invoke_without_command=True)

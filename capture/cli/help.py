@@ -1,33 +1,83 @@
-"""Help in groups, in plain text: under the headings that ``rich_help_panel`` gives to commands and options.
+"""The table of commands, and help in groups, in plain text: under the headings of commands and options.
 
-typer itself draws such groups only with rich, which would make every ``--help`` load it.
+typer itself draws such groups only with rich, which would make every ``--help`` load it. And it reads the options of
+every command, which takes four times as long as loading typer, to show the help of all or to run one of them: here a
+command is made when it is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command_from_info, get_group_from_info, solve_typer_info_help
+from typer.models import CommandInfo, TyperInfo
 
 OTHER = "Other options"
 """Heading of the options that have none of their own; they come last."""
 
 
-class GroupedCommands(TyperGroup):
-    """A command whose help lists its commands in groups, each with its own heading, in the order of registration."""
+class CommandTable(Mapping[str, Any]):
+    """Commands by name, in the order in which they were added; each is made of its function when it is asked for."""
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the groups."""
-        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        commands = [(name, command) for name, command in found if command is not None and not command.hidden]
-        width = max(len(name) for name, _ in commands)
-        limit = formatter.width - 6 - width
-        rows = [
-            (getattr(command, "rich_help_panel", None), (name.ljust(width), command.get_short_help_str(limit)))
-            for name, command in commands
-        ]
-        _write(formatter, rows, "Commands")
+    def __init__(self) -> None:
+        self._infos: dict[str, CommandInfo | TyperInfo] = {}
+        self._made: dict[str, Any] = {}
+
+    def add(self, name: str, heading: str, does: Callable[..., Any], cls: type[TyperCommand] | None = None) -> None:
+        """Add a command that a function does, under a heading of the help."""
+        self._infos[name] = CommandInfo(name, callback=does, cls=cls, rich_help_panel=heading)
+
+    def add_group(self, name: str, heading: str, group: typer.Typer) -> None:
+        """Add a command with commands of its own."""
+        self._infos[name] = TyperInfo(group, name=name, rich_help_panel=heading)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            info = self._infos[name]
+            self._made[name] = (
+                get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
+                if isinstance(info, CommandInfo)
+                else get_group_from_info(
+                    info, pretty_exceptions_short=False, rich_markup_mode=None, suggest_commands=True
+                )
+            )
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._infos)
+
+    def __len__(self) -> int:
+        return len(self._infos)
+
+    def summary(self, name: str, limit: int) -> tuple[object, str]:
+        """Return a command's heading, and what it does in up to ``limit`` characters, without making it."""
+        info = self._infos[name]
+        does = inspect.getdoc(info.callback) if isinstance(info, CommandInfo) else solve_typer_info_help(info)
+        return info.rich_help_panel, TyperCommand(name, help=does).get_short_help_str(limit)
+
+
+def grouped_commands(table: CommandTable) -> type[TyperGroup]:
+    """Return the class of a command that has the commands of a table, and lists them in groups by their headings."""
+
+    class GroupedCommands(TyperGroup):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.commands: Any = table
+
+        def list_commands(self, ctx: Any) -> list[str]:
+            return list(table)
+
+        def format_commands(self, ctx: Any, formatter: Any) -> None:
+            width = max(map(len, table))
+            limit = formatter.width - 6 - width
+            summaries = [(name, *table.summary(name, limit)) for name in table]
+            _write(formatter, [(heading, (name.ljust(width), does)) for name, heading, does in summaries], "Commands")
+
+    return GroupedCommands
 
 
 class GroupedOptions(TyperCommand):

@@ -4,9 +4,9 @@
 in focus: CPU of its process, memory when the market has been on for half a minute and at the end. "Theirs" is a bare
 loop on the same page (tick_readers.py): it receives and decodes and does nothing else.
 
-And what one waits for: ``fluxcap --help`` beside a Python that imports typer and ends; from attaching to a browser to
-the first tick, decoded and with its true time known (the platform's clock takes about 2 s to be sure of), beside the
-bare loop; from starting the daemon to its first candle under way on the wire.
+And what one waits for: from attaching to a browser to the first tick, decoded and with its true time known (the
+platform's clock takes about 2 s to be sure of), beside the bare loop; from starting the daemon to its first candle under
+way on the wire.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from tests.support.browser.chromium import Chromium
 from tests.support.daemon.live_rig import DaemonProcess
 
 ASSETS, RATE_HZ = 16, 2.1
-HELP_LIMIT_S = 0.4
 WARM_S = 30.0
 STARTS = 5
 BARE_S = 30.0
@@ -150,20 +149,9 @@ def first_forming_s(scene: Scene, name: str) -> float:
         daemon.discard()
 
 
-def help_row() -> dict[str, Any]:
-    def seconds(*arguments: str) -> float:
-        begun_s = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], check=True, capture_output=True, cwd=ROOT)
-        return time.perf_counter() - begun_s
-
-    times = [(seconds("-m", "fluxcap.capture.cli", "--help"), seconds("-c", "import typer")) for _ in range(9)]
-    ours, theirs = (statistics.median(column) for column in zip(*times, strict=True))
-    return row("fluxcap --help: importing typer", ours, theirs, "s", limit=HELP_LIMIT_S)
-
-
 def rows(minutes: float = 5.0) -> list[dict[str, Any]]:
     """One row a measurement: ``name`` (ours: theirs), ``ours`` and ``theirs`` in ``unit``, ``ratio`` and ``limit``."""
-    table = [help_row()]
+    table: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="fluxcap-bench-", ignore_cleanup_errors=True) as name:
         scene = Scene(Path(name))
         try:

@@ -39,7 +39,7 @@ def test_what_shows_a_promise_exists(name: str) -> None:
     if name.startswith("make "):
         assert re.search(rf"^{name.split()[1]}:", (ROOT / "Makefile").read_text(), re.M)
     elif name.startswith("fluxcap "):
-        assert f'app.command("{name.split()[1]}"' in Path(str(cli.__file__)).read_text()
+        assert name.split()[1] in cli.COMMANDS
     else:
         path, _, function = name.partition("::")
         assert (ROOT / path).exists()
