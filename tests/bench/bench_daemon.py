@@ -5,8 +5,8 @@ in focus: CPU of its process, memory when the market has been on for half a minu
 loop on the same page (tick_readers.py): it receives and decodes and does nothing else.
 
 And what one waits for: from attaching to a browser to the first tick, decoded and with its true time known (the
-platform's clock takes about 2 s to be sure of), beside the bare loop; from starting the daemon to its first candle under
-way on the wire.
+platform's clock takes about 2 s to be sure of), beside the bare loop; from starting the daemon to its first candle
+under way on the wire.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ stream had come. Several stores may have put a stream on JetStream, one after th
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
 
 import numpy as np
 
@@ -25,6 +27,8 @@ PAGE_S = 0.8
 once without any being late."""
 ASK_MESSAGES = 512
 """Asked for at once for a page: what comes beyond its end is of no use."""
+SINGLE_MESSAGES = 4
+"""So many are asked for one by one: a consumer for them would be made, asked, told and deleted, and costs more."""
 READ_S = 5.0
 """How long JetStream may say nothing while it is known to have more."""
 _NO_CANDLES = np.empty(0, CANDLE_DTYPE)
@@ -81,10 +85,14 @@ class StreamPages:
         if latest.latest_sequence < wanted or limit <= 0:
             return CandlePage(wanted, _NO_CANDLES, has_more=limit <= 0 and latest.latest_sequence >= wanted)
         begin, end, position = self._held
+        found = None
         if not begin <= wanted <= end + 1:
             found = await bisect_first(self._api, self._subject, 1, last, lambda m: self._reaches(m, wanted))
-            position = found.position
-        start, candles = await self._collect(position, last, wanted, limit + 1)
+            position, begin, end = found.position + 1, 1, len(batch.candles) if (batch := self._batch(found)) else 0
+        count = min(limit + 1, latest.latest_sequence - wanted + 1)
+        is_few = count <= SINGLE_MESSAGES * (end - begin + 1)
+        chunks = self._messages(position, last, SINGLE_MESSAGES if is_few else 0, min(count, ASK_MESSAGES), found)
+        start, candles = await self._collect(chunks, last, wanted, count)
         if not len(candles):
             return CandlePage(wanted, _NO_CANDLES)
         revisions = self._revisions
@@ -111,19 +119,15 @@ class StreamPages:
         position = position_of_message(message)
         return position.store_id == self._store_id and position.latest_sequence >= sequence
 
-    async def _collect(self, position: int, last: StoredMessage, wanted: int, count: int) -> tuple[int, CandleArray]:
+    async def _collect(
+        self, chunks: AsyncGenerator[list[StoredMessage]], last: StoredMessage, wanted: int, count: int
+    ) -> tuple[int, CandleArray]:
         """Up to ``count`` candles, without a hole, from ``wanted`` or the oldest after it on. None beyond ``last``."""
         parts: list[CandleArray] = []
         start = following = rows = 0
-        reader = PullConsumer(self._api, self._subject, position, most=min(count, ASK_MESSAGES))
-        try:
-            end_s = asyncio.get_running_loop().time() + PAGE_S
-            while rows < count and reader.next_position <= last.position:
-                if rows and asyncio.get_running_loop().time() >= end_s:
-                    break
-                messages = await reader.read(READ_S)
-                if not messages:
-                    raise NatsUnavailable("JetStream did not return the messages.")
+        end_s = asyncio.get_running_loop().time() + PAGE_S
+        async with contextlib.aclosing(chunks):
+            async for messages in chunks:
                 for message in messages:
                     if message.position > last.position:
                         break
@@ -138,11 +142,36 @@ class StreamPages:
                     start, following, rows = start or begin, batch.next_sequence, rows + len(parts[-1])
                     if rows >= count:
                         break
-        finally:
-            await reader.close()
+                if rows >= count or (rows and asyncio.get_running_loop().time() >= end_s):
+                    break
         if rows > count:
             parts[-1] = parts[-1][: len(parts[-1]) - (rows - count)]
         return start, _joined(parts)
+
+    async def _messages(
+        self, position: int, last: StoredMessage, single: int, most: int, found: StoredMessage | None
+    ) -> AsyncGenerator[list[StoredMessage]]:
+        """Messages from a position on, as they come, until one at ``last`` or behind it.
+
+        ``single``: so many are asked for one by one, the others up to ``most`` at once. ``found``: the one before them.
+        """
+        if found is not None:
+            yield [found]
+        for _ in range(single):
+            message = await self._api.next(self._subject, position) if position <= last.position else None
+            if message is None:
+                return
+            yield [message]
+            position = message.position + 1
+        reader = PullConsumer(self._api, self._subject, position, most=most)
+        try:
+            while reader.next_position <= last.position:
+                messages = await reader.read(READ_S)
+                if not messages:
+                    raise NatsUnavailable("JetStream did not return the messages.")
+                yield messages
+        finally:
+            await reader.close()
 
     def _batch(self, message: StoredMessage) -> CandleBatch | None:
         if not self._is_of_store(message):

@@ -51,6 +51,8 @@ class JetStreamRequestHandler:
         self._api = api
         self._pages = StreamPageCache(api)
         self._heartbeat = heartbeat
+        self._state_asked: asyncio.Future[StreamInfo] | None = None
+        """The question after JetStream's state that is under way: of many streams at once, one asks it."""
         self._store_ids_sent: dict[StreamKey, str] = {}
 
     async def handle(self, request: Message) -> Message:
@@ -101,9 +103,14 @@ class JetStreamRequestHandler:
         return HealthResponse(True, f"{state.subjects} streams, {state.messages} messages in JetStream")
 
     async def _status(self, key: StreamKey) -> StreamStatus:
-        state, (pages, last, latest) = await asyncio.gather(self._api.state(), self._newest(key))
+        state, (pages, last, latest) = await asyncio.gather(self._state(), self._newest(key))
         self._store_ids_sent[key] = latest.store_id
         return await self._status_of(key, pages, last, latest, state)
+
+    async def _state(self) -> StreamInfo:
+        if self._state_asked is None or self._state_asked.done():
+            self._state_asked = asyncio.ensure_future(self._api.state())
+        return await asyncio.shield(self._state_asked)
 
     async def _status_of(
         self, key: StreamKey, pages: StreamPages, last: StoredMessage, latest: Position, state: StreamInfo

@@ -28,17 +28,17 @@ async def bisect_first(
 
     ``last`` is a later one of which it is. ``holds`` must be false up to some message and true from there on.
     """
-    found, step = last, 1
+    found, high, step = last, last.position - 1, 1
     probe = low
-    while probe < found.position:  # gallop: what is looked for is often near
+    while probe < last.position:  # gallop: what is looked for is often near
         message = await api.next(subject, probe)
-        if message is None or message.position >= found.position:
+        if message is None or message.position >= last.position:
+            high = probe - 1  # between the probe and what it found is nothing of the subject
             break
         if holds(message):
-            found = message
+            found, high = message, probe - 1
             break
         low, probe, step = message.position + 1, message.position + 1 + step, step * 2
-    high = found.position - 1
     while low <= high:
         middle = (low + high) // 2
         message = await api.next(subject, middle)

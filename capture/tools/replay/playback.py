@@ -80,12 +80,11 @@ class Playback:
             since_ns = record.mono_ns
             mono_ns += since_ns
             wall_ns += since_ns + record.skew_ns
-            kind = type(record)
-            if kind is BinaryFrame:
+            if type(record) is BinaryFrame:
                 frames += 1
                 at = ArrivalTime(wall_ns, mono_ns, record.drained)
                 received(record.socket, BINARY, base64(record.payload, newline=False).decode(), at)
-            elif kind is TextFrame:
+            elif type(record) is TextFrame:
                 frames += 1
                 at = ArrivalTime(wall_ns, mono_ns, record.drained)
                 received(record.socket, TEXT, record.payload, at)

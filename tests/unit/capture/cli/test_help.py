@@ -85,4 +85,3 @@ def test_a_command_of_its_own_class_and_a_group_are_made_once(table: CommandTabl
 def test_an_unknown_command_is_told_with_one_like_it(table: CommandTable) -> None:
     with pytest.raises(Exception, match="No such command 'gret'"):
         app_of(table)(["gret"], standalone_mode=False)
-

@@ -144,3 +144,28 @@ def test_a_page_ends_with_what_was_the_newest_when_it_was_asked_for() -> None:
         return len(page.candles), page.has_more
 
     assert asyncio.run(page_of_a_moment_ago()) == (10, False)
+
+
+def test_a_page_of_few_large_messages_asks_for_each_and_makes_no_consumer() -> None:
+    log = FakeLog()
+    for _ in range(3):
+        log.add(500, "a")
+    pages = StreamPages(log, SUBJECT)  # type: ignore[arg-type]
+
+    start, candles, more = ask(log, pages, 0, 10_000)
+
+    assert (start, len(candles), more) == (1, 1_500, False)
+    assert (log.asked, log.read) == (3, 0)
+
+
+def test_a_page_of_few_large_messages_with_many_revisions_between_is_whole() -> None:
+    log = FakeLog()
+    log.add(500, "a")
+    for sequence in range(1, 20):
+        log.revise([sequence], 1.5)
+    log.add(500, "a")
+    pages = StreamPages(log, SUBJECT)  # type: ignore[arg-type]
+
+    start, candles, more = ask(log, pages, 0, 10_000)
+
+    assert (start, len(candles), more) == (1, 1_000, False)

@@ -84,3 +84,10 @@ def test_rare_rises_take_few_questions_each() -> None:
 
     assert len(found) == 9
     assert log.asked <= 9 * 20
+
+
+def test_the_first_message_of_a_subject_is_found_by_one_question() -> None:
+    log = Log([900, 2_000, 3_000])
+
+    assert search(log, 1, 1) == 900
+    assert log.asked == 1
