@@ -113,7 +113,7 @@ def main() -> None:
 
 @functools.cache
 def command_tree() -> Any:
-    """Make the commands of ``app`` with all their options, once in a process: it takes longer than many a command."""
+    """Make ``app`` into a command, once in a process. Its commands are made when they are asked for."""
     return typer.main.get_command(app)
 
 

@@ -163,7 +163,7 @@ def main() -> None:
 
     for name in (*HEAVY, *sys.argv[1:]):
         __import__(name)
-    command_tree()
+    list(command_tree().commands.values())  # makes each
     wake_read, wake_write = os.pipe()
     for end in (wake_read, wake_write):
         os.set_blocking(end, False)

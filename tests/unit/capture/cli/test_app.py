@@ -248,7 +248,7 @@ def test_a_closed_terminal_has_exit_code_129(monkeypatch: pytest.MonkeyPatch):
 def test_an_error_of_something_else_than_the_output_is_not_told_as_one_of_it(
     error: OSError, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(cli, "app", _raising(error))
+    monkeypatch.setattr(cli, "command_tree", lambda: _raising(error))
 
     with pytest.raises(OSError, match=str(error.strerror)):
         run_cli([])
