@@ -28,12 +28,13 @@ def _lane(rig: StormRig, draw: Random) -> Lane:
     return draw.choice(rig.lanes[:-1] if rig.veteran and len(rig.lanes) > 1 else rig.lanes)
 
 
-def daemon_ended(how: signal.Signals, *, first: bool = False, torn: bool = False) -> Make:
+def daemon_ended(*, killed: bool, first: bool = False, torn: bool = False) -> Make:
     @contextmanager
     def make(rig: StormRig, draw: Random) -> Iterator[None]:
         lane = rig.lanes[0] if first else _lane(rig, draw)
+        how = signal.SIGKILL if killed else signal.SIGTERM
         code, _seconds = lane.daemon.end(how)
-        assert code == (-how if how is signal.SIGKILL else 0), f"the daemon ended with {code}"
+        assert code == (-how if killed else 0), f"the daemon ended with {code}"
         if torn:
             lane.tear_journal(draw)
         yield
@@ -241,14 +242,14 @@ HOUSE_FAULTS = (
     StormFault(
         "daemon killed (kill -9)",
         HOUSE,
-        daemon_ended(signal.SIGKILL, first=True),
+        daemon_ended(killed=True, first=True),
         (DOWN,),
         client(NEAR, *GONE),
         (0.0, 4),
     ),
-    StormFault("daemon killed, journal torn", HOUSE, daemon_ended(signal.SIGKILL, torn=True), (DOWN,), None, (0.0, 3)),
+    StormFault("daemon killed, journal torn", HOUSE, daemon_ended(killed=True, torn=True), (DOWN,), None, (0.0, 3)),
     StormFault("daemon killed, and again in its start", HOUSE, daemon_killed_in_its_start, (DOWN,), None, (0.0, 2)),
-    StormFault("daemon ended and started", HOUSE, daemon_ended(signal.SIGTERM), (DOWN,), None, (0.0, 3)),
+    StormFault("daemon ended and started", HOUSE, daemon_ended(killed=False), (DOWN,), None, (0.0, 3)),
     StormFault("daemon stopped and going on", HOUSE, daemon_stopped, (), client(NEAR, *GONE), (3, 9)),
     StormFault("client killed (kill -9)", HOUSE, client_killed(MORTAL), (), None, (0.0, 5)),
     StormFault("client behind the bad wire killed", HOUSE, client_killed(FAR), (), None, (0.0, 5)),

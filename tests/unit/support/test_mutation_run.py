@@ -10,6 +10,7 @@ import pytest
 
 from tests.mutation import run
 from tests.mutation.run import EQUIVALENT, MODULES, ROOT, Result, reason, report
+from tests.support.systems import not_on_windows
 
 ENTRIES: dict[str, list[dict[str, Any]]] = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
 ENTRY = {"was": "a = 0", "now": ["a = 1", "a = None"], "why": "Never read.", "where": ["__init__"]}
@@ -49,6 +50,7 @@ def test_the_report_has_a_row_a_module_and_each_explained_change():
     assert "- Never read.\n  - `a = 0` → `a = 1`" in told
 
 
+@not_on_windows("mutmut does not run there")
 def test_verdicts_torn_by_an_end_in_the_middle_are_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run, "WORK", tmp_path)
     torn = run._meta("tape")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +29,7 @@ def left_by_a_killed_process(mounts: Path) -> Path:
     )
     assert holder.stdout is not None
     said = holder.stdout.readline().strip()
-    holder.send_signal(signal.SIGKILL)
+    holder.kill()
     holder.communicate()
     if said == "None":
         pytest.skip("mounting a small file system needs root")
