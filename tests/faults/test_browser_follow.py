@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from fluxcap.bridge.export.export import effective_gaps
@@ -27,13 +26,14 @@ from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.browser.devtools import Remote
 from tests.support.daemon.fault_rig import MACHINE_STOOD, SHORT_WAITS, Trouble, judge, touches, wholly_known
 from tests.support.daemon.forked_daemons import ForkedDaemons, forked_daemons
-from tests.support.patience import PATIENCE_S, await_that
+from tests.support.daemon.live_rig import ask_status
+from tests.support.patience import await_that
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ASSETS = ("EURUSD_otc", "GBPUSD_otc", "USDJPY_otc")
 SOURCE = "FOLLOW"
-STAY_S = 3.0
+STAY_S = 4.0
 TOUR = ("GBPUSD_otc", "USDJPY_otc", "EURUSD_otc", "GBPUSD_otc")
 """What is clicked, one after the other; the page begins with the first asset."""
 SITES = {
@@ -66,9 +66,7 @@ class FollowingDaemon:
         self._status = f"{run.control}/api/status"
 
     def status(self) -> dict[str, Any]:
-        return dict(
-            httpx.get(self._status, timeout=PATIENCE_S, trust_env=False, verify=False).raise_for_status().json()
-        )
+        return ask_status(self._status)
 
     def await_status(self, holds: Any, what: str) -> dict[str, Any]:
         return await_that(lambda: (seen := self.status()) and holds(seen) and seen, what)

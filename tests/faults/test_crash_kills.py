@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 import zmq
@@ -33,7 +32,8 @@ from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, Gap, StreamK
 from tests.support.browser.chromium import Chromium, chromium_executable
 from tests.support.daemon.fault_rig import SHORT_WAITS, Trouble, judge, wholly_known
 from tests.support.daemon.forked_daemons import ForkedDaemons, forked_daemons
-from tests.support.patience import PATIENCE_S, await_that
+from tests.support.daemon.live_rig import ask_status
+from tests.support.patience import await_that
 from tests.support.ports import lasting_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -99,8 +99,7 @@ class Lane:
         run = await_that(lambda: (r := read_run_file(self.data_dir)) and r.pid == pid and r, "the last life")
 
         def reached() -> bool:
-            status = httpx.get(f"{run.control}/api/status", timeout=PATIENCE_S, trust_env=False, verify=False).json()
-            times = [stream["latest_ts_ms"] for stream in status["streams"]]
+            times = [stream["latest_ts_ms"] for stream in ask_status(f"{run.control}/api/status")["streams"]]
             return len(times) == len(SYMBOLS) and min(times) > begin_ms
 
         await_that(reached, "candles of the last life")

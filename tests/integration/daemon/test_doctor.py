@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,23 +13,18 @@ import pytest
 
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig
 from tests.support.browser.chromium import Chromium
-from tests.support.daemon.live_rig import DaemonProcess
-from tests.support.paths import ROOT
-from tests.support.patience import PATIENCE_S
+from tests.support.daemon.live_rig import DaemonProcess, run_command
 
 pytestmark = pytest.mark.slow
 
 
 def doctor(folder: Path, *options: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FLUX")}
-    run = subprocess.run(
-        [sys.executable, "-m", "fluxcap.capture.cli", "doctor", "--json", *options],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        cwd=folder,
-        env=environment | {"PYTHONPATH": str(ROOT), **free_ports()},
-    )
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith("FLUX")]:
+            environment.delenv(name)
+        for name, value in free_ports().items():
+            environment.setenv(name, value)
+        run = run_command("doctor", "--json", *options, cwd=folder)
     assert run.stderr == ""
     return run.returncode, {found["subject"]: found for found in json.loads(run.stdout)}
 

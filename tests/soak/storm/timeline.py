@@ -75,6 +75,7 @@ class Lane:
             interval=self.interval,
             data_dir=self.data_dir,
             module="tests.soak.storm.stepped_daemon",
+            fresh=True,  # its clock must step before anything has looked at it
         )
         self.log.follow(self.daemon.err_path)
 

@@ -1,8 +1,9 @@
 """Starts fluxcap commands over and over without importing everything each time: forks from a process that has.
 
 ``python -m tests.support.daemon.forked_daemons`` reads one JSON line a command (``{"arguments", "out", "err",
-"environment", "cwd"}``) and answers with ``["started", pid]``, later with ``["ended", pid, code]``. The child is a
-process of its own that runs the command line's ``main`` and ends as any other. Ended by closing its input.
+"environment", "cwd", "module"}``) and answers with ``["started", pid]``, later with ``["ended", pid, code]``. The child
+is a process of its own that runs the command line's ``main``, or another module, and ends as any other. Ended by
+closing its input.
 
 An import of everything is two thirds of what a command costs, and the tests start some hundreds. What they see of a
 command is the same; those that are about its start, or need another interpreter, start one.
@@ -14,6 +15,7 @@ import atexit
 import functools
 import json
 import os
+import runpy
 import selectors
 import signal
 import subprocess
@@ -23,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+COMMAND = "fluxcap.capture.cli"
 HEAVY = (
     "apscheduler.triggers.interval",
     "concurrent.futures.thread",
@@ -108,14 +111,16 @@ class ForkedDaemons:
         err: Path | None = None,
         environment: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        module: str = COMMAND,
     ) -> ForkedProcess:
-        """Start a command. What it prints is appended to ``out``, and to ``err`` where that is another file."""
+        """Start a command, or another module. What it prints is appended to ``out``, its errors to ``err`` if given."""
         order = {
             "arguments": list(arguments),
             "out": str(out),
             "err": str(err or out),
             "environment": os.environ | (environment or {}),
             "cwd": str(cwd or Path.cwd()),
+            "module": module,
         }
         with self._lock:
             assert self._server.stdin is not None
@@ -209,10 +214,8 @@ def _tell(*news: Any) -> None:
     os.write(1, json.dumps(news).encode() + b"\n")
 
 
-def _become(arguments: list[str], out: str, err: str, environment: dict[str, str], cwd: str) -> None:
-    """Run the command in this process, which is a new one, and end."""
-    from fluxcap.capture.cli.app import main as run_command
-
+def _become(arguments: list[str], out: str, err: str, environment: dict[str, str], cwd: str, module: str) -> None:
+    """Run the program in this process, which is a new one, and end."""
     os.setsid()
     os.chdir(cwd)
     os.environ.clear()
@@ -224,6 +227,11 @@ def _become(arguments: list[str], out: str, err: str, environment: dict[str, str
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(write_through=True)  # type: ignore[union-attr]
     sys.argv = ["fluxcap", *arguments]
+    if module != COMMAND:
+        runpy.run_module(module, run_name="__main__")
+        sys.exit()
+    from fluxcap.capture.cli.app import main as run_command
+
     run_command()
 
 

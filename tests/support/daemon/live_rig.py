@@ -25,15 +25,12 @@ from fluxcap.bridge.http.run_file import RunFile, read_run_file
 from fluxcap.bridge.store.store import Store
 from fluxcap.capture.simulator import Truth
 from fluxcap.schemas.types import Candle, CandleFlags, Gap, StreamKey, candles_from
-from tests.support.daemon.forked_daemons import ForkedProcess, forked_daemons
+from tests.support.daemon.forked_daemons import COMMAND, ForkedProcess, forked_daemons
 from tests.support.patience import PATIENCE_S, await_that
 
 SOURCE = "E2E"
 NOBODY = 9
 """The discard port, on which no browser listens."""
-
-
-COMMAND = "fluxcap.capture.cli"
 
 
 class Process:
@@ -57,8 +54,9 @@ class Process:
         for path in (self.out_path, self.err_path):
             path.write_bytes(b"")
         self._process: subprocess.Popen[bytes] | ForkedProcess
-        if sys.platform != "win32" and module == COMMAND and not fresh:
-            self._process = forked_daemons().start(arguments, self.out_path, self.err_path, environment, cwd)
+        if sys.platform != "win32" and not fresh:
+            forked = forked_daemons()
+            self._process = forked.start(arguments, self.out_path, self.err_path, environment, cwd, module)
             return
         with self.out_path.open("wb") as out, self.err_path.open("wb") as err:
             self._process = subprocess.Popen(
@@ -122,6 +120,16 @@ def run_command(*arguments: str, cwd: Path | None = None) -> subprocess.Complete
         return subprocess.CompletedProcess(arguments, code, process.out, process.err)
 
 
+def ask_status(url: str) -> dict[str, Any]:
+    """What a daemon says of itself; one that is too busy to answer is asked again."""
+
+    def found() -> dict[str, Any] | None:
+        answer = httpx.get(url, timeout=PATIENCE_S, trust_env=False, verify=False)
+        return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer.raise_for_status().json()
+
+    return await_that(found, "a status")
+
+
 class DaemonProcess(Process):
     """``fluxcap run`` with free ports, 1 s candles unless told otherwise, and logs as JSON."""
 
@@ -163,8 +171,7 @@ class DaemonProcess(Process):
         return await_that(found, "the run file")
 
     def status(self) -> dict[str, Any]:
-        answer = httpx.get(f"{self.run_file().control}/api/status", timeout=PATIENCE_S, trust_env=False, verify=False)
-        return dict(answer.raise_for_status().json())
+        return ask_status(f"{self.run_file().control}/api/status")
 
     def await_status(self, holds: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
         """The first status of which ``holds`` is true."""

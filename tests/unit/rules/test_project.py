@@ -37,6 +37,7 @@ def test_the_notices_list_all_that_the_dependencies_need():
 EXTRAS = sorted(set(PROJECT["optional-dependencies"]) - {"dev"})
 
 
+@pytest.mark.costly
 @not_on_windows("the list is that of Linux")
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_the_notices_list_what_an_extra_adds(extra: str):

@@ -21,6 +21,7 @@ def test_a_new_one_is_nowhere(tmp_path: Path) -> None:
     cursor.close()
 
 
+@pytest.mark.costly
 def test_what_was_moved_is_found_again(tmp_path: Path) -> None:
     hole = MissingRange(EURUSD, "a", "candles", 3, 4)
     cursor = ArchiveCheckpoint(tmp_path)

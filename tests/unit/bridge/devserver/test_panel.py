@@ -35,6 +35,7 @@ def move(desk: PanelSession, pub: str) -> httpx.Response:
     return asyncio.run(put())
 
 
+@pytest.mark.costly
 def test_it_moves_to_other_endpoints_with_store_and_faults(desk: PanelSession) -> None:
     store, before = desk.engine.streams()[0].store_id, desk.engine.endpoints
     desk.engine.set_faults(Faults(drop_percent=25))

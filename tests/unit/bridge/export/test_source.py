@@ -61,6 +61,7 @@ def test_candles_come_page_by_page_with_their_sequences_as_revised(source: Expor
     assert pages[0].candles["close"][1] == 1.7
 
 
+@pytest.mark.costly
 def test_revisions_come_with_the_sequences_they_replace(source: ExportSource) -> None:
     (page,) = source.revisions(EURUSD)
 
@@ -70,6 +71,7 @@ def test_revisions_come_with_the_sequences_they_replace(source: ExportSource) ->
     assert list(source.revisions(GBPUSD)) == []
 
 
+@pytest.mark.costly
 def test_gaps_are_told(source: ExportSource) -> None:
     assert source.gaps() == GAPS
 

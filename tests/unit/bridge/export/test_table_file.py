@@ -63,6 +63,7 @@ def test_a_time_of_zero_is_none(tmp_path: Path) -> None:
     assert (tmp_path / "t.csv").read_text().splitlines()[1:] == ["a,,1.0,1", "b,2026-11-21T23:54:26.123Z,1.0,1"]
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.floats(min_value=1e-9, max_value=1e12), min_size=1, max_size=1_000))
 def test_prices_in_csv_have_no_exponent_and_every_digit(tmp_path: Path, prices: list[float]) -> None:

@@ -67,6 +67,7 @@ def ask(where: str, stream: str | StreamKey = "EURUSD_otc", interval: str | None
     return history(stream, interval, source=where, timeout=PATIENCE_S, **more)
 
 
+@pytest.mark.costly
 def test_candles_are_as_revised_with_the_minutes_that_only_a_revision_brought(where: str) -> None:
     found = ask(where)
 
@@ -78,6 +79,7 @@ def test_candles_are_as_revised_with_the_minutes_that_only_a_revision_brought(wh
     assert (found.gaps, found.folded_from, found.as_of_ms) == ((GAP,), None, None)
 
 
+@pytest.mark.costly
 def test_as_of_a_time_they_are_what_a_client_had_by_then(where: str) -> None:
     found = ask(where, as_of=T0_MS + 999)
 
@@ -111,6 +113,7 @@ def test_a_range_begins_at_start_and_ends_before_end(where: str, start: Any, end
     assert minutes(ask(where, start=start, end=end).candles) == found
 
 
+@pytest.mark.costly
 def test_gaps_are_those_that_touch_the_range(where: str) -> None:
     assert ask(where, start=13 * MINUTE, end=14 * MINUTE).gaps == (GAP,)
     assert ask(where, start=14 * MINUTE).gaps == ask(where, end=12 * MINUTE).gaps == ()
@@ -120,6 +123,7 @@ def test_whole_leaves_out_what_was_not_seen_and_not_filled(where: str) -> None:
     assert minutes(ask(where, end=8 * MINUTE, whole=True).candles) == [4, 6, 7]
 
 
+@pytest.mark.costly
 def test_a_timeframe_that_is_no_stream_is_folded_from_the_minutes(where: str) -> None:
     found = ask(where, interval="5m")
 
@@ -166,6 +170,7 @@ def test_every_form_has_the_same_columns_and_values(where: str) -> None:
     assert len(ask(where, start="2040-01-01").df()) == 0
 
 
+@pytest.mark.costly
 def test_an_asset_is_understood_as_people_type_it(where: str) -> None:
     for name in ("EURUSD_otc", "eurusd_OTC", "EUR/USD OTC", "SIM/EURUSD_otc", EURUSD, "sim/eurusd_otc"):
         assert ask(where, name, start=22 * MINUTE).key == EURUSD
@@ -212,6 +217,7 @@ def test_it_says_what_it_is(where: str) -> None:
     assert where in said
 
 
+@pytest.mark.costly
 def test_a_derived_stream_is_read_as_it_is_and_equals_the_fold(tmp_path: Path) -> None:
     rows = candles(1, 61)
     folded: list[np.ndarray] = []
@@ -240,6 +246,7 @@ def test_a_server_that_knows_no_history_is_told(tmp_path: Path) -> None:
             ask(server.rep_endpoint)
 
 
+@pytest.mark.costly
 def test_what_was_not_kept_is_said_alike_by_server_and_store(tmp_path: Path) -> None:
     said = []
     clock = Clock()
@@ -259,6 +266,7 @@ def test_what_was_not_kept_is_said_alike_by_server_and_store(tmp_path: Path) -> 
     assert said[0].startswith("Not known: this store keeps what was told from 1970-01-07T22:40:00.000Z on")
 
 
+@pytest.mark.costly
 def test_two_threads_may_read_one_store(where: str) -> None:
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda _: len(ask(where)), range(8)))

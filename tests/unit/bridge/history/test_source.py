@@ -41,12 +41,14 @@ def stored(folder: Path, count: int = 3) -> Path:
     return folder / "fluxcap.duckdb"
 
 
+@pytest.mark.costly
 def test_a_folder_and_a_file_are_the_stopped_store(tmp_path: Path) -> None:
     path = stored(tmp_path)
 
     assert read(tmp_path) == read(str(path)) == read(path) == (3, str(path))
 
 
+@pytest.mark.costly
 def test_without_a_source_it_is_the_store_of_the_data_folder(tmp_path: Path) -> None:
     path = stored(tmp_path)
 
@@ -61,6 +63,7 @@ def test_a_store_that_a_daemon_holds_is_read_from_the_daemon(tmp_path: Path) -> 
         assert read() == read(tmp_path) == read(tmp_path / "fluxcap.duckdb") == (4, server.rep_endpoint)
 
 
+@pytest.mark.costly
 def test_the_environment_names_a_server_before_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stored(tmp_path)
     with WireServer(tmp_path / "other.duckdb", ANY_PORT, ANY_PORT) as server:
@@ -70,6 +73,7 @@ def test_the_environment_names_a_server_before_all(tmp_path: Path, monkeypatch: 
         assert read() == (5, server.rep_endpoint)
 
 
+@pytest.mark.costly
 def test_a_store_that_another_program_holds_is_said(tmp_path: Path) -> None:
     path = stored(tmp_path)
     with Store.open(path), pytest.raises(StoreLocked):

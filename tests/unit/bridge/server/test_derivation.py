@@ -47,6 +47,7 @@ def test_the_past_is_made_once_as_far_as_its_buckets_are_over(store: Store) -> N
     assert derive_past(store, DERIVED, NOW) == 0
 
 
+@pytest.mark.costly
 def test_it_goes_on_after_collected_candles(store: Store) -> None:
     publish(store, EURUSD, [candle(minute) for minute in range(60, 90)])
     publish(store, FIVE, [candle(65, flags=CandleFlags.FILLED)])
@@ -56,6 +57,7 @@ def test_it_goes_on_after_collected_candles(store: Store) -> None:
     assert starts(store, FIVE) == [65, 70, 75, 80, 85]
 
 
+@pytest.mark.costly
 def test_a_minute_that_stands_in_a_gap_makes_it_blind(store: Store) -> None:
     store.commit(gaps=[Gap(EURUSD.source_id, EURUSD.symbol, 62 * MINUTE + 1, 63 * MINUTE)])
     publish(store, EURUSD, [candle(minute) for minute in (60, 61, 63, 64, 65, 69, 70)])
@@ -65,6 +67,7 @@ def test_a_minute_that_stands_in_a_gap_makes_it_blind(store: Store) -> None:
     assert [one.flags for one in candles_from(store.reader().page(FIVE).candles)] == [CandleFlags.BLIND, 0]
 
 
+@pytest.mark.costly
 def test_killed_on_the_way_the_next_start_finishes_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(store, EURUSD, [candle(minute) for minute in range(60, 120)])
     monkeypatch.setattr(derivation, "ROWS_AT_ONCE", 10)
@@ -85,6 +88,7 @@ def test_killed_on_the_way_the_next_start_finishes_it(store: Store, monkeypatch:
     assert starts(store, QUARTER) == list(range(60, 120, 15))
 
 
+@pytest.mark.costly
 def test_how_far_it_is_is_told(store: Store) -> None:
     publish(store, EURUSD, [candle(minute) for minute in range(60, 120)])
     told: list[tuple[int, int]] = []

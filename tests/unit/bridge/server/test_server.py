@@ -104,6 +104,7 @@ def test_what_is_heard_can_be_fetched_at_once(
         assert minutes(page.candles) == [start]
 
 
+@pytest.mark.costly
 def test_sequences_go_on_after_a_restart(path: Path) -> None:
     with WireServer(path, ANY_PORT, ANY_PORT) as server:
         server.publish({EURUSD: candles(1, 3)})

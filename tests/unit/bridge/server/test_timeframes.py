@@ -88,6 +88,7 @@ def test_a_bucket_that_began_before_its_stream_is_not_published(server: WireServ
     assert list(standing(server, FIVE)) == [65]
 
 
+@pytest.mark.costly
 def test_what_comes_to_be_known_of_the_bucket_the_stream_began_in_is_a_revision(server: WireServer) -> None:
     server.publish({EURUSD: [candle(minute) for minute in range(62, 70)]})
 
@@ -137,6 +138,7 @@ def test_a_gap_that_history_covers_does_not_make_it_blind(server: WireServer) ->
     assert flags(server) == {60: FILLED}
 
 
+@pytest.mark.costly
 def test_a_gap_that_is_told_later_revises_it_once_and_so_does_its_withdrawal(server: WireServer) -> None:
     server.publish({EURUSD: [candle(60), candle(61), candle(65)]})
     opened = gap(62.5, 0)
@@ -151,6 +153,7 @@ def test_a_gap_that_is_told_later_revises_it_once_and_so_does_its_withdrawal(ser
     assert server.watermark(FIVE).latest_revision == 2
 
 
+@pytest.mark.costly
 def test_a_revised_minute_revises_it_in_the_same_commit(server: WireServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.publish({EURUSD: [candle(60), candle(61), candle(65)]})
     commits = []
@@ -194,6 +197,7 @@ def test_nothing_is_there_of_a_commit_that_failed_and_all_when_it_is_tried_again
     assert standing(server, FIVE)[60].close == standing(server, EURUSD)[61].close
 
 
+@pytest.mark.costly
 def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
     path = tmp_path / "r.duckdb"
     for minutes in ([60, 61], [62], [64, 65, 67], [70]):
@@ -310,6 +314,7 @@ def test_the_candle_under_way_is_not_blind_where_there_was_no_trade_and_for_minu
     assert under_way(server, 63) == 0
 
 
+@pytest.mark.costly
 def test_the_candle_under_way_says_what_later_gaps_and_histories_say(server: WireServer) -> None:
     server.publish({EURUSD: [candle(60)]}, over={EURUSD: 63 * MINUTE})
     flags = [under_way(server, 63)]

@@ -66,6 +66,7 @@ def test_what_was_compared_is_there_after_opening_again(path: Path) -> None:
     assert verify(path) == []
 
 
+@pytest.mark.costly
 def test_pruning_forgets_comparisons_with_their_candles(path: Path) -> None:
     with Store.open(path) as store:
         store.record_agreement(EURUSD, [ComparedCandle(4, 4 * MINUTE, ROW, TICKS), ComparedCandle(9, 9 * MINUTE)])
@@ -76,6 +77,7 @@ def test_pruning_forgets_comparisons_with_their_candles(path: Path) -> None:
         assert store.reader().kept_ticks(EURUSD, 4) == []
 
 
+@pytest.mark.costly
 def test_comparisons_that_cannot_be_stored_leave_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(path) as store:
         before = store.agreement

@@ -101,6 +101,7 @@ def test_a_mark_that_cannot_be_written_does_not_matter(tmp_path: Path) -> None:
     HighWaterMark(tmp_path / "absent" / "store", "identity").write(1)
 
 
+@pytest.mark.costly
 @not_on_windows("nobody can copy a store that is open there")
 def test_a_store_without_its_log_is_not_opened(tmp_path: Path) -> None:
     path, copy = tmp_path / "store.duckdb", tmp_path / "copy"

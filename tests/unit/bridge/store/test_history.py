@@ -45,6 +45,7 @@ def told(reader: StoreReader, as_of_ms: int | None) -> list[tuple[int, int, floa
     return list(zip(minutes(page.candles), page.sequences.tolist(), page.candles["close"].tolist(), strict=True))
 
 
+@pytest.mark.costly
 def test_candles_are_as_they_had_been_told_at_any_time(tmp_path: Path) -> None:
     clock = Clock()
     with Store.open(tmp_path / "s.duckdb", clock) as store:
@@ -106,6 +107,7 @@ def test_a_range_holds_its_begin_and_not_its_end(
     assert (minutes(page.candles), page.next_ms) == (found, 0)
 
 
+@pytest.mark.costly
 def test_gaps_are_those_of_the_symbol_and_of_its_source_with_when_they_were_told(tmp_path: Path) -> None:
     clock = Clock()
     mine, everybody = Gap("SIM", "EURUSD_otc", 10, 0, "silent"), Gap("SIM", "", 30, 40, "browser gone")

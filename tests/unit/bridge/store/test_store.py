@@ -46,6 +46,7 @@ def test_a_new_store_is_empty_and_has_an_identity(store: Store) -> None:
     assert len(store.store_id) == 32
 
 
+@pytest.mark.costly
 def test_the_identity_stays_and_another_store_has_another(path: Path, tmp_path: Path) -> None:
     with Store.open(path) as first:
         identity = first.store_id
@@ -226,6 +227,7 @@ def test_every_candle_keeps_when_it_was_sealed(path: Path, monkeypatch: pytest.M
         assert store.reader().sealed_ms(StreamKey("SIM", "never", "1m")).tolist() == []
 
 
+@pytest.mark.costly
 def test_a_revised_candle_keeps_its_first_version(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "COMPACT_ROWS", 3)
     store.commit([batch(EURUSD, 1, 3)])  # settles
@@ -252,6 +254,7 @@ def test_a_revision_keeps_when_it_was_made(path: Path) -> None:
         assert store.reader().revised_ms(EURUSD, 1, 1).tolist() == [2_000]
 
 
+@pytest.mark.costly
 def test_pruning_forgets_what_belongs_to_pruned_candles(store: Store) -> None:
     store.commit([batch(EURUSD, 1, 10)], gaps=[Gap("SIM", "", 1, 0), Gap("SIM", "", 2, 0)])
     store.commit(revisions=[revision(1, [2, 9], [2, 9])], gaps=[Gap("SIM", "", 1, 2 * MINUTE)])
@@ -373,6 +376,7 @@ def test_a_commit_is_refused_before_the_disk_is_full(path: Path) -> None:
         assert store.checkpoint() is False
 
 
+@pytest.mark.costly
 def test_the_log_is_moved_into_the_file_when_it_has_grown(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "CHECKPOINT_BYTES", 10_000)
     log = store.path.with_name(store.path.name + ".wal")
@@ -410,6 +414,7 @@ def test_a_newer_store_is_not_damage(path: Path) -> None:
     assert not isinstance(raised.value, StoreDamaged)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "harm",
     [
@@ -541,6 +546,7 @@ def test_what_is_of_a_later_time_is_deleted_with_the_old_identity_and_the_rest_s
         store.commit([batch(EURUSD, 6, 1)])
 
 
+@pytest.mark.costly
 def test_a_stream_that_was_ahead_altogether_begins_anew(path: Path) -> None:
     with Store.open(path) as store:
         store.commit([batch(EURUSD, 1, 3)])

@@ -50,6 +50,7 @@ TIMES = st.integers(-5, 350).map(lambda minutes: BEGIN + minutes * MINUTE // 2)
 LIMITS = st.integers(1, 50)
 
 
+@pytest.mark.costly
 @given(STEPS, PASSED, st.integers(1, 30), TIMES, TIMES, LIMITS)
 @settings(max_examples=examples(300), deadline=None)
 def test_pages_of_the_oldest_hold_every_candle_of_a_time_once(
@@ -72,6 +73,7 @@ def test_pages_of_the_oldest_hold_every_candle_of_a_time_once(
 
 
 # Two minutes that only revisions brought, a page of one, and a candle before the time asked for.
+@pytest.mark.costly
 @example([3], [0, 1], 1, BEGIN + MINUTE // 2, BEGIN + 5 * MINUTE // 2, 1)
 @given(STEPS, PASSED, st.integers(1, 30), TIMES, TIMES, LIMITS)
 @settings(max_examples=examples(300), deadline=None)
@@ -104,6 +106,7 @@ def test_each_candle_has_its_sequence_and_one_that_only_a_revision_brought_has_n
     assert page.candles["close"][2] == 2.5
 
 
+@pytest.mark.costly
 def test_a_time_in_a_long_stream_with_nights_is_found_with_few_questions() -> None:
     server = server_with([*[1] * 20_000, 600, *[1] * 20_000, 3_000, *[1] * 20_000])
     reader, connection = reader_of(server)

@@ -66,6 +66,7 @@ def test_streams_are_listed_with_what_is_known_of_them() -> None:
     assert (row["latest_sequence"], row["latest_revision"], row["feed_state"]) == (8, 1, "live")
 
 
+@pytest.mark.costly
 def test_candles_come_in_pages_that_lead_to_the_next() -> None:
     rows, path = [], f"/api/candles?stream={STREAM}&limit=4"
     while path:
@@ -105,6 +106,7 @@ def test_what_is_out_of_bounds_is_refused(query: str) -> None:
     assert ask(f"/api/candles?{query}").status_code == 422
 
 
+@pytest.mark.costly
 def test_errors_are_a_sentence_with_the_status_of_their_kind() -> None:
     wrong = ask("/api/candles?stream=nonsense")
     nobodys = ask("/api/candles?stream=DESK/NOBODY/1m")
@@ -146,6 +148,7 @@ PATHS = (
 )
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("path", PATHS)
 def test_every_route_answers_get_and_nothing_that_could_change_something(path: str) -> None:
     assert ask(path).status_code == 200
@@ -158,6 +161,7 @@ def test_foreign_pages_and_foreign_names_get_nothing(path: str) -> None:
     assert ask(path, Host="evil.example").status_code == 403
 
 
+@pytest.mark.costly
 def test_udf_is_served_as_the_library_asks_for_it() -> None:
     history = ask("/udf/history?symbol=DESK:EURUSD_otc&resolution=1&from=0&to=600&countback=3").json()
     unknown = ask("/udf/history?symbol=NOBODY&resolution=1&from=0&to=600").json()

@@ -157,6 +157,7 @@ def test_it_ends_soon_although_an_address_does_not_answer(posts: dict[str, Post]
 # --- apprise ---
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("address", [f"nosuch://{SECRET}", f"tgram://{SECRET}", f"{SECRET}", f"json://{SECRET}:pw@"])
 def test_an_address_that_apprise_does_not_know_is_refused_by_its_position(
     address: str, logged: list[logging.LogRecord], capfd: pytest.CaptureFixture[str]

@@ -50,6 +50,7 @@ def call(app: FastAPI, method: str, path: str, **how: object) -> httpx.Response:
     return asyncio.run(ask())
 
 
+@pytest.mark.costly
 def test_the_collect_mode_is_changed_and_told(app: FastAPI) -> None:
     changed = call(app, "PUT", "/api/collect-mode", json={"mode": "both", "tick_chunk_size": 7})
     seen = call(app, "GET", "/api/collect-mode")
@@ -86,6 +87,7 @@ def test_gaps_can_be_chosen_by_symbol_and_time(app: FastAPI) -> None:
     assert [gap["symbol"] for gap in by_time] == ["EURUSD_otc"]
 
 
+@pytest.mark.costly
 def test_metrics_are_what_prometheus_reads(app: FastAPI) -> None:
     answer = call(app, "GET", "/metrics", headers={"accept": "text/plain"})
 
@@ -147,6 +149,7 @@ def test_without_a_daemon_they_reach_the_store_directly(tmp_path: Path):
         assert daemon.server.watermark(KEY).latest_sequence == 4
 
 
+@pytest.mark.costly
 def test_what_earlier_runs_knew_of_the_platforms_clock_is_found_in_the_store(tmp_path: Path):
     history = HistoryStore(tmp_path, "POCKETOPTION", "1m")
     assert history.known_offset() == (ClockPrior(), False)
@@ -157,6 +160,7 @@ def test_what_earlier_runs_knew_of_the_platforms_clock_is_found_in_the_store(tmp
     assert HistoryStore(tmp_path, "OTHER", "1m").known_offset() == (ClockPrior(), False)
 
 
+@pytest.mark.costly
 def test_what_a_running_daemon_has_not_measured_yet_is_not_known(daemon: Daemon, tmp_path: Path):
     assert HistoryStore(tmp_path, "POCKETOPTION", "1m").known_offset() == (ClockPrior(), False)
 

@@ -363,6 +363,7 @@ def test_a_removed_folder_costs_what_was_in_it_and_no_more(
     assert len(logged("csv.file_lost")) == 1
 
 
+@pytest.mark.costly
 def test_what_is_queued_is_written_before_the_end(tmp_path: Path) -> None:
     writer = running(tmp_path, CollectMode.TICK)
     for number in range(5_000):

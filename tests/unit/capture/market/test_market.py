@@ -703,6 +703,7 @@ def test_follow_without_a_word_from_the_page_takes_the_only_asset_that_ticks() -
     assert stage.market.view(stage.at()).active_symbol == EUR
 
 
+@pytest.mark.costly
 def test_a_viewer_of_another_asset_takes_no_minute_from_the_one_that_is_followed() -> None:
     stage = ready(focus=Focus(FocusMode.FOLLOW))
     stage.turn(EUR)
@@ -870,6 +871,7 @@ def test_a_journal_is_told_since_when_it_has_every_tick() -> None:
 # --- bounded and quiet ---
 
 
+@pytest.mark.costly
 def test_assets_without_end_cannot_fill_the_memory() -> None:
     stage = ready()
     for at in range(0, ASSETS_MAX * 2, 500):
@@ -880,6 +882,7 @@ def test_assets_without_end_cannot_fill_the_memory() -> None:
     assert stage.market.counters["forgotten assets"] >= ASSETS_MAX
 
 
+@pytest.mark.costly
 def test_invented_names_keep_no_real_asset_out_and_take_none_that_ticks_or_is_locked() -> None:
     stage = Stage(focus=lock(EUR, GBP))
     stage.ticks_of(START_MS, stage.minute(1), (EUR,))

@@ -197,6 +197,7 @@ def test_a_bad_row_does_not_cost_the_others_of_its_frame():
     assert [tick.price for tick in found] == [1.0, 2.0]
 
 
+@pytest.mark.costly
 @given(st.text() | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(json.dumps))
 def test_no_frame_raises(frame: str):
     shape = platform()

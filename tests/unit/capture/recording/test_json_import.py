@@ -238,6 +238,7 @@ def test_a_har_of_chromes_is_a_recording_with_its_own_times_and_no_secret(tmp_pa
     assert arrivals_ms(records)[-1] == round((COLLECTED_S + 99.5) * 1_000)
 
 
+@pytest.mark.costly
 def test_a_har_replays_to_candles_and_so_does_the_recording_made_of_it(tmp_path: Path) -> None:
     import_frames(har(tmp_path / "page.har"), tmp_path / "made.fluxcap", load_settings(None), force=False)
 
@@ -258,6 +259,7 @@ def test_the_command_says_what_it_took(tmp_path: Path, capsys: pytest.CaptureFix
     assert "400 frames of 1 sockets" in capsys.readouterr().out.replace("\n", " ")
 
 
+@pytest.mark.costly
 def test_a_recording_of_a_described_platform_replays_without_its_settings(tmp_path: Path) -> None:
     table = {"pages": ["https://x.test/*"], "symbol": "s", "time": "t", "price": "p", "time_unit": "s", "id": "i"}
     settings = load_settings(None).model_copy(update={"platform": "mine", "platforms": {"mine": table}})
@@ -273,6 +275,7 @@ def test_a_recording_of_a_described_platform_replays_without_its_settings(tmp_pa
     assert [str(stream.key) for stream in summary.streams] == ["POCKETOPTION.BTC~2FUSD.1m"]
 
 
+@pytest.mark.costly
 def test_a_recording_of_a_platform_that_ships_replays_as_it_was_described_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -210,6 +210,7 @@ def test_misspelt_variables_are_found(monkeypatch: pytest.MonkeyPatch):
     assert unknown_variables() == ["FLUXCAP_INTERVALL"]
 
 
+@pytest.mark.costly
 def test_no_variable_that_something_reads_is_called_misspelt(monkeypatch: pytest.MonkeyPatch):
     reading = re.compile(r"""(?:environ(?:\.get)?[\[(]|getenv\(|envvar=)\s*["'](FLUXCAP_[A-Z_]+)""")
     sources = [path for folder in ("capture", "bridge", "schemas", "tests") for path in (ROOT / folder).rglob("*.py")]

@@ -89,6 +89,7 @@ def test_caches_of_clients_are_found_here_and_in_the_data_folder():
     assert found == list(map(str, sorted(caches)))
 
 
+@pytest.mark.costly
 def test_the_command_tells_a_line_for_each_or_json(capsys: pytest.CaptureFixture[str]):
     made(own_data_dir() / "fluxcap.duckdb", 2_500_000)
 

@@ -144,6 +144,7 @@ def in_file() -> dict[str, Any]:
     return tomllib.loads(own_config_file().read_text(encoding="utf-8"))
 
 
+@pytest.mark.costly
 def test_with_yes_nothing_is_asked_and_the_first_browser_gets_a_profile_of_its_own(
     computer: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ):
@@ -158,6 +159,7 @@ def test_with_yes_nothing_is_asked_and_the_first_browser_gets_a_profile_of_its_o
     assert computer.opened == []
 
 
+@pytest.mark.costly
 def test_asked_the_everyday_browser_is_chosen_and_its_page_for_consent_opened(
     computer: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -200,12 +202,14 @@ def test_only_settings_can_be_written(computer: SimpleNamespace):
     assert in_file()["consent"] is True
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("options", [["--way", "mine"], ["--browser", "netscape"]])
 def test_what_cannot_be_is_refused_and_nothing_written(computer: SimpleNamespace, options: list[str]):
     assert run_cli(["setup", "--yes", *options]) == 2
     assert not own_config_file().exists()
 
 
+@pytest.mark.costly
 def test_without_a_terminal_it_says_how_to_do_without_questions(
     computer: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -39,6 +39,7 @@ def csv(folder: Path) -> Path:
     return folder / series_folder(CsvKind.TICK, "") / name
 
 
+@pytest.mark.costly
 def test_a_sound_folder_has_no_finding(folder: Path) -> None:
     report = verify_folder(folder)
 
@@ -46,6 +47,7 @@ def test_a_sound_folder_has_no_finding(folder: Path) -> None:
     assert report.checked == {"stores": 1, "journal files": 1, "CSV files": 1}
 
 
+@pytest.mark.costly
 def test_what_a_kill_leaves_is_noted_and_no_damage(folder: Path) -> None:
     csv(folder).write_text(HEADER + LINE + LINE[:-5])
     (journal,) = journal_files(folder / "journal")
@@ -57,6 +59,7 @@ def test_what_a_kill_leaves_is_noted_and_no_damage(folder: Path) -> None:
     assert verify_exit_code(report.findings) == 0
 
 
+@pytest.mark.costly
 def test_a_damaged_file_is_damage_and_its_faults_are_not_all_told(folder: Path) -> None:
     csv(folder).write_text(HEADER + "bad\n" * 10 + LINE)
 
@@ -67,6 +70,7 @@ def test_a_damaged_file_is_damage_and_its_faults_are_not_all_told(folder: Path) 
     assert report.findings[-1].text == "and 7 more lines."
 
 
+@pytest.mark.costly
 def test_a_store_that_is_held_cannot_be_told(folder: Path) -> None:
     with Store.open(folder / STORE_FILE):
         report = verify_folder(folder)

@@ -42,6 +42,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.costly
 @settings(deadline=None)
 @given(STEPS, st.integers(0, 3), st.data())
 def test_pages_one_after_the_other_are_the_newest_store(steps: list[tuple[str, int]], drop: int, data: Any) -> None:

@@ -48,6 +48,7 @@ def test_a_jump_in_revision_numbers_costs_none_that_the_log_has() -> None:
     ]
 
 
+@pytest.mark.costly
 def test_many_revisions_near_each_other_are_read_in_one_go() -> None:
     log = FakeLog()
     for n in range(1, 301):

@@ -106,6 +106,7 @@ def test_earlier_history_is_150_ascending_objects_that_end_with_the_oldest_candl
     assert list(last) == ["symbol_id", "time", "open", "close", "high", "low"]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("period_s", [3_600, 14_400])
 def test_long_candles_reach_far_back_without_being_wrong(period_s: int) -> None:
     candles = rows(recent(period_s), "candles")

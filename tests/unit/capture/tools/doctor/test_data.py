@@ -120,6 +120,7 @@ def test_a_store_that_takes_nothing_is_a_problem(tmp_path: Path):
     assert data.check_store(tmp_path, status(store_trouble="No space.")).verdict is Verdict.PROBLEM
 
 
+@pytest.mark.costly
 def test_a_store_is_counted_and_one_that_is_none_is_a_problem(tmp_path: Path):
     assert "does not exist yet" in data.check_store(tmp_path, None).text
     with WireServer(tmp_path / "fluxcap.duckdb", FREE, FREE) as server:

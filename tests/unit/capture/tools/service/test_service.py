@@ -112,6 +112,7 @@ def test_removing_leaves_candles_and_settings(computer: Computer, tmp_path: Path
     assert (tmp_path / "data" / "fluxcap.duckdb").exists()
 
 
+@pytest.mark.costly
 def test_the_commands_say_what_happened(computer: Computer, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     codes = [run_cli(["service", *words.split()]) for words in ("status", "install", "status", "stop", "remove")]
 
@@ -124,6 +125,7 @@ def test_the_commands_say_what_happened(computer: Computer, tmp_path: Path, caps
     assert "candles and settings are as they were" in told
 
 
+@pytest.mark.costly
 def test_variables_that_a_service_does_not_have_are_named(
     computer: Computer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -137,6 +139,7 @@ def test_variables_that_a_service_does_not_have_are_named(
     assert "It starts when you log in next" in told
 
 
+@pytest.mark.costly
 def test_what_would_be_installed_can_be_looked_at(computer: Computer, capsys: pytest.CaptureFixture[str]):
     assert run_cli(["service", "show"]) == 0
 
