@@ -21,6 +21,8 @@ BENCH_ARGS ?=
 
 # Byte code is kept, whatever the shell says: the tests start hundreds of processes, and each would compile everything.
 unexport PYTHONDONTWRITEBYTECODE
+# Hypothesis would load trio into every worker, for a hook that nothing here uses.
+export HYPOTHESIS_NO_PLUGINS := 1
 
 .PHONY: help demo check test long lint bench page soak fuzz mutation consent windows screenshots notebook tools schema setup system clean
 

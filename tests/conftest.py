@@ -28,6 +28,7 @@ settings.register_profile(
 )
 settings.load_profile("fluxcap")
 
+OWN_FOLDER: pytest.StashKey[str] = pytest.StashKey()
 _STATE_NUMBERS = itertools.count()
 
 
@@ -38,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """A shell that runs the tests in the background lets them ignore Ctrl-C, and with them every process they start."""
     # The user's own folders are not the tests'.
-    own = tempfile.mkdtemp(prefix="fluxcap-state-")
+    config.stash[OWN_FOLDER] = own = tempfile.mkdtemp(prefix="fluxcap-state-")
     os.environ["FLUXCAP_STATE_DIR"] = own
     for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
         os.environ[variable] = str(Path(own) / variable)
@@ -78,10 +79,10 @@ def pytest_unconfigure() -> None:
     gc.unfreeze()  # so that extension modules can let go of everything at the end
 
 
-@pytest.fixture(autouse=True)
-def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Golden stores are opened by many tests, and each of them is a store of its own."""
-    monkeypatch.setenv("FLUXCAP_STATE_DIR", str(tmp_path_factory.getbasetemp() / f"state-{next(_STATE_NUMBERS)}"))
+    os.environ["FLUXCAP_STATE_DIR"] = f"{item.config.stash[OWN_FOLDER]}/state-{next(_STATE_NUMBERS)}"
 
 
 @pytest.fixture(autouse=True)

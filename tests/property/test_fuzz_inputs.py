@@ -32,9 +32,11 @@ def test_damaged_input_is_taken_or_refused_and_nothing_else_happens(name: str, m
         monkeypatch.delenv(variable, raising=False)
     begin, ends = FUZZERS[name]
 
-    outcomes = fuzz(begin, COUNT, SEED)
+    count = COUNT // 4 if name == "settings" else COUNT  # they take ten times as long, and are the user's own
 
-    assert outcomes.total() == COUNT
+    outcomes = fuzz(begin, count, SEED)
+
+    assert outcomes.total() == count
     assert set(outcomes) == ends
 
 

@@ -14,14 +14,16 @@ T = TypeVar("T")
 
 
 def await_that(found: Callable[[], T | None], what: str) -> T:
-    """Poll until there is something true, and return it; AssertionError with ``what`` when it does not come.
-
-    What takes long is asked for less often: asking costs, too, and others have work to do.
-    """
+    """Poll until there is something true, and return it; AssertionError with ``what`` when it does not come."""
     begin_s = time.monotonic()
     while (waited_s := time.monotonic() - begin_s) < PATIENCE_S:
         value = found()
         if value:
             return value
-        time.sleep(min(max(waited_s / 10, 0.02), 0.25))
+        time.sleep(pause_s(waited_s))
     raise AssertionError(f"{what} did not happen within {PATIENCE_S:g} s")
+
+
+def pause_s(waited_s: float) -> float:
+    """How long to leave what was waited for so long: asking costs, too, and others have work to do."""
+    return min(max(waited_s / 10, 0.02), 0.25)

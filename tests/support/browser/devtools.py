@@ -16,7 +16,7 @@ from fluxcap.capture.chrome.endpoint import probe
 from fluxcap.capture.chrome.events import ArrivalTime, ChromeEvent, FrameReceived
 from fluxcap.capture.chrome.session import CdpSession
 from tests.support.browser.chromium import Chromium
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S, pause_s
 
 Condition = Callable[[ChromeEvent], bool]
 
@@ -122,12 +122,12 @@ class Remote:
 
     def wait_for(self, expression: str) -> None:
         """Until the expression is true in the page."""
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
+        begin_s = time.monotonic()
+        while (waited_s := time.monotonic() - begin_s) < PATIENCE_S:
             with contextlib.suppress(AssertionError, KeyError):
                 if self.evaluate(expression):
                     return
-            time.sleep(0.02)
+            time.sleep(pause_s(waited_s))
         raise AssertionError(f"never true: {expression}")
 
     def navigate(self, url: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Self
 import websocket
 
 from tests.support.browser.chromium import Chromium
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S, pause_s
 
 
 class PageDriver:
@@ -72,11 +72,11 @@ class PageDriver:
 
     def wait_until(self, expression: str, timeout_s: float = PATIENCE_S) -> Any:
         """The first truthy value of an expression."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+        begin_s = time.monotonic()
+        while (waited_s := time.monotonic() - begin_s) < timeout_s:
             if value := self.evaluate(expression):
                 return value
-            time.sleep(0.03)
+            time.sleep(pause_s(waited_s))
         raise TimeoutError(f"never true: {expression}; {self.errors}; {self.evaluate('JSON.stringify(window.site)')}")
 
     def click(self, selector: str) -> None:

@@ -7,12 +7,13 @@ sites and for secure ones, so that frames get processes of their own and service
 from __future__ import annotations
 
 import threading
-import time
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
+
+from tests.support.patience import await_that
 
 PERIOD_S = 0.02
 SOCKET = "const s = new WebSocket('ws://' + location.host + '/ws?who=%s'); s.onmessage = () => {}; self.s = s;"
@@ -53,10 +54,7 @@ class Site:
 
     def wait_for_socket(self, besides: set[ServerConnection]) -> None:
         """Until a page or worker has a socket open that is none of these."""
-        deadline = time.monotonic() + 60
-        while not self.open_sockets - besides:
-            assert time.monotonic() < deadline, "no socket was opened"
-            time.sleep(0.01)
+        await_that(lambda: self.open_sockets - besides, "a socket that is opened")
 
     def hang_up(self) -> None:
         """The server closes all its sockets."""

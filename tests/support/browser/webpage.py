@@ -32,7 +32,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from tests.support.browser.chromium import HEADLESS_FLAGS, chromium_executable
 from tests.support.paths import ROOT
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S, pause_s
 
 CANNOT_BE_CLICKED_YET = (
     ElementClickInterceptedException,
@@ -103,12 +103,12 @@ class WebPage:
         return self.wait(lambda: self.text(name) if words in self.text(name) else None, f"{words!r} in {name}")
 
     def wait(self, found: Callable[[], T | None], what: str) -> T:
-        deadline_s = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline_s:
+        begin_s = time.monotonic()
+        while (waited_s := time.monotonic() - begin_s) < PATIENCE_S:
             value = found()
             if value:
                 return value
-            time.sleep(0.05)
+            time.sleep(pause_s(waited_s))
         self.picture("failed")
         raise AssertionError(f"{what} did not come within {PATIENCE_S:g} s")
 

@@ -98,7 +98,10 @@ def imports_of(file: str) -> set[str]:
             assert node.level == 0, f"{file}: relative import"
             found.add(node.module or "")
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("import_module", "importlib.import_module"):
+        elif isinstance(node, ast.Call) and "import_module" in (
+            getattr(node.func, "id", ""),
+            getattr(node.func, "attr", ""),
+        ):
             found |= {
                 word.value for word in node.args if isinstance(word, ast.Constant) and isinstance(word.value, str)
             }
