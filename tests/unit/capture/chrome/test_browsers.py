@@ -155,5 +155,5 @@ def test_what_is_named_and_not_here_is_refused_with_what_is(tmp_path: Path, monk
 
 
 def test_a_machine_without_any_says_what_to_install(tmp_path: Path):
-    with pytest.raises(ChromeUnavailable, match="install Chrome, or name the browser"):
+    with pytest.raises(ChromeUnavailable, match="install Chrome, or set FLUXCAP_CHROME_BINARY"):
         choose_browser(None, machine("win32", tmp_path))
