@@ -40,6 +40,8 @@ from fluxcap.schemas.errors import BrowserGone
 
 EXPIRE_NS = 250_000_000
 PROBE_NS = 2_000_000_000
+QUERY_NS = 2_000_000_000
+"""How often the page is asked for the asset that it shows, while no frame has told it."""
 LOOKALIKES_MAX = 100
 NOT_TRIED = "not tried yet"
 """The reason why there is no browser, before the first look for one."""
@@ -108,6 +110,7 @@ class BrowserFeed:
         self._product = ""
         self._next_expire_ns = 0
         self._next_probe_ns = 0
+        self._next_query_ns = 0
         self._limit = log.RateLimit()
         self.state = ChromeState.UNAVAILABLE
         self.reason = NOT_TRIED
@@ -142,6 +145,7 @@ class BrowserFeed:
         if self._recorder is not None:
             self._recorder.browser(True, product, stamp)
         self._next_probe_ns = stamp.mono_ns + PROBE_NS
+        self._next_query_ns = 0  # whoever starts waits for nothing but this, once there are ticks
         self._session.start(stamp.mono_ns)
         self._send(self._session)
         self._set_state(ChromeState.ATTACHED, "")
@@ -223,8 +227,9 @@ class BrowserFeed:
         if stamp.mono_ns >= self._next_probe_ns:
             self._next_probe_ns = stamp.mono_ns + PROBE_NS
             session.probe(stamp.mono_ns)
-            if query := self._market.active_asset_query:
-                session.query_active_asset(query, stamp.mono_ns)
+        if stamp.mono_ns >= self._next_query_ns and (query := self._market.active_asset_query):
+            self._next_query_ns = stamp.mono_ns + QUERY_NS
+            session.query_active_asset(query, stamp.mono_ns)
         self._send(session)
 
     # --- within ---------------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
     python -m tests.bench.tick_readers WAY DEVTOOLS_PORT PAGE_HOST SECONDS FILE
 
 ``ours``: fluxcap's connection, session and decoder, the frames crossing from the reader's thread to another as they do
-in the daemon. ``daemon``: the daemon's whole pipeline, up to what its listeners are told. ``bare``: receive,
+in the daemon. ``daemon``: the daemon's whole pipeline, up to what its listeners are told, on a first run, which has to
+measure the platform's clock. ``again``: the same on a later run, which has its offset confirmed. ``bare``: receive,
 json.loads, the least decoding. ``log``: Selenium's performance log, asked every 0.1 s. Playwright's way is
 playwright_reader.py.
 
@@ -22,7 +23,10 @@ import time
 from array import array
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fluxcap.capture.market.clock import ClockPrior
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -50,7 +54,7 @@ class Taken:
     def told(self) -> str:
         """Seconds from attaching to the first tick, and percent of a core since."""
         if not self.pairs:
-            return f"{FIRST_TICK_WITHIN_S} 0"
+            raise SystemExit(f"no tick came within {FIRST_TICK_WITHIN_S:g} s")
         share = 100 * (time.process_time() - self._cpu_s) / (time.monotonic() - self.pairs[1])
         return f"{self.pairs[1] - self.attaching_s} {share}"
 
@@ -109,9 +113,12 @@ class _NoOutlet:
 
     revise = publish
 
+    def take_derived(self) -> list[Any]:
+        return []
+
     def record_gaps(self, gaps: Any) -> None: ...
 
-    ensure_stream = forget_stream = record_gaps
+    ensure_stream = forget_stream = forget_progress = record_gaps
 
     def not_compared(self, *args: Any) -> dict[Any, Any]:
         return {}
@@ -124,9 +131,10 @@ class _NoOutlet:
     def heartbeat(self, *args: Any) -> None: ...
 
 
-def daemon(port: int, page_host: str, taken: Taken) -> None:
+def daemon(port: int, page_host: str, taken: Taken, prior: ClockPrior | None = None) -> None:
     """fluxcap's pipeline, up to its listeners."""
     from fluxcap.capture.chrome.endpoint import probe
+    from fluxcap.capture.market.clock import ClockPrior
     from fluxcap.capture.market.focus import Focus, FocusMode
     from fluxcap.capture.market.market import Market
     from fluxcap.capture.pipeline.pipeline import Pipeline
@@ -142,7 +150,8 @@ def daemon(port: int, page_host: str, taken: Taken) -> None:
 
         def chrome_changed(self, state: Any, reason: str) -> None: ...
 
-    market = Market(PocketOption(extra_hosts=(page_host,)), 60_000, Focus(FocusMode.ALL))
+    platform = PocketOption(extra_hosts=(page_host,))
+    market = Market(platform, 60_000, Focus(FocusMode.ALL), prior=prior or ClockPrior())
     pipeline = Pipeline(
         market,
         _NoOutlet(),
@@ -157,6 +166,14 @@ def daemon(port: int, page_host: str, taken: Taken) -> None:
     while not taken.enough:
         time.sleep(0.05)
     pipeline.stop()
+
+
+def again(port: int, page_host: str, taken: Taken) -> None:
+    """The same with the offset that an earlier run has kept."""
+    from fluxcap.capture.market.clock import ClockPrior
+    from fluxcap.capture.simulator.config import SiteConfig
+
+    daemon(port, page_host, taken, ClockPrior(SiteConfig().offset_s * 1_000))
 
 
 def bare(port: int, page_host: str, taken: Taken) -> None:
@@ -215,7 +232,13 @@ def log(port: int, page_host: str, taken: Taken) -> None:
     driver.quit()
 
 
-WAYS: dict[str, Callable[[int, str, Taken], None]] = {"ours": ours, "daemon": daemon, "bare": bare, "log": log}
+WAYS: dict[str, Callable[[int, str, Taken], None]] = {
+    "ours": ours,
+    "daemon": daemon,
+    "again": again,
+    "bare": bare,
+    "log": log,
+}
 
 
 def main() -> None:

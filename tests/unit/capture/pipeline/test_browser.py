@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from fluxcap.capture.chrome.events import ArrivalTime
+from fluxcap.capture.chrome.session import CdpSession
+from fluxcap.capture.market.clock import ClockPrior
 from fluxcap.capture.market.focus import Focus, FocusMode
 from fluxcap.capture.market.market import Market
 from fluxcap.capture.pipeline.browser import BrowserFeed
@@ -32,9 +34,9 @@ class Transport:
 class Bench:
     """A browser with one tab, whose messages come by hand, one a quarter of a second."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, prior: ClockPrior = ClockPrior()) -> None:  # noqa: B008  frozen
         platform = PocketOption()
-        self.market = Market(platform, 60_000, Focus(FocusMode.ALL))
+        self.market = Market(platform, 60_000, Focus(FocusMode.ALL), prior=prior)
         self.now_ms = 0
         hints = PlatformHints(platform)
         self.feed = BrowserFeed(self.market, platform.is_page, ListenerGroup([]), None, self.stamp, hints=hints)
@@ -113,3 +115,18 @@ def test_two_kinds_of_account_are_told_once(bench: Callable[[str], Bench], caplo
 
     assert own.market.accounts == {EUR: "demo"}
     assert sum("platform.accounts_differ" in text for text in events(caplog)) == 1
+
+
+def test_the_page_is_asked_for_its_asset_with_the_first_tick_and_then_every_two_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    asked_ms: list[int] = []
+    monkeypatch.setattr(
+        CdpSession, "query_active_asset", lambda session, query, mono_ns: asked_ms.append(mono_ns // 1_000_000)
+    )
+    own = Bench(OWN, ClockPrior(offset_ms=7_200_000))
+
+    own.ticks("1.1", 6)
+
+    first_tick_ms = 1_000 + 4 * 250  # two messages of the attach, two of the tick
+    assert asked_ms == [first_tick_ms, first_tick_ms + 2_000]
