@@ -153,7 +153,7 @@ def looks(daemon: PrettyDaemon, url: str, page: WebPage) -> None:
     page.picture("page-start")
     for theme in ("dark", "light"):
         shown(page, f"{url}?source=platform&asset=EURUSD_otc&ind=sma20,rsi14&theme={theme}", f"page-live-{theme}")
-    page.script("window.fluxcap.toggleDrawer(true)")
+    page.click("more")
     failed = [{"asset": "USD/JPY OTC", "timeframe": "1h", "reason": "no history of it came within 10 s"}]
     daemon.collection |= {"state": "running", "total": 24, "done": 7}
     page.wait_text("collection-text", "7 of 24")
@@ -195,7 +195,7 @@ def troubles(daemon: PrettyDaemon, url: str, page: WebPage) -> None:
     page.picture("page-loading")
     page.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
     page.open(f"{url}?source=platform&asset=NZDJPY&theme=dark")
-    page.wait_text("overlay", "No candle yet")
+    page.wait_text("reason", "nothing was captured of it yet")
     page.picture("page-empty")
     daemon.gaps.append({**daemon.gaps[0], "from_ms": (daemon.minute - 3) * MINUTE, "to_ms": 0})
     shown(page, chart, "page-blind")
@@ -225,7 +225,7 @@ def sizes(url: str, page: WebPage) -> None:
     for name, width, height, scale in (("phone", 390, 844, 2), ("small-phone", 360, 640, 2), ("4k", 3840, 2160, 1)):
         metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 1_000}
         page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        page.script(f"localStorage.setItem('fluxcap', '{{\"list\": {str(width > 1_000).lower()}}}')")
+        page.script(f"window.fluxcap.toggleList({str(width > 1_000).lower()})")
         shown(page, f"{url}?source=platform&asset=EURUSD_otc&theme=dark", f"page-{name}")
     page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

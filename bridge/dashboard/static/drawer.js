@@ -26,7 +26,7 @@ export function connectDrawer(app) {
   const on = (name, kind, handle) => $(name).addEventListener(kind, handle);
   on("more", "click", () => toggleDrawer(app));
   on("drawer-close", "click", () => toggleDrawer(app, false));
-  on("reload", "click", () => confirm(RELOAD, async () => {
+  on("reload", "click", () => confirm(RELOAD, "Reload", async () => {
     const { pages } = await send("POST", "/api/reload");
     toast(pages === 1 ? "The trading page is being reloaded." : `${pages} pages are being reloaded.`);
   }));
@@ -34,16 +34,16 @@ export function connectDrawer(app) {
     const mode = $("collect").value;
     $("collect").blur();
     const before = app.status?.collect?.mode ?? app.status?.collect;
-    confirm(mode === "none" ? "Stop writing CSV files?" : `Write ${mode === "both" ? "ticks and candles" : `${mode}s`} into CSV files from now on?`, async () => {
+    confirm(mode === "none" ? "Stop writing CSV files?" : `Write ${mode === "both" ? "ticks and candles" : `${mode}s`} into CSV files from now on?`, mode === "none" ? "Stop" : "Write", async () => {
       await send("PUT", "/api/collect-mode", { mode });
       app.due.status = 0;
     }, () => {
       $("collect").value = before;
     });
   });
-  on("history", "click", () => confirm(COLLECT, async () => setCollection(app, await send("POST", "/api/collection", {}))));
-  on("collection-stop", "click", () => confirm("Stop collecting? The page is turned back to what it showed; what was saved stays.", async () => setCollection(app, await send("DELETE", "/api/collection"))));
-  on("ask", "click", () => confirm("Have your browser ask once more whether fluxcap may read the trading page? Click Allow there.", async () => {
+  on("history", "click", () => confirm(COLLECT, "Collect", async () => setCollection(app, await send("POST", "/api/collection", {}))));
+  on("collection-stop", "click", () => confirm("Stop collecting? The page is turned back to what it showed; what was saved stays.", "Stop", async () => setCollection(app, await send("DELETE", "/api/collection"))));
+  on("ask", "click", () => confirm("Have your browser ask once more whether fluxcap may read the trading page? Click Allow there.", "Ask", async () => {
     const { chrome_reason: reason } = await send("POST", "/api/chrome/ask");
     toast(reason || "The browser lets fluxcap in.");
     app.due.status = 0;
@@ -114,10 +114,11 @@ export function showDrawer(app, cell) {
   showCollection(app);
 }
 
-/** Ask first. then: what "Yes" does; a refusal is told in the daemon's own sentence. */
-export function confirm(words, then, otherwise = () => {}) {
+/** Ask first. yes: the word of the button that does it; then: what it does; a refusal is told in the daemon's own sentence. */
+export function confirm(words, yes, then, otherwise = () => {}) {
   const dialog = $("confirm");
   say($("confirm-text"), words);
+  say($("confirm-yes"), yes);
   dialog.returnValue = "";
   dialog.onclose = async () => {
     if (dialog.returnValue !== "yes") {

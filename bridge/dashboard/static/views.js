@@ -112,7 +112,7 @@ export class Watchlist {
 
   fill(row, one, isChosen, closes) {
     say(row.name, one.name);
-    row.digits = Math.max(row.digits ?? 0, one.price === null ? 0 : decimalsOf([one.price]));
+    row.digits = Math.max(row.digits ?? 0, one.price === null ? 0 : decimalsOf([one.price, ...closes.slice(-20)]));
     say(row.price, one.price === null ? (one.note ? "" : "–") : one.price.toFixed(row.digits));
     say(row.note, one.note ?? (one.payout === null ? "" : `${one.payout}%`));
     const change = changeText(closes[0], one.price ?? NaN);

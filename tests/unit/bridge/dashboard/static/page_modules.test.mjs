@@ -8,7 +8,8 @@ const { Series, axisTimes, blindAreas, csvText } = await load("series");
 const { noChoices, readChoices, toAddress, toMemory } = await load("choices");
 const { Assets } = await load("assets");
 const { Feed, feedAddress } = await load("feed");
-const { HealthView, agreementOf, differingOf, obstacleOf, Rate } = await load("truth");
+const { HealthView, agreementOf, canAsk, differingOf, obstacleOf, Rate } = await load("truth");
+const { collectionWords } = await load("drawer");
 const { Ema, Rsi, Sma, Bollinger, indicatorOf } = await load("indicators");
 const { ClientLog, counts } = await load("devserver");
 const { countdown, durationText, flagWords, zoneOffsetMs } = await load("format");
@@ -215,6 +216,46 @@ test("every state of a feed that needs somebody says what to do", async () => {
     health.set({ state: "stalled", reason: "x", age_ms: null, feed_state: feed }, 0);
     assert.ok(health.now(0).todo, feed);
   }
+});
+
+test("a stale feed needs somebody, an idle one that waits and one whose server is gone do not", () => {
+  const needs = (state, feed_state) => {
+    const health = new HealthView(0);
+    health.set({ state, reason: "x", age_ms: null, feed_state }, 0);
+    return health.now(0).needsSomebody;
+  };
+  for (const feed of ["stalled", "logged_out", "waiting_for_consent", "clock_in_question"]) assert.ok(needs("stalled", feed), feed);
+  for (const feed of ["not_in_focus", "unsubscribed", "live"]) assert.ok(!needs("subscribed", feed), feed);
+  const gone = new HealthView(0);
+  gone.set({ state: "stalled", reason: "x", age_ms: null, feed_state: "logged_out" }, 0);
+  gone.lose("No fluxcap answers.");
+  assert.ok(!gone.now(0).needsSomebody);
+});
+
+test("a stream that is not there yet is told as what it is", () => {
+  const health = new HealthView(0);
+  health.set({ state: "subscribed", reason: "the server has no such stream", age_ms: null, feed_state: "unknown" }, 0);
+  assert.deepEqual([health.now(0).reason, health.now(0).todo], ["nothing was captured of it yet", "It begins with its next tick."]);
+});
+
+test("a browser is asked again only where consent is the way in and nobody was let in", () => {
+  const may = (chrome, consent) => canAsk({ chrome, consent });
+  assert.deepEqual([may("waiting for your consent", true), may("not reachable", true)], [true, true]);
+  assert.deepEqual([may("attached", true), may("attached, not answering", true), may("not reachable", false), canAsk(null)], [false, false, false, false]);
+});
+
+test("a collection says how far it is, what was saved, and what is missing", () => {
+  const none = { done: 0, total: 0, told: "", error: "", failed: [] };
+  const failed = ["1h", "15m", "5m", "1m"].map((timeframe) => ({ asset: "EUR/USD OTC", timeframe, reason: "none came" }));
+  assert.match(collectionWords({ ...none, state: "running" }), /favourites/);
+  assert.equal(collectionWords({ ...none, state: "running", told: "Click Allow." }), "Click Allow.");
+  assert.equal(collectionWords({ ...none, state: "running", done: 3, total: 8 }), "Collecting history: 3 of 8 saved.");
+  assert.match(collectionWords({ ...none, state: "stopping" }), /turned back/);
+  assert.equal(collectionWords({ ...none, state: "ended", error: "The page is gone." }), "The page is gone.");
+  assert.equal(
+    collectionWords({ ...none, state: "ended", told: "Saved 4 files.", failed }),
+    "Saved 4 files. Missing: EUR/USD OTC 1h (none came), EUR/USD OTC 15m (none came), EUR/USD OTC 5m (none came) and 1 more.",
+  );
 });
 
 test("agreement is told only where something was compared, and what differs by its time", () => {
