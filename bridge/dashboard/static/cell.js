@@ -22,6 +22,8 @@ export class Cell {
     this.lease = new Lease(`page-${app.holder}-${place}`);
     this.gaps = [];
     this.hover = null;
+    this.file = null;
+    this.isReading = false;
     this.isAsking = false;
     this.shownMs = 0;
     this.error = "";
@@ -94,6 +96,7 @@ export class Cell {
 
   clear() {
     this.stream = "";
+    this.file = null;
     this.gaps = [];
     this.series = new Series(60_000);
     this.series.hasOlder = false;
@@ -214,7 +217,7 @@ export class Cell {
     }
     const area = tsMs === null ? null : chart.areas.find(({ from, to }) => from < tsMs + series.stepMs && to > tsMs);
     if (area && this.hover) words.push(`not seen${area.reason ? `: ${area.reason}` : ""}`);
-    this.prices.replaceChildren(...parts.map(([name, value]) => el("span", {}, name ? el("i", {}, name) : "", value)));
+    this.prices.replaceChildren(...parts.flatMap(([name, value]) => [el("span", {}, name ? el("i", {}, name) : "", value), " "]));
     this.prices.classList.toggle("down", Boolean(row && row[4] < row[1]));
     say(this.words, words.join(" · "));
     this.lines.replaceChildren(...chart.indicatorsAt(this.hover?.tsMs ?? null).map(({ name, colour, values, digits }) => el("span", {}, el("i", { style: `background:${colour}` }), `${name} ${values.map((value) => value.toFixed(digits)).join(" ")}`)));

@@ -137,13 +137,16 @@ export class ChartView {
     for (const kind of ["wheel", "pointerdown"]) {
       host.addEventListener(kind, () => this.move(), { capture: true, passive: true });
     }
-    this.resized = new ResizeObserver(() => requestAnimationFrame(() => this.placeCountdown()));
+    this.resized = new ResizeObserver(() => {
+      this.placing = requestAnimationFrame(() => this.placeCountdown());
+    });
     this.resized.observe(host);
     this.dress();
   }
 
   close() {
     this.resized.disconnect();
+    cancelAnimationFrame(this.placing);
     this.chart.remove();
     this.countdown.remove();
   }

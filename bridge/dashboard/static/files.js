@@ -12,7 +12,7 @@ export async function openFiles(app, asset) {
   const { choice } = app.active;
   choice.asset ||= asset && known.has(asset) ? asset : "";
   if (asset && !choice.asset) toast(`${asset} is not in the collected files; choose another asset.`, "warn");
-  for (const cell of app.cells) openFile(app, cell);
+  for (const cell of app.cells) if (!cell.file && !cell.isReading) openFile(app, cell);
   app.layOut();
   app.refresh();
 }
@@ -34,6 +34,7 @@ export async function openFile(app, cell = app.active) {
     return;
   }
   cell.file = null;
+  cell.isReading = true;
   try {
     const query = new URLSearchParams({ file: file.path, timeframe: choice.tf, kind: file.isTick ? "tick" : file.timeframe || "1m" });
     const found = await ask(`/api/csv-candles?${query}`);
@@ -44,6 +45,8 @@ export async function openFile(app, cell = app.active) {
   } catch (error) {
     cell.clear();
     cell.error = error instanceof Refused ? error.message : NO_DAEMON;
+  } finally {
+    cell.isReading = false;
   }
   app.remember();
   app.layOut();
