@@ -49,10 +49,10 @@ QUEUE_CANDLES = 20_000
 """Candles that wait for one reader before its receivers read no further."""
 INBOX_MESSAGES = 5_000
 """Messages of the feed that wait for one reader's receivers; those beyond are fetched later."""
-TURN_S = 0.02
-"""Between two turns, so that one turn takes many messages."""
-IDLE_TURN_NS = 100_000_000
-RECEIVE_MS = 100
+TURN_S = 0.15
+"""Between two turns, so that one turn takes many messages. What comes after a pause is passed on at once."""
+IDLE_TURN_NS = 250_000_000
+RECEIVE_MS = 250
 CALL_S = 10.0
 
 _Result = TypeVar("_Result")

@@ -47,7 +47,7 @@ MAX_STREAMS = 200
 """With their candles, on one connection."""
 MAX_WATCHED = 1_000
 MAX_SNAPSHOT = 5_000
-FLUSH_S = 0.1
+FLUSH_S = 0.2
 """Between two sendings to one reader, so that one carries many events."""
 FLUSH_CANDLES = 2_000
 KEEP_ALIVE_S = 15.0
@@ -273,6 +273,8 @@ class _Feed:
         loop, ready = asyncio.get_running_loop(), asyncio.Event()
 
         def tell() -> None:
+            if ready.is_set():  # the events are taken after it is cleared
+                return
             with contextlib.suppress(RuntimeError):  # the loop was closed
                 loop.call_soon_threadsafe(ready.set)
 

@@ -15,7 +15,7 @@ import msgspec
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from fluxcap.bridge.http.origin import LOCAL_NAMES, OriginGuard
@@ -100,8 +100,8 @@ def control_app(
         return {"status": "ok" if pipeline.alive else "failed", "service": "fluxcap"}
 
     @app.get("/api/status")
-    async def get_status() -> Any:
-        return msgspec.to_builtins(await asyncio.to_thread(status))
+    async def get_status() -> Response:
+        return Response(msgspec.json.encode(await asyncio.to_thread(status)), media_type="application/json")
 
     @app.get("/api/focus")
     async def get_focus() -> dict[str, Any]:
@@ -142,8 +142,9 @@ def control_app(
         return {"pages": await asyncio.to_thread(pipeline.reload_pages)}
 
     @app.get("/api/assets")
-    async def assets() -> Any:
-        return msgspec.to_builtins(await asyncio.to_thread(pipeline.call, lambda: market.names.assets))
+    async def assets() -> Response:
+        found = await asyncio.to_thread(pipeline.call, lambda: market.names.assets)
+        return Response(msgspec.json.encode(found), media_type="application/json")
 
     return app
 

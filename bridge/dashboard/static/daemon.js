@@ -33,7 +33,7 @@ export async function olderCandles(stream, beforeMs, limit) {
 export class Lease {
   static SECONDS = 150; // browsers wake a page that nobody sees once a minute
   static FIRST_SECONDS = 15; // a page that goes at once may let go before its wish has arrived
-  static RENEW_MS = 5_000;
+  static RENEW_MS = 30_000;
 
   constructor(holder) {
     this.path = `/api/focus/leases/${holder}`;
@@ -49,9 +49,10 @@ export class Lease {
       return;
     }
     if (asset === this.asset && nowMs < this.dueMs) return;
-    const seconds = asset === this.asset ? Lease.SECONDS : Lease.FIRST_SECONDS;
+    const isFirst = asset !== this.asset;
+    const seconds = isFirst ? Lease.FIRST_SECONDS : Lease.SECONDS;
     this.asset = asset;
-    this.dueMs = nowMs + Lease.RENEW_MS;
+    this.dueMs = nowMs + (isFirst || this.error ? Lease.RENEW_MS / 6 : Lease.RENEW_MS);
     try {
       await send("PUT", this.path, { asset, seconds });
       this.error = "";

@@ -15,7 +15,7 @@ const COLLECTION_RARELY_MS = 10_000;
 export function toggleDrawer(app, isOpen = $("drawer").hidden) {
   $("drawer").hidden = !isOpen;
   $("more").setAttribute("aria-expanded", String(isOpen));
-  app.due.drawer = app.due.collection = 0;
+  app.due.drawer = app.due.collection = app.due.status = app.due.gaps = 0;
   if (!isOpen || !app.active) return;
   askCollection(app);
   showDrawer(app, app.active);

@@ -15,10 +15,12 @@ import { obstacleOf, Rate } from "./truth.js";
 import { $, el, toast, Watchlist } from "./views.js";
 
 const KEPT_SERIES = 12;
-const STATUS_MS = 2_000;
-const STREAMS_MS = 10_000;
-const ASSETS_MS = 15_000;
-const GAPS_MS = 5_000;
+// What the feed tells by itself is asked seldom: each question costs the daemon, all day long.
+const STATUS_MS = 5_000;
+const STATUS_SOON_MS = 2_000;
+const STREAMS_MS = 30_000;
+const ASSETS_MS = 30_000;
+const GAPS_MS = 30_000;
 const LOOK_MS = 250;
 const LOST_AFTER_MS = 1_200;
 const SPARK_CANDLES = 60;
@@ -90,7 +92,7 @@ class App {
   look() {
     const isSeen = !document.hidden;
     if (isSeen) this.feed.wake();
-    if (HAS_DAEMON && this.isDue("status", isSeen ? STATUS_MS : 30_000)) this.askStatus();
+    if (HAS_DAEMON && this.isDue("status", isSeen ? this.statusMs() : 30_000)) this.askStatus();
     if (isSeen && this.choices.source !== "csv" && this.isDue("streams", STREAMS_MS)) this.askStreams();
     if (isSeen && HAS_DAEMON && this.isDue("assets", this.assets.listed.size ? ASSETS_MS : 2_000)) this.askAssets();
     if (isSeen && !this.choices.source && this.isDue("files", 10_000)) this.askFiles();
@@ -98,6 +100,13 @@ class App {
     if (isSeen && HAS_DAEMON) askCollection(this);
     this.renewLeases();
     if (isSeen) this.refresh();
+  }
+
+  /** How often the status is asked for: more often while something is wrong, followed or told in the drawer. */
+  statusMs() {
+    const isFine = this.choices.source === "platform" && !this.choices.follow && !this.obstacle() && !this.status?.no_candles;
+    const isLive = this.cells.every((cell) => cell.health.state(Date.now()) === "receiving");
+    return isFine && isLive && $("drawer").hidden ? STATUS_MS : STATUS_SOON_MS;
   }
 
   async askStatus() {
@@ -190,7 +199,12 @@ class App {
       for (const stream of Object.keys(data)) for (const cell of this.cells) if (isBaseOf(stream, cell.stream)) cell.health.tick(now);
       return;
     }
-    if (kind === "state") this.assets.setState(data, Date.now());
+    if (kind === "state") {
+      const before = this.assets.states.get(data.stream);
+      this.assets.setState(data, Date.now());
+      // A feed that stops or goes on: what was not seen, and why, is new.
+      if (before && before.feed_state !== data.feed_state) this.due.status = this.due.gaps = 0;
+    }
     if (kind === "start") {
       for (const cell of this.cells) cell.health.wasConnected = true;
       return;
@@ -207,6 +221,7 @@ class App {
     clearTimeout(this.lostTimer);
     const tell = () => {
       this.isLost = isLost;
+      this.due = {};
       for (const cell of this.cells) {
         if (isLost) cell.health.lose(NO_DAEMON);
         else cell.health.lost = "";
