@@ -11,6 +11,6 @@
   const known = [asked, kept].find((theme) => theme === "dark" || theme === "light");
   document.documentElement.dataset.theme = known ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
 }
-if (document.documentElement.dataset.daemon === "yes") {
-  globalThis.firstStatus = fetch("/api/status", { cache: "no-store" }).catch(() => null);
+if (document.currentScript.dataset.ask && document.documentElement.dataset.daemon === "yes") {
+  globalThis.firstStatus = fetch(document.currentScript.dataset.ask, { cache: "no-store" }).catch(() => null);
 }
