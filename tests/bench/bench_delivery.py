@@ -4,7 +4,8 @@
 The server is a process of its own, as the daemon is; the client runs here. Each sealed candle carries in its close the
 monotonic time of its sealing, so that the client's event tells what the whole way took: numbered, committed to DuckDB
 with fsync, published, received, told. "Theirs" is the floor: one durable row by DuckDB alone, in turn with ours on the
-same disk. The aim for the 99th percentile is three floors, of the same percentile, and 2 ms.
+same disk. The aim for the 99th percentile is three floors, of the same percentile, and 2 ms; for a durable client, which
+commits after the store, two floors and 4 ms; for 1,000 streams 70 ms.
 
 A durable client commits a second time, to its own copy, before it tells: two floors at least.
 """
@@ -40,6 +41,7 @@ PAUSE_S = 0.004
 """Between two sealings: real ones are a minute apart, so that every thread sleeps when one comes."""
 ROUNDS = {1: 400, 16: 300, 1_000: 30}
 CATCH_UP_LIMIT_MS = 300.0
+MANY_LIMIT_MS = 70.0
 GREETING_S = 30.0
 
 
@@ -132,7 +134,7 @@ def delivery_rows(folder: Path, scale: float) -> list[dict[str, Any]]:
             name = f"sealed to in hand, {streams:,} streams in a commit" + (", durable client" if durable else "")
             for percentile in (50, 99):
                 ours, floor = (float(np.percentile(times, percentile)) for times in found)
-                aimed = percentile == 99 and streams <= 16 and not durable
+                limit = (2 * floor + 4 if durable else 3 * floor + 2) if streams <= 16 else MANY_LIMIT_MS
                 table.append(
                     {
                         "name": f"{name}, p{percentile}: bare commit",
@@ -140,7 +142,7 @@ def delivery_rows(folder: Path, scale: float) -> list[dict[str, Any]]:
                         "theirs": floor,
                         "unit": "ms",
                         "ratio": floor / ours,
-                        "limit": 3 * floor + 2 if aimed else None,
+                        "limit": limit if percentile == 99 else None,
                     }
                 )
     return table

@@ -3,7 +3,8 @@
 1, 10, 100 and 1,000 streams of a month's minutes each (43.2 million candles at the end, about 1.5 GB of disk while it
 runs). The candles are put into the file by DuckDB, laid out as a running daemon leaves them: blocks of a million rows,
 each sorted by stream. Then a server is started on each file, in a process of its own, and asked for pages in turn with
-the one that has a single stream. "Theirs" is that one: the aim is that nothing grows by more than half.
+the one that has a single stream. "Theirs" is that one: the aim is that nothing grows by more than half, and a page
+of any candles by a fifth.
 
 Pages of 100 are the newest of any stream, each of which has been asked for once before (told apart, as the first page
 after the start); pages of 10,000 begin anywhere, so most come from the file.
@@ -133,12 +134,12 @@ def compared(many: Grown, one: Grown, pages: int) -> list[dict[str, Any]]:
     fresh = (many.memory_mb(), one.memory_mb())
     first = statistics.median(many.page_ms(100, newest=True, stream=number) for number in range(many.streams))
     found = []
-    for count, newest, said in ((100, True, "newest 100"), (10_000, False, "any 10,000")):
+    for count, newest, said, aim in ((100, True, "newest 100", FLAT), (10_000, False, "any 10,000", 1 / 1.2)):
         for _ in range(10):
             one.page_ms(count, newest=newest)
             many.page_ms(count, newest=newest)
         times = [(many.page_ms(count, newest=newest), one.page_ms(count, newest=newest)) for _ in range(pages)]
-        found.append(_row(f"page of {said} {among}", [mine for mine, _ in times], [their for _, their in times], FLAT))
+        found.append(_row(f"page of {said} {among}", [mine for mine, _ in times], [their for _, their in times], aim))
     asked = (many.memory_mb(), one.memory_mb())
     return [
         *found,

@@ -36,7 +36,7 @@ START_MS = 1_760_000_040_000
 LAG_MS = 750
 HOUR_MS = 3_600_000
 ANNOUNCED = '451-["updateStream",{"_placeholder":true,"num":0}]'
-BUDGET_S = 60.0
+BUDGET_S = 20.0
 """For 24 hours."""
 
 

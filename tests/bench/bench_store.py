@@ -24,6 +24,7 @@ import zmq
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.server.timeframes import Timeframes
+from fluxcap.bridge.store.schema import CANDLE_COLUMNS
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.codec import encode
 from fluxcap.schemas.types import BackfillCandlesRequest, CandleBatch, GetCursorRequest, Message, StreamKey
@@ -154,6 +155,42 @@ def page_rows(folder: Path) -> Iterator[dict[str, Any]]:
             yield row(f"page of {count:,} over wire, cold: DuckDB", *milliseconds(cold, from_store, 100))
 
 
+def floor_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """Ours: a page from request to decoded. Theirs: of one in memory a bare ROUTER that sends as many bytes back, of
+    one in the file DuckDB's own answer to the least query that finds the same candles."""
+    path, kept = folder / "floors.duckdb", 30_000
+    with Store.open(path) as store:
+        store.commit([CandleBatch(EURUSD, 1, candle_rows(1, kept))])
+    least = f"SELECT sequence, {CANDLE_COLUMNS} FROM candles WHERE stream_id = 1 AND sequence <= ?"
+    echo = Echo()
+    with (
+        WireServer(path, ANY_PORT, ANY_PORT) as server,
+        PlainClient(server.rep_endpoint) as client,
+        PlainClient(echo.endpoint) as echoing,
+    ):
+        bare = server.store.reader()._cursor
+        for count, aim in ((10, 1 / 1.5), (10_000, 1 / 1.15)):
+
+            def oldest(_: int, count: int = count) -> None:
+                client.ask(BackfillCandlesRequest(EURUSD, 0, None, count))
+
+            def query(_: int, count: int = count) -> None:
+                bare.columns(least, (count,))
+
+            yield row(f"oldest {count:,} over wire: bare DuckDB", *milliseconds(oldest, query, 100), aim=aim)
+        reply = encode(client.ask(BackfillCandlesRequest(EURUSD, kept - 10, None, 10)))
+
+        def newest(_: int) -> None:
+            client.ask(BackfillCandlesRequest(EURUSD, kept - 10, None, 10))
+
+        def echoed(_: int) -> None:
+            echoing.socket.send(reply)
+            echoing.socket.recv()
+
+        yield row("newest 10 over wire: echo of as many bytes", *milliseconds(newest, echoed, 400), aim=1 / 1.5)
+    echo.close()
+
+
 def requests_per_second(endpoint: str, clients: int, payload: bytes) -> float:
     begin = threading.Barrier(clients + 1)
 
@@ -225,7 +262,13 @@ def rows() -> list[dict[str, Any]]:
     median of the rounds, with ``ratio_low`` and ``ratio_high``."""
     with tempfile.TemporaryDirectory(prefix="bench-store-") as name:
         folder = Path(name)
-        return [*commit_rows(folder), *timeframe_rows(folder), *page_rows(folder), *request_rows(folder)]
+        return [
+            *commit_rows(folder),
+            *timeframe_rows(folder),
+            *page_rows(folder),
+            *floor_rows(folder),
+            *request_rows(folder),
+        ]
 
 
 def main() -> None:
