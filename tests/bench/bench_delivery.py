@@ -4,8 +4,8 @@
 The server is a process of its own, as the daemon is; the client runs here. Each sealed candle carries in its close the
 monotonic time of its sealing, so that the client's event tells what the whole way took: numbered, committed to DuckDB
 with fsync, published, received, told. "Theirs" is the floor: one durable row by DuckDB alone, in turn with ours on the
-same disk. The aim for the 99th percentile is three floors, of the same percentile, and 2 ms; for a durable client, which
-commits after the store, two floors and 4 ms; for 1,000 streams 70 ms.
+same disk. The aim for the 99th percentile is three floors, of the same percentile, and 2 ms; for a durable client,
+which commits after the store, two floors and 4 ms; for 1,000 streams 70 ms.
 
 A durable client commits a second time, to its own copy, before it tells: two floors at least.
 """
