@@ -39,7 +39,8 @@ long: setup system ## Run the tests that make test leaves out, and the property 
 	@FULL_TESTS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m long $(PYTEST_ARGS)
 
 check: lint ## Check style and types, and run the quick tests: unit and property, with fewer examples, without the costly ones
-	@QUICK_TESTS=1 $(BIN)/python -m pytest -q -n $(CHECK_WORKERS) --dist loadfile -m 'not slow and not costly and not browser' tests/unit tests/property $(PYTEST_ARGS)
+	@QUICK_TESTS=1 $(BIN)/python -m tests.support.side_by_side $(CHECK_WORKERS) tests/unit tests/property -- \
+	  -q -m 'not slow and not costly and not browser' $(PYTEST_ARGS)
 
 lint: setup ## Check style and types
 	@$(BIN)/ruff check .
