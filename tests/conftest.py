@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil  # noqa: F401 - it is of the system on which it is loaded: before a test claims to be on another one
 import pytest
 from hypothesis import HealthCheck, settings
 
