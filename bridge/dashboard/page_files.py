@@ -21,7 +21,11 @@ LIBRARY = f"{_LIBRARY}.js"
 LIBRARY_SHA256 = "756b0ba9f58930226d6b8b9d47ad310448ab85d799ea1f7c2c02304777c10b52"
 """Of release 5.1.0, the standalone build for production, as published on npm."""
 _IMPORTED = re.compile(rb'from "\./([^"]+)"')
-_PRELOAD = re.compile(rb'<link rel="modulepreload" href="page/VERSION/([^"]+)">\n')
+_IMPORT = re.compile(rb'^import \{([^}]*)\} from "\./([^"]+)";$', re.MULTILINE)
+_EXPORT = re.compile(rb"^export (?:async )?(?:function|class|const) ([\w$]+)", re.MULTILINE)
+_EXPORT_WORD = re.compile(rb"^export ", re.MULTILINE)
+_BUNDLE = re.compile(rb'<script type="module" src="page/VERSION/([^"]+)\.bundle\.js"')
+_EARLY = re.compile(rb'<script src="page/VERSION/(early\.js)"([^>]*)></script>')
 _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -54,9 +58,10 @@ class PageFiles:
             digest.update(name.encode() + b"\0" + content)
         self.version = digest.hexdigest()[:12]
         pages = [name for name in found if name.endswith(".html")]
-        self._pages = {
-            name: _with_modules(found.pop(name), found).replace(b"VERSION", self.version.encode()) for name in pages
-        }
+        self._pages = {name: _as_sent(found[name], found).replace(b"VERSION", self.version.encode()) for name in pages}
+        for page in pages:
+            for module in map(bytes.decode, _BUNDLE.findall(found.pop(page))):
+                found[f"{module}.bundle.js"] = bundle(f"{module}.js", found)
         self._files = {name: PageFile(name, content) for name, content in found.items()}
 
     def get(self, name: str) -> PageFile | None:
@@ -67,22 +72,35 @@ class PageFiles:
         return self._pages[name].replace(b'<html lang="en"', b'<html lang="en" data-daemon="%b"' % _word(has_daemon), 1)
 
 
-def modules_of(name: str, files: Mapping[str, bytes]) -> list[str]:
-    """A module and all that it imports, directly or not."""
-    found = [name]
-    for one in found:
-        found += [other for other in map(bytes.decode, _IMPORTED.findall(files[one])) if other not in found]
-    return found
+def bundle(name: str, files: Mapping[str, bytes]) -> bytes:
+    """A module and all that it imports as one, each in a scope of its own: a page of many files opens slowly.
+
+    It knows what our modules use: ``import { a } from "./b.js"``, and ``export`` of a function, class or const.
+    """
+    parts = [b"const MODULES = {};\n"]
+    done: set[str] = set()
+
+    def add(one: str) -> None:
+        done.add(one)
+        for other in map(bytes.decode, _IMPORTED.findall(files[one])):
+            if other not in done:
+                add(other)
+        code = _IMPORT.sub(rb'const {\1} = MODULES["\2"];', files[one])
+        names = b", ".join(_EXPORT.findall(code))
+        code = _EXPORT_WORD.sub(b"", code)
+        parts.append(b'MODULES["%b"] = (() => {\n%b\nreturn { %b };\n})();\n' % (one.encode(), code, names))
+
+    add(name)
+    return b"".join(parts)
 
 
-def _with_modules(page: bytes, files: Mapping[str, bytes]) -> bytes:
-    """Name all modules in the page: a browser that learns of each from another asks for them one after the other."""
+def _as_sent(page: bytes, files: Mapping[str, bytes]) -> bytes:
+    """A page with what is needed first within it: the browser need not ask for it before it asks for the rest."""
 
-    def links(match: re.Match[bytes]) -> bytes:
-        names = modules_of(match[1].decode(), files)
-        return b"".join(b'<link rel="modulepreload" href="page/VERSION/%b">\n' % name.encode() for name in names)
+    def inline(match: re.Match[bytes]) -> bytes:
+        return b"<script%b>\n%b</script>" % (match[2], files[match[1].decode()])
 
-    return _PRELOAD.sub(links, page)
+    return _EARLY.sub(inline, page)
 
 
 def chart_library() -> bytes:

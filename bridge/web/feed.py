@@ -51,6 +51,9 @@ INBOX_MESSAGES = 5_000
 """Messages of the feed that wait for one reader's receivers; those beyond are fetched later."""
 TURN_S = 0.15
 """Between two turns, so that one turn takes many messages. What comes after a pause is passed on at once."""
+NEW_TURN_S = 0.02
+NEW_S = 3.0
+"""So long after a reader came, turns are short: its chart becomes live at once."""
 IDLE_TURN_NS = 250_000_000
 RECEIVE_MS = 250
 CALL_S = 10.0
@@ -295,6 +298,7 @@ class FeedHub:
         self._thread: threading.Thread | None = None
         self._transport: Transport | None = None
         self._closing = threading.Event()
+        self._opened_s = time.monotonic()
         self.listeners = 0
 
     def open(self, streams: Mapping[StreamKey, Cursor], watched: Sequence[StreamKey] = ()) -> Listener:
@@ -306,6 +310,7 @@ class FeedHub:
         def open_one(feed: SharedFeed) -> Listener:
             if len(feed.listeners) >= self._max_listeners:
                 raise TooManyListeners(f"{self._max_listeners} readers listen already; close one, then come again.")
+            self._opened_s = time.monotonic()
             return feed.open(streams, watched)
 
         return self._call(open_one)
@@ -363,7 +368,8 @@ class FeedHub:
                 self._transport = transport
             while self._run_commands(feed):
                 feed.step(RECEIVE_MS)
-                self._closing.wait(TURN_S)
+                is_new = time.monotonic() - self._opened_s < NEW_S
+                self._closing.wait(NEW_TURN_S if is_new else TURN_S)
         except Exception as error:
             failure = error
             if not isinstance(error, FluxcapError):

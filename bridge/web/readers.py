@@ -49,6 +49,9 @@ MAX_WATCHED = 1_000
 MAX_SNAPSHOT = 5_000
 FLUSH_S = 0.2
 """Between two sendings to one reader, so that one carries many events."""
+NEW_FLUSH_S = 0.02
+NEW_S = 3.0
+"""So long a reader that has just come is not made to wait: its chart becomes live at once."""
 FLUSH_CANDLES = 2_000
 KEEP_ALIVE_S = 15.0
 LOOK_FOR_STREAMS_S = 5.0
@@ -280,6 +283,7 @@ class _Feed:
 
         queue = self._listener.queue
         queue.add_listener(tell)
+        begun_s = time.monotonic()
         try:
             yield self._opening
             while True:
@@ -301,7 +305,8 @@ class _Feed:
                     except TimeoutError:
                         yield b": still here\n\n"
                 await self._look_for_streams()
-                await asyncio.sleep(FLUSH_S)
+                is_new = time.monotonic() - begun_s < NEW_S
+                await asyncio.sleep(min(FLUSH_S, NEW_FLUSH_S) if is_new else FLUSH_S)
         finally:
             with contextlib.suppress(ValueError):
                 queue.remove_listener(tell)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fluxcap.bridge.dashboard import page_files
-from fluxcap.bridge.dashboard.page_files import FOLDER, LIBRARY, PageFiles, chart_library, modules_of
+from fluxcap.bridge.dashboard.page_files import FOLDER, LIBRARY, PageFiles, chart_library
 from fluxcap.schemas.errors import ConfigError
 
 
@@ -27,22 +27,54 @@ def test_every_file_that_the_page_names_is_there(files: PageFiles) -> None:
         name for path in FOLDER.glob("*.js") for name in re.findall(r'from "\./([^"]+)"', path.read_text("utf-8"))
     }
 
-    assert {"style.css", "main.js", LIBRARY, "lightweight-charts-license.txt"} <= named
+    assert {"style.css", "main.bundle.js", LIBRARY, "lightweight-charts-license.txt"} <= named
     assert [name for name in sorted(named | imported) if files.get(name) is None] == []
     assert "VERSION" not in index
 
 
-@pytest.mark.parametrize(("page", "main"), [("index.html", "main.js"), ("panel.html", "panel.js")])
-def test_a_page_names_every_module_so_that_none_waits_for_another(files: PageFiles, page: str, main: str) -> None:
-    text = files.page(page, has_daemon=True).decode()
-    preloaded = re.findall(rf'<link rel="modulepreload" href="page/{files.version}/([^"]+)">', text)
+def modules_of(name: str, files: dict[str, bytes]) -> list[str]:
+    """A module and all that it imports, directly or not."""
+    found = [name]
+    for one in found:
+        names = re.findall(r'from "\./([^"]+)"', files[one].decode())
+        found += [other for other in names if other not in found]
+    return found
+
+
+@pytest.mark.parametrize("main", ["main", "panel"])
+def test_a_bundle_has_each_module_once_after_those_it_imports(files: PageFiles, main: str) -> None:
+    found = files.get(f"{main}.bundle.js")
+    assert found is not None
+    places = re.findall(r'^MODULES\["([^"]+)"\] = ', found.content.decode(), re.MULTILINE)
 
     modules = {path.name: path.read_bytes() for path in FOLDER.glob("*.js")}
 
-    assert preloaded == modules_of(main, modules)
-    assert preloaded[0] == main
-    assert {"chart.js", "series.js", "indicators.js"} < set(preloaded)
-    assert len(preloaded) == len(set(preloaded))
+    assert sorted(places) == sorted(modules_of(f"{main}.js", modules))
+    assert places[-1] == f"{main}.js"
+    for place, name in enumerate(places):
+        imported = re.findall(r'from "\./([^"]+)"', modules[name].decode())
+        assert set(imported) <= set(places[:place]), name
+    needed = {
+        name.strip()
+        for one in places
+        for names in re.findall(rb"import {([^}]*)}", modules[one])
+        for name in names.decode().split(",")
+    }
+    given = {
+        name
+        for names in re.findall(r"^return { (.*) };$", found.content.decode(), re.MULTILINE)
+        for name in names.split(", ")
+    }
+    assert needed <= given
+    assert not re.search(r"^(import|export)\b", found.content.decode(), re.MULTILINE)
+
+
+def test_what_comes_before_anything_is_drawn_stands_in_the_page_itself(files: PageFiles) -> None:
+    index = files.page("index.html", has_daemon=True).decode()
+
+    assert '<script data-ask="/api/status">' in index
+    assert "early.js" not in index
+    assert "document.documentElement.dataset.theme" in index
 
 
 def test_the_page_knows_whether_there_is_a_daemon(files: PageFiles) -> None:
