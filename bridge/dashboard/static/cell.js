@@ -176,7 +176,7 @@ export class Cell {
 
   async loadGaps() {
     const { stream } = this;
-    if (!stream || !HAS_DAEMON) return;
+    if (!stream || !HAS_DAEMON || this.app.isOpening) return;
     const { source, symbol } = this.app.assets.meant(this.choice.asset);
     const query = new URLSearchParams({ source, symbol, from_ms: this.series.firstMs });
     try {

@@ -144,7 +144,9 @@ export class ChartView {
     this.dress();
   }
 
+  /** What was under way for it, candles that were asked for, may still come. */
   close() {
+    this.isClosed = true;
     this.resized.disconnect();
     cancelAnimationFrame(this.placing);
     this.chart.remove();
@@ -166,6 +168,7 @@ export class ChartView {
 
   /** Draw what is new: the candles from an index on, and the one under way. */
   draw(from) {
+    if (this.isClosed) return;
     const { rows, forming } = this.series;
     const fresh = forming ? [...rows.slice(from), forming] : rows.slice(from);
     const isGone = this.drawnForming > this.series.lastMs && !forming;
@@ -198,6 +201,7 @@ export class ChartView {
   }
 
   drawAll() {
+    if (this.isClosed) return;
     const rows = this.series.all();
     this.updates += 1;
     this.fullDraws += 1;
@@ -247,6 +251,7 @@ export class ChartView {
 
   /** Blind times, and the candles that differ from the platform's own. Draws only where that is new. */
   note(areas, differing) {
+    if (this.isClosed) return;
     const isNew = JSON.stringify(areas) !== JSON.stringify(this.areas);
     const differs = differing.size !== this.differing.size || [...differing.keys()].some((ts) => !this.differing.has(ts));
     this.areas = areas;
@@ -322,7 +327,7 @@ export class ChartView {
   }
 
   placeCountdown() {
-    if (!this.hasLine || !this.series.forming) {
+    if (this.isClosed || !this.hasLine || !this.series.forming) {
       this.countdown.hidden = true;
       return;
     }

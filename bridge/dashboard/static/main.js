@@ -22,6 +22,7 @@ const STREAMS_MS = 30_000;
 const ASSETS_MS = 30_000;
 const GAPS_MS = 30_000;
 const LOOK_MS = 250;
+const OPENING_MS = 3_000;
 const LOST_AFTER_MS = 1_200;
 const SPARK_CANDLES = 60;
 const MEMORY = "fluxcap";
@@ -60,6 +61,11 @@ class App {
     return this.cells[this.choices.active] ?? this.cells[0];
   }
 
+  /** Whether the first candles are still on their way: nothing else is to stand in theirs. */
+  get isOpening() {
+    return HAS_DAEMON && this.choices.source === "platform" && performance.now() < OPENING_MS && !this.active?.isFresh;
+  }
+
   wordsMs(tsMs) {
     return tsMs + zoneOffsetMs(this.choices.zone, tsMs, this.status?.platform_offset_ms);
   }
@@ -93,6 +99,10 @@ class App {
     const isSeen = !document.hidden;
     if (isSeen) this.feed.wake();
     if (HAS_DAEMON && this.isDue("status", isSeen ? this.statusMs() : 30_000)) this.askStatus();
+    if (this.isOpening) {
+      this.refresh();
+      return;
+    }
     if (isSeen && this.choices.source !== "csv" && this.isDue("streams", STREAMS_MS)) this.askStreams();
     if (isSeen && HAS_DAEMON && this.isDue("assets", this.assets.listed.size ? ASSETS_MS : 2_000)) this.askAssets();
     if (isSeen && !this.choices.source && this.isDue("files", 10_000)) this.askFiles();
@@ -155,7 +165,7 @@ class App {
   /** Spark lines one after the other, of rows that are seen. */
   askSpark(id) {
     const now = Date.now();
-    if (now - (this.sparksAsked.get(id) ?? 0) < 60_000) return;
+    if (this.isOpening || now - (this.sparksAsked.get(id) ?? 0) < 60_000) return;
     const stream = this.assets.streamOf(id, this.assets.base);
     if (!this.assets.streams.has(stream)) return;
     this.sparksAsked.set(id, now);
@@ -214,7 +224,10 @@ class App {
       return;
     }
     for (const cell of this.cells) if (data.stream && data.stream === cell.stream) cell.take(kind, data);
-    if (kind === "snapshot") this.refresh();
+    if (kind === "snapshot") {
+      this.due.gaps = 0;
+      this.refresh();
+    }
   }
 
   lost(isLost) {
