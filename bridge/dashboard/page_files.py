@@ -24,7 +24,7 @@ _IMPORTED = re.compile(rb'from "\./([^"]+)"')
 _IMPORT = re.compile(rb'^import \{([^}]*)\} from "\./([^"]+)";$', re.MULTILINE)
 _EXPORT = re.compile(rb"^export (?:async )?(?:function|class|const) ([\w$]+)", re.MULTILINE)
 _EXPORT_WORD = re.compile(rb"^export ", re.MULTILINE)
-_BUNDLE = re.compile(rb'<script type="module" src="page/VERSION/([^"]+)\.bundle\.js"')
+_MODULE = re.compile(rb'<script type="module" src="page/VERSION/([^"]+)"')
 _EARLY = re.compile(rb'<script src="page/VERSION/(early\.js)"([^>]*)></script>')
 _KINDS = {
     ".html": "text/html; charset=utf-8",
@@ -59,9 +59,8 @@ class PageFiles:
         self.version = digest.hexdigest()[:12]
         pages = [name for name in found if name.endswith(".html")]
         self._pages = {name: _as_sent(found[name], found).replace(b"VERSION", self.version.encode()) for name in pages}
-        for page in pages:
-            for module in map(bytes.decode, _BUNDLE.findall(found.pop(page))):
-                found[f"{module}.bundle.js"] = bundle(f"{module}.js", found)
+        mains = [name.decode() for page in pages for name in _MODULE.findall(found.pop(page))]
+        found |= {name: bundle(name, found) for name in mains}
         self._files = {name: PageFile(name, content) for name, content in found.items()}
 
     def get(self, name: str) -> PageFile | None:
@@ -75,7 +74,7 @@ class PageFiles:
 def bundle(name: str, files: Mapping[str, bytes]) -> bytes:
     """A module and all that it imports as one, each in a scope of its own: a page of many files opens slowly.
 
-    It knows what our modules use: ``import { a } from "./b.js"``, and ``export`` of a function, class or const.
+    It knows what our modules use: imports of names from a file beside it, and ``export`` of a function, class or const.
     """
     parts = [b"const MODULES = {};\n"]
     done: set[str] = set()

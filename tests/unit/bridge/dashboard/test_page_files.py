@@ -27,7 +27,7 @@ def test_every_file_that_the_page_names_is_there(files: PageFiles) -> None:
         name for path in FOLDER.glob("*.js") for name in re.findall(r'from "\./([^"]+)"', path.read_text("utf-8"))
     }
 
-    assert {"style.css", "main.bundle.js", LIBRARY, "lightweight-charts-license.txt"} <= named
+    assert {"style.css", "main.js", LIBRARY, "lightweight-charts-license.txt"} <= named
     assert [name for name in sorted(named | imported) if files.get(name) is None] == []
     assert "VERSION" not in index
 
@@ -43,7 +43,7 @@ def modules_of(name: str, files: dict[str, bytes]) -> list[str]:
 
 @pytest.mark.parametrize("main", ["main", "panel"])
 def test_a_bundle_has_each_module_once_after_those_it_imports(files: PageFiles, main: str) -> None:
-    found = files.get(f"{main}.bundle.js")
+    found = files.get(f"{main}.js")
     assert found is not None
     places = re.findall(r'^MODULES\["([^"]+)"\] = ', found.content.decode(), re.MULTILINE)
 
