@@ -14,6 +14,7 @@ import pytest
 from fluxcap.capture.simulator import SimulatedSite, SiteConfig
 from tests.support.browser.chromium import Chromium
 from tests.support.daemon.live_rig import DaemonProcess, run_command
+from tests.support.patience import await_that
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +28,12 @@ def doctor(folder: Path, *options: str) -> tuple[int, dict[str, dict[str, Any]]]
         run = run_command("doctor", "--json", *options, cwd=folder)
     assert run.stderr == ""
     return run.returncode, {found["subject"]: found for found in json.loads(run.stdout)}
+
+
+def all_seen(code: int, found: dict[str, dict[str, Any]]) -> tuple[int, dict[str, dict[str, Any]]] | None:
+    """What was found, if all was: the doctor waits a second for an answer, in which a busy machine may give none."""
+    subjects = ("devtools port", "platform tab", "platform socket", "platform clock", "daemon")
+    return (code, found) if {found[name]["verdict"] for name in subjects} <= {"ok"} else None
 
 
 def free_ports() -> dict[str, str]:
@@ -64,21 +71,17 @@ def test_chrome_tab_socket_and_clock_are_seen_without_a_daemon_and_through_one(
         options = ("--chrome", f"127.0.0.1:{browser.port}", "--platform-url", f"127.0.0.1:{site.port}")
         _, without_tab = doctor(tmp_path, *options)
         browser.open(site.url)
-        code, alone = doctor(tmp_path, *options)
+        code, alone = await_that(lambda: all_seen(*doctor(tmp_path, *options)), "a page that is seen")
         daemon = DaemonProcess(tmp_path / "daemon", browser.port, "--platform-url", f"127.0.0.1:{site.port}")
         try:
             daemon.await_status(lambda seen: any(s["feed"] == "live" for s in seen["streams"]), "a live stream")
-            through_code, through = doctor(tmp_path, *options, "--data-dir", str(daemon.data_dir))
+            beside = (*options, "--data-dir", str(daemon.data_dir))
+            through_code, through = await_that(lambda: all_seen(*doctor(tmp_path, *beside)), "the same by the daemon")
         finally:
             daemon.end()
 
     assert without_tab["platform tab"]["verdict"] == "warning"
     assert str(browser.profile) in alone["chrome flags"]["text"]
-    for found in (alone, through):
-        seen = {
-            found[name]["verdict"] for name in ("devtools port", "platform tab", "platform socket", "platform clock")
-        }
-        assert seen == {"ok"}, found
     assert "+2 h" in alone["platform clock"]["text"]
     assert f"process {daemon.pid}" in through["daemon"]["text"]
     assert (code, through_code) == (0, 0)
