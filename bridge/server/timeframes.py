@@ -327,21 +327,20 @@ class DerivedStreams:
         work = _Fold(self._stored, batches, revisions, gaps)
         if not self.timeframes:
             return FoldedCandles({}, {}, {})
-        symbols: dict[str, None] = {}
-        for key in [*(batch.key for batch in batches), *(revision.key for revision in revisions), *over]:
+        base: dict[str, StreamKey] = {}
+        for key in [*work.candles, *work.revised, *over]:
             if self.is_base(key):
-                symbols[key.symbol] = None
+                base[key.symbol] = key
         touching = [gap for gap in gaps if gap.source_id == self._source_id]
         everyone = any(not gap.symbol for gap in touching)
         for symbol in [*(gap.symbol for gap in touching if gap.symbol), *(self._progress if everyone else ())]:
-            symbols[symbol] = None
+            base.setdefault(symbol, StreamKey(self._source_id, symbol, self._interval))
         progress: dict[str, _Progress] = {}
         finished: list[_Finished] = []
-        for symbol in symbols:
-            key = StreamKey(self._source_id, symbol, self._interval)
+        for symbol, key in base.items():
             known = self._known(key, bool(work.candles.get(key)))
             if known is not None:
-                own_gaps = [gap for gap in touching if gap.symbol in ("", symbol)]
+                own_gaps = [gap for gap in touching if gap.symbol in ("", symbol)] if touching else ()
                 progress[symbol] = self._advance(key, known, work, own_gaps, over.get(key, 0), finished)
         sealed, revised = self._told(finished, work, progress)
         return FoldedCandles(sealed, revised, progress)
@@ -446,7 +445,7 @@ class DerivedStreams:
         """Take what is new of one base stream. What is finished by it, or changes what was, goes to ``finished``."""
         base_ms, before_ms = self._base_ms, known.over_ms
         sealed, better = work.candles.get(key, ()), work.revised.get(key, ())
-        over_ms = max([before_ms, told_over_ms, *(candle.ts_ms + base_ms for candle in sealed)])
+        over_ms = max(before_ms, told_over_ms, sealed[-1].ts_ms + base_ms if sealed else 0)
         is_next = not sealed or sealed[0].ts_ms >= before_ms
         if over_ms < known.until_ms and is_next and not better and not gaps:
             unfolded = (*known.unfolded, *sealed)

@@ -33,7 +33,7 @@ def doctor(folder: Path, *options: str) -> tuple[int, dict[str, dict[str, Any]]]
 def all_seen(code: int, found: dict[str, dict[str, Any]]) -> tuple[int, dict[str, dict[str, Any]]] | None:
     """What was found, if all was: the doctor waits a second for an answer, in which a busy machine may give none."""
     subjects = ("devtools port", "platform tab", "platform socket", "platform clock", "daemon")
-    return (code, found) if {found[name]["verdict"] for name in subjects} <= {"ok"} else None
+    return (code, found) if all(found.get(name, {}).get("verdict") == "ok" for name in subjects) else None
 
 
 def free_ports() -> dict[str, str]:
