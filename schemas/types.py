@@ -151,7 +151,7 @@ def interval_ms(interval: str) -> int:
     return int(match[1]) * _UNIT_MS[match[2]]
 
 
-class StreamKey(msgspec.Struct, frozen=True, order=True):
+class StreamKey(msgspec.Struct, frozen=True, gc=False, order=True):
     """The name of a stream.
 
     Attributes
@@ -218,7 +218,7 @@ class GapState(enum.StrEnum):
     """Nothing was missed after all."""
 
 
-class Gap(msgspec.Struct, frozen=True):
+class Gap(msgspec.Struct, frozen=True, gc=False):
     """A time in which capture was blind, from ``from_ms`` up to but without ``to_ms`` (epoch ms; 0: not over yet).
 
     ``symbol`` "" means every symbol of the source. One gap is known by source, symbol and ``from_ms``: the same again
@@ -239,7 +239,7 @@ class Gap(msgspec.Struct, frozen=True):
         return GapState.WITHDRAWN if self.to_ms == self.from_ms else GapState.CLOSED
 
 
-class GapChange(msgspec.Struct, frozen=True):
+class GapChange(msgspec.Struct, frozen=True, gc=False):
     """A gap as it was told at ``at_ms`` (UTC ms; 0: not known); see ``gap.state``."""
 
     gap: Gap
@@ -249,38 +249,38 @@ class GapChange(msgspec.Struct, frozen=True):
 # --- messages of the wire, version 1 -------------------------------------------------------------------------------
 
 
-class HealthRequest(msgspec.Struct, frozen=True):
+class HealthRequest(msgspec.Struct, frozen=True, gc=False):
     pass
 
 
-class HealthResponse(msgspec.Struct, frozen=True):
+class HealthResponse(msgspec.Struct, frozen=True, gc=False):
     ok: bool = True
     message: str = ""
 
 
-class GetCursorRequest(msgspec.Struct, frozen=True):
+class GetCursorRequest(msgspec.Struct, frozen=True, gc=False):
     key: StreamKey
 
 
-class GetCursorResponse(msgspec.Struct, frozen=True):
+class GetCursorResponse(msgspec.Struct, frozen=True, gc=False):
     key: StreamKey
     latest_sequence: int
     latest_ts_ms: int
 
 
-class SubscribeCandlesRequest(msgspec.Struct, frozen=True):
+class SubscribeCandlesRequest(msgspec.Struct, frozen=True, gc=False):
     key: StreamKey
     from_sequence_exclusive: int | None = None
 
 
-class SubscribeCandlesAck(msgspec.Struct, frozen=True):
+class SubscribeCandlesAck(msgspec.Struct, frozen=True, gc=False):
     accepted: bool
     reason: str
     key: StreamKey
     latest_sequence: int
 
 
-class CandleBatch(msgspec.Struct, frozen=True, eq=False):
+class CandleBatch(msgspec.Struct, frozen=True, gc=False, eq=False):
     """Numbered candles: ``candles[i]`` has sequence ``start_sequence + i``; ``ts_ms`` strictly increases."""
 
     key: StreamKey
@@ -292,7 +292,7 @@ class CandleBatch(msgspec.Struct, frozen=True, eq=False):
         return self.start_sequence + len(self.candles)
 
 
-class BackfillCandlesRequest(msgspec.Struct, frozen=True):
+class BackfillCandlesRequest(msgspec.Struct, frozen=True, gc=False):
     """Candles after a sequence (None: from the oldest), up to and with ``end_ts_ms``; ``limit`` 0 means 10 000."""
 
     key: StreamKey
@@ -301,7 +301,7 @@ class BackfillCandlesRequest(msgspec.Struct, frozen=True):
     limit: int = 0
 
 
-class BackfillCandlesResponse(msgspec.Struct, frozen=True, eq=False):
+class BackfillCandlesResponse(msgspec.Struct, frozen=True, gc=False, eq=False):
     key: StreamKey
     start_sequence: int
     candles: CandleArray
@@ -309,7 +309,7 @@ class BackfillCandlesResponse(msgspec.Struct, frozen=True, eq=False):
     next_sequence: int
 
 
-class ErrorResponse(msgspec.Struct, frozen=True):
+class ErrorResponse(msgspec.Struct, frozen=True, gc=False):
     code: int
     message: str
 
@@ -317,11 +317,11 @@ class ErrorResponse(msgspec.Struct, frozen=True):
 # --- messages of the wire, version 2 -------------------------------------------------------------------------------
 
 
-class StreamStatusRequest(msgspec.Struct, frozen=True):
+class StreamStatusRequest(msgspec.Struct, frozen=True, gc=False):
     key: StreamKey
 
 
-class StreamStatus(msgspec.Struct, frozen=True):
+class StreamStatus(msgspec.Struct, frozen=True, gc=False):
     """StreamStatusResponse, asked for or sent each second as the heartbeat on ``status.…``.
 
     Attributes
@@ -358,7 +358,7 @@ class StreamStatus(msgspec.Struct, frozen=True):
     platform_offset_ms: int = 0
 
 
-class CandleRevision(msgspec.Struct, frozen=True, eq=False):
+class CandleRevision(msgspec.Struct, frozen=True, gc=False, eq=False):
     """Corrected candles of one stream, numbered ``start_revision + i``.
 
     ``sequences[i]`` (uint64) is the sequence that ``candles[i]`` replaces; 0 for a minute the main stream never had.
@@ -370,13 +370,13 @@ class CandleRevision(msgspec.Struct, frozen=True, eq=False):
     candles: CandleArray
 
 
-class RevisionsRequest(msgspec.Struct, frozen=True):
+class RevisionsRequest(msgspec.Struct, frozen=True, gc=False):
     key: StreamKey
     from_revision_exclusive: int | None = None
     limit: int = 0
 
 
-class RevisionsResponse(msgspec.Struct, frozen=True, eq=False):
+class RevisionsResponse(msgspec.Struct, frozen=True, gc=False, eq=False):
     key: StreamKey
     start_revision: int
     sequences: npt.NDArray[np.uint64]
@@ -385,7 +385,7 @@ class RevisionsResponse(msgspec.Struct, frozen=True, eq=False):
     next_revision: int
 
 
-class TickBatch(msgspec.Struct, frozen=True, eq=False):
+class TickBatch(msgspec.Struct, frozen=True, gc=False, eq=False):
     """Ticks as columns of equal length: ``ts_ms`` int64, ``price`` float64. Not stored: best effort."""
 
     key: StreamKey
@@ -394,15 +394,15 @@ class TickBatch(msgspec.Struct, frozen=True, eq=False):
     price: npt.NDArray[np.float64]
 
 
-class ListStreamsRequest(msgspec.Struct, frozen=True):
+class ListStreamsRequest(msgspec.Struct, frozen=True, gc=False):
     pass
 
 
-class ListStreamsResponse(msgspec.Struct, frozen=True):
+class ListStreamsResponse(msgspec.Struct, frozen=True, gc=False):
     streams: tuple[StreamStatus, ...] = ()
 
 
-class HistoryRequest(msgspec.Struct, frozen=True):
+class HistoryRequest(msgspec.Struct, frozen=True, gc=False):
     """Candles that begin in ``[from_ms, to_ms)`` (UTC ms; ``to_ms`` 0: up to the newest).
 
     ``as_of_ms`` None: as they stand; else as they had been told by then. ``limit`` 0 means as many as fit a page.
@@ -415,7 +415,7 @@ class HistoryRequest(msgspec.Struct, frozen=True):
     limit: int = 0
 
 
-class HistoryResponse(msgspec.Struct, frozen=True, eq=False):
+class HistoryResponse(msgspec.Struct, frozen=True, gc=False, eq=False):
     """Ascending by time. ``sequences`` (uint64): 0 for a minute the main stream never had. ``next_ms`` 0: no more."""
 
     key: StreamKey
@@ -424,7 +424,7 @@ class HistoryResponse(msgspec.Struct, frozen=True, eq=False):
     next_ms: int
 
 
-class GapsRequest(msgspec.Struct, frozen=True):
+class GapsRequest(msgspec.Struct, frozen=True, gc=False):
     """Blind times that touch ``[from_ms, to_ms)`` (UTC ms; ``to_ms`` 0: without an end).
 
     ``symbol`` "" asks for those of every symbol. ``as_of_ms`` as in HistoryRequest.
@@ -437,7 +437,7 @@ class GapsRequest(msgspec.Struct, frozen=True):
     as_of_ms: int | None = None
 
 
-class GapsResponse(msgspec.Struct, frozen=True):
+class GapsResponse(msgspec.Struct, frozen=True, gc=False):
     gaps: tuple[GapChange, ...] = ()
 
 
@@ -467,7 +467,7 @@ Message: TypeAlias = (
 )
 
 
-class Envelope(msgspec.Struct, frozen=True, eq=False):
+class Envelope(msgspec.Struct, frozen=True, gc=False, eq=False):
     """A message with what the wire says about it."""
 
     message: Message

@@ -36,7 +36,7 @@ _LEAST_DEPTH = 64
 _LEAST_CAPACITY = 64
 
 
-class _View(msgspec.Struct, frozen=True, eq=False):
+class _View(msgspec.Struct, frozen=True, gc=False, eq=False):
     """Rows ``buffer[start:stop]`` have the sequences from ``first_sequence`` on."""
 
     buffer: CandleArray

@@ -68,7 +68,7 @@ class Timeframes(msgspec.Struct, frozen=True):
     longer: tuple[str, ...] = ()
 
 
-class Bucket(msgspec.Struct, frozen=True):
+class Bucket(msgspec.Struct, frozen=True, gc=False):
     """Base candles of one bucket folded so far.
 
     ``seen``: which base buckets have a candle, the first one's bit the lowest. ``tick_count``: -1 once it is not known.
@@ -173,7 +173,7 @@ def _by_bucket(candles: Sequence[Candle], length_ms: int) -> dict[int, Sequence[
     return dict(found)
 
 
-class _Progress(msgspec.Struct, frozen=True):
+class _Progress(msgspec.Struct, frozen=True, gc=False):
     """The progress of one base stream.
 
     Attributes
@@ -214,7 +214,7 @@ class FoldedCandles(NamedTuple):
     progress: dict[str, _Progress]
 
 
-class _Finished(msgspec.Struct):
+class _Finished(msgspec.Struct, gc=False):
     """A bucket whose candle is to be told."""
 
     symbol: str
