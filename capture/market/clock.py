@@ -60,7 +60,6 @@ MAX_BACKLOG_MS = 600_000
 LEAD_WINDOW_MS = 300_000
 """The shortest lag is remembered for one to two of these."""
 JUMPS_MAX = 4
-UNKNOWN_LEAD_MS = -(2**62)
 RUNS_MAX = 4
 """Lines of ticks followed at a time while the offset is measured: one true, the others noise."""
 
@@ -139,7 +138,7 @@ class ClockState(enum.StrEnum):
     SYNCHRONISED = "synchronised"
 
 
-_SYNCHRONISED, _PLATFORM = ClockState.SYNCHRONISED, ClockBasis.PLATFORM
+_SYNCHRONISED = ClockState.SYNCHRONISED
 """Python 3.11 takes 0.1 µs to find a member of an enum: too long to do it for every frame."""
 
 
@@ -191,8 +190,6 @@ class PlatformClock:
         How far the platform's stamps are ahead of UTC; None until it is known.
     basis
         What it stands on.
-    utc_lead_ms
-        So far UTC, of the ticks being delivered, is ahead of the monotonic clock; ``UNKNOWN_LEAD_MS`` at first.
     changes
         How often the platform changed its clock.
     correction
@@ -203,7 +200,6 @@ class PlatformClock:
 
     def __init__(self, prior: ClockPrior = ClockPrior()) -> None:  # noqa: B008  frozen
         self.offset_ms: int | None = None
-        self.utc_lead_ms = UNKNOWN_LEAD_MS
         self.basis: ClockBasis | None = None
         self.state = ClockState.WAITING
         self.changes = 0
@@ -252,7 +248,7 @@ class PlatformClock:
         """
         if self.offset_ms is None:
             return False
-        mono_ms = at.mono_ns // 1_000_000  # as at.mono_ms, without a call for every tick
+        mono_ms = at.mono_ms
         mono_offset_ms = raw_ts_ms - mono_ms
         ahead_ms = mono_offset_ms - self._mono_offset_ms
         if ahead_ms > MAX_AHEAD_MS and ahead_ms > MAX_AHEAD_MS + self._suspended_ms(at):
@@ -286,7 +282,9 @@ class PlatformClock:
 
     def now_ms(self, mono_ms: int) -> int:
         """UTC of the ticks being delivered at ``mono_ms``: the platform's now less its shortest lag. 0 if unknown."""
-        return 0 if self.offset_ms is None else mono_ms + self.utc_lead_ms
+        if self.offset_ms is None:
+            return 0
+        return mono_ms + self._mono_offset_ms - self.offset_ms
 
     # --- witnesses ------------------------------------------------------------------------------------------------
 
@@ -346,7 +344,6 @@ class PlatformClock:
         found, self.correction = self.correction, None
         if found is not None:
             self.offset_ms = found.right_ms
-            self.utc_lead_ms = self._mono_offset_ms - found.right_ms
             self.basis = self._corrected_by
             self._date_unchecked = False
             self._against = 0
@@ -406,12 +403,9 @@ class PlatformClock:
 
     def _has_wall_changed(self) -> bool:
         """Return whether an offset that stands on the wall clock is another one by what that clock says now."""
-        if self.offset_ms is None or self.basis is _PLATFORM:
+        if self.offset_ms is None or self.basis is ClockBasis.PLATFORM:
             return False
-        lead_ms = self._lead_by_wall_ms()
-        if abs(lead_ms - self.offset_ms) < STEP_MS // 2:  # nearly always
-            return False
-        return _nearest_step(lead_ms) not in (self.offset_ms, self._accepted_by_wall_ms)
+        return self._offset_by_wall_ms() not in (self.offset_ms, self._accepted_by_wall_ms)
 
     def _change_of_wall(self) -> str:
         by_wall = _hours(self._offset_by_wall_ms())
@@ -619,7 +613,6 @@ class PlatformClock:
         self.state = ClockState.SYNCHRONISED
         self._last = at
         self._mono_offset_ms = self._newer_mono_offset_ms = self._older_mono_offset_ms = mono_offset_ms
-        self.utc_lead_ms = mono_offset_ms - offset_ms
         self._window_from_ms = at.mono_ms
         self._estimates.clear()
         if is_new:
@@ -636,7 +629,6 @@ class PlatformClock:
         else:
             self._newer_mono_offset_ms = max(self._newer_mono_offset_ms, mono_offset_ms)
         self._mono_offset_ms = max(self._newer_mono_offset_ms, self._older_mono_offset_ms)
-        self.utc_lead_ms = self._mono_offset_ms - (self.offset_ms or 0)
 
 
 def _nearest_step(wall_offset_ms: int) -> int:

@@ -194,10 +194,10 @@ class SocketFeed:
     def learn(self, pause_ms: int) -> None:
         """Learn a pause between two of its stamps."""
         if pause_ms < SHORT_PAUSE_MS:
+            self._short_count += 1
             self._short_sum_ms += pause_ms
             self._short_squares_ms2 += pause_ms * pause_ms
-            self._short_count = count = self._short_count + 1
-            if count < PAUSES_AT_ONCE:
+            if self._short_count < PAUSES_AT_ONCE:
                 return
         pauses = self._pauses
         if self._short_count:
@@ -348,11 +348,6 @@ class FeedTracker:
 
     ``history_wait_ms``: how long after a break newer candles wait for the page's history. ``repeats``: whether exact
     repeats of a tick are ticks of their own, see ``TickTape``.
-
-    Attributes
-    ----------
-    sockets
-        What is known of each socket that brought ticks. To look at.
     """
 
     def __init__(self, history_wait_ms: int = 10_000, *, repeats: bool = False) -> None:
@@ -361,7 +356,7 @@ class FeedTracker:
         self._whole_after_ms = int(repeats)
         """Of the stamp with which a feed begins, trades may have been sent before: where trades share stamps, what is
         whole begins after it."""
-        self.sockets: dict[SocketKey, SocketFeed] = {}
+        self._sockets: dict[SocketKey, SocketFeed] = {}
         self._symbols: dict[str, SymbolFeed] = {}
         self._gap_updates: list[GapUpdate] = []
         self._told_gaps: dict[tuple[str, int], GapUpdate] = {}
@@ -396,7 +391,7 @@ class FeedTracker:
         """Forget an asset. Nothing is told of it: that is for assets without a stream."""
         feed = self._symbols.pop(symbol)
         for socket in feed.sockets:
-            self.sockets[socket].symbols.discard(symbol)
+            self._sockets[socket].symbols.discard(symbol)
         self._restored.pop(symbol, None)
         self.socket_changes += 1
 
@@ -444,13 +439,18 @@ class FeedTracker:
 
     def newest_stamp_ms(self, socket: SocketKey) -> int:
         """Newest stamp (UTC ms) that a socket has told, also where it proves nothing; 0 for any that told none."""
-        source = self.sockets.get(socket)
+        source = self._sockets.get(socket)
         return max(source.watermark_ms, source.stale_ts_ms) if source is not None else 0
 
     def carries(self, socket: SocketKey) -> bool:
         """Return whether a socket brings any asset."""
-        source = self.sockets.get(socket)
+        source = self._sockets.get(socket)
         return source is not None and bool(source.symbols)
+
+    def watermark_ms(self, socket: SocketKey) -> int:
+        """Newest stamp (UTC ms) of a socket that carries ticks; 0 for any other."""
+        source = self._sockets.get(socket)
+        return source.watermark_ms if source is not None else 0
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
@@ -460,7 +460,7 @@ class FeedTracker:
         """Take one tick, and say what it is to its asset. ``trade_id``: the platform's own id of it, "" for none."""
         feed = self._symbols.get(symbol) or self.feed(symbol)
         result = feed.tape.take(ts_ms, price, socket, trade_id)
-        source = self.sockets.get(socket)
+        source = self._sockets.get(socket)
         if source is not None:
             pause_ms = ts_ms - source.watermark_ms
             if pause_ms > 0 and source.symbols:
@@ -485,10 +485,6 @@ class FeedTracker:
             del feed.pending_unsubscribes[socket]
         if source is not None and ts_ms > source.watermark_ms:
             source.watermark_ms = ts_ms
-        if result is _NEW:  # nearly always
-            feed.tick_count += 1
-            feed.last_price = price
-            return _NEW
         return self._counted(feed, price, result)
 
     def _counted(self, feed: SymbolFeed, price: float, result: TickResult) -> TickResult:
@@ -571,12 +567,12 @@ class FeedTracker:
 
     def on_socket_closed(self, socket: SocketKey, reason: GapReason) -> None:
         """The socket is gone."""
-        source = self.sockets.get(socket)
+        source = self._sockets.get(socket)
         if source is None:
             return
         for symbol in tuple(source.symbols):
             self._end_coverage(socket, self._symbols[symbol], reason)
-        del self.sockets[socket]
+        del self._sockets[socket]
 
     def end(self, socket: SocketKey, symbol: str, reason: GapReason) -> None:
         """End an asset's coverage by a socket: whatever else that brings of it does not count."""
@@ -662,7 +658,7 @@ class FeedTracker:
     def expire(self, now_ms: int) -> None:
         """End what is overdue: assets the page turned away from that stayed silent, sockets that say nothing."""
         silent = False
-        for socket, source in self.sockets.items():
+        for socket, source in self._sockets.items():
             if self._any_unsubscribing:
                 self._expire_unsubscribes(socket, source, now_ms)
             silent = silent or (bool(source.symbols) and source.is_silent(now_ms))
@@ -712,7 +708,7 @@ class FeedTracker:
         self._gap_updates = [*(gap for key, gap in withdrawn.items() if key not in moved), *moved.values()]
         for feed in self._symbols.values():
             feed.shift(by_ms)
-        for source in self.sockets.values():
+        for source in self._sockets.values():
             source.shift(by_ms)
         self.grace_until_ms += by_ms if self.grace_until_ms else 0
         self.coverage_epoch += 1
@@ -791,7 +787,7 @@ class FeedTracker:
                 self._end_coverage(socket, self._symbols[symbol], GapReason.UNSUBSCRIBED)
 
     def _check_stalled(self, feed: SymbolFeed, now_ms: int) -> None:
-        silent = all(self.sockets[socket].is_silent(now_ms) for socket in feed.sockets)
+        silent = all(self._sockets[socket].is_silent(now_ms) for socket in feed.sockets)
         if silent and not feed.stalled:
             feed.stalled = True
             self._open_gap(feed, self._update_live(feed), GapReason.SOCKET_SILENT)
@@ -800,12 +796,12 @@ class FeedTracker:
 
     def _until(self, socket: SocketKey, feed: SymbolFeed) -> int:
         pending = feed.pending_unsubscribes.get(socket)
-        return pending.since_ms if pending is not None else self.sockets[socket].watermark_ms
+        return pending.since_ms if pending is not None else self._sockets[socket].watermark_ms
 
     def _source(self, socket: SocketKey) -> SocketFeed:
-        source = self.sockets.get(socket)
+        source = self._sockets.get(socket)
         if source is None:
-            source = self.sockets[socket] = SocketFeed()
+            source = self._sockets[socket] = SocketFeed()
         return source
 
     def _start_coverage(self, socket: SocketKey, feed: SymbolFeed, since_ms: int, now_ms: int) -> SocketFeed:
@@ -835,7 +831,7 @@ class FeedTracker:
         until_ms = self._until(socket, feed)
         feed.live.add(feed.sockets.pop(socket), until_ms)
         feed.pending_unsubscribes.pop(socket, None)
-        self.sockets[socket].symbols.discard(feed.symbol)
+        self._sockets[socket].symbols.discard(feed.symbol)
         self.socket_changes += 1
         if not feed.sockets:
             if feed.stalled and feed.gap_from_ms != until_ms:
@@ -852,7 +848,7 @@ class FeedTracker:
         for begin_ms, end_ms in feed.live.uncovered(from_ms, to_ms):
             end_ms = min([end_ms, *(since_ms for since_ms, _ in others if since_ms > begin_ms)])
             goes_on = any(
-                since_ms <= begin_ms and end_ms - self._until(other, feed) < self.sockets[other].silent_after_ms
+                since_ms <= begin_ms and end_ms - self._until(other, feed) < self._sockets[other].silent_after_ms
                 for since_ms, other in others
             )
             if not goes_on:

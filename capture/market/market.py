@@ -234,8 +234,8 @@ class Market:
     def sent(self, socket: SocketKey, opcode: int, payload: str, at: ArrivalTime) -> None:
         """A frame the page sent."""
         decoder = self._decoders[socket] if socket in self._decoders else self._new_decoder(socket)
-        if decoder is not None and (events := decoder.sent(opcode, payload)):
-            self._ingest(socket, events, at)
+        if decoder is not None:
+            self._ingest(socket, decoder.sent(opcode, payload), at)
 
     def on_socket_closed(self, socket: SocketKey, reason: GapReason, at: ArrivalTime) -> None:
         """A socket is gone. Its frames have all been seen; should some wait for the clock, it ends after them."""
@@ -254,16 +254,16 @@ class Market:
 
     def advance_time(self, at: ArrivalTime) -> None:
         """Everything that arrived before ``at`` has been taken in: let time do what it does."""
-        clock = self.clock
-        mono_ms = at.mono_ns // 1_000_000  # every frame comes here: as at.mono_ms, without a call
-        now_ms = mono_ms + clock.utc_lead_ms
+        mono_ms = at.mono_ms
+        now_ms = self.clock.now_ms(mono_ms)
         elapsed_ms = now_ms - self._advanced_ms
+        if not now_ms:
+            self.clock.observe(at)
+            return
         if 0 <= elapsed_ms < ADVANCE_EVERY_MS:
             return
-        clock.observe(at)
-        if clock.offset_ms is None:
-            return
-        if clock.correction is not None:
+        self.clock.observe(at)
+        if self.clock.correction is not None:
             self._correct(at)
             return
         if self._is_clock_pending(mono_ms):
@@ -541,22 +541,13 @@ class Market:
 
     def _ingest(self, socket: SocketKey, events: Sequence[MarketEvent], at: ArrivalTime) -> None:
         """Take in the events of one frame."""
-        # What a tick costs is what a computer can follow: here and in what is called, nothing is looked up twice.
-        clock, source = self.clock, self.feeds.sockets.get(socket)
-        first = events[0]
-        if source is not None and type(first) is RawTick:
-            ts_ms = first.raw_ts_ms - (clock.offset_ms or 0)
-            if (ts_ms < source.watermark_ms or ts_ms < source.stale_ts_ms) and self._is_resent(socket, events):
-                self.counters["duplicate"] += len(events)
-                return
+        if events and type(events[0]) is RawTick and self._is_resent(socket, events):
+            self.counters["duplicate"] += len(events)
+            return
         for event in events:
             if type(event) is not RawTick:
                 self._event(socket, event, at)
-                continue
-            if source is None:
-                source = self.feeds.sockets.get(socket)
-            heard_ms = source.watermark_ms if source is not None else 0
-            if clock.accept(event.raw_ts_ms, at, heard_ms and heard_ms + (clock.offset_ms or 0)):
+            elif self._fits_clock(socket, event, at):
                 if self._pending_events.queue:
                     self._reject_pending(self._pending_events.take_socket(socket))
                 self._accepted(socket, event, at)
@@ -694,9 +685,7 @@ class Market:
         self._waiting = False
         for socket, event, at in pending:
             if isinstance(event, RawTick):
-                source = self.feeds.sockets.get(socket)
-                heard_ms = source.watermark_ms if source is not None else 0
-                if not self.clock.accept(event.raw_ts_ms, at, heard_ms and heard_ms + (self.clock.offset_ms or 0)):
+                if not self._fits_clock(socket, event, at):
                     self.counters["malformed.tick time"] += 1
                 elif self._is_resent(socket, (event,)):
                     self.counters["duplicate"] += 1
@@ -735,12 +724,18 @@ class Market:
 
     def _is_resent(self, socket: SocketKey, events: Sequence[MarketEvent]) -> bool:
         """Return whether a frame of ticks is an older one, sent again whole. Where trades have ids, those tell it."""
-        offset_ms = self.clock.offset_ms
-        if offset_ms is None:
+        first, offset_ms = events[0], self.clock.offset_ms
+        if offset_ms is None or not isinstance(first, RawTick):
+            return False
+        if first.raw_ts_ms - offset_ms >= self.feeds.newest_stamp_ms(socket):  # nearly always
             return False
         ticks = [event for event in events if isinstance(event, RawTick) and not event.trade_id]
         told = [(tick.symbol, tick.raw_ts_ms - offset_ms, tick.price) for tick in ticks]
         return len(ticks) == len(events) and self.feeds.is_resent(socket, told)
+
+    def _fits_clock(self, socket: SocketKey, tick: RawTick, at: ArrivalTime) -> bool:
+        heard_ms = self.feeds.watermark_ms(socket)
+        return self.clock.accept(tick.raw_ts_ms, at, heard_ms and heard_ms + (self.clock.offset_ms or 0))
 
     def _accepted(self, socket: SocketKey, raw: RawTick, at: ArrivalTime) -> None:
         clock, feeds, symbol, price = self.clock, self.feeds, raw.symbol, raw.price
@@ -752,8 +747,7 @@ class Market:
             return
         if self.logged_out:
             self.logged_out = False
-        now_ms = at.mono_ns // 1_000_000 + clock.utc_lead_ms
-        result = feeds.tick(socket, symbol, ts_ms, price, now_ms, raw.trade_id)
+        result = feeds.tick(socket, symbol, ts_ms, price, clock.now_ms(at.mono_ms), raw.trade_id)
         if result is _NEW:
             self._aggregator.tick(feed, ts_ms, raw.raw_ts_ms, price)
         elif result is TickResult.FIRST_LIVE:  # it has yet to go into an update

@@ -75,15 +75,13 @@ class Playback:
         wall_ns, mono_ns, frames = self.wall_ns, self.mono_ns, 0
         update = market.pending
         sealed, revised = update.sealed, update.revised
-        base64 = binascii.b2a_base64
         for record in records:
-            since_ns = record.mono_ns
-            mono_ns += since_ns
-            wall_ns += since_ns + record.skew_ns
+            mono_ns += record.mono_ns
+            wall_ns += record.mono_ns + record.skew_ns
             if type(record) is BinaryFrame:
                 frames += 1
                 at = ArrivalTime(wall_ns, mono_ns, record.drained)
-                received(record.socket, BINARY, base64(record.payload, newline=False).decode(), at)
+                received(record.socket, BINARY, str(binascii.b2a_base64(record.payload, newline=False), "ascii"), at)
             elif type(record) is TextFrame:
                 frames += 1
                 at = ArrivalTime(wall_ns, mono_ns, record.drained)

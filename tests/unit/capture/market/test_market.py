@@ -905,7 +905,7 @@ def test_a_socket_leaves_nothing_behind() -> None:
         stage.lose(f"t{at}")
 
     assert list(stage.market._decoders) == ["s1"]
-    assert list(stage.market.feeds.sockets) == ["s1"]
+    assert list(stage.market.feeds._sockets) == ["s1"]
     assert stage.market.feeds.feed(EUR).pending_unsubscribes == {}
 
 
