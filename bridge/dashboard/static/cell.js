@@ -118,14 +118,9 @@ export class Cell {
         this.fillUp();
         break;
       case "reset":
-        series.reset();
-        chart.drawAll();
-        break;
       case "candles":
-        chart.draw(series.append(data.sequence, data.candles));
-        break;
       case "revision":
-        chart.draw(series.revise(data.candles));
+        chart.take(series, kind, data);
         break;
       case "forming":
         this.health.tick(now);

@@ -101,6 +101,8 @@ export class ChartView {
     this.hasTexts = true;
     this.want = { bars: 0, to: 0 };
     this.isMoved = false;
+    this.aimed = null;
+    this.aiming = 0;
     this.chart = LightweightCharts.createChart(host, {
       autoSize: true,
       layout: { attributionLogo: true, fontSize: innerWidth >= LARGE_FROM_PX ? 14 : 11, fontFamily: "system-ui, sans-serif", panes: { separatorColor: "#80808040" } },
@@ -149,6 +151,7 @@ export class ChartView {
     this.isClosed = true;
     this.resized.disconnect();
     cancelAnimationFrame(this.placing);
+    cancelAnimationFrame(this.aiming);
     this.chart.remove();
     this.countdown.remove();
   }
@@ -163,6 +166,7 @@ export class ChartView {
     this.isMoved = false;
     this.digits = 2;
     this.isPlaced = false;
+    this.aimed = null;
     this.drawAll();
   }
 
@@ -200,6 +204,16 @@ export class ChartView {
     return place === this.axis.length - 1 || (this.axis[place] === tsMs && this.drawn.has(tsMs));
   }
 
+  /** Candles that the feed tells: those that come next, better ones, or that all begins anew. */
+  take(series, kind, data) {
+    if (kind === "reset") {
+      series.reset();
+      this.drawAll();
+    } else {
+      this.draw(kind === "candles" ? series.append(data.sequence, data.candles) : series.revise(data.candles));
+    }
+  }
+
   drawAll() {
     if (this.isClosed) return;
     const rows = this.series.all();
@@ -230,9 +244,23 @@ export class ChartView {
     } else if (seen && rows.length) this.restore(seen);
   }
 
+  /** The places that are seen. The library takes a new range with its next frame, and tells the old one until then. */
+  get range() {
+    return this.aimed ?? this.chart.timeScale().getVisibleLogicalRange();
+  }
+
+  set range(range) {
+    this.aimed = range;
+    this.chart.timeScale().setVisibleLogicalRange(range);
+    cancelAnimationFrame(this.aiming);
+    this.aiming = requestAnimationFrame(() => {
+      this.aimed = null;
+    });
+  }
+
   /** What is seen, by the time at its right side, so that it stays when places are added before or between. */
   anchor() {
-    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const { range } = this;
     const end = this.axis.length - 1;
     if (!range || end < 0) return null;
     const at = range.to >= end ? end : Math.max(0, Math.floor(range.to));
@@ -241,7 +269,7 @@ export class ChartView {
 
   restore({ bars, after, tsMs, isLive }) {
     const at = isLive ? this.axis.length - 1 : Math.max(0, firstAfter(this.axis, tsMs) - 1);
-    this.chart.timeScale().setVisibleLogicalRange({ from: at + after - bars, to: at + after });
+    this.range = { from: at + after - bars, to: at + after };
   }
 
   remember() {
@@ -425,13 +453,12 @@ export class ChartView {
   /** As the address has it: so many candles, ending at a time or live. */
   place() {
     const bars = this.want.bars || Math.max(LEAST_BARS, Math.round(this.host.clientWidth / BAR_PX));
-    const scale = this.chart.timeScale();
     let end = this.axis.length - 1 + 4;
     if (this.want.to) {
       const rows = this.axis.findIndex((ts) => ts > this.want.to);
       if (rows >= 0) end = rows - 1;
     }
-    scale.setVisibleLogicalRange({ from: end - bars, to: end });
+    this.range = { from: end - bars, to: end };
   }
 
   /** From now on the user's own: it stays where it is put. */
@@ -446,7 +473,7 @@ export class ChartView {
 
   /** As `seen`, by what is there. */
   visible() {
-    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const { range } = this;
     if (!range || !this.axis.length) return { bars: 0, to: 0 };
     const isLive = range.to >= this.axis.length - 1;
     const last = Math.max(0, Math.min(this.axis.length - 1, Math.floor(range.to)));
@@ -461,33 +488,30 @@ export class ChartView {
 
   /** Put the candle of a time into the middle. */
   jump(tsMs) {
-    const scale = this.chart.timeScale();
     const { bars } = this.visible();
     this.move();
     let at = this.axis.findIndex((ts) => ts > tsMs) - 1;
     if (at < -1) at = this.axis.length - 1;
-    scale.setVisibleLogicalRange({ from: Math.max(0, at) - bars / 2, to: Math.max(0, at) + bars / 2 });
+    this.range = { from: Math.max(0, at) - bars / 2, to: Math.max(0, at) + bars / 2 };
   }
 
   /** Move by a part of what is seen (negative: to the past), or zoom by a factor. */
   pan(part) {
-    const scale = this.chart.timeScale();
-    const range = scale.getVisibleLogicalRange();
+    const { range } = this;
     this.move();
     const by = (range.to - range.from) * part;
-    scale.setVisibleLogicalRange({ from: range.from + by, to: range.to + by });
+    this.range = { from: range.from + by, to: range.to + by };
   }
 
   zoom(factor) {
-    const scale = this.chart.timeScale();
-    const range = scale.getVisibleLogicalRange();
+    const { range } = this;
     this.move();
-    scale.setVisibleLogicalRange({ from: range.to - (range.to - range.from) * factor, to: range.to });
+    this.range = { from: range.to - (range.to - range.from) * factor, to: range.to };
   }
 
   /** The candles that are seen. */
   visibleRows() {
-    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const { range } = this;
     if (!range) return [];
     const [from, to] = [this.axis[Math.max(0, Math.ceil(range.from))], this.axis[Math.min(this.axis.length - 1, Math.floor(range.to))]];
     return this.series.all().filter((row) => row[0] >= from && row[0] <= to);
@@ -507,7 +531,7 @@ export class ChartView {
 
   /** For tests. */
   facts() {
-    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const { range } = this;
     const within = (place) => this.axis[Math.max(0, Math.min(this.axis.length - 1, Math.round(place)))] ?? 0;
     return {
       count: this.series.rows.length,

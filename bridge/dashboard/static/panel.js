@@ -200,14 +200,9 @@ class Panel {
         chart.drawAll();
         break;
       case "reset":
-        series.reset();
-        chart.drawAll();
-        break;
       case "candles":
-        chart.draw(series.append(data.sequence, data.candles));
-        break;
       case "revision":
-        chart.draw(series.revise(data.candles));
+        chart.take(series, kind, data);
         break;
       case "forming":
         this.health.tick(Date.now());

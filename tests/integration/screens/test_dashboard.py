@@ -153,6 +153,17 @@ def test_the_address_opens_the_chart_at_once_and_the_choice_is_remembered(page: 
     assert chart["to"] - chart["from"] <= 51 * MINUTE
 
 
+def test_a_chart_that_is_drawn_anew_before_its_next_frame_still_shows_what_was_asked_for(page: WebPage, rig: Rig):
+    page.open(f"{rig[1]}?source=platform&asset=EURUSD_otc&bars=80")
+    page.wait_chart(lambda chart: chart["forming"] and chart["to"] - chart["from"] <= 81 * MINUTE, "80 candles")
+
+    page.script(
+        "const c = document.querySelector('.plot').fluxcap; for (let n = 0; n < 2; n++) { c.zoom(0.5); c.drawAll(); }"
+    )
+
+    page.wait_chart(lambda chart: chart["to"] - chart["from"] <= 21 * MINUTE, "20 candles")
+
+
 def test_looking_takes_the_focus_from_nobody_and_leaving_gives_it_back(
     page: WebPage, rig: Rig, daemon: FakeDaemon
 ) -> None:
