@@ -51,7 +51,7 @@ from fluxcap.bridge.transport.base import (
     Transport,
     TransportEvent,
 )
-from fluxcap.bridge.transport.requests import RequestQueue
+from fluxcap.bridge.transport.requests import MAX_IN_FLIGHT, RequestQueue
 from fluxcap.schemas.errors import FluxcapError, WireError
 from fluxcap.schemas.types import (
     BackfillCandlesRequest,
@@ -112,6 +112,7 @@ class Coordinator:
         ticks: bool = False,
         page_limit: int,
         request_timeout_ns: int,
+        max_requests: int = MAX_IN_FLIGHT,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._transport, self._cache = transport, cache
@@ -119,7 +120,7 @@ class Coordinator:
         self._clock_ns, self._backoff = clock_ns, Backoff(random)
         self._kinds = _KINDS + ("forming",) * forming + ("ticks",) * ticks
         self._page_limit = page_limit
-        self._requests: RequestQueue[_PendingRequest] = RequestQueue(transport, request_timeout_ns)
+        self._requests: RequestQueue[_PendingRequest] = RequestQueue(transport, request_timeout_ns, max_requests)
         self._connected = False
         self._streams: dict[StreamKey, _Stream] = {}
         self._topics: dict[bytes, tuple[str, _Stream]] = {}

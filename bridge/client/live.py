@@ -23,6 +23,7 @@ from fluxcap.bridge.client.events import Event
 from fluxcap.bridge.client.health import Health
 from fluxcap.bridge.client.options import (
     ViaLike,
+    default_requests,
     default_timeout_s,
     endpoints,
     open_transport,
@@ -163,6 +164,7 @@ class LiveClient:
                 ticks=self._ticks,
                 page_limit=self._page_limit,
                 request_timeout_ns=self._request_timeout_ns,
+                max_requests=default_requests(self._via),
             )
             for key in self._first_streams:
                 coordinator.add(key, self._start_from)

@@ -14,6 +14,7 @@ from fluxcap.bridge.client.receiver.actions import StartFrom
 from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
 from fluxcap.bridge.transport.base import Transport
 from fluxcap.bridge.transport.curve import ClientCurve
+from fluxcap.bridge.transport.requests import MAX_IN_FLIGHT
 from fluxcap.bridge.transport.zeromq import ZmqTransport
 from fluxcap.schemas.codec import encode
 from fluxcap.schemas.errors import CodecError, ConfigError
@@ -48,6 +49,11 @@ ViaLike: TypeAlias = Via | str | None
 def default_timeout_s(via: Via | None) -> float:
     """Return the timeout of a request in seconds: longer through NATS, where messages must be searched."""
     return 2.0 if via is None else 10.0
+
+
+def default_requests(via: Via | None) -> int:
+    """Return how many requests may be in flight: of all that JetStream is asked at once it is read for once."""
+    return MAX_IN_FLIGHT if via is None else 512
 
 
 def endpoints(pub: str | None = None, rep: str | None = None) -> tuple[str, str]:

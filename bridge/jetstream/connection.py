@@ -127,12 +127,12 @@ def _make_client(needs_tls: bool) -> Client:
 
 def header_lines(raw: bytes) -> dict[str, str]:
     """Lines ``Name: value`` as a dict; what is no such line is passed over."""
-    pairs = (line.partition(b":") for line in raw.split(b"\r\n"))
-    return {
-        name.decode("utf-8", "replace"): value.strip().decode("utf-8", "replace")
-        for name, colon, value in pairs
-        if colon
-    }
+    found = {}
+    for line in raw.decode("utf-8", "replace").split("\r\n"):
+        name, colon, value = line.partition(":")
+        if colon:
+            found[name] = value.strip(" \t\r\n\v\f")
+    return found
 
 
 def _identity(address: NatsAddress) -> dict[str, Any]:

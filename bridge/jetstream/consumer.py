@@ -44,7 +44,7 @@ class PullConsumer:
     """Reads messages of a JetStream stream in order; see the module. For one task at a time; ``close`` it.
 
     ``most``: messages requested at once. ``newest_only``: begin with the newest message of each subject, in place of a
-    position.
+    position, and leave all payloads out.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class PullConsumer:
         await self._delete_consumer()
         begin: dict[str, Any] = {"deliver_policy": "by_start_sequence", "opt_start_seq": self.next_position}
         if self._newest_only:
-            begin = {"deliver_policy": "last_per_subject"}
+            begin = {"deliver_policy": "last_per_subject", "headers_only": True}
         config = begin | {
             "filter_subject": self._filter,
             "ack_policy": "none",

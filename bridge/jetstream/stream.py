@@ -26,7 +26,10 @@ _NO_MESSAGE, _NO_STREAM, _NO_JETSTREAM = 10037, 10059, (10039, 10076)
 
 
 class StoredMessage(msgspec.Struct, frozen=True, eq=False):
-    """One message: ``position`` in JetStream, its subject, headers (possibly empty), and the wire's envelope."""
+    """One message: ``position`` in JetStream, its subject, headers (possibly empty), and the wire's envelope.
+
+    The payload is empty where only headers were asked for.
+    """
 
     position: int
     subject: str
@@ -50,6 +53,11 @@ def position_of_message(message: StoredMessage) -> Position:
         return Position()
 
 
+async def with_payload(api: JetStreamApi, message: StoredMessage) -> StoredMessage:
+    """A message with its payload, if it is still there. Raises NatsUnavailable, NatsError."""
+    return message if message.payload else await api.at(message.position) or message
+
+
 class StreamInfo(msgspec.Struct, frozen=True):
     """The state of a JetStream stream. ``created``: distinguishes it from a later one of the same name."""
 
@@ -60,6 +68,11 @@ class StreamInfo(msgspec.Struct, frozen=True):
     subjects: int
     keeps_per_subject: bool
     """Whether it forgets the oldest of a subject on its own, beside the oldest of all."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether it still has every message that was ever put there."""
+        return self.messages == self.last_position
 
 
 class JetStreamApi:

@@ -88,6 +88,7 @@ def subject_filter(
     return ".".join((root, *parts))
 
 
+@lru_cache(maxsize=100_000)
 def parse_subject(name: str, *, root: str = ROOT) -> StreamKey:
     """The key whose subject this is. Raises CodecError for any other subject."""
     tokens = name.removeprefix(f"{root}.").split(".")
@@ -119,27 +120,29 @@ class Position(msgspec.Struct, frozen=True):
     first_sequence: int = 0
 
 
-_NUMBERS = {
-    LATEST_SEQUENCE: "latest_sequence",
-    LATEST_TS_MS: "latest_ts_ms",
-    LATEST_REVISION: "latest_revision",
-    FIRST_SEQUENCE: "first_sequence",
-}
+_NUMBERS = (LATEST_SEQUENCE, LATEST_TS_MS, LATEST_REVISION, FIRST_SEQUENCE)
+"""The headers of a position's numbers, in the order of its fields."""
 
 
 def position_headers(position: Position) -> dict[str, str]:
     """Return the headers with a message's position; ``position`` includes the message."""
-    return {STORE_ID: position.store_id} | {header: str(getattr(position, field)) for header, field in _NUMBERS.items()}
+    return {
+        STORE_ID: position.store_id,
+        LATEST_SEQUENCE: str(position.latest_sequence),
+        LATEST_TS_MS: str(position.latest_ts_ms),
+        LATEST_REVISION: str(position.latest_revision),
+        FIRST_SEQUENCE: str(position.first_sequence),
+    }
 
 
 def position_of(headers: Mapping[str, str] | None) -> Position:
     """The position that a message's headers tell. Raises CodecError when they are not those of a forwarder."""
     given = headers or {}
     store_id = given.get(STORE_ID, "")
-    numbers = {field: given.get(header, "") for header, field in _NUMBERS.items()}
-    if not store_id or not all(text.isascii() and text.isdecimal() and len(text) < 20 for text in numbers.values()):
+    numbers = [given.get(header, "") for header in _NUMBERS]
+    if not store_id or not all(text.isascii() and text.isdecimal() and len(text) < 20 for text in numbers):
         raise CodecError("A message in JetStream has no position; it was not written by fluxcap.")
-    return Position(store_id, **{field: int(text) for field, text in numbers.items()})
+    return Position(store_id, *map(int, numbers))
 
 
 MAX_FILTERS = 16

@@ -16,13 +16,20 @@ import numpy as np
 from fluxcap.bridge.jetstream.consumer import PullConsumer
 from fluxcap.bridge.jetstream.read.revisions import RevisionIndex
 from fluxcap.bridge.jetstream.read.search import bisect_first
-from fluxcap.bridge.jetstream.stream import JetStreamApi, StoredMessage, decode_message, position_of_message
+from fluxcap.bridge.jetstream.read.shared import READERS_AT_ONCE, NewestSource, SharedReader
+from fluxcap.bridge.jetstream.stream import (
+    JetStreamApi,
+    StoredMessage,
+    decode_message,
+    position_of_message,
+    with_payload,
+)
 from fluxcap.bridge.jetstream.subjects import STORE_ID, Position
 from fluxcap.schemas.candles import CandlePage, RevisionPage
 from fluxcap.schemas.errors import NatsUnavailable
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch
 
-PAGE_S = 0.8
+PAGE_S = 0.5
 """A page that takes longer ends with what there is by then, and the next one goes on there. So many may be asked for at
 once without any being late."""
 ASK_MESSAGES = 512
@@ -36,21 +43,38 @@ _EMPTY = (0, -1, 0)
 
 
 class StreamPages:
-    """One stream of JetStream: remembers where it has been, so that the page after a page needs no search."""
+    """One stream of JetStream: remembers where it has been, so that the page after a page needs no search.
 
-    def __init__(self, api: JetStreamApi, subject: str) -> None:
+    Parameters
+    ----------
+    newest
+        Who is asked for the newest message; None: the API.
+    shared
+        Where messages come with those of other streams; None: nowhere.
+    """
+
+    def __init__(
+        self,
+        api: JetStreamApi,
+        subject: str,
+        newest: NewestSource | None = None,
+        shared: SharedReader | None = None,
+    ) -> None:
         self._api = api
         self._subject = subject
+        self._newest = newest or api
+        self._shared = shared
+        self._turns = asyncio.Semaphore(READERS_AT_ONCE) if shared is None else shared.turns
         self._store_id = ""
         self._held = _EMPTY
         """The sequences that the newest message read begins and ends with, and its position."""
         self._first = (0, 0)
-        """(the oldest sequence, the position of its message)."""
+        """(the oldest sequence, a position where its message or nothing of the stream lies before)."""
         self._revisions = RevisionIndex(api, subject, "")
 
     async def newest(self) -> tuple[StoredMessage, Position] | None:
         """The newest message and what it says; None where the stream has none."""
-        last = await self._api.last(self._subject)
+        last = await self._newest.last(self._subject)
         if last is None or not (position := position_of_message(last)).store_id:
             return None
         self.set_store(position.store_id)
@@ -62,14 +86,21 @@ class StreamPages:
             self._store_id, self._held, self._first = store_id, _EMPTY, (0, 0)
             self._revisions = RevisionIndex(self._api, self._subject, store_id)
 
-    async def first_sequence(self, last: StoredMessage, latest: Position, kept_from: int | None) -> int:
+    async def first_sequence(
+        self, last: StoredMessage, latest: Position, kept_from: int | None, *, is_whole: bool = False
+    ) -> int:
         """The oldest sequence that JetStream can serve; 0 while there was none, the next one when it has discarded all.
 
-        ``kept_from``: JetStream's first position, when all after it is kept; None when that is not known.
+        ``kept_from``: JetStream's first position, when all after it is kept; None when that is not known. ``is_whole``:
+        JetStream has every message that was ever put there, so that what the newest one says needs no search.
         """
+        if is_whole:
+            self._first = (latest.first_sequence, 1)
+            return latest.first_sequence
         sequence, position = self._first
         if kept_from is None or not sequence or position < kept_from:
             message = await bisect_first(self._api, self._subject, 1, last, self._is_of_store)
+            message = await with_payload(self._api, message)
             while not isinstance(batch := decode_message(message), CandleBatch) or not self._is_of_store(message):
                 if message.position >= last.position:
                     return latest.latest_sequence + 1 if latest.latest_sequence else 0
@@ -86,17 +117,19 @@ class StreamPages:
             return CandlePage(wanted, _NO_CANDLES, has_more=limit <= 0 and latest.latest_sequence >= wanted)
         begin, end, position = self._held
         found = None
-        if not begin <= wanted <= end + 1:
+        if wanted == self._first[0]:
+            position, begin, end = self._first[1], 1, 0
+        elif not begin <= wanted <= end + 1:
             found = await bisect_first(self._api, self._subject, 1, last, lambda m: self._reaches(m, wanted))
+            found = await with_payload(self._api, found)
             position, begin, end = found.position + 1, 1, len(batch.candles) if (batch := self._batch(found)) else 0
         count = min(limit + 1, latest.latest_sequence - wanted + 1)
-        is_few = count <= SINGLE_MESSAGES * (end - begin + 1)
+        is_few = count <= SINGLE_MESSAGES * max(end - begin + 1, 1)
         chunks = self._messages(position, last, SINGLE_MESSAGES if is_few else 0, min(count, ASK_MESSAGES), found)
         start, candles = await self._collect(chunks, last, wanted, count)
         if not len(candles):
             return CandlePage(wanted, _NO_CANDLES)
-        revisions = self._revisions
-        await revisions.load_until(last)
+        revisions = await self._loaded(last)
         candles = revisions.apply_to(start, candles)
         more = len(candles) > limit or start + len(candles) <= latest.latest_sequence
         if end_ts_ms is not None:
@@ -108,9 +141,14 @@ class StreamPages:
 
     async def revisions(self, last: StoredMessage, after: int | None, limit: int) -> RevisionPage:
         """As ``StoreReader.revisions``, up to what ``last`` says; a page ends where some were discarded."""
+        return (await self._loaded(last)).page(after, limit)
+
+    async def _loaded(self, last: StoredMessage) -> RevisionIndex:
+        """The revisions, all up to ``last``."""
         revisions = self._revisions
-        await revisions.load_until(last)
-        return revisions.page(after, limit)
+        async with self._turns:
+            await revisions.load_until(last)
+        return revisions
 
     def _is_of_store(self, message: StoredMessage) -> bool:
         return message.headers.get(STORE_ID) == self._store_id
@@ -125,7 +163,6 @@ class StreamPages:
         """Up to ``count`` candles, without a hole, from ``wanted`` or the oldest after it on. None beyond ``last``."""
         parts: list[CandleArray] = []
         start = following = rows = 0
-        end_s = asyncio.get_running_loop().time() + PAGE_S
         async with contextlib.aclosing(chunks):
             async for messages in chunks:
                 for message in messages:
@@ -142,7 +179,7 @@ class StreamPages:
                     start, following, rows = start or begin, batch.next_sequence, rows + len(parts[-1])
                     if rows >= count:
                         break
-                if rows >= count or (rows and asyncio.get_running_loop().time() >= end_s):
+                if rows >= count or (rows and not messages):
                     break
         if rows > count:
             parts[-1] = parts[-1][: len(parts[-1]) - (rows - count)]
@@ -154,6 +191,8 @@ class StreamPages:
         """Messages from a position on, as they come, until one at ``last`` or behind it.
 
         ``single``: so many are asked for one by one, the others up to ``most`` at once. ``found``: the one before them.
+        None at all among them say that who has some should be content: what follows costs a reading of its own, or the
+        time is over.
         """
         if found is not None:
             yield [found]
@@ -163,15 +202,29 @@ class StreamPages:
                 return
             yield [message]
             position = message.position + 1
-        reader = PullConsumer(self._api, self._subject, position, most=most)
-        try:
-            while reader.next_position <= last.position:
-                messages = await reader.read(READ_S)
-                if not messages:
-                    raise NatsUnavailable("JetStream did not return the messages.")
-                yield messages
-        finally:
-            await reader.close()
+        if self._shared is not None and not single:
+            begin = position
+            async with contextlib.aclosing(self._shared.messages(self._subject, position, last.position)) as chunks:
+                async for messages in chunks:
+                    yield messages
+                    position = messages[-1].position + 1
+            if position > last.position:
+                return
+            if position > begin:
+                yield []
+        async with self._turns:
+            reader, loop = PullConsumer(self._api, self._subject, position, most=most), asyncio.get_running_loop()
+            end_s = loop.time() + PAGE_S
+            try:
+                while reader.next_position <= last.position:
+                    messages = await reader.read(READ_S)
+                    if not messages:
+                        raise NatsUnavailable("JetStream did not return the messages.")
+                    yield messages
+                    if loop.time() >= end_s:
+                        yield []
+            finally:
+                await reader.close()
 
     def _batch(self, message: StoredMessage) -> CandleBatch | None:
         if not self._is_of_store(message):
@@ -187,15 +240,20 @@ def _joined(parts: list[CandleArray]) -> CandleArray:
 
 
 class StreamPageCache:
-    """The pages of all streams. ``remember``: of how many streams it is known where pages went on."""
+    """The pages of all streams. ``remember``: of how many streams it is known where pages went on.
 
-    def __init__(self, api: JetStreamApi, remember: int = 4_096) -> None:
+    ``newest``, ``shared``: as in ``StreamPages``.
+    """
+
+    def __init__(self, api: JetStreamApi, newest: NewestSource, shared: SharedReader, remember: int = 4_096) -> None:
         self._api = api
+        self._newest = newest
+        self._shared = shared
         self._remember = remember
         self._streams: dict[str, StreamPages] = {}
 
     def of(self, subject: str) -> StreamPages:
-        pages = self._streams.pop(subject, None) or StreamPages(self._api, subject)
+        pages = self._streams.pop(subject, None) or StreamPages(self._api, subject, self._newest, self._shared)
         self._streams[subject] = pages
         while len(self._streams) > self._remember:
             del self._streams[next(iter(self._streams))]

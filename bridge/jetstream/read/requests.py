@@ -8,17 +8,18 @@ another store than the request names, 400 for what is no request.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 
 import msgspec
 
-from fluxcap.bridge.jetstream.consumer import PullConsumer
 from fluxcap.bridge.jetstream.read.pages import StreamPageCache, StreamPages
+from fluxcap.bridge.jetstream.read.shared import NewestMessages, SharedReader, read_newest
 from fluxcap.bridge.jetstream.stream import JetStreamApi, StoredMessage, StreamInfo, position_of_message
 from fluxcap.bridge.jetstream.subjects import ALL_SUBJECTS, Position, parse_subject, subject
-from fluxcap.schemas.candles import MAX_SEQUENCE, page_limit
-from fluxcap.schemas.errors import CodecError, NatsUnavailable, WireError
+from fluxcap.schemas.candles import MAX_SEQUENCE, CandlePage, page_limit
+from fluxcap.schemas.errors import CodecError, WireError
 from fluxcap.schemas.types import (
     BackfillCandlesRequest,
     BackfillCandlesResponse,
@@ -39,7 +40,8 @@ from fluxcap.schemas.types import (
 )
 
 MAX_CONCURRENT_REQUESTS = 64
-READ_S = 2.0
+PAGES_ROWS = 320_000
+"""Candles of all pages that are made at once: 20 MB. Each is the shorter, the more there are."""
 
 
 class JetStreamRequestHandler:
@@ -49,11 +51,19 @@ class JetStreamRequestHandler:
         self, api: JetStreamApi, heartbeat: Callable[[StreamKey], StreamStatus | None] = lambda key: None
     ) -> None:
         self._api = api
-        self._pages = StreamPageCache(api)
+        self._newest_messages = NewestMessages(api)
+        self._shared = SharedReader(api)
+        self._pages = StreamPageCache(api, self._newest_messages, self._shared)
         self._heartbeat = heartbeat
         self._state_asked: asyncio.Future[StreamInfo] | None = None
         """The question after JetStream's state that is under way: of many streams at once, one asks it."""
+        self._pages_under_way = 0
         self._store_ids_sent: dict[StreamKey, str] = {}
+
+    def close(self) -> None:
+        """End what is under way for more than one request."""
+        self._newest_messages.close()
+        self._shared.close()
 
     async def handle(self, request: Message) -> Message:
         """Raises WireError, NatsUnavailable, NatsError."""
@@ -71,8 +81,7 @@ class JetStreamRequestHandler:
                 _, _, latest = await self._newest(key)
                 return SubscribeCandlesAck(True, "", key, latest.latest_sequence)
             case BackfillCandlesRequest(key, after, end_ts_ms, limit):
-                pages, last, latest = await self._same_store(key)
-                page = await pages.page(last, latest, _clamp(after), end_ts_ms, page_limit(limit))
+                page = await self._page(key, _clamp(after), end_ts_ms, page_limit(limit))
                 return BackfillCandlesResponse(
                     key, page.start_sequence, page.candles, page.has_more, page.next_sequence
                 )
@@ -98,6 +107,14 @@ class JetStreamRequestHandler:
             raise WireError(409, f"{key} comes from another store now; request its status.")
         return pages, last, latest
 
+    async def _page(self, key: StreamKey, after: int | None, end_ts_ms: int | None, limit: int) -> CandlePage:
+        self._pages_under_way += 1
+        try:
+            pages, last, latest = await self._same_store(key)
+            return await pages.page(last, latest, after, end_ts_ms, min(limit, PAGES_ROWS // self._pages_under_way))
+        finally:
+            self._pages_under_way -= 1
+
     async def _health(self) -> HealthResponse:
         state = await self._api.state()
         return HealthResponse(True, f"{state.subjects} streams, {state.messages} messages in JetStream")
@@ -116,7 +133,7 @@ class JetStreamRequestHandler:
         self, key: StreamKey, pages: StreamPages, last: StoredMessage, latest: Position, state: StreamInfo
     ) -> StreamStatus:
         kept_from = None if state.keeps_per_subject else state.first_position
-        first = await pages.first_sequence(last, latest, kept_from)
+        first = await pages.first_sequence(last, latest, kept_from, is_whole=state.is_whole)
         status = self._heartbeat(key) or StreamStatus(key)
         return msgspec.structs.replace(
             status,
@@ -131,7 +148,7 @@ class JetStreamRequestHandler:
     async def _list(self) -> list[StreamStatus]:
         """All streams. The newest messages come in one reading, the oldest are asked for when they are not known."""
         state = await self._api.state()
-        newest = await self._newest_of_all(state)
+        newest = await self._newest_of_all()
         turns = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
 
         async def one(key: StreamKey, last: StoredMessage) -> StreamStatus:
@@ -143,22 +160,10 @@ class JetStreamRequestHandler:
 
         return await asyncio.gather(*(one(key, last) for key, last in sorted(newest.items())))
 
-    async def _newest_of_all(self, state: StreamInfo) -> dict[StreamKey, StoredMessage]:
-        found: dict[StreamKey, StoredMessage] = {}
-        reader = PullConsumer(self._api, ALL_SUBJECTS, 1, newest_only=True)
-        try:
-            await reader.open()
-            while reader.pending > 0:
-                messages = await reader.read(READ_S)
-                if not messages:
-                    raise NatsUnavailable("JetStream did not return the messages.")
-                for message in messages:
-                    key = _key(message.subject)
-                    if key is not None and position_of_message(message).store_id:
-                        found[key] = message
-        finally:
-            await reader.close()
-        return found
+    async def _newest_of_all(self) -> dict[StreamKey, StoredMessage]:
+        found = await read_newest(self._api, ALL_SUBJECTS, sys.maxsize) or {}
+        named = ((_key(message.subject), message) for message in found.values())
+        return {key: message for key, message in named if key is not None and position_of_message(message).store_id}
 
 
 def _key(name: str) -> StreamKey | None:

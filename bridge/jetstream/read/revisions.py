@@ -15,7 +15,13 @@ import numpy.typing as npt
 
 from fluxcap.bridge.jetstream.consumer import PullConsumer
 from fluxcap.bridge.jetstream.read.search import bisect_first, bisect_steps
-from fluxcap.bridge.jetstream.stream import JetStreamApi, StoredMessage, decode_message, position_of_message
+from fluxcap.bridge.jetstream.stream import (
+    JetStreamApi,
+    StoredMessage,
+    decode_message,
+    position_of_message,
+    with_payload,
+)
 from fluxcap.schemas.candles import RevisionPage
 from fluxcap.schemas.errors import NatsUnavailable
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleRevision
@@ -104,7 +110,7 @@ class RevisionIndex:
             if latest - self._latest > SEARCHED_AT_ONCE:
                 end = await bisect_first(api, subject, low, last, partial(self._says, self._latest + SEARCHED_AT_ONCE))
             for message in await bisect_steps(api, subject, low, end, self._latest_in, self._latest):
-                self._add(message)
+                self._add(await with_payload(api, message))
 
     def _add(self, message: StoredMessage) -> None:
         """A message before which all is known, but for those that say nothing new."""

@@ -154,7 +154,9 @@ class ReadSession:
     async def _end_epoch(self) -> None:
         client, self._client = self._client, None
         following, self._following = self._following, None
-        self._handler = None
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.close()
         self._heartbeats.clear()
         self._listening.clear()
         for task in self._requests:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fluxcap.bridge.client.options import require_address, require_start, require_stream
+from fluxcap.bridge.client.options import Via, default_requests, require_address, require_start, require_stream
 from fluxcap.bridge.client.receiver.actions import StartFrom
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import StreamKey
@@ -50,3 +50,7 @@ def test_an_address_is_text_or_left_out() -> None:
     assert (require_address("tcp://127.0.0.1:1"), require_address(None)) == ("tcp://127.0.0.1:1", None)
     with pytest.raises(ConfigError, match="5556 is no address"):
         require_address(5556)  # type: ignore[arg-type]
+
+
+def test_jetstream_is_asked_for_many_streams_at_once_and_a_server_for_few() -> None:
+    assert default_requests(Via("nats://127.0.0.1:4222")) > 10 * default_requests(None)
