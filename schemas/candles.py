@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from math import inf
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,6 +20,9 @@ HISTORY_LIMIT = 50_000
 """Candles in one answer to a HistoryRequest at most, and when it says 0: about 3.8 MB."""
 MAX_SEQUENCE = 1 << 62
 """Beyond any sequence; keeps start and next within the wire's numbers whatever a request says."""
+WHOLE_CANDLE = np.dtype(f"V{CANDLE_DTYPE.itemsize}")
+"""A row of ``CANDLE_DTYPE`` as one piece, to be copied as such."""
+_FEW_ARRAYS = 8
 _FEW = 16
 """Up to so many candles one by one is quicker than NumPy: 1 µs against 24 µs for a single one."""
 
@@ -30,6 +34,21 @@ def as_candle_array(candles: Sequence[Candle] | CandleArray) -> CandleArray:
             raise SequenceError(f"Candles must be a row of CANDLE_DTYPE, not {candles.dtype} with {candles.ndim} axes.")
         return candles
     return candle_array(candles)
+
+
+def joined_rows(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Arrays of one dtype, such as of candles, one behind the other, shape ``(n,)``; one alone is not copied.
+
+    Many come back read-only. NumPy copies rows with names field by field, so they are moved as whole ones: two of 5,000
+    candles in 30 µs, not in 530.
+    """
+    if len(arrays) == 1:
+        return arrays[0]
+    dtype = arrays[0].dtype
+    if len(arrays) > _FEW_ARRAYS:  # np.concatenate takes longer for each array: 120 µs for 80 of one candle, this 13
+        return np.frombuffer(b"".join([array.tobytes() for array in arrays]), dtype)
+    whole = np.dtype((np.void, dtype.itemsize))
+    return np.concatenate([array.view(whole) for array in arrays]).view(dtype)
 
 
 def first_invalid_candle(candles: CandleArray) -> int | None:

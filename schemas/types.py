@@ -151,7 +151,7 @@ def interval_ms(interval: str) -> int:
     return int(match[1]) * _UNIT_MS[match[2]]
 
 
-class StreamKey(msgspec.Struct, frozen=True, gc=False, order=True):
+class StreamKey(msgspec.Struct, frozen=True, gc=False, order=True, cache_hash=True):
     """The name of a stream.
 
     Attributes

@@ -24,8 +24,8 @@ from fluxcap.bridge.store.schema import (
     CANDLE_COLUMNS,
     CANDLE_DEFINITION,
     candle_columns,
-    concatenate,
 )
+from fluxcap.schemas.candles import joined_rows
 from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError, StoreFull
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
 
@@ -263,7 +263,7 @@ def _grouped(changes: Sequence[Change]) -> list[list[Change]]:
 def _append(writer: StoreCursor, changes: Sequence[Append]) -> None:
     sizes = [len(change.candles) for change in changes]
     numbers = [np.arange(c.start_sequence, c.start_sequence + len(c.candles), dtype=np.uint64) for c in changes]
-    columns = candle_columns(concatenate([change.candles for change in changes]))
+    columns = candle_columns(joined_rows([change.candles for change in changes]))
     columns["sequence"] = np.concatenate(numbers)
     if len(changes) == 1:
         stream = _quoted(str(changes[0].key))

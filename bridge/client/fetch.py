@@ -13,7 +13,7 @@ from fluxcap.bridge.client.options import RequestLine, ViaLike, connect_requests
 from fluxcap.bridge.client.version1 import is_version1_error, status_of
 from fluxcap.bridge.transport.base import Connected, Disconnected, ReplyReceived, RequestFailed
 from fluxcap.bridge.transport.curve import ClientCurve
-from fluxcap.schemas.candles import PAGE_LIMIT, CandlePage, RevisionPage, StreamSize
+from fluxcap.schemas.candles import PAGE_LIMIT, CandlePage, RevisionPage, StreamSize, joined_rows
 from fluxcap.schemas.errors import CodecError, WireError, WireTimeout
 from fluxcap.schemas.types import (
     CANDLE_DTYPE,
@@ -251,7 +251,7 @@ def backfill(
         done += len(page.candles)
         if on_progress is not None:
             on_progress(done, total)
-    return np.concatenate(pages) if pages else np.empty(0, CANDLE_DTYPE)
+    return joined_rows(pages) if pages else np.empty(0, CANDLE_DTYPE)
 
 
 def candle_pages(

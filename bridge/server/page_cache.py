@@ -15,7 +15,7 @@ import numpy as np
 
 from fluxcap.bridge.store.history import HistoryPage
 from fluxcap.bridge.store.reader import StoreReader
-from fluxcap.schemas.candles import CandlePage, RevisionPage
+from fluxcap.schemas.candles import WHOLE_CANDLE, CandlePage, RevisionPage, joined_rows
 from fluxcap.schemas.types import (
     CANDLE_DTYPE,
     CandleArray,
@@ -77,7 +77,7 @@ class RecentCandles:
         count = len(batch.candles)
         if view.stop + count > len(view.buffer):
             view = self._moved(view, count)
-        view.buffer[view.stop : view.stop + count] = batch.candles
+        _copy_rows(batch.candles, view.buffer, view.stop)
         self._views[batch.key] = _View(view.buffer, view.start, view.stop + count, view.first_sequence)
 
     def _moved(self, view: _View, more: int) -> _View:
@@ -86,7 +86,7 @@ class RecentCandles:
         keep = min(view.stop - view.start, max(depth - more, 0))
         room = max(more, min(keep + more, depth // SPARE_PART), _LEAST_CAPACITY)
         buffer = np.empty(keep + room, dtype=CANDLE_DTYPE)
-        buffer[:keep] = view.buffer[view.stop - keep : view.stop]
+        _copy_rows(view.buffer[view.stop - keep : view.stop], buffer, 0)
         return _View(buffer, 0, keep, view.next_sequence - keep)
 
     def revise(self, revision: CandleRevision) -> None:
@@ -110,6 +110,11 @@ class RecentCandles:
     def rows(self) -> int:
         """Rows of memory in use, spare ones included."""
         return sum(len(view.buffer) for view in self._views.values())
+
+
+def _copy_rows(rows: CandleArray, buffer: CandleArray, at: int) -> None:
+    """Copy rows to a place of a buffer, each as one piece: NumPy would copy field by field, up to 15 times as long."""
+    buffer.view(WHOLE_CANDLE)[at : at + len(rows)] = rows.view(WHOLE_CANDLE)
 
 
 class _BackfilledRows(msgspec.Struct, frozen=True, eq=False):
@@ -226,7 +231,7 @@ class CachedReader:
             self._older_rows -= len(self._older.popitem(last=False)[1].candles)
         if view is None or view[0] < older.first_sequence:
             return older.first_sequence, older.candles
-        return older.first_sequence, np.concatenate([older.candles[: view[0] - older.first_sequence], view[1]])
+        return older.first_sequence, joined_rows([older.candles[: view[0] - older.first_sequence], view[1]])
 
     def _rows_per_stream(self) -> int:
         """Rows worth reading at once: so many that the budget lasts for every stream's newest."""

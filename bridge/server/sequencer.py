@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from fluxcap.schemas.candles import as_candle_array, first_invalid_candle
+from fluxcap.schemas.candles import as_candle_array, first_invalid_candle, joined_rows
 from fluxcap.schemas.errors import SequenceError
 from fluxcap.schemas.types import (
     Candle,
@@ -31,10 +31,10 @@ from fluxcap.schemas.types import (
 _NO_WATERMARK = Watermark()
 
 
-def _require_sane(key: StreamKey, candles: CandleArray) -> None:
+def _require_sane(key: StreamKey, candles: CandleArray, bad: int | None) -> None:
+    """``bad``: index of the first candle that cannot be one."""
     if len(candles) == 0:
         raise SequenceError(f"{key}: there is no candle to number.")
-    bad = first_invalid_candle(candles)
     if bad is not None:
         raise SequenceError(f"{key}: not a valid candle: {Candle(*candles[bad].tolist())}; it was not published.")
 
@@ -61,15 +61,25 @@ class Sequencer:
         Raises SequenceError when there is no candle, when one is insane (see ``first_invalid_candle``), or when times
         do not strictly increase from the newest confirmed candle on.
         """
-        array = as_candle_array(candles)
-        _require_sane(key, array)
-        mark = self.watermark(key)
-        times = array["ts_ms"]
-        if times[0] <= mark.latest_ts_ms or (len(times) > 1 and not (times[1:] > times[:-1]).all()):
-            raise SequenceError(
-                f"{key}: candle times must increase, but {times[:3].tolist()} was to follow {mark.latest_ts_ms}."
-            )
-        return CandleBatch(key, mark.latest_sequence + 1, array)
+        return self.number_all({key: candles})[0]
+
+    def number_all(self, candles: Mapping[StreamKey, Sequence[Candle] | CandleArray]) -> list[CandleBatch]:
+        """Candles of many streams as ``number``, or none of them: what a candle must be is asked once for all."""
+        arrays = [as_candle_array(own) for own in candles.values()]
+        bad = first_invalid_candle(joined_rows(arrays)) if arrays else None
+        batches = []
+        end = 0
+        for key, array in zip(candles, arrays, strict=True):
+            begin, end = end, end + len(array)
+            _require_sane(key, array, bad - begin if bad is not None and bad < end else None)
+            mark = self.watermark(key)
+            times = array["ts_ms"]
+            if times.item(0) <= mark.latest_ts_ms or (len(times) > 1 and not (times[1:] > times[:-1]).all()):
+                raise SequenceError(
+                    f"{key}: candle times must increase, but {times[:3].tolist()} was to follow {mark.latest_ts_ms}."
+                )
+            batches.append(CandleBatch(key, mark.latest_sequence + 1, array))
+        return batches
 
     def confirm(self, batch: CandleBatch) -> None:
         """The store holds the batch: its sequences are given. Raises SequenceError if it does not come next."""
@@ -78,10 +88,10 @@ class Sequencer:
             raise SequenceError(
                 f"{batch.key}: batch {batch.start_sequence} cannot be confirmed after {mark.latest_sequence}."
             )
-        self._watermarks[batch.key] = msgspec.structs.replace(
-            mark,
+        self._watermarks[batch.key] = Watermark(
             latest_sequence=batch.next_sequence - 1,
-            latest_ts_ms=int(batch.candles["ts_ms"][-1]),
+            latest_ts_ms=batch.candles["ts_ms"].item(-1),
+            latest_revision=mark.latest_revision,
             first_sequence=mark.first_sequence or batch.start_sequence,
         )
 
@@ -101,7 +111,7 @@ class Sequencer:
             raise SequenceError(f"{key}: sequences are whole numbers from 0 on: {error}.") from None
         if numbers.shape != array.shape:
             raise SequenceError(f"{key}: {len(numbers)} sequences cannot name {len(array)} revised candles.")
-        _require_sane(key, array)
+        _require_sane(key, array, first_invalid_candle(array))
         mark = self.watermark(key)
         if int(numbers.max()) > mark.latest_sequence:
             raise SequenceError(

@@ -247,7 +247,7 @@ class WireServer:
     ) -> _Derived:
         """Number what derived streams get by a commit. A candle that cannot be one, such as by its volume, is none."""
         folded = self.derived.fold(batches, revisions, gaps, over)
-        sealed: list[CandleBatch] = []
+        sealed: dict[StreamKey, CandleArray] = {}
         better: list[CandleRevision] = []
         everything = as_candle_array([candle for candles in folded.sealed.values() for candle in candles])
         is_sound = first_invalid_candle(everything) is None  # nearly always: asked once for all of them
@@ -258,12 +258,12 @@ class WireServer:
             while not is_sound and len(array) and (bad := first_invalid_candle(array)) is not None:
                 array = np.delete(array, bad)
             if len(array):
-                sealed.append(self._sequencer.number(key, array))
+                sealed[key] = array
         for key, candles in folded.revised.items():
             sound = [candle for candle in candles if first_invalid_candle(as_candle_array([candle])) is None]
             if (revision := self._revision(key, sound)) is not None:
                 better.append(revision)
-        return _Derived(sealed, better, folded)
+        return _Derived(self._sequencer.number_all(sealed), better, folded)
 
     def _confirm(self, batches: Sequence[CandleBatch], revisions: Sequence[CandleRevision], derived: _Derived) -> None:
         """All of it is committed: its numbers are given, and it goes out."""
@@ -281,7 +281,7 @@ class WireServer:
         self, entries: Mapping[StreamKey, Candles], completed: Mapping[StreamKey, Sequence[Candle]]
     ) -> list[CandleBatch]:
         """Return the batch to be stored next of each stream. Raises SequenceError."""
-        batches = []
+        next_: dict[StreamKey, Candles] = {}
         for key, candles in entries.items():
             if key in completed:
                 newest_ms = self.watermark(key).latest_ts_ms
@@ -291,8 +291,8 @@ class WireServer:
                 array = as_candle_array(candles)
                 candles = array[~np.isin(array["ts_ms"], self._recovered[key].candles["ts_ms"])]
             if len(candles):
-                batches.append(self._sequencer.number(key, candles))
-        return batches
+                next_[key] = candles
+        return self._sequencer.number_all(next_)
 
     def _commit(
         self,
@@ -443,7 +443,7 @@ class WireServer:
 
     def _status(self, key: StreamKey) -> StreamStatus:
         mark = self._sequencer.watermark(key)
-        feed = FeedInfo(*self._feed_of(key))
+        feed_state, last_tick_ts_ms, platform_offset_ms = self._feed_of(key)
         return StreamStatus(
             key=key,
             latest_sequence=mark.latest_sequence,
@@ -452,9 +452,9 @@ class WireServer:
             first_sequence=mark.first_sequence,
             store_id=self.store.store_id,
             latest_revision=mark.latest_revision,
-            feed_state=feed.feed_state,
-            last_tick_ts_ms=feed.last_tick_ts_ms,
-            platform_offset_ms=feed.platform_offset_ms,
+            feed_state=feed_state,
+            last_tick_ts_ms=last_tick_ts_ms,
+            platform_offset_ms=platform_offset_ms,
         )
 
     def _swap_snapshot(self, changed: Iterable[StreamKey]) -> None:

@@ -128,10 +128,6 @@ class Bucket(msgspec.Struct, frozen=True, gc=False):
             if bit == "1":
                 yield self.start_ms + number * base_ms
 
-    def is_full(self, length_ms: int, base_ms: int) -> bool:
-        """Return whether every base bucket has a candle."""
-        return self.seen == (1 << length_ms // base_ms) - 1
-
 
 def begin_bucket(candles: Sequence[Candle], start_ms: int, base_ms: int) -> Bucket:
     """A bucket with its first candles, oldest first; at least one."""
@@ -262,8 +258,12 @@ class DerivedStreams:
         self._interval = timeframes.interval
         self._base_ms = interval_ms(timeframes.interval)
         self._lengths_ms = tuple(interval_ms(timeframe) for timeframe in self.timeframes)
+        self._all_seen = tuple((1 << length_ms // self._base_ms) - 1 for length_ms in self._lengths_ms)
+        """By timeframe, ``Bucket.seen`` of one in which every base bucket has a candle."""
         self._stored = stored
         self._now_ms = now_ms
+        self._keys: dict[str, tuple[StreamKey, ...]] = {}
+        """By asset, what is derived of it: a key is made once, since one that is known is found sooner."""
         self._progress: dict[str, _Progress] = {}
         self._blind_under_way: dict[str, tuple[_Progress, dict[tuple[int, int], bool]]] = {}
         """By asset, whether base buckets that are over and have no candle were not seen; as of its progress."""
@@ -280,9 +280,7 @@ class DerivedStreams:
 
     def keys(self, base: StreamKey) -> tuple[StreamKey, ...]:
         """The streams derived from a base stream, shortest interval first."""
-        if not self.is_base(base):
-            return ()
-        return tuple(StreamKey(base.source_id, base.symbol, timeframe) for timeframe in self.timeframes)
+        return self._derived_keys(base.symbol) if self.is_base(base) else ()
 
     def needed_from_ms(self) -> int:
         """Base candles from this time on (UTC ms) are still to be folded; ``NEVER_MS`` where nothing is derived."""
@@ -370,6 +368,14 @@ class DerivedStreams:
         return found
 
     # --- within ---------------------------------------------------------------------------------------------------
+
+    def _derived_keys(self, symbol: str) -> tuple[StreamKey, ...]:
+        """The streams derived of an asset, shortest interval first."""
+        keys = self._keys.get(symbol)
+        if keys is None:
+            keys = tuple(StreamKey(self._source_id, symbol, timeframe) for timeframe in self.timeframes)
+            self._keys[symbol] = keys
+        return keys
 
     def _is_blind_so_far(self, symbol: str, bucket: Bucket, known: _Progress) -> bool:
         """Return whether a base bucket that is over and has no candle was not seen. Asked once for each commit."""
@@ -532,27 +538,25 @@ class DerivedStreams:
         """Finished buckets as candles: those that come next, and those that are revisions."""
         sealed: dict[StreamKey, list[Candle]] = {}
         revised: dict[StreamKey, list[Candle]] = {}
-        by_stream: dict[tuple[str, int], list[_Finished]] = {}
+        if incomplete := [one.bucket.start_ms for one in finished if one.bucket.seen != self._all_seen[one.at]]:
+            work.load_gaps(self._source_id, min(incomplete))
+        by_stream: dict[StreamKey, list[_Finished]] = {}
         for one in finished:
-            by_stream.setdefault((one.symbol, one.at), []).append(one)
-        incomplete = [one for one in finished if not one.bucket.is_full(self._lengths_ms[one.at], self._base_ms)]
-        if incomplete:
-            work.load_gaps(self._source_id, min(one.bucket.start_ms for one in incomplete))
-        for (symbol, at), ones in by_stream.items():
-            key = StreamKey(self._source_id, symbol, self.timeframes[at])
-            began_ms = progress[symbol].began_ms
+            if one.bucket.start_ms >= progress[one.symbol].began_ms:
+                by_stream.setdefault(self._derived_keys(one.symbol)[one.at], []).append(one)
+        for key, ones in by_stream.items():
             latest_ms = self._stored.watermark(key).latest_ts_ms
-            ones = sorted((one for one in ones if one.bucket.start_ms >= began_ms), key=lambda one: one.bucket.start_ms)
-            old = [one.bucket.start_ms for one in ones if one.bucket.start_ms <= latest_ms]
-            standing_candles = self._stored.between(key, old[0], old[-1] + 1) if old else ()
-            published = {candle.ts_ms: candle for candle in standing_candles}
+            if len(ones) > 1:
+                ones.sort(key=lambda one: one.bucket.start_ms)
+            published: dict[int, Candle] = {}
+            if old := [one.bucket.start_ms for one in ones if one.bucket.start_ms <= latest_ms]:
+                published = {candle.ts_ms: candle for candle in self._stored.between(key, old[0], old[-1] + 1)}
             for one in ones:
-                if one.bucket.start_ms > latest_ms:
-                    sealed.setdefault(key, []).append(one.bucket.candle(blind_between=self._is_blind(one, work, None)))
-                    continue
                 standing = published.get(one.bucket.start_ms)
                 candle = one.bucket.candle(blind_between=self._is_blind(one, work, standing))
-                if self._is_better(candle, one.was, standing):
+                if one.bucket.start_ms > latest_ms:
+                    sealed.setdefault(key, []).append(candle)
+                elif self._is_better(candle, one.was, standing):
                     revised.setdefault(key, []).append(candle)
         return sealed, revised
 
@@ -572,7 +576,7 @@ class DerivedStreams:
         Where the candle that stands is not BLIND, that was so for the gaps known by then, and new ones alone count.
         """
         length_ms, base_ms = self._lengths_ms[one.at], self._base_ms
-        if one.bucket.is_full(length_ms, base_ms):
+        if one.bucket.seen == self._all_seen[one.at]:
             return False
         only_new = standing is not None and not standing.flags & _BLIND
         gaps = work.gaps_of(one.symbol, only_new=only_new)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import numpy as np
 import numpy.typing as npt
 
+from fluxcap.schemas.candles import joined_rows
 from fluxcap.schemas.errors import NotKnown
 from fluxcap.schemas.types import CandleArray, GapChange, GapState
 
@@ -65,7 +66,7 @@ def with_passed_over(
     """
     if not len(passed_over):
         return candles, sequences
-    both = np.concatenate([candles, passed_over[::-1]])
+    both = joined_rows([candles, passed_over[::-1]])
     numbers = np.concatenate([sequences, np.zeros(len(passed_over), dtype=np.uint64)])
     places = np.unique(both["ts_ms"], return_index=True)[1]
     return both[places], numbers[places]

@@ -18,10 +18,8 @@ a gap went through (``gap_states``). It also keeps what the comparison with the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray
@@ -84,11 +82,3 @@ CANDLE_COLUMNS = ", ".join(str(name) for name in CANDLE_DTYPE.names or ())
 def candle_columns(candles: CandleArray) -> dict[str, npt.NDArray[Any]]:
     """A candle array as one column per field."""
     return {str(name): candles[name] for name in CANDLE_DTYPE.names or ()}
-
-
-def concatenate(arrays: Sequence[CandleArray]) -> CandleArray:
-    """Candle arrays one behind the other; one alone is not copied, several come back read-only."""
-    if len(arrays) == 1:
-        return arrays[0]
-    # np.concatenate promotes structured dtypes again for each array: 35 ms for 1,000 short ones, against 0.5 ms.
-    return np.frombuffer(b"".join(array.tobytes() for array in arrays), dtype=CANDLE_DTYPE)

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxcap.bridge.store.connection import StoreCursor
-from fluxcap.bridge.store.schema import candle_columns, concatenate
+from fluxcap.bridge.store.schema import candle_columns
 from fluxcap.bridge.store.universe import UNIVERSE_COLUMNS, Listing
+from fluxcap.schemas.candles import joined_rows
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleBatch, CandleFlags, CandleRevision, Gap, StreamKey
 
 OFFSET_FACT = "platform offset ms"
@@ -34,7 +35,7 @@ def insert_batches(cursor: StoreCursor, batches: Sequence[CandleBatch], stream_i
     if not batches:
         return
     ids = np.array([stream_ids[batch.key] for batch in batches], dtype=np.int32)
-    candles = concatenate([batch.candles for batch in batches])
+    candles = joined_rows([batch.candles for batch in batches])
     counts = np.array([len(batch.candles) for batch in batches])
     # Within its batch each candle has the next sequence: its place less that of the batch's first (mod 2^64).
     begins = np.array([batch.start_sequence for batch in batches], dtype=np.uint64)

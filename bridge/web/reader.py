@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fluxcap.bridge.client.fetch import RequestConnection, stream_status
 from fluxcap.bridge.client.options import Via, connect_requests
 from fluxcap.bridge.transport.curve import ClientCurve
-from fluxcap.schemas.candles import PAGE_LIMIT
+from fluxcap.schemas.candles import PAGE_LIMIT, joined_rows
 from fluxcap.schemas.errors import FluxcapError, NotAnswering, WireError, WireTimeout
 from fluxcap.schemas.types import (
     CANDLE_DTYPE,
@@ -82,7 +82,7 @@ class _PassedOver:
 
     def add(self, page: RevisionsResponse) -> None:
         self.revision = page.start_revision + len(page.candles) - 1
-        both = np.concatenate([self.candles, page.candles[page.sequences == 0]])
+        both = joined_rows([self.candles, page.candles[page.sequences == 0]])
         # Of a time the last one counts: it is the newest.
         _, last = np.unique(both["ts_ms"][::-1], return_index=True)
         self.candles = both[len(both) - 1 - last]
@@ -253,7 +253,7 @@ def _merged(
     extra = extra[~np.isin(extra["ts_ms"], main["ts_ms"])] if len(extra) else extra
     if not len(extra):
         return main, sequences
-    candles = np.concatenate([main, extra])
+    candles = joined_rows([main, extra])
     numbers = np.concatenate([sequences, np.zeros(len(extra), np.uint64)])
     order = np.argsort(candles["ts_ms"], kind="stable")
     return candles[order], numbers[order]

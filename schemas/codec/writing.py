@@ -23,7 +23,7 @@ from fluxcap.schemas.types import StreamKey
 Chunk: TypeAlias = bytes | memoryview
 """Contiguous bytes; what is in an array is copied only once, when the message is joined."""
 
-_CACHED_KEYS = 4096
+CACHED_KEYS = 4096
 _LONGEST_CACHED_KEY = 256
 _LENGTH = struct.Struct("<I")
 _LENGTH_BEFORE_WIDE = struct.Struct("<4xI")
@@ -61,9 +61,12 @@ def string_part(text: str) -> Part:
 
 def key_part(key: StreamKey) -> Part:
     """A stream's key. Remembered for usual keys, since a server writes the same few all day."""
-    if len(key.source_id) + len(key.symbol) + len(key.interval) > _LONGEST_CACHED_KEY:
-        return _key_part(key)
-    return _remembered_key_part(key)
+    return _remembered_key_part(key) if is_usual(key) else _key_part(key)
+
+
+def is_usual(key: StreamKey) -> bool:
+    """Return whether a key is short enough to be remembered."""
+    return len(key.source_id) + len(key.symbol) + len(key.interval) <= _LONGEST_CACHED_KEY
 
 
 def _key_part(key: StreamKey) -> Part:
@@ -72,7 +75,7 @@ def _key_part(key: StreamKey) -> Part:
     return Part(entry, length, [b"".join(chunks)])
 
 
-_remembered_key_part = lru_cache(_CACHED_KEYS)(_key_part)
+_remembered_key_part = lru_cache(CACHED_KEYS)(_key_part)
 
 
 def chunk_of(array: npt.NDArray[Any]) -> memoryview:

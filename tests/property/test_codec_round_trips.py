@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fluxcap.schemas import types
 from fluxcap.schemas.codec import decode, encode
+from fluxcap.schemas.codec import envelope as codec
 from fluxcap.schemas.errors import CodecError
 from fluxcap.schemas.generated import market_data, market_data_v1
 from fluxcap.schemas.types import CANDLE_DTYPE, Message, StreamKey
@@ -98,6 +99,17 @@ def test_every_message_comes_back_bit_by_bit(message: Message, correlation_id: s
 
     assert differences(message, envelope.message) == []
     assert envelope.correlation_id == correlation_id
+
+
+@given(st.builds(types.CandleBatch, keys, u64, candles_of(1)))
+@settings(max_examples=examples(60), deadline=None)
+def test_a_batch_of_one_candle_is_written_as_any_other_message_and_read_back_by_all(batch: types.CandleBatch):
+    for _ in range(2):  # the second time its frame is remembered
+        written = encode(batch)
+
+        assert written == codec._encode(batch, "")
+        VERIFIER.verify(written)
+        assert differences(batch, decode(written).message) == []
 
 
 @given(messages, texts)

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import msgspec
-import numpy as np
 import numpy.typing as npt
+
+from fluxcap.schemas.candles import joined_rows
 
 Rows: TypeAlias = npt.NDArray[Any]
 """Shape ``(n,)``; any dtype: the buffer only cuts and joins."""
@@ -151,6 +152,6 @@ def _joined(runs: list[Chunk]) -> list[Chunk]:
     return [
         group[0]
         if len(group) == 1
-        else Chunk(group[0].start, np.concatenate([r.rows for r in group]), group[0].is_backfill)
+        else Chunk(group[0].start, joined_rows([r.rows for r in group]), group[0].is_backfill)
         for group in joined
     ]

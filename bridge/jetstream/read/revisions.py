@@ -22,7 +22,7 @@ from fluxcap.bridge.jetstream.stream import (
     position_of_message,
     with_payload,
 )
-from fluxcap.schemas.candles import RevisionPage
+from fluxcap.schemas.candles import RevisionPage, joined_rows
 from fluxcap.schemas.errors import NatsUnavailable
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleRevision
 
@@ -127,5 +127,5 @@ class RevisionIndex:
 
     def _rows(self) -> npt.NDArray[Any]:
         if len(self._parts) > 1:
-            self._parts = [np.concatenate(self._parts)]
+            self._parts = [joined_rows(self._parts)]
         return self._parts[0]

@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxcap.schemas.candles import first_whole_end_ms, fold_candles, fold_ticks, price_decimals, price_text
-from fluxcap.schemas.types import Candle, CandleArray, CandleFlags, candles_from
+from fluxcap.schemas.candles import (
+    first_whole_end_ms,
+    fold_candles,
+    fold_ticks,
+    joined_rows,
+    price_decimals,
+    price_text,
+)
+from fluxcap.schemas.types import CANDLE_DTYPE, Candle, CandleArray, CandleFlags, candles_from
 
 MINUTE = 60_000
 TICKS = st.lists(st.tuples(st.integers(0, 20 * MINUTE), st.integers(1, 9).map(float)), max_size=60)
@@ -20,6 +27,18 @@ def test_prices_are_shown_with_the_digits_they_need() -> None:
     assert price_decimals([1.17, 1.17345]) == 5
     assert price_decimals([9.123e-6]) == 8
     assert price_decimals([]) == 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 9, 40])
+def test_rows_are_joined_as_they_stand(count: int) -> None:
+    every_second = np.zeros(2 * count, CANDLE_DTYPE)[::2]
+    every_second["ts_ms"], every_second["flags"] = np.arange(count), 7
+    parts = [every_second[at : at + 1 + at % 2] for at in range(count)]
+
+    joined = joined_rows(parts)
+
+    assert joined.dtype == CANDLE_DTYPE
+    assert joined.tolist() == [row for part in parts for row in part.tolist()]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.schemas.candles import first_invalid_candle
 from fluxcap.schemas.errors import SequenceError
-from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, CandleRevision, Watermark, candle_array
+from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, CandleRevision, StreamKey, Watermark, candle_array
 from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle, candle_rows, candles
 
 
@@ -104,6 +105,21 @@ def test_what_cannot_be_a_candle_gets_no_number(insane: Candle) -> None:
     assert first_invalid_candle(candle_array([*candles(1, 30), insane, *candles(31, 30)])) == 30
     with pytest.raises(SequenceError):
         Sequencer({}).number(EURUSD, [insane])
+
+
+@pytest.mark.parametrize("refused", [[], [candle(0)], [candle(9), candle(9)], [candle(5)]])
+def test_many_streams_are_numbered_together_or_none_of_them(refused: list[Candle]) -> None:
+    sequencer = Sequencer({GBPUSD: Watermark(5, 5 * MINUTE)})
+
+    batches = sequencer.number_all({EURUSD: candles(1, 3), GBPUSD: candle_rows(6, 20)})
+
+    assert [(batch.key, batch.start_sequence) for batch in batches] == [(EURUSD, 1), (GBPUSD, 6)]
+    assert [len(batch.candles) for batch in batches] == [3, 20]
+    with pytest.raises(SequenceError, match=re.escape(str(GBPUSD))):
+        sequencer.number_all(
+            {EURUSD: candles(1, 3), GBPUSD: refused, StreamKey("SIM", "USDJPY_otc", "1m"): [candle(1)]}
+        )
+    assert sequencer.number_all({}) == []
 
 
 def test_no_candle_is_no_batch() -> None:
