@@ -226,12 +226,19 @@ class Collection:
                 return history
         if turn_away:
             other = next(one for one in TIMEFRAMES if one != job.timeframe)
+            self._period_ms = 0
             self._page.choose_timeframe(other.menu)
         menu, period_ms = job.timeframe.menu, job.timeframe.period_ms
         return self._select(lambda page: page.choose_timeframe(menu), job.label, period_ms)
 
     def _turn_to_asset(self, job: Job) -> History | None:
         history = self._select(lambda page: page.choose_asset(job.label), job.label)
+        others = [label for label in self._labels if label != job.label]
+        if history is None and not self._found_period_ms and job.label == self._found_label and others:
+            # It says nothing, since it shows that already: of another asset it tells the timeframe that it was left at.
+            shown = self._select(lambda page: page.choose_asset(others[0]), others[0])
+            self._found_period_ms = shown.period_ms if shown else 0
+            history = self._select(lambda page: page.choose_asset(job.label), job.label)
         if not self._found_period_ms:
             asked = self._feed.requested_asset
             self._found_period_ms = history.period_ms if history else asked.period_ms if asked else 0
@@ -245,6 +252,10 @@ class Collection:
             return in_time and is_asset(label, history.symbol, asked, self._assets(), self._labels)
 
         self._feed.reset()
+        if self._shows != label:
+            self._shows = None  # from the click on; whoever interrupts it puts the page back
+        if self._period_ms != period_ms:
+            self._period_ms = 0
         click(self._page)
         history = self._feed.await_history(fits, self._order.timeout_s)
         if history is not None:
@@ -270,8 +281,10 @@ class Collection:
         return ""
 
     def _restore_timeframe(self) -> str:
-        if self._found_period_ms in (0, self._period_ms):
+        if self._found_period_ms == self._period_ms:
             return ""
+        if not self._found_period_ms:
+            return "which timeframe it showed could not be read."
         found = next((one for one in TIMEFRAMES if one.period_ms == self._found_period_ms), None)
         if found is None:
             return f"it was at {self._found_period_ms // 1_000} s, which its menu of timeframes does not have."

@@ -116,12 +116,52 @@ def test_every_asset_and_timeframe_is_saved_and_put_into_the_store_in_utc(tmp_pa
     assert not list(tmp_path.rglob(UNFINISHED))
 
 
-def test_the_page_shows_again_what_it_showed(tmp_path: Path):
+@pytest.mark.parametrize("only_changes", [False, True])
+@pytest.mark.parametrize("label", SYMBOLS)
+def test_the_page_shows_again_what_it_showed(tmp_path: Path, label: str, only_changes: bool):
+    stage = Stage(label, "M15")
+    stage.only_changes = only_changes
+
+    summary = collection(tmp_path, stage).run()
+
+    assert (stage.label, stage.menu) == (label, "M15")
+    assert (len(summary.saved), summary.failed, summary.page_error) == (6, [], "")
+
+
+def test_a_timeframe_that_could_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     stage = Stage("Gold", "M15")
+    stage.only_changes = True
+    monkeypatch.setattr(stage, "favourites", lambda: [Favourite("Gold", 92, True)])
 
-    collection(tmp_path, stage).run()
+    summary = collection(tmp_path, stage).run()
 
-    assert (stage.label, stage.menu) == ("Gold", "M15")
+    assert summary.page_error == "The page was left turned: which timeframe it showed could not be read."
+    assert (len(summary.saved), summary.failed) == (2, [])
+
+
+@pytest.mark.parametrize("only_changes", [False, True])
+@pytest.mark.parametrize("label", SYMBOLS)
+@pytest.mark.parametrize("turns", range(1, 9))
+def test_the_page_shows_again_what_it_showed_whenever_the_collection_is_interrupted(
+    tmp_path: Path, label: str, turns: int, only_changes: bool
+):
+    stage = Stage(label, "M15")
+    stage.only_changes = only_changes
+    left = iter([*[False] * (turns - 1), True])
+    await_history = stage.await_history
+
+    def interrupted(fits: Callable[[History, str | None], bool], timeout_s: float) -> History | None:
+        if next(left, False):
+            raise KeyboardInterrupt  # the page is turned already, and its history is on its way
+        return await_history(fits, timeout_s)
+
+    stage.await_history = interrupted  # type: ignore[method-assign]
+    running = collection(tmp_path, stage)
+
+    with pytest.raises(KeyboardInterrupt):
+        running.run()
+
+    assert (stage.label, stage.menu) == (label, "M15")
 
 
 def test_the_timeframe_that_comes_with_the_asset_is_not_chosen_again(tmp_path: Path):
