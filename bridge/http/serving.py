@@ -8,6 +8,7 @@ file descriptor for ever, and capture needs those, too. ``server_config`` makes 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ MAX_CONNECTIONS = 500
 HEAD_TIMEOUT_S = 10.0
 """From a connection, or from the first byte of a further request, to the end of its headers."""
 BODY_TIMEOUT_S = 30.0
+DATE_S = 1.0
 _ABORT = "fluxcap.abort"
 _ENDINGS = "before_shutdown"
 _TOO_LARGE = b'{"error": "The request is larger than 4 MiB."}'
@@ -165,11 +167,36 @@ def before_shutdown(app: FastAPI, callback: Callable[[], None]) -> None:
 
 
 class BoundedServer(uvicorn.Server):
-    """uvicorn's server, which calls what ``before_shutdown`` was given; feeds without end would hold it up."""
+    """uvicorn's server, which calls what ``before_shutdown`` was given; feeds without end would hold it up.
+
+    uvicorn looks ten times a second whether it is to end. This one is told, and wakes once a second, for the date of
+    its answers.
+    """
 
     def __init__(self, app: Any, config: uvicorn.Config) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_to_exit = False
+        self._exit_asked = asyncio.Event()
         super().__init__(config)
         self._app = app
+
+    @property
+    def should_exit(self) -> bool:
+        """Return whether it is to end; may be set from any thread, and by a signal."""
+        return self._is_to_exit
+
+    @should_exit.setter
+    def should_exit(self, is_to_exit: bool) -> None:
+        self._is_to_exit = is_to_exit
+        if is_to_exit and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._exit_asked.set)
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._exit_asked.wait(), DATE_S)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for callback in getattr(getattr(self._app, "state", None), _ENDINGS, ()):

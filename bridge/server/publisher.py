@@ -1,4 +1,8 @@
-"""The PUB socket: batches, heartbeats, forming candles, revisions and ticks, each on its own topic.
+"""The publishing socket: batches, heartbeats, forming candles, revisions and ticks, each on its own topic.
+
+What is told again within a second anyway, which is heartbeats and forming candles, is made and sent only while somebody
+subscribes to it: with no client, that is half of what the pipeline's thread would do. So the socket is an XPUB, which
+is a PUB that tells what its subscribers ask for.
 
 Used from the pipeline's thread alone. Sending never blocks and never fails because of a subscriber: what a slow one
 cannot take waits in its own queue, and what does not fit there any more is dropped for it alone. It finds out by the
@@ -33,12 +37,48 @@ itself is shared by all queues: 6.4 MB a stuck subscriber, plus about 30 MB of m
 1,000 streams with a heartbeat each second that bridges more than a minute and a half.
 """
 _MORE_FOLLOWS = int(zmq.SNDMORE)
+_READABLE = int(zmq.POLLIN)
 FORMING_SPACING_NS = 200_000_000
 """A forming candle goes out at most five times a second per stream."""
+_BEGINS, _ENDS = b"\x01", b"\x00"
+"""The first byte of what a subscriber says: it begins, or ends, to listen to the topics that begin with the rest."""
+
+
+class Subscriptions:
+    """The topics that somebody listens to, as an XPUB socket tells it."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._socket = socket
+        self._prefixes: set[bytes] = set()
+        self._lengths: tuple[int, ...] = ()
+        """Of the prefixes, each once: a topic is looked up by its own beginnings, however many prefixes there are."""
+
+    def include(self, topic: bytes) -> bool:
+        """Return whether somebody listens to a topic. Whoever begins to at this very moment may be missed."""
+        self._drain()
+        return any(topic[:length] in self._prefixes for length in self._lengths)
+
+    def include_some(self, beginning: bytes) -> bool:
+        """Return whether somebody listens to a topic that begins so."""
+        self._drain()
+        return any(prefix.startswith(beginning) or beginning.startswith(prefix) for prefix in self._prefixes)
+
+    def _drain(self) -> None:
+        while self._socket.getsockopt(zmq.EVENTS) & _READABLE:  # type: ignore[operator]
+            self._take(self._socket.recv())
+
+    def _take(self, said: bytes) -> None:
+        """libzmq tells of a prefix when the first subscriber begins with it, and when the last one ends."""
+        prefix = said[1:]
+        if said[:1] == _BEGINS:
+            self._prefixes.add(prefix)
+        elif said[:1] == _ENDS:
+            self._prefixes.discard(prefix)
+        self._lengths = tuple({len(prefix) for prefix in self._prefixes})
 
 
 class Publisher:
-    """Owns the PUB socket.
+    """Owns the socket.
 
     Parameters
     ----------
@@ -64,7 +104,8 @@ class Publisher:
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._forming_sent_ns: dict[StreamKey, int] = {}
-        self._socket = context.socket(zmq.PUB)
+        self._socket = context.socket(zmq.XPUB)
+        self._subscriptions = Subscriptions(self._socket)
         self._socket.setsockopt(zmq.SNDHWM, SEND_QUEUE)
         enable_keepalive(self._socket)
         try:
@@ -77,12 +118,27 @@ class Publisher:
         """Numbered candles on ``candles.…``. The store must hold them already."""
         self._send(batch.key, "candles", batch)
 
+    def is_heard(self, key: StreamKey, kind: str) -> bool:
+        """Return whether somebody subscribes to a stream's topic; ``kind``: as ``StreamKey.topic``."""
+        return self._subscriptions.include(key.topic(kind))
+
+    @property
+    def is_forming_heard(self) -> bool:
+        """Return whether somebody subscribes to the candle under way of any stream."""
+        return self._subscriptions.include_some(b"forming.")
+
     def heartbeat(self, status: StreamStatus) -> None:
-        """The watermark on ``status.…``, so that a lost last batch is noticed."""
-        self._send(status.key, "status", status)
+        """The watermark on ``status.…``, so that a lost last batch is noticed; skipped while nobody hears it."""
+        if self.is_heard(status.key, "status"):
+            self._send(status.key, "status", status)
 
     def forming(self, key: StreamKey, candle: Candle, now_mono_ns: int) -> bool:
-        """The candle under way on ``forming.…``; skipped (False) within 200 ms of the one before."""
+        """The candle under way on ``forming.…``.
+
+        Skipped (False) within 200 ms of the one before, and while nobody hears it.
+        """
+        if not self.is_heard(key, "forming"):
+            return False
         if now_mono_ns - self._forming_sent_ns.get(key, now_mono_ns - FORMING_SPACING_NS) < FORMING_SPACING_NS:
             return False
         self._forming_sent_ns[key] = now_mono_ns

@@ -130,8 +130,10 @@ class WireServer:
             self._sequencer = Sequencer(self.store.watermarks())
             self.derived = DerivedStreams(timeframes, _Stored(self.store), now_ms=clock_ms)
             self._derived_published: list[CandleBatch | CandleRevision] = []
-            self._derived_forming: dict[StreamKey, tuple[int, Candle]] = {}
-            """When a forming candle was sent last, and which, by derived stream."""
+            self._derived_forming: dict[StreamKey, Candle] = {}
+            """The forming candle that was sent last, by derived stream that somebody hears."""
+            self._derived_forming_ns: dict[StreamKey, int] = {}
+            """When those of derived streams were looked at last, by base stream."""
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             closing.callback(context.term)
             closing.enter_context(gatekeeper(context, curve))
@@ -411,16 +413,30 @@ class WireServer:
             self._publisher.heartbeat(msgspec.structs.replace(status, server_time_ms=now_ms))
 
     def forming(self, key: StreamKey, candle: Candle, now_mono_ns: int) -> bool:
-        """Send the candle under way; False when one went out within 200 ms. Those of derived streams once a second."""
-        keys = self.derived.keys(key)
-        if keys and now_mono_ns - self._derived_forming.get(keys[0], (now_mono_ns - DERIVED_FORMING_NS, None))[0] >= (
-            DERIVED_FORMING_NS
-        ):
-            for one, under_way in self.derived.forming(key, candle):
-                if self._derived_forming.get(one, (0, None))[1] != under_way:
+        """Send the candle under way, and those of derived streams once a second, to whoever subscribes to them.
+
+        False when nobody does, or one went out within 200 ms.
+        """
+        due_ns = self._derived_forming_ns.get(key, now_mono_ns - DERIVED_FORMING_NS) + DERIVED_FORMING_NS
+        if now_mono_ns >= due_ns and self.derived.is_base(key):
+            self._derived_forming_ns[key] = now_mono_ns
+            for one, under_way in self.derived.forming(key, candle, self._wants_forming):
+                if self._derived_forming.get(one) != under_way:
                     self._publisher.forming(one, under_way, now_mono_ns)
-                self._derived_forming[one] = now_mono_ns, under_way
+                    self._derived_forming[one] = under_way
         return self._publisher.forming(key, candle, now_mono_ns)
+
+    @property
+    def is_forming_heard(self) -> bool:
+        """Return whether somebody subscribes to the candle under way of any stream."""
+        return self._publisher.is_forming_heard
+
+    def _wants_forming(self, derived: StreamKey) -> bool:
+        """Return whether somebody wants a derived stream's candle under way; whoever comes later gets it at once."""
+        if self._publisher.is_heard(derived, "forming"):
+            return True
+        self._derived_forming.pop(derived, None)
+        return False
 
     def ticks(self, ticks: TickBatch) -> None:
         """Send ticks; they are not stored."""

@@ -267,6 +267,8 @@ class DerivedStreams:
         self._progress: dict[str, _Progress] = {}
         self._blind_under_way: dict[str, tuple[_Progress, dict[tuple[int, int], bool]]] = {}
         """By asset, whether base buckets that are over and have no candle were not seen; as of its progress."""
+        self._gaps_under_way: tuple[int, list[Gap]] | None = None
+        """The gaps that end after a time (UTC ms), and that time; None until they are asked for after a commit."""
         self._under_way: dict[str, dict[int, Candle]] = {}
         """The newest forming base candles of each asset, by start: those of the buckets that are not sealed yet."""
 
@@ -291,6 +293,7 @@ class DerivedStreams:
         """Something else has changed the store, or the clock was corrected: what is known is read again when needed."""
         self._progress.clear()
         self._blind_under_way.clear()
+        self._gaps_under_way = None
         self._under_way.clear()
 
     def fold(
@@ -334,18 +337,27 @@ class DerivedStreams:
 
     def confirm(self, folded: FoldedCandles) -> None:
         """Take as done what ``fold`` returned: it is committed."""
+        self._gaps_under_way = None
         for symbol, progress in folded.progress.items():
             self._progress[symbol] = progress
             if under_way := self._under_way.get(symbol):
                 self._under_way[symbol] = {ts: candle for ts, candle in under_way.items() if ts >= progress.over_ms}
 
-    def forming(self, base: StreamKey, candle: Candle) -> list[tuple[StreamKey, Candle]]:
+    def forming(
+        self, base: StreamKey, candle: Candle, is_wanted: Callable[[StreamKey], bool] = lambda key: True
+    ) -> list[tuple[StreamKey, Candle]]:
         """The candles under way of the streams derived from ``base``, whose own candle under way is ``candle``.
 
-        One is BLIND as it will be when it is sealed, as far as that is known now.
+        Of those that are wanted: the others cost nothing. One is BLIND as it will be when it is sealed, as far as that
+        is known now.
         """
+        wanted = [
+            (at, key, length_ms)
+            for at, (key, length_ms) in enumerate(zip(self.keys(base), self._lengths_ms, strict=True))
+            if is_wanted(key)
+        ]
         known = self._known(base, has_candles=False)
-        if known is not None and known.unfolded:
+        if wanted and known is not None and known.unfolded:
             known = self._progress[base.symbol] = self._all_folded(known)
         over_ms = known.over_ms if known is not None else 0
         under_way = self._under_way.setdefault(base.symbol, {})
@@ -354,7 +366,7 @@ class DerivedStreams:
             del under_way[ts_ms]
         began_ms = min(known.began_ms if known is not None else NEVER_MS, *under_way, candle.ts_ms)
         found = []
-        for at, (key, length_ms) in enumerate(zip(self.keys(base), self._lengths_ms, strict=True)):
+        for at, key, length_ms in wanted:
             start_ms = candle.ts_ms - candle.ts_ms % length_ms
             bucket = known.forming[at] if known is not None else None
             if bucket is not None and bucket.start_ms != start_ms:
@@ -389,10 +401,24 @@ class DerivedStreams:
             self._blind_under_way[symbol] = known, answers
         asked = bucket.start_ms, missing
         if asked not in answers:
-            gaps = [gap for gap in self._stored.gaps(self._source_id, bucket.start_ms) if gap.symbol in ("", symbol)]
-            unseen = list(bucket.unseen(over * self._base_ms, self._base_ms))
-            answers[asked] = self._lies_in(symbol, unseen, [gap for gap in gaps if gap.to_ms != gap.from_ms])
+            gaps = self._standing_gaps(symbol, bucket.start_ms)
+            unseen = bucket.unseen(over * self._base_ms, self._base_ms)
+            answers[asked] = bool(gaps) and self._lies_in(symbol, unseen, gaps)
         return answers[asked]
+
+    def _standing_gaps(self, symbol: str, from_ms: int) -> list[Gap]:
+        """The gaps of an asset that end after a time and were not taken back. Read once for all assets and timeframes.
+
+        Only a commit changes them.
+        """
+        if self._gaps_under_way is None or self._gaps_under_way[0] > from_ms:
+            oldest_ms = from_ms - from_ms % self._lengths_ms[-1]
+            self._gaps_under_way = oldest_ms, self._stored.gaps(self._source_id, oldest_ms)
+        return [
+            gap
+            for gap in self._gaps_under_way[1]
+            if gap.symbol in ("", symbol) and gap.to_ms != gap.from_ms and (not gap.to_ms or gap.to_ms > from_ms)
+        ]
 
     def _lies_in(self, symbol: str, unseen: Iterable[int], gaps: Sequence[Gap]) -> bool:
         """Return whether one of these base buckets lies in a gap, and history did not cover it."""

@@ -68,6 +68,11 @@ class EventRelay(Listener):
 
     # --- listener -------------------------------------------------------------------------------------------------
 
+    @property
+    def hears_forming(self) -> bool:  # type: ignore[override]
+        """Return whether somebody is interested."""
+        return self._wake is not None
+
     def published(self, event: PublishedUpdate) -> None:
         if self._wake is None:
             return

@@ -49,7 +49,14 @@ class Listener:
     """Base of those who listen: override what you want to hear.
 
     Told on the pipeline's thread, in order: hand over to a queue of your own and return.
+
+    Attributes
+    ----------
+    hears_forming
+        Whether it wants the candles under way as often as they go out, else it may be told once a second.
     """
+
+    hears_forming: bool = False
 
     def published(self, update: PublishedUpdate) -> None:
         """Something was committed and published."""
@@ -71,6 +78,11 @@ class ListenerGroup:
     def add(self, listener: Listener) -> None:
         """Tell one more from now on."""
         self._listeners.append((listener, log.RateLimit()))
+
+    @property
+    def hear_forming(self) -> bool:
+        """Return whether one of them wants the candles under way as often as they go out."""
+        return any(getattr(listener, "hears_forming", True) for listener, _ in self._listeners)
 
     def published(self, update: PublishedUpdate) -> None:
         self._notify(lambda listener: listener.published(update))

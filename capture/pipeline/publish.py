@@ -28,6 +28,9 @@ from fluxcap.schemas.errors import SequenceError, StoreError
 from fluxcap.schemas.types import Candle, CandleBatch, CandleRevision, Gap, StreamKey, StreamStatus, Tick, Watermark
 
 RETRY_NS = 1_000_000_000
+UNHEARD_FORMING_NS = 1_000_000_000
+"""While nobody hears the candles under way, they are looked at no oftener: those of longer intervals are made of them.
+"""
 ROWS_WAITING_MAX = 10
 """So many of the platform's candles of an asset wait for ours: it has whole ones that we are about to seal."""
 
@@ -74,6 +77,9 @@ class WireOutput(Protocol):
     def ensure_stream(self, key: StreamKey) -> None: ...
 
     def forget_stream(self, key: StreamKey) -> None: ...
+
+    @property
+    def is_forming_heard(self) -> bool: ...
 
     def forming(self, key: StreamKey, candle: Candle, now_mono_ns: int) -> bool: ...
 
@@ -140,6 +146,7 @@ class PublishStage:
         self._mono_ns = mono_ns
         self._journal = journal
         self._retry_ns = 0
+        self._next_forming_ns = 0
         self._announced: set[StreamKey] = set()
         self._rows: dict[str, dict[int, Candle]] = {}
         """The platform's own candles of buckets that are not published yet, by symbol and start."""
@@ -185,7 +192,10 @@ class PublishStage:
             journal.release()
 
     def forming(self, now_ns: int) -> None:
-        """Send the candles under way. ``now_ns``: monotonic."""
+        """Send the candles under way. ``now_ns``: monotonic. Call it as often as they may go out."""
+        if now_ns < self._next_forming_ns and not (self._server.is_forming_heard or self._listeners.hear_forming):
+            return
+        self._next_forming_ns = now_ns + UNHEARD_FORMING_NS
         for symbol, candle in self._market.forming().items():
             key = self._key_of(symbol)
             self._server.forming(key, candle, now_ns)

@@ -93,6 +93,8 @@ class NullOutput:
 
     def forget_stream(self, key: StreamKey) -> None: ...
 
+    is_forming_heard = False
+
     def forming(self, key: StreamKey, candle: Candle, now_mono_ns: int) -> bool:
         return False
 

@@ -125,6 +125,8 @@ class _NoOutlet:
 
     def record_agreement(self, *args: Any) -> None: ...
 
+    is_forming_heard = True
+
     def forming(self, *args: Any) -> bool:
         return True
 

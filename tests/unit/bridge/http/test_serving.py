@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request, WebSocket
 from websockets.sync.client import connect
 
 from fluxcap.bridge.http import serving
-from fluxcap.bridge.http.serving import MAX_BODY_BYTES, server_config
+from fluxcap.bridge.http.serving import MAX_BODY_BYTES, BoundedServer, server_config
 from fluxcap.bridge.system.ports import listening_socket
 from tests.support.patience import PATIENCE_S, await_that
 
@@ -211,3 +211,29 @@ def test_connections_beyond_the_bound_are_ended_and_those_within_are_served(
         beyond = stack.enter_context(peer(port))
         assert read_to_end(beyond) == b""
         assert answer(within[0]).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_server_that_is_to_end_does_not_wait_for_its_next_look_at_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "DATE_S", 4 * PATIENCE_S)
+    made = app()
+    with listening_socket("127.0.0.1", 0) as listener:
+        server = BoundedServer(made, server_config(made, log_config=None))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        await_that(lambda: server._loop, "the loop")
+
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+
+    assert not thread.is_alive()
+
+
+def test_a_server_told_to_end_before_its_loop_runs_serves_nothing() -> None:
+    made = app()
+    with listening_socket("127.0.0.1", 0) as listener:
+        server = BoundedServer(made, server_config(made, log_config=None))
+        server.should_exit = True
+
+        server.run([listener])
+
+        assert not server.started or not server.servers[0].is_serving()

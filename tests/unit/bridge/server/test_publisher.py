@@ -1,4 +1,4 @@
-"""Each message goes out on its topic, forming candles at most five times a second."""
+"""Each message goes out on its topic; heartbeats and forming candles only to whoever asks, 5 of these a second."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fluxcap.bridge.server.publisher import FORMING_SPACING_NS, Publisher
 from fluxcap.schemas.codec import decode
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError
 from fluxcap.schemas.types import CandleBatch, CandleRevision, StreamStatus, TickBatch
+from tests.support.patience import await_that
 from tests.support.wire.samples import ANY_PORT, EURUSD, GBPUSD, candle, candle_rows, subscribed
 
 
@@ -67,7 +68,7 @@ def test_the_forming_candle_is_a_batch_without_a_sequence(publisher: Publisher, 
     assert (message.start_sequence, len(message.candles)) == (0, 1)
 
 
-def test_forming_candles_go_out_five_times_a_second_per_stream(publisher: Publisher) -> None:
+def test_forming_candles_go_out_five_times_a_second_per_stream(publisher: Publisher, heard: zmq.Socket[bytes]) -> None:
     second = range(0, 1_000_000_000, 10_000_000)
 
     sent = sum(publisher.forming(EURUSD, candle(5), now_ns) for now_ns in second)
@@ -75,6 +76,55 @@ def test_forming_candles_go_out_five_times_a_second_per_stream(publisher: Publis
     assert sent == 5
     assert publisher.forming(GBPUSD, candle(5), 1_000_000)
     assert publisher.forming(EURUSD, candle(5), 800_000_000 + FORMING_SPACING_NS)
+
+
+SAYS = {
+    "a stream's": (b"forming.SIM.EURUSD_otc.1m", (True, False, True)),
+    "a source's": (b"forming.SIM.", (True, True, True)),
+    "all candles under way": (b"forming", (True, True, True)),
+    "everything": (b"", (True, True, True)),
+    "another kind": (b"status.SIM.EURUSD_otc.1m", (False, False, False)),
+    "a longer name": (b"forming.SIM.EURUSD_otc.1m.more", (False, False, True)),
+}
+
+
+@pytest.mark.parametrize(("topic", "heard"), SAYS.values(), ids=SAYS.keys())
+def test_only_what_somebody_subscribes_to_is_heard(
+    publisher: Publisher, topic: bytes, heard: tuple[bool, bool, bool]
+) -> None:
+    with subscribed(publisher.endpoint, [topic, b"status.known"]):
+        await_that(lambda: publisher._subscriptions.include(b"status.known"), "the subscriptions")
+
+        found = (
+            publisher.is_heard(EURUSD, "forming"),
+            publisher.is_heard(GBPUSD, "forming"),
+            publisher.is_forming_heard,
+        )
+
+    assert found == heard
+
+
+def test_what_nobody_hears_is_not_sent(publisher: Publisher, heard: zmq.Socket[bytes]) -> None:
+    heard.setsockopt(zmq.UNSUBSCRIBE, b"")
+    await_that(lambda: not publisher.is_heard(EURUSD, "status"), "the end of the subscription")
+    before = dict(publisher.counters)
+
+    publisher.heartbeat(StreamStatus(EURUSD, 4))
+
+    assert not publisher.forming(EURUSD, candle(5), 0)
+    assert dict(publisher.counters) == before
+
+
+def test_a_topic_is_heard_until_the_last_of_its_subscribers_is_gone(publisher: Publisher) -> None:
+    with subscribed(publisher.endpoint, [b"forming.", b"status.one"]):
+        with subscribed(publisher.endpoint, [b"forming.", b"status.two"]):
+            for subscription in (b"status.one", b"status.two"):
+                await_that(lambda it=subscription: publisher._subscriptions.include(it), "both subscribers")
+        await_that(lambda: not publisher._subscriptions.include(b"status.two"), "the first one's end")
+        still = publisher.is_forming_heard
+    await_that(lambda: not publisher.is_forming_heard, "the last one's end")
+
+    assert still
 
 
 def test_sending_without_a_subscriber_is_no_error(publisher: Publisher) -> None:

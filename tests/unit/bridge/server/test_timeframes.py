@@ -14,6 +14,7 @@ from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.codec import decode
 from fluxcap.schemas.errors import ConfigError, StoreError, StoreFull
 from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, Gap, StreamKey, candles_from
+from tests.support.patience import await_that
 from tests.support.wire.samples import ANY_PORT, EURUSD, GBPUSD, MINUTE, candle, subscribed
 
 FIVE, HOUR = (StreamKey(EURUSD.source_id, EURUSD.symbol, interval) for interval in ("5m", "1h"))
@@ -260,6 +261,31 @@ def test_the_candle_under_way_is_that_of_its_minutes_and_goes_out_once_a_second(
     assert sent[1].volume == sum(candle(minute).volume for minute in (60, 61, 62))
 
 
+def test_whoever_subscribes_gets_a_longer_candle_under_way_at_once_though_nothing_has_changed(
+    server: WireServer,
+) -> None:
+    server.publish({EURUSD: [candle(60, 1.2)]})
+    sent = []
+    for seconds in (1, 2):
+        with subscribed(server.pub_endpoint, [FIVE.topic("forming")]) as heard:
+            await_that(lambda: server._publisher.is_heard(FIVE, "forming"), "the subscription")
+            server.forming(EURUSD, candle(61), seconds * 2 * DERIVED_FORMING_NS)
+            sent.append(next_forming(heard, FIVE))
+        await_that(lambda: not server._publisher.is_heard(FIVE, "forming"), "its end")
+        server.forming(EURUSD, candle(61), (seconds * 2 + 1) * DERIVED_FORMING_NS)
+
+    assert sent[0] == sent[1]
+
+
+def test_a_longer_candle_under_way_holds_the_minute_not_sealed_yet_though_nobody_heard_it(server: WireServer) -> None:
+    server.publish({EURUSD: [candle(60, 1.2)]})
+    server.forming(EURUSD, candle(61, 1.9), DERIVED_FORMING_NS)
+
+    under_way = dict(server.derived.forming(EURUSD, candle(62, 1.1)))
+
+    assert (under_way[FIVE].high, under_way[FIVE].volume) == (2.0, sum(candle(n).volume for n in (60, 61, 62)))
+
+
 def next_forming(heard: zmq.Socket[bytes], key: StreamKey) -> Candle:
     """The next candle under way of that stream, whatever else is heard before."""
     while True:
@@ -353,6 +379,23 @@ def test_gaps_are_asked_for_once_a_commit_and_not_at_all_where_no_minute_lacks(
         under_way(server, 64)
 
     assert (whole, len(asked)) == (0, 1)
+
+
+def test_one_question_for_gaps_is_for_all_assets_and_timeframes(
+    server: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.publish({key: [candle(120), candle(127)] for key in (EURUSD, GBPUSD)}, gaps=[gap(121, 122)])
+    stored, asked = server.derived._stored, []
+    gaps = stored.gaps
+    monkeypatch.setattr(stored, "gaps", lambda source_id, from_ms: asked.append(from_ms) or gaps(source_id, from_ms))
+
+    found = {
+        key.symbol: [under_way.flags for _, under_way in server.derived.forming(key, candle(128))]
+        for key in (EURUSD, GBPUSD)
+    }
+
+    assert found == {EURUSD.symbol: [0, BLIND], GBPUSD.symbol: [0, 0]}
+    assert asked == [120 * MINUTE]
 
 
 def test_buckets_are_counted_in_utc() -> None:

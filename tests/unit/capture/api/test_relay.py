@@ -31,6 +31,16 @@ def test_nothing_is_kept_while_nobody_listens() -> None:
     assert relay.drain() == []
 
 
+def test_candles_under_way_are_wanted_often_only_while_somebody_listens() -> None:
+    relay = EventRelay()
+    wanted = [relay.hears_forming]
+    relay.listen(lambda: None)
+    wanted.append(relay.hears_forming)
+    relay.listen(None)
+
+    assert [*wanted, relay.hears_forming] == [False, True, False]
+
+
 def test_the_newest_candle_under_way_replaces_the_one_that_waits() -> None:
     relay, wakes = listening()
 

@@ -16,10 +16,12 @@ from fluxcap.capture.market.candles import Revision
 from fluxcap.capture.market.feeds import GapReason, GapUpdate
 from fluxcap.capture.market.market import MarketUpdate
 from fluxcap.capture.pipeline.listeners import ChromeState, ListenerGroup, PublishedUpdate
-from fluxcap.capture.pipeline.publish import RETRY_NS, PublishStage
+from fluxcap.capture.pipeline.publish import RETRY_NS, UNHEARD_FORMING_NS, PublishStage
 from fluxcap.schemas.errors import StoreError, StoreFull
 from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, StreamKey, Tick, candles_from
 from tests.support.market.failing_store import lost_store
+from tests.support.patience import await_that
+from tests.support.wire.samples import subscribed
 
 MINUTE_MS = 60_000
 FIRST_MS = 28_000_000 * MINUTE_MS
@@ -96,6 +98,7 @@ class Ear:
         self.journal = journal
         self.updates: list[PublishedUpdate] = []
         self.formed: list[StreamKey] = []
+        self.hears_forming = True
         self.deaf = False
 
     def published(self, update: PublishedUpdate) -> None:
@@ -497,6 +500,32 @@ def test_a_stream_with_candles_stays_when_it_leaves_the_focus(bench: Bench):
     bench.publishing.heartbeat(FIRST_MS, lambda key: FeedInfo())
 
     assert bench.server.status()[key_of("EURUSD_otc")].latest_sequence == 1
+
+
+@pytest.mark.parametrize(("wants", "times"), [(True, 5), (False, 1)])
+def test_the_candle_under_way_is_looked_at_once_a_second_unless_somebody_wants_it_oftener(
+    bench: Bench, wants: bool, times: int
+):
+    for ear in bench.ears:
+        ear.hears_forming = wants
+
+    for fifth in range(5):
+        bench.publishing.forming(fifth * UNHEARD_FORMING_NS // 5)
+
+    assert len(bench.ears[0].formed) == times
+
+
+def test_the_candle_under_way_goes_out_as_soon_as_somebody_subscribes(bench: Bench):
+    for ear in bench.ears:
+        ear.hears_forming = False
+    bench.publishing.forming(0)
+    topic = key_of("EURUSD_otc").topic("forming")
+
+    with subscribed(bench.server.pub_endpoint, [topic]) as heard:
+        await_that(lambda: bench.server.is_forming_heard, "the subscription")
+        bench.publishing.forming(1)
+
+        assert heard.recv_multipart()[0] == topic
 
 
 def test_the_candle_under_way_goes_to_listeners(bench: Bench):
