@@ -42,7 +42,10 @@ _NOTHING = Watermark()
 _NO_CANDLES = np.empty(0, dtype=CANDLE_DTYPE)
 _NO_SEQUENCES = np.empty(0, dtype=np.uint64)
 
-_PAGE = f"SELECT sequence, {CANDLE_COLUMNS} FROM candles WHERE stream_id = ? AND sequence > ? AND sequence <= ?"  # noqa: S608
+_PAGE = {
+    table: f"SELECT sequence, {CANDLE_COLUMNS} FROM {table} WHERE stream_id = ? AND sequence > ? AND sequence <= ?"  # noqa: S608
+    for table in ("candles", "candles_fresh", "candles_settled")
+}
 _REVISIONS = (
     f"SELECT revision, sequence, {CANDLE_COLUMNS} FROM revisions WHERE stream_id = ? AND revision > ? AND revision <= ?"  # noqa: S608
 )
@@ -63,6 +66,8 @@ class StoreReader:
         self._cursor = cursor
         self._index = index
         self._known_from = KnownFrom()
+        self._first_fresh: dict[int, int] | None = None
+        """Lowest sequence of each stream in ``candles_fresh`` when it was last looked up; rows may have moved since."""
 
     def watermarks(self) -> Mapping[StreamKey, Watermark]:
         """The newest committed, per stream."""
@@ -81,7 +86,8 @@ class StoreReader:
         if after >= mark.latest_sequence or limit <= 0:
             start = after if after_sequence is None else after_sequence
             return CandlePage(start + 1, _NO_CANDLES, has_more=after < mark.latest_sequence)
-        candles, sequences = self._in_order(_PAGE, "sequence", (index.stream_ids[key], after, after + limit))
+        last = min(after + limit, mark.latest_sequence)
+        candles, sequences = self._range(index.stream_ids[key], after, last)
         more = after + limit < mark.latest_sequence
         if end_ts_ms is not None:
             within = int(np.searchsorted(candles["ts_ms"], end_ts_ms, side="right"))
@@ -93,6 +99,32 @@ class StoreReader:
             candles = candles[:within]
         start = int(sequences[0]) if len(sequences) else after + 1
         return CandlePage(start, candles, more)
+
+    def _range(self, stream_id: int, after: int, last: int) -> tuple[CandleArray, npt.NDArray[np.uint64]]:
+        """Candles of sequences in ``(after, last]``, and these.
+
+        Sequences are dense, so that a table that has as many rows has all of them: a query of one table costs half of
+        one of the view, most of which is planning.
+        """
+        bounds = (stream_id, after, last)
+        table = self._table_of(*bounds)
+        found = self._in_order(_PAGE[table], "sequence", bounds)
+        if table == "candles" or len(found[0]) == last - after:
+            return found
+        in_either = self._in_order(_PAGE["candles"], "sequence", bounds)
+        if len(in_either[0]) > len(found[0]):
+            self._first_fresh = None
+        return in_either
+
+    def _table_of(self, stream_id: int, after: int, last: int) -> str:
+        """Return the table that has these sequences, as far as is known, or the view of both."""
+        if self._first_fresh is None:
+            rows = self._cursor.rows("SELECT stream_id, min(sequence) FROM candles_fresh GROUP BY stream_id")
+            self._first_fresh = dict(rows)
+        first = self._first_fresh.get(stream_id, last + 1)
+        if first <= after + 1:
+            return "candles_fresh"
+        return "candles_settled" if last < first else "candles"
 
     def _next_starts_by(self, stream_id: int, after: int, end_ts_ms: int) -> bool:
         times = self._cursor.rows(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fluxcap.bridge.server.sequencer import Sequencer
+from fluxcap.bridge.store import store as store_module
 from fluxcap.bridge.store.reader import StoreReader
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.errors import StoreError
@@ -160,3 +161,34 @@ def test_a_reader_ends_with_its_store(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match="closed"):
         reader.page(EURUSD)
+
+
+def test_a_page_is_whole_wherever_its_candles_lie_and_after_they_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "COMPACT_ROWS", 100)
+    with Store.open(tmp_path / "moving.duckdb") as store:
+        reader = store.reader()
+        held = 0
+        for step in (30, 30, 20, 35, 5):  # 100 rows that are fresh are settled
+            store.commit([CandleBatch(key, held + 1, candle_rows(held + 1, step)) for key in (EURUSD, GBPUSD)])
+            held += step
+            for after in range(0, held, 7):
+                for limit in (1, 20, 500):
+                    page = reader.page(GBPUSD, after, None, limit)
+
+                    assert (page.start_sequence, minutes(page.candles)) == (
+                        after + 1,
+                        list(range(after + 1, min(after + limit, held) + 1)),
+                    )
+                    assert page.has_more is (after + limit < held)
+
+
+def test_a_stream_that_begins_after_the_first_page_is_found(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "late.duckdb") as store:
+        reader = store.reader()
+        store.commit([CandleBatch(EURUSD, 1, candle_rows(1, 3))])
+        reader.page(EURUSD)
+        store.commit([CandleBatch(GBPUSD, 1, candle_rows(1, 3))])
+
+        assert minutes(reader.page(GBPUSD).candles) == [1, 2, 3]
