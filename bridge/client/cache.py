@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
@@ -194,7 +194,7 @@ class CandleCache:
                     _append(self._writer, [change for change in run if isinstance(change, Append)])
                 else:
                     _revise(self._writer, [change for change in run if isinstance(change, Revise)])
-            _set_cursors(self._writer, cursors)
+            _set_cursors(self._writer, cursors, self._cursors.keys())
 
     def _reopen_if_lost(self) -> None:
         """DuckDB gives a file up when a checkpoint cannot be written; the next query then opens it again."""
@@ -294,13 +294,19 @@ def _revise(writer: StoreCursor, changes: Sequence[Revise]) -> None:
                 writer.load(sql, columns)
 
 
-def _set_cursors(writer: StoreCursor, cursors: Mapping[StreamKey, Cursor]) -> None:
-    if cursors:
-        columns = {
-            "name": np.array([cursor_name(key) for key in cursors], dtype=object),
-            "value": np.array([msgspec.json.encode(cursor).decode() for cursor in cursors.values()], dtype=object),
-        }
-        writer.load("INSERT OR REPLACE INTO cursors SELECT name, value FROM incoming", columns)
+def _set_cursors(writer: StoreCursor, cursors: Mapping[StreamKey, Cursor], known: Collection[str]) -> None:
+    """Set cursors, of which the ``known`` names have a row."""
+    values = {cursor_name(key): msgspec.json.encode(cursor).decode() for key, cursor in cursors.items()}
+    # An update costs a millisecond less than to insert or replace.
+    updates = {name: value for name, value in values.items() if name in known}
+    inserts = {name: value for name, value in values.items() if name not in known}
+    for statement, rows in (
+        ("UPDATE cursors SET value = incoming.value FROM incoming WHERE cursors.name = incoming.name", updates),
+        ("INSERT INTO cursors SELECT name, value FROM incoming", inserts),
+    ):
+        if rows:
+            columns = {"name": np.array([*rows], dtype=object), "value": np.array([*rows.values()], dtype=object)}
+            writer.load(statement, columns)
 
 
 def _quoted(text: str) -> str:

@@ -41,6 +41,11 @@ class EventCommitter:
         """Emit an event that needs no storing, in order with those that do."""
         self._events.append(event)
 
+    @property
+    def has_changes(self) -> bool:
+        """Return whether there is something to store, and room for it as far as is known."""
+        return bool(self._changes) and not self.error
+
     def forget(self, key: StreamKey) -> None:
         """The stream was left: what could not be stored of it is neither stored nor reported.
 

@@ -74,6 +74,8 @@ log = logging.getLogger(__name__)
 
 HEALTH_POLL_NS = 100_000_000
 """How often silence is looked for."""
+GATHER_NS, GATHER_PAUSE_MS = 20_000_000, 1
+"""How long candles are gathered for a commit to disk, at most, and how long none may come meanwhile."""
 _KINDS = ("candles", "status", "revisions")
 
 
@@ -98,7 +100,8 @@ class _PendingRequest(NamedTuple):
 
 
 class Coordinator:
-    """Parameters: ``emit`` gets the events of a turn, in order; ``clock_ns`` is monotonic; ``random`` is in [0, 1)."""
+    """Parameters: ``emit`` gets the events of a turn, in order; ``clock_ns`` is monotonic; ``random`` is in [0, 1);
+    ``is_durable``: the cache's commits take time."""
 
     def __init__(
         self,
@@ -113,6 +116,7 @@ class Coordinator:
         page_limit: int,
         request_timeout_ns: int,
         max_requests: int = MAX_IN_FLIGHT,
+        is_durable: bool = False,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._transport, self._cache = transport, cache
@@ -121,6 +125,7 @@ class Coordinator:
         self._kinds = _KINDS + ("forming",) * forming + ("ticks",) * ticks
         self._page_limit = page_limit
         self._requests: RequestQueue[_PendingRequest] = RequestQueue(transport, request_timeout_ns, max_requests)
+        self._is_durable = is_durable
         self._connected = False
         self._streams: dict[StreamKey, _Stream] = {}
         self._topics: dict[bytes, tuple[str, _Stream]] = {}
@@ -179,8 +184,9 @@ class Coordinator:
 
     def run_once(self, most_ms: int = 100) -> None:
         """Wait for something to happen, at most ``most_ms``, and deal with it. Raises StoreError."""
-        for event in self._transport.receive(self._receive_timeout_ms(most_ms)):
-            self._on_event(event, self._clock_ns())
+        self._take_in(self._receive_timeout_ms(most_ms))
+        if self._is_durable and len(self._streams) > 1:
+            self._gather()
         now_ns = self._clock_ns()
         for key in [key for key, alarm_ns in self._alarms.items() if alarm_ns <= now_ns]:
             stream = self._streams[key]
@@ -194,6 +200,21 @@ class Coordinator:
         self._requests.send()
         self.counters["requests"] = self._requests.sent
         self._settle()
+
+    def _take_in(self, timeout_ms: int) -> bool:
+        """Wait for what comes, at most so long, and deal with it; return whether anything came."""
+        events = self._transport.receive(timeout_ms)
+        for event in events:
+            self._on_event(event, self._clock_ns())
+        return bool(events)
+
+    def _gather(self) -> None:
+        """Take in what follows closely, too: a commit of many streams' candles costs hardly more than of one's."""
+        end_ns = self._clock_ns() + GATHER_NS
+        while self._committer.has_changes and self._clock_ns() < end_ns:
+            self._requests.send()
+            if not self._take_in(GATHER_PAUSE_MS):
+                return
 
     def _receive_timeout_ms(self, most_ms: int) -> int:
         if not self._alarms:

@@ -165,6 +165,7 @@ class LiveClient:
                 page_limit=self._page_limit,
                 request_timeout_ns=self._request_timeout_ns,
                 max_requests=default_requests(self._via),
+                is_durable=self._data_dir is not None,
             )
             for key in self._first_streams:
                 coordinator.add(key, self._start_from)

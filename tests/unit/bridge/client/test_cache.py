@@ -58,6 +58,22 @@ def test_what_was_merged_is_there_after_reopening(tmp_path: Path) -> None:
     assert others == 2
 
 
+def test_cursors_that_move_and_new_ones_are_there_after_reopening(tmp_path: Path) -> None:
+    first = CandleCache(tmp_path)
+    first.commit([Append(KEY, 1, candles(1, 5))], {KEY: cursor(5)})
+    first.commit([Append(KEY, 6, candles(6, 1)), Append(OTHER, 1, candles(1, 2))], {KEY: cursor(6), OTHER: cursor(2)})
+    first.close()
+    again = CandleCache(tmp_path)
+    again.commit([Append(OTHER, 3, candles(3, 1))], {OTHER: cursor(3)})
+    again.close()
+
+    last = CandleCache(tmp_path)
+    kept = (last.cursor(KEY), last.cursor(OTHER))
+    last.close()
+
+    assert kept == (cursor(6), cursor(3))
+
+
 def test_the_cursor_is_kept_under_the_name_that_desktop_clients_use(tmp_path: Path) -> None:
     cache = CandleCache(tmp_path)
     cache.commit([Append(KEY, 1, candles(1, 1))], {KEY: cursor(1)})

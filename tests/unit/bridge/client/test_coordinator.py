@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import pytest
 
 from fluxcap.bridge.client.cache import Append, Change, NoCache
 from fluxcap.bridge.client.committer import RETRY_NS
@@ -52,6 +53,9 @@ class Script:
 
     def __init__(self) -> None:
         self.coming: list[TransportEvent] = []
+        self.later: list[list[TransportEvent]] = []
+        """What comes with the looks after the next one."""
+        self.looks = 0
         self.asked: dict[int, Message] = {}
         self.topics: set[bytes] = set()
 
@@ -67,7 +71,8 @@ class Script:
         self.asked[request_id] = message
 
     def receive(self, timeout_ms: int) -> list[TransportEvent]:
-        coming, self.coming = self.coming, []
+        self.looks += 1
+        coming, self.coming = self.coming, self.later.pop(0) if self.later else []
         return coming
 
     def wake(self) -> None: ...
@@ -90,7 +95,7 @@ class Recorder(NoCache):
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, *, is_durable: bool = False) -> None:
         self.script, self.cache, self.now_ns = Script(), Recorder(), 0
         self.coordinator = Coordinator(
             self.script,
@@ -101,6 +106,7 @@ class Bench:
             forming=True,
             page_limit=100,
             request_timeout_ns=10**9,
+            is_durable=is_durable,
         )
 
     def emit(self, events: list[Event]) -> None:
@@ -120,8 +126,8 @@ def status(latest: int, key: StreamKey = KEY) -> StreamStatus:
     return StreamStatus(key, latest, 1_000 * latest, 0, 1, "a", 0, 4)
 
 
-def caught_up(latest: int) -> Bench:
-    bench = Bench()
+def caught_up(latest: int, *, is_durable: bool = False) -> Bench:
+    bench = Bench(is_durable=is_durable)
     bench.coordinator.add(KEY, StartFrom.LATEST)
     bench.turn(Connected())
     bench.turn(ReplyReceived(bench.last_request()[0], status(latest)))
@@ -162,6 +168,50 @@ def test_what_comes_in_one_turn_is_stored_in_one_transaction() -> None:
     assert [item for item in order if isinstance(item, tuple)] == [
         ("stored", [1, 1, 1], {KEY: Cursor("a", 7, 7_000, 0)})
     ]
+
+
+def stored(order: list[object]) -> list[list[int]]:
+    """How many candles each transaction took in, of each batch."""
+    return [item[1] for item in order if isinstance(item, tuple)]
+
+
+def test_a_commit_to_disk_waits_for_what_follows_closely() -> None:
+    bench = caught_up(4, is_durable=True)
+    bench.coordinator.add(StreamKey("SIM", "GBPUSD", "1s"), StartFrom.LATEST)
+    bench.script.later = [[batch(6)], [batch(7)]]
+
+    order = bench.turn(batch(5))
+
+    assert stored(order) == [[1, 1, 1]]
+
+
+def test_a_commit_to_disk_does_not_wait_without_end() -> None:
+    bench = caught_up(4, is_durable=True)
+    bench.coordinator.add(StreamKey("SIM", "GBPUSD", "1s"), StartFrom.LATEST)
+    bench.script.later = [[batch(number)] for number in range(6, 60)]
+    look = bench.script.receive
+
+    def slowly(timeout_ms: int) -> list[TransportEvent]:
+        bench.now_ns += 5_000_000
+        return look(timeout_ms)
+
+    bench.script.receive = slowly  # type: ignore[method-assign]
+    order = bench.turn(batch(5))
+
+    assert stored(order) == [[1] * 5]
+
+
+@pytest.mark.parametrize(("is_durable", "streams"), [(False, 2), (True, 1)])
+def test_nobody_waits_where_a_commit_takes_no_time_or_one_stream_is_all(is_durable: bool, streams: int) -> None:
+    bench = caught_up(4, is_durable=is_durable)
+    if streams == 2:
+        bench.coordinator.add(StreamKey("SIM", "GBPUSD", "1s"), StartFrom.LATEST)
+    bench.script.looks = 0
+    bench.script.later = [[batch(6)]]
+
+    order = bench.turn(batch(5))
+
+    assert (bench.script.looks, stored(order)) == (1, [[1]])
 
 
 def test_nothing_is_told_of_what_could_not_be_stored() -> None:
