@@ -100,8 +100,10 @@ class _PendingRequest(NamedTuple):
 
 
 class Coordinator:
-    """Parameters: ``emit`` gets the events of a turn, in order; ``clock_ns`` is monotonic; ``random`` is in [0, 1);
-    ``is_durable``: the cache's commits take time."""
+    """Parameters: ``emit`` gets the events of a turn, in order; ``clock_ns`` is monotonic; ``random`` is in [0, 1).
+
+    ``is_durable``: the cache's commits take time.
+    """
 
     def __init__(
         self,
