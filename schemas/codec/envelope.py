@@ -30,6 +30,11 @@ _VERSION = struct.Struct("<I")
 _SEQUENCE = struct.Struct("<Q")
 _END = bytes(2)
 """What is behind a row of ``CANDLE_DTYPE``, so that the next part stands at a multiple of 8."""
+_SEQUENCE_AT = _ROOT.size + ENVELOPE_UNCORRELATED.block_length + CANDLE_BATCH.entry + CANDLE_BATCH.offsets[1]
+_CANDLE_AT = -CANDLE_DTYPE.itemsize - len(_END)
+"""Where a batch of one candle has its sequence and, from the end, its candle, as ``encode`` writes it."""
+_LONGEST_WITH_ONE_CANDLE = 1_024
+"""With any usual key it is shorter."""
 
 
 def encode(message: Message, correlation_id: str = "") -> bytes:
@@ -64,8 +69,12 @@ def _encode_one_candle(batch: CandleBatch) -> bytes:
 def _frame_of_one_candle(key: StreamKey) -> tuple[bytes, bytes]:
     """The bytes of a batch of one candle that are the same each time: before the sequence, and before the candle."""
     message = _encode(CandleBatch(key, 0, np.zeros(1, CANDLE_DTYPE)), "")
-    at = _ROOT.size + ENVELOPE_UNCORRELATED.block_length + CANDLE_BATCH.entry + CANDLE_BATCH.offsets[1]
-    return message[:at], message[at + _SEQUENCE.size : -CANDLE_DTYPE.itemsize - len(_END)]
+    return _split(message)
+
+
+def _split(message: bytes) -> tuple[bytes, bytes]:
+    """Return what is before the sequence, and what is between it and the candle."""
+    return message[:_SEQUENCE_AT], message[_SEQUENCE_AT + _SEQUENCE.size : _CANDLE_AT]
 
 
 def _encode(message: Message, correlation_id: str) -> bytes:
@@ -98,7 +107,39 @@ def decode(buffer: bytes | bytearray | memoryview) -> Envelope:
     length = buffer.nbytes if isinstance(buffer, memoryview) else len(buffer)
     if length > MAX_MESSAGE_BYTES:
         raise MessageTooLarge(f"The message has {length} bytes; {MAX_MESSAGE_BYTES} is the limit.")
-    reader = Reader(buffer if type(buffer) is bytes else bytes(buffer))
+    data = buffer if type(buffer) is bytes else bytes(buffer)
+    return _decode_one_candle(data) or _decode(data)
+
+
+def _decode_one_candle(data: bytes) -> Envelope | None:
+    """Return what ``_encode_one_candle`` wrote, None for anything else: nearly all that a client is sent."""
+    if len(data) > _LONGEST_WITH_ONE_CANDLE or not (data.startswith(_BEGIN) and data.endswith(_END)):
+        return None
+    before, between = _split(data)
+    if not between.endswith(_BEFORE_CANDLE):
+        return None
+    key = _key_of_frame(before, between)
+    if key is None:
+        return None
+    (sequence,) = _SEQUENCE.unpack_from(data, _SEQUENCE_AT)
+    candles = np.frombuffer(data, CANDLE_DTYPE, 1, len(data) + _CANDLE_AT)
+    return Envelope(CandleBatch(key, sequence, candles), "", MEMBER_OF_TYPE[CandleBatch].version)
+
+
+@lru_cache(CACHED_KEYS)
+def _key_of_frame(before: bytes, between: bytes) -> StreamKey | None:
+    """Return the key whose batches of one candle are written so; None when none are."""
+    try:
+        message = _decode(b"".join([before, bytes(_SEQUENCE.size), between, bytes(-_CANDLE_AT)])).message
+    except CodecError:
+        return None
+    if not isinstance(message, CandleBatch) or _frame_of_one_candle.__wrapped__(message.key) != (before, between):
+        return None
+    return message.key
+
+
+def _decode(data: bytes) -> Envelope:
+    reader = Reader(data)
     root = reader.root()
     version_at, _, correlation_at, type_at, message_at = reader.offsets(root, ENVELOPE)
     version: int = _VERSION.unpack_from(reader.data, root + version_at)[0] if version_at else 1
@@ -130,3 +171,9 @@ def _member(member_id: int, version: int) -> Member:
     if member.version > version:
         raise CodecError(f"{member.table.name} needs an envelope of schema version {member.version}, not {version}.")
     return member
+
+
+_SAMPLE = _frame_of_one_candle.__wrapped__(StreamKey("", "", ""))
+_BEGIN = _SAMPLE[0][: _ROOT.size + ENVELOPE_UNCORRELATED.block_length]
+_BEFORE_CANDLE = _SAMPLE[1][-40:]
+"""What every batch of one candle begins with, and has before its candle: others are told from it at once."""

@@ -422,8 +422,10 @@ class StreamReceiver:
 
 def _is_sound(start: int, candles: CandleArray) -> bool:
     """Return whether rows are valid: numbered from 1, with strictly increasing timestamps."""
+    if len(candles) < 2:  # nearly always: a live batch
+        return start >= 1 and len(candles) == 1
     ts_ms = candles["ts_ms"]
-    return start >= 1 and len(ts_ms) > 0 and bool((ts_ms[1:] > ts_ms[:-1]).all())
+    return start >= 1 and bool((ts_ms[1:] > ts_ms[:-1]).all())
 
 
 def _revision_rows(sequences: Rows, candles: CandleArray) -> Rows:

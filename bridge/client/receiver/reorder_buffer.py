@@ -143,6 +143,8 @@ class ReorderBuffer:
 
 
 def _joined(runs: list[Chunk]) -> list[Chunk]:
+    if len(runs) < 2:
+        return runs
     joined: list[list[Chunk]] = []
     for run in runs:
         if joined and joined[-1][-1].is_backfill == run.is_backfill:

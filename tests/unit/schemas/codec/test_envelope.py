@@ -5,15 +5,17 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
 import fluxcap.schemas.codec
-from fluxcap.schemas.codec import MAX_MESSAGE_BYTES, decode, encode
+from fluxcap.schemas.codec import MAX_MESSAGE_BYTES, decode, encode, envelope
 from fluxcap.schemas.errors import CodecError, MessageTooLarge, UnsupportedVersion
 from fluxcap.schemas.generated import market_data as fb
 from fluxcap.schemas.types import (
     CandleBatch,
+    Envelope,
     ErrorResponse,
     GetCursorRequest,
     HealthRequest,
@@ -184,3 +186,56 @@ def test_the_codec_needs_neither_flatbuffers_nor_the_generated_code():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert result.stdout.strip() == "[]"
+
+
+# --- a batch of one candle, which is read by what is known of its frame ----------------------------------------------
+
+
+def outcome(read: Callable[[bytes], Envelope | None], data: bytes) -> object:
+    """The batch that was read, by value, or that it was refused; the message for any other."""
+    try:
+        found = read(data)
+    except CodecError as error:
+        return type(error), str(error)
+    if found is None or not isinstance(found.message, CandleBatch):
+        return repr(found)
+    batch = found.message
+    return batch.key, batch.start_sequence, batch.candles.tobytes(), found.correlation_id, found.schema_version
+
+
+ONE_CANDLE_KEYS = [KEY, StreamKey("", "", ""), StreamKey("PÖCKET", "BRK.B", "1h"), StreamKey("S", "x" * 250, "1m")]
+
+
+@pytest.mark.parametrize("key", ONE_CANDLE_KEYS, ids=lambda key: f"{str(key)[:12]}…")
+def test_a_batch_of_one_candle_is_known_by_its_frame(key: StreamKey) -> None:
+    for sequence in (1, 2**64 - 1):
+        message = encode(CandleBatch(key, sequence, sample_candles(1)))
+
+        known = envelope._decode_one_candle(message)
+
+        assert known is not None
+        assert outcome(decode, message) == outcome(envelope._decode, message)
+
+
+@pytest.mark.parametrize("key", ONE_CANDLE_KEYS[:3], ids=lambda key: f"{str(key)[:12]}…")
+def test_a_frame_with_any_byte_changed_is_read_as_if_it_were_not_known(key: StreamKey) -> None:
+    message = encode(CandleBatch(key, 7, sample_candles(1)))
+    decode(message)
+
+    for place, was in enumerate(message):
+        for byte in {0, 1, 0x7F, 0xFF, was ^ 1, was ^ 4} - {was}:
+            changed = message[:place] + bytes([byte]) + message[place + 1 :]
+
+            assert outcome(decode, changed) == outcome(envelope._decode, changed)
+    for cut in range(1, len(message)):
+        assert outcome(decode, message[:-cut]) == outcome(envelope._decode, message[:-cut])
+
+
+def test_batches_of_more_candles_and_answers_are_not_taken_for_one_candle() -> None:
+    for message in (
+        encode(CandleBatch(KEY, 1, sample_candles(2))),
+        encode(CandleBatch(KEY, 1, sample_candles(0))),
+        encode(CandleBatch(KEY, 1, sample_candles(1)), "7"),
+        encode(CandleBatch(StreamKey("S", "x" * 2_000, "1m"), 1, sample_candles(1))),
+    ):
+        assert envelope._decode_one_candle(message) is None
