@@ -25,6 +25,7 @@ from fluxcap.bridge.jetstream.forward.stream_state import (
     Step,
     StreamForwardState,
 )
+from fluxcap.bridge.jetstream.newest import NewestMessages
 from fluxcap.bridge.jetstream.publisher import Ack, AsyncPublisher, PublishError
 from fluxcap.bridge.jetstream.stream import JetStreamApi, StreamInfo
 from fluxcap.bridge.jetstream.subjects import (
@@ -90,6 +91,7 @@ class ForwardSession:
     ) -> None:
         self._writer = writer
         self._access = access
+        self._newest = NewestMessages(access)
         self._source = source
         self._checkpoint = checkpoint
         self._streams = checkpoint.streams
@@ -157,6 +159,8 @@ class ForwardSession:
         except BaseExceptionGroup as errors:
             ours = errors.subgroup(NatsError)
             raise (_first(ours) if ours is not None else _first(errors)) from None
+        finally:
+            self._newest.close()
 
     async def _rest(self) -> None:
         try:
@@ -208,7 +212,7 @@ class ForwardSession:
         return True
 
     async def _fetch_last(self, stream: StreamForwardState) -> None:
-        last = await self._access.last(subject(stream.key))
+        last = await self._newest.last(subject(stream.key))
         if last is None:
             first_position = (await self._check_stream_unchanged()).first_position if stream.had_messages else 0
             stream.answered(None, first_position=first_position)

@@ -8,16 +8,16 @@ another store than the request names, 400 for what is no request.
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable
 
 import msgspec
 
+from fluxcap.bridge.jetstream.newest import NewestMessages, read_newest
 from fluxcap.bridge.jetstream.read.pages import StreamPageCache, StreamPages
-from fluxcap.bridge.jetstream.read.shared import NewestMessages, SharedReader, read_newest
+from fluxcap.bridge.jetstream.read.shared import SharedReader
 from fluxcap.bridge.jetstream.stream import JetStreamApi, StoredMessage, StreamInfo, position_of_message
-from fluxcap.bridge.jetstream.subjects import ALL_SUBJECTS, Position, parse_subject, subject
+from fluxcap.bridge.jetstream.subjects import Position, parse_subject, subject
 from fluxcap.schemas.candles import MAX_SEQUENCE, CandlePage, page_limit
 from fluxcap.schemas.errors import CodecError, WireError
 from fluxcap.schemas.types import (
@@ -161,7 +161,7 @@ class JetStreamRequestHandler:
         return await asyncio.gather(*(one(key, last) for key, last in sorted(newest.items())))
 
     async def _newest_of_all(self) -> dict[StreamKey, StoredMessage]:
-        found = await read_newest(self._api, ALL_SUBJECTS, sys.maxsize) or {}
+        found, _ = await read_newest(self._api)
         named = ((_key(message.subject), message) for message in found.values())
         return {key: message for key, message in named if key is not None and position_of_message(message).store_id}
 

@@ -1,7 +1,7 @@
 """One reading of JetStream for many requests: a client that comes back asks for all of its streams at once. Coroutines.
 
 For each stream alone JetStream would make a consumer and look through all messages for the few of its subject. So the
-newest messages that are asked for at the same time come with one reading, and so do the messages of pages.
+messages of pages that are asked for at the same time come with one reading.
 """
 
 from __future__ import annotations
@@ -11,21 +11,17 @@ from collections.abc import AsyncGenerator, Collection
 from typing import Protocol
 
 from fluxcap.bridge.jetstream.consumer import PullConsumer
+from fluxcap.bridge.jetstream.newest import LEAST_SUBJECTS, gather_requests
 from fluxcap.bridge.jetstream.stream import JetStreamApi, StoredMessage
 from fluxcap.bridge.jetstream.subjects import covering_filters, parse_subject
 from fluxcap.schemas.errors import NatsUnavailable
 
-LEAST_SUBJECTS = 16
-"""So many at once are worth a reading of their own."""
 OTHERS_A_MESSAGE = 4
 """A reading goes on while it brings at most so many messages of no use for each one that is wanted,"""
 OTHERS_A_SUBJECT = 100
 """and so many for each subject that is left: a consumer of its own costs as much."""
 PASS_BYTES = 16 * 1024 * 1024
 """Of messages that are wanted, in one reading: what the pages of all streams may hold at a time."""
-LONE_S, GATHER_S = 0.001, 0.003
-"""How long others are waited for: by the first who asks, and while more of them come."""
-GATHERINGS = 20
 PASS_S = 2.0
 """How long one reading goes on while it brings something."""
 READERS_AT_ONCE = 32
@@ -40,92 +36,10 @@ def common_filter(subjects: Collection[str]) -> str:
     return found
 
 
-async def _gathered(asked: Collection[object]) -> None:
-    """Wait until no more are asked for, or for long enough."""
-    for _ in range(GATHERINGS):
-        before = len(asked)
-        await asyncio.sleep(LONE_S if before == 1 else GATHER_S)
-        if len(asked) == before:
-            return
-
-
-async def read_newest(api: JetStreamApi, subject_filter: str, most: int) -> dict[str, StoredMessage] | None:
-    """The newest message of every subject, without its payload; None when they are more than ``most``.
-
-    Raises NatsUnavailable, NatsError.
-    """
-    found: dict[str, StoredMessage] = {}
-    reader = PullConsumer(api, subject_filter, 1, newest_only=True)
-    try:
-        await reader.open()
-        if reader.pending > most:
-            return None
-        while reader.pending > 0:
-            messages = await reader.read(READ_S)
-            if not messages:
-                raise NatsUnavailable("JetStream did not return the messages.")
-            found |= {message.subject: message for message in messages}
-    finally:
-        await reader.close()
-    return found
-
-
 class NewestSource(Protocol):
-    """The part of ``NewestMessages`` that a stream's pages need."""
+    """Whoever knows a subject's newest message: the API, or ``NewestMessages``."""
 
     async def last(self, subject: str) -> StoredMessage | None: ...
-
-
-class NewestMessages:
-    """The newest message of a subject, for many who ask at once: who asks during a reading waits for the next one."""
-
-    def __init__(self, api: JetStreamApi) -> None:
-        self._api = api
-        self._asked: dict[str, asyncio.Future[StoredMessage | None]] = {}
-        self._task: asyncio.Task[None] | None = None
-
-    async def last(self, subject: str) -> StoredMessage | None:
-        """The newest message, as it is now or later; where many are asked for, without its payload.
-
-        Raises NatsUnavailable, NatsError.
-        """
-        answer = self._asked.get(subject)
-        if answer is None:
-            answer = self._asked[subject] = asyncio.get_running_loop().create_future()
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._answer())
-        return await asyncio.shield(answer)
-
-    def close(self) -> None:
-        """End what is under way."""
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _answer(self) -> None:
-        while self._asked:
-            await _gathered(self._asked)
-            asked, self._asked = self._asked, {}
-            try:
-                found = await self._read(asked)
-            except Exception as error:
-                for answer in asked.values():
-                    answer.set_exception(error)
-            except BaseException:
-                for answer in [*asked.values(), *self._asked.values()]:
-                    answer.cancel()
-                raise
-            else:
-                for subject, answer in asked.items():
-                    answer.set_result(found.get(subject))
-
-    async def _read(self, subjects: Collection[str]) -> dict[str, StoredMessage]:
-        found = None
-        if len(subjects) >= LEAST_SUBJECTS:
-            found = await read_newest(self._api, common_filter(subjects), OTHERS_A_MESSAGE * len(subjects))
-        if found is None:
-            messages = await asyncio.gather(*(self._api.last(subject) for subject in subjects))
-            found = {message.subject: message for message in messages if message is not None}
-        return found
 
 
 class _Taker:
@@ -201,12 +115,12 @@ class SharedReader:
 
     async def _serve(self) -> None:
         try:
-            await _gathered(self._takers)
+            await gather_requests(self._takers)
             while takers := {name: taker for name, taker in self._takers.items() if not taker.is_over}:
                 alone = takers if len(takers) < self._least else await self._read(takers)
                 for taker in alone.values():
                     taker.end()
-                await _gathered(self._takers)
+                await gather_requests(self._takers)
         except Exception as error:
             for taker in self._takers.values():
                 taker.error = error
