@@ -19,6 +19,7 @@ LEAST_SUBJECTS = 16
 """So many at once are worth a reading of their own,"""
 OTHERS_A_SUBJECT = 4
 """where there are not so many others for each of them."""
+SINGLY_AT_ONCE = 256
 LONE_S, GATHER_S = 0.001, 0.003
 """How long others are waited for: by the first who asks, and while more of them come."""
 GATHERINGS = 20
@@ -109,5 +110,11 @@ class NewestMessages:
             found, is_current = await read_newest(self._api, (1 + OTHERS_A_SUBJECT) * len(subjects))
             if is_current:
                 return found
-        messages = await asyncio.gather(*(self._api.last(subject) for subject in subjects))
+        turns = asyncio.Semaphore(SINGLY_AT_ONCE)
+
+        async def singly(subject: str) -> StoredMessage | None:
+            async with turns:
+                return await self._api.last(subject)
+
+        messages = await asyncio.gather(*map(singly, subjects))
         return {message.subject: message for message in messages if message is not None}

@@ -7,6 +7,7 @@ and what was under way is unresolved.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -181,7 +182,8 @@ class ForwardSession:
     async def _forward(self, stream: StreamForwardState) -> None:
         try:
             while not self._stopping and (step := stream.next()) is not None:
-                async with self._slots:
+                # Where they stand is asked for of all streams at once: one reading tells.
+                async with contextlib.nullcontext() if isinstance(step, FetchLast) else self._slots:
                     go_on = await self._run_step(stream, step)
                 if stream.state is ForwardPhase.BLOCKED:
                     self._emit(ForwardEvent.BLOCKED, {"stream": str(stream.key), "reason": stream.reason})
