@@ -20,6 +20,7 @@ from fluxcap.schemas.errors import BrowserGone, ConsentRefused
 
 IDLE_S = 0.2
 """After this long without a message ``on_idle`` is called, and again after each further while."""
+READ_AHEAD_BYTES = 65_536
 CONNECT_TIMEOUT_S = 1.0
 CLOSE_TIMEOUT_S = 2.0
 HTTP_FORBIDDEN = 403
@@ -74,6 +75,7 @@ class Connection:
                 enable_multithread=True,
                 http_no_proxy=["*"],
                 socket=open_socket,
+                class_=_ReadingAhead,
             )
         except websocket.WebSocketBadStatusException as error:
             if open_socket is not None and error.status_code == HTTP_FORBIDDEN:
@@ -126,7 +128,7 @@ class Connection:
             self._on_end("closed" if self._closing.is_set() else reason)
 
     def _receive(self) -> None:
-        receive, readable = self._socket.recv_data, _readable_now(self._raw)
+        receive, readable, ahead = self._socket.recv_data, _readable_now(self._raw), self._socket.frame_buffer
         wall_ns, mono_ns, on_message = self._wall_ns, self._mono_ns, self._on_message
         while not self._closing.is_set():
             try:
@@ -138,11 +140,21 @@ class Connection:
             if opcode == websocket.ABNF.OPCODE_CLOSE:
                 return
             wall, mono = wall_ns(), mono_ns()
-            on_message(data, ArrivalTime(wall, mono, not readable()))
+            on_message(data, ArrivalTime(wall, mono, not ahead.recv_buffer and not readable()))
+
+
+class _ReadingAhead(websocket.WebSocket):
+    """Takes what has arrived at once, where the library asks the system three times for each message.
+
+    Its frame buffer keeps what is beyond the part that it wanted, for the next one.
+    """
+
+    def _recv(self, bufsize: int) -> bytes:
+        return super()._recv(max(bufsize, READ_AHEAD_BYTES))  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _readable_now(sock: socket.socket) -> Callable[[], bool]:
-    """Return a function that checks for bytes on the socket without waiting. websocket-client does not read ahead."""
+    """Return a function that checks for bytes on the socket without waiting."""
     if hasattr(select, "poll"):  # select() fails on descriptors above 1023; Windows has no poll()
         poller = select.poll()
         poller.register(sock, select.POLLIN)
