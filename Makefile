@@ -38,8 +38,9 @@ test: setup system ## Run the tests, all but what shows the same again for longe
 long: setup system ## Run the tests that make test leaves out, and the property tests with every example
 	@FULL_TESTS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m long $(PYTEST_ARGS)
 
-check: lint ## Check style and types, and run the quick tests: unit and property, with fewer examples, without the costly ones
-	@QUICK_TESTS=1 $(BIN)/python -m tests.support.side_by_side $(CHECK_WORKERS) tests/unit tests/property -- \
+check: setup ## Check style and types, and run the quick tests: unit and property, with fewer examples, without the costly ones
+	@QUICK_TESTS=1 $(BIN)/python -m tests.support.side_by_side $(CHECK_WORKERS) tests/unit tests/property \
+	  --beside "$(MAKE) -s --no-print-directory lint" -- \
 	  -q -m 'not slow and not costly and not browser' $(PYTEST_ARGS)
 
 lint: setup ## Check style and types

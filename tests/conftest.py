@@ -34,7 +34,7 @@ _STATE_NUMBERS = itertools.count()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--record-durations", action="store_true", help="write tests/durations.txt anew; see schedule.py")
+    parser.addoption("--record-durations", action="store_true", help="write anew how long files take; see schedule.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:

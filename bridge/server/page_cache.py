@@ -114,7 +114,10 @@ class RecentCandles:
 
 def _copy_rows(rows: CandleArray, buffer: CandleArray, at: int) -> None:
     """Copy rows to a place of a buffer, each as one piece: NumPy would copy field by field, up to 15 times as long."""
-    buffer.view(WHOLE_CANDLE)[at : at + len(rows)] = rows.view(WHOLE_CANDLE)
+    if len(rows) == 1:  # nearly always, and quicker by half
+        buffer[at] = rows[0]
+    else:
+        buffer.view(WHOLE_CANDLE)[at : at + len(rows)] = rows.view(WHOLE_CANDLE)
 
 
 class _BackfilledRows(msgspec.Struct, frozen=True, eq=False):

@@ -517,12 +517,13 @@ class DerivedStreams:
 
     def _until_ms(self, over_ms: int, forming: Iterable[Bucket | None], waiting: Iterable[frozenset[int]]) -> int:
         """The first end of a bucket under way; 0 where one is not that of ``over_ms``, or others wait."""
-        starts = [over_ms - over_ms % length_ms for length_ms in self._lengths_ms]
-        if any(waiting) or any(
-            bucket is not None and bucket.start_ms != start_ms for bucket, start_ms in zip(forming, starts, strict=True)
-        ):
-            return 0
-        return min(start_ms + length_ms for start_ms, length_ms in zip(starts, self._lengths_ms, strict=True))
+        until_ms = NEVER_MS
+        for bucket, others, length_ms in zip(forming, waiting, self._lengths_ms, strict=True):
+            start_ms = over_ms - over_ms % length_ms
+            if others or (bucket is not None and bucket.start_ms != start_ms):
+                return 0
+            until_ms = min(until_ms, start_ms + length_ms)
+        return until_ms
 
     def _all_folded(self, known: _Progress) -> _Progress:
         """The same progress with every candle in its buckets."""

@@ -26,6 +26,7 @@ def test_every_seed_of_the_fuzzer_is_sound():
     assert all(check(data) for data in seeds())
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", amplifiers())
 def test_memory_stays_in_proportion_however_much_a_message_shares(name: str):
     check_memory(amplifiers()[name])

@@ -26,6 +26,7 @@ FUZZERS: dict[str, tuple[Begin, set[str]]] = {
 """Name → fuzzer, and the ends that its inputs may come to: each of them must have been met."""
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", FUZZERS)
 def test_damaged_input_is_taken_or_refused_and_nothing_else_happens(name: str, monkeypatch: pytest.MonkeyPatch):
     for variable in ("FLUXCAP_CONFIG", *(each for field in Settings.model_fields for each in variables_of(field))):

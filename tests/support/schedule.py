@@ -1,8 +1,9 @@
 """Which test file begins when: what takes longest first, so that it waits while the others are worked off.
 
 ``durations.txt`` beside ``conftest.py`` says how long each file took; ``make test PYTEST_ARGS=--record-durations``
-writes it anew. It only orders: a figure that is wrong costs time, never a test. A file is one piece of work, since its
-tests may share a browser or a daemon.
+writes it anew, and ``make check CHECK_WORKERS=1 PYTEST_ARGS=--record-durations`` that of the quick tests. It only
+orders: a figure that is wrong costs time, never a test. A file is one piece of work, since its tests may share a
+browser or a daemon.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-DURATIONS = Path(__file__).parents[1] / "durations.txt"
+from tests.support.examples import QUICK
+
+DURATIONS = Path(__file__).parents[1] / ("durations_quick.txt" if QUICK else "durations.txt")
 GUESSES = {"faults": 60.0, "integration": 10.0}
 """Seconds of a file that nobody has timed, by its folder."""
-WORTH_RECORDING_S = 1.0
+WORTH_RECORDING_S = 0.2 if QUICK else 1.0
 
 
 def read_durations(path: Path = DURATIONS) -> dict[str, float]:
@@ -32,7 +35,7 @@ def read_durations(path: Path = DURATIONS) -> dict[str, float]:
 def write_durations(seconds_of: Mapping[str, float], path: Path = DURATIONS) -> None:
     """Keep what takes long, the longest first."""
     longest = sorted(seconds_of.items(), key=lambda item: (-item[1], item[0]))
-    lines = [f"{seconds:.0f} {file}\n" for file, seconds in longest if seconds >= WORTH_RECORDING_S]
+    lines = [f"{seconds:.3g} {file}\n" for file, seconds in longest if seconds >= WORTH_RECORDING_S]
     path.write_text("".join(lines), encoding="utf-8")
 
 

@@ -3,11 +3,13 @@
 ``python -m tests.support.side_by_side 2 tests/unit tests/property -- -m 'not slow'``: pytest gets the rest.
 pytest-xdist would have each worker collect all tests, and one more process take in every report: of tests that take a
 few milliseconds each, that is a quarter of the whole. Here a process collects its own files alone, and nobody waits for
-another one: the files are dealt out beforehand, the longest first, by ``tests/durations.txt``.
+another one: the files are dealt out beforehand, the longest first, by what schedule.py has kept.
 """
 
 from __future__ import annotations
 
+import argparse
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -17,21 +19,26 @@ from pathlib import Path
 from tests.support.paths import ROOT
 from tests.support.schedule import read_durations
 
-NOT_TIMED_S = 0.5
+NOT_TIMED_S = 0.1
 """Of a file that took too little to be listed, or was never timed."""
+TOGETHER = "tests/unit/rules/"
+"""Files that are dealt out as one, since a process parses all modules once for them."""
 NOTHING_TO_RUN = 5
 """pytest's exit code when none of its tests was asked for."""
 
 
 def deal(files: Iterable[str], seconds_of: Mapping[str, float], hands: int) -> list[list[str]]:
     """Deal files out so that every hand takes about as long; each keeps them in their order."""
-    ordered = sorted(files)
+    groups: dict[str, list[str]] = {}
+    for file in sorted(files):
+        groups.setdefault(TOGETHER if file.startswith(TOGETHER) else file, []).append(file)
+    took = {name: sum(seconds_of.get(file, NOT_TIMED_S) for file in group) for name, group in groups.items()}
     dealt: list[list[str]] = [[] for _ in range(hands)]
     total = [0.0] * hands
-    for file in sorted(ordered, key=lambda file: -seconds_of.get(file, NOT_TIMED_S)):
+    for name in sorted(groups, key=lambda name: -took[name]):
         least = total.index(min(total))
-        dealt[least].append(file)
-        total[least] += seconds_of.get(file, NOT_TIMED_S)
+        dealt[least] += groups[name]
+        total[least] += took[name]
     return [sorted(hand) for hand in dealt if hand]
 
 
@@ -41,19 +48,25 @@ def worst(codes: Sequence[int]) -> int:
     return failed[0] if failed else 0 if 0 in codes else NOTHING_TO_RUN
 
 
-def run(hands: Sequence[Sequence[str]], options: Sequence[str]) -> int:
-    """Run each hand in a process; the first one's output is shown as it comes, the others' at the end."""
+def run(hands: Sequence[Sequence[str]], options: Sequence[str], beside: Sequence[Sequence[str]] = ()) -> int:
+    """Run each hand in a process; the first one's output is shown as it comes, the others' at the end.
+
+    ``beside``: commands that run at the same time, and must end well, too.
+    """
+    commands = []
+    for number, files in enumerate(hands):
+        # A cache of its own, or --last-failed would know of the hand alone that ended last.
+        own = ["-o", f"cache_dir=.pytest_cache/hand-{number}"]
+        commands.append([sys.executable, "-m", "pytest", *own, *options, *files])
     with tempfile.TemporaryDirectory() as folder:
-        outputs = [Path(folder) / str(number) for number in range(1, len(hands))]
+        outputs: list[Path] = []
         processes = []
-        for number, files in enumerate(hands):
-            # A cache of its own, or --last-failed would know of the hand alone that ended last.
-            own = ["-o", f"cache_dir=.pytest_cache/hand-{number}"]
-            command = [sys.executable, "-m", "pytest", *own, *options, *files]
+        for number, command in enumerate([*commands, *beside]):
             if number == 0:
                 processes.append(subprocess.Popen(command, cwd=ROOT))
                 continue
-            with outputs[number - 1].open("wb") as output:
+            outputs.append(Path(folder) / str(number))
+            with outputs[-1].open("wb") as output:
                 processes.append(subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT))
         try:
             codes = [process.wait() for process in processes]
@@ -65,12 +78,17 @@ def run(hands: Sequence[Sequence[str]], options: Sequence[str]) -> int:
 
 
 def main() -> None:
-    hands, *rest = sys.argv[1:]
-    split = rest.index("--")
+    split = sys.argv.index("--")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("hands", type=int)
+    parser.add_argument("folders", nargs="+")
+    parser.add_argument("--beside", action="append", default=[], help="a command that runs at the same time")
+    asked = parser.parse_args(sys.argv[1:split])
     files = [
-        file.relative_to(ROOT).as_posix() for folder in rest[:split] for file in (ROOT / folder).rglob("test_*.py")
+        file.relative_to(ROOT).as_posix() for folder in asked.folders for file in (ROOT / folder).rglob("test_*.py")
     ]
-    sys.exit(run(deal(files, read_durations(), int(hands)), rest[split + 1 :]))
+    beside = [shlex.split(command) for command in asked.beside]
+    sys.exit(run(deal(files, read_durations(), asked.hands), sys.argv[split + 1 :], beside))
 
 
 if __name__ == "__main__":

@@ -11,16 +11,16 @@ import tokenize
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
 import fluxcap.errors
 import fluxcap.platforms
 from tests.support.paths import ROOT
-from tests.support.source import tree_of
+from tests.support.source import nodes_of, tree_of
 
-Documented: TypeAlias = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 RIDDLE = re.compile(r"(What|Where|Whether|Why|How|Who|Whose|Which|When)\b")
 """A first line that opens so is a clause about the thing, not a sentence that names it."""
@@ -35,8 +35,8 @@ MODULES = sorted(
 
 def documented(path: Path) -> Iterator[tuple[str, str]]:
     """Yield the place and the first line of every docstring in a file."""
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, Documented) and (text := ast.get_docstring(node)):
+    for node in nodes_of(path, *DOCUMENTED):
+        if text := ast.get_docstring(node):
             line = 1 if isinstance(node, ast.Module) else node.lineno
             yield f"{path.relative_to(ROOT)}:{line}", text.splitlines()[0]
 
@@ -89,9 +89,8 @@ def said_in(path: Path) -> str:
 def test_parameters_that_docstrings_explain_are_parameters() -> None:
     wrong = {}
     for path in MODULES:
-        for node in ast.walk(tree_of(path)):
-            text = ast.get_docstring(node) if isinstance(node, Documented) else None
-            explained = sections(text or "").get("Parameters")
+        for node in nodes_of(path, *DOCUMENTED):
+            explained = sections(ast.get_docstring(node) or "").get("Parameters")
             if explained is not None and (gone := set(explained) - parameters_of(node)):
                 wrong[f"{name(path)}:{node.lineno}"] = gone
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from fluxcap.capture.runtime.log import LIBRARY_EVENT
 from fluxcap.capture.runtime.log_events import EVENTS
 from tests.support.paths import ROOT
-from tests.support.source import tree_of
+from tests.support.source import nodes_of, tree_of
 
 EMITTERS = {"event", "warn", "failure", "error", "critical", "warning", "info", "exception"}
 RECEIVERS = {"log", "LOGGER", "_limit", "limit"}
@@ -18,10 +18,9 @@ RECEIVERS = {"log", "LOGGER", "_limit", "limit"}
 def emitted() -> Iterator[tuple[str, str]]:
     """Yield the place and the token of every event in the capture package."""
     for path in sorted((ROOT / "capture").rglob("*.py")):
-        module = tree_of(path)
-        for node in ast.walk(module):
-            if isinstance(node, ast.Call) and _is_emitter(node.func) and node.args:
-                for name in _names(node.args[0], module):
+        for node in nodes_of(path, ast.Call):
+            if _is_emitter(node.func) and node.args:
+                for name in _names(node.args[0], tree_of(path)):
                     yield f"{path.relative_to(ROOT)}:{node.lineno}", name
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
-from tests.support.source import tree_of
+from tests.support.source import nodes_of, tree_of
 
 LAYERS = {"schemas": {"schemas"}, "bridge": {"bridge", "schemas"}, "capture": {"capture", "bridge", "schemas"}}
 WAYS_DOWN = {
@@ -91,7 +91,7 @@ def files_of(*packages: str) -> list[str]:
 def imports_of(file: str) -> set[str]:
     """Every module that a file imports, anywhere in it, with full dotted names."""
     found: set[str] = set()
-    for node in ast.walk(tree_of(ROOT / file)):
+    for node in nodes_of(ROOT / file, ast.Import, ast.ImportFrom, ast.Call):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -128,7 +128,7 @@ def graph() -> Mapping[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
     for file in files.values():
         modules: set[str] = set()
-        for node in ast.walk(tree_of(ROOT / file)):
+        for node in nodes_of(ROOT / file, ast.Import, ast.ImportFrom):
             if isinstance(node, ast.Import):
                 modules |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
@@ -275,7 +275,7 @@ def test_pure_files_do_not_ask_the_clock_by_other_ways():
 
 
 def clock_and_file_calls(file: str) -> set[str]:
-    calls = {ast.unparse(node.func) for node in ast.walk(tree_of(ROOT / file)) if isinstance(node, ast.Call)}
+    calls = {ast.unparse(node.func) for node in nodes_of(ROOT / file, ast.Call)}
     return {call for call in calls if call.endswith((".now", ".utcnow", ".today", "open"))} - {"self._open"}
 
 

@@ -50,9 +50,9 @@ def test_whole_files_come_the_longest_first_and_unknown_ones_by_their_folder():
 
 
 def test_durations_are_kept_and_read_again(tmp_path: Path):
-    write_durations({"tests/a.py": 2.4, "tests/b.py": 30.0, "tests/c.py": 0.4}, tmp_path / "durations.txt")
+    write_durations({"tests/a.py": 2.4, "tests/b.py": 30.0, "tests/c.py": 0.1}, tmp_path / "durations.txt")
 
-    assert list(read_durations(tmp_path / "durations.txt").items()) == [("tests/b.py", 30.0), ("tests/a.py", 2.0)]
+    assert list(read_durations(tmp_path / "durations.txt").items()) == [("tests/b.py", 30.0), ("tests/a.py", 2.4)]
 
 
 def test_without_durations_there_are_none(tmp_path: Path):

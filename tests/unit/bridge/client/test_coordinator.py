@@ -362,6 +362,7 @@ def test_the_next_page_is_asked_for_before_this_one_is_stored() -> None:
     assert asked_when_stored == [BackfillCandlesRequest(KEY, 100, None, 50)]
 
 
+@pytest.mark.costly
 def test_a_thousand_streams_do_not_bury_the_server_with_requests() -> None:
     bench = Bench()
     keys = [StreamKey("SIM", f"S{n}", "1s") for n in range(1_000)]

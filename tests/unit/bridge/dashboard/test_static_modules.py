@@ -20,6 +20,8 @@ from fluxcap.bridge.devserver.faults import Faults
 from fluxcap.schemas.candles import price_decimals
 from fluxcap.schemas.types import CandleFlags, FeedState, interval_ms
 
+pytestmark = pytest.mark.costly
+
 HERE = Path(__file__).parent / "static"
 CALLS = """
 const { text } = await import("node:stream/consumers");

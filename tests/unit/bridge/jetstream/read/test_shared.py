@@ -126,6 +126,7 @@ def test_a_page_among_many_is_the_page_alone(
         assert_alike(page, page_alone(log, number, after, len(page.candles)) if ended else alone)
 
 
+@pytest.mark.costly
 def test_streams_among_too_many_others_are_read_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_module, "OTHERS_A_SUBJECT", 1)
     log = ManyStreams()

@@ -60,5 +60,6 @@ def test_a_failure_after_a_long_run_is_the_first_again():
     assert time.slept == [5.0, 10.0, 5.0]
 
 
+@pytest.mark.costly
 def test_a_process_of_its_own_gives_its_exit_code():
     assert start_and_wait(["no-such-command"]) == 2
