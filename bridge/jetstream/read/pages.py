@@ -36,6 +36,8 @@ ASK_MESSAGES = 512
 """Asked for at once for a page: what comes beyond its end is of no use."""
 SINGLE_MESSAGES = 4
 """So many are asked for one by one: a consumer for them would be made, asked, told and deleted, and costs more."""
+NEAR_MESSAGES, NEAR_CANDLES = 1_000, 200
+"""How far before the place that one stream's search came to others are looked for, and what they may pass over."""
 READ_S = 5.0
 """How long JetStream may say nothing while it is known to have more."""
 _NO_CANDLES = np.empty(0, CANDLE_DTYPE)
@@ -115,15 +117,14 @@ class StreamPages:
         wanted = (after or 0) + 1
         if latest.latest_sequence < wanted or limit <= 0:
             return CandlePage(wanted, _NO_CANDLES, has_more=limit <= 0 and latest.latest_sequence >= wanted)
+        count = min(limit + 1, latest.latest_sequence - wanted + 1)
         begin, end, position = self._held
         found = None
         if wanted == self._first[0]:
             position, begin, end = self._first[1], 1, 0
         elif not begin <= wanted <= end + 1:
-            found = await bisect_first(self._api, self._subject, 1, last, lambda m: self._reaches(m, wanted))
-            found = await with_payload(self._api, found)
-            position, begin, end = found.position + 1, 1, len(batch.candles) if (batch := self._batch(found)) else 0
-        count = min(limit + 1, latest.latest_sequence - wanted + 1)
+            position, found = await self._search(last, wanted, is_near_enough=count > SINGLE_MESSAGES)
+            begin, end = 1, len(batch.candles) if found is not None and (batch := self._batch(found)) else 0
         is_few = count <= SINGLE_MESSAGES * max(end - begin + 1, 1)
         chunks = self._messages(position, last, SINGLE_MESSAGES if is_few else 0, min(count, ASK_MESSAGES), found)
         start, candles = await self._collect(chunks, last, wanted, count)
@@ -149,6 +150,34 @@ class StreamPages:
         async with self._turns:
             await revisions.load_until(last)
         return revisions
+
+    async def _search(
+        self, last: StoredMessage, wanted: int, *, is_near_enough: bool
+    ) -> tuple[int, StoredMessage | None]:
+        """Find where to read on from and, as a rule, the message before that: the first that reaches ``wanted``.
+
+        ``is_near_enough``: a little before it will do, where another stream's search shows such a place.
+        """
+        if self._shared is None or not is_near_enough:
+            found = await self._first_that_reaches(last, wanted)
+            return found.position + 1, found
+        async with self._shared.searching:
+            if not self._shared.searched:
+                found = await self._first_that_reaches(last, wanted)
+                self._shared.searched = found.position
+                return found.position + 1, found
+        message = await self._api.next(self._subject, max(self._shared.searched - NEAR_MESSAGES, 1))
+        if message is not None and message.position < last.position and not self._reaches(message, wanted):
+            position = position_of_message(message)
+            if position.store_id == self._store_id and wanted - position.latest_sequence <= NEAR_CANDLES:
+                return message.position + 1, None
+        found = await self._first_that_reaches(last, wanted)
+        self._shared.searched = found.position
+        return found.position + 1, found
+
+    async def _first_that_reaches(self, last: StoredMessage, wanted: int) -> StoredMessage:
+        found = await bisect_first(self._api, self._subject, 1, last, lambda m: self._reaches(m, wanted))
+        return await with_payload(self._api, found)
 
     def _is_of_store(self, message: StoredMessage) -> bool:
         return message.headers.get(STORE_ID) == self._store_id

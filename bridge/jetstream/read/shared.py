@@ -81,10 +81,15 @@ class SharedReader:
     ----------
     turns
         For the readings that go beside it, of one stream alone.
+    searched, searching
+        The position that a search for a sequence has come to last, 0 before the first one, and the turn to be that. Of
+        streams that go side by side, what others look for is near.
     """
 
     def __init__(self, api: JetStreamApi) -> None:
         self.turns = asyncio.Semaphore(READERS_AT_ONCE)
+        self.searched = 0
+        self.searching = asyncio.Lock()
         self._api = api
         self._takers: dict[str, _Taker] = {}
         self._least = LEAST_SUBJECTS

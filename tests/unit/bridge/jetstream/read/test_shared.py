@@ -101,9 +101,10 @@ def test_a_page_of_one_stream_is_read_alone() -> None:
     st.integers(0, 6),
     st.integers(1, 12),
     st.sampled_from([(1, 1), (1, 300), (300, 300), (100_000, 100_000)]),
+    st.sampled_from([(0, 1), (10, 2), (50, 200)]),
 )
 def test_a_page_among_many_is_the_page_alone(
-    messages: list[tuple[int, int]], after: int, limit: int, bounds: tuple[int, int]
+    messages: list[tuple[int, int]], after: int, limit: int, bounds: tuple[int, int], near: tuple[int, int]
 ) -> None:
     log = ManyStreams()
     for number in range(MANY + 5):
@@ -115,6 +116,8 @@ def test_a_page_among_many_is_the_page_alone(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(shared_module, "OTHERS_A_SUBJECT", bounds[0])
         patched.setattr(shared_module, "PASS_BYTES", bounds[1])
+        patched.setattr(pages_module, "NEAR_MESSAGES", near[0])
+        patched.setattr(pages_module, "NEAR_CANDLES", near[1])
 
         pages = pages_of(log, list(range(MANY + 2)), after, limit)
 
@@ -127,6 +130,19 @@ def test_a_page_among_many_is_the_page_alone(
 
 
 @pytest.mark.costly
+def test_streams_that_go_side_by_side_need_one_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages_module, "NEAR_MESSAGES", 3 * MANY)
+    log = ManyStreams()
+    for _ in range(100):
+        for number in range(MANY):
+            log.add(number)
+
+    pages = pages_of(log, list(range(MANY)), after=80)
+
+    assert [(page.start_sequence, len(page.candles)) for page in pages] == [(81, 20)] * MANY
+    assert log.asked <= 2 * 11 + MANY  # the one, and for each of the others a look at whether it is near
+
+
 def test_streams_among_too_many_others_are_read_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_module, "OTHERS_A_SUBJECT", 1)
     log = ManyStreams()
