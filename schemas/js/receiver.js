@@ -126,7 +126,8 @@ export class StreamReceiver {
   }
 
   get isLive() {
-    return this.connected && this.verified && !this.checking && !this.candles.missing(1) && !this.revisions.missing(1);
+    const isPlaced = this.connected && this.verified && this.start === null && !this.checking;
+    return isPlaced && !this.candles.missing(1) && !this.revisions.missing(1);
   }
 
   // When onTime must be called; null: not before another input.

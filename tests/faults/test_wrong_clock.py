@@ -155,7 +155,8 @@ def missing(scene: Scene, from_ms: float, to_ms: float) -> list[int]:
     return [c.ts_ms for c in scene.truth().candles(SYMBOL, SECOND_MS, first_ms, last_ms) if c.ts_ms not in whole]
 
 
-@pytest.mark.parametrize("off_s", [3_600, pytest.param(-3_600, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("off_s", [3_600, -3_600])
 def test_a_daemon_that_sees_the_page_load_makes_no_wrong_candle_and_says_that_the_clock_is_wrong(
     scene: Scene, tmp_path: Path, off_s: int
 ):

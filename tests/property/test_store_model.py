@@ -164,7 +164,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
 TestStoreAgainstModel = StoreAgainstModel.TestCase
 TestStoreAgainstModel.settings = settings(
-    max_examples=examples(8),
+    max_examples=examples(8, least=4),
     stateful_step_count=max(8, examples(20)),
     deadline=None,
     suppress_health_check=list(HealthCheck),

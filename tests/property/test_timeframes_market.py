@@ -143,7 +143,7 @@ def play(stage: StoredStage, story: list[tuple[str, int]]) -> None:
     stage.pass_time(stage.now_ms + 90_000)
 
 
-@settings(max_examples=examples(12), deadline=None)
+@settings(max_examples=examples(12, least=4), deadline=None)
 @given(stories())
 @example([("tick", 40), ("reload", 10), ("tick", 40)])
 @example([("quiet", 40), ("dark", 30), ("tick", 40)])

@@ -414,7 +414,7 @@ class StreamReceiver:
             self.state = ReceiverState.OFFLINE
         elif not self._verified:
             self.state = ReceiverState.VERIFYING
-        elif self._is_checking or self._candles.missing(1) or self._revisions.missing(1):
+        elif self._start is not None or self._is_checking or self._candles.missing(1) or self._revisions.missing(1):
             self.state = ReceiverState.CATCHING_UP
         else:
             self.state = ReceiverState.LIVE

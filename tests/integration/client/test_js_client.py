@@ -201,6 +201,21 @@ def test_a_store_created_anew_starts_the_stream_over(server: Server, node: Path,
     assert sequences(client.events) == [1, 2, 3, 4, 5, 1, 2, 3]
 
 
+def test_it_has_caught_up_only_once_a_stream_that_starts_over_was_fetched(server: Server, node: Path) -> None:
+    server.add(10)
+    with js_client(node, server) as client:
+        *_, last = client.until(reaches(10), server)
+    server.add(5)
+    of_a_backup = last["cursor"] | {"latestTsMs": last["cursor"]["latestTsMs"] - 60_000}
+
+    with js_client(node, server, cursors={str(KEY): of_a_backup}) as client:
+        *_, caught_up = client.until(is_a("caughtUp"), server)
+
+    assert [event for event in client.events if event["type"] == "storeReplaced"]
+    assert caught_up["sequence"] == 15
+    assert sequences(client.events) == list(range(1, 16))
+
+
 def test_revisions_are_told_live_and_those_that_were_missed_too(server: Server, node: Path) -> None:
     server.add(5)
     with js_client(node, server) as client:

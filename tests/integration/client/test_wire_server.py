@@ -298,8 +298,9 @@ def test_a_client_notices_a_backup_that_went_on_under_the_same_identity(tmp_path
             events = []
             for event in client.events(timeout=60):
                 events.append(event)
-                if isinstance(event, CaughtUp) and event.sequence >= until:
+                if isinstance(event, CaughtUp):
                     break
+            assert event == CaughtUp(key, until)
             sequences, candles = client.candles(key)
             page = server.store.reader().page(key)
             assert sequences.tolist() == list(range(1, until + 1))

@@ -35,6 +35,11 @@ HEADLESS_FLAGS = (
     "--disable-sync",
     "--disable-quic",
     "--disable-dev-shm-usage",
+    "--disable-extensions",
+    "--disable-component-extensions-with-background-pages",
+    "--disable-default-apps",
+    "--disable-breakpad",
+    "--mute-audio",
     "--window-size=1280,900",
 )
 

@@ -289,8 +289,11 @@ def test_a_server_that_is_ahead_is_asked_for_the_newest_candle_before_anything_i
     restarted = told(it.on_page(page(10, 1), 0))
 
     assert restarted == [("restart", RestartReason.STORE_DIFFERS, "a"), ("status",)]
+    assert it.state is ReceiverState.CATCHING_UP
     assert told(it.on_status(status(11), 0)) == [("request", 0, 11)]
+    assert it.state is ReceiverState.CATCHING_UP
     assert told(it.on_page(page(1, 11), 0)) == [("deliver", 1, 11, True)]
+    assert it.state is ReceiverState.LIVE
 
 
 def test_the_same_candle_under_the_newest_sequence_lets_the_stream_go_on() -> None:
