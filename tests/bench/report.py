@@ -14,6 +14,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -29,6 +30,8 @@ from tests.support.browser.chromium import chromium_executable
 
 FOLDER = Path(__file__).parent
 REPORT = FOLDER / "report.md"
+NOTES = FOLDER / "notes.md"
+"""What was not reached and why, written by hand; the report has it before the tables."""
 MARK = "rows as JSON: "
 TIMEOUT_S = 1_800
 QUICK: Mapping[str, Mapping[str, Any]] = {
@@ -157,16 +160,26 @@ def text_table(rows: Iterable[Row]) -> str:
     )
 
 
-def markdown(rows: Sequence[Row], facts: Mapping[str, str]) -> str:
-    """The report."""
+def section(bench: str, rows: Sequence[Row], told: str) -> str:
+    """A benchmark's part of the report. ``told``: when it ran, and beside what load."""
+    lines = [f"## {bench.removeprefix('bench_').replace('_', ' ')}", "", told, ""]
+    lines += [f"| {' | '.join(COLUMNS)} |", f"|{'|'.join(['---'] + ['---:'] * (len(COLUMNS) - 1))}|"]
+    return "\n".join([*lines, *(f"| {' | '.join(cells(row))} |" for row in rows)]) + "\n"
+
+
+def sections_of(report: str) -> dict[str, str]:
+    """The parts of a report by their heading."""
+    parts = re.split(r"(?m)^(?=## )", report)[1:]
+    return {part.splitlines()[0]: part.rstrip() + "\n" for part in parts}
+
+
+def markdown(sections: Mapping[str, str], facts: Mapping[str, str], notes: str = "") -> str:
+    """The report: ``sections`` by their heading, in the order of these, and what there is to say of them."""
     lines = ["# Benchmarks", "", "Made by `make bench`. Each figure stands beside a yardstick of the same run; ratios"]
     lines += ["above 1 mean that ours is better. Ratios travel between machines, absolutes do not.", ""]
     lines += [f"- {name}: {fact}" for name, fact in facts.items()]
-    for bench in dict.fromkeys(row.bench for row in rows):
-        lines += ["", f"## {bench.removeprefix('bench_').replace('_', ' ')}", ""]
-        lines += [f"| {' | '.join(COLUMNS)} |", f"|{'|'.join(['---'] + ['---:'] * (len(COLUMNS) - 1))}|"]
-        lines += [f"| {' | '.join(cells(row))} |" for row in rows if row.bench == bench]
-    return "\n".join(lines) + "\n"
+    notes = f"\n{notes.rstrip()}\n" if notes else ""
+    return "\n".join(lines) + "\n" + notes + "".join(f"\n{sections[heading]}" for heading in sorted(sections))
 
 
 def machine() -> dict[str, str]:
@@ -214,6 +227,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="smaller and shorter where that can be chosen")
     parser.add_argument("--only", default="", help="names, comma-separated: codec,store")
     parser.add_argument("--out", type=Path, default=None, help="report to write; report.md here unless --only is given")
+    parser.add_argument("--renew", action="store_true", help="with --only: put them into report.md, the others stay")
     parser.add_argument("--rows-of", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.rows_of is not None:
@@ -221,20 +235,21 @@ def main() -> int:
         return 0
     only = {name.strip() for name in options.only.split(",") if name.strip()}
     paths = [path for path in sorted(FOLDER.glob("bench_*.py")) if not only or path.stem.removeprefix("bench_") in only]
-    begun_load, begun = load(), time.gmtime()
     rows: list[Row] = []
+    sections = sections_of(REPORT.read_text(encoding="utf-8")) if options.renew else {}
     for path in paths:
         print(f"{path.stem} …", file=sys.stderr, flush=True)
-        rows += rows_of(path, options.quick)
-    facts = {
-        "run": time.strftime("%Y-%m-%d %H:%M UTC", begun) + (", quick" if options.quick else ""),
-        **machine(),
-        "load": f"{begun_load} programs a minute's mean before, {load()} after, on {os.cpu_count()} cores",
-    }
+        begun_load, begun = load(), time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+        own = rows_of(path, options.quick)
+        quick = ", quick" if options.quick else ""
+        told = f"{begun}{quick}; programs that waited or ran, a minute's mean: {begun_load} before, {load()} after."
+        rows += own
+        sections |= sections_of(section(path.stem, own, told))
+    facts = machine()
     print("\n".join(f"{name}: {fact}" for name, fact in facts.items()) + "\n\n" + text_table(rows))
-    out = options.out or (None if only else REPORT)
+    out = options.out or (None if only and not options.renew else REPORT)
     if out is not None:
-        out.write_text(markdown(rows, facts), encoding="utf-8")
+        out.write_text(markdown(sections, facts, NOTES.read_text(encoding="utf-8")), encoding="utf-8")
     return 1 if any(row.failure for row in rows) else 0
 
 

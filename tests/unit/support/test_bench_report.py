@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.report import Row, cells, markdown, row_from, rows_of, text_table
+from tests.bench.report import Row, cells, markdown, row_from, rows_of, section, sections_of, text_table
 
 
 def bench(folder: Path, body: str) -> Path:
@@ -75,10 +75,12 @@ def test_a_replays_row_tells_seconds_and_its_budget():
 def test_table_and_report_show_the_same():
     rows = [Row("bench_x", "fast", 1.5, 3_000.0, "us", 2_000.0, 1_900.0, 2_100.0, aim=500), Row("bench_y", "only", 7)]
 
-    text, page = text_table(rows), markdown(rows, {"machine": "2 cores"})
+    sections = sections_of("".join(section(row.bench, [row], "At noon.") for row in reversed(rows)))
+    text, page = text_table(rows), markdown(sections, {"machine": "2 cores"}, "Not reached: nothing.")
 
     assert text.splitlines()[1].split("  ")[0] == "fast"
     assert "2,000x" in text
     assert "| fast | 1.5 | 3,000 | us | 2,000x | 1,900 - 2,100 | >= 500x | yes |" in page
     assert "- machine: 2 cores" in page
-    assert page.index("## x") < page.index("## y")
+    assert page.index("Not reached") < page.index("## x") < page.index("## y")
+    assert sections_of(page)["## y"] == sections["## y"]
