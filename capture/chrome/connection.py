@@ -20,7 +20,8 @@ from fluxcap.schemas.errors import BrowserGone, ConsentRefused
 
 IDLE_S = 0.2
 """After this long without a message ``on_idle`` is called, and again after each further while."""
-READ_AHEAD_BYTES = 65_536
+READ_AHEAD_BYTES = 16_384
+"""Of a backlog, each message costs a copy of what was read and is left: with four times as much nothing is won."""
 CONNECT_TIMEOUT_S = 1.0
 CLOSE_TIMEOUT_S = 2.0
 HTTP_FORBIDDEN = 403
