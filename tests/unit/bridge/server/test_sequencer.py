@@ -105,6 +105,8 @@ def test_what_cannot_be_a_candle_gets_no_number(insane: Candle) -> None:
     assert first_invalid_candle(candle_array([*candles(1, 30), insane, *candles(31, 30)])) == 30
     with pytest.raises(SequenceError):
         Sequencer({}).number(EURUSD, [insane])
+    with pytest.raises(SequenceError, match="not a valid candle"):
+        Sequencer({EURUSD: Watermark(5, 5 * MINUTE)}).revise(EURUSD, [1], [insane])
 
 
 @pytest.mark.parametrize("refused", [[], [candle(0)], [candle(9), candle(9)], [candle(5)]])
