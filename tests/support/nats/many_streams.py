@@ -25,6 +25,7 @@ class ManyStreams:
         self.asked = 0
         self.read: dict[str, int] = {}
         self.is_away = False
+        self.has_consumers = True
         self.behind = 0
         """So many of the last messages do not reach consumers before they have been looked for that often."""
 
@@ -41,6 +42,8 @@ class ManyStreams:
 
     async def last(self, name: str) -> StoredMessage | None:
         self.asked += 1
+        if self.is_away:
+            raise NatsUnavailable("The log is away.")
         return next((message for message in reversed(self.messages) if message.subject == name), None)
 
     async def next(self, name: str, position: int) -> StoredMessage | None:
@@ -81,7 +84,7 @@ class FakeReader:
 
     async def read(self, wait_s: float) -> list[StoredMessage]:
         await asyncio.sleep(0)
-        if self._log.is_away:
+        if self._log.is_away or not self._log.has_consumers:
             raise NatsUnavailable("The log is away.")
         if self._log.behind and not self._left():
             self._log.behind -= 1

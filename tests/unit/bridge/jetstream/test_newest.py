@@ -130,3 +130,13 @@ def test_where_a_copy_stays_behind_each_is_asked_for() -> None:
 
 def test_a_log_without_messages_has_no_newest() -> None:
     assert asyncio.run(read_newest(ManyStreams())) == ({}, True)  # type: ignore[arg-type]
+
+
+def test_who_may_make_no_consumer_is_told_of_each_alone() -> None:
+    log = ManyStreams()
+    for number in range(MANY):
+        log.add(number)
+    log.has_consumers = False
+
+    assert all(newest_of(log, list(range(MANY))))
+    assert log.asked == MANY
