@@ -314,9 +314,9 @@ class DerivedStreams:
         over
             By base stream, the time (UTC ms) before which every base bucket is over.
         """
-        work = _Fold(self._stored, batches, revisions, gaps)
         if not self.timeframes:
             return FoldedCandles({}, {}, {})
+        work = _Fold(self._stored, batches, revisions, gaps)
         base: dict[str, StreamKey] = {}
         for key in [*work.candles, *work.revised, *over]:
             if self.is_base(key):
