@@ -66,6 +66,8 @@ _HEADERS_BYTES = 12_288
 _MAKING_S = 2.0
 """A shorter file that is younger may be another process's, which is making it now."""
 
+DEFAULT_MEMORY_LIMIT = "512MB"
+
 _open_files: set[Path] = set()
 _open_files_lock = threading.Lock()
 
@@ -141,7 +143,7 @@ class StoreConnection:
     Raises StoreLocked, StoreDamaged, StoreFull or StoreError. A file that was just made and is not whole is gone then.
     """
 
-    def __init__(self, path: Path, *, memory_limit: str = "512MB", read_only: bool = False) -> None:
+    def __init__(self, path: Path, *, memory_limit: str = DEFAULT_MEMORY_LIMIT, read_only: bool = False) -> None:
         self.path = path
         self._config: dict[str, str | bool | int | float | list[str]] = {"memory_limit": memory_limit, "threads": 2}
         self._read_only = read_only

@@ -30,7 +30,7 @@ from fluxcap.bridge.store.agreement import (
     not_compared,
     read_agreement,
 )
-from fluxcap.bridge.store.connection import DAMAGE_HINT, StoreConnection
+from fluxcap.bridge.store.connection import DAMAGE_HINT, DEFAULT_MEMORY_LIMIT, StoreConnection
 from fluxcap.bridge.store.disk_space import DiskSpaceGuard
 from fluxcap.bridge.store.file import ensure_store, now_ms, quarantine, stored_version
 from fluxcap.bridge.store.high_water_mark import HighWaterMark, total_assigned
@@ -129,7 +129,7 @@ class Store:
         path: Path | str,
         clock_ms: Callable[[], int] = now_ms,
         *,
-        memory_limit: str = "512MB",
+        memory_limit: str = DEFAULT_MEMORY_LIMIT,
         reserve_bytes: int = 4 * 1024 * 1024,
         listener: StoreListener | None = None,
         state_dir: Path | None = None,

@@ -1,8 +1,9 @@
 """What the whole daemon costs at a real market's load: ``python -m tests.bench.bench_daemon [--minutes 5]``.
 
-``fluxcap run`` as people run it, web included, on a real Chromium whose page gets 16 assets at 2.1 ticks a second, all
-in focus: CPU of its process, memory when the market has been on for half a minute and at the end. "Theirs" is a bare
-loop on the same page (tick_readers.py): it receives and decodes and does nothing else.
+``fluxcap run`` as people run it, on a real Chromium whose page gets 16 assets at 2.1 ticks a second, all in focus: once
+without its web, once with it and one page of the dashboard open. CPU of its process beside a bare loop on the same page
+(tick_readers.py), which receives and decodes and does nothing else; memory at the end beside a process that does only
+the unavoidable: it has imported the same libraries and has the same store open.
 
 And what one waits for: from attaching to a browser to the first tick, decoded and with its true time known (the
 platform's clock takes about 2 s to be sure of), beside the bare loop; from starting the daemon to its first candle
@@ -12,7 +13,10 @@ under way on the wire.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -26,7 +30,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import zmq
 
+from fluxcap.bridge.store.connection import DEFAULT_MEMORY_LIMIT
 from tests.bench.bench_latency import ROOT, Site, shown
+from tests.bench.bench_web import live_page
 from tests.support.browser.chromium import Chromium
 from tests.support.daemon.live_rig import DaemonProcess
 
@@ -34,6 +40,23 @@ ASSETS, RATE_HZ = 16, 2.1
 WARM_S = 30.0
 STARTS = 5
 BARE_S = 30.0
+FLOOR = 1 / 1.1
+MOST_SHARE, MOST_SHARE_WITH_PAGE = 1.0, 1.5
+UNAVOIDABLE = """
+import importlib, json, os, sys
+path, limit, names = sys.argv[1], sys.argv[2], json.load(sys.stdin)
+for name in names:
+    try:
+        importlib.import_module(name)
+    except Exception:
+        pass  # one that another one makes, or that is for its program alone
+import duckdb
+store = duckdb.connect(path, config={"memory_limit": limit, "threads": 2})
+for table in ("candles", "gaps", "streams"):
+    store.execute(f"SELECT count(*) FROM {table}").fetchall()
+print(int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6)
+"""
+"""The floor of memory: the same libraries, the same store."""
 
 
 def cpu_seconds(pid: int) -> float:
@@ -66,9 +89,22 @@ class Scene:
 
     def daemon(self, name: str, data: str | None = None) -> DaemonProcess:
         """``data``: the daemon that it goes on from; None: this is a first run."""
-        options = ("--platform-url", self.site.host, "--web", "--web-port", "0")
         data_dir = self.folder / (data or name) / "data"
-        return DaemonProcess(self.folder / name, self.browser.port, *options, interval="1m", data_dir=data_dir)
+        return DaemonProcess(self.folder / name, self.browser.port, *self._options(), interval="1m", data_dir=data_dir)
+
+    def own_daemon(self, name: str, *, web: bool) -> DaemonProcess:
+        """One by an interpreter of its own, which tells what it imports."""
+        return DaemonProcess(
+            self.folder / name,
+            self.browser.port,
+            *(self._options() if web else self._options()[:2]),
+            interval="1m",
+            environment={"PYTHONPROFILEIMPORTTIME": "1"},
+            fresh=True,
+        )
+
+    def _options(self) -> tuple[str, ...]:
+        return "--platform-url", self.site.host, "--web", "--web-port", "0"
 
     def reader(self, way: str, seconds: float) -> tuple[float, float]:
         """Seconds from attaching to its first tick, and its share of a core from then on."""
@@ -86,26 +122,58 @@ class Scene:
 
 
 def load_rows(scene: Scene, minutes: float) -> list[dict[str, Any]]:
-    daemon = scene.daemon("daemon")
+    """Without web, and with web and a page; the bare loop between them."""
+    load = f"{ASSETS} assets x {RATE_HZ}/s"
+    alone = measured(scene, "alone", minutes, web=False)
+    _, bare_share = scene.reader("bare", BARE_S)
+    shown_too = measured(scene, "shown", minutes, web=True)
+    table = []
+    for said, (share, first_mb, last_mb, floor_mb), most in (
+        ("without web", alone, MOST_SHARE),
+        ("with web and a page", shown_too, MOST_SHARE_WITH_PAGE),
+    ):
+        what = f"daemon at {load} for {minutes:g} min, {said}"
+        table += [
+            row(f"{what}: bare loop", share, bare_share, "% of a core", limit=most),
+            row(f"memory, {what}: libraries and store alone", last_mb, floor_mb, "MB", aim=FLOOR),
+            row(f"memory, {what}: at its start", last_mb, first_mb, "MB"),
+        ]
+    return table
+
+
+def measured(scene: Scene, name: str, minutes: float, *, web: bool) -> tuple[float, float, float, float]:
+    """Percent of a core; memory at the start, at the end, and of a process with the same libraries and store, in MB."""
+    daemon = scene.own_daemon(name, web=web)
     try:
         focus_all(daemon)
         daemon.await_status(lambda status: len(status["streams"]) >= ASSETS, "all streams")
-        time.sleep(WARM_S)
-        first_mb, cpu_s, begun_s = resident_mb(daemon.pid), cpu_seconds(daemon.pid), time.monotonic()
-        time.sleep(minutes * 60)
-        share = 100 * (cpu_seconds(daemon.pid) - cpu_s) / (time.monotonic() - begun_s)
-        last_mb = resident_mb(daemon.pid)
+        with contextlib.ExitStack() as stack:
+            if web:
+                stack.enter_context(live_page(scene.folder / name, daemon.run_file().control))
+            time.sleep(WARM_S)
+            first_mb, cpu_s, begun_s = resident_mb(daemon.pid), cpu_seconds(daemon.pid), time.monotonic()
+            time.sleep(minutes * 60)
+            share = 100 * (cpu_seconds(daemon.pid) - cpu_s) / (time.monotonic() - begun_s)
+            last_mb = resident_mb(daemon.pid)
         status = daemon.status()
         assert daemon.running, daemon.err[-500:]
         assert len(status["streams"]) == ASSETS, status["streams"]
     finally:
         daemon.discard()
-    _, bare_share = scene.reader("bare", BARE_S)
-    load = f"{ASSETS} assets x {RATE_HZ}/s"
-    return [
-        row(f"daemon at {load} for {minutes:g} min: bare loop", share, bare_share, "% of a core"),
-        row(f"memory after {minutes:g} min: at its start", last_mb, first_mb, "MB"),
-    ]
+    return share, first_mb, last_mb, floor_mb(scene.folder / f"{name}-floor", daemon)
+
+
+def floor_mb(folder: Path, ended: DaemonProcess) -> float:
+    """Memory of a process with the libraries that a daemon had imported, and its store open."""
+    told = [line.rpartition("|")[2].strip() for line in ended.err.splitlines() if line.startswith("import time:")]
+    libraries = [name for name in told if name.partition(".")[0] not in ("fluxcap", "tests", "imported package")]
+    shutil.copytree(ended.data_dir, folder)
+    run = subprocess.run(
+        [sys.executable, "-c", UNAVOIDABLE, str(folder / "fluxcap.duckdb"), DEFAULT_MEMORY_LIMIT],
+        input=json.dumps(libraries), capture_output=True, text=True, timeout=120, cwd=ROOT,
+    )  # fmt: skip
+    assert not run.returncode, run.stderr[-500:]
+    return float(run.stdout)
 
 
 def focus_all(daemon: DaemonProcess) -> None:

@@ -1,10 +1,13 @@
-"""Where memory goes, and that it stops growing: ``python tests/bench/bench_memory.py``.
+"""Where memory goes, and that it stops growing: ``python tests/bench/bench_memory.py [--hours 6]``.
 
-Half an hour of a busy market (500 ticks a second on 16 assets, candles of a second) in as short a time as this machine
-takes, without a browser: frames through market, journal, store and wire, and a client with a cache in a process of its
-own. Made-up time, real files and sockets. After every three minutes it prints what each process holds in MB: all of it
-(resident), DuckDB's own, the ticks on the tapes and the newest candles in memory; what is left is "other". ``--trace``
-lists the places that hold most of the growth between the second and the last look.
+Hours of a market on 16 assets, candles of a second, in as short a time as this machine takes, without a browser: frames
+through market, journal, store and wire, and a client with a cache in a process of its own. Made-up time, real files and
+sockets. ``--ticks`` a second of all assets together: 34 is what a page shows, 500 a busy market.
+
+After every three minutes it prints what each process holds in MB: all of it (resident), DuckDB's own, the ticks on the
+tapes and the newest candles in memory; what is left is "other". At the end, how much each grew an hour in the second
+half, by a line of least squares through the looks: all but DuckDB's own, and all. ``--trace`` lists the places that
+hold most of the growth since the middle.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+import numpy as np
+
 from fluxcap.bridge.client.live import LiveClient
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.capture.api.metrics import Metrics
@@ -39,7 +44,8 @@ from fluxcap.schemas.types import CANDLE_DTYPE, StreamKey
 from tests.bench.bench_growth import resident_mb
 from tests.support.wire.samples import ANY_PORT
 
-ASSETS, TICKS_PER_S = 16, 500
+ASSETS, TICKS_PER_S, HOURS = 16, 34, 6.0
+MOST_MB_H = 1.0
 SECOND, OFFSET_MS = 1_000, 7_200_000
 START_MS = 1_760_000_040_000
 ANNOUNCEMENT = '451-["updateStream",{"_placeholder":true,"num":0}]'
@@ -57,8 +63,10 @@ SYMBOLS = tuple(f"ASSET{number:02}" for number in range(ASSETS))
 class Capture:
     """Market, journal, store and wire on made-up time, as the pipeline joins them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ticks_per_s: int) -> None:
         self.now_ms = START_MS
+        self._ticks_per_s = ticks_per_s
+        self._ticked = 0
         self.server = WireServer(folder / "store.duckdb", ANY_PORT, ANY_PORT, clock_ms=lambda: self.now_ms)
         self.market = Market(PocketOption(), SECOND, Focus(FocusMode.ALL))
         self._publishing = PublishStage(
@@ -72,9 +80,15 @@ class Capture:
 
     def second(self) -> None:
         """A second of the market: each asset's ticks one after the other, in order of time."""
-        for at in range(TICKS_PER_S):
-            self.now_ms += SECOND // TICKS_PER_S
-            row = [SYMBOLS[at % ASSETS], (self.now_ms + OFFSET_MS) / 1_000, 1.1 + self.now_ms * 7919 % 9973 / 1e5]
+        begun_ms = self.now_ms
+        for at in range(self._ticks_per_s):
+            self.now_ms = begun_ms + SECOND * (at + 1) // self._ticks_per_s
+            self._ticked += 1
+            row = [
+                SYMBOLS[self._ticked % ASSETS],
+                (self.now_ms + OFFSET_MS) / 1_000,
+                1.1 + self.now_ms * 7919 % 9973 / 1e5,
+            ]
             payload = base64.b64encode(json.dumps([row]).encode()).decode()
             stamp = ArrivalTime.from_ms(self.now_ms, self.now_ms - START_MS + 1_000_000, True)
             self.market.received("socket", 1, ANNOUNCEMENT, stamp)
@@ -114,11 +128,12 @@ def follow(pipe: Connection, pub: str, rep: str, folder: str) -> None:
                 pipe.send((taken, resident_mb(), duckdb_mb(cursor)))
 
 
-def measure(seconds: int, *, trace: bool) -> list[dict[str, float]]:
+def measure(hours: float, ticks_per_s: int, *, trace: bool) -> list[dict[str, float]]:
     """One row a look; see ``TOLD``."""
     looks: list[dict[str, float]] = []
+    seconds = round(hours * 3_600)
     with tempfile.TemporaryDirectory(prefix="bench-memory-") as name, contextlib.ExitStack() as stack:
-        capture = Capture(Path(name))
+        capture = Capture(Path(name), ticks_per_s)
         stack.callback(capture.server.close)
         pipe, far = multiprocessing.get_context("spawn").Pipe()
         ends = (capture.server.pub_endpoint, capture.server.rep_endpoint)
@@ -126,8 +141,6 @@ def measure(seconds: int, *, trace: bool) -> list[dict[str, float]]:
         client.start()
         stack.callback(client.join)
         stack.callback(pipe.send, "end")
-        if trace:
-            tracemalloc.start(8)
         before = None
         for second in range(1, seconds + 1):
             capture.second()
@@ -138,9 +151,11 @@ def measure(seconds: int, *, trace: bool) -> list[dict[str, float]]:
                 _, theirs, its_duckdb = pipe.recv()
                 looks.append(look(capture, second) | {"client": theirs, "its duckdb": its_duckdb})
                 looks[-1]["its other"] = theirs - its_duckdb
-                print("".join(f"{looks[-1].get(name, 0):12.1f}" for name in TOLD), flush=True)
-                if trace and len(looks) == 2:
-                    before = tracemalloc.take_snapshot()
+                looks[-1]["rest"] = looks[-1]["daemon"] - looks[-1]["duckdb"]
+                print("".join(f"{looks[-1].get(name, 0):12.1f}" for name in TOLD), file=sys.stderr, flush=True)
+            if trace and second == seconds // 2:
+                tracemalloc.start(8)
+                before = tracemalloc.take_snapshot()
         if before is not None:
             for found in tracemalloc.take_snapshot().compare_to(before, "lineno")[:25]:
                 print(found)
@@ -159,15 +174,51 @@ def look(capture: Capture, second: int) -> dict[str, float]:
     return {"seconds": second, "daemon": mine, **parts, "other": mine - sum(parts.values())}
 
 
+def slope_mb_h(looks: list[dict[str, float]], name: str) -> float:
+    """How much a part grew an hour in the second half."""
+    half = [one for one in looks if one["seconds"] > looks[-1]["seconds"] / 2]
+    return float(np.polyfit([one["seconds"] / 3_600 for one in half], [one[name] for one in half], 1)[0])
+
+
+GROWN = (
+    ("daemon, all but DuckDB's own", "rest", MOST_MB_H),
+    ("client with a copy, all but DuckDB's own", "its other", MOST_MB_H),
+    ("daemon", "daemon", None),
+    ("client with a copy", "client", None),
+    ("daemon, DuckDB's own", "duckdb", None),
+    ("client with a copy, DuckDB's own", "its duckdb", None),
+)
+
+
+def rows(hours: float = HOURS, ticks_per_s: int = TICKS_PER_S) -> list[dict[str, Any]]:
+    """One row a part: how much it grew an hour, and what it was at the end beside what it was at the middle."""
+    looks = measure(hours, ticks_per_s, trace=False)
+    middle = next(one for one in looks if one["seconds"] > looks[-1]["seconds"] / 2)
+    what = f"hours {hours / 2:g} to {hours:g}, {ASSETS} x 1 s candles"
+    table: list[dict[str, Any]] = []
+    for said, name, limit in GROWN:
+        limit = limit if hours >= HOURS else None  # before, what has an end is not there yet
+        table.append({"name": f"growth an hour, {what}: {said}", "ours": slope_mb_h(looks, name), "unit": "MB"})
+        table[-1] |= {"theirs": None, "ratio": None, "limit": limit}
+    for said, name in (("daemon", "daemon"), ("client", "client")):
+        ours, theirs = looks[-1][name], middle[name]
+        table.append({"name": f"memory of the {said} after hour {hours:g}: at hour {hours / 2:g}", "unit": "MB"})
+        table[-1] |= {"ours": ours, "theirs": theirs, "ratio": theirs / ours}
+    return table
+
+
 def main() -> None:
-    """Print the looks."""
+    """Print the looks and the growth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=1_800)
+    parser.add_argument("--hours", type=float, default=HOURS)
+    parser.add_argument("--ticks", type=int, default=TICKS_PER_S, help="a second, of all assets together")
     parser.add_argument("--trace", action="store_true")
     options = parser.parse_args()
-    print("".join(f"{name:>12}" for name in TOLD))
+    print("".join(f"{name:>12}" for name in TOLD), file=sys.stderr)
     begun_s = time.monotonic()
-    measure(options.seconds, trace=options.trace)
+    looks = measure(options.hours, options.ticks, trace=options.trace)
+    for said, name, _ in GROWN:
+        print(f"{said:45}{slope_mb_h(looks, name):+8.2f} MB an hour in the second half")
     print(f"took {time.monotonic() - begun_s:.0f} s")
 
 

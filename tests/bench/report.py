@@ -42,6 +42,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {
     "bench_history": {"quick": True},
     "bench_import": {"rounds": 5},
     "bench_latency": {"rounds": 2, "seconds": 3.0, "ladders": 1},
+    "bench_memory": {"hours": 0.5},
     "bench_readers": {"seconds": 3.0},
     "bench_replay": {"hours": 1.0},
     "bench_web": {"seconds": 5.0, "rounds": 2},
