@@ -101,7 +101,7 @@ def test_renderer_killed(rig: FaultRig):
 
 
 def test_tab_frozen(rig: FaultRig):
-    with rig.trouble("tab frozen", "page reloaded"):
+    with rig.trouble("tab frozen", "page reloaded", "socket closed"):  # the site may give up a page that is silent
         begin_s = time.time()
         with rig.tab.frozen():
             rig.noticed("tab frozen", begin_s, rig.log_tells("socket.closed", reason="frozen"))

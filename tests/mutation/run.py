@@ -52,7 +52,7 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
         "bridge/server/sequencer.py",
         ("unit/bridge/server/test_sequencer.py", "property/test_sequencer_model.py"),
     ),
-    "candle_arrays": ("schemas/candles.py", ("unit/bridge/server/test_sequencer.py", "unit/schemas/test_candles.py")),
+    "candle_arrays": ("schemas/candles.py", ("unit/bridge/server/test_sequencer.py",)),
     "gaps": (
         "bridge/client/receiver/receiver.py",
         ("unit/bridge/client/receiver/test_receiver.py", "property/test_gaps_model.py"),

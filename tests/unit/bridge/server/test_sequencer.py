@@ -11,7 +11,16 @@ import pytest
 from fluxcap.bridge.server.sequencer import Sequencer
 from fluxcap.schemas.candles import first_invalid_candle
 from fluxcap.schemas.errors import SequenceError
-from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, CandleRevision, StreamKey, Watermark, candle_array
+from fluxcap.schemas.types import (
+    Candle,
+    CandleBatch,
+    CandleFlags,
+    CandleRevision,
+    StreamKey,
+    Watermark,
+    candle_array,
+    candles_from,
+)
 from tests.support.wire.samples import EURUSD, GBPUSD, MINUTE, candle, candle_rows, candles
 
 
@@ -122,6 +131,19 @@ def test_many_streams_are_numbered_together_or_none_of_them(refused: list[Candle
             {EURUSD: candles(1, 3), GBPUSD: refused, StreamKey("SIM", "USDJPY_otc", "1m"): [candle(1)]}
         )
     assert sequencer.number_all({}) == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 9, 30])
+def test_however_many_streams_are_numbered_together_each_gets_its_own_candles(count: int) -> None:
+    keys = [StreamKey("SIM", f"S{number}", "1m") for number in range(count)]
+    given = {key: candles(1 + number, 1 + number % 3) for number, key in enumerate(keys)}
+
+    batches = Sequencer({}).number_all(given)
+
+    assert {batch.key: list(candles_from(batch.candles)) for batch in batches} == given
+    spoiled = given | {keys[-1]: [Candle(MINUTE, 1.5, 2, 1, 3)]}
+    with pytest.raises(SequenceError, match=f"{re.escape(str(keys[-1]))}: not a valid candle"):
+        Sequencer({}).number_all(spoiled)
 
 
 def test_no_candle_is_no_batch() -> None:
