@@ -35,7 +35,7 @@ NOTES = FOLDER / "notes.md"
 MARK = "rows as JSON: "
 TIMEOUT_S = 1_800
 QUICK: Mapping[str, Mapping[str, Any]] = {
-    "bench_daemon": {"minutes": 0.5},
+    "bench_daemon": {"minutes": 1.0},
     "bench_delivery": {"quick": True},
     "bench_folding": {"rounds": 5},
     "bench_growth": {"most": 100},
