@@ -126,13 +126,8 @@ _NUMBERS = (LATEST_SEQUENCE, LATEST_TS_MS, LATEST_REVISION, FIRST_SEQUENCE)
 
 def position_headers(position: Position) -> dict[str, str]:
     """Return the headers with a message's position; ``position`` includes the message."""
-    return {
-        STORE_ID: position.store_id,
-        LATEST_SEQUENCE: str(position.latest_sequence),
-        LATEST_TS_MS: str(position.latest_ts_ms),
-        LATEST_REVISION: str(position.latest_revision),
-        FIRST_SEQUENCE: str(position.first_sequence),
-    }
+    store_id, *numbers = msgspec.structs.astuple(position)
+    return {STORE_ID: store_id, **dict(zip(_NUMBERS, map(str, numbers), strict=True))}
 
 
 def position_of(headers: Mapping[str, str] | None) -> Position:

@@ -64,8 +64,12 @@ class Subscriptions:
         return any(prefix.startswith(beginning) or beginning.startswith(prefix) for prefix in self._prefixes)
 
     def _drain(self) -> None:
+        has_changed = False
         while self._socket.getsockopt(zmq.EVENTS) & _READABLE:  # type: ignore[operator]
             self._take(self._socket.recv())
+            has_changed = True
+        if has_changed:  # once for all that a client of many streams asks for
+            self._lengths = tuple({len(prefix) for prefix in self._prefixes})
 
     def _take(self, said: bytes) -> None:
         """libzmq tells of a prefix when the first subscriber begins with it, and when the last one ends."""
@@ -74,7 +78,6 @@ class Subscriptions:
             self._prefixes.add(prefix)
         elif said[:1] == _ENDS:
             self._prefixes.discard(prefix)
-        self._lengths = tuple({len(prefix) for prefix in self._prefixes})
 
 
 class Publisher:

@@ -24,7 +24,7 @@ from fluxcap.bridge.store.file import ensure_store, now_ms, quarantine
 from fluxcap.bridge.store.high_water_mark import MARK_ENDING, assigned_beside
 from fluxcap.bridge.store.schema import SCHEMA_VERSION, candle_columns
 from fluxcap.bridge.store.store import Store
-from fluxcap.schemas.candles import first_invalid_candle
+from fluxcap.schemas.candles import first_invalid_candle, joined_rows
 from fluxcap.schemas.errors import ConfigError, StoreDamaged, StoreError, StoreLocked
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, StreamKey
 
@@ -200,7 +200,7 @@ class _Salvage:
         fresh = self._rows("candles_fresh", stream_id, (*fields, "sealed_ms"))
         revised = self._rows("revisions", stream_id, ("revision", *fields, "made_ms"))
         seen = np.concatenate([rows["sequence"], fresh["sequence"]])
-        candles = np.concatenate([_as_candles(rows), _as_candles(fresh), _as_candles(revised)])
+        candles = joined_rows([_as_candles(rows), _as_candles(fresh), _as_candles(revised)])
         sequences = np.concatenate([seen, revised["sequence"]])
         sealed_ms = np.concatenate([rows["sealed_ms"], fresh["sealed_ms"], np.zeros(len(revised["sequence"]))])
         # Of one sequence the newest revision counts, which is what the candle was replaced by.

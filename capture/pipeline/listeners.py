@@ -82,7 +82,7 @@ class ListenerGroup:
     @property
     def hear_forming(self) -> bool:
         """Return whether one of them wants the candles under way as often as they go out."""
-        return any(getattr(listener, "hears_forming", True) for listener, _ in self._listeners)
+        return any(listener.hears_forming for listener, _ in self._listeners)
 
     def published(self, update: PublishedUpdate) -> None:
         self._notify(lambda listener: listener.published(update))

@@ -112,9 +112,9 @@ def timeframe_rows(folder: Path) -> Iterator[dict[str, Any]]:
     what a commit takes.
     """
     for publisher, until in ((Publisher, ""), (Unsent, ", committed")):
-        parts = folder / (until or "sent")
-        parts.mkdir()
-        yield from timeframe_rows_until(parts, publisher, until)
+        own = folder / publisher.__name__
+        own.mkdir()
+        yield from timeframe_rows_until(own, publisher, until)
 
 
 class Unsent(Publisher):

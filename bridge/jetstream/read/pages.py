@@ -25,7 +25,7 @@ from fluxcap.bridge.jetstream.stream import (
     with_payload,
 )
 from fluxcap.bridge.jetstream.subjects import STORE_ID, Position
-from fluxcap.schemas.candles import CandlePage, RevisionPage
+from fluxcap.schemas.candles import CandlePage, RevisionPage, joined_rows
 from fluxcap.schemas.errors import NatsUnavailable
 from fluxcap.schemas.types import CANDLE_DTYPE, CandleArray, CandleBatch
 
@@ -202,7 +202,7 @@ class StreamPages:
                         continue
                     begin = following or max(wanted, batch.start_sequence)
                     if batch.start_sequence > begin:
-                        return start, _joined(parts)
+                        return start, joined_rows(parts) if parts else _NO_CANDLES
                     parts.append(batch.candles[begin - batch.start_sequence :])
                     self._held = (batch.start_sequence, batch.next_sequence - 1, message.position)
                     start, following, rows = start or begin, batch.next_sequence, rows + len(parts[-1])
@@ -212,7 +212,7 @@ class StreamPages:
                     break
         if rows > count:
             parts[-1] = parts[-1][: len(parts[-1]) - (rows - count)]
-        return start, _joined(parts)
+        return start, joined_rows(parts) if parts else _NO_CANDLES
 
     async def _messages(
         self, position: int, last: StoredMessage, single: int, most: int, found: StoredMessage | None
@@ -260,12 +260,6 @@ class StreamPages:
             return None
         batch = decode_message(message)
         return batch if isinstance(batch, CandleBatch) and len(batch.candles) else None
-
-
-def _joined(parts: list[CandleArray]) -> CandleArray:
-    if len(parts) == 1:
-        return parts[0]
-    return np.frombuffer(b"".join(part.tobytes() for part in parts), CANDLE_DTYPE) if parts else _NO_CANDLES
 
 
 class StreamPageCache:
