@@ -32,6 +32,7 @@ from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.transport.addresses import DEFAULT_PUB, DEFAULT_REP
 from fluxcap.bridge.transport.curve import ServerCurve, gatekeeper
 from fluxcap.schemas.candles import as_candle_array, first_invalid_candle
+from fluxcap.schemas.errors import SequenceError
 from fluxcap.schemas.types import (
     Candle,
     CandleArray,
@@ -140,7 +141,7 @@ class WireServer:
             self._publisher = publisher(context, pub, curve)
             closing.callback(self._publisher.close)
             self._snapshot: Mapping[StreamKey, StreamStatus] = MappingProxyType(
-                {key: self._status(key) for key in self.store.watermarks()}
+                {key: self._status(key, clock_ms()) for key in self.store.watermarks()}
             )
             self._pages = CachedReader(self._recent, self.store.reader())
             answering = handler(self._pages, lambda: self._snapshot, clock_ms, health)
@@ -249,23 +250,16 @@ class WireServer:
     ) -> _Derived:
         """Number what derived streams get by a commit. A candle that cannot be one, such as by its volume, is none."""
         folded = self.derived.fold(batches, revisions, gaps, over)
-        sealed: dict[StreamKey, CandleArray] = {}
         better: list[CandleRevision] = []
-        everything = as_candle_array([candle for candles in folded.sealed.values() for candle in candles])
-        is_sound = first_invalid_candle(everything) is None  # nearly always: asked once for all of them
-        end = 0
-        for key, candles in folded.sealed.items():
-            begin, end = end, end + len(candles)
-            array = everything[begin:end]
-            while not is_sound and len(array) and (bad := first_invalid_candle(array)) is not None:
-                array = np.delete(array, bad)
-            if len(array):
-                sealed[key] = array
+        try:
+            numbered = self._sequencer.number_all(folded.sealed)
+        except SequenceError:  # hardly ever
+            sound = {key: [one for one in candles if _is_sound(one)] for key, candles in folded.sealed.items()}
+            numbered = self._sequencer.number_all({key: candles for key, candles in sound.items() if candles})
         for key, candles in folded.revised.items():
-            sound = [candle for candle in candles if first_invalid_candle(as_candle_array([candle])) is None]
-            if (revision := self._revision(key, sound)) is not None:
+            if (revision := self._revision(key, [one for one in candles if _is_sound(one)])) is not None:
                 better.append(revision)
-        return _Derived(self._sequencer.number_all(sealed), better, folded)
+        return _Derived(numbered, better, folded)
 
     def _confirm(self, batches: Sequence[CandleBatch], revisions: Sequence[CandleRevision], derived: _Derived) -> None:
         """All of it is committed: its numbers are given, and it goes out."""
@@ -457,14 +451,14 @@ class WireServer:
         self._swap_snapshot(list(self._snapshot))
         return deleted
 
-    def _status(self, key: StreamKey) -> StreamStatus:
+    def _status(self, key: StreamKey, now_ms: int) -> StreamStatus:
         mark = self._sequencer.watermark(key)
         feed_state, last_tick_ts_ms, platform_offset_ms = self._feed_of(key)
         return StreamStatus(
             key=key,
             latest_sequence=mark.latest_sequence,
             latest_ts_ms=mark.latest_ts_ms,
-            server_time_ms=self._clock_ms(),
+            server_time_ms=now_ms,
             first_sequence=mark.first_sequence,
             store_id=self.store.store_id,
             latest_revision=mark.latest_revision,
@@ -474,7 +468,8 @@ class WireServer:
         )
 
     def _swap_snapshot(self, changed: Iterable[StreamKey]) -> None:
-        self._snapshot = MappingProxyType(dict(self._snapshot) | {key: self._status(key) for key in changed})
+        now_ms = self._clock_ms()
+        self._snapshot = MappingProxyType(dict(self._snapshot) | {key: self._status(key, now_ms) for key in changed})
 
     def close(self) -> None:
         """Stop answering, let queued messages leave (bounded), close the sockets, and the store if it was opened here.
@@ -519,6 +514,10 @@ class _Stored:
 
     def gaps(self, source_id: str, from_ms: int) -> list[Gap]:
         return self._reader.gaps(source_id, from_ms=from_ms)
+
+
+def _is_sound(candle: Candle) -> bool:
+    return first_invalid_candle(as_candle_array([candle])) is None
 
 
 def _same(candle: Candle, published: Candle) -> bool:

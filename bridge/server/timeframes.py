@@ -103,6 +103,25 @@ class Bucket(msgspec.Struct, frozen=True, gc=False):
         close = candles[-1].close
         return Bucket(self.start_ms, self.open, high, low, close, volume, ticks, self.joined_late, filled, blind, seen)
 
+    def joined(self, later: Bucket, volumes: Iterable[float], base_ms: int) -> Bucket:
+        """Return it with later candles within it, which were folded once for all timeframes, and had these volumes."""
+        volume = self.volume
+        for one in volumes:  # in this order always: sums of floats differ by it, and candles are compared
+            volume += one
+        return Bucket(
+            self.start_ms,
+            self.open,
+            later.high if later.high > self.high else self.high,
+            later.low if later.low < self.low else self.low,
+            later.close,
+            volume,
+            self.tick_count + later.tick_count if self.tick_count >= 0 and later.tick_count >= 0 else -1,
+            self.joined_late,
+            self.filled or later.filled,
+            self.blind or later.blind,
+            self.seen | later.seen << (later.start_ms - self.start_ms) // base_ms,
+        )
+
     def candle(self, *, blind_between: bool = False, joined_late: bool = False) -> Candle:
         """The bucket as a candle. ``blind_between``: base buckets without a candle were not seen."""
         flags = _JOINED_LATE if joined_late or self.joined_late else 0
@@ -357,7 +376,7 @@ class DerivedStreams:
             if is_wanted(key)
         ]
         known = self._known(base, has_candles=False)
-        if wanted and known is not None and known.unfolded:
+        if wanted and known is not None:
             known = self._progress[base.symbol] = self._all_folded(known)
         over_ms = known.over_ms if known is not None else 0
         under_way = self._under_way.setdefault(base.symbol, {})
@@ -468,10 +487,10 @@ class DerivedStreams:
         sealed, better = work.candles.get(key, ()), work.revised.get(key, ())
         over_ms = max(before_ms, told_over_ms, sealed[-1].ts_ms + base_ms if sealed else 0)
         is_next = not sealed or sealed[0].ts_ms >= before_ms
-        if over_ms < known.until_ms and is_next and not better and not gaps:
-            unfolded = (*known.unfolded, *sealed)
-            return _Progress(over_ms, known.began_ms, known.forming, known.waiting, known.until_ms, unfolded)
         new = (*known.unfolded, *sealed)
+        if over_ms <= known.until_ms and is_next and not better and not gaps:  # nearly always: the next candles
+            next_ = _Progress(over_ms, known.began_ms, known.forming, known.waiting, known.until_ms, new)
+            return next_ if over_ms < known.until_ms else self._ended(key, next_, finished)
         began_ms = min([known.began_ms, *(candle.ts_ms for candle in (*sealed, *better))])
         changed = [(candle.ts_ms, candle.ts_ms + base_ms) for candle in better]
         if began_ms < known.began_ms < NEVER_MS:  # the bucket that the stream began in is known from its start on
@@ -527,13 +546,34 @@ class DerivedStreams:
 
     def _all_folded(self, known: _Progress) -> _Progress:
         """The same progress with every candle in its buckets."""
+        if not known.unfolded:
+            return known
+        base_ms, first_ms = self._base_ms, known.unfolded[0].ts_ms
+        part = begin_bucket(known.unfolded, first_ms, base_ms)
+        volumes = [candle.volume for candle in known.unfolded]
         forming = []
         for bucket, length_ms in zip(known.forming, self._lengths_ms, strict=True):
-            ((start_ms, candles),) = _by_bucket(known.unfolded, length_ms).items()
-            forming.append(
-                bucket.plus(candles, self._base_ms) if bucket else begin_bucket(candles, start_ms, self._base_ms)
-            )
+            if bucket is not None:
+                forming.append(bucket.joined(part, volumes, base_ms))
+            elif first_ms % length_ms:
+                forming.append(begin_bucket(known.unfolded, first_ms - first_ms % length_ms, base_ms))
+            else:
+                forming.append(part)
         return _Progress(known.over_ms, known.began_ms, tuple(forming), known.waiting, known.until_ms)
+
+    def _ended(self, key: StreamKey, known: _Progress, finished: list[_Finished]) -> _Progress:
+        """The progress of one base stream as the first of its buckets under way end, which go to ``finished``."""
+        known = self._all_folded(known)
+        over_ms, until_ms = known.over_ms, NEVER_MS
+        forming: list[Bucket | None] = []
+        for at, length_ms in enumerate(self._lengths_ms):
+            bucket, passed_ms = known.forming[at], over_ms % length_ms
+            if bucket is not None and not passed_ms:
+                finished.append(_Finished(key.symbol, at, bucket))
+                bucket = None
+            forming.append(bucket)
+            until_ms = min(until_ms, over_ms - passed_ms + length_ms)
+        return _Progress(over_ms, known.began_ms, tuple(forming), known.waiting, until_ms)
 
     def _changed(
         self,
@@ -573,6 +613,9 @@ class DerivedStreams:
                 by_stream.setdefault(self._derived_keys(one.symbol)[one.at], []).append(one)
         for key, ones in by_stream.items():
             latest_ms = self._stored.watermark(key).latest_ts_ms
+            if len(ones) == 1 and ones[0].bucket.start_ms > latest_ms:  # nearly always: the next one
+                sealed[key] = [ones[0].bucket.candle(blind_between=self._is_blind(ones[0], work, None))]
+                continue
             if len(ones) > 1:
                 ones.sort(key=lambda one: one.bucket.start_ms)
             published: dict[int, Candle] = {}

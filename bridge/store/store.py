@@ -299,10 +299,11 @@ class Store:
             key = batch.key
             mark = marks.get(key) or known.get(key, _NOTHING)
             times = batch.candles["ts_ms"]
-            if len(times) == 0 or batch.start_sequence != mark.latest_sequence + 1 or times[0] <= mark.latest_ts_ms:
+            is_next = len(times) > 0 and batch.start_sequence == mark.latest_sequence + 1
+            if not is_next or times.item(0) <= mark.latest_ts_ms:
                 raise SequenceError(f"{key}: a batch from {batch.start_sequence} cannot follow {mark}.")
             first = mark.first_sequence or batch.start_sequence
-            marks[key] = Watermark(batch.next_sequence - 1, int(times[-1]), mark.latest_revision, first)
+            marks[key] = Watermark(batch.next_sequence - 1, times.item(-1), mark.latest_revision, first)
         for revision in revisions:
             key = revision.key
             mark = marks.get(key) or known.get(key, _NOTHING)

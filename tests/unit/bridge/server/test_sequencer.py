@@ -78,6 +78,17 @@ def test_time_that_does_not_increase_is_refused(minutes: list[int]) -> None:
         sequencer.number(EURUSD, [candle(minute) for minute in minutes])
 
 
+def test_streams_numbered_together_are_numbered_as_each_alone() -> None:
+    sequencer = Sequencer({GBPUSD: Watermark(41, 41 * MINUTE)})
+    values, rows = {EURUSD: candles(1, 3), GBPUSD: [candle(42)]}, {EURUSD: candle_rows(1, 3), GBPUSD: [candle(42)]}
+
+    for together in (values, rows):
+        alone = [sequencer.number(key, own) for key, own in together.items()]
+        for one, other in zip(sequencer.number_all(together), alone, strict=True):
+            assert (one.key, one.start_sequence) == (other.key, other.start_sequence)
+            assert np.array_equal(one.candles, other.candles)
+
+
 def test_a_minute_without_ticks_leaves_no_hole_in_the_sequences() -> None:
     sequencer = Sequencer({})
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import zmq
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fluxcap.bridge.server.server import DERIVED_FORMING_NS, WireServer
-from fluxcap.bridge.server.timeframes import Timeframes, check_timeframes, fold_buckets, longer_intervals
+from fluxcap.bridge.server.timeframes import Timeframes, begin_bucket, check_timeframes, fold_buckets, longer_intervals
 from fluxcap.bridge.store.store import Store
 from fluxcap.schemas.codec import decode
 from fluxcap.schemas.errors import ConfigError, StoreError, StoreFull
 from fluxcap.schemas.types import Candle, CandleBatch, CandleFlags, Gap, StreamKey, candles_from
+from tests.support.examples import examples
 from tests.support.patience import await_that
 from tests.support.wire.samples import ANY_PORT, EURUSD, GBPUSD, MINUTE, candle, subscribed
 
@@ -169,6 +173,20 @@ def test_a_revised_minute_revises_it_in_the_same_commit(server: WireServer, monk
 
     assert standing(server, FIVE)[60].close == standing(server, EURUSD)[61].close == 1.9
     assert [EURUSD, FIVE] in commits
+
+
+def test_what_cannot_be_a_candle_is_none_and_keeps_no_other_back(server: WireServer) -> None:
+    most = msgspec.structs.replace(candle(0), volume=1.7e308)
+    too_much = [msgspec.structs.replace(most, ts_ms=minute * MINUTE) for minute in range(60, 65)]
+
+    server.publish({EURUSD: too_much, GBPUSD: [candle(minute) for minute in range(60, 65)]})
+    server.publish({EURUSD: [candle(minute) for minute in range(65, 70)]})
+    revised = server.revise({EURUSD: [msgspec.structs.replace(one, close=one.open) for one in too_much]})
+
+    assert [*standing(server, FIVE)] == [65]
+    assert [*standing(server, msgspec.structs.replace(FIVE, symbol=GBPUSD.symbol))] == [60]
+    assert [*standing(server, EURUSD)] == [*range(60, 70)]
+    assert [len(revision.candles) for revision in revised] == [5]
 
 
 def test_a_minute_that_comes_after_its_bucket_was_sealed_revises_it(server: WireServer) -> None:
@@ -413,3 +431,29 @@ def test_timeframes_that_fit_come_shortest_first_and_each_once() -> None:
 def test_timeframes_that_cannot_be_made_are_refused(given: list[str]) -> None:
     with pytest.raises(ConfigError):
         check_timeframes("1m", given)
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(0.5, 2), st.floats(0, 1e9), st.integers(0, 3), st.sampled_from([0, 0, 1, 2, 4, 6])),
+        min_size=2,
+        max_size=15,
+    ),
+    st.data(),
+)
+def test_what_is_folded_in_parts_is_the_same_to_the_last_bit(
+    minutes: list[tuple[float, float, int, int]], data: st.DataObject
+) -> None:
+    candles = [
+        Candle(number * MINUTE, price, price + 0.1, price - 0.1, price, volume, ticks, flags)
+        for number, (price, volume, ticks, flags) in enumerate(minutes, start=1_005)
+    ]
+    cut = data.draw(st.integers(1, len(candles) - 1))
+    start_ms, before, later = 1_000 * MINUTE, candles[:cut], candles[cut:]
+
+    in_parts = begin_bucket(before, start_ms, MINUTE).joined(
+        begin_bucket(later, later[0].ts_ms, MINUTE), [one.volume for one in later], MINUTE
+    )
+
+    assert in_parts == begin_bucket(candles, start_ms, MINUTE)
