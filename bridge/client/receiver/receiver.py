@@ -141,10 +141,12 @@ class StreamReceiver:
         """A live batch."""
         if self._connected and _is_sound(batch.start_sequence, batch.candles):
             start, rows = batch.start_sequence, batch.candles
-            if start == self._candles.position + 1 and int(rows["ts_ms"][0]) <= self._last_ts_ms:
+            if start == self._candles.position + 1 and rows["ts_ms"].item(0) <= self._last_ts_ms:
                 # The right number on the wrong time: let the server's store say which it is.
                 self._candles.target = max(self._candles.target, batch.next_sequence - 1)
                 self._pacer.status_due = True
+            elif self._verified and not self._is_checking and self._candles.pass_next(start, rows):
+                self._deliver(start, rows, is_backfill=False)
             else:
                 self._take_in(start, rows)
         return self._advance(now_ns)
@@ -376,13 +378,16 @@ class StreamReceiver:
     def _deliver_candles(self) -> None:
         for run in self._candles.drain():
             start, rows = run.start, run.rows
-            if int(rows["ts_ms"][0]) <= self._last_ts_ms:
+            if rows["ts_ms"].item(0) <= self._last_ts_ms:
                 known = int(np.searchsorted(rows["ts_ms"], self._last_ts_ms, side="right"))
                 self._out.append(Duplicate(known))
                 start, rows = start + known, rows[known:]
             if len(rows):
-                self._last_ts_ms, self._last_sequence = int(rows["ts_ms"][-1]), start + len(rows) - 1
-                self._out.append(Deliver(start, rows, run.is_backfill))
+                self._deliver(start, rows, is_backfill=run.is_backfill)
+
+    def _deliver(self, start: int, rows: CandleArray, *, is_backfill: bool) -> None:
+        self._last_ts_ms, self._last_sequence = rows["ts_ms"].item(-1), start + len(rows) - 1
+        self._out.append(Deliver(start, rows, is_backfill))
 
     def _deliver_revisions(self) -> None:
         for run in self._revisions.drain(self._revisable):

@@ -59,6 +59,17 @@ class ReorderBuffer:
         self._chunks: list[Chunk] = []
         self.buffered_rows = 0
 
+    def pass_next(self, start: int, rows: Rows) -> bool:
+        """Return whether rows are the next ones while none wait, which is nearly always: then they have left with this.
+
+        As ``offer`` and ``drain`` in one; False has changed nothing.
+        """
+        if self._chunks or start != self.position + 1:
+            return False
+        self.position += len(rows)
+        self.target = max(self.target, self.position)
+        return True
+
     def offer(self, start: int, rows: Rows, *, is_backfill: bool) -> Offer:
         """Take in rows ``start``, ``start + 1``, …; nothing leaves before ``drain``."""
         run = Chunk(start, rows, is_backfill)
@@ -80,6 +91,8 @@ class ReorderBuffer:
 
         permitted: how many leading rows of a chunk may leave (all by default).
         """
+        if not self._chunks:
+            return []
         ready: list[Chunk] = []
         while self._chunks and self._starts[0] <= self.position + 1:
             run = self._drop(0)
@@ -98,6 +111,8 @@ class ReorderBuffer:
     def missing(self, page_limit: int) -> tuple[int, int] | None:
         """The next rows to ask for as (number to start after, how many), or None when nothing is missing."""
         have = self.position
+        if not self._chunks and self.target <= have:  # nearly always
+            return None
         for run in self._chunks:
             if run.start > have + 1:
                 return have, min(page_limit, run.start - have - 1)

@@ -108,3 +108,21 @@ def test_whatever_is_offered_leaves_in_order_once_each(chunks: list[tuple[int, i
     assert left == list(range(1, len(left) + 1))
     hole = buffer.missing(1_000)
     assert (hole is None) == (buffer.target == len(left))
+
+
+@given(st.lists(st.tuples(st.integers(1, 12), st.integers(1, 4)), max_size=20))
+def test_rows_that_pass_at_once_are_those_that_would_leave_at_once(chunks: list[tuple[int, int]]) -> None:
+    passing, queued = ReorderBuffer(2), ReorderBuffer(2)
+    for start, count in chunks:
+        queued.offer(start, rows(start, count), is_backfill=False)
+        left = taken(queued)
+        passed = passing.pass_next(start, rows(start, count))
+        if not passed:
+            passing.offer(start, rows(start, count), is_backfill=False)
+
+        assert (list(rows(start, count)) if passed else taken(passing)) == left
+        assert (passing.position, passing.target, passing.missing(9)) == (
+            queued.position,
+            queued.target,
+            queued.missing(9),
+        )
