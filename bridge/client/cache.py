@@ -6,13 +6,18 @@ there, and the client goes on from it. ``NoCache`` keeps nothing but the cursors
 Tables: ``candles`` (stream, sequence and the candle), ``extra_candles`` (minutes that only a revision brought, which
 have no sequence), ``cursors`` (``live_cursor.<source>.<symbol>.<interval>`` and a JSON of store_id, latest_sequence,
 latest_ts_ms, latest_revision: the name that desktop clients use).
+
+Cursors are appended while the file is in use, and the last row of a name counts: DuckDB keeps something of each row
+that is written over or deleted until the file is closed, and to add a row takes half as long. Every so many rows the
+table is made anew with one row a name. A file that was closed has the tables of fluxcap 0.1.0; one that was killed says
+to 0.1.0 that it is newer.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
@@ -40,16 +45,22 @@ CACHE_FILE = "client.duckdb"
 CHECKPOINT_ROWS = 200_000
 """Rows, or commits in hundreds of rows' worth, after which the write-ahead log is folded into the file."""
 _COMMIT_WEIGHT = 100
+CURSOR_ROWS = 16_384
+"""Rows of cursors after which their table is made anew; of many streams, four rows of each."""
 
 _TABLES = (
     f"CREATE TABLE IF NOT EXISTS candles (stream VARCHAR NOT NULL, sequence UBIGINT NOT NULL, {CANDLE_DEFINITION}, "
     "PRIMARY KEY (stream, sequence))",
     f"CREATE TABLE IF NOT EXISTS extra_candles (stream VARCHAR NOT NULL, {CANDLE_DEFINITION}, "
     "PRIMARY KEY (stream, ts_ms))",
-    "CREATE TABLE IF NOT EXISTS cursors (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS cursors (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL)",  # see _CURSORS_IN_USE
     # The connection asks this table whether DuckDB still serves the file.
     "CREATE TABLE IF NOT EXISTS meta (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL)",
 )
+_CURSORS_IN_USE = "CREATE OR REPLACE TABLE cursors (name VARCHAR NOT NULL, value VARCHAR NOT NULL)"
+_CURSORS_CLOSED = "CREATE OR REPLACE TABLE cursors (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL)"
+_SAID_TO_OLDER = ("of fluxcap 0.1.0: a newer one wrote here and was killed; upgrade, or let it close the file", "[]")
+"""A row of cursors in use: 0.1.0, which cannot write to them, says it behind the file's name as it opens it."""
 _SET = ", ".join(f"{name} = incoming.{name}" for name in CANDLE_DTYPE.names or ())
 
 
@@ -158,6 +169,8 @@ class CandleCache:
             raise
         self._space = DiskSpaceGuard(self.path, reserve_bytes)
         self._rows_since_checkpoint = 0
+        self._cursor_rows: int | None = None
+        """Of the table in use; None while it is as a closed file has it."""
 
     def cursor(self, key: StreamKey) -> Cursor | None:
         return self._cursors.get(cursor_name(key))
@@ -194,7 +207,23 @@ class CandleCache:
                     _append(self._writer, [change for change in run if isinstance(change, Append)])
                 else:
                     _revise(self._writer, [change for change in run if isinstance(change, Revise)])
-            _set_cursors(self._writer, cursors, self._cursors.keys())
+            cursor_rows = self._add_cursors(cursors)
+        self._cursor_rows = cursor_rows
+
+    def _add_cursors(self, cursors: Mapping[StreamKey, Cursor]) -> int | None:
+        """Append cursors, or make their table anew with them; return how many rows it has then."""
+        moved = {cursor_name(key): cursor for key, cursor in cursors.items()}
+        rows = self._cursor_rows
+        if not moved:
+            return rows
+        if rows is not None and rows + len(moved) <= max(CURSOR_ROWS, 4 * len(self._cursors)):
+            _insert_cursors(self._writer, moved)
+            return rows + len(moved)
+        present = self._cursors | moved
+        self._writer.rows(_CURSORS_IN_USE)
+        self._writer.rows("INSERT INTO cursors VALUES (?, ?)", _SAID_TO_OLDER)
+        _insert_cursors(self._writer, present)
+        return len(present)
 
     def _reopen_if_lost(self) -> None:
         """DuckDB gives a file up when a checkpoint cannot be written; the next query then opens it again."""
@@ -222,6 +251,12 @@ class CandleCache:
 
     def close(self) -> None:
         """Close the file; what was merged is in it already. Idempotent."""
+        if self._cursor_rows is not None and self._connection.is_in_place():
+            # Nothing is lost without it: the next commit makes the table anew.
+            with contextlib.suppress(StoreError), self._writer.transaction():
+                self._writer.rows(_CURSORS_CLOSED)
+                _insert_cursors(self._writer, self._cursors)
+        self._cursor_rows = None
         self._connection.close()
 
     def _reset(self, keys: set[StreamKey]) -> None:
@@ -235,7 +270,9 @@ class CandleCache:
 
     def _read_cursors(self) -> dict[str, Cursor]:
         cursors = {}
-        for name, value in self._writer.rows("SELECT name, value FROM cursors"):
+        for name, value in self._writer.rows("SELECT name, value FROM cursors ORDER BY rowid"):
+            if (name, value) == _SAID_TO_OLDER:
+                continue
             try:
                 cursors[name] = msgspec.json.decode(value, type=Cursor)
             except msgspec.MsgspecError as error:
@@ -294,19 +331,10 @@ def _revise(writer: StoreCursor, changes: Sequence[Revise]) -> None:
                 writer.load(sql, columns)
 
 
-def _set_cursors(writer: StoreCursor, cursors: Mapping[StreamKey, Cursor], known: Collection[str]) -> None:
-    """Set cursors, of which the ``known`` names have a row."""
-    values = {cursor_name(key): msgspec.json.encode(cursor).decode() for key, cursor in cursors.items()}
-    # An update costs a millisecond less than to insert or replace.
-    updates = {name: value for name, value in values.items() if name in known}
-    inserts = {name: value for name, value in values.items() if name not in known}
-    for statement, rows in (
-        ("UPDATE cursors SET value = incoming.value FROM incoming WHERE cursors.name = incoming.name", updates),
-        ("INSERT INTO cursors SELECT name, value FROM incoming", inserts),
-    ):
-        if rows:
-            columns = {"name": np.array([*rows], dtype=object), "value": np.array([*rows.values()], dtype=object)}
-            writer.load(statement, columns)
+def _insert_cursors(writer: StoreCursor, cursors: Mapping[str, Cursor]) -> None:
+    values = [msgspec.json.encode(cursor).decode() for cursor in cursors.values()]
+    columns = {"name": np.array([*cursors], dtype=object), "value": np.array(values, dtype=object)}
+    writer.load("INSERT INTO cursors SELECT name, value FROM incoming", columns)
 
 
 def _quoted(text: str) -> str:

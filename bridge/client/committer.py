@@ -46,6 +46,11 @@ class EventCommitter:
         """Return whether there is something to store, and room for it as far as is known."""
         return bool(self._changes) and not self.error
 
+    @property
+    def streams(self) -> int:
+        """Return of how many streams there is something to store."""
+        return len(self._cursors)
+
     def forget(self, key: StreamKey) -> None:
         """The stream was left: what could not be stored of it is neither stored nor reported.
 

@@ -187,7 +187,7 @@ class Coordinator:
     def run_once(self, most_ms: int = 100) -> None:
         """Wait for something to happen, at most ``most_ms``, and deal with it. Raises StoreError."""
         self._take_in(self._receive_timeout_ms(most_ms))
-        if self._is_durable and len(self._streams) > 1:
+        if self._is_durable:
             self._gather()
         now_ns = self._clock_ns()
         for key in [key for key, alarm_ns in self._alarms.items() if alarm_ns <= now_ns]:
@@ -214,6 +214,8 @@ class Coordinator:
         """Take in what follows closely, too: a commit of many streams' candles costs hardly more than of one's."""
         end_ns = self._clock_ns() + GATHER_NS
         while self._committer.has_changes and self._clock_ns() < end_ns:
+            if self._committer.streams == len(self._streams):
+                return  # a minute has no more to bring
             self._requests.send()
             if not self._take_in(GATHER_PAUSE_MS):
                 return

@@ -308,11 +308,16 @@ def test_a_client_cache_takes_what_comes_next(tmp_path: Path) -> None:
     again.close()
 
 
-def test_a_new_client_cache_has_the_tables_of_an_old_one(tmp_path: Path) -> None:
+def test_a_client_cache_that_was_closed_has_the_tables_of_an_old_one(tmp_path: Path) -> None:
     old = opened("client_cache/closed", tmp_path) / CACHE_FILE
-    CandleCache(tmp_path / "new").close()
+    unused = CandleCache(tmp_path / "unused")
+    unused.close()
+    used = CandleCache(tmp_path / "used")
+    used.commit([Append(EURUSD, 1, candle_array([a_candle(T0_MS)]))], {EURUSD: Cursor("a", 1, T0_MS)})
+    used.close()
 
-    assert tables_of(tmp_path / "new" / CACHE_FILE) == tables_of(old)
+    assert tables_of(unused.path) == tables_of(old)
+    assert tables_of(used.path) == tables_of(old)
 
 
 @pytest.mark.costly

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import msgspec
 import numpy as np
 import pytest
 
+from fluxcap.bridge.client import cache as cache_module
 from fluxcap.bridge.client.cache import CACHE_FILE, Append, CandleCache, NoCache, Reset, Revise
 from fluxcap.bridge.client.receiver.actions import Cursor
 from fluxcap.bridge.store.disk_space import DiskSpaceGuard
@@ -72,6 +75,94 @@ def test_cursors_that_move_and_new_ones_are_there_after_reopening(tmp_path: Path
     last.close()
 
     assert kept == (cursor(6), cursor(3))
+
+
+def in_use(folder: Path, copy: Path) -> Path:
+    """What lies on the disk of a cache that is open: all that a kill would leave."""
+    shutil.copytree(folder, copy)
+    return copy
+
+
+def rows_of_cursors(folder: Path) -> list[tuple[str, str]]:
+    """As fluxcap 0.1.0 reads them."""
+    with duckdb.connect(str(folder / CACHE_FILE)) as connection:
+        return connection.execute("SELECT name, value FROM cursors").fetchall()
+
+
+@not_by_wine("a file that is open cannot be copied there")
+@pytest.mark.parametrize("commits", [1, 2, 3, 4, 7])
+def test_after_a_kill_the_newest_cursor_counts_whenever_their_table_was_made_anew(
+    tmp_path: Path, commits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "CURSOR_ROWS", 5)
+    cache = CandleCache(tmp_path / "open")
+    cache.commit([Append(OTHER, 1, candles(1, 2))], {OTHER: cursor(2)})
+    for at in range(1, commits + 1):
+        cache.commit([Append(KEY, at, candles(at, 1))], {KEY: cursor(at)})
+
+    killed = CandleCache(in_use(tmp_path / "open", tmp_path / "killed"))
+    kept = (killed.cursor(KEY), killed.cursor(OTHER), len(killed.candles(KEY)[0]))
+    killed.commit([Append(KEY, commits + 1, candles(commits + 1, 1))], {KEY: cursor(commits + 1)})
+    killed.close()
+    cache.close()
+
+    assert kept == (cursor(commits), cursor(2), commits)
+    again = CandleCache(tmp_path / "killed")
+    assert (again.cursor(KEY), again.cursor(OTHER)) == (cursor(commits + 1), cursor(2))
+    again.close()
+
+
+@not_by_wine("a file that is open cannot be copied there")
+def test_the_rows_of_cursors_have_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "CURSOR_ROWS", 5)
+    cache = CandleCache(tmp_path / "open")
+    counts = []
+    for at in range(1, 10):
+        cache.commit([Append(KEY, at, candles(at, 1))], {KEY: cursor(at)})
+        counts.append(len(rows_of_cursors(in_use(tmp_path / "open", tmp_path / str(at)))))
+    cache.close()
+
+    assert counts == [2, 3, 4, 5, 6, 2, 3, 4, 5]  # with the row for an older program
+    assert len(rows_of_cursors(tmp_path / "open")) == 1
+
+
+@not_by_wine("a file that is open cannot be copied there")
+def test_an_older_program_is_told_that_a_killed_file_is_newer(tmp_path: Path) -> None:
+    cache = CandleCache(tmp_path / "open")
+    cache.commit([Append(KEY, 1, candles(1, 1))], {KEY: cursor(1)})
+    killed = in_use(tmp_path / "open", tmp_path / "killed")
+    cache.close()
+
+    refused = []
+    for name, value in rows_of_cursors(killed):
+        try:
+            msgspec.json.decode(value, type=Cursor)
+        except msgspec.MsgspecError:
+            refused.append(name)
+
+    assert len(refused) == 1
+    assert "a newer one wrote here" in refused[0]
+    assert "upgrade" in refused[0]
+
+
+@not_by_wine("a file that is open cannot be replaced there")
+def test_closing_writes_nothing_beside_a_file_that_took_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "CHECKPOINT_ROWS", 1)  # then the next commit makes a write-ahead log
+    CandleCache(tmp_path / "other").close()
+    cache = CandleCache(tmp_path / "open")
+    cache.commit([Append(KEY, 1, candles(1, 1))], {KEY: cursor(1)})
+    for part in (tmp_path / "open").iterdir():
+        part.unlink()
+    shutil.copyfile(tmp_path / "other" / CACHE_FILE, tmp_path / "open" / CACHE_FILE)
+
+    cache.close()
+
+    assert [part.name for part in (tmp_path / "open").iterdir()] == [CACHE_FILE]
+    again = CandleCache(tmp_path / "open")
+    assert again.cursor(KEY) is None
+    again.close()
 
 
 def test_the_cursor_is_kept_under_the_name_that_desktop_clients_use(tmp_path: Path) -> None:

@@ -185,6 +185,20 @@ def test_a_commit_to_disk_waits_for_what_follows_closely() -> None:
     assert stored(order) == [[1, 1, 1]]
 
 
+def test_a_commit_to_disk_waits_no_longer_once_every_stream_has_something_to_store() -> None:
+    other = StreamKey("SIM", "GBPUSD", "1s")
+    bench = caught_up(4, is_durable=True)
+    bench.coordinator.add(other, StartFrom.LATEST)
+    bench.turn()
+    bench.turn(ReplyReceived(bench.last_request()[0], status(4, other)))
+    bench.script.later = [[MessageReceived(other.topic(), CandleBatch(other, 5, candles(5, 1)))], [batch(6)]]
+    bench.script.looks = 0
+
+    order = bench.turn(batch(5))
+
+    assert (bench.script.looks, stored(order)) == (2, [[1, 1]])
+
+
 def test_a_commit_to_disk_does_not_wait_without_end() -> None:
     bench = caught_up(4, is_durable=True)
     bench.coordinator.add(StreamKey("SIM", "GBPUSD", "1s"), StartFrom.LATEST)
