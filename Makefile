@@ -16,6 +16,7 @@ QUICK ?=
 # Most tests wait for browsers and servers, so more of them than there are cores; those of check compute.
 WORKERS ?= 6
 CHECK_WORKERS ?= 2
+TESTS := tests/unit tests/property tests/integration tests/faults
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -33,15 +34,15 @@ demo: setup system ## Run simulated site, real Chrome, daemon and client, and co
 	@$(BIN)/fluxcap demo --seconds $(SECONDS) $(if $(KEEP),--keep)
 
 test: setup system ## Run the tests, all but what shows the same again for longer
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not long' $(PYTEST_ARGS)
+	@$(BIN)/python -m tests.support.side_by_side $(WORKERS) $(TESTS) -- -m 'not long' $(PYTEST_ARGS)
 
 long: setup system ## Run the tests that make test leaves out, and the property tests with every example
-	@FULL_TESTS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m long $(PYTEST_ARGS)
+	@FULL_TESTS=1 $(BIN)/python -m tests.support.side_by_side $(WORKERS) $(TESTS) -- -m long $(PYTEST_ARGS)
 
 check: setup ## Check style and types, and run the quick tests: unit and property, with fewer examples, without the costly ones
 	@QUICK_TESTS=1 $(BIN)/python -m tests.support.side_by_side $(CHECK_WORKERS) tests/unit tests/property \
 	  --beside "$(MAKE) -s --no-print-directory lint" -- \
-	  -q -m 'not slow and not costly and not browser' $(PYTEST_ARGS)
+	  -m 'not slow and not costly and not browser' $(PYTEST_ARGS)
 
 lint: setup ## Check style and types
 	@$(BIN)/ruff check .

@@ -1,27 +1,25 @@
-"""Fixtures shared by all tests."""
+"""How all tests are run. Their fixtures are in tests/support/fixtures.py."""
 
 from __future__ import annotations
 
 import gc
 import itertools
-import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil  # noqa: F401 - it is of the system on which it is loaded: before a test claims to be on another one
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.browser.chromium import Chromium, chromium_executable
+from tests.support import fixtures
 from tests.support.examples import FULL, examples
-from tests.support.nats.nats_rig import NatsServer
-from tests.support.schedule import LongestFirst, Recorder, longest_first, read_durations
+from tests.support.schedule import Recorder, longest_first, read_durations
+from tests.support.side_by_side import Hand
 
 # No test depends on how fast the machine is: no example has a deadline, and none is drawn too slowly.
 settings.register_profile(
@@ -35,6 +33,7 @@ _STATE_NUMBERS = itertools.count()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record-durations", action="store_true", help="write anew how long files take; see schedule.py")
+    parser.addoption("--hand", type=int, help="the number of a socket that gives files to run; see side_by_side.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,13 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: shutil.rmtree(own, ignore_errors=True))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if config.getoption("--record-durations") and not hasattr(config, "workerinput"):
+    # Not fixtures of this file, which pytest knows for the first collection alone: side_by_side.py collects many times.
+    config.pluginmanager.register(fixtures)
+    if (number := config.getoption("--hand")) is not None:
+        config.pluginmanager.register(Hand(socket.socket(fileno=number)))
+    elif config.getoption("--record-durations") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder())
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst | None:
-    return LongestFirst(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -84,69 +82,3 @@ def pytest_unconfigure() -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Golden stores are opened by many tests, and each of them is a store of its own."""
     os.environ["FLUXCAP_STATE_DIR"] = f"{item.config.stash[OWN_FOLDER]}/state-{next(_STATE_NUMBERS)}"
-
-
-@pytest.fixture(autouse=True)
-def _log_as_it_was() -> Iterator[None]:
-    """What a test sets up for fluxcap's log ends with it: the next one's output is a different stream."""
-    loggers = [logging.getLogger(name) for name in ("fluxcap", "uvicorn", None)]
-    before = [(list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
-    yield
-    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
-        logger.handlers[:], logger.propagate = handlers, propagate
-        logger.setLevel(level)
-
-
-@pytest.fixture
-def chromium(tmp_path: Path) -> Iterator[Callable[..., Chromium]]:
-    """A factory of headless Chromiums: ``chromium(*args, url="about:blank", port=0) -> Chromium``.
-
-    Each call starts one with a profile of its own under ``tmp_path``; all of them end with the test.
-    """
-    if chromium_executable() is None:
-        pytest.skip("no Chromium on this machine; install chromium or set FLUXCAP_CHROMIUM")
-    with ExitStack() as stack:
-        count = 0
-
-        def start(*args: str, **options: Any) -> Chromium:
-            nonlocal count
-            browser = Chromium(tmp_path / f"chromium-{count}", *args, **options)
-            count += 1
-            stack.callback(browser.stop)
-            return browser
-
-        yield start
-
-
-@pytest.fixture
-def logged() -> Iterator[list[str]]:
-    """The names of fluxcap's own events, as they are logged."""
-    names: list[str] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            names.append(record.getMessage())
-
-    logger, keep = logging.getLogger("fluxcap"), Keep()
-    level = logger.level
-    logger.addHandler(keep)
-    logger.setLevel(logging.DEBUG)
-    yield names
-    logger.removeHandler(keep)
-    logger.setLevel(level)
-
-
-@pytest.fixture
-def nats_server(tmp_path: Path) -> Iterator[Callable[..., NatsServer]]:
-    """A factory of running nats-servers: ``nats_server(config="") -> NatsServer``; all of them end with the test."""
-    with ExitStack() as stack:
-        count = 0
-
-        def start(config: str = "") -> NatsServer:
-            nonlocal count
-            server = NatsServer(tmp_path / f"nats-{count}", config)
-            count += 1
-            stack.callback(server.stop)
-            return server.start()
-
-        yield start

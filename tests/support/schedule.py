@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
-from xdist.workermanage import WorkerController
 
 from tests.support.examples import QUICK
 
@@ -39,43 +37,27 @@ def write_durations(seconds_of: Mapping[str, float], path: Path = DURATIONS) -> 
     path.write_text("".join(lines), encoding="utf-8")
 
 
+def estimate_s(file: str, durations: Mapping[str, float]) -> float:
+    """How long a file takes: as it did, else by its folder; very short ones are not listed."""
+    guess = next((guess for folder, guess in GUESSES.items() if file.startswith(f"tests/{folder}/")), 0.1)
+    return durations.get(file, guess)
+
+
 def longest_first(items: list[pytest.Item], durations: Mapping[str, float]) -> list[pytest.Item]:
     """Whole files, the longest first; within a file, and among files of one length, as they were."""
 
-    def seconds(item: pytest.Item) -> float:
-        file = file_of(item.nodeid)
-        return durations.get(file, GUESSES.get(Path(file).parts[1], 0.0))
-
     files = dict.fromkeys(file_of(item.nodeid) for item in items)
     place = {file: number for number, file in enumerate(files)}
-    return sorted(items, key=lambda item: (-seconds(item), place[file_of(item.nodeid)]))
+
+    def order(item: pytest.Item) -> tuple[float, int]:
+        file = file_of(item.nodeid)
+        return -estimate_s(file, durations), place[file]
+
+    return sorted(items, key=order)
 
 
 def file_of(nodeid: str) -> str:
     return nodeid.partition("::")[0]
-
-
-class LongestFirst(LoadScopeScheduling):  # type: ignore[misc]
-    """A file goes to whoever is free for it.
-
-    A worker needs to know a next test before it begins the last one it has. xdist hands it the next file for that while
-    three tests are left: with few long tests a file, that file waits behind them though others are idle. So a file is
-    handed out with one test left, and a file of a single test gets a short one from the other end of the queue with it.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        return file_of(nodeid)
-
-    def _assign_work_unit(self, node: WorkerController) -> None:
-        alone = len(next(iter(self.workqueue.values()))) == 1
-        super()._assign_work_unit(node)
-        if alone and self.workqueue and self._pending_of(self.assigned_work[node]) <= 2:
-            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
-            super()._assign_work_unit(node)
-
-    def _reschedule(self, node: WorkerController) -> None:
-        if node.shutting_down or not self.workqueue or self._pending_of(self.assigned_work[node]) <= 1:
-            super()._reschedule(node)
 
 
 class Recorder:

@@ -1,45 +1,53 @@
-"""Run quick tests in so many processes, each with files of its own, and say together what came of them.
+"""Run tests in so many processes, each taking the next file when it is free, and say together what came of them.
 
-``python -m tests.support.side_by_side 2 tests/unit tests/property -- -m 'not slow'``: pytest gets the rest.
-pytest-xdist would have each worker collect all tests, and one more process take in every report: of tests that take a
-few milliseconds each, that is a quarter of the whole. Here a process collects its own files alone, and nobody waits for
-another one: the files are dealt out beforehand, the longest first, by what schedule.py has kept.
+``python -m tests.support.side_by_side 2 tests/unit tests/property -- -m 'not slow'``: pytest gets the rest. What is
+named there of the tests (``tests/unit/…``) runs in place of the folders. With 0 processes it is one pytest, and so it
+is for an option that asks something of all tests together or of a person (``--last-failed``, ``--pdb``).
+
+pytest-xdist would have each worker collect all tests, and one more process take in every report: with thousands of
+tests that is a tenth of the whole, a quarter with those that take a few milliseconds each. Here a process collects the
+file that it takes and no other. The longest file is taken first, by what schedule.py has kept. A file is one piece of
+work, since its tests may share a browser or a daemon.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
+import os
 import shlex
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any
+
+import pytest
 
 from tests.support.paths import ROOT
-from tests.support.schedule import read_durations
+from tests.support.schedule import estimate_s, read_durations, write_durations
 
-NOT_TIMED_S = 0.1
-"""Of a file that took too little to be listed, or was never timed."""
 TOGETHER = "tests/unit/rules/"
-"""Files that are dealt out as one, since a process parses all modules once for them."""
+"""Files that are one piece of work, since a process parses all modules once for them."""
 NOTHING_TO_RUN = 5
 """pytest's exit code when none of its tests was asked for."""
+LAST_FAILED = ROOT / ".pytest_cache/v/cache/lastfailed"
+ALONE = ("--lf", "--last-failed", "--ff", "--failed-first", "--pdb", "--trace", "-s", "--collect-only", "--co")
+"""Options of one pytest that has all tests and the terminal."""
 
 
-def deal(files: Iterable[str], seconds_of: Mapping[str, float], hands: int) -> list[list[str]]:
-    """Deal files out so that every hand takes about as long; each keeps them in their order."""
+def pieces(files: Iterable[str], seconds_of: Mapping[str, float]) -> list[list[str]]:
+    """Pieces of work, the longest first."""
     groups: dict[str, list[str]] = {}
     for file in sorted(files):
         groups.setdefault(TOGETHER if file.startswith(TOGETHER) else file, []).append(file)
-    took = {name: sum(seconds_of.get(file, NOT_TIMED_S) for file in group) for name, group in groups.items()}
-    dealt: list[list[str]] = [[] for _ in range(hands)]
-    total = [0.0] * hands
-    for name in sorted(groups, key=lambda name: -took[name]):
-        least = total.index(min(total))
-        dealt[least] += groups[name]
-        total[least] += took[name]
-    return [sorted(hand) for hand in dealt if hand]
+    return sorted(groups.values(), key=lambda group: -sum(estimate_s(file, seconds_of) for file in group))
 
 
 def worst(codes: Sequence[int]) -> int:
@@ -48,33 +56,160 @@ def worst(codes: Sequence[int]) -> int:
     return failed[0] if failed else 0 if 0 in codes else NOTHING_TO_RUN
 
 
-def run(hands: Sequence[Sequence[str]], options: Sequence[str], beside: Sequence[Sequence[str]] = ()) -> int:
-    """Run each hand in a process; the first one's output is shown as it comes, the others' at the end.
+class Table:
+    """Where the work lies: hands take from it and tell what came of what they had."""
+
+    def __init__(self, work: Sequence[Sequence[str]]) -> None:
+        self.counts: Counter[str] = Counter()
+        self.failed: list[str] = []
+        self.seconds: Counter[str] = Counter()
+        self.left = list(work)
+        self._all = len(work)
+        self._lock = threading.Lock()
+
+    def serve(self, connection: socket.socket) -> None:
+        """Give one hand work until there is none, or the hand is gone."""
+        held: Sequence[str] = ()
+        with connection, connection.makefile("rw", encoding="utf-8") as hand:
+            for line in hand:
+                with self._lock:
+                    self._note(held, json.loads(line))
+                    held = self.left.pop(0) if self.left else ()
+                hand.write(json.dumps(held) + "\n")
+                hand.flush()
+                if not held:
+                    return
+        if held:
+            with self._lock:
+                print(f"A process ended amid {' '.join(held)}", flush=True)
+                self.failed += held
+
+    def _note(self, held: Sequence[str], told: Mapping[str, Any]) -> None:
+        if told["stop"]:
+            self.left.clear()
+        self.counts.update(told["counts"])
+        self.failed += told["failed"]
+        self.seconds.update(told["seconds"])
+        if held and told["counts"]:
+            done = 100 * (self._all - len(self.left)) // self._all
+            took = sum(told["seconds"].values())
+            print(f"[{done:3}%] {os.path.commonpath(held)}: {words(told['counts'])} in {took:.1f} s", flush=True)
+            for nodeid in told["failed"]:
+                print(f"       failed: {nodeid}", flush=True)
+
+
+def words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items()))
+
+
+class Hand:
+    """In pytest: collects and runs what it is given, piece by piece, and tells what came of it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._table: IO[str] = connection.makefile("rw", encoding="utf-8")
+        self._begun = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._failed: list[str] = []
+        self._seconds: Counter[str] = Counter()
+
+    def _take(self, *, stop: bool = False) -> list[str]:
+        told = {"counts": self._counts, "failed": self._failed, "seconds": self._seconds, "stop": stop}
+        self._table.write(json.dumps(told) + "\n")
+        self._table.flush()
+        self._forget()
+        return list(json.loads(self._table.readline() or "[]"))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> bool | None:
+        """Nothing yet: each piece is collected when it is taken."""
+        return None if self._begun else True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self._begun = True
+        number = 0
+        while files := self._take():
+            session.config.args = files
+            session.config.hook.pytest_collection(session=session)
+            number += len(session.items)
+            for item, following in zip(session.items, [*session.items[1:], None], strict=False):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if session.shouldfail or session.shouldstop:
+                    self._take(stop=True)
+                    raise session.Failed(session.shouldfail or session.shouldstop)
+        session.testscollected = number
+        return True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_teststatus(self) -> Iterator[Any]:
+        """The table shows what comes; a hand has no line of dots."""
+        outcome, _, word = yield
+        return outcome, "", word
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._seconds[report.nodeid.partition("::")[0]] += report.duration  # type: ignore[assignment]
+        if report.failed:
+            self._counts["failed" if report.when == "call" else "error"] += 1
+            self._failed.append(report.nodeid)
+        elif report.skipped or report.when == "call":
+            self._counts["xfailed" if hasattr(report, "wasxfail") else report.outcome] += 1
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._counts["error"] += 1
+            self._failed.append(report.nodeid)
+        elif report.skipped:
+            self._counts["skipped"] += 1
+
+
+def run(hands: int, work: Sequence[Sequence[str]], options: Sequence[str], beside: Sequence[Sequence[str]] = ()) -> int:
+    """Run the work in so many processes, say what came of it, and return the exit code of all.
 
     ``beside``: commands that run at the same time, and must end well, too.
     """
-    commands = []
-    for number, files in enumerate(hands):
-        # A cache of its own, or --last-failed would know of the hand alone that ended last.
-        own = ["-o", f"cache_dir=.pytest_cache/hand-{number}"]
-        commands.append([sys.executable, "-m", "pytest", *own, *options, *files])
-    with tempfile.TemporaryDirectory() as folder:
+    begin_s = time.monotonic()
+    table = Table(work)
+    quiet = ("-q", "-o", "console_output_style=classic", "-p", "no:cacheprovider")
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         outputs: list[Path] = []
-        processes = []
-        for number, command in enumerate([*commands, *beside]):
-            if number == 0:
-                processes.append(subprocess.Popen(command, cwd=ROOT))
-                continue
-            outputs.append(Path(folder) / str(number))
+        processes: list[subprocess.Popen[bytes]] = []
+        threads: list[threading.Thread] = []
+
+        def start(command: Sequence[str], *handed: int) -> None:
+            outputs.append(folder / str(len(outputs)))
             with outputs[-1].open("wb") as output:
-                processes.append(subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT))
+                processes.append(
+                    subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, pass_fds=handed)
+                )
+
+        for command in beside:
+            start(command)
+        for _ in range(min(hands, len(work))):
+            ours, theirs = socket.socketpair()
+            with theirs:
+                number = theirs.fileno()
+                start([sys.executable, "-m", "pytest", "tests", *quiet, *options, "--hand", str(number)], number)
+            threads.append(threading.Thread(target=table.serve, args=(ours,), daemon=True))
+            threads[-1].start()
         try:
             codes = [process.wait() for process in processes]
         except KeyboardInterrupt:  # which they have had, too
             codes = [*(process.wait() for process in processes), 130]
+        for thread in threads:
+            thread.join(1)
         for output in outputs:
             sys.stdout.write(output.read_text(encoding="utf-8", errors="replace"))
-    return worst(codes)
+    LAST_FAILED.parent.mkdir(parents=True, exist_ok=True)
+    LAST_FAILED.write_text(json.dumps(dict.fromkeys(table.failed, True), indent=2))
+    code = worst(codes[len(beside) :])
+    if "--record-durations" in options and code in (0, 1):  # not one that was interrupted
+        write_durations(table.seconds)
+    print(f"{words(table.counts) or 'nothing to run'} in {time.monotonic() - begin_s:.0f} s")
+    return worst([code, *codes[: len(beside)]]) if beside else code
 
 
 def main() -> None:
@@ -84,11 +219,19 @@ def main() -> None:
     parser.add_argument("folders", nargs="+")
     parser.add_argument("--beside", action="append", default=[], help="a command that runs at the same time")
     asked = parser.parse_args(sys.argv[1:split])
-    files = [
-        file.relative_to(ROOT).as_posix() for folder in asked.folders for file in (ROOT / folder).rglob("test_*.py")
-    ]
+    options = sys.argv[split + 1 :]
+    named = [o for o in options if o.startswith("tests") and (ROOT / o.partition("::")[0]).exists()]
+    options = [option for option in options if option not in named]
+    where = named or asked.folders
     beside = [shlex.split(command) for command in asked.beside]
-    sys.exit(run(deal(files, read_durations(), asked.hands), sys.argv[split + 1 :], beside))
+    if asked.hands == 0 or any(option.startswith(ALONE) for option in options):
+        codes = [subprocess.run(command, cwd=ROOT).returncode for command in beside]
+        codes.append(subprocess.run([sys.executable, "-m", "pytest", *options, *where], cwd=ROOT).returncode)
+        sys.exit(worst(codes))
+    files = [file.relative_to(ROOT).as_posix() for folder in where for file in (ROOT / folder).rglob("test_*.py")] + [
+        one for one in where if not (ROOT / one).is_dir()
+    ]
+    sys.exit(run(asked.hands, pieces(files, read_durations()), options, beside))
 
 
 if __name__ == "__main__":

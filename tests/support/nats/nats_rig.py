@@ -1,6 +1,6 @@
 """Real nats-servers with JetStream, on free ports of loopback, each with a folder of its own.
 
-``nats_server`` of tests/conftest.py starts them and ends them with the test. Where there is no nats-server, the test is
+``nats_server`` of fixtures.py starts them and ends them with the test. Where there is no nats-server, the test is
 skipped and says so.
 """
 
