@@ -1,7 +1,7 @@
 """A real headless Chromium for the tests: started on a free DevTools port, ended with everything it started.
 
 The browser leads a process group of its own, so that ending the group ends its renderers and helpers too and
-nothing else. Used through the ``chromium`` fixture of tests/conftest.py.
+nothing else. Used through the ``chromium`` fixture of fixtures.py.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ HEADLESS_FLAGS = (
     "--disable-default-apps",
     "--disable-breakpad",
     "--mute-audio",
+    # Two pages of the address bar's own, loaded at each start, cost as much as all the rest of it.
+    "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup",
     "--window-size=1280,900",
 )
 
