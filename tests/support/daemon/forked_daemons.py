@@ -2,17 +2,18 @@
 
 ``python -m tests.support.daemon.forked_daemons`` reads one JSON line a command (``{"arguments", "out", "err",
 "environment", "cwd", "module"}``) and answers with ``["started", pid]``, later with ``["ended", pid, code]``. The child
-is a process of its own that runs the command line's ``main``, or another module, and ends as any other. Ended by
-closing its input.
+is a process of its own that runs the command line's ``main``, or another module; its threads and what is registered for
+its end are waited for, but the interpreter is not taken apart. Ended by closing its input.
 
 An import of everything is two thirds of what a command costs, and the tests start some hundreds. What they see of a
-command is the same; those that are about its start, or need another interpreter, start one.
+command is the same; those that are about its start or its very end, or need another interpreter, start one.
 """
 
 from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import json
 import os
 import runpy
@@ -21,9 +22,10 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 COMMAND = "fluxcap.capture.cli"
 HEAVY = (
@@ -169,6 +171,8 @@ def main() -> None:
     for name in (*HEAVY, *sys.argv[1:]):
         __import__(name)
     list(command_tree().commands.values())  # makes each
+    gc.collect()
+    gc.freeze()  # or the collector of each child would write to all of it, and so copy it: most of what a command costs
     wake_read, wake_write = os.pipe()
     for end in (wake_read, wake_write):
         os.set_blocking(end, False)
@@ -184,7 +188,7 @@ def main() -> None:
             if key.fd == wake_read:
                 _reap()
             elif not read:
-                return
+                _leave(0)
             else:
                 *lines, unread = (unread + read).split(b"\n")
                 for line in lines:
@@ -216,6 +220,30 @@ def _tell(*news: Any) -> None:
 
 def _become(arguments: list[str], out: str, err: str, environment: dict[str, str], cwd: str, module: str) -> None:
     """Run the program in this process, which is a new one, and end."""
+    code: str | int | None = 0
+    try:
+        _run(arguments, out, err, environment, cwd, module)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+        code = 1
+    _leave(code or 0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End as an interpreter does, but leave the memory to the system: letting go of each object would copy it."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _run(arguments: list[str], out: str, err: str, environment: dict[str, str], cwd: str, module: str) -> None:
     os.setsid()
     os.chdir(cwd)
     os.environ.clear()
@@ -229,7 +257,7 @@ def _become(arguments: list[str], out: str, err: str, environment: dict[str, str
     sys.argv = ["fluxcap", *arguments]
     if module != COMMAND:
         runpy.run_module(module, run_name="__main__")
-        sys.exit()
+        return
     from fluxcap.capture.cli.app import main as run_command
 
     run_command()
