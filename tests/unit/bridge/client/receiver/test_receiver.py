@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -322,6 +323,38 @@ def test_a_newest_candle_that_the_server_keeps_no_more_is_not_compared() -> None
     it.on_connected(0)
 
     assert told(it.on_status(status(20, first=15), 0)) == [("lost", 11, 14), ("request", 14, 6)]
+
+
+def test_a_newest_candle_that_is_the_oldest_the_server_keeps_is_compared() -> None:
+    it = receiver(cursor=Cursor("a", 10, 9_999, 0))
+    it.on_connected(0)
+
+    assert told(it.on_status(status(20, first=10), 0)) == [("request", 9, 1)]
+
+
+def test_a_watermark_without_a_time_proves_nothing_and_the_next_one_with_another_is_a_doubt() -> None:
+    it = receiver(cursor=Cursor("a", 10, 9_999, 0))
+    it.on_connected(0)
+
+    assert told(it.on_status(msgspec.structs.replace(status(10), latest_ts_ms=0), 0)) == []
+    assert it.state is ReceiverState.LIVE
+    assert told(it.on_heartbeat(status(10), 0)) == [("status",)]
+    assert told(it.on_status(status(10), 0))[0] == ("restart", RestartReason.STORE_DIFFERS, "a")
+
+
+def test_a_position_whose_candle_has_no_known_time_is_not_compared() -> None:
+    it = receiver(cursor=Cursor("a", 10, 0, 0))
+    it.on_connected(0)
+
+    assert told(it.on_status(status(10), 0)) == []
+    assert it.state is ReceiverState.LIVE
+
+
+def test_without_a_candle_there_is_nothing_to_compare_though_the_server_names_no_oldest_one() -> None:
+    it = receiver()
+    it.on_connected(0)
+
+    assert told(it.on_status(status(5, first=0), 0)) == [("request", 0, 5)]
 
 
 def test_an_answer_that_begins_behind_the_newest_candle_proves_nothing() -> None:
