@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fluxcap.schemas.codec.tables import STREAM_KEY, Table
+from fluxcap.schemas.codec.tables import STREAM_KEY, Layout, Table
 from fluxcap.schemas.errors import CodecError, MessageTooLarge
 from fluxcap.schemas.types import StreamKey
 
@@ -54,6 +54,9 @@ class Reader:
 
     def offsets(self, position: int, table: Table) -> tuple[int, ...]:
         """Place of each slot within the table at ``position``, 0 where absent; all lie inside the buffer."""
+        return self._layout(position, table).offsets
+
+    def _layout(self, position: int, table: Table) -> Layout:
         data, length = self.data, self.length
         vtable: int = position - _SIGNED.unpack_from(data, position)[0]
         if not 0 <= vtable <= length - 4:
@@ -63,13 +66,19 @@ class Reader:
             raise CodecError(f"The vtable of {table.name} has an impossible length.")
         if position + table_length > length:
             raise CodecError(f"{table.name} ends beyond the message.")
-        return table.offsets_of(data[vtable : vtable + min(vtable_length, table.vtable_length)])
+        return table.layout_of(data[vtable : vtable + min(vtable_length, table.vtable_length)])
 
     def values(self, position: int, table: Table) -> list[Any]:
         """Fields in slot order: numbers, and for a reference the position it points to or None."""
         data = self.data
+        offsets, fields, references = self._layout(position, table)
         values: list[Any] = []
-        for offset, field in zip(self.offsets(position, table), table.fields, strict=True):
+        if fields is not None:
+            values += fields.unpack_from(data, position)
+            for slot in references:
+                values[slot] = self.follow(position + offsets[slot])
+            return values
+        for offset, field in zip(offsets, table.fields, strict=True):
             if not offset:
                 values.append(field.default)
             elif field.is_reference:

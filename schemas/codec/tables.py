@@ -31,6 +31,18 @@ class Field(NamedTuple):
     is_reference: bool = False
 
 
+class Layout(NamedTuple):
+    """How one builder lays out a table.
+
+    ``offsets`` is the place of each slot in the table, 0 where absent; ``fields`` reads all of them at once where none
+    is absent and they stand in slot order, as fluxcap writes them; ``references`` are the slots that hold one.
+    """
+
+    offsets: tuple[int, ...]
+    fields: struct.Struct | None
+    references: tuple[int, ...]
+
+
 class Table:
     """A table of the schema, by slot.
 
@@ -44,7 +56,12 @@ class Table:
         self.fields = fields
         self.width = tuple(_WIDTH[field.format] for field in fields)
         self.vtable_length = 4 + 2 * len(fields)
-        self._offsets_of = lru_cache(_KNOWN_VTABLES)(self._parse_vtable)
+        self._reference_slots = tuple(slot for slot, field in enumerate(fields) if field.is_reference)
+        self.layout_of = lru_cache(_KNOWN_VTABLES)(self._parse_vtable)
+        """The layout of a table with this vtable. Raises CodecError.
+
+        It may be cut after ``vtable_length`` bytes: slots beyond are of a later version.
+        """
         self._lay_out(absent)
 
     def _lay_out(self, absent: frozenset[str]) -> None:
@@ -70,20 +87,22 @@ class Table:
             (index, self.entry + offset) for index, (field, offset) in enumerate(written) if field.is_reference
         )
 
-    def offsets_of(self, vtable: bytes) -> tuple[int, ...]:
-        """Place of each slot in a table with this vtable, 0 where absent. Raises CodecError.
-
-        ``vtable`` may be cut after ``vtable_length`` bytes: slots beyond are of a later version.
-        """
-        return self._offsets_of(vtable)
-
-    def _parse_vtable(self, vtable: bytes) -> tuple[int, ...]:
+    def _parse_vtable(self, vtable: bytes) -> Layout:
         _, table_length, *offsets = struct.unpack_from(f"<{len(vtable) // 2}H", vtable)
         offsets += [0] * (len(self.fields) - len(offsets))
         for field, width, offset in zip(self.fields, self.width, offsets, strict=True):
             if offset and not 4 <= offset <= table_length - width:
                 raise CodecError(f"{self.name}.{field.name} lies outside its table.")
-        return tuple(offsets)
+        return Layout(tuple(offsets), self._in_slot_order(offsets), self._reference_slots)
+
+    def _in_slot_order(self, offsets: list[int]) -> struct.Struct | None:
+        format_, end = "<", 0
+        for field, width, offset in zip(self.fields, self.width, offsets, strict=True):
+            if offset < max(end, 4):
+                return None
+            format_ += f"{offset - end}x{field.format}"
+            end = offset + width
+        return struct.Struct(format_)
 
 
 def _reference(name: str) -> Field:

@@ -105,6 +105,22 @@ def test_candles_in_bulk_are_a_view_of_the_message():
     assert not candles.flags.writeable
 
 
+@pytest.mark.parametrize("count", [2, 7, 12])
+def test_a_few_candles_as_they_are_written_here_are_a_view_of_the_message(count: int):
+    candles = candles_of(encode(batch(sample_candles(count))))
+
+    assert candles.strides == (64,)
+    assert not candles.flags.owndata
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_one_row_of_a_few_that_refers_to_no_vtable_is_refused(index: int):
+    data = encode(batch(sample_candles(3)))
+
+    with pytest.raises(CodecError, match="vtable of Candle"):
+        decode(damaged(data, "<i", row_of(data, index), 1_000_000))
+
+
 @pytest.mark.parametrize("step", [-64, 128, 0])
 def test_rows_at_any_constant_distance_are_read(step: int):
     count = 40

@@ -67,7 +67,7 @@ def test_an_elided_field_has_no_place_in_the_table():
 def test_slots_beyond_a_short_vtable_are_absent():
     vtable = struct.pack("<3H", 6, 12, 4)
 
-    assert tables.CURSOR.offsets_of(vtable) == (4, 0)
+    assert tables.CURSOR.layout_of(vtable).offsets == (4, 0)
 
 
 @pytest.mark.parametrize("offset", [1, 3, 5, 0xFFFF])
@@ -75,4 +75,23 @@ def test_a_field_outside_its_table_is_refused(offset: int):
     vtable = struct.pack("<4H", 8, 12, offset, 0)
 
     with pytest.raises(CodecError, match="latest_sequence lies outside"):
-        tables.CURSOR.offsets_of(vtable)
+        tables.CURSOR.layout_of(vtable)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "is_read_at_once"),
+    [((4, 12), True), ((8, 16), True), ((12, 4), False), ((4, 8), False), ((4, 0), False)],
+)
+def test_a_table_is_read_at_once_where_all_its_fields_stand_in_slot_order(
+    offsets: tuple[int, int], is_read_at_once: bool
+):
+    vtable = struct.pack("<4H", 8, 24, *offsets)
+
+    fields = tables.CURSOR.layout_of(vtable).fields
+
+    assert (fields is not None) is is_read_at_once
+    if fields is not None:
+        table = bytearray(24)
+        for number, offset in enumerate(offsets):
+            struct.pack_into("<q", table, offset, 1_000 + number)
+        assert fields.unpack_from(table) == (1_000, 1_001)
