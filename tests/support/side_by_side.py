@@ -84,6 +84,11 @@ class Table:
                 print(f"A process ended amid {' '.join(held)}", flush=True)
                 self.failed += held
 
+    def clear(self) -> None:
+        """Leave nothing to anybody."""
+        with self._lock:
+            self.left.clear()
+
     def _note(self, held: Sequence[str], told: Mapping[str, Any]) -> None:
         if told["stop"]:
             self.left.clear()
@@ -197,7 +202,8 @@ def run(hands: int, work: Sequence[Sequence[str]], options: Sequence[str], besid
             threads[-1].start()
         try:
             codes = [process.wait() for process in processes]
-        except KeyboardInterrupt:  # which they have had, too
+        except KeyboardInterrupt:  # which they have had, too, though what they were amid may have kept it from them
+            table.clear()
             codes = [*(process.wait() for process in processes), 130]
         for thread in threads:
             thread.join(1)

@@ -175,21 +175,28 @@ def test_garbage_does_not_break_the_page(site: SimulatedSite, browser: Chromium)
         assert page.errors == []
 
 
-@pytest.mark.parametrize("kind", ["page", "frame", "serviceworker"])
-def test_it_is_found_under_the_platforms_own_names(site: SimulatedSite, tmp_path: Path, kind: str) -> None:
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """A browser for which a site is under the platform's own names."""
     if chromium_executable() is None:
         pytest.skip("no Chromium on this machine; install chromium or set FLUXCAP_CHROMIUM")
-    browser = Chromium(tmp_path / "named", *platform_flags(site.port))
-    try:
-        with PageDriver(browser, f"{PAGE_URL}?socket={kind}") as page:
-            page.wait_until("site.ticks > 10")
+    with SimulatedSite(SiteConfig(assets=ASSETS, rate_hz=10, lag_ms=(30, 40), pre_roll_s=10)) as site:
+        running = Chromium(tmp_path_factory.mktemp("named"), *platform_flags(site.port))
+        try:
+            yield running
+        finally:
+            running.stop()
 
-            urls = {target["url"].partition("?")[0] for target in browser.targets()}
-            assert page.evaluate("location.href") == f"http://pocketoption.com/?socket={kind}"
-            assert page.errors == []
-            assert any(url.startswith("ws://chat-po.site/") for url in page.socket_urls)
-            in_page = any(url.startswith("ws://demo-api-eu.po.market/socket.io/") for url in page.socket_urls)
-            assert in_page is (kind == "page")
-            assert ("http://trade.po.market/frame" in urls) is (kind == "frame")
-    finally:
-        browser.stop()
+
+@pytest.mark.parametrize("kind", ["page", "frame", "serviceworker"])
+def test_it_is_found_under_the_platforms_own_names(named: Chromium, kind: str) -> None:
+    with PageDriver(named, f"{PAGE_URL}?socket={kind}") as page:
+        page.wait_until("site.ticks > 10")
+
+        urls = {target["url"].partition("?")[0] for target in named.targets()}
+        assert page.evaluate("location.href") == f"http://pocketoption.com/?socket={kind}"
+        assert page.errors == []
+        assert any(url.startswith("ws://chat-po.site/") for url in page.socket_urls)
+        in_page = any(url.startswith("ws://demo-api-eu.po.market/socket.io/") for url in page.socket_urls)
+        assert in_page is (kind == "page")
+        assert ("http://trade.po.market/frame" in urls) is (kind == "frame")

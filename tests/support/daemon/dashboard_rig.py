@@ -113,9 +113,9 @@ class FakeDaemon:
         self.server.close()
 
     def _run(self) -> None:
-        """Four times a second the candle under way; heartbeats."""
+        """Twice a second the candle under way, since each is drawn; heartbeats."""
         beat = 0
-        while not self._stop.wait(0.25):
+        while not self._stop.wait(0.5):
             with self._lock:
                 now_ms = int(time.time() * 1_000)
                 self._ticks += 1
@@ -124,7 +124,7 @@ class FakeDaemon:
                         start = self.server.watermark(key).latest_ts_ms + MINUTE
                         self.server.forming(key, self.under_way(start, self._ticks, key.symbol), time.monotonic_ns())
                 beat += 1
-                if beat % 4 == 0:
+                if beat % 2 == 0:
                     last_ms = now_ms - 300 if self.is_ticking else now_ms - 60_000
                     self.server.heartbeat(now_ms, lambda _key, at=last_ms: FeedInfo(self.feed, at, 7_200_000))
 
