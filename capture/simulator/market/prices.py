@@ -25,10 +25,9 @@ Int64s: TypeAlias = npt.NDArray[np.int64]
 Uint64s: TypeAlias = npt.NDArray[np.uint64]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-# Shape (octaves, 1): a column against the row of instants. The weights make it look like a random walk.
-_OCTAVES_MS = 1000.0 * 4.0 ** np.arange(9).reshape(-1, 1)
+# The weights make it look like a random walk.
+_OCTAVES_MS = 1000.0 * 4.0 ** np.arange(9)
 _OCTAVE_WEIGHTS = (_OCTAVES_MS / 1000.0) ** 0.5
-_OCTAVE_STREAMS = np.arange(9, dtype=np.uint64).reshape(-1, 1)
 _MOVE_A_SECOND = {"currency": 3e-5, "stock": 5e-5, "cryptocurrency": 1e-4, "index": 3e-5, "commodity": 4e-5}
 _MIN_MOVE_POINTS = 1.8
 
@@ -148,14 +147,24 @@ class SimulatedMarket:
 
     def points_at(self, times_ms: Floats) -> Int64s:
         """Return the prices at these times (ms), in the same shape."""
-        position = times_ms / _OCTAVES_MS
-        left = np.floor(position).astype(np.int64)
-        fraction = position - left
-        weight = fraction * fraction * (3.0 - 2.0 * fraction)
-        ends = self._noise(np.stack([left, left + 1]), _OCTAVE_STREAMS)
-        level = (_OCTAVE_WEIGHTS * (ends[0] + (ends[1] - ends[0]) * weight)).sum(axis=0)
+        level = np.zeros_like(times_ms)
+        for stream, (octave_ms, octave_weight) in enumerate(zip(_OCTAVES_MS, _OCTAVE_WEIGHTS, strict=True)):
+            position = times_ms / octave_ms
+            left = np.floor(position).astype(np.int64)
+            fraction = position - left
+            weight = fraction * fraction * (3.0 - 2.0 * fraction)
+            before, after = self._noise_about(left, stream)
+            level += octave_weight * (before + (after - before) * weight)
         points: Int64s = np.maximum(1, self.asset.points + np.rint(level * self._move).astype(np.int64))
         return points
+
+    def _noise_about(self, left: Int64s, stream: int) -> tuple[Floats, Floats]:
+        """The noise at these places and at the next ones: times that are close to each other have the same ones."""
+        first, last = (int(left.min()), int(left.max())) if left.size else (0, 0)
+        if last - first + 2 > left.size:
+            return self._noise(left, stream), self._noise(left + 1, stream)
+        noise = self._noise(np.arange(first, last + 2, dtype=np.int64), stream)
+        return noise[left - first], noise[left - first + 1]
 
     def _all_ticks(self, slots: Int64s) -> tuple[Int64s, Int64s]:
         slot_ms = self.slot_ms

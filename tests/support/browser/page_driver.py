@@ -32,7 +32,7 @@ class PageDriver:
         self.target_id = target["id"]
         self._number = 0
         self._connection = websocket.create_connection(
-            target["webSocketDebuggerUrl"], suppress_origin=True, timeout=PATIENCE_S
+            target["webSocketDebuggerUrl"], suppress_origin=True, timeout=PATIENCE_S, skip_utf8_validation=True
         )
         for domain in ("Runtime", "Log", "Page", "Network"):
             self.call(f"{domain}.enable")
