@@ -76,7 +76,7 @@ def _few_head(count: int) -> tuple[bytes, int]:
 
 @lru_cache(_FEW + 1)
 def _few_references(count: int) -> bytes:
-    """What each row begins with: the offset back to the vtable."""
+    """Return the begin of each row: the offset back to the vtable."""
     first_row = _first_row(count)
     return struct.pack(f"<{count}i", *range(first_row, first_row + _STRIDE * count, _STRIDE))
 

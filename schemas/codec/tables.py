@@ -32,7 +32,7 @@ class Field(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How one builder lays out a table.
+    """The layout that one builder gives a table.
 
     ``offsets`` is the place of each slot in the table, 0 where absent; ``fields`` reads all of them at once where none
     is absent and they stand in slot order, as fluxcap writes them; ``references`` are the slots that hold one.
