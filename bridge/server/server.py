@@ -409,7 +409,7 @@ class WireServer:
     def forming(self, key: StreamKey, candle: Candle, now_mono_ns: int) -> bool:
         """Send the candle under way, and those of derived streams once a second, to whoever subscribes to them.
 
-        False when nobody does, or one went out within 200 ms.
+        False when nobody does, when one went out within 200 ms, or an equal one within a second.
         """
         due_ns = self._derived_forming_ns.get(key, now_mono_ns - DERIVED_FORMING_NS) + DERIVED_FORMING_NS
         if now_mono_ns >= due_ns and self.derived.is_base(key):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zmq
 
-from fluxcap.bridge.server.publisher import FORMING_SPACING_NS, Publisher
+from fluxcap.bridge.server.publisher import FORMING_AGAIN_NS, FORMING_SPACING_NS, Publisher
 from fluxcap.schemas.codec import decode
 from fluxcap.schemas.errors import AlreadyRunning, ConfigError
 from fluxcap.schemas.types import CandleBatch, CandleRevision, StreamStatus, TickBatch
@@ -71,11 +71,22 @@ def test_the_forming_candle_is_a_batch_without_a_sequence(publisher: Publisher, 
 def test_forming_candles_go_out_five_times_a_second_per_stream(publisher: Publisher, heard: zmq.Socket[bytes]) -> None:
     second = range(0, 1_000_000_000, 10_000_000)
 
-    sent = sum(publisher.forming(EURUSD, candle(5), now_ns) for now_ns in second)
+    sent = sum(publisher.forming(EURUSD, candle(number), now_ns) for number, now_ns in enumerate(second))
 
     assert sent == 5
     assert publisher.forming(GBPUSD, candle(5), 1_000_000)
     assert publisher.forming(EURUSD, candle(5), 800_000_000 + FORMING_SPACING_NS)
+
+
+def test_a_forming_candle_that_has_not_changed_goes_out_once_a_second(
+    publisher: Publisher, heard: zmq.Socket[bytes]
+) -> None:
+    three_seconds = range(0, 3_000_000_000, 10_000_000)
+
+    sent = [now_ns for now_ns in three_seconds if publisher.forming(EURUSD, candle(5), now_ns)]
+
+    assert sent == [0, FORMING_AGAIN_NS, 2 * FORMING_AGAIN_NS]
+    assert publisher.forming(EURUSD, candle(6), 2 * FORMING_AGAIN_NS + FORMING_SPACING_NS)
 
 
 SAYS = {
