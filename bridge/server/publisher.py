@@ -12,7 +12,9 @@ next sequence or heartbeat and fetches what it missed.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 
+import msgspec
 import zmq
 
 from fluxcap.bridge.transport.curve import ServerCurve
@@ -59,12 +61,21 @@ class Subscriptions:
     def include(self, topic: bytes) -> bool:
         """Return whether somebody listens to a topic. Whoever begins to at this very moment may be missed."""
         self._drain()
-        return any(topic[:length] in self._prefixes for length in self._lengths)
+        return self._holds(topic)
+
+    def heard(self, keys: Iterable[StreamKey], kind: str) -> list[StreamKey]:
+        """Return the streams of which somebody listens to a kind of topic: one look at who has come for all of them."""
+        if not self.include_some(f"{kind}.".encode()):
+            return []
+        return [key for key in keys if self._holds(key.topic(kind))]
 
     def include_some(self, beginning: bytes) -> bool:
         """Return whether somebody listens to a topic that begins so."""
         self._drain()
         return any(prefix.startswith(beginning) or beginning.startswith(prefix) for prefix in self._prefixes)
+
+    def _holds(self, topic: bytes) -> bool:
+        return any(topic[:length] in self._prefixes for length in self._lengths)
 
     def _drain(self) -> None:
         has_changed = False
@@ -129,15 +140,22 @@ class Publisher:
         """Return whether somebody subscribes to a stream's topic; ``kind``: as ``StreamKey.topic``."""
         return self._subscriptions.include(key.topic(kind))
 
+    def heard(self, keys: Iterable[StreamKey], kind: str) -> list[StreamKey]:
+        """Return those of some streams to whose topics somebody subscribes; ``kind``: as ``StreamKey.topic``."""
+        return self._subscriptions.heard(keys, kind)
+
     @property
     def is_forming_heard(self) -> bool:
         """Return whether somebody subscribes to the candle under way of any stream."""
         return self._subscriptions.include_some(b"forming.")
 
-    def heartbeat(self, status: StreamStatus) -> None:
-        """The watermark on ``status.…``, so that a lost last batch is noticed; skipped while nobody hears it."""
-        if self.is_heard(status.key, "status"):
-            self._send(status.key, "status", status)
+    def heartbeats(self, statuses: Mapping[StreamKey, StreamStatus], now_ms: int) -> None:
+        """The watermarks on ``status.…``, so that a lost last batch is noticed; each skipped while nobody hears it.
+
+        ``now_ms``: wall clock, for their ``server_time_ms``.
+        """
+        for key in self.heard(statuses, "status"):
+            self._send(key, "status", msgspec.structs.replace(statuses[key], server_time_ms=now_ms))
 
     def forming(self, key: StreamKey, candle: Candle, now_mono_ns: int) -> bool:
         """The candle under way on ``forming.…``.

@@ -403,8 +403,7 @@ class WireServer:
         if feed_of is not None:
             self._feed_of = feed_of
         self._swap_snapshot(list(self._snapshot))
-        for status in self._snapshot.values():
-            self._publisher.heartbeat(msgspec.structs.replace(status, server_time_ms=now_ms))
+        self._publisher.heartbeats(self._snapshot, now_ms)
 
     def forming(self, key: StreamKey, candle: Candle, now_mono_ns: int) -> bool:
         """Send the candle under way, and those of derived streams once a second, to whoever subscribes to them.
@@ -414,7 +413,7 @@ class WireServer:
         due_ns = self._derived_forming_ns.get(key, now_mono_ns - DERIVED_FORMING_NS) + DERIVED_FORMING_NS
         if now_mono_ns >= due_ns and self.derived.is_base(key):
             self._derived_forming_ns[key] = now_mono_ns
-            for one, under_way in self.derived.forming(key, candle, self._wants_forming):
+            for one, under_way in self.derived.forming(key, candle, self._wanted_forming(key).__contains__):
                 if self._derived_forming.get(one) != under_way:
                     self._publisher.forming(one, under_way, now_mono_ns)
                     self._derived_forming[one] = under_way
@@ -425,12 +424,17 @@ class WireServer:
         """Return whether somebody subscribes to the candle under way of any stream."""
         return self._publisher.is_forming_heard
 
-    def _wants_forming(self, derived: StreamKey) -> bool:
-        """Return whether somebody wants a derived stream's candle under way; whoever comes later gets it at once."""
-        if self._publisher.is_heard(derived, "forming"):
-            return True
-        self._derived_forming.pop(derived, None)
-        return False
+    def _wanted_forming(self, base: StreamKey) -> set[StreamKey]:
+        """The streams derived from a base stream whose candle under way somebody wants.
+
+        Whoever comes later to another one gets it at once.
+        """
+        derived = self.derived.keys(base)
+        wanted = set(self._publisher.heard(derived, "forming"))
+        for key in derived:
+            if key not in wanted:
+                self._derived_forming.pop(key, None)
+        return wanted
 
     def ticks(self, ticks: TickBatch) -> None:
         """Send ticks; they are not stored."""

@@ -35,7 +35,7 @@ def heard(publisher: Publisher) -> Iterator[zmq.Socket[bytes]]:
     """A subscriber of everything, whose subscription has arrived."""
     with subscribed(publisher.endpoint) as socket:
         for _ in range(10_000):
-            publisher.heartbeat(StreamStatus(GBPUSD))
+            publisher.heartbeats({GBPUSD: StreamStatus(GBPUSD)}, 0)
             if socket.poll(10):
                 break
         while socket.poll(200):
@@ -45,7 +45,7 @@ def heard(publisher: Publisher) -> Iterator[zmq.Socket[bytes]]:
 
 def test_every_kind_of_message_has_its_topic(publisher: Publisher, heard: zmq.Socket[bytes]) -> None:
     publisher.batch(CandleBatch(EURUSD, 3, candle_rows(3, 2)))
-    publisher.heartbeat(StreamStatus(EURUSD, 4))
+    publisher.heartbeats({EURUSD: StreamStatus(EURUSD, 4)}, 0)
     publisher.revision(CandleRevision(EURUSD, 1, np.array([3], dtype=np.uint64), candle_rows(3, 1)))
     publisher.ticks(TickBatch(EURUSD, 1, np.array([5], dtype=np.int64), np.array([1.5])))
     publisher.forming(EURUSD, candle(5), 0)
@@ -120,7 +120,7 @@ def test_what_nobody_hears_is_not_sent(publisher: Publisher, heard: zmq.Socket[b
     await_that(lambda: not publisher.is_heard(EURUSD, "status"), "the end of the subscription")
     before = dict(publisher.counters)
 
-    publisher.heartbeat(StreamStatus(EURUSD, 4))
+    publisher.heartbeats({EURUSD: StreamStatus(EURUSD, 4)}, 0)
 
     assert not publisher.forming(EURUSD, candle(5), 0)
     assert dict(publisher.counters) == before
@@ -136,6 +136,29 @@ def test_a_topic_is_heard_until_the_last_of_its_subscribers_is_gone(publisher: P
     await_that(lambda: not publisher.is_forming_heard, "the last one's end")
 
     assert still
+
+
+def test_of_many_heartbeats_those_go_out_that_somebody_hears_and_they_tell_the_time(
+    publisher: Publisher, heard: zmq.Socket[bytes]
+) -> None:
+    heard.setsockopt(zmq.SUBSCRIBE, EURUSD.topic("status"))
+    heard.setsockopt(zmq.UNSUBSCRIBE, b"")
+    await_that(lambda: not publisher.is_heard(GBPUSD, "status"), "the end of the subscription")
+    before = publisher.counters["status"]
+
+    publisher.heartbeats({GBPUSD: StreamStatus(GBPUSD, 3), EURUSD: StreamStatus(EURUSD, 4)}, 77)
+
+    assert publisher.counters["status"] == before + 1
+    assert decode(heard.recv_multipart()[1]).message == StreamStatus(EURUSD, 4, server_time_ms=77)
+
+
+def test_of_some_streams_those_are_heard_that_somebody_subscribes_to(publisher: Publisher) -> None:
+    with subscribed(publisher.endpoint, [b"forming.SIM.GBP", b"status.known"]):
+        await_that(lambda: publisher._subscriptions.include(b"status.known"), "the subscriptions")
+
+        found = [publisher.heard([EURUSD, GBPUSD], kind) for kind in ("forming", "status", "ticks")]
+
+    assert found == [[GBPUSD], [], []]
 
 
 def test_sending_without_a_subscriber_is_no_error(publisher: Publisher) -> None:
