@@ -73,6 +73,8 @@ class Playback:
         # Millions of them a day: what is looked up once here is looked up once.
         market, received, advance_time = self._market, self._market.received, self._market.advance_time
         wall_ns, mono_ns, frames = self.wall_ns, self.mono_ns, 0
+        if records and not self._first_ns:
+            self._first_ns = wall_ns + records[0].mono_ns + records[0].skew_ns
         update = market.pending
         sealed, revised = update.sealed, update.revised
         for record in records:
@@ -87,7 +89,6 @@ class Playback:
                 at = ArrivalTime(wall_ns, mono_ns, record.drained)
                 received(record.socket, TEXT, record.payload, at)
             else:
-                self._first_ns = self._first_ns or wall_ns
                 at = ArrivalTime(wall_ns, mono_ns, _may_time_pass(record))
                 self._apply_control_record(record, at)
                 update = market.pending
@@ -104,7 +105,6 @@ class Playback:
 
     def _apply_control_record(self, record: recording.Record, at: ArrivalTime) -> None:
         market = self._market
-        self._first_ns = self._first_ns or self.wall_ns
         match record:
             case RedactedFrame():
                 self._frames += 1

@@ -172,3 +172,10 @@ def test_it_counts_what_it_plays(market: Heard) -> None:
     played = playback.played
     assert (played.records, played.frames, played.withheld, played.sockets) == (6, 4, 1, 1)
     assert (played.first_ms, played.last_ms) == (12, 15)
+
+
+@pytest.mark.parametrize("first", [r.TextFrame(*AT, 3, True, "42[]"), r.SentFrame(*AT, 3, 1, "x"), r.TimeAdvanced(*AT)])
+def test_a_replay_begins_with_the_first_record_whatever_it_is(market: Heard, first: r.Record) -> None:
+    playback = play(market, first, r.TimeAdvanced(1_000_000, 0))
+
+    assert playback.played.first_ms == ARRIVAL.wall_ms
