@@ -33,6 +33,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ASSETS = ("EURUSD_otc", "GBPUSD_otc", "USDJPY_otc")
 SOURCE = "FOLLOW"
+TURNED = "page turned to another asset"
 STAY_S = 4.0
 TOUR = ("GBPUSD_otc", "USDJPY_otc", "EURUSD_otc", "GBPUSD_otc")
 """What is clicked, one after the other; the page begins with the first asset."""
@@ -167,7 +168,7 @@ def choose_period(tab: Remote, label: str) -> None:
 def test_each_assets_candles_are_its_own_and_their_edges_tell_the_truth(run: Run, name: str, symbol: str):
     candles, gaps = run.daemons[name].kept(symbol)
     due = run.truth[name].candles(symbol, 1_000, candles[0].ts_ms, candles[-1].ts_ms + 1)
-    turned = Trouble(0, 2**62, ("page turned to another asset",))
+    turned = Trouble(0, 2**62, (TURNED,))
 
     problems = list(judge({candle.ts_ms: candle for candle in due}, candles, gaps, [turned]))
 
@@ -216,7 +217,9 @@ def test_an_asset_that_the_page_goes_on_sending_has_a_candle_of_every_second_aft
     assert [candle.ts_ms for candle in candles] == list(range(candles[0].ts_ms, candles[-1].ts_ms + 1, 1_000))
     newest_ms = [run.daemons["all tick"].kept(other)[0][-1].ts_ms for other in ASSETS]
     assert max(newest_ms) - candles[-1].ts_ms <= 2_000
-    assert gaps == []
+    # The page may come back before a tick has shown that the asset is still sent: that is a moment, never a stay.
+    moments = [gap for gap in gaps if gap.reason == TURNED and 0 < gap.to_ms - gap.from_ms < STAY_S / 2 * 1_000]
+    assert [gap for gap in gaps if gap not in moments and gap.reason != MACHINE_STOOD] == []
 
 
 def test_attached_late_the_page_is_asked_what_it_shows(run: Run):

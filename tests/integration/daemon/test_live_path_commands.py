@@ -45,10 +45,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
     with ExitStack() as stack:
         count = 0
 
-        def one(chrome_port: int, *options: str, fresh: bool = False) -> DaemonProcess:
+        def one(chrome_port: int, *options: str) -> DaemonProcess:
             nonlocal count
             count += 1
-            daemon = DaemonProcess(tmp_path / f"daemon-{count}", chrome_port, *options, fresh=fresh)
+            daemon = DaemonProcess(tmp_path / f"daemon-{count}", chrome_port, *options)
             stack.callback(daemon.discard)
             return daemon
 
@@ -147,8 +147,7 @@ def test_a_second_run_says_who_holds_the_folder_or_the_ports(start: Callable[...
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0)])
 def test_a_signal_ends_run_in_time(start: Callable[..., DaemonProcess], how: signal.Signals, code: int):
-    """One of them by an interpreter that is taken apart at its end, which forked ones are not."""
-    daemon = start(free_port(), fresh=how is signal.SIGTERM)
+    daemon = start(free_port())
     daemon.run_file()
 
     left, seconds = daemon.end(how)
