@@ -14,7 +14,7 @@ SECONDS ?= 90
 KEEP ?=
 QUICK ?=
 # Most tests wait for browsers and servers, so more of them than there are cores; those of check compute.
-WORKERS ?= 6
+WORKERS ?= 5
 CHECK_WORKERS ?= 2
 TESTS := tests/unit tests/property tests/integration tests/faults
 PYTEST_ARGS ?=
