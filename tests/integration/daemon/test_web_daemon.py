@@ -109,6 +109,7 @@ def test_the_description_of_the_api_fetches_nothing_from_outside(daemon: DaemonP
         assert page.complaints() == []
 
 
+@pytest.mark.long  # each part is shown by itself: site to store, the page, its button, a collection
 def test_candles_of_the_site_reach_the_page_live_and_collected(
     tmp_path: Path, chromium: Callable[..., Chromium]
 ) -> None:

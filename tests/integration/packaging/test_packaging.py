@@ -274,6 +274,7 @@ LiveClient(streams=[StreamKey("POCKETOPTION", "EURUSD_otc", 60)])
 
 
 @pytest.mark.slow
+@pytest.mark.long  # mypy reads all of the package's dependencies; that our own types are sound is shown by make lint
 def test_the_types_of_the_installed_package_reach_a_strict_user(python: Path, hostile: Path):
     (hostile / "right.py").write_text(USER_CODE)
     (hostile / "wrong.py").write_text(WRONG_CODE)

@@ -306,6 +306,8 @@ class FaultRig:
             streams = {stream["stream"]: stream["latest_ts_ms"] for stream in status["streams"]}
             return len(streams) == len(FOCUS) and all(ts_ms >= after_ms + beyond_ms for ts_ms in streams.values())
 
+        # A candle is there when its second is over: before that, asking is in vain.
+        time.sleep(max(0.0, (after_ms + beyond_ms) / 1_000 + 1 - time.time()))
         try:
             await_that(there, "candles")
         except AssertionError as error:
