@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import side_by_side
 from tests.support.side_by_side import NOTHING_TO_RUN, TOGETHER, Table, pieces, run, words, worst
+from tests.support.systems import not_on_windows
 
 NOTHING = {"counts": {}, "failed": [], "seconds": {}, "stop": False}
 
@@ -92,6 +93,7 @@ def test_one_that_is_told_to_stop_at_a_failure_leaves_nothing_to_the_others():
     assert table.failed == ["a::x"]
 
 
+@not_on_windows("a socket is not handed to a process there as a file is; its tests run by pytest-xdist")
 def test_tests_that_pass_fail_are_skipped_and_cannot_be_read_are_told_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
