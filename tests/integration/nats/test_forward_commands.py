@@ -93,8 +93,16 @@ def test_setup_cannot_change_everything(server: NatsServer, capsys: pytest.Captu
     ],
 )
 def test_wrong_use_is_told_in_a_sentence(
-    server: NatsServer, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, sentence: str
+    server: NatsServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    sentence: str,
 ):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))  # where no test before has left a store
+
     assert run_cli(["forward", server.url, *arguments]) == code
     assert sentence in capsys.readouterr().err
 
