@@ -214,7 +214,7 @@ def run(hands: int, work: Sequence[Sequence[str]], options: Sequence[str], besid
     code = worst(codes[len(beside) :])
     if "--record-durations" in options and code in (0, 1):  # not one that was interrupted
         write_durations(table.seconds)
-    print(f"{words(table.counts) or 'nothing to run'} in {time.monotonic() - begin_s:.0f} s")
+    print(f"{words(table.counts) or 'nothing to run'} in {time.monotonic() - begin_s:.2f}s")
     return worst([code, *codes[: len(beside)]]) if beside else code
 
 
