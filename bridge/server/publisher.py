@@ -1,8 +1,8 @@
 """The publishing socket: batches, heartbeats, forming candles, revisions and ticks, each on its own topic.
 
-What is told again within a second anyway, which is heartbeats and forming candles, is made and sent only while somebody
-subscribes to it: with no client, that is half of what the pipeline's thread would do. So the socket is an XPUB, which
-is a PUB that tells what its subscribers ask for.
+Heartbeats, forming and sealed candles are made and sent only while somebody subscribes to them: with no client, that is
+half of what the pipeline's thread would do, and most streams of longer intervals are heard by nobody. So the socket is
+an XPUB, which is a PUB that tells what its subscribers ask for. A PUB drops what nobody has asked for, too, once made.
 
 Used from the pipeline's thread alone. Sending never blocks and never fails because of a subscriber: what a slow one
 cannot take waits in its own queue, and what does not fit there any more is dropped for it alone. It finds out by the
@@ -12,7 +12,7 @@ next sequence or heartbeat and fetches what it missed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import zmq
@@ -57,17 +57,24 @@ class Subscriptions:
         self._prefixes: set[bytes] = set()
         self._lengths: tuple[int, ...] = ()
         """Of the prefixes, each once: a topic is looked up by its own beginnings, however many prefixes there are."""
-
-    def include(self, topic: bytes) -> bool:
-        """Return whether somebody listens to a topic. Whoever begins to at this very moment may be missed."""
-        self._drain()
-        return self._holds(topic)
+        self._known: dict[str, dict[StreamKey, bool]] = {}
+        """By kind of topic, the streams that were looked up since somebody came or went."""
 
     def heard(self, keys: Iterable[StreamKey], kind: str) -> list[StreamKey]:
-        """Return the streams of which somebody listens to a kind of topic: one look at who has come for all of them."""
-        if not self.include_some(f"{kind}.".encode()):
-            return []
-        return [key for key in keys if self._holds(key.topic(kind))]
+        """Return the streams of which somebody listens to a kind of topic: one look at who has come for all of them.
+
+        Whoever begins to listen at this very moment may be missed.
+        """
+        self._drain()
+        known = self._known.setdefault(kind, {})
+        found = []
+        for key in keys:
+            is_heard = known.get(key)
+            if is_heard is None:
+                is_heard = known[key] = self._holds(key.topic(kind))
+            if is_heard:
+                found.append(key)
+        return found
 
     def include_some(self, beginning: bytes) -> bool:
         """Return whether somebody listens to a topic that begins so."""
@@ -84,6 +91,7 @@ class Subscriptions:
             has_changed = True
         if has_changed:  # once for all that a client of many streams asks for
             self._lengths = tuple({len(prefix) for prefix in self._prefixes})
+            self._known.clear()
 
     def _take(self, said: bytes) -> None:
         """libzmq tells of a prefix when the first subscriber begins with it, and when the last one ends."""
@@ -132,13 +140,23 @@ class Publisher:
             self._socket.close(linger=0)
             raise
 
+    def batches(self, batches: Sequence[CandleBatch]) -> None:
+        """Numbered candles, each on its ``candles.…``; skipped while nobody hears it. The store must hold them already.
+
+        Whoever begins to listen now learns of them by the watermark, as after any lost message.
+        """
+        heard = set(self.heard([batch.key for batch in batches], "candles"))
+        for batch in batches:
+            if batch.key in heard:
+                self.batch(batch)
+
     def batch(self, batch: CandleBatch) -> None:
-        """Numbered candles on ``candles.…``. The store must hold them already."""
+        """Numbered candles of one stream, sent whether somebody hears it or not."""
         self._send(batch.key, "candles", batch)
 
     def is_heard(self, key: StreamKey, kind: str) -> bool:
         """Return whether somebody subscribes to a stream's topic; ``kind``: as ``StreamKey.topic``."""
-        return self._subscriptions.include(key.topic(kind))
+        return bool(self._subscriptions.heard((key,), kind))
 
     def heard(self, keys: Iterable[StreamKey], kind: str) -> list[StreamKey]:
         """Return those of some streams to whose topics somebody subscribes; ``kind``: as ``StreamKey.topic``."""

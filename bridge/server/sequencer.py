@@ -56,11 +56,11 @@ class Sequencer:
     Parameters
     ----------
     watermarks
-        What the store holds, per stream. A stream that is absent starts at sequence 1.
+        What the store holds, per stream: a snapshot that nobody changes. One that is absent starts at sequence 1.
     """
 
     def __init__(self, watermarks: Mapping[StreamKey, Watermark]) -> None:
-        self._watermarks = dict(watermarks)
+        self._watermarks = watermarks
 
     def watermark(self, key: StreamKey) -> Watermark:
         """The newest confirmed of a stream; all 0 for one that has nothing yet."""
@@ -101,11 +101,14 @@ class Sequencer:
             raise SequenceError(
                 f"{batch.key}: batch {batch.start_sequence} cannot be confirmed after {mark.latest_sequence}."
             )
-        self._watermarks[batch.key] = Watermark(
-            latest_sequence=batch.next_sequence - 1,
-            latest_ts_ms=batch.candles["ts_ms"].item(-1),
-            latest_revision=mark.latest_revision,
-            first_sequence=mark.first_sequence or batch.start_sequence,
+        self._set(
+            batch.key,
+            Watermark(
+                latest_sequence=batch.next_sequence - 1,
+                latest_ts_ms=batch.candles["ts_ms"].item(-1),
+                latest_revision=mark.latest_revision,
+                first_sequence=mark.first_sequence or batch.start_sequence,
+            ),
         )
 
     def revise(
@@ -142,6 +145,8 @@ class Sequencer:
             raise SequenceError(
                 f"{revision.key}: revision {revision.start_revision} cannot follow {mark.latest_revision}."
             )
-        self._watermarks[revision.key] = msgspec.structs.replace(
-            mark, latest_revision=revision.start_revision + len(revision.candles) - 1
-        )
+        newest = revision.start_revision + len(revision.candles) - 1
+        self._set(revision.key, msgspec.structs.replace(mark, latest_revision=newest))
+
+    def _set(self, key: StreamKey, mark: Watermark) -> None:
+        self._watermarks = {**self._watermarks, key: mark}

@@ -140,7 +140,7 @@ class WireServer:
             closing.enter_context(gatekeeper(context, curve))
             self._publisher = publisher(context, pub, curve)
             closing.callback(self._publisher.close)
-            self._snapshot: Mapping[StreamKey, StreamStatus] = MappingProxyType(
+            self._snapshot: MappingProxyType[StreamKey, StreamStatus] = MappingProxyType(
                 {key: self._status(key, clock_ms()) for key in self.store.watermarks()}
             )
             self._pages = CachedReader(self._recent, self.store.reader())
@@ -264,10 +264,8 @@ class WireServer:
     def _confirm(self, batches: Sequence[CandleBatch], revisions: Sequence[CandleRevision], derived: _Derived) -> None:
         """All of it is committed: its numbers are given, and it goes out."""
         batches, revisions = [*batches, *derived.batches], [*revisions, *derived.revisions]
-        for batch in batches:
-            self._sequencer.confirm(batch)
-        for revision in revisions:
-            self._sequencer.confirm_revision(revision)
+        if batches or revisions:
+            self._sequencer = Sequencer(self.store.watermarks())  # the store has counted them already
         self.derived.confirm(derived.folded)
         self._derived_published += [*derived.batches, *derived.revisions]
         if batches or revisions:
@@ -320,8 +318,7 @@ class WireServer:
         for revision in revisions:
             self._recent.revise(revision)
         self._swap_snapshot([*(batch.key for batch in batches), *(revision.key for revision in revisions)])
-        for batch in batches:
-            self._publisher.batch(batch)
+        self._publisher.batches(batches)
         for revision in revisions:
             self._publisher.revision(revision)
 
@@ -473,7 +470,8 @@ class WireServer:
 
     def _swap_snapshot(self, changed: Iterable[StreamKey]) -> None:
         now_ms = self._clock_ms()
-        self._snapshot = MappingProxyType(dict(self._snapshot) | {key: self._status(key, now_ms) for key in changed})
+        # Not dict(…) of the proxy, which asks it for each of its keys.
+        self._snapshot = MappingProxyType(self._snapshot | {key: self._status(key, now_ms) for key in changed})
 
     def close(self) -> None:
         """Stop answering, let queued messages leave (bounded), close the sockets, and the store if it was opened here.

@@ -18,12 +18,14 @@ of base streams, and tells what is to be committed with it: so no kill can come 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from fluxcap.schemas.candles import joined_rows
 from fluxcap.schemas.errors import ConfigError
 from fluxcap.schemas.types import (
     CANDLE_DTYPE,
@@ -489,8 +491,9 @@ class DerivedStreams:
         is_next = not sealed or sealed[0].ts_ms >= before_ms
         new = (*known.unfolded, *sealed)
         if over_ms <= known.until_ms and is_next and not better and not gaps:  # nearly always: the next candles
-            next_ = _Progress(over_ms, known.began_ms, known.forming, known.waiting, known.until_ms, new)
-            return next_ if over_ms < known.until_ms else self._ended(key, next_, finished)
+            if over_ms < known.until_ms:
+                return _Progress(over_ms, known.began_ms, known.forming, known.waiting, known.until_ms, new)
+            return self._ended(key, known, new, finished)
         began_ms = min([known.began_ms, *(candle.ts_ms for candle in (*sealed, *better))])
         changed = [(candle.ts_ms, candle.ts_ms + base_ms) for candle in better]
         if began_ms < known.began_ms < NEVER_MS:  # the bucket that the stream began in is known from its start on
@@ -548,31 +551,40 @@ class DerivedStreams:
         """The same progress with every candle in its buckets."""
         if not known.unfolded:
             return known
-        base_ms, first_ms = self._base_ms, known.unfolded[0].ts_ms
-        part = begin_bucket(known.unfolded, first_ms, base_ms)
-        volumes = [candle.volume for candle in known.unfolded]
-        forming = []
-        for bucket, length_ms in zip(known.forming, self._lengths_ms, strict=True):
-            if bucket is not None:
-                forming.append(bucket.joined(part, volumes, base_ms))
-            elif first_ms % length_ms:
-                forming.append(begin_bucket(known.unfolded, first_ms - first_ms % length_ms, base_ms))
-            else:
-                forming.append(part)
-        return _Progress(known.over_ms, known.began_ms, tuple(forming), known.waiting, known.until_ms)
+        forming = tuple(self._with(known.forming, known.unfolded))
+        return _Progress(known.over_ms, known.began_ms, forming, known.waiting, known.until_ms)
 
-    def _ended(self, key: StreamKey, known: _Progress, finished: list[_Finished]) -> _Progress:
-        """The progress of one base stream as the first of its buckets under way end, which go to ``finished``."""
-        known = self._all_folded(known)
-        over_ms, until_ms = known.over_ms, NEVER_MS
-        forming: list[Bucket | None] = []
+    def _with(self, forming: Sequence[Bucket | None], candles: Sequence[Candle]) -> list[Bucket]:
+        """The buckets under way with more candles, all of which lie in them, oldest first; at least one."""
+        base_ms, first_ms = self._base_ms, candles[0].ts_ms
+        part = begin_bucket(candles, first_ms, base_ms)
+        volumes = [candle.volume for candle in candles]
+        found = []
+        for bucket, length_ms in zip(forming, self._lengths_ms, strict=True):
+            if bucket is not None:
+                found.append(bucket.joined(part, volumes, base_ms))
+            elif first_ms % length_ms:
+                found.append(begin_bucket(candles, first_ms - first_ms % length_ms, base_ms))
+            else:
+                found.append(part)
+        return found
+
+    def _ended(
+        self, key: StreamKey, known: _Progress, candles: Sequence[Candle], finished: list[_Finished]
+    ) -> _Progress:
+        """The progress of one base stream as the first of its buckets under way end, which go to ``finished``.
+
+        ``candles``: what the buckets lack.
+        """
+        over_ms, until_ms = known.until_ms, NEVER_MS
+        forming: list[Bucket | None] = list(self._with(known.forming, candles) if candles else known.forming)
         for at, length_ms in enumerate(self._lengths_ms):
-            bucket, passed_ms = known.forming[at], over_ms % length_ms
-            if bucket is not None and not passed_ms:
+            passed_ms, bucket = over_ms % length_ms, forming[at]
+            if not passed_ms and bucket is not None:
                 finished.append(_Finished(key.symbol, at, bucket))
-                bucket = None
-            forming.append(bucket)
-            until_ms = min(until_ms, over_ms - passed_ms + length_ms)
+                forming[at] = None
+            if over_ms - passed_ms + length_ms < until_ms:
+                until_ms = over_ms - passed_ms + length_ms
         return _Progress(over_ms, known.began_ms, tuple(forming), known.waiting, until_ms)
 
     def _changed(
@@ -661,6 +673,13 @@ def _values(candle: Candle) -> tuple[float, ...]:
     return candle.open, candle.high, candle.low, candle.close, candle.volume
 
 
+def _candles_of(batches: Sequence[CandleBatch]) -> dict[StreamKey, list[Candle]]:
+    """The candles of each batch, all made at once: NumPy takes longer for each array than for its candle."""
+    candles = list(candles_from(joined_rows([batch.candles for batch in batches]))) if batches else []
+    ends = accumulate(len(batch.candles) for batch in batches)
+    return {batch.key: candles[end - len(batch.candles) : end] for batch, end in zip(batches, ends, strict=True)}
+
+
 class _Fold:
     """The content of a commit to come, laid over what the store holds."""
 
@@ -672,7 +691,7 @@ class _Fold:
         gaps: Sequence[Gap],
     ) -> None:
         self._stored = stored
-        self.candles = {batch.key: list(candles_from(batch.candles)) for batch in batches}
+        self.candles = _candles_of(batches)
         self.revised = {revision.key: list(candles_from(revision.candles)) for revision in revisions}
         self._new_gaps = {(gap.symbol, gap.from_ms): gap for gap in gaps}
         self._gaps: dict[tuple[str, int], Gap] = {}

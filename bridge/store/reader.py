@@ -7,6 +7,7 @@ candle. Sequences are dense, so a page is a range of sequences: no sort and no L
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -34,8 +35,8 @@ from fluxcap.schemas.types import (
 class StoreIndex(msgspec.Struct, frozen=True):
     """The writer's index in memory; replaced as a whole after each commit."""
 
-    stream_ids: Mapping[StreamKey, int]
-    watermarks: Mapping[StreamKey, Watermark]
+    stream_ids: MappingProxyType[StreamKey, int]
+    watermarks: MappingProxyType[StreamKey, Watermark]
 
 
 _NOTHING = Watermark()

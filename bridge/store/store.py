@@ -260,7 +260,7 @@ class Store:
         marks = self._advanced(batches, revisions)
         self._space.require_space(len(batches) + len(revisions) + len(gaps))
         new_ids = self._new_stream_ids(marks)
-        stream_ids = {**self._index.stream_ids, **new_ids}
+        stream_ids = self._index.stream_ids | new_ids
         now_ms = self._clock_ms()
         try:
             with self._cursor.transaction():
@@ -280,7 +280,7 @@ class Store:
         self._fresh_rows += candles
         self._total_assigned += candles + sum(len(revision.candles) for revision in revisions)
         self._high_water_mark.write(self._total_assigned)
-        self._swap_index(stream_ids, {**self._index.watermarks, **marks})
+        self._swap_index(stream_ids, self._index.watermarks | marks)
         self._checkpoint_if_due()
         return None
 

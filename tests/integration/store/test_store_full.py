@@ -14,11 +14,12 @@ import pytest
 from fluxcap.bridge.server.server import WireServer
 from fluxcap.bridge.store.store import Store
 from fluxcap.bridge.store.verify import verify
+from fluxcap.schemas.codec import decode
 from fluxcap.schemas.errors import StoreFull
 from tests.support.paths import ROOT
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S, await_that
 from tests.support.small_disk import small_disk
-from tests.support.wire.samples import ANY_PORT, EURUSD, candle_rows
+from tests.support.wire.samples import ANY_PORT, EURUSD, candle_rows, subscribed
 
 
 def test_a_store_survives_a_write_that_cannot_be_finished(tmp_path: Path) -> None:
@@ -51,7 +52,12 @@ def fill(path: Path) -> None:
 
 def test_a_server_publishes_nothing_on_a_full_disk_and_goes_on_after(disk: Path) -> None:
     path = disk / "store.duckdb"
-    with Store.open(path) as store, WireServer(store, ANY_PORT, ANY_PORT) as server:
+    with (
+        Store.open(path) as store,
+        WireServer(store, ANY_PORT, ANY_PORT) as server,
+        subscribed(server.pub_endpoint) as heard,
+    ):
+        await_that(lambda: server.is_forming_heard, "the subscription")
         server.publish({EURUSD: candle_rows(1, 10)})
         ballast = disk / "ballast"
         fill(ballast)
@@ -65,6 +71,7 @@ def test_a_server_publishes_nothing_on_a_full_disk_and_goes_on_after(disk: Path)
         ballast.unlink()
         server.publish({EURUSD: candle_rows(11, 10)})
         assert server.watermark(EURUSD).latest_sequence == 20
+        assert [decode(heard.recv_multipart()[1]).message.start_sequence for _ in range(2)] == [1, 11]
     assert verify(path) == []
 
 

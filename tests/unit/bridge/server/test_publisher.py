@@ -104,7 +104,7 @@ def test_only_what_somebody_subscribes_to_is_heard(
     publisher: Publisher, topic: bytes, heard: tuple[bool, bool, bool]
 ) -> None:
     with subscribed(publisher.endpoint, [topic, b"status.known"]):
-        await_that(lambda: publisher._subscriptions.include(b"status.known"), "the subscriptions")
+        await_that(lambda: publisher._subscriptions.include_some(b"status.known"), "the subscriptions")
 
         found = (
             publisher.is_heard(EURUSD, "forming"),
@@ -121,6 +121,7 @@ def test_what_nobody_hears_is_not_sent(publisher: Publisher, heard: zmq.Socket[b
     before = dict(publisher.counters)
 
     publisher.heartbeats({EURUSD: StreamStatus(EURUSD, 4)}, 0)
+    publisher.batches([CandleBatch(EURUSD, 1, candle_rows(1, 1))])
 
     assert not publisher.forming(EURUSD, candle(5), 0)
     assert dict(publisher.counters) == before
@@ -130,8 +131,8 @@ def test_a_topic_is_heard_until_the_last_of_its_subscribers_is_gone(publisher: P
     with subscribed(publisher.endpoint, [b"forming.", b"status.one"]):
         with subscribed(publisher.endpoint, [b"forming.", b"status.two"]):
             for subscription in (b"status.one", b"status.two"):
-                await_that(lambda it=subscription: publisher._subscriptions.include(it), "both subscribers")
-        await_that(lambda: not publisher._subscriptions.include(b"status.two"), "the first one's end")
+                await_that(lambda it=subscription: publisher._subscriptions.include_some(it), "both subscribers")
+        await_that(lambda: not publisher._subscriptions.include_some(b"status.two"), "the first one's end")
         still = publisher.is_forming_heard
     await_that(lambda: not publisher.is_forming_heard, "the last one's end")
 
@@ -154,11 +155,37 @@ def test_of_many_heartbeats_those_go_out_that_somebody_hears_and_they_tell_the_t
 
 def test_of_some_streams_those_are_heard_that_somebody_subscribes_to(publisher: Publisher) -> None:
     with subscribed(publisher.endpoint, [b"forming.SIM.GBP", b"status.known"]):
-        await_that(lambda: publisher._subscriptions.include(b"status.known"), "the subscriptions")
+        await_that(lambda: publisher._subscriptions.include_some(b"status.known"), "the subscriptions")
 
         found = [publisher.heard([EURUSD, GBPUSD], kind) for kind in ("forming", "status", "ticks")]
 
     assert found == [[GBPUSD], [], []]
+
+
+def test_of_many_sealed_candles_those_go_out_that_somebody_hears(
+    publisher: Publisher, heard: zmq.Socket[bytes]
+) -> None:
+    heard.setsockopt(zmq.SUBSCRIBE, EURUSD.topic())
+    heard.setsockopt(zmq.UNSUBSCRIBE, b"")
+    await_that(lambda: not publisher.is_heard(GBPUSD, "candles"), "the end of the subscription")
+    before = publisher.counters["candles"]
+
+    publisher.batches([CandleBatch(key, 1, candle_rows(1, 1)) for key in (GBPUSD, EURUSD)])
+
+    assert publisher.counters["candles"] == before + 1
+    assert heard.recv_multipart()[0] == EURUSD.topic()
+
+
+def test_whoever_comes_later_hears_the_next_sealed_candle(publisher: Publisher, heard: zmq.Socket[bytes]) -> None:
+    heard.setsockopt(zmq.UNSUBSCRIBE, b"")
+    await_that(lambda: not publisher.is_heard(EURUSD, "candles"), "the end of the subscription")
+    publisher.batches([CandleBatch(EURUSD, 1, candle_rows(1, 1))])
+
+    heard.setsockopt(zmq.SUBSCRIBE, EURUSD.topic())
+    await_that(lambda: publisher.is_heard(EURUSD, "candles"), "the subscription")
+    publisher.batches([CandleBatch(EURUSD, 2, candle_rows(2, 1))])
+
+    assert decode(heard.recv_multipart()[1]).message.start_sequence == 2
 
 
 def test_sending_without_a_subscriber_is_no_error(publisher: Publisher) -> None:
