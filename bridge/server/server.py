@@ -67,6 +67,9 @@ class FeedInfo(NamedTuple):
     platform_offset_ms: int = 0
 
 
+_NO_FEED, _NO_WATERMARK = FeedInfo(), Watermark()
+
+
 class WireServer:
     """Serves as soon as it is made, until ``close``. A context manager.
 
@@ -117,7 +120,7 @@ class WireServer:
     ) -> None:
         self._clock_ms = clock_ms
         self._observe = observe
-        self._feed_of: Callable[[StreamKey], tuple[int, int, int]] = lambda key: FeedInfo()
+        self._feed_of: Callable[[StreamKey], tuple[int, int, int]] = lambda key: _NO_FEED
         self._recent = RecentCandles()
         with contextlib.ExitStack() as closing:
             if isinstance(store, Store):
@@ -505,7 +508,7 @@ class _Stored:
         self._reader = store.reader()
 
     def watermark(self, key: StreamKey) -> Watermark:
-        return self._store.watermarks().get(key, Watermark())
+        return self._store.watermarks().get(key, _NO_WATERMARK)
 
     def between(self, key: StreamKey, from_ms: int, to_ms: int) -> list[Candle]:
         return list(candles_from(self._reader.between(key, from_ms, to_ms)))

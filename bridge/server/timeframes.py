@@ -617,6 +617,8 @@ class DerivedStreams:
         """Finished buckets as candles: those that come next, and those that are revisions."""
         sealed: dict[StreamKey, list[Candle]] = {}
         revised: dict[StreamKey, list[Candle]] = {}
+        if not finished:
+            return sealed, revised
         if incomplete := [one.bucket.start_ms for one in finished if one.bucket.seen != self._all_seen[one.at]]:
             work.load_gaps(self._source_id, min(incomplete))
         by_stream: dict[StreamKey, list[_Finished]] = {}

@@ -32,7 +32,7 @@ from fluxcap.schemas.types import BackfillCandlesRequest, CandleBatch, GetCursor
 from tests.support.wire.samples import ANY_PORT, EURUSD, PlainClient, candle_rows
 
 REQUESTS = 1_600
-TIMEFRAME_ROUNDS = 12
+TIMEFRAME_ROUNDS = 24
 """Of four hours each."""
 
 
