@@ -71,16 +71,14 @@ class RecentCandles:
 
     def append(self, batch: CandleBatch) -> None:
         """Committed candles, next in sequence. If they do not follow what is held, that is dropped."""
-        key, candles = batch.key, batch.candles
-        view = self._views.get(key)
+        view = self._views.get(batch.key)
         if view is None or view.next_sequence != batch.start_sequence:
             view = _View(np.empty(0, dtype=CANDLE_DTYPE), 0, 0, batch.start_sequence)
-        stop = view.stop + len(candles)
-        if stop > len(view.buffer):
-            view = self._moved(view, len(candles))
-            stop = view.stop + len(candles)
-        _copy_rows(candles, view.buffer, view.stop)
-        self._views[key] = _View(view.buffer, view.start, stop, view.first_sequence)
+        count = len(batch.candles)
+        if view.stop + count > len(view.buffer):
+            view = self._moved(view, count)
+        _copy_rows(batch.candles, view.buffer, view.stop)
+        self._views[batch.key] = _View(view.buffer, view.start, view.stop + count, view.first_sequence)
 
     def _moved(self, view: _View, more: int) -> _View:
         """The newest rows in a new buffer with room for ``more`` and for growth."""

@@ -90,20 +90,8 @@ class Bucket(msgspec.Struct, frozen=True, gc=False):
 
     def plus(self, candles: Sequence[Candle], base_ms: int) -> Bucket:
         """Return it with more candles, oldest first and later than those it has; at least one."""
-        high, low, volume, ticks = self.high, self.low, self.volume, self.tick_count
-        filled, blind, seen = self.filled, self.blind, self.seen
-        for candle in candles:
-            # Plain comparisons: max and min of two take ten times as long, for each candle and timeframe.
-            high = candle.high if candle.high > high else high
-            low = candle.low if candle.low < low else low
-            volume += candle.volume
-            ticks = ticks + candle.tick_count if ticks >= 0 and candle.tick_count else -1
-            if candle.flags:
-                filled = filled or bool(candle.flags & _FILLED)
-                blind = blind or candle.flags & (_BLIND | _FILLED) == _BLIND
-            seen |= 1 << (candle.ts_ms - self.start_ms) // base_ms
-        close = candles[-1].close
-        return Bucket(self.start_ms, self.open, high, low, close, volume, ticks, self.joined_late, filled, blind, seen)
+        later = begin_bucket(candles, candles[0].ts_ms, base_ms)
+        return self.joined(later, [candle.volume for candle in candles], base_ms)
 
     def joined(self, later: Bucket, volumes: Iterable[float], base_ms: int) -> Bucket:
         """Return it with later candles within it, which were folded once for all timeframes, and had these volumes."""
@@ -153,9 +141,21 @@ class Bucket(msgspec.Struct, frozen=True, gc=False):
 def begin_bucket(candles: Sequence[Candle], start_ms: int, base_ms: int) -> Bucket:
     """A bucket with its first candles, oldest first; at least one."""
     first = candles[0]
+    high, low, volume, ticks = first.high, first.low, 0.0, 0
+    filled = blind = False
+    seen = 0
+    for candle in candles:
+        # Plain comparisons: max and min of two take ten times as long, for each candle and timeframe.
+        high = candle.high if candle.high > high else high
+        low = candle.low if candle.low < low else low
+        volume += candle.volume
+        ticks = ticks + candle.tick_count if ticks >= 0 and candle.tick_count else -1
+        if candle.flags:
+            filled = filled or bool(candle.flags & _FILLED)
+            blind = blind or candle.flags & (_BLIND | _FILLED) == _BLIND
+        seen |= 1 << (candle.ts_ms - start_ms) // base_ms
     joined_late = bool(first.flags & _JOINED_LATE)
-    nothing = Bucket(start_ms, first.open, first.high, first.low, first.open, 0.0, 0, joined_late, False, False, 0)
-    return nothing.plus(candles, base_ms)
+    return Bucket(start_ms, first.open, high, low, candles[-1].close, volume, ticks, joined_late, filled, blind, seen)
 
 
 def fold_buckets(candles: Iterable[Candle], length_ms: int, base_ms: int) -> dict[int, Bucket]:
